@@ -1,0 +1,53 @@
+# One command per need. `make help` lists them.
+PYTHON ?= python3
+JOBS ?= $(shell nproc 2>/dev/null || sysctl -n hw.ncpu 2>/dev/null || echo 1)
+BASE ?= main
+BIN := .venv/bin
+RUN := PATH="$(CURDIR)/$(BIN):$$PATH"
+# Nothing of the user's environment may reach a result.
+export PYTHONHASHSEED := 0
+export PYTHONDONTWRITEBYTECODE := 1
+
+.DEFAULT_GOAL := pipeline
+.PHONY: pipeline test check lock help
+.SUFFIXES:
+
+pipeline: .venv/installed .git  ## Run what has changed, JOBS stages side by side, and print the results
+	@$(RUN) python -m tools.repro --jobs $(JOBS)
+
+test: .venv/installed-dev  ## Run the tests
+	@$(RUN) python -m pytest
+
+check: .venv/installed-dev  ## Lint, types, and whether dvc.lock is in step with the code
+	@$(RUN) ruff check . && $(RUN) ruff format --check . && $(RUN) mypy
+	@$(RUN) dvc repro --allow-missing --dry
+
+lock: .venv/installed-dev  ## Pin the newest allowed versions of all requirements, with their hashes
+	@$(RUN) tools/lock.sh
+
+help:  ## List the commands
+	@sed -n 's/^\([a-z]*\):.*## /  make \1 \t/p' $(MAKEFILE_LIST) | expand -t 18
+
+.venv/installed: requirements.txt | .venv/bin/pip
+	@echo "Installing the pinned requirements (about a minute, once)"
+	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.txt
+	@touch $@
+
+.venv/installed-dev: requirements-dev.txt | .venv/bin/pip
+	@echo "Installing the pinned requirements of the tests (about a minute, once)"
+	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.txt
+	@touch $@ .venv/installed
+
+.venv/bin/pip:
+	@command -v git >/dev/null || { echo "error: git is missing: install the package git"; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' || \
+		{ echo "error: $$($(PYTHON) --version 2>&1) found, expected Python 3.11 to 3.13: make PYTHON=python3.12"; exit 1; }
+	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || \
+		{ echo "error: Python's venv is missing: install the package python3-venv"; exit 1; }
+	@$(PYTHON) -m venv .venv
+
+# DVC works in a git repository; an archive that was downloaded is none.
+.git:
+	@echo "DVC needs a git repository and this folder is none: making one"
+	@git init --quiet && git add --all && \
+		git -c user.name=you -c user.email=you@localhost commit --quiet -m "As downloaded"

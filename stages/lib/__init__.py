@@ -1,0 +1,1 @@
+"""The nouns of the pipeline. A module here never imports a stage."""

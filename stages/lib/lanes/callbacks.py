@@ -1,0 +1,118 @@
+"""Keras' callbacks, lane by lane: which lanes go on, at which learning rate, and whose weights are handed on.
+
+All state is NumPy arrays [lane]. The rules are those of keras.callbacks.EarlyStopping, ModelCheckpoint,
+ReduceLROnPlateau and TerminateOnNaN; comparisons are made in the network's precision, as Keras makes them.
+"""
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from stages.lib.plans import CallbacksPlan, ReduceLrOnPlateau
+
+Logs = Mapping[str, np.ndarray]
+
+
+class Best:
+    """The best value [lane] of a monitor so far; losses are better when smaller, scores when larger."""
+
+    def __init__(self, monitor: str, min_delta: float, num_lanes: int, dtype: str):
+        self.sign = np.asarray(1 if monitor.endswith("loss") else -1, dtype)
+        self.min_delta = np.asarray(min_delta, dtype)
+        self.value = np.zeros(num_lanes, dtype)
+        self.seen = np.zeros(num_lanes, bool)
+
+    def update(self, values: np.ndarray, watched: np.ndarray) -> np.ndarray:
+        """Take in an epoch's values; which of the watched lanes improved by more than min_delta (the first one does)."""
+        values = self.sign * values.astype(self.value.dtype)
+        improved = watched & (~self.seen | (values + self.min_delta < self.value))
+        self.value = np.where(improved, values, self.value)
+        self.seen = self.seen | improved
+        return improved
+
+
+class Callbacks:
+    """The callbacks of one run.
+
+    Attributes:
+        running: [lane], goes on training.
+        diverged: [lane], its loss was NaN or infinite when terminate_on_nan stopped it.
+        epochs_run: [lane], epochs trained.
+        best_epoch: [lane], the epoch (from 1) whose weights are handed on.
+        learning_rate: [lane].
+    """
+
+    def __init__(self, plan: CallbacksPlan, patience: np.ndarray, *, learning_rate: float, dtype: str):
+        """patience: [lane], epochs; used where the plan has early stopping."""
+        num_lanes = len(patience)
+        self.plan, self.patience = plan, patience
+        self.running = np.ones(num_lanes, bool)
+        self.diverged = np.zeros(num_lanes, bool)
+        self.epochs_run = np.zeros(num_lanes, int)
+        self.best_epoch = np.zeros(num_lanes, int)
+        self.learning_rate = np.full(num_lanes, learning_rate, dtype)
+        if plan.early_stopping:
+            stopping = plan.early_stopping
+            self.stopping = Best(stopping.monitor, stopping.min_delta, num_lanes, dtype)
+            self.stopping_wait = np.zeros(num_lanes, int)
+        if plan.checkpoint:
+            self.checkpoint = Best(plan.checkpoint.monitor, 0, num_lanes, dtype)
+        if plan.reduce_lr_on_plateau:
+            self.plateau = Plateau(plan.reduce_lr_on_plateau, num_lanes, dtype)
+
+    def end_epoch(self, epoch: int, logs: Logs) -> np.ndarray:
+        """Look at an epoch (from 0) and its logs, name -> [lane].
+
+        Returns:
+            [lane], whose weights of this epoch are to be kept: they are handed on unless a later epoch's replace them.
+        """
+        ran = self.running.copy()
+        self.epochs_run += ran
+        if self.plan.terminate_on_nan:
+            self.diverged = ran & ~np.isfinite(logs["loss"])
+            self.running = self.running & ~self.diverged
+        kept = ran
+        if self.plan.early_stopping:
+            kept = self._stop_early(epoch, logs, ran)
+        if self.plan.checkpoint:
+            best = self.checkpoint.update(logs[self.plan.checkpoint.monitor], ran)
+            kept = best if self.plan.checkpoint.save_best_only else ran
+        if self.plan.reduce_lr_on_plateau:
+            monitored = logs[self.plan.reduce_lr_on_plateau.monitor]
+            self.learning_rate = self.plateau.update(monitored, ran, self.learning_rate)
+        self.best_epoch = np.where(kept, epoch + 1, self.best_epoch)
+        return kept
+
+    def _stop_early(self, epoch: int, logs: Logs, ran: np.ndarray) -> np.ndarray:
+        plan = self.plan.early_stopping
+        if epoch < plan.start_from_epoch:
+            return ran
+        improved = self.stopping.update(logs[plan.monitor], ran)
+        self.stopping_wait = np.where(improved, 0, self.stopping_wait + 1)
+        exhausted = ~improved & (self.stopping_wait >= self.patience) & (epoch > 0)
+        self.running = self.running & ~exhausted
+        return improved if plan.restore_best else ran
+
+
+class Plateau:
+    """keras.callbacks.ReduceLROnPlateau."""
+
+    def __init__(self, plan: ReduceLrOnPlateau, num_lanes: int, dtype: str):
+        self.plan = plan
+        self.best = Best(plan.monitor, plan.min_delta, num_lanes, dtype)
+        self.wait = np.zeros(num_lanes, int)
+        self.cooldown = np.zeros(num_lanes, int)
+
+    def update(self, values: np.ndarray, watched: np.ndarray, learning_rate: np.ndarray) -> np.ndarray:
+        """The learning rates [lane] of the next epoch."""
+        cooling = self.cooldown > 0
+        self.cooldown = self.cooldown - cooling
+        self.wait = np.where(cooling, 0, self.wait)
+        improved = self.best.update(values, watched)
+        self.wait = np.where(improved, 0, self.wait + (self.cooldown == 0))
+        floor = learning_rate.dtype.type(self.plan.min_lr)
+        due = watched & ~improved & (self.cooldown == 0) & (self.wait >= self.plan.patience) & (learning_rate > floor)
+        self.cooldown = np.where(due, self.plan.cooldown, self.cooldown)
+        self.wait = np.where(due, 0, self.wait)
+        lowered = np.maximum(learning_rate * learning_rate.dtype.type(self.plan.factor), floor)
+        return np.where(due, lowered, learning_rate)

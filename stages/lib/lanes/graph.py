@@ -1,0 +1,183 @@
+"""The graph of one run: a training step for all lanes, looped over many batches in one call, and the validation pass."""
+
+from collections.abc import Callable, Iterable, Mapping
+
+import numpy as np
+import tensorflow as tf
+
+from stages.lib.lanes.losses import LOSSES, is_sparse
+from stages.lib.lanes.network import Network, total, trained_names
+from stages.lib.lanes.optimizers import Optimizer, per_lane
+from stages.lib.lanes.regularizers import CATALOGUE, Ema, Regularizer
+from stages.lib.plans import RunPlan
+from stages.lib.runs import Weights
+
+CHUNK_BYTES = 32_000_000  # of inputs that a forward pass without training takes at once
+
+
+def build_regularizers(plan: RunPlan, dtype: str) -> list[Regularizer]:
+    """The run's regularisers over its lanes, less those that no lane feels."""
+    built = []
+    for entry in plan.regularizers:
+        strengths = entry.strengths if len(entry.strengths) > 1 else entry.strengths * plan.num_strengths
+        kind = CATALOGUE[entry.name]
+        if any(strengths) or not kind.inert_at_zero:
+            built.append(kind(np.repeat(strengths, len(plan.replicates)), entry.layers, tf.as_dtype(dtype)))
+    return built
+
+
+class Pool:
+    """The rows that training and validation draw from, as tensors.
+
+    Args:
+        inputs: [row, feature], uint8 (pixels, multiplied by `scale` when used) or float.
+        labels: [row], class numbers.
+    """
+
+    def __init__(self, inputs: np.ndarray, labels: np.ndarray, *, scale: float, outputs: int, dtype: str):
+        self.inputs, self.labels = tf.constant(inputs), tf.constant(labels.astype(np.int32))
+        self.scale, self.outputs, self.dtype = scale, outputs, tf.as_dtype(dtype)
+
+    def gather_inputs(self, rows: tf.Tensor) -> tf.Tensor:
+        inputs = tf.cast(tf.gather(self.inputs, rows), self.dtype)
+        return inputs if self.scale == 1 else inputs * tf.constant(self.scale, self.dtype)
+
+    def gather_targets(self, rows: tf.Tensor, *, sparse: bool) -> tf.Tensor:
+        """Class numbers, or [..., output]: 0 or 1 for a sigmoid, one-hot for a softmax."""
+        labels = tf.gather(self.labels, rows)
+        if sparse:
+            return labels
+        return tf.cast(labels, self.dtype)[..., None] if self.outputs == 1 else tf.one_hot(labels, self.outputs, dtype=self.dtype)
+
+
+class Graph:
+    """All lanes of a run, their weights and their training step."""
+
+    def __init__(self, plan: RunPlan, pool: Pool, start: Weights, dtype: str):
+        """start: weights [lane, ...]."""
+        self.plan, self.pool, self.dtype = plan, pool, tf.as_dtype(dtype)
+        self.regularizers = build_regularizers(plan, dtype)
+        self.network = Network(plan.network, self.regularizers)
+        self.sparse = is_sparse(plan.loss)
+        self.weights = {name: tf.Variable(value, dtype=self.dtype) for name, value in start.items()}
+        self.trained = [self.weights[name] for name in trained_names(start)]
+        self.optimizer = Optimizer(
+            plan.optimizer, self.trained, rate_per_lane=plan.callbacks.reduce_lr_on_plateau is not None
+        )
+        self.ema = next((entry for entry in self.regularizers if isinstance(entry, Ema)), None)
+        self.averages = {name: tf.Variable(self.weights[name]) for name in trained_names(start)} if self.ema else {}
+        self.kept = {name: tf.Variable(value) for name, value in self.weights.items()}
+        self.num_lanes = start["kernel_1"].shape[0]
+
+    @tf.function(reduce_retracing=True)
+    def run_steps(self, order: tf.Tensor, noise: Mapping[str, tf.Tensor]) -> tf.Tensor:
+        """Train on a sequence of batches.
+
+        Args:
+            order: [step, replicate, row] numbers of rows in the pool.
+            noise: name -> [step, replicate or lane, row, ...].
+
+        Returns:
+            [lane], the sum of the steps' losses, penalties included.
+        """
+        losses = tf.zeros(self.num_lanes, self.dtype)
+        for step in tf.range(tf.shape(order)[0]):
+            losses += self._train(order[step], {name: draws[step] for name, draws in noise.items()})
+        return losses
+
+    def _train(self, rows: tf.Tensor, noise: Mapping[str, tf.Tensor]) -> tf.Tensor:
+        """One step on the rows [replicate, row] of a batch: the losses [lane] before it."""
+        noise = {name: self._over_lanes(draws) for name, draws in noise.items()}
+        inputs = self._over_lanes(self.pool.gather_inputs(rows))
+        targets = self._over_lanes(self.pool.gather_targets(rows, sparse=self.sparse))
+        for regularizer in self.regularizers:
+            inputs, targets = regularizer.transform_batch(inputs, targets, noise)
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch(self.trained)
+            logits, penalty, moved = self.network.forward(self.weights, inputs, noise)
+            losses = self.compare(targets, logits) + penalty + self.kernel_penalty()
+        gradients = tape.gradient(losses, self.trained)
+        for name, value in moved.items():
+            self.weights[name].assign(value)
+        self._step(gradients)
+        return losses
+
+    def _step(self, gradients: list[tf.Tensor]) -> None:
+        """In the order of keras.Optimizer.apply: decay, update, average, constrain."""
+        rate = self.optimizer.learning_rate
+        self._assign_kernels(lambda entry, kernel: entry.decay_kernel(kernel, rate))
+        self.optimizer.apply(gradients)
+        if self.ema:
+            first = self.optimizer.count == 1
+            for name, average in self.averages.items():
+                momentum = per_lane(tf.where(first, tf.zeros_like(self.ema.strength), self.ema.strength), average)
+                average.assign(momentum * average + (1 - momentum) * self.weights[name])
+        self._assign_kernels(lambda entry, kernel: entry.constrain_kernel(kernel, rate))
+
+    def _assign_kernels(self, change: Callable[[Regularizer, tf.Tensor], tf.Tensor | None]) -> None:
+        for entry in self.regularizers:
+            for name in kernel_names(entry):
+                changed = change(entry, self.weights[name])
+                if changed is not None:
+                    self.weights[name].assign(changed)
+
+    def kernel_penalty(self) -> tf.Tensor | float:
+        return total(
+            entry.penalize_kernel(self.weights[name]) for entry in self.regularizers for name in kernel_names(entry)
+        )
+
+    def compare(self, targets: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
+        """The losses [lane] of targets and logits [lane, row, output], penalties left out."""
+        for regularizer in self.regularizers:
+            targets = regularizer.transform_targets(targets)
+        return LOSSES[self.plan.loss](targets, logits, self.network.output(logits))
+
+    def _over_lanes(self, values: tf.Tensor) -> tf.Tensor:
+        """Repeat [replicate, ...] for every strength: lane s * R + r gets what belongs to replicate r."""
+        values = tf.cast(values, self.dtype) if values.dtype.is_floating else values
+        repeats = self.num_lanes // values.shape[0]
+        return values if repeats == 1 else tf.tile(values, [repeats] + [1] * (len(values.shape) - 1))
+
+    def evaluated(self) -> dict[str, tf.Tensor]:
+        """The weights as they are used outside training: averaged where the run averages, constraints kept."""
+        weights = self.weights | self.averages
+        if self.ema:
+            for entry in self.regularizers:
+                for name in kernel_names(entry):
+                    constrained = entry.constrain_kernel(weights[name], tf.zeros((), self.dtype))
+                    weights[name] = weights[name] if constrained is None else constrained
+        return {name: tf.convert_to_tensor(value) for name, value in weights.items()}
+
+    @tf.function(reduce_retracing=True)
+    def validate(self, rows: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """Validation losses [lane], penalties included as Keras does, and probabilities [lane, row, output].
+
+        Args:
+            rows: [replicate, row] numbers of rows in the pool.
+        """
+        weights, num_rows = self.evaluated(), rows.shape[1]
+        logits, penalty = [], tf.zeros(self.num_lanes, self.dtype)
+        for chunk in self._chunks(rows):
+            inputs = self._over_lanes(self.pool.gather_inputs(chunk))
+            part, activity, _ = self.network.forward(weights, inputs, None)
+            logits.append(part)
+            penalty += activity * (chunk.shape[1] / num_rows)
+        all_logits = tf.concat(logits, axis=1)
+        targets = self._over_lanes(self.pool.gather_targets(rows, sparse=self.sparse))
+        return self.compare(targets, all_logits) + penalty + self.kernel_penalty(), self.network.output(all_logits)
+
+    def _chunks(self, rows: tf.Tensor) -> Iterable[tf.Tensor]:
+        """Pieces of [replicate, row] along the rows whose inputs are small enough to hold at once."""
+        bytes_per_row = self.num_lanes * self.pool.inputs.shape[1] * self.dtype.size
+        size = max(1, CHUNK_BYTES // bytes_per_row)
+        return (rows[:, first : first + size] for first in range(0, rows.shape[1], size))
+
+    @tf.function
+    def keep(self, lanes: tf.Tensor) -> None:
+        """Remember the present weights of the lanes that are True in [lane]."""
+        for name, value in self.evaluated().items():
+            self.kept[name].assign(tf.where(per_lane(lanes, value), value, self.kept[name]))
+
+
+def kernel_names(regularizer: Regularizer) -> list[str]:
+    return [f"kernel_{layer}" for layer in regularizer.layers]

@@ -1,0 +1,91 @@
+"""Keras' optimisers for weights with a lane axis, on TensorFlow's fused kernels.
+
+A fused kernel reads and writes each weight and slot once; the same update in separate operations takes several times
+as long. The kernels know one learning rate for a whole variable. Where each lane has its own (reduce_lr_on_plateau),
+they fill a buffer with the step at rate 1, which is then scaled lane by lane.
+"""
+
+from collections.abc import Sequence
+
+import tensorflow as tf
+
+from stages.lib.plans import OptimizerPlan
+
+BETA_1, BETA_2, RHO, EPSILON = 0.9, 0.999, 0.9, 1e-7  # Keras' defaults
+
+
+def per_lane(vector: tf.Tensor, like: tf.Tensor) -> tf.Tensor:
+    """Give a vector [lane] trailing axes of length one, so that it multiplies `like` [lane, ...] lane by lane."""
+    return tf.reshape(vector, [-1] + [1] * (len(like.shape) - 1))
+
+
+def zeros_like(weight: tf.Variable) -> tf.Variable:
+    return tf.Variable(tf.zeros(weight.shape, weight.dtype), trainable=False)
+
+
+class Optimizer:
+    """One training's optimiser: the slots and the step count live here.
+
+    sgd        w += v, v = momentum * v - rate * g
+    rmsprop    s = 0.9 s + 0.1 g^2, v = momentum * v - rate * g / sqrt(s + eps), w += v    (Hinton 2012, lecture 6e)
+    adam       m, s moments, w -= rate * sqrt(1 - b2^t) / (1 - b1^t) * m / (sqrt(s) + eps) (Kingma and Ba 2015, sec. 2)
+    """
+
+    def __init__(self, plan: OptimizerPlan, weights: Sequence[tf.Variable], *, rate_per_lane: bool):
+        """rate_per_lane: `learning_rate` is a variable [lane]; else it is one number."""
+        self.plan, self.weights, self.dtype = plan, list(weights), weights[0].dtype
+        self.update = {"sgd": self._update_sgd, "rmsprop": self._update_rmsprop, "adam": self._update_adam}[plan.name]
+        self.slots = [(zeros_like(weight), zeros_like(weight)) for weight in self.weights]
+        self.count = tf.Variable(tf.zeros((), self.dtype), trainable=False)  # steps taken
+        shape = [weights[0].shape[0]] if rate_per_lane else []
+        self.learning_rate = tf.Variable(tf.fill(shape, self._constant(plan.learning_rate)), trainable=False)
+        self.buffers = [(zeros_like(weight), zeros_like(weight)) for weight in self.weights] if rate_per_lane else None
+
+    def apply(self, gradients: Sequence[tf.Tensor]) -> None:
+        self.count.assign_add(1)
+        if self.buffers is None:
+            for weight, slots, gradient in zip(self.weights, self.slots, gradients, strict=True):
+                self.update(weight, slots, gradient, self.learning_rate, self.plan.momentum)
+            return
+        for weight, slots, gradient, (step, velocity) in zip(
+            self.weights, self.slots, gradients, self.buffers, strict=True
+        ):
+            step.assign(tf.zeros_like(step))
+            self.update(step, slots, gradient, self._constant(1), 0.0)
+            rate = per_lane(self.learning_rate, weight)
+            velocity.assign(self.plan.momentum * velocity + rate * step)
+            weight.assign_add(velocity)
+
+    def _constant(self, value: float) -> tf.Tensor:
+        return tf.constant(value, self.dtype)
+
+    def _update_sgd(self, weight, slots, gradient, rate, momentum) -> None:  # type: ignore[no-untyped-def]
+        tf.raw_ops.ResourceApplyKerasMomentum(
+            var=weight.handle, accum=slots[0].handle, lr=rate, grad=gradient, momentum=self._constant(momentum)
+        )
+
+    def _update_rmsprop(self, weight, slots, gradient, rate, momentum) -> None:  # type: ignore[no-untyped-def]
+        tf.raw_ops.ResourceApplyRMSProp(
+            var=weight.handle,
+            ms=slots[0].handle,
+            mom=slots[1].handle,
+            lr=rate,
+            rho=self._constant(RHO),
+            momentum=self._constant(momentum),
+            epsilon=self._constant(EPSILON),
+            grad=gradient,
+        )
+
+    def _update_adam(self, weight, slots, gradient, rate, momentum) -> None:  # type: ignore[no-untyped-def]
+        tf.raw_ops.ResourceApplyAdam(
+            var=weight.handle,
+            m=slots[0].handle,
+            v=slots[1].handle,
+            beta1_power=tf.pow(self._constant(BETA_1), self.count),
+            beta2_power=tf.pow(self._constant(BETA_2), self.count),
+            lr=rate,
+            beta1=self._constant(BETA_1),
+            beta2=self._constant(BETA_2),
+            epsilon=self._constant(EPSILON),
+            grad=gradient,
+        )

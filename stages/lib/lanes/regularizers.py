@@ -1,0 +1,248 @@
+"""The catalogue: every regulariser, each acting through the hooks it overrides.
+
+A hook that a regulariser leaves alone adds nothing to the graph. Strengths are vectors [lane]. Random numbers come in as
+arguments: a regulariser says in `noise` what it needs, and gets it back by name, [lane, row, ...].
+ema and early_stopping have no hook: the trainer averages and the callbacks stop.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import tensorflow as tf
+
+from stages.lib.lanes.optimizers import per_lane
+from stages.lib.lanes.randomness import Noise
+
+NORM_EPSILON = 1e-7  # keras.config.epsilon(), which keeps a constraint's division finite
+BATCH_NORM_EPSILON = 1e-3  # Keras' default, added to the variance
+IMAGE_SIDE = 28  # pixels; inputs of IMAGE_SIDE squared features are images
+
+Tensors = Mapping[str, tf.Tensor]
+
+
+class Regularizer:
+    """One entry of the catalogue. Here all hooks leave their input as it is.
+
+    Args:
+        strengths: [lane].
+        layers: numbers of the layers it acts on, counted from 1; empty where it acts on no single layer.
+    """
+
+    inert_at_zero = True  # a strength of 0 in every lane leaves the whole regulariser out of the graph
+
+    def __init__(self, strengths: np.ndarray, layers: Sequence[int] = (), dtype: tf.DType = tf.float32):
+        self.strengths = np.asarray(strengths)
+        self.strength = tf.constant(self.strengths, dtype)
+        self.layers = tuple(layers)
+
+    def noise(self, num_features: int, hidden: Sequence[int]) -> list[Noise]:
+        """The random numbers that each training step needs; `hidden` are the widths of the hidden layers."""
+        return []
+
+    def transform_targets(self, targets: tf.Tensor) -> tf.Tensor:
+        """Change targets [lane, row, output], in training and in validation."""
+        return targets
+
+    def transform_batch(self, inputs: tf.Tensor, targets: tf.Tensor, noise: Tensors) -> tuple[tf.Tensor, tf.Tensor]:
+        """Change a training batch: inputs [lane, row, feature], targets [lane, row, output]."""
+        return inputs, targets
+
+    def transform_sums(
+        self, layer: int, sums: tf.Tensor, weights: Tensors, *, training: bool
+    ) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
+        """Change what enters a hidden layer's activation [lane, row, unit]; also new values of weights not trained."""
+        return sums, {}
+
+    def transform_activity(self, layer: int, activity: tf.Tensor, noise: Tensors) -> tf.Tensor:
+        """Change what leaves a hidden layer [lane, row, unit] in training."""
+        return activity
+
+    def penalize_activity(self, activity: tf.Tensor) -> tf.Tensor | None:
+        """Add to the loss [lane] for what leaves a hidden layer [lane, row, unit]."""
+        return None
+
+    def penalize_kernel(self, kernel: tf.Tensor) -> tf.Tensor | None:
+        """Add to the loss [lane] for a kernel [lane, in, out]."""
+        return None
+
+    def decay_kernel(self, kernel: tf.Tensor, rate: tf.Tensor) -> tf.Tensor | None:
+        """The kernel [lane, in, out] to start the optimiser's step from; rate: learning rate, one or [lane]."""
+        return None
+
+    def constrain_kernel(self, kernel: tf.Tensor, rate: tf.Tensor) -> tf.Tensor | None:
+        """The kernel [lane, in, out] after the optimiser's step."""
+        return None
+
+
+class L1(Regularizer):
+    """lambda * sum |w|."""
+
+    def penalize_kernel(self, kernel: tf.Tensor) -> tf.Tensor:
+        return self.strength * tf.reduce_sum(tf.abs(kernel), axis=(1, 2))
+
+
+class L2(Regularizer):
+    """lambda * sum w^2."""
+
+    def penalize_kernel(self, kernel: tf.Tensor) -> tf.Tensor:
+        return self.strength * tf.reduce_sum(tf.square(kernel), axis=(1, 2))
+
+
+class L1Proximal(Regularizer):
+    """After each step w = sign(w) * max(|w| - rate * lambda, 0), which makes zeros exact (Parikh and Boyd 2014, 6.5.2)."""
+
+    def constrain_kernel(self, kernel: tf.Tensor, rate: tf.Tensor) -> tf.Tensor:
+        threshold = per_lane(self.strength * rate, kernel)
+        return tf.sign(kernel) * tf.maximum(tf.abs(kernel) - threshold, 0)
+
+
+class WeightDecay(Regularizer):
+    """Before each step w -= rate * lambda * w: decoupled decay (Loshchilov and Hutter 2019, algorithm 2)."""
+
+    def decay_kernel(self, kernel: tf.Tensor, rate: tf.Tensor) -> tf.Tensor:
+        return kernel - kernel * per_lane(self.strength * rate, kernel)
+
+
+class ActivityL1(Regularizer):
+    """lambda * sum |a| / rows of the batch."""
+
+    def penalize_activity(self, activity: tf.Tensor) -> tf.Tensor:
+        num_rows = tf.cast(tf.shape(activity)[1], activity.dtype)
+        return self.strength * tf.reduce_sum(tf.abs(activity), axis=(1, 2)) / num_rows
+
+
+class MaxNorm(Regularizer):
+    """Shrink a unit's incoming weights to an L2 norm of at most the strength (Srebro and Shraibman 2005)."""
+
+    def constrain_kernel(self, kernel: tf.Tensor, rate: tf.Tensor) -> tf.Tensor:
+        norms = column_norms(kernel)
+        return kernel * (tf.minimum(norms, per_lane(self.strength, kernel)) / (NORM_EPSILON + norms))
+
+
+class UnitNorm(Regularizer):
+    """Scale a unit's incoming weights to an L2 norm equal to the strength."""
+
+    def constrain_kernel(self, kernel: tf.Tensor, rate: tf.Tensor) -> tf.Tensor:
+        return kernel * (per_lane(self.strength, kernel) / (NORM_EPSILON + column_norms(kernel)))
+
+
+class Dropout(Regularizer):
+    """Set a share of the activities to 0 and scale the rest by 1 / (1 - share) (Srivastava et al. 2014)."""
+
+    def noise(self, num_features: int, hidden: Sequence[int]) -> list[Noise]:
+        return [Noise(f"dropout_{layer}", "uniform", (hidden[layer - 1],)) for layer in self.layers]
+
+    def transform_activity(self, layer: int, activity: tf.Tensor, noise: Tensors) -> tf.Tensor:
+        rate = per_lane(self.strength, activity)
+        kept = noise[f"dropout_{layer}"] >= rate
+        return tf.where(kept, activity / (1 - rate), 0)
+
+
+class BatchNorm(Regularizer):
+    """Normalise each unit's sums over the batch; strength: momentum of the moving statistics (Ioffe and Szegedy 2015)."""
+
+    inert_at_zero = False
+
+    def transform_sums(
+        self, layer: int, sums: tf.Tensor, weights: Tensors, *, training: bool
+    ) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
+        moving_mean, moving_variance = weights[f"moving_mean_{layer}"], weights[f"moving_variance_{layer}"]
+        mean, variance, moved = moving_mean, moving_variance, {}
+        if training:
+            mean, variance = tf.nn.moments(sums, axes=1, keepdims=True)
+            share = per_lane(self.strength, sums)
+            moved[f"moving_mean_{layer}"] = moving_mean * share + mean * (1 - share)
+            moved[f"moving_variance_{layer}"] = moving_variance * share + variance * (1 - share)
+        offset, scale = weights[f"beta_{layer}"], weights[f"gamma_{layer}"]
+        return tf.nn.batch_normalization(sums, mean, variance, offset, scale, BATCH_NORM_EPSILON), moved
+
+
+class LabelSmoothing(Regularizer):
+    """Targets (1 - s) * y + s / classes (Szegedy et al. 2016, section 7)."""
+
+    def transform_targets(self, targets: tf.Tensor) -> tf.Tensor:
+        share = per_lane(self.strength, targets)
+        return targets * (1 - share) + share / max(targets.shape[-1], 2)
+
+
+class Cutout(Regularizer):
+    """Erase part of each input: of an image a square with a random centre, clipped at the border (DeVries and Taylor
+    2017), side = strength * 28 pixels; of a table each feature with the strength as its probability.
+    """
+
+    def noise(self, num_features: int, hidden: Sequence[int]) -> list[Noise]:
+        return [Noise("cutout", "uniform", (2,) if is_image(num_features) else (num_features,))]
+
+    def transform_batch(self, inputs: tf.Tensor, targets: tf.Tensor, noise: Tensors) -> tuple[tf.Tensor, tf.Tensor]:
+        draws = noise["cutout"]
+        if not is_image(inputs.shape[-1]):
+            return tf.where(draws >= per_lane(self.strength, inputs), inputs, 0), targets
+        side = per_lane(tf.round(self.strength * IMAGE_SIDE), inputs)
+        first = tf.floor(draws * IMAGE_SIDE) - tf.floor(side / 2)
+        pixel = tf.range(IMAGE_SIDE, dtype=inputs.dtype)
+        erased = [(pixel >= first[..., axis, None]) & (pixel < first[..., axis, None] + side) for axis in (0, 1)]
+        square = erased[0][..., :, None] & erased[1][..., None, :]
+        return tf.where(tf.reshape(square, tf.shape(inputs)), tf.zeros_like(inputs), inputs), targets
+
+
+class Mixup(Regularizer):
+    """Mix each row with another of its batch, share drawn from Beta(alpha, alpha) per row (Zhang et al. 2018)."""
+
+    def noise(self, num_features: int, hidden: Sequence[int]) -> list[Noise]:
+        return [Noise("mixup_partner", "permutation", ()), Noise("mixup_share", "beta", (), self.strengths)]
+
+    def transform_batch(self, inputs: tf.Tensor, targets: tf.Tensor, noise: Tensors) -> tuple[tf.Tensor, tf.Tensor]:
+        partner = noise["mixup_partner"]
+        share = noise["mixup_share"][..., None]
+        mixed = [
+            share * part + (1 - share) * tf.gather(part, partner, axis=1, batch_dims=1) for part in (inputs, targets)
+        ]
+        return mixed[0], mixed[1]
+
+
+class GaussianNoise(Regularizer):
+    """Add normal noise to the inputs; strength: its standard deviation (Bishop 1995)."""
+
+    def noise(self, num_features: int, hidden: Sequence[int]) -> list[Noise]:
+        return [Noise("gaussian_noise", "normal", (num_features,))]
+
+    def transform_batch(self, inputs: tf.Tensor, targets: tf.Tensor, noise: Tensors) -> tuple[tf.Tensor, tf.Tensor]:
+        return inputs + per_lane(self.strength, inputs) * noise["gaussian_noise"], targets
+
+
+class Ema(Regularizer):
+    """Evaluate the exponential moving average of the weights; strength: its momentum (Polyak and Juditsky 1992)."""
+
+
+class EarlyStopping(Regularizer):
+    """Stop a lane when its monitor has not improved for `strength` epochs (Prechelt 1998)."""
+
+    inert_at_zero = False
+
+
+CATALOGUE: dict[str, type[Regularizer]] = {
+    "l1": L1,
+    "l2": L2,
+    "l1_proximal": L1Proximal,
+    "weight_decay": WeightDecay,
+    "activity_l1": ActivityL1,
+    "max_norm": MaxNorm,
+    "unit_norm": UnitNorm,
+    "batch_norm": BatchNorm,
+    "dropout": Dropout,
+    "label_smoothing": LabelSmoothing,
+    "cutout": Cutout,
+    "mixup": Mixup,
+    "gaussian_noise": GaussianNoise,
+    "ema": Ema,
+    "early_stopping": EarlyStopping,
+}
+
+
+def column_norms(kernel: tf.Tensor) -> tf.Tensor:
+    """L2 norm of the weights into each unit, [lane, 1, out]."""
+    return tf.sqrt(tf.reduce_sum(tf.square(kernel), axis=1, keepdims=True))
+
+
+def is_image(num_features: int) -> bool:
+    return num_features == IMAGE_SIDE**2

@@ -1,0 +1,30 @@
+"""How TensorFlow starts and runs here. Import this before anything else that imports TensorFlow."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+
+@contextmanager
+def silent_start() -> Iterator[None]:
+    """Drop what is written to the standard error: TensorFlow's C++ start-up banners come before any log level."""
+    kept = os.dup(2)
+    with open(os.devnull, "wb") as nowhere:  # noqa: PTH123 -- a device, not a file of the project
+        os.dup2(nowhere.fileno(), 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # warnings are not shown, errors are
+with silent_start():
+    import tensorflow as tf
+
+
+def configure() -> None:
+    """One thread a process, since stages run side by side; operations whose result depends on timing are refused."""
+    tf.config.threading.set_intra_op_parallelism_threads(1)
+    tf.config.threading.set_inter_op_parallelism_threads(1)
+    tf.config.experimental.enable_op_determinism()

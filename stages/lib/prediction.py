@@ -1,0 +1,30 @@
+"""What trained lanes answer for rows they are given."""
+
+import numpy as np
+import tensorflow as tf
+
+from stages.lib.lanes.graph import CHUNK_BYTES, build_regularizers
+from stages.lib.lanes.network import Network
+from stages.lib.plans import RunPlan
+from stages.lib.runs import Weights
+
+
+def predict_lanes(
+    plan: RunPlan, weights: Weights, *, inputs: np.ndarray, rows: np.ndarray, scale: float
+) -> np.ndarray:
+    """Probabilities [lane, row, output], float32.
+
+    Args:
+        weights: name -> [lane, ...].
+        inputs: [row of the pool, feature].
+        rows: [replicate, row], positions in the pool; lane s * R + r answers for the rows of replicate r.
+    """
+    network = Network(plan.network, build_regularizers(plan, "float32"))
+    tensors = {name: tf.constant(value, tf.float32) for name, value in weights.items()}
+    rows = np.tile(rows, (len(weights["kernel_1"]) // len(rows), 1))
+    size = max(1, CHUNK_BYTES // (4 * inputs.shape[1] * len(rows)))
+    answers = []
+    for first in range(0, rows.shape[1], size):
+        chunk = inputs[rows[:, first : first + size]].astype(np.float32) * np.float32(scale)
+        answers.append(network.output(network.forward(tensors, tf.constant(chunk), None)[0]).numpy())
+    return np.concatenate(answers, axis=1)

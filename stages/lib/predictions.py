@@ -1,0 +1,32 @@
+"""What the networks of a study answer, row by row: kept so that a new score or test needs no training."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Labels:
+    """Class numbers [replicate, row] of the rows that the predictions of a study are about."""
+
+    training: np.ndarray
+    validation: np.ndarray
+    test: np.ndarray
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """One variant. Probabilities are [lane, row, output] float32, rows as in `Labels`; other arrays [lane].
+
+    A diverged lane answers with the training rows' shares of the classes: it knows nothing of a row.
+    """
+
+    replicate: np.ndarray
+    strength: np.ndarray
+    training: np.ndarray
+    validation: np.ndarray
+    test: np.ndarray
+    epochs_run: np.ndarray
+    best_epoch: np.ndarray
+    stopped_early: np.ndarray
+    diverged: np.ndarray

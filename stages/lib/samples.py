@@ -1,0 +1,56 @@
+"""The rows that a study learns from, and the rows it is judged on. They live in two files that no stage but
+`evaluate` and `reference` reads together."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from stages.lib.commands import UserError
+
+
+@dataclass(frozen=True)
+class Development:
+    """Rows for training and validation.
+
+    inputs: [row, feature], uint8 pixels or float32. Where each replicate encodes its rows by its own training rows, a row
+        of the data set stands here once per replicate.
+    labels: [row] uint8, class numbers.
+    identifiers: [row] int32, the row's number in the data set.
+    training, validation: [replicate, n] int32, positions in `inputs`.
+    features: names, one per column of `inputs`.
+    scale: what the network multiplies `inputs` by: 1/255 for pixels, else 1.
+    """
+
+    inputs: np.ndarray
+    labels: np.ndarray
+    identifiers: np.ndarray
+    training: np.ndarray
+    validation: np.ndarray
+    features: tuple[str, ...]
+    scale: float
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """Rows that no training, validation, scaling or choice has seen; fields as in `Development`."""
+
+    inputs: np.ndarray
+    labels: np.ndarray
+    identifiers: np.ndarray
+    test: np.ndarray  # [replicate, n] int32, positions in `inputs`
+
+
+class LeakError(UserError):
+    """A held-out row is among the rows of the same replicate's development."""
+
+
+def check_no_leak(development: Development, held_out: HeldOut) -> None:
+    """Raise LeakError where a replicate could have seen a row it is judged on."""
+    for replicate, test in enumerate(held_out.test):
+        seen = np.concatenate([development.training[replicate], development.validation[replicate]])
+        shared = np.intersect1d(development.identifiers[seen], held_out.identifiers[test])
+        if shared.size:
+            raise LeakError(
+                f"replicate {replicate}: {shared.size} held-out rows are in the development file (the first is row "
+                f"{shared[0]}), expected none: run the preprocess stage again"
+            )

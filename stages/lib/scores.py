@@ -1,0 +1,276 @@
+"""Scores of predictions on held-out rows, and of the weights that made them.
+
+Layout  probability  [replicate, row] of class 1 (binary), or [replicate, row, class] (multiclass), each in [0, 1]
+        label        [replicate, row], or [row] where all replicates share the rows; integers from 0
+Result  [replicate], float64; a score that is a mean over rows has a `row_` form, [replicate, row], as well
+
+A decision takes class 1 where its probability exceeds 0.5, or the most probable class, the first of equals.
+Rows of one class only: AUC, average precision, balanced accuracy and G-mean raise ValueError; the others are defined.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.special import entr
+from scipy.stats import rankdata
+
+Array = NDArray[np.float64]
+Labels = NDArray[np.intp]
+
+THRESHOLD = 0.5  # probability of class 1 above which it is predicted
+NUM_BINS = 15  # calibration bins of equal width, as in Guo et al. 2017
+NEAR_ZERO = 1e-3  # a weight below this size counts as nearly zero
+BOUND_TOLERANCE = 1e-4  # relative distance from the max-norm bound within which a unit counts as held by it
+
+
+def _check_label(label: ArrayLike, num_classes: int) -> Labels:
+    label = np.asarray(label)
+    if label.size == 0 or not np.isin(label, np.arange(num_classes)).all():
+        raise ValueError(f"label must hold integers from 0 to {num_classes - 1}, one per row")
+    return label.astype(np.intp)
+
+
+def _check_both_classes(label: Labels) -> None:
+    single = np.flatnonzero(np.ptp(np.atleast_2d(label), axis=1) == 0)
+    if single.size:
+        raise ValueError(
+            f"replicates {single.tolist()} hold rows of one class only, where this score is undefined; "
+            "stratify the folds, or pool their predictions"
+        )
+
+
+def _check(label: ArrayLike, probability: ArrayLike) -> tuple[Labels, NDArray[np.floating]]:
+    """Return label [replicate, row] and probability, or say which of them breaks the layout."""
+    probability = np.asarray(probability)
+    if probability.ndim not in (2, 3) or probability.size == 0 or probability.dtype.kind != "f":
+        raise ValueError(
+            f"probability is {probability.dtype} of shape {probability.shape}; expected floats, "
+            "[replicate, row] for a binary outcome or [replicate, row, class] for several classes, none of them empty"
+        )
+    if not ((probability >= 0) & (probability <= 1)).all():
+        raise ValueError("probability must lie in [0, 1], without NaN; apply the sigmoid or the softmax first")
+    rounding = np.sqrt(np.finfo(probability.dtype).eps)  # the slack scikit-learn grants
+    if probability.ndim == 3 and not np.allclose(probability.sum(axis=2), 1, rtol=rounding):
+        raise ValueError("probability must sum to 1 over the classes of each row; apply the softmax first")
+    label = _check_label(label, probability.shape[2] if probability.ndim == 3 else 2)
+    shape = probability.shape[:2]
+    if label.shape not in (shape, shape[1:]):
+        raise ValueError(f"label has shape {label.shape}; expected {shape} or {shape[1:]}, the rows of probability")
+    return np.broadcast_to(label, shape), probability
+
+
+def _check_binary(label: ArrayLike, probability: ArrayLike) -> tuple[Labels, NDArray[np.floating]]:
+    """`_check` for a score that is undefined unless every replicate holds both of two classes."""
+    label, probability = _check(label, probability)
+    if probability.ndim != 2:
+        raise ValueError(f"this score is binary: expected probability [replicate, row], got shape {probability.shape}")
+    _check_both_classes(label)
+    return label, probability
+
+
+def _decide(probability: NDArray[np.floating]) -> Labels:
+    """Return the predicted class, [replicate, row]."""
+    return probability.argmax(axis=2) if probability.ndim == 3 else (probability > THRESHOLD).astype(np.intp)
+
+
+def auc(label: ArrayLike, probability: ArrayLike) -> Array:
+    """Area under the ROC curve: the chance that a row of class 1 outranks one of class 0, a tie counting one half.
+
+    (sum of the mid-ranks of class 1 - n1 (n1 + 1) / 2) / (n1 n0), from Mann-Whitney's U (Hanley and McNeil 1982).
+    """
+    label, probability = _check_binary(label, probability)
+    positives = label.sum(axis=1)
+    rank_sum = (rankdata(probability, axis=1) * label).sum(axis=1)
+    return (rank_sum - positives * (positives + 1) / 2) / (positives * (label.shape[1] - positives))
+
+
+def average_precision(label: ArrayLike, probability: ArrayLike) -> Array:
+    """Mean over the rows of class 1 of the precision among all rows ranked at least as high; tied rows enter together.
+
+    Equal to sum_n (recall_n - recall_{n-1}) precision_n over the distinct thresholds, without interpolation.
+    """
+    label, probability = _check_binary(label, probability)
+    hits = np.take_along_axis(label, np.argsort(-probability, axis=1), axis=1).cumsum(axis=1)
+    depth = rankdata(-probability, method="max", axis=1).astype(np.intp)  # rows ranked at least as high as this one
+    precision = np.take_along_axis(hits, depth - 1, axis=1) / depth
+    return (precision * label).sum(axis=1) / label.sum(axis=1)
+
+
+def per_class_recall(label: ArrayLike, probability: ArrayLike) -> Array:
+    """Share of each class's rows that is predicted as that class, [replicate, class].
+
+    Raises ValueError where a replicate has no row of some class.
+    """
+    label, probability = _check(label, probability)
+    classes = np.arange(probability.shape[2] if probability.ndim == 3 else 2)
+    member = label[:, :, None] == classes
+    count = member.sum(axis=1)
+    if not count.all():
+        missing = np.flatnonzero((count == 0).any(axis=0)).tolist()
+        raise ValueError(f"classes {missing} have no rows in some replicate, so no recall; pool more rows")
+    return (member & (_decide(probability) == label)[:, :, None]).sum(axis=1) / count
+
+
+def balanced_accuracy(label: ArrayLike, probability: ArrayLike) -> Array:
+    """Mean of sensitivity and specificity."""
+    return per_class_recall(*_check_binary(label, probability)).mean(axis=1)
+
+
+def g_mean(label: ArrayLike, probability: ArrayLike) -> Array:
+    """Geometric mean of sensitivity and specificity (Kubat and Matwin 1997)."""
+    return np.sqrt(per_class_recall(*_check_binary(label, probability)).prod(axis=1))
+
+
+def row_accuracy(label: ArrayLike, probability: ArrayLike) -> Array:
+    """1 where the decision is the label, else 0, [replicate, row]."""
+    label, probability = _check(label, probability)
+    return (_decide(probability) == label).astype(np.float64)
+
+
+def row_brier(label: ArrayLike, probability: ArrayLike) -> Array:
+    """Squared error of the probabilities, [replicate, row] (Brier 1950).
+
+    Binary (p - y)^2, from 0 to 1; multiclass sum_c (p_c - [y = c])^2, from 0 to 2, as scikit-learn scales them.
+    """
+    label, probability = _check(label, probability)
+    if probability.ndim == 2:
+        return (probability.astype(np.float64) - label) ** 2
+    error = probability - (label[:, :, None] == np.arange(probability.shape[2])).astype(np.float64)
+    return (error**2).sum(axis=2)
+
+
+def row_log_loss(label: ArrayLike, probability: ArrayLike) -> Array:
+    """-log of the probability given to what happened, [replicate, row], in nats.
+
+    Probabilities are clipped to [eps, 1 - eps] with the eps of their own type, as scikit-learn does: a certain error
+    costs 36.0 in float64 and 15.9 in float32.
+    """
+    label, probability = _check(label, probability)
+    eps = np.finfo(probability.dtype).eps
+    if probability.ndim == 2:
+        given = np.where(label == 1, probability, 1 - probability.astype(np.float64))
+    else:
+        given = np.take_along_axis(probability, label[:, :, None], axis=2)[:, :, 0].astype(np.float64)
+    return -np.log(np.clip(given, eps, 1 - np.float64(eps)))
+
+
+def accuracy(label: ArrayLike, probability: ArrayLike) -> Array:
+    """Share of rows whose decision is their label."""
+    return row_accuracy(label, probability).mean(axis=1)
+
+
+def brier(label: ArrayLike, probability: ArrayLike) -> Array:
+    """Mean squared error of the probabilities; see `row_brier`."""
+    return row_brier(label, probability).mean(axis=1)
+
+
+def log_loss(label: ArrayLike, probability: ArrayLike) -> Array:
+    """Mean negative log likelihood in nats; see `row_log_loss`."""
+    return row_log_loss(label, probability).mean(axis=1)
+
+
+def calibration_error(label: ArrayLike, probability: ArrayLike) -> Array:
+    """Expected calibration error: sum over bins of (rows in bin / rows) |mean confidence - share of hits|.
+
+    Binary: confidence is the probability of class 1, a hit is class 1. Multiclass: confidence is the highest
+    probability, a hit is a right decision (top label). Bins are (low, high], 15 of equal width (Guo et al. 2017):
+    unlike bins of equal mass they are the same for all models, do not depend on the order of tied rows, and leave a
+    constant answer at the base rate at exactly 0. Upward biased where bins hold few rows: compare at equal row counts.
+    """
+    label, probability = _check(label, probability)
+    hit = label if probability.ndim == 2 else _decide(probability) == label
+    confidence = (probability if probability.ndim == 2 else probability.max(axis=2)).astype(np.float64)
+    num_replicates, num_rows = confidence.shape
+    bin_index = np.searchsorted(np.linspace(0, 1, NUM_BINS + 1)[1:-1], confidence)
+    bin_index += NUM_BINS * np.arange(num_replicates)[:, None]
+    gap = np.bincount(bin_index.ravel(), (confidence - hit).ravel(), minlength=num_replicates * NUM_BINS)
+    return np.abs(gap.reshape(num_replicates, NUM_BINS)).sum(axis=1) / num_rows
+
+
+class Score(NamedTuple):
+    """A score, its direction, and its contributions per row where it is their mean."""
+
+    function: Callable[[ArrayLike, ArrayLike], Array]  # (label, probability) -> [replicate]
+    greater_is_better: bool
+    by_row: Callable[[ArrayLike, ArrayLike], Array] | None = None  # (label, probability) -> [replicate, row]
+
+
+BINARY = {
+    "auc": Score(auc, True),
+    "average_precision": Score(average_precision, True),
+    "brier": Score(brier, False, row_brier),
+    "log_loss": Score(log_loss, False, row_log_loss),
+    "balanced_accuracy": Score(balanced_accuracy, True),
+    "g_mean": Score(g_mean, True),
+    "accuracy": Score(accuracy, True, row_accuracy),
+    "calibration_error": Score(calibration_error, False),
+}
+MULTICLASS = {
+    "accuracy": Score(accuracy, True, row_accuracy),
+    "log_loss": Score(log_loss, False, row_log_loss),
+    "calibration_error": Score(calibration_error, False),
+    "brier": Score(brier, False, row_brier),
+}
+
+
+def no_skill(label: ArrayLike, *, num_classes: int = 2) -> dict[str, Array]:
+    """What each score of the registry gives to an answer that ignores the features; label [row] or [replicate, row].
+
+    With p_c the share of class c: accuracy max p_c (the majority answer); Brier 1 - sum p_c^2, halved when binary, and
+    log loss -sum p_c log p_c (the base rates); calibration error 0; AUC and balanced accuracy 1/2; G-mean 0. Average
+    precision is the exact mean over random rankings of n1 positives among n rows, q + (1 - q) H_n / n with
+    q = (n1 - 1) / (n - 1) and H_n = 1 + 1/2 + ... + 1/n (Bestgen 2015): above n1 / n, the more so the fewer the rows.
+    Values have the leading shape of label. Raises ValueError on other labels, or on one class only in binary rows.
+    """
+    label = _check_label(label, num_classes)
+    share = (label[..., None] == np.arange(num_classes)).mean(axis=-2)  # [..., class]
+    spread = 1 - (share**2).sum(axis=-1)
+    zero = np.zeros(label.shape[:-1])
+    values = {"accuracy": share.max(axis=-1), "log_loss": entr(share).sum(axis=-1), "calibration_error": zero}
+    if num_classes > 2:
+        return {**values, "brier": spread}
+    _check_both_classes(label)
+    num_rows = label.shape[-1]
+    q = (label.sum(axis=-1) - 1) / (num_rows - 1)
+    expected_precision = q + (1 - q) * (1 / np.arange(1, num_rows + 1)).mean()
+    chance = zero + 0.5
+    binary = {"auc": chance, "average_precision": expected_precision, "balanced_accuracy": chance, "g_mean": zero}
+    return {**values, **binary, "brier": spread / 2}
+
+
+def _weights(kernels: tuple[ArrayLike, ...]) -> Array:
+    """Return all weights of a lane in one row, [lane, weight]."""
+    arrays = [np.asarray(kernel, dtype=np.float64) for kernel in kernels]
+    shapes = [array.shape for array in arrays]
+    if not arrays or any(len(shape) != 3 or shape[0] != shapes[0][0] for shape in shapes):
+        raise ValueError(f"kernels have shapes {shapes}; expected one or more [lane, in, out] with the same lanes")
+    return np.concatenate([array.reshape(len(array), -1) for array in arrays], axis=1)
+
+
+def zero_share(*kernels: ArrayLike) -> Array:
+    """Share of weights that are exactly 0, [lane]; kernels [lane, in, out], one or more layers."""
+    return (_weights(kernels) == 0).mean(axis=1)
+
+
+def near_zero_share(*kernels: ArrayLike) -> Array:
+    """Share of weights with |w| < NEAR_ZERO, exact zeros included, [lane]; kernels as in `zero_share`."""
+    return (np.abs(_weights(kernels)) < NEAR_ZERO).mean(axis=1)
+
+
+def kernel_norm(*kernels: ArrayLike) -> Array:
+    """L2 norm sqrt(sum w^2) of all weights of a lane, [lane]; kernels as in `zero_share`."""
+    return np.linalg.norm(_weights(kernels), axis=1)
+
+
+def bound_share(*kernels: ArrayLike, bound: ArrayLike) -> Array:
+    """Share of units whose incoming weights have the max-norm bound as their norm, [lane]; bound a number or [lane].
+
+    At the bound means |norm / bound - 1| <= BOUND_TOLERANCE; an infinite bound holds nobody.
+    """
+    num_lanes, bounds = len(_weights(kernels)), np.asarray(bound, dtype=np.float64)
+    if bounds.shape not in ((), (num_lanes,)) or not (bounds > 0).all():
+        raise ValueError(f"bound is {bounds}; expected one norm, or one a lane ({num_lanes}), positive or infinite")
+    norms = np.concatenate([np.linalg.norm(np.asarray(kernel, dtype=np.float64), axis=1) for kernel in kernels], axis=1)
+    return (np.abs(norms / bounds.reshape(-1, 1) - 1) <= BOUND_TOLERANCE).mean(axis=1)

@@ -1,0 +1,295 @@
+"""Tests and intervals against scipy, statsmodels and hand-worked cases; their promises against simulated noise."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as some
+from scipy import stats
+from scipy.special import expit
+from statsmodels.formula.api import ols
+from statsmodels.stats.anova import anova_lm
+from statsmodels.stats.contingency_tables import mcnemar as statsmodels_mcnemar
+from statsmodels.stats.multitest import multipletests
+from statsmodels.stats.weightstats import CompareMeans, DescrStatsW
+
+from stages.lib import scores, statistics
+
+deterministic = settings(derandomize=True, database=None, deadline=None, max_examples=60)
+FOLD_RATIO = 94 / 376  # test rows / training rows of five folds of 470 patients
+
+
+def slack(share, count):
+    """Two Monte-Carlo standard errors of a share counted over independent simulations."""
+    return 2 * np.sqrt(share * (1 - share) / count)
+
+
+# Estimates ----------------------------------------------------------------------------------------------------------
+
+
+def test_resampled_mean_with_ratio_zero_is_the_plain_t():
+    score = np.random.default_rng(0).normal(0.3, 1, 12)
+    estimate = statistics.resampled_mean(score, test_train_ratio=0)
+    oracle = stats.ttest_1samp(score, 0)
+    assert estimate.p_value == pytest.approx(oracle.pvalue, rel=1e-10)
+    assert estimate.interval(0.9) == pytest.approx(oracle.confidence_interval(0.9), rel=1e-10)
+    assert estimate.interval() == pytest.approx(DescrStatsW(score).tconfint_mean(), rel=1e-10)
+
+
+def test_corrected_resampled_t_of_a_hand_worked_case():
+    # mean 0.02, sd^2 = 0.001 / 4 = 0.00025; SE^2 = 0.00025 (1/5 + 1/4) = 0.0001125; t^2 = 32/9 with 4 df.
+    estimate = statistics.resampled_mean([0.00, 0.01, 0.02, 0.03, 0.04], test_train_ratio=0.25)
+    assert estimate.value == pytest.approx(0.02)
+    assert estimate.standard_error == pytest.approx(np.sqrt(0.0001125))
+    assert estimate.p_value == pytest.approx(0.13242, abs=1e-5)  # closed form of the t distribution with 4 df
+    assert estimate.interval() == pytest.approx((0.02 - 2.776445 * 0.0106066, 0.02 + 2.776445 * 0.0106066), abs=1e-7)
+
+
+def test_crossed_mean_has_the_mean_squares_of_the_analysis_of_variance():
+    rng = np.random.default_rng(1)
+    score = rng.normal(size=(4, 1)) + 2 * rng.normal(size=6) + rng.normal(size=(4, 6))
+    table = pd.DataFrame({"score": score.ravel(), "seed": np.repeat(range(4), 6), "row": np.tile(range(6), 4)})
+    mean_square = anova_lm(ols("score ~ C(seed) + C(row)", table).fit())["sum_sq"] / [3, 5, 15]
+    (seed_error, seed_df), (row_error, row_df) = statistics.crossed_mean(score).errors
+    assert (seed_df, row_df) == (3, 5)
+    assert seed_error**2 == pytest.approx(mean_square["C(seed)"] / 24)
+    assert row_error**2 == pytest.approx((mean_square["C(row)"] - mean_square["Residual"]) / 24)
+
+
+def test_crossed_mean_of_a_hand_worked_case():
+    # Seed means 2, 4 and row means 1, 3, 5 about the mean 3, nothing else: MS_seed = 6, MS_row = 8, MS_rest = 0.
+    estimate = statistics.crossed_mean([[0, 2, 4], [2, 4, 6]])
+    assert estimate.value == 3
+    np.testing.assert_allclose(estimate.errors, [(1, 1), (np.sqrt(8 / 6), 2)])
+    assert estimate.half_width(0.05) == pytest.approx(np.sqrt(12.7062**2 + 4.30265**2 * 8 / 6), rel=1e-5)
+
+
+def test_crossed_mean_is_the_t_over_seeds_when_rows_are_alike():
+    seed = np.random.default_rng(2).normal(size=(6, 1))
+    estimate = statistics.crossed_mean(np.repeat(seed, 50, axis=1))
+    assert estimate.p_value == pytest.approx(stats.ttest_1samp(seed[:, 0], 0).pvalue, rel=1e-6)
+
+
+@deterministic
+@given(
+    some.floats(-10, 10),
+    some.lists(some.tuples(some.floats(1e-3, 5), some.floats(1, 1e4)), min_size=1, max_size=3),
+    some.floats(1e-6, 0.999),
+)
+def test_p_value_is_below_alpha_just_where_the_interval_excludes_zero(value, errors, alpha):
+    estimate = statistics.Estimate(value, tuple(errors))
+    low, high = estimate.interval(1 - alpha)
+    edge = min(abs(low), abs(high)) < 1e-9 * max(1.0, estimate.half_width(alpha))
+    assert edge or (estimate.p_value < alpha) == (not low <= 0 <= high)
+
+
+@deterministic
+@given(some.floats(0, 60), some.floats(1, 1e4))
+def test_p_value_with_one_error_is_that_of_the_t_distribution(t, df):
+    p_value = statistics.Estimate(t, ((1.0, df),)).p_value
+    assert p_value == pytest.approx(2 * stats.t.sf(t, df), rel=1e-9, abs=1e-99)
+
+
+def test_without_any_error_p_is_one_or_zero():
+    same, apart = statistics.Estimate(0.0, ((0.0, 4),)), statistics.Estimate(0.1, ((0.0, 4),))
+    assert (same.p_value, same.interval()) == (1.0, (0.0, 0.0))
+    assert (apart.p_value, apart.interval()) == (0.0, (0.1, 0.1))
+
+
+def test_welch_agrees_with_scipy_and_statsmodels():
+    rng = np.random.default_rng(3)
+    variant, baseline = rng.normal(0.5, 1, 9), rng.normal(0, 3, 14)
+    arms = [statistics.resampled_mean(arm, test_train_ratio=0) for arm in (variant, baseline)]
+    comparison = statistics.compare_unpaired(*arms)
+    oracle = stats.ttest_ind(variant, baseline, equal_var=False)
+    assert comparison.p_value == pytest.approx(oracle.pvalue, rel=1e-10)
+    assert (comparison.ci_low, comparison.ci_high) == pytest.approx(oracle.confidence_interval(0.95), rel=1e-10)
+    interval = CompareMeans(DescrStatsW(variant), DescrStatsW(baseline)).tconfint_diff(usevar="unequal")
+    assert (comparison.ci_low, comparison.ci_high) == pytest.approx(interval, rel=1e-10)
+    assert statistics.welch(*[statistics.Estimate(1.0, ((0.0, 4),))] * 2).p_value == 1
+
+
+# Comparisons, adjustment, verdicts ----------------------------------------------------------------------------------
+
+
+def test_compare_is_paired_by_replicate():
+    rng = np.random.default_rng(4)
+    baseline = rng.normal(0.6, 0.1, 50)
+    variant = baseline + rng.normal(0.01, 0.02, 50)
+    comparison = statistics.compare(variant, baseline, test_train_ratio=FOLD_RATIO)
+    estimate = statistics.resampled_mean(variant - baseline, test_train_ratio=FOLD_RATIO)
+    assert comparison.difference == pytest.approx(comparison.value - comparison.baseline)
+    assert (comparison.ci_low, comparison.ci_high) == estimate.interval(0.95)
+    assert (comparison.equivalence_low, comparison.equivalence_high) == pytest.approx(estimate.interval(0.9))
+    assert comparison.p_value == estimate.p_value
+
+
+def test_compare_takes_seeds_and_rows_where_it_gets_them():
+    rng = np.random.default_rng(5)
+    variant, baseline = rng.random((2, 5, 40))
+    crossed = statistics.compare(variant, baseline, test_train_ratio=0)
+    assert (crossed.ci_low, crossed.ci_high) == statistics.crossed_mean(variant - baseline).interval()
+    over_seeds = statistics.compare(variant.mean(axis=1), baseline.mean(axis=1), test_train_ratio=0)
+    assert over_seeds.p_value == pytest.approx(stats.ttest_rel(variant.mean(axis=1), baseline.mean(axis=1)).pvalue)
+
+
+def test_mcnemar_agrees_with_statsmodels():
+    rng = np.random.default_rng(6)
+    for _ in range(20):
+        variant, baseline = rng.random((2, 30)) < rng.random((2, 1))
+        table = [[(variant & baseline).sum(), (variant & ~baseline).sum()]]
+        table += [[(~variant & baseline).sum(), (~variant & ~baseline).sum()]]
+        oracle = statsmodels_mcnemar(table, exact=True).pvalue
+        assert statistics.mcnemar(variant, baseline) == pytest.approx(oracle, rel=1e-10)
+    assert statistics.mcnemar([1, 1, 1, 1, 1, 0, 1], [0, 0, 0, 0, 0, 1, 1]) == pytest.approx(2 * (1 + 6) / 2**6)
+    assert statistics.mcnemar([1, 0], [1, 0]) == 1
+
+
+def test_adjust_agrees_with_statsmodels():
+    rng = np.random.default_rng(10)
+    for size in range(1, 13):
+        p_values = rng.choice([0, 1e-9, 0.002, 0.01, 0.02, 0.4, 1], size).tolist()  # with ties
+        assert statistics.adjust(p_values) == pytest.approx(multipletests(p_values, method="holm")[1], rel=1e-12)
+
+
+def test_adjust_of_a_hand_worked_case():
+    assert statistics.adjust([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert statistics.adjust([]) == []
+
+
+@pytest.mark.parametrize(
+    ("difference", "half_width", "p_adjusted", "word"),
+    [
+        (0.030, 0.010, 0.001, "better"),
+        (-0.030, 0.010, 0.001, "worse"),
+        (0.012, 0.010, 0.001, "better"),  # the margin asks nothing of a significant difference but not to be inside it
+        (0.030, 0.010, 0.051, "undecided"),  # the interval excludes 0, but one of several variants was bound to
+        (0.001, 0.030, 0.900, "undecided"),
+        (0.001, 0.008, 0.900, "equivalent"),
+        (0.004, 0.003, 0.001, "equivalent"),  # surely there, and surely too small to matter
+        (0.004, 0.006, 0.300, "undecided"),  # the interval ends on the margin: not inside
+    ],
+)
+def test_verdict(difference, half_width, p_adjusted, word):
+    inner = difference - half_width, difference + half_width
+    comparison = statistics.Comparison(0.7 + difference, 0.7, difference, -1, 1, *inner, p_adjusted / 10)
+    assert statistics.verdict(comparison, p_adjusted, margin=0.01, greater_is_better=True) == word
+    mirrored = {"better": "worse", "worse": "better"}.get(word, word)
+    assert statistics.verdict(comparison, p_adjusted, margin=0.01, greater_is_better=False) == mirrored
+
+
+def test_identical_arms_are_equivalent():
+    comparison = statistics.compare([0.6, 0.7, 0.8], [0.6, 0.7, 0.8], test_train_ratio=FOLD_RATIO)
+    assert statistics.verdict(comparison, comparison.p_value, margin=0.01, greater_is_better=True) == "equivalent"
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: statistics.resampled_mean([0.1], test_train_ratio=0), r"shape \(1,\).*two or more along each axis"),
+        (lambda: statistics.resampled_mean([0.1, np.nan], test_train_ratio=0), "expected finite values"),
+        (lambda: statistics.resampled_mean([0.1, 0.2], test_train_ratio=-1), "expected test rows / training rows"),
+        (lambda: statistics.crossed_mean([0.1, 0.2]), r"\[seed, row\]"),
+        (lambda: statistics.estimate_mean(np.ones((2, 2)), test_train_ratio=0.25), "expected test_train_ratio=0"),
+        (lambda: statistics.compare([1, 2], [1, 2, 3], test_train_ratio=0), "not paired.*compare_unpaired"),
+        (lambda: statistics.welch(*[statistics.crossed_mean(np.eye(2))] * 2), "both from resampled_mean"),
+        (lambda: statistics.mcnemar([1, 0], [1, 0, 1]), "expected the same rows"),
+        (lambda: statistics.adjust([0.1, 1.1]), r"numbers in \[0, 1\]"),
+        (
+            lambda: statistics.verdict(
+                statistics.compare([1, 2], [1, 3], test_train_ratio=0), 1.0, margin=-1, greater_is_better=True
+            ),
+            "expected margin >= 0",
+        ),
+    ],
+)
+def test_what_makes_no_sense_is_named(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()
+
+
+# Promises, on simulated noise ---------------------------------------------------------------------------------------
+
+
+def simulate_gaussian_replicates(rng, *, num_arms=11, num_replicates=50):
+    """Scores [arm, replicate] without true differences, correlated as Nadeau and Bengio assume."""
+    correlation = FOLD_RATIO / (1 + FOLD_RATIO)  # n_test / (n_test + n_train)
+    common, own = rng.normal(size=(num_arms, 1)), rng.normal(size=(num_arms, num_replicates))
+    return 0.7 + 0.05 * (np.sqrt(correlation) * common + np.sqrt(1 - correlation) * own)
+
+
+def simulate_cross_validation(rng, *, num_arms=11, num_repeats=10, num_shared=6, num_own=2):
+    """AUC [arm, fold] of nearest-centroid classifiers in a real 5-fold x 10 on 470 fresh rows, 70 of class 1.
+
+    Every arm leaves out a block of its own from the same features; the blocks are exchangeable, so no arm is better.
+    """
+    label = np.repeat([1, 0], [70, 400])
+    features = rng.normal(size=(470, num_shared + num_arms * num_own))
+    features[:70] += np.repeat([0.3, 0.1], [num_shared, num_arms * num_own])
+    classes = np.arange(70), np.arange(70, 470)
+    folds = [[rng.permutation(rows).reshape(5, -1) for rows in classes] for _ in range(num_repeats)]
+    test = np.concatenate([np.concatenate(fold, axis=1) for fold in folds])  # [fold, 94], class 1 first
+    train = np.ones((len(test), 470))
+    np.put_along_axis(train, test, 0, axis=1)
+    direction = (train[:, :70] @ features[:70]) / 56 - (train[:, 70:] @ features[70:]) / 320
+    term = features[test] * direction[:, None, :]  # [fold, row, feature]
+    block = term[:, :, num_shared:].reshape(*term.shape[:2], num_arms, num_own).sum(axis=3)
+    probability = expit(np.moveaxis(term.sum(axis=2, keepdims=True) - block, 2, 0))  # [arm, fold, row]
+    auc = scores.auc(label[test[0]], probability.reshape(-1, test.shape[1]))
+    return auc.reshape(num_arms, len(test))
+
+
+@pytest.mark.parametrize(
+    ("simulate", "num_studies"), [(simulate_gaussian_replicates, 200), (simulate_cross_validation, 200)]
+)
+def test_ten_variants_of_pure_noise_rarely_yield_a_finding(simulate, num_studies):
+    rng = np.random.default_rng(7)
+    found, found_naively, covered = [], [], []
+    for _ in range(num_studies):
+        baseline, *variants = simulate(rng)
+        comparisons = [statistics.compare(arm, baseline, test_train_ratio=FOLD_RATIO) for arm in variants]
+        adjusted = statistics.adjust([comparison.p_value for comparison in comparisons])
+        words = [
+            statistics.verdict(comparison, p, margin=0.01, greater_is_better=True)
+            for comparison, p in zip(comparisons, adjusted, strict=True)
+        ]
+        found.append(not {"better", "worse"}.isdisjoint(words))
+        covered.append(np.mean([comparison.ci_low <= 0 <= comparison.ci_high for comparison in comparisons]))
+        naive = stats.ttest_rel(np.array(variants), baseline, axis=1).pvalue
+        found_naively.append(min(statistics.adjust(naive)) < 0.05)
+    assert np.mean(found) <= 0.05 + slack(0.05, num_studies)
+    assert np.mean(covered) >= 0.95 - slack(0.95, num_studies)
+    assert np.mean(found_naively) > 0.8  # the naive paired t finds something in nearly every study
+
+
+@pytest.mark.parametrize(
+    ("seed_sd", "row_sd", "rest_sd"), [(0.05, 0.0, 0.1), (0.05, 1.0, 1.0), (0.0, 1.0, 1.0), (0.0, 0.0, 1.0)]
+)
+def test_crossed_intervals_cover_with_five_seeds_whatever_the_noise_comes_from(seed_sd, row_sd, rest_sd):
+    rng = np.random.default_rng(8)
+    covered = []
+    for _ in range(500):
+        score = rng.normal(0, seed_sd, (5, 1)) + rng.normal(0, row_sd, 400) + rng.normal(0, rest_sd, (5, 400))
+        low, high = statistics.crossed_mean(score).interval()
+        covered.append(low <= 0 <= high)
+    assert np.mean(covered) >= 0.95 - slack(0.95, len(covered))
+
+
+@pytest.mark.parametrize(("seed_sd", "rest_sd", "low", "high"), [(0.05, 0.1, 0.75, 0.90), (0.0, 1.0, 0.99, 1.0)])
+def test_percentile_bootstrap_over_five_seeds_and_rows_does_not_keep_its_level(seed_sd, rest_sd, low, high):
+    rng = np.random.default_rng(9)
+    weights = [rng.multinomial(n, np.full(n, 1 / n), size=500) / n for n in (5, 400)]  # seeds, rows drawn anew
+    covered = []
+    for _ in range(500):
+        score = rng.normal(0, seed_sd, (5, 1)) + rng.normal(0, rest_sd, (5, 400))
+        mean = ((weights[1] @ score.T) * weights[0]).sum(axis=1)
+        covered.append(np.quantile(mean, 0.025) <= 0 <= np.quantile(mean, 0.975))
+    assert low <= np.mean(covered) <= high  # too narrow where seeds differ, too wide where only the rest does
+
+
+def test_tensorflow_is_not_imported():
+    code = "import stages.lib.statistics, sys; sys.exit('tensorflow' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)
