@@ -11,12 +11,13 @@ import numpy as np
 
 from stages.lib import artifacts
 from stages.lib.commands import Progress, parse_arguments, run_main
-from stages.lib.prediction import predict_lanes
+from stages.lib.inference import predict_lanes
 from stages.lib.plans import RunPlan
 from stages.lib.predictions import Labels, Predictions
 from stages.lib.runs import TrainedRun
 from stages.lib.samples import Development, HeldOut, check_no_leak
 
+ABOUT_LANES = ("replicate", "strength", "epochs_run", "best_epoch", "stopped_early", "diverged")
 NUM_TRAINING_ROWS = 2000  # of each replicate, enough to see the gap to held-out rows
 
 
@@ -33,9 +34,9 @@ def run(plan: RunPlan, trained: TrainedRun, development: Development, held_out: 
     answers = {}
     for part, (inputs, rows) in parts.items():
         probability = predict_lanes(plan, trained.weights, inputs=inputs, rows=rows, scale=development.scale)
-        answers[part] = np.where(trained.diverged[:, None, None], ignorant, probability)
-    about = {name: value for name, value in vars(trained).items() if name not in ("weights", "history")}
-    return Predictions(**answers, **about)
+        answers[part] = np.where(np.isfinite(probability), probability, ignorant)
+    about = {name: getattr(trained, name) for name in ABOUT_LANES}
+    return Predictions(**answers, **about, **trained.mechanisms)
 
 
 def class_shares(labels: np.ndarray, outputs: int) -> np.ndarray:

@@ -6,7 +6,6 @@ Bytes repeat: no archive or document written here holds a time, a path or an ord
 
 import dataclasses
 import io
-import json
 import os
 import shutil
 import tempfile
@@ -23,12 +22,12 @@ from stages.lib.predictions import Labels, Predictions
 from stages.lib.runs import TrainedRun
 from stages.lib.samples import Development, HeldOut
 
-WEIGHT = "weight_"  # what the members of lanes.npz that are weights begin with
+WEIGHT, MECHANISM = "weight_", "mechanism_"  # what members of lanes.npz begin with
 
 Record = TypeVar("Record")
 
 RAW, PROCESSED, PLAN = Path("data/raw"), Path("data/processed"), Path("data/plan")
-PREDICTIONS, MODELS, METRICS = Path("data/predictions"), Path("models"), Path("metrics")
+PREDICTIONS, MODELS = Path("data/predictions"), Path("models")
 
 
 class MissingArtifactError(UserError):
@@ -61,7 +60,7 @@ def read_bytes(path: Path, *, written_by: str) -> bytes:
 def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
     """An .npz; NumPy dates its members 1980, so equal arrays are equal bytes."""
     buffer = io.BytesIO()
-    np.savez(buffer, **arrays)
+    np.savez(buffer, allow_pickle=False, **arrays)
     write_bytes(path, buffer.getvalue())
 
 
@@ -102,14 +101,10 @@ def load_params() -> str:
     return read_bytes(Path("params.yaml"), written_by="git checkout params.yaml").decode()
 
 
-def save_plans(studies: Sequence[tuple[plans.SplitPlan, plans.StudyPlan, Sequence[plans.RunPlan]]]) -> None:
-    """Names that start with _ cannot be variants, so the study's own files stand beside them."""
-    for split, study, runs in studies:
-        folder = PLAN / study.study
-        write_bytes(folder / "_split.json", plans.to_json(split).encode())
-        write_bytes(folder / "_study.json", plans.to_json(study).encode())
-        for run in runs:
-            write_bytes(folder / f"{run.variant}.json", plans.to_json(run).encode())
+def save_plans(named: Mapping[str, object]) -> None:
+    """Name in the plan folder, without its ending, -> plan. Names that start with _ are no variants."""
+    for name, plan in named.items():
+        write_bytes(PLAN / f"{name}.json", plans.to_json(plan).encode())
 
 
 def load_split_plan(study: str) -> plans.SplitPlan:
@@ -126,6 +121,11 @@ def load_study_plans() -> list[plans.StudyPlan]:
     if not names:
         raise MissingArtifactError(f"{PLAN} holds no study, expected the output of `plan`: run `dvc repro`")
     return [load_study_plan(name) for name in names]
+
+
+def load_statistics_plan() -> plans.StatisticsPlan:
+    text = read_bytes(PLAN / "_statistics.json", written_by="plan").decode()
+    return plans.from_json(plans.StatisticsPlan, text)
 
 
 def load_run_plan(study: str, variant: str) -> plans.RunPlan:
@@ -159,8 +159,9 @@ def save_run(run: TrainedRun, model: bytes, study: str, variant: str) -> None:
     """model: a .keras file."""
     folder = MODELS / study / variant
     fields = dict(vars(run))
-    weights, history = fields.pop("weights"), fields.pop("history")
-    write_arrays(folder / "lanes.npz", fields | {f"{WEIGHT}{name}": value for name, value in weights.items()})
+    weights, mechanisms, history = fields.pop("weights"), fields.pop("mechanisms"), fields.pop("history")
+    arrays = fields | add_prefix(WEIGHT, weights) | add_prefix(MECHANISM, mechanisms)
+    write_arrays(folder / "lanes.npz", arrays)
     write_bytes(folder / "history.csv", history.to_csv(index=False, float_format="%.7g", lineterminator="\n").encode())
     write_bytes(folder / "model.keras", model)
 
@@ -168,9 +169,18 @@ def save_run(run: TrainedRun, model: bytes, study: str, variant: str) -> None:
 def load_run(study: str, variant: str) -> TrainedRun:
     folder, stage = MODELS / study / variant, f"train_{study}@{variant}"
     fields = read_arrays(folder / "lanes.npz", written_by=stage)
-    weights = {name.removeprefix(WEIGHT): fields.pop(name) for name in list(fields) if name.startswith(WEIGHT)}
+    weights, mechanisms = pop_prefix(WEIGHT, fields), pop_prefix(MECHANISM, fields)
     history = pd.read_csv(io.BytesIO(read_bytes(folder / "history.csv", written_by=stage)))
-    return TrainedRun(weights=weights, history=history, **fields)
+    return TrainedRun(weights=weights, mechanisms=mechanisms, history=history, **fields)
+
+
+def add_prefix(prefix: str, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    return {f"{prefix}{name}": array for name, array in arrays.items()}
+
+
+def pop_prefix(prefix: str, arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    names = [name for name in arrays if name.startswith(prefix)]
+    return {name.removeprefix(prefix): arrays.pop(name) for name in names}
 
 
 def prune_runs(study: str, variants: Sequence[str]) -> None:
@@ -196,10 +206,3 @@ def load_labels(study: str) -> Labels:
 
 def load_predictions(study: str, variant: str) -> Predictions:
     return read_record(Predictions, PREDICTIONS / study / f"{variant}.npz", written_by=f"evaluate@{study}")
-
-
-# compare -------------------------------------------------------------------------------------------------------------
-
-
-def save_metrics(metrics: Mapping[str, object]) -> None:
-    write_bytes(METRICS / "metrics.json", (json.dumps(metrics, indent=2, allow_nan=False) + "\n").encode())

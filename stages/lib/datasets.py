@@ -17,6 +17,8 @@ from numpy.typing import NDArray
 from pandera.errors import SchemaError, SchemaErrorReason, SchemaErrors
 from sklearn.preprocessing import StandardScaler
 
+from stages.lib.commands import UserError
+
 LABEL = "Risk1Yr"
 DIAGNOSES = (1, 2, 3, 4, 5, 6, 8)  # the codes of DGN, nominal
 MEASURES = ["id", "PRE4", "PRE5", "AGE"]  # the columns that are not codes
@@ -29,6 +31,10 @@ REACH = (
 IMAGE_SHAPE = (28, 28)
 NUM_CLASSES = 10
 UNSIGNED_BYTE = 0x08  # IDX code of the element type
+
+
+class DataError(UserError, ValueError):
+    """Raw data are not what the pipeline expects."""
 
 
 # Thoracic Surgery: read --------------------------------------------------------------------------------------------
@@ -104,20 +110,20 @@ NUM_SHOWN = 3  # offending rows shown for each fault
 def read_thoracic(text: bytes | str) -> pd.DataFrame:
     """Parse and validate thoracic_surgery.csv, header line included.
 
-    Raises ValueError with every departure from THORACIC_SCHEMA: the column, what was expected, what was found where.
+    Raises DataError with every departure from THORACIC_SCHEMA: the column, what was expected, what was found where.
     """
     data = text.encode() if isinstance(text, str) else text
     try:  # as text: the schema converts, and so can name the line of a value that is no number
         table = pd.read_csv(io.BytesIO(data), dtype=str, keep_default_na=False)
     except ValueError as error:
-        raise ValueError(f"thoracic_surgery.csv is not a CSV table: {error}") from error
+        raise DataError(f"thoracic_surgery.csv is not a CSV table: {error}") from error
     try:
         return THORACIC_SCHEMA.validate(table, lazy=True)
     except SchemaErrors as errors:
         # A wrong type is left out: the conversion that failed has been reported with its lines.
         faults = [fault for fault in errors.schema_errors if fault.reason_code != SchemaErrorReason.WRONG_DATATYPE]
         lines = [f"thoracic_surgery.csv with its {len(table)} rows is not as expected:", *map(describe_fault, faults)]
-        raise ValueError("\n  ".join(lines)) from None
+        raise DataError("\n  ".join(lines)) from None
 
 
 def describe_fault(fault: SchemaError) -> str:
@@ -158,9 +164,9 @@ class ThoracicEncoder:
     scaler: StandardScaler
 
     @classmethod
-    def fit(cls, training_rows: pd.DataFrame, *, keep_id: bool = False, raw: bool = False) -> Self:
-        """Fit on training rows. `keep_id` adds the id; `raw` is the tutorial's way: 17 columns, as they are."""
-        names = TUTORIAL_FEATURES if raw else (("id",) if keep_id else ()) + FEATURES
+    def fit(cls, training_rows: pd.DataFrame, *, raw: bool = False) -> Self:
+        """Fit on training rows. `raw` is the tutorial's way: 17 columns, as they are."""
+        names = TUTORIAL_FEATURES if raw else FEATURES
         features = expand_diagnosis(training_rows)[list(names)]
         limits = (None, None) if raw else find_limits(features)
         scaler = StandardScaler(with_mean=not raw, with_std=not raw)
@@ -191,20 +197,20 @@ def expand_diagnosis(table: pd.DataFrame) -> pd.DataFrame:
 def parse_idx(data: bytes, *, name: str) -> NDArray[np.uint8]:
     """Parse an IDX file: 00 00, element type, number of dimensions, each size as big-endian uint32, then the elements.
 
-    Returns a read-only view of the data. Raises ValueError when the file is of another kind, cut short or too long.
+    Returns a read-only view of the data. Raises DataError when the file is of another kind, cut short or too long.
     Source: Y. LeCun, C. Cortes, C. Burges, The MNIST database.
     """
     if len(data) < 4 or data[:2] != b"\0\0":
-        raise ValueError(f"{name}: starts with '{data[:4].hex(' ')}', an IDX file with '00 00' and two codes")
+        raise DataError(f"{name}: starts with '{data[:4].hex(' ')}', an IDX file with '00 00' and two codes")
     element_type, num_dimensions = data[2:4]
     if element_type != UNSIGNED_BYTE:
-        raise ValueError(f"{name}: element type 0x{element_type:02x}, expected 0x{UNSIGNED_BYTE:02x} (unsigned byte)")
+        raise DataError(f"{name}: element type 0x{element_type:02x}, expected 0x{UNSIGNED_BYTE:02x} (unsigned byte)")
     start = 4 + 4 * num_dimensions
     if len(data) < start:
-        raise ValueError(f"{name}: {len(data)} bytes, too short for the sizes of {num_dimensions} dimensions")
+        raise DataError(f"{name}: {len(data)} bytes, too short for the sizes of {num_dimensions} dimensions")
     shape = np.frombuffer(data, ">u4", num_dimensions, offset=4).tolist()
     if len(data) - start != math.prod(shape):
-        raise ValueError(f"{name}: {len(data) - start} elements, expected {math.prod(shape)} for the shape {shape}")
+        raise DataError(f"{name}: {len(data) - start} elements, expected {math.prod(shape)} for the shape {shape}")
     return np.frombuffer(data, np.uint8, offset=start).reshape(shape)
 
 
@@ -213,7 +219,7 @@ def read_fashion(images: bytes, labels: bytes, num_rows: int) -> tuple[NDArray[n
     x, y = parse_idx(images, name="images"), parse_idx(labels, name="labels")
     for name, found, expected in (("images", x.shape, (num_rows, *IMAGE_SHAPE)), ("labels", y.shape, (num_rows,))):
         if found != expected:
-            raise ValueError(f"{name}: shape {found}, expected {expected}")
+            raise DataError(f"{name}: shape {found}, expected {expected}")
     if (wrong := np.flatnonzero(y >= NUM_CLASSES)).size:
-        raise ValueError(f"labels: {y[wrong[0]]} in row {wrong[0]}, expected 0 to {NUM_CLASSES - 1}")
+        raise DataError(f"labels: {y[wrong[0]]} in row {wrong[0]}, expected 0 to {NUM_CLASSES - 1}")
     return x.reshape(num_rows, -1), y

@@ -6,60 +6,28 @@ to both.
 """
 
 from collections.abc import Iterable
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, create_model, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    create_model,
+    model_validator,
+)
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from stages.lib import plans
+from stages.lib.catalogue import DATASETS, INFINITY, REGULARIZERS, SOFT_TARGETS
 from stages.lib.commands import UserError
 
 
 class ParamsError(UserError):
     """params.yaml cannot be used; the message has one line per mistake."""
 
-
-class Catalogued(NamedTuple):
-    """The rules of one regulariser: which strengths are possible, and where it acts unless the network says otherwise."""
-
-    minimum: float
-    below: float  # the strength stays under this
-    acts_on: Literal["kernels", "hidden", "whole"]  # kernels: hidden and output layers; whole: batch or network
-
-
-INFINITY = float("inf")
-REGULARIZERS: dict[str, Catalogued] = {
-    "l1": Catalogued(0, INFINITY, "kernels"),
-    "l2": Catalogued(0, INFINITY, "kernels"),
-    "l1_proximal": Catalogued(0, INFINITY, "kernels"),
-    "weight_decay": Catalogued(0, INFINITY, "kernels"),
-    "activity_l1": Catalogued(0, INFINITY, "hidden"),
-    "max_norm": Catalogued(1e-6, INFINITY, "hidden"),
-    "unit_norm": Catalogued(1e-6, INFINITY, "hidden"),
-    "batch_norm": Catalogued(0, 1, "hidden"),
-    "dropout": Catalogued(0, 1, "hidden"),
-    "label_smoothing": Catalogued(0, 1, "whole"),
-    "cutout": Catalogued(0, 1, "whole"),
-    "mixup": Catalogued(0, INFINITY, "whole"),
-    "gaussian_noise": Catalogued(0, INFINITY, "whole"),
-    "ema": Catalogued(0, 1, "whole"),
-    "early_stopping": Catalogued(0, INFINITY, "whole"),
-}
-SOFT_TARGETS = ("label_smoothing", "mixup")  # a sparse loss, whose target is one class number, cannot express them
-
-
-class DatasetFacts(NamedTuple):
-    outputs: int
-    protocol: str
-    primaries: tuple[str, ...]
-    features: tuple[str, ...]
-
-
-DATASETS: dict[str, DatasetFacts] = {
-    "thoracic_surgery": DatasetFacts(1, "repeated_stratified_k_fold", ("auc", "accuracy"), ("encoded", "raw")),
-    "fashion_mnist": DatasetFacts(10, "fixed_test", ("accuracy",), ("encoded",)),
-}
 
 Loss = Literal[
     "mean_squared_error",
@@ -74,16 +42,26 @@ Loss = Literal[
     "poisson",
 ]
 NEEDS_CLASSES = ("categorical_crossentropy", "sparse_categorical_crossentropy")
-ACTS_ON_WEIGHTS = ("l1", "l2", "l1_proximal", "weight_decay", "max_norm", "unit_norm")
-DatasetName = Literal[tuple(DATASETS)]  # type: ignore[valid-type]
 OptimizerName = Literal["sgd", "rmsprop", "adam", "adamw"]
-RegularizerName = Literal[tuple(REGULARIZERS)]  # type: ignore[valid-type]
 Monitor = Literal["loss", "val_loss", "val_auc", "val_accuracy"]
 CallbackName = Literal["checkpoint", "reduce_lr_on_plateau", "terminate_on_nan"]
 Activation = Literal["linear", "relu", "tanh", "sigmoid", "elu", "selu", "gelu", "silu", "softplus"]
 
-NAME = r"^[a-z][a-z0-9_]*$"
-Name = Annotated[str, Field(pattern=NAME)]
+
+def one_of(names: Iterable[str]) -> AfterValidator:
+    """Accept one of the names that a table of lib/catalogue.py lists."""
+
+    def check(name: str) -> str:
+        if name not in names:
+            raise ValueError(f"is {name!r}, expected one of {', '.join(names)}: mend its spelling")
+        return name
+
+    return AfterValidator(check)
+
+
+RegularizerName = Annotated[str, one_of(REGULARIZERS)]
+DatasetName = Annotated[str, one_of(DATASETS)]
+Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
 Count = Annotated[int, Field(ge=1)]
 Natural = Annotated[int, Field(ge=0)]
 Positive = Annotated[float, Field(gt=0)]
@@ -95,6 +73,17 @@ Momentum = Annotated[float, Field(ge=0, lt=1)]
 def empty_if_none(value: Any) -> Any:
     """`none:` with nothing behind it means `none: {}`."""
     return {} if value is None else value
+
+
+def refuse_repetition(values: list[Any]) -> list[Any]:
+    if len(set(values)) < len(values):
+        raise ValueError(f"is {values}, expected each entry at most once: remove the repetition")
+    return values
+
+
+Entry = TypeVar("Entry")
+Unrepeated = Annotated[list[Entry], AfterValidator(refuse_repetition)]
+Strengths = Annotated[Unrepeated[Entry], Field(min_length=1)]
 
 
 class Strict(BaseModel):
@@ -135,20 +124,12 @@ class KFoldParams(Strict):
     repeats: Count
     validation: Share
 
-    def to_plan(self) -> plans.Protocol:
-        return plans.Protocol(
-            self.kind, self.folds * self.repeats, folds=self.folds, training=None, validation=self.validation
-        )
-
 
 class FixedTestParams(Strict):
     kind: Literal["fixed_test"]
     seeds: Count
     training: Count | None = None
     validation: Share
-
-    def to_plan(self) -> plans.Protocol:
-        return plans.Protocol(self.kind, self.seeds, folds=None, training=self.training, validation=self.validation)
 
 
 class NetworkParams(Strict):
@@ -203,6 +184,18 @@ class VariantParams(Strict):
         return self
 
 
+class ReferencesParams(Strict):
+    """What each scikit-learn model tries; the majority answer has nothing to try."""
+
+    logistic_regression: Strengths[Positive]
+    random_forest: Strengths[Count]
+    gradient_boosting: Strengths[Positive]
+    mlp: Strengths[Positive]
+
+
+ReferenceName = Annotated[str, one_of([*ReferencesParams.model_fields, "majority"])]
+
+
 class StudyParams(Strict):
     dataset: DatasetName
     features: Literal["encoded", "raw"] = "encoded"
@@ -212,6 +205,8 @@ class StudyParams(Strict):
     network: NetworkParams
     training: TrainingParams
     variants: Annotated[dict[Name, Annotated[VariantParams, BeforeValidator(empty_if_none)]], Field(min_length=1)]
+    select_by: Literal["log_loss", "auc", "accuracy"] | None = None
+    references: Unrepeated[ReferenceName] = []
 
     def recipe(self, variant: VariantParams) -> Recipe:
         changed = variant.model_dump(exclude={"regularizers", "path"}, exclude_none=True)
@@ -224,8 +219,16 @@ class StudyParams(Strict):
             expect("protocol.kind", self.protocol.kind, [facts.protocol], f"that is how {self.dataset} is split"),
             expect("primary", self.primary, facts.primaries, f"these are the primary scores of {self.dataset}"),
             expect("features", self.features, facts.features, f"{self.dataset} has no other"),
+            expect(
+                "select_by",
+                self.select_by or self.primary,
+                [*facts.primaries, "log_loss"],
+                f"these choose strengths on validation rows of {self.dataset}",
+            ),
             expect("baseline", self.baseline, self.variants, "the baseline is one of the variants"),
         ]
+        for name in set(self.variants) & set(self.references):
+            mistakes.append(f"variants and references both hold {name}, expected one of a name: rename the variant")
         for name, variant in self.variants.items():
             mistakes += [f"variants.{name}: {text}" for text in check_variant(self, variant) if text]
         raise_all(mistakes)
@@ -252,30 +255,25 @@ def check_variant(study: StudyParams, variant: VariantParams) -> list[str]:
 
 
 def check_layers(name: str, recipe: Recipe) -> str:
-    layers, allowed = layers_of(name, recipe), allowed_layers(name, recipe)
     if REGULARIZERS[name].acts_on == "whole":
-        return (
-            f"layers.{name} is set, expected nothing: {name} acts on no single layer" if name in recipe.layers else ""
-        )
-    if not layers or not set(layers) <= set(allowed):
-        return (
-            f"{name} acts on layers {list(layers)}, expected some of {list(allowed)}: the network has "
-            f"{len(recipe.hidden)} hidden layers, counted from 1; change hidden or layers.{name}"
-        )
-    return ""
-
-
-def allowed_layers(name: str, recipe: Recipe) -> tuple[int, ...]:
-    """Every layer with a kernel for what acts on weights, the hidden ones for what acts on activities."""
-    num_layers = len(recipe.hidden) + (name in ACTS_ON_WEIGHTS)
-    return tuple(range(1, num_layers + 1))
+        if name not in recipe.layers:
+            return ""
+        return f"layers.{name} is set, expected no such entry, as {name} acts on no single layer: remove it"
+    layers = layers_of(name, recipe)
+    allowed = range(1, len(recipe.hidden) + 1 + ("kernels" in REGULARIZERS[name].acts_on))
+    if layers and set(layers) <= set(allowed):
+        return ""
+    return (
+        f"{name} acts on layers {list(layers)}, expected some of {list(allowed)} of a network with "
+        f"{len(recipe.hidden)} hidden layers: change hidden or layers.{name}"
+    )
 
 
 def layers_of(name: str, recipe: Recipe) -> tuple[int, ...]:
-    if name in recipe.layers:
-        return tuple(recipe.layers[name])
-    num_layers = {"kernels": len(recipe.hidden) + 1, "hidden": len(recipe.hidden), "whole": 0}
-    return tuple(range(1, num_layers[REGULARIZERS[name].acts_on] + 1))
+    """The layers that a regulariser acts on, counted from 1; the last one is the output layer."""
+    acts_on, num_hidden = REGULARIZERS[name].acts_on, len(recipe.hidden)
+    num_layers = {"kernels": num_hidden + 1, "whole": 0}.get(acts_on, num_hidden)
+    return tuple(recipe.layers.get(name, range(1, num_layers + 1)))
 
 
 def check_strength(name: str, strength: float) -> str:
@@ -297,20 +295,29 @@ def raise_all(mistakes: list[str]) -> None:
         raise ValueError("\n".join(found))
 
 
-Knobs = create_model(
-    "Knobs",
-    __base__=Strict,
-    **{
-        name: (Annotated[float, Field(ge=rule.minimum, lt=rule.below)], ...)
-        for name, rule in REGULARIZERS.items()
-        if name != "early_stopping"  # its knob is callbacks.early_stopping.patience
-    },
-)
+KNOBS: Any = {
+    name: (Annotated[float, Field(ge=rule.minimum, lt=rule.below)], ...)
+    for name, rule in REGULARIZERS.items()
+    if name != "early_stopping"  # its knob is callbacks.early_stopping.patience
+}
+Knobs = create_model("Knobs", __base__=Strict, **KNOBS)
+
+
+class EquivalenceParams(Strict):
+    auc: NotNegative
+    accuracy: NotNegative
+
+
+class StatisticsParams(Strict):
+    confidence: Share
+    equivalence: EquivalenceParams
 
 
 class Params(Knobs):  # type: ignore[misc, valid-type]
     seed: Natural
     callbacks: CallbacksParams
+    references: ReferencesParams
+    statistics: StatisticsParams
     studies: Annotated[dict[Name, StudyParams], Field(min_length=1)]
 
     def knob(self, name: str) -> float:
@@ -329,72 +336,37 @@ def parse_params(text: str) -> Params:
         raise ParamsError("\n".join(line for entry in error.errors() for line in explain(entry))) from error
 
 
+# What pydantic's errors expected, in words; {names} come from the error's own context.
+EXPECTED = {
+    "bool_type": "true or false",
+    "dict_type": "a mapping",
+    "finite_number": "a finite number",
+    "float_type": "a number",
+    "greater_than": "a number over {gt:g}",
+    "greater_than_equal": "a number of at least {ge:g}",
+    "int_type": "a whole number",
+    "less_than": "a number under {lt:g}",
+    "list_type": "a list",
+    "literal_error": "{expected}",
+    "model_type": "a mapping",
+    "string_pattern_mismatch": "a name of small letters, digits and _, a letter first",
+    "string_type": "text",
+    "too_short": "at least one entry",
+    "union_tag_invalid": "a kind among {expected_tags}",
+    "union_tag_not_found": "a mapping with a kind",
+}
+UNION_TAGS = ("repeated_stratified_k_fold", "fixed_test")  # stand in pydantic's locations, but are no keys of the file
+
+
 def explain(entry: Any) -> list[str]:
-    """One mistake that pydantic found, in words."""
-    skipped = {"[key]", "repeated_stratified_k_fold", "fixed_test"}  # pydantic's own marks, not keys of the file
-    where = ".".join(str(part) for part in entry["loc"] if part not in skipped) or "params.yaml"
+    """One mistake that pydantic found, in words; a check of several fields at once may have found several."""
+    parts = [str(part) for part in entry["loc"] if part != "[key]" and part not in UNION_TAGS]
+    where = ".".join(parts) or "params.yaml"
     if entry["type"] == "value_error":
         return [f"{where}: {line}" for line in str(entry["ctx"]["error"]).splitlines()]
     if entry["type"] == "missing":
         return [f"{where}: is missing, expected a value: add it"]
     if entry["type"] == "extra_forbidden":
-        return [f"{where}: is not a known key, expected one that README.md lists: remove it or mend its spelling"]
-    if entry["type"] == "string_pattern_mismatch":
-        return [f"{where}: the name {entry['input']!r} expected small letters, digits and _, a letter first: rename it"]
-    return [f"{where}: is {entry['input']!r}, expected: {entry['msg'].removeprefix('Input should be ')}"]
-
-
-def split_plan(params: Params, study_name: str) -> plans.SplitPlan:
-    study = params.studies[study_name]
-    return plans.SplitPlan(study_name, study.dataset, study.features, study.protocol.to_plan(), params.seed)
-
-
-def study_plan(params: Params, study_name: str) -> plans.StudyPlan:
-    study = params.studies[study_name]
-    return plans.StudyPlan(
-        study_name, study.dataset, study.baseline, study.primary, study.protocol.to_plan(), tuple(study.variants)
-    )
-
-
-def run_plan(params: Params, study_name: str, variant_name: str) -> plans.RunPlan:
-    """One variant with everything that shapes its networks, and nothing else: what is absent here retrains nothing."""
-    study = params.studies[study_name]
-    variant = study.variants[variant_name]
-    recipe = study.recipe(variant)
-    names = [name for name in REGULARIZERS if name in variant.regularizers]  # one order, whatever params.yaml says
-    if recipe.optimizer == "adamw" and "weight_decay" not in names:
-        names.append("weight_decay")
-    return plans.RunPlan(
-        study=study_name,
-        variant=variant_name,
-        seed=params.seed,
-        replicates=tuple(range(study.protocol.to_plan().replicates)),
-        primary=study.primary,
-        network=plans.NetworkPlan(tuple(recipe.hidden), recipe.activation, DATASETS[study.dataset].outputs),
-        regularizers=tuple(regularizer_plan(params, name, recipe, variant.path) for name in names),
-        callbacks=callbacks_plan(params.callbacks, names, recipe.callbacks),
-        loss=recipe.loss,
-        optimizer=plans.OptimizerPlan(
-            "adam" if recipe.optimizer == "adamw" else recipe.optimizer, recipe.learning_rate, recipe.momentum
-        ),
-        batch_size=recipe.batch_size,
-        epochs=recipe.epochs,
-    )
-
-
-def regularizer_plan(params: Params, name: str, recipe: Recipe, path: list[float]) -> plans.RegularizerPlan:
-    knob = params.knob(name)
-    strengths = (knob, *(strength for strength in sorted(set(path)) if strength != knob))
-    return plans.RegularizerPlan(name, strengths, layers_of(name, recipe))
-
-
-def callbacks_plan(callbacks: CallbacksParams, names: list[str], chosen: list[str]) -> plans.CallbacksPlan:
-    stopping = callbacks.early_stopping.model_dump(exclude={"patience"})
-    return plans.CallbacksPlan(
-        early_stopping=plans.EarlyStopping(**stopping) if "early_stopping" in names else None,
-        checkpoint=plans.Checkpoint(**callbacks.checkpoint.model_dump()) if "checkpoint" in chosen else None,
-        reduce_lr_on_plateau=plans.ReduceLrOnPlateau(**callbacks.reduce_lr_on_plateau.model_dump())
-        if "reduce_lr_on_plateau" in chosen
-        else None,
-        terminate_on_nan="terminate_on_nan" in chosen,
-    )
+        return [f"{where}: is not a known key, expected one that README.md names: remove it or mend its spelling"]
+    expected = EXPECTED.get(entry["type"], entry["msg"]).format(**entry.get("ctx", {}))
+    return [f"{where}: is {entry['input']!r}, expected {expected}: change it"]

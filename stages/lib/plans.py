@@ -10,6 +10,7 @@ from typing import Literal, TypeVar
 from pydantic import TypeAdapter
 
 Plan = TypeVar("Plan")
+SelectBy = Literal["log_loss", "auc", "accuracy"]
 
 
 @dataclass(frozen=True)
@@ -18,7 +19,7 @@ class Protocol:
 
     kind: Literal["repeated_stratified_k_fold", "fixed_test"]
     replicates: int  # k * r folds, or seeds
-    folds: int | None  # repeated_stratified_k_fold only
+    folds: int  # k; 1 where the test rows are fixed
     training: int | None  # fixed_test only: training rows per replicate; None takes all that validation leaves
     validation: float  # share of the development rows that is held back to choose strengths and epochs
 
@@ -122,6 +123,44 @@ class RunPlan:
     def num_strengths(self) -> int:
         return max((len(entry.strengths) for entry in self.regularizers), default=1)
 
+    def lane_strengths(self, entry: RegularizerPlan) -> list[float]:
+        """The strength of a regulariser in every lane; one without a path has the same in all."""
+        strengths = entry.strengths if len(entry.strengths) > 1 else entry.strengths * self.num_strengths
+        return [strength for strength in strengths for _ in self.replicates]
+
+
+@dataclass(frozen=True)
+class ReferenceModel:
+    """One model of lib/references.py; strengths: what it tries, (0,) where it has none. The first of equals wins."""
+
+    name: str
+    strengths: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class ReferencePlan:
+    """What `reference` needs to know of a study."""
+
+    study: str
+    seed: int
+    outputs: int  # 1 is the probability of class 1, more one probability per class
+    select_by: SelectBy
+    models: tuple[ReferenceModel, ...]
+
+
+@dataclass(frozen=True)
+class Equivalence:
+    """The greatest difference of each primary score that does not matter."""
+
+    auc: float
+    accuracy: float
+
+
+@dataclass(frozen=True)
+class StatisticsPlan:
+    confidence: float
+    equivalence: Equivalence
+
 
 @dataclass(frozen=True)
 class StudyPlan:
@@ -131,8 +170,21 @@ class StudyPlan:
     dataset: str
     baseline: str
     primary: str
+    select_by: SelectBy  # the validation score that chooses strengths
     protocol: Protocol
+    seed: int
     variants: tuple[str, ...]
+    references: tuple[str, ...]
+
+    def describe_protocol(self) -> str:
+        """In one line: arms with the same line, on the same data, were judged on the same rows."""
+        protocol = self.protocol
+        training = f"{protocol.training:,}" if protocol.training else "all other"
+        test = "fixed test rows" if protocol.kind == "fixed_test" else f"{protocol.folds} folds"
+        return (
+            f"{self.dataset}, {test}, {protocol.replicates} replicates, {training} training rows, "
+            f"validation {protocol.validation:g}, seed {self.seed}"
+        )
 
 
 def to_json(plan: object) -> str:

@@ -18,7 +18,7 @@ class Labels:
 class Predictions:
     """One variant. Probabilities are [lane, row, output] float32, rows as in `Labels`; other arrays [lane].
 
-    A diverged lane answers with the training rows' shares of the classes: it knows nothing of a row.
+    A lane whose weights are not finite answers with the shares of the classes among its training rows.
     """
 
     replicate: np.ndarray
@@ -30,3 +30,7 @@ class Predictions:
     best_epoch: np.ndarray
     stopped_early: np.ndarray
     diverged: np.ndarray
+    zero_share: np.ndarray
+    near_zero_share: np.ndarray
+    kernel_norm: np.ndarray
+    bound_share: np.ndarray

@@ -18,6 +18,7 @@ class TrainedRun:
     epochs_run: epochs trained.
     best_epoch: the epoch, counted from 1, whose weights are handed on.
     stopped_early, diverged: ended by early stopping, or by a loss that was not finite.
+    mechanisms: name -> what the regularisers did to the weights; see lib/mechanisms.py.
     """
 
     weights: Weights
@@ -27,4 +28,5 @@ class TrainedRun:
     best_epoch: np.ndarray
     stopped_early: np.ndarray
     diverged: np.ndarray
+    mechanisms: dict[str, np.ndarray]
     history: pd.DataFrame

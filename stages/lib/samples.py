@@ -12,8 +12,8 @@ from stages.lib.commands import UserError
 class Development:
     """Rows for training and validation.
 
-    inputs: [row, feature], uint8 pixels or float32. Where each replicate encodes its rows by its own training rows, a row
-        of the data set stands here once per replicate.
+    inputs: [row, feature], uint8 pixels or float32. Where each replicate encodes its rows by its own training rows, a
+        row of the data set stands here once per replicate.
     labels: [row] uint8, class numbers.
     identifiers: [row] int32, the row's number in the data set.
     training, validation: [replicate, n] int32, positions in `inputs`.

@@ -1,4 +1,4 @@
-"""Scores of predictions on held-out rows, and of the weights that made them.
+"""Scores of predictions on held-out rows.
 
 Layout  probability  [replicate, row] of class 1 (binary), or [replicate, row, class] (multiclass), each in [0, 1]
         label        [replicate, row], or [row] where all replicates share the rows; integers from 0
@@ -21,8 +21,6 @@ Labels = NDArray[np.intp]
 
 THRESHOLD = 0.5  # probability of class 1 above which it is predicted
 NUM_BINS = 15  # calibration bins of equal width, as in Guo et al. 2017
-NEAR_ZERO = 1e-3  # a weight below this size counts as nearly zero
-BOUND_TOLERANCE = 1e-4  # relative distance from the max-norm bound within which a unit counts as held by it
 
 
 def _check_label(label: ArrayLike, num_classes: int) -> Labels:
@@ -176,8 +174,8 @@ def calibration_error(label: ArrayLike, probability: ArrayLike) -> Array:
 
     Binary: confidence is the probability of class 1, a hit is class 1. Multiclass: confidence is the highest
     probability, a hit is a right decision (top label). Bins are (low, high], 15 of equal width (Guo et al. 2017):
-    unlike bins of equal mass they are the same for all models, do not depend on the order of tied rows, and leave a
-    constant answer at the base rate at exactly 0. Upward biased where bins hold few rows: compare at equal row counts.
+    unlike bins of equal mass they are the same for all models, do not depend on the order of tied rows, and give the
+    constant answer at the base rate 0. Upward biased where bins hold few rows: compare at equal numbers of rows.
     """
     label, probability = _check(label, probability)
     hit = label if probability.ndim == 2 else _decide(probability) == label
@@ -238,39 +236,3 @@ def no_skill(label: ArrayLike, *, num_classes: int = 2) -> dict[str, Array]:
     chance = zero + 0.5
     binary = {"auc": chance, "average_precision": expected_precision, "balanced_accuracy": chance, "g_mean": zero}
     return {**values, **binary, "brier": spread / 2}
-
-
-def _weights(kernels: tuple[ArrayLike, ...]) -> Array:
-    """Return all weights of a lane in one row, [lane, weight]."""
-    arrays = [np.asarray(kernel, dtype=np.float64) for kernel in kernels]
-    shapes = [array.shape for array in arrays]
-    if not arrays or any(len(shape) != 3 or shape[0] != shapes[0][0] for shape in shapes):
-        raise ValueError(f"kernels have shapes {shapes}; expected one or more [lane, in, out] with the same lanes")
-    return np.concatenate([array.reshape(len(array), -1) for array in arrays], axis=1)
-
-
-def zero_share(*kernels: ArrayLike) -> Array:
-    """Share of weights that are exactly 0, [lane]; kernels [lane, in, out], one or more layers."""
-    return (_weights(kernels) == 0).mean(axis=1)
-
-
-def near_zero_share(*kernels: ArrayLike) -> Array:
-    """Share of weights with |w| < NEAR_ZERO, exact zeros included, [lane]; kernels as in `zero_share`."""
-    return (np.abs(_weights(kernels)) < NEAR_ZERO).mean(axis=1)
-
-
-def kernel_norm(*kernels: ArrayLike) -> Array:
-    """L2 norm sqrt(sum w^2) of all weights of a lane, [lane]; kernels as in `zero_share`."""
-    return np.linalg.norm(_weights(kernels), axis=1)
-
-
-def bound_share(*kernels: ArrayLike, bound: ArrayLike) -> Array:
-    """Share of units whose incoming weights have the max-norm bound as their norm, [lane]; bound a number or [lane].
-
-    At the bound means |norm / bound - 1| <= BOUND_TOLERANCE; an infinite bound holds nobody.
-    """
-    num_lanes, bounds = len(_weights(kernels)), np.asarray(bound, dtype=np.float64)
-    if bounds.shape not in ((), (num_lanes,)) or not (bounds > 0).all():
-        raise ValueError(f"bound is {bounds}; expected one norm, or one a lane ({num_lanes}), positive or infinite")
-    norms = np.concatenate([np.linalg.norm(np.asarray(kernel, dtype=np.float64), axis=1) for kernel in kernels], axis=1)
-    return (np.abs(norms / bounds.reshape(-1, 1) - 1) <= BOUND_TOLERANCE).mean(axis=1)

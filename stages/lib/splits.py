@@ -1,5 +1,6 @@
 """Who is trained on, who chooses, who is held out: row numbers per replicate, from a seed alone."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,15 +19,16 @@ class Split:
 def split_repeated_k_fold(labels: np.ndarray, *, folds: int, repeats: int, validation: float, seed: int) -> Split:
     """Repeated stratified k-fold cross-validation; replicate r * folds + k holds out fold k of repeat r.
 
-    Every replicate has the same number of rows in each part: folds that are one row larger give it to no part's loss --
-    a surplus training row is left out, so that all lanes train on batches of one size.
+    All replicates have the same number of rows in each part, since they train in one graph: where folds differ by a
+    row, the larger parts leave a random one out.
     """
     splitter = RepeatedStratifiedKFold(n_splits=folds, n_repeats=repeats, random_state=seed)
     parts = []
     for replicate, (development, test) in enumerate(splitter.split(np.zeros(len(labels)), labels)):
         training, chosen = draw_validation(development, labels, share=validation, seed=seed + replicate)
         parts.append((training, chosen, test))
-    return Split(*(stack_sorted(column) for column in zip(*parts, strict=True)))
+    training, chosen, test = (stack_sorted(column) for column in zip(*parts, strict=True))
+    return Split(training, chosen, test)
 
 
 def split_fixed_test(
@@ -48,10 +50,10 @@ def split_fixed_test(
             rows, _ = train_test_split(
                 development, train_size=num_rows, stratify=labels[:num_development], random_state=seed + replicate
             )
-        parts.append((*draw_validation(rows, labels, share=validation, seed=seed + replicate),))
+        parts.append(draw_validation(rows, labels, share=validation, seed=seed + replicate))
     columns = [stack_sorted(column) for column in zip(*parts, strict=True)]
     test = np.arange(num_development, len(labels), dtype=np.int32)
-    return Split(*columns, test=np.tile(test, (replicates, 1)))
+    return Split(columns[0], columns[1], np.tile(test, (replicates, 1)))
 
 
 def draw_validation(rows: np.ndarray, labels: np.ndarray, *, share: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -60,5 +62,8 @@ def draw_validation(rows: np.ndarray, labels: np.ndarray, *, share: float, seed:
     return training, validation
 
 
-def stack_sorted(parts: tuple[np.ndarray, ...]) -> np.ndarray:
-    return np.stack([np.sort(part) for part in parts]).astype(np.int32)
+def stack_sorted(parts: Sequence[np.ndarray]) -> np.ndarray:
+    """Row numbers [replicate, n], sorted; of a part with more rows than the smallest a random n."""
+    generator, num_rows = np.random.default_rng(0), min(map(len, parts))
+    trimmed = [part if len(part) == num_rows else generator.choice(part, num_rows, replace=False) for part in parts]
+    return np.stack([np.sort(part) for part in trimmed]).astype(np.int32)

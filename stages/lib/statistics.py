@@ -30,7 +30,8 @@ class Estimate:
     """A value and how far it may be off: independent standard errors, each with its degrees of freedom.
 
     The half-width at level 1 - alpha is sqrt(sum_i (t_i se_i)^2), t_i the two-sided alpha quantile of Student's t with
-    df_i. With one error this is the t interval; with several it covers at least 1 - alpha (Banerjee 1961; Howe 1974).
+    df_i. With one error this is the t interval; with several it covers at least 1 - alpha of normal errors (Banerjee
+    1961; Howe 1974).
     """
 
     value: float
@@ -73,26 +74,27 @@ class Comparison:
     p_value: float  # two-sided, before `adjust`
 
 
-def _check(score: ArrayLike, *, num_dimensions: tuple[int, ...], ratio: float = 0.0) -> Array:
+def _check(score: ArrayLike, layout: str) -> Array:
     score = np.asarray(score, dtype=np.float64)
-    if score.ndim not in num_dimensions or min(score.shape, default=0) < 2 or not np.isfinite(score).all():
-        layouts = " or ".join({1: "[replicate]", 2: "[seed, row]"}[n] for n in num_dimensions)
-        raise ValueError(
-            f"score has shape {score.shape}; expected finite values {layouts}, two or more along each axis"
-        )
-    if not (0 <= ratio < np.inf):
-        raise ValueError(f"test_train_ratio is {ratio}; expected test rows / training rows, or 0 for a fixed test set")
+    if score.ndim != len(layout.split(",")) or min(score.shape) < 2 or not np.isfinite(score).all():
+        raise ValueError(f"score has shape {score.shape}; expected {layout}, finite and two or more along each axis")
     return score
 
 
 def resampled_mean(score: ArrayLike, *, test_train_ratio: float) -> Estimate:
     """Mean over replicates [replicate], corrected for the training rows that replicates of cross-validation share.
 
-    SE = sd sqrt(1 / (k r) + n_test / n_train), df = k r - 1 (Nadeau and Bengio 2003, section 5; Bouckaert and Frank
-    2004 for k folds times r repeats). n_train counts all rows outside the fold, those held back for validation too.
-    Ratio 0 is the plain t over independent replicates.
+    SE = sd sqrt(1 / (k r) + n_test / n_train), df = k r - 1 (Nadeau and Bengio 2003; Bouckaert and Frank 2004 for k
+    folds times r repeats). n_train counts all rows outside the fold, those held back for validation too.
+    Ratio 0 is the plain t over independent replicates. The correction assumes that two replicates correlate by
+    n_test / (n_test + n_train). No estimate of that is unbiased (Bengio and Grandvalet 2004); in simulations it served
+    for variants of one model on the same features, and was too small for models that share no feature at all.
     """
-    score = _check(score, num_dimensions=(1,), ratio=test_train_ratio)
+    score = _check(score, "[replicate]")
+    if not 0 <= test_train_ratio < np.inf:
+        raise ValueError(
+            f"test_train_ratio is {test_train_ratio}; expected test rows / training rows, 0 if test is fixed"
+        )
     error = score.std(ddof=1) * np.sqrt(1 / len(score) + test_train_ratio)
     return Estimate(float(score.mean()), ((float(error), len(score) - 1),))
 
@@ -105,10 +107,10 @@ def crossed_mean(score: ArrayLike) -> Estimate:
         + max(0, MS_row - MS_rest) / (S N)     rows, df N - 1
     with the mean squares of the two-way analysis of variance without replication (Searle, Casella and McCulloch 1992).
     Chosen by simulated coverage with 5 and 10 seeds on 10,000 rows: a percentile bootstrap over both covers too little
-    where seeds dominate and too much where the rest does, and Satterthwaite's single df is too short in the tails that
-    `adjust` reads. `Estimate` keeps the two errors apart, and never fell below its level.
+    where seeds dominate and too much where the rest does; one df after Satterthwaite is too sure in the tails that
+    `adjust` reads. Keeping the two errors apart, as `Estimate` does, held the level throughout.
     """
-    score = _check(score, num_dimensions=(2,))
+    score = _check(score, "[seed, row]")
     num_seeds, num_rows = score.shape
     seed_mean, row_mean, mean = score.mean(axis=1), score.mean(axis=0), score.mean()
     rest = score - seed_mean[:, None] - row_mean + mean
@@ -205,14 +207,14 @@ def adjust(p_values: Sequence[float]) -> list[float]:
 def verdict(
     comparison: Comparison, p_adjusted: float, *, margin: float, greater_is_better: bool, alpha: float = ALPHA
 ) -> Verdict:
-    """Put a comparison in one word; margin is the greatest difference of no practical importance, in score units.
+    """Put a comparison in one word; margin is the greatest difference that does not matter, in units of the score.
 
     1. equivalent  the interval at 1 - 2 alpha lies inside (-margin, margin): two one-sided tests (Schuirmann 1987).
     2. better, worse  otherwise, p_adjusted < alpha, by the sign of the difference.
     3. undecided  otherwise.
     Equivalent comes first: a difference that is surely real but surely smaller than matters should move nobody, and
-    its p-value stands beside it. Better or worse therefore never says less than `adjust` promises. Each false
-    equivalent (true difference at least margin) has the chance alpha; it is not part of the family `adjust` guards.
+    its p-value stands beside it. Each false equivalent (true difference at least margin) has at most the chance alpha;
+    it is not part of the family that `adjust` guards. alpha as given to `compare`.
     """
     if not margin >= 0 or not 0 <= p_adjusted <= 1:
         raise ValueError(f"margin is {margin}, p_adjusted {p_adjusted}; expected margin >= 0 and p_adjusted in [0, 1]")

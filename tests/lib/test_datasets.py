@@ -173,12 +173,6 @@ def test_encoder_looks_at_training_rows_alone(table: pd.DataFrame) -> None:
     np.testing.assert_allclose(x[:300].mean(axis=0), 0, atol=1e-5)
 
 
-def test_id_is_kept_on_request(table: pd.DataFrame) -> None:
-    x, encoder = ThoracicEncoder.fit(table).transform(table), ThoracicEncoder.fit(table, keep_id=True)
-    assert encoder.names == ("id", *FEATURES)
-    np.testing.assert_array_equal(encoder.transform(table)[:, 1:], x)
-
-
 def test_raw_features_are_those_of_the_tutorial(table: pd.DataFrame) -> None:
     encoder = ThoracicEncoder.fit(table[:100], raw=True)
     assert encoder.names == tuple(LINES[0][:-1])

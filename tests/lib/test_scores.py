@@ -204,30 +204,6 @@ def test_no_skill_average_precision_of_one_fold_of_thoracic_surgery():
     assert scores.no_skill(label)["average_precision"] == pytest.approx(0.187, abs=5e-4)  # not 14 / 94 = 0.149
 
 
-def test_mechanism_scores_of_hand_worked_kernels():
-    first = np.array([[[3, 0], [4, 0]], [[1, 5e-4], [0, -1e-3]]])  # [lane, in, out]: lane 0 has columns of norm 5 and 0
-    second = np.full((2, 2, 1), 2.0)
-    np.testing.assert_allclose(scores.zero_share(first), [0.5, 0.25])
-    np.testing.assert_allclose(scores.near_zero_share(first), [0.5, 0.5])  # -1e-3 is not below the limit
-    np.testing.assert_allclose(scores.zero_share(first, second), [2 / 6, 1 / 6])
-    np.testing.assert_allclose(scores.kernel_norm(first, second)[0], np.sqrt(25 + 8))
-
-
-def test_bound_share_counts_units_held_by_their_bound():
-    kernel = np.array([[[2.0, 2 * (1 + 0.9e-4), 2 * (1 - 1.1e-4), 0.5]]] * 2)  # [2, 1, 4]
-    np.testing.assert_allclose(scores.bound_share(kernel, bound=2.0), [0.5, 0.5])
-    np.testing.assert_allclose(scores.bound_share(kernel, bound=[0.5, np.inf]), [0.25, 0])
-    np.testing.assert_allclose(scores.bound_share(kernel, kernel[:, :, :1], bound=2.0), [0.6, 0.6])
-
-
-def test_kernels_and_bounds_that_make_no_sense_are_named():
-    with pytest.raises(ValueError, match=r"expected one or more \[lane, in, out\] with the same lanes"):
-        scores.zero_share(np.zeros((2, 3, 4)), np.zeros((3, 4, 1)))
-    for bound in (0.0, np.nan, [1.0, 2.0, 3.0]):
-        with pytest.raises(ValueError, match="expected one norm, or one a lane"):
-            scores.bound_share(np.ones((2, 3, 4)), bound=bound)
-
-
 def test_tensorflow_is_not_imported():
     code = "import stages.lib.scores, sys; sys.exit('tensorflow' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)

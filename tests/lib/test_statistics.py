@@ -190,7 +190,7 @@ def test_identical_arms_are_equivalent():
     ("call", "message"),
     [
         (lambda: statistics.resampled_mean([0.1], test_train_ratio=0), r"shape \(1,\).*two or more along each axis"),
-        (lambda: statistics.resampled_mean([0.1, np.nan], test_train_ratio=0), "expected finite values"),
+        (lambda: statistics.resampled_mean([0.1, np.nan], test_train_ratio=0), "finite and two or more"),
         (lambda: statistics.resampled_mean([0.1, 0.2], test_train_ratio=-1), "expected test rows / training rows"),
         (lambda: statistics.crossed_mean([0.1, 0.2]), r"\[seed, row\]"),
         (lambda: statistics.estimate_mean(np.ones((2, 2)), test_train_ratio=0.25), "expected test_train_ratio=0"),

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from stages.lib.plans import CallbacksPlan, ReduceLrOnPlateau
+from stages.lib.plans import CallbacksPlan, EarlyStopping, ReduceLrOnPlateau
 
 Logs = Mapping[str, np.ndarray]
 
@@ -23,7 +23,7 @@ class Best:
         self.seen = np.zeros(num_lanes, bool)
 
     def update(self, values: np.ndarray, watched: np.ndarray) -> np.ndarray:
-        """Take in an epoch's values; which of the watched lanes improved by more than min_delta (the first one does)."""
+        """Take in an epoch's values; which of the watched lanes improved by over min_delta (the first does)."""
         values = self.sign * values.astype(self.value.dtype)
         improved = watched & (~self.seen | (values + self.min_delta < self.value))
         self.value = np.where(improved, values, self.value)
@@ -73,7 +73,7 @@ class Callbacks:
             self.running = self.running & ~self.diverged
         kept = ran
         if self.plan.early_stopping:
-            kept = self._stop_early(epoch, logs, ran)
+            kept = self._stop_early(self.plan.early_stopping, epoch, logs, ran)
         if self.plan.checkpoint:
             best = self.checkpoint.update(logs[self.plan.checkpoint.monitor], ran)
             kept = best if self.plan.checkpoint.save_best_only else ran
@@ -83,8 +83,7 @@ class Callbacks:
         self.best_epoch = np.where(kept, epoch + 1, self.best_epoch)
         return kept
 
-    def _stop_early(self, epoch: int, logs: Logs, ran: np.ndarray) -> np.ndarray:
-        plan = self.plan.early_stopping
+    def _stop_early(self, plan: EarlyStopping, epoch: int, logs: Logs, ran: np.ndarray) -> np.ndarray:
         if epoch < plan.start_from_epoch:
             return ran
         improved = self.stopping.update(logs[plan.monitor], ran)

@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 import tempfile
 import zipfile
 from pathlib import Path
@@ -13,6 +14,7 @@ from stages.lib.plans import RunPlan
 from stages.lib.runs import Weights
 
 EPOCH_OF_ZIP = (1980, 1, 1, 0, 0, 0)  # the earliest date a zip archive can hold
+SHARED_OBJECT = r'(?<="shared_object_id": )\d+'
 BATCH_NORM = ("gamma", "beta", "moving_mean", "moving_variance")  # in the order of the layer's weights
 
 
@@ -69,7 +71,7 @@ def lane_weights(name: str, weights: Weights, lane: int) -> list[np.ndarray]:
 
 
 def to_file(model: keras.Model) -> bytes:
-    """The .keras file of a model, without the date and the times that Keras writes into it."""
+    """The .keras file of a model, less what differs from run to run: date and times, and objects' places in memory."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.keras"
         model.save(path)
@@ -79,7 +81,14 @@ def to_file(model: keras.Model) -> bytes:
         for name in sorted(source.namelist()):
             content = source.read(name)
             if name == "metadata.json":
-                metadata = json.loads(content) | {"date_saved": "1980-01-01@00:00:00"}
-                content = json.dumps(metadata, sort_keys=True).encode()
+                content = json.dumps(json.loads(content) | {"date_saved": "1980-01-01@00:00:00"}).encode()
+            if name == "config.json":
+                content = number_shared_objects(content.decode()).encode()
             target.writestr(zipfile.ZipInfo(name, EPOCH_OF_ZIP), content)
     return buffer.getvalue()
+
+
+def number_shared_objects(config: str) -> str:
+    """Keras marks an object that stands in several places by its memory address: count such objects instead."""
+    addresses = list(dict.fromkeys(re.findall(SHARED_OBJECT, config)))
+    return re.sub(SHARED_OBJECT, lambda found: str(1 + addresses.index(found.group())), config)

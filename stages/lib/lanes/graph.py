@@ -1,4 +1,4 @@
-"""The graph of one run: a training step for all lanes, looped over many batches in one call, and the validation pass."""
+"""The graph of one run: a training step for all lanes, looped over many batches in a call, and the validation pass."""
 
 from collections.abc import Callable, Iterable, Mapping
 
@@ -8,7 +8,7 @@ import tensorflow as tf
 from stages.lib.lanes.losses import LOSSES, is_sparse
 from stages.lib.lanes.network import Network, total, trained_names
 from stages.lib.lanes.optimizers import Optimizer, per_lane
-from stages.lib.lanes.regularizers import CATALOGUE, Ema, Regularizer
+from stages.lib.lanes.regularizers import CATALOGUE, Ema, Regularizer, Tensors
 from stages.lib.plans import RunPlan
 from stages.lib.runs import Weights
 
@@ -19,10 +19,9 @@ def build_regularizers(plan: RunPlan, dtype: str) -> list[Regularizer]:
     """The run's regularisers over its lanes, less those that no lane feels."""
     built = []
     for entry in plan.regularizers:
-        strengths = entry.strengths if len(entry.strengths) > 1 else entry.strengths * plan.num_strengths
-        kind = CATALOGUE[entry.name]
-        if any(strengths) or not kind.inert_at_zero:
-            built.append(kind(np.repeat(strengths, len(plan.replicates)), entry.layers, tf.as_dtype(dtype)))
+        kind, strengths = CATALOGUE[entry.name], np.asarray(plan.lane_strengths(entry))
+        if strengths.any() or not kind.inert_at_zero:
+            built.append(kind(strengths, entry.layers, tf.as_dtype(dtype)))
     return built
 
 
@@ -47,7 +46,9 @@ class Pool:
         labels = tf.gather(self.labels, rows)
         if sparse:
             return labels
-        return tf.cast(labels, self.dtype)[..., None] if self.outputs == 1 else tf.one_hot(labels, self.outputs, dtype=self.dtype)
+        if self.outputs == 1:
+            return tf.cast(labels, self.dtype)[..., None]
+        return tf.one_hot(labels, self.outputs, dtype=self.dtype)
 
 
 class Graph:
@@ -95,7 +96,7 @@ class Graph:
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(self.trained)
             logits, penalty, moved = self.network.forward(self.weights, inputs, noise)
-            losses = self.compare(targets, logits) + penalty + self.kernel_penalty()
+            losses = self.compare(targets, logits) + penalty + self.kernel_penalty(self.weights)
         gradients = tape.gradient(losses, self.trained)
         for name, value in moved.items():
             self.weights[name].assign(value)
@@ -121,10 +122,8 @@ class Graph:
                 if changed is not None:
                     self.weights[name].assign(changed)
 
-    def kernel_penalty(self) -> tf.Tensor | float:
-        return total(
-            entry.penalize_kernel(self.weights[name]) for entry in self.regularizers for name in kernel_names(entry)
-        )
+    def kernel_penalty(self, weights: Tensors) -> tf.Tensor | float:
+        return total(entry.penalize_kernel(weights[name]) for entry in self.regularizers for name in kernel_names(entry))
 
     def compare(self, targets: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
         """The losses [lane] of targets and logits [lane, row, output], penalties left out."""
@@ -144,7 +143,7 @@ class Graph:
         if self.ema:
             for entry in self.regularizers:
                 for name in kernel_names(entry):
-                    constrained = entry.constrain_kernel(weights[name], tf.zeros((), self.dtype))
+                    constrained = entry.constrain_kernel(weights[name], self.optimizer.learning_rate)
                     weights[name] = weights[name] if constrained is None else constrained
         return {name: tf.convert_to_tensor(value) for name, value in weights.items()}
 
@@ -164,7 +163,8 @@ class Graph:
             penalty += activity * (chunk.shape[1] / num_rows)
         all_logits = tf.concat(logits, axis=1)
         targets = self._over_lanes(self.pool.gather_targets(rows, sparse=self.sparse))
-        return self.compare(targets, all_logits) + penalty + self.kernel_penalty(), self.network.output(all_logits)
+        losses = self.compare(targets, all_logits) + penalty + self.kernel_penalty(weights)
+        return losses, self.network.output(all_logits)
 
     def _chunks(self, rows: tf.Tensor) -> Iterable[tf.Tensor]:
         """Pieces of [replicate, row] along the rows whose inputs are small enough to hold at once."""

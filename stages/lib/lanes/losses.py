@@ -1,9 +1,9 @@
 """The losses of the tutorial, per lane.
 
 Each takes targets [lane, row, output] (sparse: [lane, row] class numbers) and the network's logits and probabilities
-[lane, row, output], and gives one loss per lane and batch: the mean over rows, as Keras reduces it. Keras' own functions
-do the work where they exist. The cross-entropies of a network's own output activation start from its logits, as Keras
-does in a graph.
+[lane, row, output], and gives one loss per lane and batch: the mean over rows, as Keras reduces it. Keras' own
+functions do the work where they exist. The cross-entropies of a network's own output activation start from its logits,
+as Keras does in a graph.
 """
 
 from collections.abc import Callable
@@ -37,12 +37,8 @@ def r_squared(target: tf.Tensor, logit: tf.Tensor, probability: tf.Tensor) -> tf
 
 
 def binary_crossentropy(target: tf.Tensor, logit: tf.Tensor, probability: tf.Tensor) -> tf.Tensor:
-    """From the logit of a sigmoid; on a softmax each class is one yes-or-no question, from its probability."""
-    if logit.shape[-1] == 1:
-        losses = keras.losses.binary_crossentropy(target, logit, from_logits=True)
-    else:
-        losses = keras.losses.binary_crossentropy(target, probability)
-    return tf.reduce_mean(losses, axis=1)
+    """On a softmax, Keras takes each class's logit for that of a sigmoid of its own, and so do lanes."""
+    return tf.reduce_mean(keras.losses.binary_crossentropy(target, logit, from_logits=True), axis=1)
 
 
 def categorical_crossentropy(target: tf.Tensor, logit: tf.Tensor, probability: tf.Tensor) -> tf.Tensor:

@@ -6,6 +6,7 @@ layer's parts is Dense, BatchNormalization, activation, Dropout.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import pairwise
 
 import keras
 import numpy as np
@@ -18,6 +19,7 @@ from stages.lib.runs import Weights
 
 NOT_TRAINED = ("moving_mean", "moving_variance")
 
+
 def draw_weights(
     plan: NetworkPlan, num_features: int, *, seed: int, replicates: Sequence[int], normalized: Sequence[int]
 ) -> Weights:
@@ -28,7 +30,7 @@ def draw_weights(
     sizes = [num_features, *plan.hidden, plan.outputs]
     streams = generators(seed, replicates, "weights")
     num_replicates, weights = len(replicates), {}
-    for layer, (num_inputs, num_outputs) in enumerate(zip(sizes, sizes[1:], strict=False), start=1):
+    for layer, (num_inputs, num_outputs) in enumerate(pairwise(sizes), start=1):
         row = (num_replicates, 1, num_outputs)
         weights[f"kernel_{layer}"] = np.stack([draw_glorot(stream, num_inputs, num_outputs) for stream in streams])
         weights[f"bias_{layer}"] = np.zeros(row)
@@ -62,7 +64,8 @@ class Network:
         Returns:
             Logits [lane, row, output], activity penalties [lane], and new values of the weights that are not trained.
         """
-        hidden, moved, training = inputs, {}, noise is not None
+        hidden, training = inputs, noise is not None
+        moved: dict[str, tf.Tensor] = {}
         penalty = tf.zeros(inputs.shape[0], inputs.dtype)
         for layer in range(1, self.num_layers):
             acting = [entry for entry in self.regularizers if layer in entry.layers]
@@ -72,8 +75,9 @@ class Network:
                 moved |= statistics
             hidden = self.activation(hidden)
             penalty += total(regularizer.penalize_activity(hidden) for regularizer in acting)
-            for regularizer in acting if noise is not None else []:
-                hidden = regularizer.transform_activity(layer, hidden, noise)
+            if noise is not None:
+                for regularizer in acting:
+                    hidden = regularizer.transform_activity(layer, hidden, noise)
         return apply_dense(weights, self.num_layers, hidden), penalty, moved
 
 

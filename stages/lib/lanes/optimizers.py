@@ -7,6 +7,7 @@ they fill a buffer with the step at rate 1, which is then scaled lane by lane.
 
 from collections.abc import Sequence
 
+import numpy as np
 import tensorflow as tf
 
 from stages.lib.plans import OptimizerPlan
@@ -23,6 +24,16 @@ def zeros_like(weight: tf.Variable) -> tf.Variable:
     return tf.Variable(tf.zeros(weight.shape, weight.dtype), trainable=False)
 
 
+def keras_correction(count: tf.Tensor) -> tf.Tensor:
+    """What Keras' bias correction is of the exact one after `count` steps (float64).
+
+    Keras rounds the betas to float32 there, whatever the precision, but not in the moments: 1 - b2^t is off by 1.3e-5.
+    """
+    betas = np.array([np.float32(BETA_1), np.float32(BETA_2), BETA_1, BETA_2])
+    rounded_1, rounded_2, exact_1, exact_2 = tf.unstack(1 - tf.pow(betas, count))
+    return exact_1 / rounded_1 * tf.sqrt(rounded_2 / exact_2)
+
+
 class Optimizer:
     """One training's optimiser: the slots and the step count live here.
 
@@ -34,6 +45,8 @@ class Optimizer:
     def __init__(self, plan: OptimizerPlan, weights: Sequence[tf.Variable], *, rate_per_lane: bool):
         """rate_per_lane: `learning_rate` is a variable [lane]; else it is one number."""
         self.plan, self.weights, self.dtype = plan, list(weights), weights[0].dtype
+        # Keras rounds the momentum of sgd to float32 in every precision, that of rmsprop in none.
+        self.momentum = {"sgd": float(np.float32(plan.momentum)), "rmsprop": plan.momentum, "adam": 0.0}[plan.name]
         self.update = {"sgd": self._update_sgd, "rmsprop": self._update_rmsprop, "adam": self._update_adam}[plan.name]
         self.slots = [(zeros_like(weight), zeros_like(weight)) for weight in self.weights]
         self.count = tf.Variable(tf.zeros((), self.dtype), trainable=False)  # steps taken
@@ -43,17 +56,21 @@ class Optimizer:
 
     def apply(self, gradients: Sequence[tf.Tensor]) -> None:
         self.count.assign_add(1)
+        unit = self._constant(1)
+        if self.plan.name == "adam":
+            unit = tf.cast(keras_correction(tf.cast(self.count, tf.float64)), self.dtype)
         if self.buffers is None:
+            rate = self.learning_rate * unit
             for weight, slots, gradient in zip(self.weights, self.slots, gradients, strict=True):
-                self.update(weight, slots, gradient, self.learning_rate, self.plan.momentum)
+                self.update(weight, slots, gradient, rate, self.momentum)
             return
         for weight, slots, gradient, (step, velocity) in zip(
             self.weights, self.slots, gradients, self.buffers, strict=True
         ):
             step.assign(tf.zeros_like(step))
-            self.update(step, slots, gradient, self._constant(1), 0.0)
+            self.update(step, slots, gradient, unit, 0.0)
             rate = per_lane(self.learning_rate, weight)
-            velocity.assign(self.plan.momentum * velocity + rate * step)
+            velocity.assign(self.momentum * velocity + rate * step)
             weight.assign_add(velocity)
 
     def _constant(self, value: float) -> tf.Tensor:

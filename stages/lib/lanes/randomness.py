@@ -34,7 +34,8 @@ def batch_orders(seed: int, replicates: Sequence[int], training: np.ndarray) -> 
     """
     streams = generators(seed, replicates, "order")
     while True:
-        yield np.stack([stream.permutation(rows) for stream, rows in zip(streams, training, strict=True)]).astype(np.int32)
+        orders = [stream.permutation(rows) for stream, rows in zip(streams, training, strict=True)]
+        yield np.stack(orders).astype(np.int32)
 
 
 class Noise(NamedTuple):

@@ -1,7 +1,7 @@
 """The catalogue: every regulariser, each acting through the hooks it overrides.
 
-A hook that a regulariser leaves alone adds nothing to the graph. Strengths are vectors [lane]. Random numbers come in as
-arguments: a regulariser says in `noise` what it needs, and gets it back by name, [lane, row, ...].
+A hook that a regulariser leaves alone adds nothing to the graph. Strengths are vectors [lane]. Random numbers come in
+as arguments: a regulariser says in `noise` what it needs, and gets it back by name, [lane, row, ...].
 ema and early_stopping have no hook: the trainer averages and the callbacks stop.
 """
 
@@ -29,10 +29,11 @@ class Regularizer:
     """
 
     inert_at_zero = True  # a strength of 0 in every lane leaves the whole regulariser out of the graph
+    single_precision = False  # Keras rounds this strength to float32, also in a float64 network
 
     def __init__(self, strengths: np.ndarray, layers: Sequence[int] = (), dtype: tf.DType = tf.float32):
         self.strengths = np.asarray(strengths)
-        self.strength = tf.constant(self.strengths, dtype)
+        self.strength = tf.cast(tf.constant(self.strengths, tf.float32 if self.single_precision else dtype), dtype)
         self.layers = tuple(layers)
 
     def noise(self, num_features: int, hidden: Sequence[int]) -> list[Noise]:
@@ -77,6 +78,8 @@ class Regularizer:
 class L1(Regularizer):
     """lambda * sum |w|."""
 
+    single_precision = True
+
     def penalize_kernel(self, kernel: tf.Tensor) -> tf.Tensor:
         return self.strength * tf.reduce_sum(tf.abs(kernel), axis=(1, 2))
 
@@ -84,12 +87,14 @@ class L1(Regularizer):
 class L2(Regularizer):
     """lambda * sum w^2."""
 
+    single_precision = True
+
     def penalize_kernel(self, kernel: tf.Tensor) -> tf.Tensor:
         return self.strength * tf.reduce_sum(tf.square(kernel), axis=(1, 2))
 
 
 class L1Proximal(Regularizer):
-    """After each step w = sign(w) * max(|w| - rate * lambda, 0), which makes zeros exact (Parikh and Boyd 2014, 6.5.2)."""
+    """After each step w = sign(w) * max(|w| - rate * lambda, 0), so zeros are exact (Parikh and Boyd 2014, 6.5.2)."""
 
     def constrain_kernel(self, kernel: tf.Tensor, rate: tf.Tensor) -> tf.Tensor:
         threshold = per_lane(self.strength * rate, kernel)
@@ -99,12 +104,16 @@ class L1Proximal(Regularizer):
 class WeightDecay(Regularizer):
     """Before each step w -= rate * lambda * w: decoupled decay (Loshchilov and Hutter 2019, algorithm 2)."""
 
+    single_precision = True
+
     def decay_kernel(self, kernel: tf.Tensor, rate: tf.Tensor) -> tf.Tensor:
         return kernel - kernel * per_lane(self.strength * rate, kernel)
 
 
 class ActivityL1(Regularizer):
     """lambda * sum |a| / rows of the batch."""
+
+    single_precision = True
 
     def penalize_activity(self, activity: tf.Tensor) -> tf.Tensor:
         num_rows = tf.cast(tf.shape(activity)[1], activity.dtype)
@@ -139,7 +148,7 @@ class Dropout(Regularizer):
 
 
 class BatchNorm(Regularizer):
-    """Normalise each unit's sums over the batch; strength: momentum of the moving statistics (Ioffe and Szegedy 2015)."""
+    """Normalise each unit's sums over the batch (Ioffe, Szegedy 2015); strength: momentum of the moving statistics."""
 
     inert_at_zero = False
 

@@ -10,6 +10,7 @@ from stages.lib.lanes.callbacks import Callbacks
 from stages.lib.lanes.graph import Graph, Pool
 from stages.lib.lanes.network import draw_weights
 from stages.lib.lanes.randomness import NoiseSource, batch_orders
+from stages.lib.mechanisms import measure_mechanisms
 from stages.lib.monitors import MONITORS
 from stages.lib.plans import RunPlan
 from stages.lib.runs import TrainedRun, Weights
@@ -60,8 +61,9 @@ class Training:
             development.inputs, development.labels, scale=development.scale, outputs=plan.network.outputs, dtype=dtype
         )
         if start is None:
-            normalized = [layer for entry in plan.regularizers if entry.name == "batch_norm" for layer in entry.layers]
-            start = draw_weights(plan.network, num_features, seed=plan.seed, replicates=replicates, normalized=normalized)
+            start = draw_weights(
+                plan.network, num_features, seed=plan.seed, replicates=replicates, normalized=normalized_layers(plan)
+            )
         start = {name: np.tile(value, (plan.num_strengths, 1, 1)) for name, value in start.items()}
         self.graph = Graph(plan, pool, start, dtype)
         noises = [
@@ -74,8 +76,10 @@ class Training:
         )
 
     def _patience(self) -> np.ndarray:
-        strengths = lane_strengths(self.plan, "early_stopping")
-        return np.full(self.graph.num_lanes, NEVER) if strengths is None else strengths.astype(int)
+        for entry in self.plan.regularizers:
+            if entry.name == "early_stopping":
+                return np.asarray(self.plan.lane_strengths(entry), int)
+        return np.full(self.graph.num_lanes, NEVER)
 
     def run(self) -> TrainedRun:
         history = []
@@ -105,11 +109,11 @@ class Training:
         steps = order.reshape(order.shape[0], -1, batch_size).swapaxes(0, 1)
         bytes_per_step = self.noise.bytes_per_step(batch_size)
         per_call = max(1, min(STEPS_PER_CALL, NOISE_BYTES // max(bytes_per_step, 1)))
-        losses = 0.0
+        losses = np.zeros(self.graph.num_lanes)
         for first in range(0, len(steps), per_call):
             part = steps[first : first + per_call]
             noise = {name: tf.constant(draws) for name, draws in self.noise.draw(len(part), batch_size).items()}
-            losses = losses + self.graph.run_steps(tf.constant(part), noise).numpy()
+            losses += self.graph.run_steps(tf.constant(part), noise).numpy()
             self.num_seen += part.shape[0] * batch_size
             self.report(self.num_seen)
         return losses
@@ -129,23 +133,20 @@ class Training:
     def _result(self, history: pd.DataFrame) -> TrainedRun:
         callbacks, num_replicates = self.callbacks, len(self.plan.replicates)
         varied = max(self.plan.regularizers, key=lambda entry: len(entry.strengths), default=None)
-        strength = np.zeros(self.graph.num_lanes) if varied is None else lane_strengths(self.plan, varied.name)
+        none = np.zeros(self.graph.num_lanes)
+        weights = {name: value.numpy() for name, value in self.graph.kept.items()}
         return TrainedRun(
-            weights={name: value.numpy() for name, value in self.graph.kept.items()},
+            weights=weights,
             replicate=np.tile(self.plan.replicates, self.graph.num_lanes // num_replicates),
-            strength=strength,
+            strength=none if varied is None else np.asarray(self.plan.lane_strengths(varied)),
             epochs_run=callbacks.epochs_run,
             best_epoch=callbacks.best_epoch,
             stopped_early=~callbacks.running & ~callbacks.diverged,
             diverged=callbacks.diverged,
+            mechanisms=measure_mechanisms(self.plan, weights),
             history=history,
         )
 
 
-def lane_strengths(plan: RunPlan, name: str) -> np.ndarray | None:
-    """The strength [lane] of one of the run's regularisers, None where it is not among them."""
-    for entry in plan.regularizers:
-        if entry.name == name:
-            strengths = entry.strengths if len(entry.strengths) > 1 else entry.strengths * plan.num_strengths
-            return np.repeat(np.asarray(strengths), len(plan.replicates))
-    return None
+def normalized_layers(plan: RunPlan) -> list[int]:
+    return [layer for entry in plan.regularizers if entry.name == "batch_norm" for layer in entry.layers]

@@ -4,10 +4,9 @@ from typing import Any
 
 import numpy as np
 
-from stages.lib.lanes.training import TrainedRun, train_lanes
 from stages.lib.plans import CallbacksPlan, NetworkPlan, OptimizerPlan, RegularizerPlan, RunPlan
 from stages.lib.samples import Development
-from tests.lib.lanes.oracle import Weights, fit_stock
+from tests.lib.lanes.oracle import Weights
 
 NO_CALLBACKS = CallbacksPlan(None, None, None, terminate_on_nan=False)
 TOLERANCE = {"float32": 1e-5, "float64": 1e-9}  # of an array's scale

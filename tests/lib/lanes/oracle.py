@@ -167,7 +167,8 @@ class Lane:
         if optimizer.weight_decay is not None:
             decayed = {f"kernel_{layer}" for layer in self.layers["weight_decay"]}
             optimizer.exclude_from_weight_decay([value for name, value in named_weights(model) if name not in decayed])
-        model.compile(optimizer, self.build_loss(), metrics=["accuracy"], jit_compile=False)
+        metrics = ["accuracy"] if "val_accuracy" in self.monitors() else None
+        model.compile(optimizer, self.build_loss(), metrics=metrics, jit_compile=False)
         return model
 
     def build_dense(self, layer: int, units: int, optimizer: keras.Optimizer) -> keras.layers.Dense:
@@ -215,10 +216,14 @@ class Lane:
         }
         return losses[self.plan.loss](label_smoothing=smoothing)
 
+    def monitors(self) -> set[str]:
+        plan = self.plan.callbacks
+        return {part.monitor for part in (plan.early_stopping, plan.checkpoint, plan.reduce_lr_on_plateau) if part}
+
     def own_callbacks(self) -> list[keras.callbacks.Callback]:
         """What stands before Keras' callbacks in the list, so that they see its work."""
         callbacks: list[keras.callbacks.Callback] = [UseAverages()] if "ema" in self.strengths else []
-        if self.plan.primary == "auc":
+        if "val_auc" in self.monitors():
             rows = self.development.validation[self.number]
             callbacks.append(LogAuc(self.inputs(rows), self.development.labels[rows]))
         return callbacks
@@ -351,31 +356,34 @@ def r_squared(target: tf.Tensor, probability: tf.Tensor) -> tf.Tensor:
 
 
 class UseAverages(keras.callbacks.Callback):
-    """Validate, stop and checkpoint on the optimiser's averages with constraints kept, and leave these at the end.
+    """Validate, stop and checkpoint on the optimiser's averages with constraints kept, and hand on the last of them.
 
     As keras.callbacks.SwapEMAWeights, which forgets constraints, and whose swap by adding and subtracting rounds.
     """
 
-    raw: list[np.ndarray] | None = None
-
-    def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
-        if self.raw is not None:
-            for variable, value in zip(self.model.trainable_variables, self.raw, strict=True):
-                variable.assign(value)
-            self.raw = None
+    raw: Sequence[np.ndarray] = ()
+    averages: Sequence[np.ndarray] = ()
 
     def on_test_begin(self, logs: dict | None = None) -> None:
-        self.raw = [variable.numpy() for variable in self.model.trainable_variables]
+        self.raw = self.values()
         self.model.optimizer.finalize_variable_values(self.model.trainable_variables)
-        self.constrain()
-
-    def on_train_end(self, logs: dict | None = None) -> None:
-        self.constrain()
-
-    def constrain(self) -> None:
         for variable in self.model.trainable_variables:
             if variable.constraint is not None:
                 variable.assign(variable.constraint(variable))
+        self.averages = self.values()
+
+    def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
+        self.assign(self.raw)
+
+    def on_train_end(self, logs: dict | None = None) -> None:
+        self.assign(self.averages)
+
+    def values(self) -> list[np.ndarray]:
+        return [variable.numpy() for variable in self.model.trainable_variables]
+
+    def assign(self, values: Sequence[np.ndarray]) -> None:
+        for variable, value in zip(self.model.trainable_variables, values, strict=False):
+            variable.assign(value)
 
 
 class LogAuc(keras.callbacks.Callback):

@@ -9,9 +9,7 @@ from stages.lib.plans import RunPlan
 from stages.lib.runs import Weights
 
 
-def predict_lanes(
-    plan: RunPlan, weights: Weights, *, inputs: np.ndarray, rows: np.ndarray, scale: float
-) -> np.ndarray:
+def predict_lanes(plan: RunPlan, weights: Weights, *, inputs: np.ndarray, rows: np.ndarray, scale: float) -> np.ndarray:
     """Probabilities [lane, row, output], float32.
 
     Args:

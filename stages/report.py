@@ -1,0 +1,103 @@
+"""Write what a person reads: per study the table of its arms, and per arm a sentence that follows from its verdict.
+
+Reads   metrics/{metrics,comparison,paths}.json
+Writes  metrics/report.md
+"""
+
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from stages.lib import results
+from stages.lib.commands import parse_arguments, run_main
+
+Json = dict[str, Any]
+
+ARMS = {"at_knob": "at the knob", "tuned": "tuned", "reference": "scikit-learn"}
+SCORES = {"auc": "AUC", "accuracy": "accuracy"}
+OUTCOMES = {
+    "better": "is better than",
+    "worse": "is worse than",
+    "equivalent": "makes no difference that matters to",
+    "undecided": "is not to be told from",
+}
+
+
+def run(metrics: Json, comparison: Json) -> str:
+    """The report in Markdown."""
+    environment = Environment(
+        loader=PackageLoader("stages"), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters |= {"signed": sign_number, "strength": describe_strength}
+    studies = {study: describe_study(metrics[study], arms) for study, arms in comparison.items()}
+    return environment.get_template("report.md.jinja").render(studies=studies)
+
+
+def describe_study(metrics: Json, comparison: Json) -> Json:
+    """What the template says of one study."""
+    rows = [
+        {"variant": variant, "kind": kind, "arm": ARMS[kind], **arm}
+        for variant, arms in comparison.items()
+        for kind, arm in arms.items()
+    ]
+    baseline = next(row for row in rows if row["verdict"] == "baseline")
+    order = sorted(rows, key=lambda row: -row["value"])
+    return {
+        "score": SCORES[baseline["metric"]],
+        "baseline": baseline,
+        "protocol": baseline["protocol"],
+        "no_skill": metrics["no_skill"],
+        "rows": order,
+        "sentences": [tell(row, baseline["variant"]) for row in order if row is not baseline],
+        "metrics": metrics,
+    }
+
+
+def tell(row: Json, baseline: str) -> str:
+    """One sentence on an arm, as its verdict has it."""
+    score, verdict = SCORES[row["metric"]], row["verdict"]
+    who = f"**{row['variant']}** {row['arm']}"
+    interval = f"{sign_number(row['ci_low'])} to {sign_number(row['ci_high'])}"
+    return (
+        f"{who} {OUTCOMES[verdict]} {baseline}: {score} {sign_number(row['difference'])} ({interval}, "
+        f"adjusted p {format_p(row['p_adjusted'])}).{tell_mechanisms(row)}"
+    )
+
+
+def tell_mechanisms(row: Json) -> str:
+    """What the regulariser did inside, where it did something."""
+    found = row["mechanisms"]
+    if not found:
+        return ""
+    said = []
+    if found["zero_share"] > 0:
+        said.append(f"{found['zero_share']:.0%} of the weights are exactly zero")
+    if found["bound_share"] > 0:
+        said.append(f"{found['bound_share']:.0%} of the bounded units are at their bound")
+    if found["stopped_early"] > 0:
+        said.append(f"{found['stopped_early']:.0%} of the lanes stopped early, after {found['epochs_run']:.0f} epochs")
+    if found["diverged"] > 0:
+        said.append(f"{found['diverged']:.0%} of the lanes diverged")
+    return f" {'; '.join(said)}." if said else ""
+
+
+def describe_strength(strengths: list[float]) -> str:
+    return f"{strengths[0]:g}" if len(strengths) == 1 else f"{strengths[0]:g} to {strengths[-1]:g}"
+
+
+def sign_number(value: float) -> str:
+    """Four decimals with the sign."""
+    return f"{value:+.4f}"
+
+
+def format_p(p: float) -> str:
+    return "under 0.0001" if p < 0.0001 else f"{p:.4f}"
+
+
+def main() -> None:
+    parse_arguments(__doc__)
+    results.save_report(run(results.load_result("metrics"), results.load_result("comparison")))
+
+
+if __name__ == "__main__":
+    run_main(main)

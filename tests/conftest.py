@@ -1,0 +1,55 @@
+"""The real params.yaml and the real table, shrunk."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from ruamel.yaml import YAML
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture(scope="session")
+def params_text() -> str:
+    return (ROOT / "params.yaml").read_text()
+
+
+@pytest.fixture(scope="session")
+def thoracic_csv() -> bytes:
+    return (ROOT / "data/source/thoracic_surgery.csv").read_bytes()
+
+
+def shrink_params(text: str) -> dict:
+    """params.yaml with all its studies and variants, on few rows, small networks, few replicates and epochs."""
+    params = YAML(typ="safe", pure=True).load(text)
+    for study in params["studies"].values():
+        if study["protocol"]["kind"] == "fixed_test":
+            study["protocol"] |= {"seeds": 2, "training": 200, "validation": 0.2}
+        else:
+            study["protocol"] |= {"folds": 2, "repeats": 1}
+        study["network"]["hidden"] = [4 for _ in study["network"]["hidden"]]
+        study["training"] |= {"epochs": 2, "batch_size": 64}
+        for variant in study["variants"].values():
+            variant.pop("epochs", None)
+            if "hidden" in variant:
+                variant["hidden"] = [4 for _ in variant["hidden"]]
+    return params
+
+
+@pytest.fixture(scope="session")
+def fashion_files() -> dict[str, bytes]:
+    """The four files in the real format and at the real size; each class is a bright column with noise around it."""
+    generator = np.random.Generator(np.random.PCG64(0))
+    files = {}
+    for name, num_rows in (("train", 60_000), ("t10k", 10_000)):
+        labels = np.arange(num_rows, dtype=np.uint8) % 10
+        images = np.tile(generator.integers(0, 100, (1000, 28, 28), np.uint8), (num_rows // 1000, 1, 1))
+        images[np.arange(num_rows), :, 2 * labels + 3] = 255
+        images[:, 0, :4] = np.arange(num_rows, dtype="<u4").view(np.uint8).reshape(-1, 4)  # no two images are equal
+        files[f"{name}-images-idx3-ubyte"] = (
+            bytes([0, 0, 8, 3]) + np.array(images.shape, ">u4").tobytes() + images.tobytes()
+        )
+        files[f"{name}-labels-idx1-ubyte"] = (
+            bytes([0, 0, 8, 1]) + np.array(labels.shape, ">u4").tobytes() + labels.tobytes()
+        )
+    return files

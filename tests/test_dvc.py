@@ -1,0 +1,161 @@
+"""The shrunken pipeline through DVC itself: real stages, the real table, images in the real format."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import ROOT, shrink_params
+from ruamel.yaml import YAML
+
+CARRIED = ("stages", "data/source", "dvc.yaml", ".dvc/config", ".dvcignore", ".gitignore", ".gitattributes")
+KEPT = 2  # variants of each study, the first and the last: TensorFlow's start is what a run costs here
+
+
+class Project:
+    """A clone of this project in a folder of its own."""
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+        self.environment = os.environ | {"PATH": path, "GIT_AUTHOR_NAME": "a", "GIT_COMMITTER_NAME": "a"}
+        self.environment |= {"GIT_AUTHOR_EMAIL": "a@localhost", "GIT_COMMITTER_EMAIL": "a@localhost"}
+
+    def call(self, *command: str) -> str:
+        done = subprocess.run(
+            command, cwd=self.folder, env=self.environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        )
+        assert done.returncode == 0, done.stdout
+        return done.stdout
+
+    def stages_run(self, *command: str) -> set[str]:
+        """The stages that a dvc command executed, not restored."""
+        return set(re.findall(r"Running stage '([^']*)'", self.call("dvc", *command)))
+
+    def read(self, path: str) -> bytes:
+        return (self.folder / path).read_bytes()
+
+    def change_params(self, old: str, new: str) -> None:
+        path = self.folder / "params.yaml"
+        text = path.read_text()
+        assert old in text
+        path.write_text(text.replace(old, new))
+
+    def commit(self) -> None:
+        self.call("git", "add", "--all")
+        self.call("git", "commit", "--quiet", "--allow-empty", "--message", "state")
+
+
+def save_params(path: Path, params: dict) -> None:
+    yaml = YAML(typ="safe", pure=True)
+    yaml.default_flow_style = False
+    with path.open("w") as file:
+        yaml.dump(params, file)
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory, params_text: str, fashion_files: dict[str, bytes]) -> Project:
+    """After one whole run, committed."""
+    project = Project(tmp_path_factory.mktemp("clone"))
+    for name in CARRIED:
+        source, target = ROOT / name, project.folder / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        copy = shutil.copytree if source.is_dir() else shutil.copy
+        copy(source, target)
+    params = shrink_params(params_text)
+    for study in params["studies"].values():
+        names = list(study["variants"])
+        study["variants"] = {name: study["variants"][name] for name in (names[0], names[-1])[:KEPT]}
+        study["baseline"] = names[0]
+    save_params(project.folder / "params.yaml", params)
+    project.call("git", "init", "--quiet")
+    # The images are generated, so they cannot have the pinned hashes: what fetches them is put to rest.
+    raw = project.folder / "data/raw/fashion_mnist"
+    raw.mkdir(parents=True)
+    for name, content in fashion_files.items():
+        (raw / name).write_bytes(content)
+    project.call("dvc", "commit", "--force", "--quiet", "fetch@fashion_mnist")
+    project.commit()
+    project.ran = project.stages_run("repro")
+    project.commit()
+    return project
+
+
+def test_one_run_fills_the_metrics(project: Project) -> None:
+    metrics = json.loads(project.read("metrics/metrics.json"))
+    params = YAML(typ="safe", pure=True).load(project.read("params.yaml"))
+    for study, settings in params["studies"].items():
+        assert set(metrics[study]) == {*settings["variants"], "no_skill"}
+        values = [value for scores in metrics[study].values() for value in scores.values()]
+        assert np.isfinite(values).all()
+    assert len([name for name in project.ran if name.startswith("train_")]) == KEPT * len(params["studies"])
+
+
+def test_a_second_run_finds_nothing_to_do(project: Project) -> None:
+    assert project.stages_run("repro") == set()
+    assert project.call("git", "status", "--porcelain") == ""
+
+
+def test_a_fresh_clone_without_data_knows_that_it_is_in_step(project: Project, tmp_path: Path) -> None:
+    project.call("git", "clone", "--quiet", str(project.folder), str(tmp_path / "fresh"))
+    fresh = Project(tmp_path / "fresh")
+    assert fresh.stages_run("repro", "--allow-missing", "--dry") == set()
+    assert "tutorial_thoracic" in fresh.call("dvc", "metrics", "show")
+
+
+def test_forced_runs_repeat_every_byte(project: Project) -> None:
+    before = project.read("dvc.lock"), project.read("metrics/metrics.json")
+    stages = [
+        "train_tutorial_fashion@dropout",
+        "train_tutorial_thoracic@poisson",
+        "evaluate@tutorial_thoracic",
+        "compare",
+    ]
+    ran = project.stages_run("repro", "--force", "--single-item", *stages)
+    assert ran == set(stages)
+    assert (project.read("dvc.lock"), project.read("metrics/metrics.json")) == before
+
+
+def test_an_experiment_retrains_just_the_runs_that_use_its_knob(project: Project) -> None:
+    ran = project.stages_run("exp", "run", "-S", "dropout=0.3")
+    follow = {"plan", "evaluate@tutorial_fashion", "evaluate@tutorial_thoracic", "compare"}
+    trained = {"train_tutorial_fashion@dropout", "train_tutorial_thoracic@poisson"}
+    trained |= {"train_tutorial_thoracic@mean_squared_logarithmic_error"}
+    assert ran == trained | follow
+    project.change_params("dropout: 0.3", "dropout: 0.5")
+    assert project.stages_run("repro") == set(), "all of it comes back from the run cache"
+    assert project.call("git", "status", "--porcelain") == ""
+
+
+def test_a_new_variant_trains_alone_and_leaves_no_trace_when_it_goes(project: Project) -> None:
+    variant = "+studies.tutorial_fashion.variants.mine={regularizers: [l2]}"
+    ran = project.stages_run("exp", "run", "-S", variant)
+    assert ran == {"plan", "train_tutorial_fashion@mine", "evaluate@tutorial_fashion", "compare"}
+    assert "mine" in json.loads(project.read("metrics/metrics.json"))["tutorial_fashion"]
+    project.call("git", "checkout", "--quiet", "params.yaml")
+    trained = {name for name in project.stages_run("repro") if name.startswith("train_")}
+    assert trained == set()
+    assert "mine" not in json.loads(project.read("metrics/metrics.json"))["tutorial_fashion"]
+    assert project.call("git", "status", "--porcelain") == ""
+
+
+def test_a_comment_reruns_nothing(project: Project) -> None:
+    path = project.folder / "params.yaml"
+    path.write_text(f"# a remark\n{path.read_text()}")
+    assert project.stages_run("repro") == set()
+    project.call("git", "checkout", "--quiet", "params.yaml")
+
+
+def test_a_mistake_stops_before_any_work(project: Project) -> None:
+    project.change_params("dropout: 0.5", "dropout: 1.5")
+    done = subprocess.run(["dvc", "repro"], cwd=project.folder, env=project.environment, text=True, capture_output=True)
+    assert done.returncode != 0
+    assert "error: dropout: is 1.5, expected a number under 1: change it" in done.stderr
+    assert "Running stage 'train" not in done.stdout
+    project.call("git", "checkout", "--quiet", "params.yaml")
+    assert project.stages_run("repro") == set()

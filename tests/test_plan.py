@@ -1,0 +1,148 @@
+"""params.yaml to plans: what a plan holds, which plans a changed knob changes, and every mistake in words."""
+
+import pytest
+
+from stages import plan
+from stages.lib.catalogue import REGULARIZERS
+from stages.lib.params import ParamsError, parse_params
+from stages.lib.plans import RunPlan, from_json, to_json
+
+
+def expand(text: str) -> dict[tuple[str, str], RunPlan]:
+    return {(run.study, run.variant): run for run in plan.run(text).values() if isinstance(run, RunPlan)}
+
+
+def mistakes(text: str) -> list[str]:
+    with pytest.raises(ParamsError) as caught:
+        parse_params(text)
+    return str(caught.value).splitlines()
+
+
+def replace(text: str, *pairs: tuple[str, str]) -> str:
+    for old, new in pairs:
+        assert old in text
+        text = text.replace(old, new, 1)
+    return text
+
+
+def test_a_plan_survives_its_file(params_text: str) -> None:
+    for run in expand(params_text).values():
+        assert from_json(RunPlan, to_json(run)) == run
+
+
+@pytest.mark.parametrize("knob", [name for name in REGULARIZERS if name != "early_stopping"])
+def test_a_knob_changes_the_plans_that_use_it_and_no_other(params_text: str, knob: str) -> None:
+    before = expand(params_text)
+    line = next(line for line in params_text.splitlines() if line.startswith(f"{knob}:"))
+    after = expand(params_text.replace(line, f"{knob}: 0.123"))
+    using = {key for key, run in before.items() if knob in [entry.name for entry in run.regularizers]}
+    assert {key for key in before if before[key] != after[key]} == using
+
+
+def test_the_patience_is_the_knob_of_early_stopping(params_text: str) -> None:
+    before = expand(params_text)
+    after = expand(replace(params_text, ("patience: 10 ", "patience: 3 ")))
+    changed = {key for key in before if before[key] != after[key]}
+    assert changed == {
+        key for key, run in before.items() if "early_stopping" in [entry.name for entry in run.regularizers]
+    }
+    assert after["tutorial_fashion", "softmax"].regularizers[0].strengths == (3.0,)
+
+
+def test_a_path_starts_with_the_knob_and_is_free_of_repetitions(params_text: str) -> None:
+    text = replace(params_text, ("weight_decay: {regularizers", "path: {path: [0.1, 0.01, 0.001], regularizers"))
+    text = text.replace(
+        "path: [0.1, 0.01, 0.001], regularizers: [l2, activity_l1]", "path: [0.1, 0.01, 0.001], regularizers: [l2]"
+    )
+    run = expand(text)["tutorial_fashion", "path"]
+    assert run.regularizers[0].strengths == (0.01, 0.001, 0.1)
+    assert run.num_strengths == 3
+    assert run.lane_strengths(run.regularizers[0]) == [0.01] * 10 + [0.001] * 10 + [0.1] * 10
+
+
+def test_a_variant_overrides_the_study(params_text: str) -> None:
+    softmax = expand(params_text)["tutorial_fashion", "softmax"]
+    assert softmax.network.hidden == ()
+    assert softmax.callbacks.checkpoint is not None
+    assert expand(params_text)["tutorial_fashion", "dropout"].callbacks.checkpoint is None
+
+
+def test_adamw_is_adam_with_decoupled_decay(params_text: str) -> None:
+    run = expand(replace(params_text, ("poisson: {regularizers", "poisson: {optimizer: adamw, regularizers")))
+    run = run["tutorial_thoracic", "poisson"]
+    assert run.optimizer.name == "adam"
+    assert [entry.name for entry in run.regularizers] == ["dropout", "weight_decay"]
+
+
+def test_numbers_mean_what_they_mean_to_dvc(params_text: str) -> None:
+    assert parse_params(replace(params_text, ("l1: 0.001", "l1: 1e-4"))).l1 == 1e-4
+    assert mistakes(replace(params_text, ("l1: 0.001", "l1: off"))) == ["l1: is 'off', expected a number: change it"]
+
+
+def test_all_mistakes_are_told_at_once(params_text: str) -> None:
+    text = replace(
+        params_text,
+        ("seed: 3", "seeed: 3"),
+        ("dropout: 0.5", "dropout: 1.5"),
+        ("loss: poisson", "loss: poison"),
+        ("baseline: softmax", "baseline: nobody"),
+    )
+    found = mistakes(text)
+    assert len(found) == 5
+    for start in ("seed: is missing", "seeed: is not a known key", "dropout: is 1.5, expected a number under 1"):
+        assert any(line.startswith(start) for line in found), found
+    assert any("'poison'" in line and "'poisson'" in line for line in found)
+    assert any("baseline is nobody, expected softmax or" in line for line in found)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("regularizers: [l2, activity_l1]", "regularizers: [l2, l2]", "names one twice"),
+        ("regularizers: [l2, activity_l1]", "regularizers: [l3]", "'l3', expected one of l1, l2"),
+        ("regularizers: [l2, activity_l1]", "regularizers: [l2, max_norm], path: [1]", "expected exactly one"),
+        (
+            "regularizers: [l2, activity_l1]",
+            "regularizers: [dropout], path: [1.5]",
+            "path holds 1.5, expected a number",
+        ),
+        ("regularizers: [l2, activity_l1]", "regularizers: [early_stopping], path: [1.5]", "a whole number"),
+        ("regularizers: [l2, activity_l1]", "regularizers: [mixup]", "choose categorical_crossentropy"),
+        ("regularizers: [l2, activity_l1]", "hidden: [], regularizers: [dropout]", "dropout acts on layers []"),
+        ("layers: {dropout: [1]}", "layers: {dropout: [3]}", "dropout acts on layers [3], expected some of [1, 2]"),
+        ("loss: poisson", "loss: categorical_crossentropy", "choose binary_crossentropy"),
+        ("kind: fixed_test, seeds: 10", "kind: repeated_stratified_k_fold, folds: 5, repeats: 1", "protocol.kind is"),
+        ("kind: fixed_test", "kind: fixed", "a kind among 'repeated_stratified_k_fold', 'fixed_test'"),
+        ("primary: accuracy", "primary: auc", "primary is auc, expected accuracy"),
+        ("dataset: fashion_mnist", "dataset: mnist", "expected one of thoracic_surgery, fashion_mnist"),
+        ("poisson: {", "Poisson: {", "expected a name of small letters"),
+        ("seed: 3", "seed: [3", "not YAML"),
+        ("seed: 3", "seed: 3\nseed: 4", "not YAML"),
+        ("epochs: 1\n", "epochs: 0\n", "epochs: is 0, expected a number of at least 1"),
+        ("l1: 0.001", "l1: .inf", "l1: is inf, expected a finite number"),
+        ("batch_size: 30", "batch_size: true", "batch_size: is True, expected a whole number"),
+    ],
+)
+def test_every_mistake_in_words(params_text: str, old: str, new: str, message: str) -> None:
+    found = mistakes(replace(params_text, (old, new)))
+    assert any(message in line for line in found), found
+
+
+def test_a_variant_may_be_left_empty(params_text: str) -> None:
+    text = replace(params_text, ("      poisson: {regularizers: [dropout], loss: poisson}", "      poisson:"))
+    assert expand(text)["tutorial_thoracic", "poisson"].regularizers == ()
+
+
+def test_the_catalogue_and_its_rules_name_the_same_regularizers() -> None:
+    from stages.lib.lanes.regularizers import CATALOGUE
+
+    assert list(CATALOGUE) == list(REGULARIZERS)
+
+
+def test_the_schema_and_the_code_name_the_same_losses() -> None:
+    from typing import get_args
+
+    from stages.lib.lanes.losses import LOSSES
+    from stages.lib.params import Loss
+
+    assert set(get_args(Loss)) == set(LOSSES)

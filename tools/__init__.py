@@ -1,0 +1,1 @@
+"""What `make` and CI call. Nothing here is part of a stage or shapes a result."""

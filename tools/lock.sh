@@ -1,0 +1,10 @@
+#!/bin/sh
+# Pin all requirements with their hashes, for every supported Python and platform. Needs uv; no index address is written.
+set -eu
+lock() {
+    uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-annotate \
+        --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" pyproject.toml "$@"
+}
+lock --extra cpu --output-file requirements.txt
+lock --extra cpu --extra dev --constraint requirements.txt --output-file requirements-dev.txt
+lock --extra cpu --extra bench --constraint requirements.txt --output-file requirements-bench.txt

@@ -1,0 +1,67 @@
+"""The progress of a run: a live view on a terminal, elsewhere a line for each stage that ends."""
+
+import time
+from typing import Self
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from tools.outcomes import Outcome, Result, describe_result, format_seconds
+from tools.worker import Worker
+
+COLORS = {Outcome.FAILED: "red", Outcome.SKIPPED: "yellow", Outcome.RESTORED: "cyan"}
+
+
+class View:
+    """What is done and what is going on."""
+
+    def __init__(self, console: Console, names: list[str]):
+        self.console, self.total, self.done = console, len(names), 0
+        self.width = max((len(name) for name in names), default=0)
+        self.started = time.monotonic()
+        self.workers: dict[str, Worker] = {}
+        is_live = console.is_terminal and not console.is_dumb_terminal
+        self.live = Live(console=console, get_renderable=self.render, transient=True) if is_live else None
+
+    def __enter__(self) -> Self:
+        if self.live:
+            self.live.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        if self.live:
+            self.live.stop()
+
+    def start(self, worker: Worker) -> None:
+        self.workers[worker.name] = worker
+
+    def finish(self, result: Result) -> None:
+        self.workers.pop(result.name, None)
+        self.done += 1
+        if result.outcome is not Outcome.UNCHANGED:
+            self.tell(
+                f"[{self.done:{len(str(self.total))}}/{self.total}] {result.name}  {describe_result(result)}",
+                COLORS.get(result.outcome, ""),
+            )
+
+    def tell(self, text: str, style: str = "") -> None:
+        self.console.print(Text(text, style), soft_wrap=True)
+
+    def render(self) -> RenderableType:
+        """A line for each stage that runs, and one for all."""
+        stages = Table.grid(padding=(0, 2, 0, 0), expand=True)
+        stages.add_column(min_width=min(self.width, 50), no_wrap=True)
+        stages.add_column(justify="right", no_wrap=True)
+        stages.add_column(ratio=1, no_wrap=True, overflow="ellipsis")
+        for worker in list(self.workers.values()):
+            stages.add_row(worker.name, format_seconds(worker.seconds), Text("".join(worker.read_end(1)), "dim"))
+        overall = Table.grid(padding=(0, 2, 0, 0))
+        overall.add_row(
+            ProgressBar(total=self.total, completed=self.done, width=30),
+            f"{self.done} of {self.total} stages",
+            format_seconds(time.monotonic() - self.started),
+        )
+        return Group(stages, overall)

@@ -1,0 +1,65 @@
+"""Put the results of metrics/ into README.md, between its two markers, so that no number there is typed.
+
+`python -m tools.readme` writes; with --check it only says whether README.md is in step.
+"""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+README = Path("README.md")
+START, END = "<!-- results -->\n", "<!-- end of results -->\n"
+SHOWN = ("thoracic", "fashion")  # the studies that README.md opens with
+TOP = 8  # arms of each
+SCORES = {"auc": "AUC", "accuracy": "accuracy"}
+ARMS = {"at_knob": "at the knob", "tuned": "tuned", "reference": "scikit-learn"}
+
+
+def render(comparison: dict[str, Any]) -> str:
+    """The best arms of the shown studies and their baselines, as Markdown tables."""
+    parts = []
+    for study in (name for name in SHOWN if name in comparison):
+        rows = [(variant, kind, arm) for variant, arms in comparison[study].items() for kind, arm in arms.items()]
+        rows.sort(key=lambda row: -row[2]["value"])
+        shown = [row for index, row in enumerate(rows) if index < TOP or row[2]["verdict"] == "baseline"]
+        score = SCORES[rows[0][2]["metric"]]
+        lines = [
+            f"**`{study}`**: {rows[0][2]['protocol']}",
+            "",
+            f"| variant | arm | {score} on held-out rows | difference from the baseline | verdict |",
+            "|---|---|--:|--:|---|",
+            *(render_row(*row) for row in shown),
+        ]
+        parts.append("\n".join(lines))
+    return "\n\n".join(parts)
+
+
+def render_row(variant: str, kind: str, arm: dict[str, Any]) -> str:
+    difference = ""
+    if "difference" in arm:
+        difference = f"{arm['difference']:+.4f} ({arm['ci_low']:+.4f} to {arm['ci_high']:+.4f})"
+    return f"| {variant} | {ARMS[kind]} | {arm['value']:.4f} | {difference} | {arm['verdict']} |"
+
+
+def insert(readme: str, results: str) -> str:
+    before, rest = readme.split(START)
+    _, after = rest.split(END)
+    return f"{before}{START}{results}\n{END}{after}"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--check", action="store_true", help="write nothing; status 1 where README.md is out of step")
+    options = parser.parse_args()
+    readme = README.read_text()
+    wanted = insert(readme, render(json.loads(Path("metrics/comparison.json").read_text())))
+    if options.check and wanted != readme:
+        sys.exit("error: README.md does not show what metrics/comparison.json holds: run python -m tools.readme")
+    if not options.check and wanted != readme:
+        README.write_text(wanted)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,137 @@
+"""Bring the whole pipeline up to date, independent stages side by side.
+
+The result is that of `dvc repro`: the same stages run or come back from DVC's cache, and dvc.lock is the same. A stage
+that fails stops those that depend on it, and no other. Ctrl-C stops everything; the next run goes on from there.
+
+exit status:
+  0    everything is up to date
+  1    a stage failed; the end of its output is shown, all of it is in .dvc/tmp/repro/<stage>.log
+  2    nothing was run: the project or the command line needs mending
+  130  stopped by Ctrl-C (143: by SIGTERM)
+"""
+
+import argparse
+import os
+import signal
+import sys
+import time
+from collections import Counter
+from types import FrameType
+from typing import NoReturn
+
+from rich.console import Console
+
+from stages.lib.commands import UserError
+from tools import project, summary
+from tools.outcomes import Outcome, Result, format_seconds
+
+
+class Stopped(BaseException):
+    """A signal asks this run to end."""
+
+    def __init__(self, number: int):
+        self.number = number
+
+
+def parse_arguments() -> argparse.Namespace:
+    summary_line, _, details = (__doc__ or "").partition("\n\n")
+    parser = argparse.ArgumentParser(
+        prog="python -m tools.repro",
+        description=summary_line,
+        epilog=details,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "--jobs",
+        type=parse_count,
+        default=count_cores(),
+        help="stages to run at once (default: the cores, %(default)s)",
+    )
+    return parser.parse_args()
+
+
+def parse_count(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text} given, expected a whole number of at least 1")
+    return int(text)
+
+
+def count_cores() -> int:
+    """Those that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def stop(number: int, frame: FrameType | None) -> NoReturn:
+    for handled in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(handled, signal.SIG_IGN)  # what follows is short, and must not be cut short
+    raise Stopped(number)
+
+
+def reproduce(console: Console, *, jobs: int) -> list[Result]:
+    """Run what has changed; one result per stage, in the order in which they ended."""
+    # Here, because importing DVC takes a second: neither --help nor a mistake in params.yaml waits for it.
+    from tools.pipeline import Pipeline
+    from tools.progress import View
+    from tools.schedule import Run
+
+    pipeline = Pipeline(console.print)
+    stopped = True
+    with View(console, list(pipeline.stages)) as view:
+        run = Run(pipeline, view, jobs=jobs)
+        try:
+            run.run()
+            stopped = False
+        finally:
+            pipeline.settle(stopped=stopped)
+    return list(run.results.values())
+
+
+def report(console: Console, results: list[Result], *, seconds: float) -> int:
+    """Say how the run ended, and return the exit status."""
+    counts = Counter(result.outcome for result in results)
+    for result in results:
+        if result.outcome is Outcome.FAILED:
+            console.print(f"\n{result.name} failed. The end of its output ({result.log} has all of it):", style="red")
+            console.print("\n".join(f"    {line}" for line in result.output), markup=False, soft_wrap=True)
+    if counts[Outcome.FAILED]:
+        skipped = f", {counts[Outcome.SKIPPED]} that depend on them skipped" if counts[Outcome.SKIPPED] else ""
+        console.print(
+            f"\n{counts[Outcome.FAILED]} of {len(results)} stages failed{skipped}, after {format_seconds(seconds)}: "
+            "mend what the output above names and run this again",
+            soft_wrap=True,
+        )
+        return 1
+    if counts[Outcome.UNCHANGED] == len(results):
+        console.print(f"Everything is up to date ({len(results)} stages).")
+    for study, variants in summary.load_metrics().items():
+        console.print()
+        console.print(summary.tabulate(study, variants))
+    console.print(
+        f"\n{len(results)} stages up to date in {format_seconds(seconds)}: {counts[Outcome.RUN]} run, "
+        f"{counts[Outcome.RESTORED]} restored, {counts[Outcome.UNCHANGED]} unchanged"
+    )
+    return 0
+
+
+def main() -> int:
+    options, started = parse_arguments(), time.monotonic()
+    for handled in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(handled, stop)
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else 120)
+    try:
+        project.check_project()
+        project.check_params()
+        with project.alone(console.print):
+            results = reproduce(console, jobs=options.jobs)
+            return report(console, results, seconds=time.monotonic() - started)
+    except UserError as error:
+        print("\n".join(f"error: {line}" for line in str(error).splitlines()), file=sys.stderr)
+        return 2
+    except Stopped as stopped:
+        name = "Ctrl-C" if stopped.number == signal.SIGINT else signal.Signals(stopped.number).name
+        console.print(f"Stopped by {name}. What is done is kept: run this again to go on from there.")
+        return 128 + stopped.number
+
+
+if __name__ == "__main__":
+    sys.exit(main())
