@@ -13,12 +13,11 @@ from stages.lib import artifacts
 from stages.lib.commands import Progress, parse_arguments, run_main
 from stages.lib.inference import predict_lanes
 from stages.lib.plans import RunPlan
-from stages.lib.predictions import Labels, Predictions
+from stages.lib.predictions import NUM_TRAINING_ROWS, Labels, Predictions
 from stages.lib.runs import TrainedRun
 from stages.lib.samples import Development, HeldOut, check_no_leak
 
 ABOUT_LANES = ("replicate", "strength", "epochs_run", "best_epoch", "stopped_early", "diverged")
-NUM_TRAINING_ROWS = 2000  # of each replicate, enough to see the gap to held-out rows
 
 
 def run(plan: RunPlan, trained: TrainedRun, development: Development, held_out: HeldOut) -> Predictions:

@@ -90,7 +90,7 @@ def test_one_run_fills_the_metrics(project: Project) -> None:
     metrics = json.loads(project.read("metrics/metrics.json"))
     params = YAML(typ="safe", pure=True).load(project.read("params.yaml"))
     for study, settings in params["studies"].items():
-        assert set(metrics[study]) == {*settings["variants"], "no_skill"}
+        assert set(metrics[study]) == {*settings["variants"], *settings["references"], "no_skill"}
         values = [value for scores in metrics[study].values() for value in scores.values()]
         assert np.isfinite(values).all()
     assert len([name for name in project.ran if name.startswith("train_")]) == KEPT * len(params["studies"])

@@ -5,7 +5,7 @@ import pytest
 from stages import plan
 from stages.lib.catalogue import REGULARIZERS
 from stages.lib.params import ParamsError, parse_params
-from stages.lib.plans import RunPlan, from_json, to_json
+from stages.lib.plans import ReferenceModel, ReferencePlan, RunPlan, from_json, to_json
 
 
 def expand(text: str) -> dict[tuple[str, str], RunPlan]:
@@ -121,6 +121,16 @@ def test_all_mistakes_are_told_at_once(params_text: str) -> None:
         ("epochs: 1\n", "epochs: 0\n", "epochs: is 0, expected a number of at least 1"),
         ("l1: 0.001", "l1: .inf", "l1: is inf, expected a finite number"),
         ("batch_size: 30", "batch_size: true", "batch_size: is True, expected a whole number"),
+        ("select_by: log_loss", "select_by: brier", "select_by: is 'brier', expected 'log_loss', 'auc' or 'accuracy'"),
+        ("references: [majority]", "references: []\n    select_by: auc", "select_by is auc, expected accuracy or log"),
+        ("references: [majority]", "references: [knn]", "is 'knn', expected one of logistic_regression, random_forest"),
+        ("references: [majority]", "references: [mlp, mlp]", "is ['mlp', 'mlp'], expected each entry at most once"),
+        ("poisson: {", "majority: {", "variants and references both hold majority, expected one of a name"),
+        ("  mlp: [", "  mlp: []\n  svm: [", "references.mlp: is [], expected at least one entry"),
+        ("  mlp: [", "  mlp: [0.1]\n  svm: [", "references.svm: is not a known key"),
+        ("  mlp: [", "  mlp: [0, ", "references.mlp.0: is 0, expected a number over 0"),
+        ("  random_forest: [", "  random_forest: [2.5, ", "random_forest.0: is 2.5, expected a whole number"),
+        ("  random_forest: [", "  random_forest: [30, ", "expected each entry at most once: remove the repetition"),
     ],
 )
 def test_every_mistake_in_words(params_text: str, old: str, new: str, message: str) -> None:
@@ -137,6 +147,29 @@ def test_the_catalogue_and_its_rules_name_the_same_regularizers() -> None:
     from stages.lib.lanes.regularizers import CATALOGUE
 
     assert list(CATALOGUE) == list(REGULARIZERS)
+
+
+def test_a_study_names_the_reference_models_it_tries(params_text: str) -> None:
+    text = replace(params_text, ("references: [logistic_regression, majority]", "references: [majority, mlp]"))
+    found = plan.run(text)["tutorial_thoracic/_reference"]
+    assert isinstance(found, ReferencePlan)
+    assert (found.seed, found.outputs, found.select_by) == (3, 1, "log_loss")
+    strengths = tuple(float(strength) for strength in parse_params(params_text).references.mlp)
+    assert found.models == (ReferenceModel("majority", (0.0,)), ReferenceModel("mlp", strengths))
+    assert from_json(ReferencePlan, to_json(found)) == found
+
+
+def test_strengths_are_chosen_by_the_primary_score_unless_the_study_says_otherwise(params_text: str) -> None:
+    for study, chosen in (("tutorial_fashion", "accuracy"), ("tutorial_thoracic", "log_loss")):
+        for name in ("_study", "_reference"):
+            assert plan.run(params_text)[f"{study}/{name}"].select_by == chosen
+
+
+def test_the_schema_and_the_code_name_the_same_reference_models() -> None:
+    from stages.lib.params import ReferencesParams
+    from stages.lib.references import REFERENCES
+
+    assert [*ReferencesParams.model_fields, "majority"] == list(REFERENCES)
 
 
 def test_the_schema_and_the_code_name_the_same_losses() -> None:

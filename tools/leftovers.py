@@ -29,8 +29,8 @@ def describe(process: psutil.Process) -> str:
 def clear_rwlock() -> list[psutil.Process]:
     """Strike out the files of processes that are gone, and return those that are not.
 
-    DVC does this too, unless the number of the process has been given to another one since, which happens in
-    containers; and it stops at a list that is only half written.
+    DVC does this too, unless the process is a zombie or its number has been given to another one since, as happens in
+    containers; and it cannot go on when the list is only half written.
     """
     try:
         content = json.loads(RWLOCK.read_text())
@@ -41,8 +41,7 @@ def clear_rwlock() -> list[psutil.Process]:
     except (ValueError, TypeError, KeyError, AttributeError):
         RWLOCK.unlink()
         return []
-    written = RWLOCK.stat().st_mtime
-    alive = {number: process for number in numbers if (process := find_owner(number, written))}
+    alive = {number: process for number in numbers if (process := find_owner(number))}
     writers = {path: info for path, info in writers.items() if info["pid"] in alive}
     readers = {path: [info for info in infos if info["pid"] in alive] for path, infos in readers.items()}
     draft = RWLOCK.with_name("rwlock.draft")
@@ -51,14 +50,16 @@ def clear_rwlock() -> list[psutil.Process]:
     return list(alive.values())
 
 
-def find_owner(number: int, written: float) -> psutil.Process | None:
-    """The process with that number, unless it has ended or was born after the list was written."""
+def find_owner(number: int) -> psutil.Process | None:
+    """The process with that number, unless it has ended, or is this one, or neither DVC nor one of our workers."""
     try:
         process = psutil.Process(number)
-        gone = process.status() == psutil.STATUS_ZOMBIE or process.create_time() > written
+        if process == psutil.Process() or process.status() == psutil.STATUS_ZOMBIE:
+            return None
+        command = " ".join(process.cmdline())
     except psutil.Error:
         return None
-    return None if gone or process == psutil.Process() else process
+    return process if "dvc" in command or "forkserver" in command else None
 
 
 def find_commands() -> list[psutil.Process]:

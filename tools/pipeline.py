@@ -27,6 +27,7 @@ class Pipeline:
     """
 
     def __init__(self, tell: Tell):
+        lockfile.adapt_dvc()
         logging.getLogger("dvc").setLevel(logging.CRITICAL)  # its remarks would go across the progress view
         try:
             self.repo = Repo()
@@ -54,7 +55,7 @@ class Pipeline:
     def hold_lock(self) -> Iterator[None]:
         """DVC's own lock, which every DVC command takes; not held while a stage's command runs."""
         while not self.repo.lock.is_locked:
-            with suppress(LockError):  # after three seconds
+            with suppress(LockError):
                 self.repo.lock.lock()
         try:
             yield
@@ -87,4 +88,4 @@ def explain(error: DvcException) -> str:
         return "DVC needs a git repository and this folder is none: make it one with `git init`, or let `make` do it"
     if "dvc.lock" in text:
         return f"{text}: restore it with `git checkout dvc.lock`, or delete it (results come back from DVC's cache)"
-    return f"{text}: mend dvc.yaml; `dvc stage list` shows the place"
+    return f"{text}: mend it; `dvc stage list` shows the place" if "dvc.yaml" in text else text

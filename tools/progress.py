@@ -42,13 +42,8 @@ class View:
         self.workers.pop(result.name, None)
         self.done += 1
         if result.outcome is not Outcome.UNCHANGED:
-            self.tell(
-                f"[{self.done:{len(str(self.total))}}/{self.total}] {result.name}  {describe_result(result)}",
-                COLORS.get(result.outcome, ""),
-            )
-
-    def tell(self, text: str, style: str = "") -> None:
-        self.console.print(Text(text, style), soft_wrap=True)
+            count = f"[{self.done:{len(str(self.total))}}/{self.total}]"
+            self.console.print(f"{count} {result.name}  {describe_result(result)}", style=COLORS.get(result.outcome))
 
     def render(self) -> RenderableType:
         """A line for each stage that runs, and one for all."""

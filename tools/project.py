@@ -10,7 +10,7 @@ from pathlib import Path
 from stages.lib.commands import UserError
 
 FOLDER = Path(".dvc/tmp/repro")  # what a run needs on disk while it lasts
-PATIENCE = 600.0  # seconds to wait for another run to end
+PATIENCE = 1800.0  # seconds to wait for another run to end
 PAUSE = 0.2  # seconds between two looks
 
 Tell = Callable[[str], None]

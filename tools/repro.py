@@ -92,20 +92,19 @@ def report(console: Console, results: list[Result], *, seconds: float) -> int:
     for result in results:
         if result.outcome is Outcome.FAILED:
             console.print(f"\n{result.name} failed. The end of its output ({result.log} has all of it):", style="red")
-            console.print("\n".join(f"    {line}" for line in result.output), markup=False, soft_wrap=True)
+            console.print("\n".join(f"    {line}" for line in result.output))
     if counts[Outcome.FAILED]:
-        skipped = f", {counts[Outcome.SKIPPED]} that depend on them skipped" if counts[Outcome.SKIPPED] else ""
+        skipped = f", {counts[Outcome.SKIPPED]} skipped because of that" if counts[Outcome.SKIPPED] else ""
         console.print(
             f"\n{counts[Outcome.FAILED]} of {len(results)} stages failed{skipped}, after {format_seconds(seconds)}: "
-            "mend what the output above names and run this again",
-            soft_wrap=True,
+            "mend what the output above names and run this again"
         )
         return 1
     if counts[Outcome.UNCHANGED] == len(results):
         console.print(f"Everything is up to date ({len(results)} stages).")
     for study, variants in summary.load_metrics().items():
         console.print()
-        console.print(summary.tabulate(study, variants))
+        console.print(summary.tabulate(study, variants), soft_wrap=False)
     console.print(
         f"\n{len(results)} stages up to date in {format_seconds(seconds)}: {counts[Outcome.RUN]} run, "
         f"{counts[Outcome.RESTORED]} restored, {counts[Outcome.UNCHANGED]} unchanged"
@@ -117,7 +116,10 @@ def main() -> int:
     options, started = parse_arguments(), time.monotonic()
     for handled in (signal.SIGINT, signal.SIGTERM):
         signal.signal(handled, stop)
-    console = Console(highlight=False, width=None if sys.stdout.isatty() else 120)
+    is_terminal = sys.stdout.isatty()
+    console = Console(
+        force_terminal=is_terminal, width=None if is_terminal else 120, markup=False, highlight=False, soft_wrap=True
+    )
     try:
         project.check_project()
         project.check_params()

@@ -32,7 +32,7 @@ class Run:
         self.pipeline, self.view, self.jobs = pipeline, view, jobs
         self.ranks = rank_stages(pipeline.upstream, pipeline.seconds)
         self.due: list[str] = []  # stages that have work to do and wait for a job, the most urgent first
-        self.workers: dict[int, Worker] = {}  # by what becomes ready when it ends
+        self.workers: list[Worker] = []
         self.results: dict[str, Result] = {}
 
     def run(self) -> None:
@@ -48,7 +48,7 @@ class Run:
                 self.collect()
                 self.judge_ready()
         finally:
-            stop_workers(list(self.workers.values()))
+            stop_workers(self.workers)
 
     def judge_ready(self) -> None:
         """Decide about the stages whose upstream is settled: skipped, unchanged or due. That may settle others."""
@@ -65,7 +65,7 @@ class Run:
         self.due.sort(key=self.ranks.__getitem__, reverse=True)
 
     def find_ready(self) -> list[str]:
-        known = {*self.due, *self.results, *(worker.name for worker in self.workers.values())}
+        known = {*self.due, *self.results, *(worker.name for worker in self.workers)}
         upstream = self.pipeline.upstream
         return [name for name in upstream if name not in known and upstream[name] <= self.results.keys()]
 
@@ -79,15 +79,15 @@ class Run:
 
     def start(self, name: str) -> None:
         worker = Worker(name)
-        self.workers[worker.process.sentinel] = worker
+        self.workers.append(worker)
         self.view.start(worker)
 
     def collect(self) -> None:
         """Wait until a stage ends, and note how."""
-        for sentinel in wait(list(self.workers)):
-            worker = self.workers[sentinel]  # type: ignore[index]
+        ended = wait([worker.process.sentinel for worker in self.workers])
+        for worker in [worker for worker in self.workers if worker.process.sentinel in ended]:
             status = worker.wait()
-            del self.workers[worker.process.sentinel]
+            self.workers.remove(worker)
             self.record(judge(worker, status))
 
     def record(self, result: Result) -> None:

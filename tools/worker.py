@@ -16,7 +16,6 @@ from multiprocessing import forkserver
 from pathlib import Path
 
 import dvc.cli
-import dvc.lock
 
 from tools import lockfile
 from tools.project import FOLDER
@@ -67,12 +66,13 @@ class Worker:
         """Its exit status. What a failed stage left running ends with it."""
         self.process.join()
         if self.process.exitcode:
-            self.signal(signal.SIGKILL)
+            self.send(signal.SIGKILL)
         return self.process.exitcode or 0
 
-    def signal(self, number: signal.Signals) -> None:
+    def send(self, number: signal.Signals) -> None:
+        assert self.process.pid
         with suppress(ProcessLookupError, PermissionError):
-            os.killpg(self.process.pid or 0, number)
+            os.killpg(self.process.pid, number)
 
     def was_restored(self) -> bool:
         return f"Stage '{self.name}' is cached - skipping run" in self.log.read_text(errors="replace")
@@ -80,7 +80,7 @@ class Worker:
     def read_end(self, num_lines: int) -> list[str]:
         """The last lines of the output that hold something."""
         with self.log.open("rb") as file:
-            file.seek(max(0, self.log.stat().st_size - 200 * num_lines))
+            file.seek(max(0, self.log.stat().st_size - 1000 * num_lines))
             lines = file.read().decode(errors="replace").splitlines()
         return [line.rstrip() for line in lines if line.strip()][-num_lines:]
 
@@ -98,11 +98,11 @@ def start_server() -> None:
 def stop_workers(workers: list[Worker]) -> None:
     """As Ctrl-C at `dvc repro`: commands end, DVC gives its locks back. What has not ended after GRACE is killed."""
     for worker in workers:
-        worker.signal(signal.SIGINT)
+        worker.send(signal.SIGINT)
     end = time.monotonic() + GRACE
     for worker in workers:
         worker.process.join(max(0.0, end - time.monotonic()))
-        worker.signal(signal.SIGKILL)
+        worker.send(signal.SIGKILL)
     for worker in workers:
         worker.process.join()
 
@@ -116,8 +116,7 @@ def reproduce(name: str, log: Path) -> None:
     os.dup2(output, sys.stdout.fileno())
     os.dup2(output, sys.stderr.fileno())
     threading.Thread(target=stop_when_alone, daemon=True).start()
-    lockfile.keep_whole()
-    dvc.lock.DEFAULT_TIMEOUT = 0.3
+    lockfile.adapt_dvc()
     sys.argv = ["dvc", "--wait-for-lock", "repro", "--single-item", name]  # DVC shows it to those who wait
     sys.exit(dvc.cli.main(sys.argv[1:]))
 

@@ -11,8 +11,8 @@ import numpy as np
 from stages.lib import scores
 from stages.lib.predictions import Labels, Predictions, ReferencePredictions
 
-MECHANISMS = ("epochs_run", "best_epoch", "stopped_early", "diverged")
-MECHANISMS += ("zero_share", "near_zero_share", "kernel_norm", "bound_share")
+HISTORY = ("epochs_run", "best_epoch", "stopped_early", "diverged")
+WEIGHTS = ("zero_share", "near_zero_share", "kernel_norm", "bound_share")
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ def arm_at(predictions: Predictions, choice: np.ndarray) -> Arm:
         strength=predictions.strength[lanes],
         training=predictions.training[lanes],
         test=predictions.test[lanes],
-        mechanisms={name: getattr(predictions, name)[lanes].astype(float) for name in MECHANISMS},
+        mechanisms={name: getattr(predictions, name)[lanes].astype(float) for name in HISTORY + WEIGHTS},
     )
 
 
@@ -68,7 +68,7 @@ def num_strengths(predictions: Predictions, labels: Labels) -> int:
 
 
 def choose_strength(predictions: Predictions, labels: Labels, *, select_by: str) -> np.ndarray:
-    """Number [replicate] of the strength with the best validation score; the first of equals, so the knob wins a tie."""
+    """Number [replicate] of the strength with the best validation score; of equals the first, so the knob wins a tie."""
     sign = 1 if registry(predictions.test.shape[-1])[select_by].greater_is_better else -1
     repeats = num_strengths(predictions, labels)
     label = np.tile(labels.validation, (repeats, 1))

@@ -18,7 +18,7 @@ import pandas as pd
 
 from stages.lib import plans
 from stages.lib.commands import UserError
-from stages.lib.predictions import Labels, Predictions
+from stages.lib.predictions import Labels, Predictions, ReferencePredictions
 from stages.lib.runs import TrainedRun
 from stages.lib.samples import Development, HeldOut
 
@@ -27,7 +27,7 @@ WEIGHT, MECHANISM = "weight_", "mechanism_"  # what members of lanes.npz begin w
 Record = TypeVar("Record")
 
 RAW, PROCESSED, PLAN = Path("data/raw"), Path("data/processed"), Path("data/plan")
-PREDICTIONS, MODELS = Path("data/predictions"), Path("models")
+PREDICTIONS, REFERENCE, MODELS = Path("data/predictions"), Path("data/reference"), Path("models")
 
 
 class MissingArtifactError(UserError):
@@ -113,6 +113,10 @@ def load_split_plan(study: str) -> plans.SplitPlan:
 
 def load_study_plan(study: str) -> plans.StudyPlan:
     return plans.from_json(plans.StudyPlan, load_plan_text(study, "_study"))
+
+
+def load_reference_plan(study: str) -> plans.ReferencePlan:
+    return plans.from_json(plans.ReferencePlan, load_plan_text(study, "_reference"))
 
 
 def load_study_plans() -> list[plans.StudyPlan]:
@@ -206,3 +210,17 @@ def load_labels(study: str) -> Labels:
 
 def load_predictions(study: str, variant: str) -> Predictions:
     return read_record(Predictions, PREDICTIONS / study / f"{variant}.npz", written_by=f"evaluate@{study}")
+
+
+# reference -----------------------------------------------------------------------------------------------------------
+
+
+def save_references(study: str, references: Mapping[str, ReferencePredictions]) -> None:
+    """The whole folder of a study, empty where it has no reference model."""
+    (REFERENCE / study).mkdir(parents=True, exist_ok=True)
+    for name, predicted in references.items():
+        write_record(REFERENCE / study / f"{name}.npz", predicted)
+
+
+def load_reference(study: str, name: str) -> ReferencePredictions:
+    return read_record(ReferencePredictions, REFERENCE / study / f"{name}.npz", written_by=f"reference@{study}")

@@ -227,7 +227,7 @@ class StudyParams(Strict):
             ),
             expect("baseline", self.baseline, self.variants, "the baseline is one of the variants"),
         ]
-        for name in set(self.variants) & set(self.references):
+        for name in [name for name in self.references if name in self.variants]:
             mistakes.append(f"variants and references both hold {name}, expected one of a name: rename the variant")
         for name, variant in self.variants.items():
             mistakes += [f"variants.{name}: {text}" for text in check_variant(self, variant) if text]

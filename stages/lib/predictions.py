@@ -1,8 +1,10 @@
-"""What the networks of a study answer, row by row: kept so that a new score or test needs no training."""
+"""What the models of a study answer, row by row: kept so that a new score or test needs no training."""
 
 from dataclasses import dataclass
 
 import numpy as np
+
+NUM_TRAINING_ROWS = 2000  # the first of each replicate's, enough to see the gap to held-out rows
 
 
 @dataclass(frozen=True)
@@ -34,3 +36,17 @@ class Predictions:
     near_zero_share: np.ndarray
     kernel_norm: np.ndarray
     bound_share: np.ndarray
+
+
+@dataclass(frozen=True)
+class ReferencePredictions:
+    """One model of lib/references.py. Probabilities are [replicate, row, output] float32, rows as in `Labels`.
+
+    strength: [replicate], the one with the best validation score; 0 where the model has none.
+    validation_score: [replicate], that score.
+    """
+
+    strength: np.ndarray
+    validation_score: np.ndarray
+    training: np.ndarray
+    test: np.ndarray

@@ -1,7 +1,7 @@
 """Keras' callbacks, lane by lane: which lanes go on, at which learning rate, and whose weights are handed on.
 
 All state is NumPy arrays [lane]. The rules are those of keras.callbacks.EarlyStopping, ModelCheckpoint,
-ReduceLROnPlateau and TerminateOnNaN; comparisons are made in the network's precision, as Keras makes them.
+ReduceLROnPlateau and TerminateOnNaN. As in Keras, values are compared in float32 whatever the network's precision.
 """
 
 from collections.abc import Mapping
@@ -17,15 +17,16 @@ class Best:
     """The best value [lane] of a monitor so far; losses are better when smaller, scores when larger."""
 
     def __init__(self, monitor: str, min_delta: float, num_lanes: int, dtype: str):
-        self.sign = np.asarray(1 if monitor.endswith("loss") else -1, dtype)
-        self.min_delta = np.asarray(min_delta, dtype)
-        self.value = np.zeros(num_lanes, dtype)
+        self.sign = 1 if monitor.endswith("loss") else -1
+        self.min_delta, self.dtype = min_delta, dtype
+        self.value = np.zeros(num_lanes)
         self.seen = np.zeros(num_lanes, bool)
 
     def update(self, values: np.ndarray, watched: np.ndarray) -> np.ndarray:
         """Take in an epoch's values; which of the watched lanes improved by over min_delta (the first does)."""
-        values = self.sign * values.astype(self.value.dtype)
-        improved = watched & (~self.seen | (values + self.min_delta < self.value))
+        values = self.sign * values.astype(self.dtype).astype(float)
+        better = (values + self.min_delta).astype(np.float32) < self.value.astype(np.float32)
+        improved = watched & (~self.seen | better)
         self.value = np.where(improved, values, self.value)
         self.seen = self.seen | improved
         return improved
@@ -69,7 +70,7 @@ class Callbacks:
         ran = self.running.copy()
         self.epochs_run += ran
         if self.plan.terminate_on_nan:
-            self.diverged = ran & ~np.isfinite(logs["loss"])
+            self.diverged = self.diverged | ran & ~np.isfinite(logs["loss"])
             self.running = self.running & ~self.diverged
         kept = ran
         if self.plan.early_stopping:

@@ -123,7 +123,9 @@ class Graph:
                     self.weights[name].assign(changed)
 
     def kernel_penalty(self, weights: Tensors) -> tf.Tensor | float:
-        return total(entry.penalize_kernel(weights[name]) for entry in self.regularizers for name in kernel_names(entry))
+        return total(
+            entry.penalize_kernel(weights[name]) for entry in self.regularizers for name in kernel_names(entry)
+        )
 
     def compare(self, targets: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
         """The losses [lane] of targets and logits [lane, row, output], penalties left out."""

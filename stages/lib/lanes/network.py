@@ -41,7 +41,12 @@ def draw_weights(
 
 
 def trained_names(weights: Mapping[str, object]) -> list[str]:
-    return [name for name in weights if not name.startswith(NOT_TRAINED)]
+    """All but moving statistics, and biases that batch normalisation takes out again.
+
+    The gradient of such a bias is rounding noise, which adam and rmsprop would blow up to steps of their full size.
+    """
+    taken_out = {name.replace("gamma", "bias") for name in weights if name.startswith("gamma")}
+    return [name for name in weights if not name.startswith(NOT_TRAINED) and name not in taken_out]
 
 
 class Network:

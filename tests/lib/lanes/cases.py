@@ -1,61 +1,107 @@
-"""Small runs for the tests of lanes: plans, development rows, start weights, and the comparison with the oracle."""
+"""Small runs for the tests of lanes, and the comparison of a lane with the oracle."""
 
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
+from stages.lib.lanes.training import train_lanes
 from stages.lib.plans import CallbacksPlan, NetworkPlan, OptimizerPlan, RegularizerPlan, RunPlan
+from stages.lib.runs import TrainedRun
 from stages.lib.samples import Development
-from tests.lib.lanes.oracle import Weights
+from tests.lib.lanes.oracle import Fitted, Weights, fit_stock
 
 NO_CALLBACKS = CallbacksPlan(None, None, None, terminate_on_nan=False)
-TOLERANCE = {"float32": 1e-5, "float64": 1e-9}  # of an array's scale
-REPLICATES = 4
+OPTIMIZERS = {
+    "sgd": OptimizerPlan("sgd", 0.05, 0.0),
+    "sgd_momentum": OptimizerPlan("sgd", 0.02, 0.9),
+    "rmsprop": OptimizerPlan("rmsprop", 0.005, 0.0),
+    "rmsprop_momentum": OptimizerPlan("rmsprop", 0.002, 0.8),
+    "adam": OptimizerPlan("adam", 0.01, 0.0),
+}
+TOLERANCE = {"float32": 1e-5, "float64": 1e-9}  # of the largest weight of a layer
+NUM_FEATURES, NUM_ROWS, NUM_TRAINING, NUM_VALIDATION = 4, 80, 58, 11
 
 
-def make_plan(*regularizers: RegularizerPlan, hidden: tuple[int, ...] = (6,), outputs: int = 1, **changes: Any) -> RunPlan:
-    """Fifty-six steps of adam: seven epochs of seven full batches and one of two rows."""
+def make_plan(
+    *regularizers: RegularizerPlan, hidden: tuple[int, ...] = (6,), outputs: int = 1, **changes: Any
+) -> RunPlan:
+    """Sixty steps: four epochs of fourteen batches of four rows and one of two."""
     settings = {
         "network": NetworkPlan(hidden, changes.pop("activation", "tanh"), outputs),
         "callbacks": NO_CALLBACKS,
         "loss": "binary_crossentropy" if outputs == 1 else "categorical_crossentropy",
-        "optimizer": OptimizerPlan("adam", 0.01, 0.0),
+        "optimizer": OPTIMIZERS["adam"],
         "replicates": (2, 0),
         "primary": "auc" if outputs == 1 else "accuracy",
-        "batch_size": 5,
-        "epochs": 7,
+        "batch_size": 4,
+        "epochs": 4,
     }
     return RunPlan(study="study", variant="variant", seed=3, regularizers=regularizers, **settings | changes)
 
 
-def make_development(outputs: int = 1, *, num_features: int = 4, pixels: bool = False) -> Development:
-    """Sixty rows; each replicate trains on 37 and validates on 11 of its own choice. One or ten classes."""
+def make_development(
+    outputs: int = 1, *, num_replicates: int = 4, pixels: bool = False, own_rows: bool = False
+) -> Development:
+    """Eighty rows of two or ten classes; every replicate trains and validates on rows of its own choice.
+
+    Args:
+        own_rows: each replicate has a copy of the rows for itself.
+    """
     generator = np.random.default_rng(outputs)
-    shape = (60, num_features)
-    inputs = generator.integers(0, 256, shape, np.uint8) if pixels else generator.normal(size=shape).astype(np.float32)
-    labels = np.tile(np.arange(max(outputs, 2), dtype=np.uint8), 60)[:60]
-    rows = np.stack([generator.permutation(60) for _ in range(REPLICATES)]).astype(np.int32)
+    inputs = generator.normal(size=(NUM_ROWS, NUM_FEATURES)).astype(np.float32)
+    if pixels:
+        inputs = generator.integers(0, 256, (NUM_ROWS, 784), np.uint8)
+    rows = np.stack([generator.permutation(NUM_ROWS) for _ in range(num_replicates)]).astype(np.int32)
+    copies = num_replicates if own_rows else 1
+    rows += NUM_ROWS * np.arange(num_replicates, dtype=np.int32)[:, None] * own_rows
+    identifiers = np.tile(np.arange(NUM_ROWS, dtype=np.int32), copies)
     return Development(
-        inputs=inputs,
-        labels=labels,
-        identifiers=np.arange(60, dtype=np.int32),
-        training=rows[:, :37],
-        validation=rows[:, 37:48],
-        features=tuple(map(str, range(num_features))),
+        inputs=np.tile(inputs, (copies, 1)),
+        labels=(identifiers % max(outputs, 2)).astype(np.uint8),
+        identifiers=identifiers,
+        training=rows[:, :NUM_TRAINING],
+        validation=rows[:, NUM_TRAINING : NUM_TRAINING + NUM_VALIDATION],
+        features=tuple(map(str, range(inputs.shape[1]))),
         scale=1 / 255 if pixels else 1,
     )
 
 
-def make_start(plan: RunPlan, num_features: int = 4) -> Weights:
+def make_start(plan: RunPlan, num_features: int = NUM_FEATURES) -> Weights:
     """Start weights [replicate, ...], all of them away from 0, where a mistake would not show."""
-    generator = np.random.default_rng(1)
-    sizes, num_replicates = [num_features, *plan.network.hidden, plan.network.outputs], len(plan.replicates)
+    generator, start = np.random.default_rng(1), {}
     normalized = {layer for entry in plan.regularizers if entry.name == "batch_norm" for layer in entry.layers}
-    start = {}
-    for layer, (num_inputs, units) in enumerate(zip(sizes, sizes[1:], strict=False), start=1):
-        kernel = generator.normal(size=(num_replicates, num_inputs, units)) / np.sqrt(num_inputs)
-        start |= {f"kernel_{layer}": kernel, f"bias_{layer}": generator.normal(size=(num_replicates, 1, units)) / 4}
+    sizes, num_replicates = [num_features, *plan.network.hidden, plan.network.outputs], len(plan.replicates)
+    for layer, (num_inputs, units) in enumerate(pairwise(sizes), start=1):
+        kernels = generator.normal(size=(num_replicates, num_inputs, units)) / np.sqrt(num_inputs)
+        start |= {f"kernel_{layer}": kernels, f"bias_{layer}": generator.normal(size=(num_replicates, 1, units)) / 4}
         if layer in normalized:
             for name in ("gamma", "beta", "moving_mean", "moving_variance"):
                 start[f"{name}_{layer}"] = generator.uniform(0.5, 1.5, (num_replicates, 1, units))
-    return {name: value.astype(np.float32) for name, value in start.items()}
+    return {name: values.astype(np.float32) for name, values in start.items()}
+
+
+def compare_with_stock(
+    plan: RunPlan, *, lane: int, dtype: str, development: Development | None = None
+) -> tuple[TrainedRun, Fitted]:
+    """Train a plan in lanes, and one of its lanes with stock Keras: weights and losses must agree."""
+    development = development or make_development(plan.network.outputs)
+    start = make_start(plan, development.inputs.shape[1])
+    run = train_lanes(plan, development, start=start, dtype=dtype)
+    point, replicate = divmod(lane, len(plan.replicates))
+    stock = fit_stock(plan, development, start, replicate=replicate, point=point, dtype=dtype)
+    check_weights({name: values[lane] for name, values in run.weights.items()}, stock.weights, TOLERANCE[dtype])
+    history = run.history[run.history["lane"] == lane]
+    for name in set(stock.history) & set(history.columns):
+        np.testing.assert_allclose(history[name], stock.history[name], rtol=TOLERANCE[dtype], err_msg=name)
+    return run, stock
+
+
+def check_weights(found: Weights, expected: Weights, tolerance: float) -> None:
+    """Every weight is as expected, up to `tolerance` of the largest of its kind or of its layer's kernel."""
+    assert set(found) == set(expected)
+    for name, values in expected.items():
+        kernel = expected[f"kernel_{name.rpartition('_')[2]}"]
+        scale = max(np.abs(values).max(), np.abs(kernel).max())
+        error = np.abs(found[name].reshape(values.shape) - values).max() / scale
+        assert error <= tolerance, f"{name} is off by {error:.1e} of its scale"

@@ -39,7 +39,13 @@ class Batch:
 
 
 def fit_stock(
-    plan: RunPlan, development: Development, start: Weights, *, replicate: int = 0, point: int = 0, dtype: str = "float32"
+    plan: RunPlan,
+    development: Development,
+    start: Weights,
+    *,
+    replicate: int = 0,
+    point: int = 0,
+    dtype: str = "float32",
 ) -> Fitted:
     """Train one lane with `Model.fit`.
 

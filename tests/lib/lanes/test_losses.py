@@ -1,0 +1,57 @@
+"""Every loss on both kinds of output, with every optimiser in turn, against stock Keras."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from stages.lib.lanes.losses import LOSSES, r_squared
+from tests.lib.lanes.cases import OPTIMIZERS, compare_with_stock, make_plan
+
+# loss, optimiser of a sigmoid in float64 (None: the loss needs classes), optimiser of a softmax in float32
+CASES = [
+    ("mean_squared_error", "sgd", "adam"),
+    ("root_mean_squared_error", "sgd_momentum", "rmsprop"),
+    ("mean_absolute_error", "rmsprop", "sgd"),
+    ("r_squared", "rmsprop_momentum", "sgd_momentum"),
+    ("mean_absolute_percentage_error", "adam", "rmsprop_momentum"),
+    ("mean_squared_logarithmic_error", "sgd_momentum", "adam"),
+    ("binary_crossentropy", "adam", "sgd_momentum"),
+    ("categorical_crossentropy", None, "sgd"),
+    ("sparse_categorical_crossentropy", None, "rmsprop_momentum"),
+    ("poisson", "sgd", "rmsprop"),
+]
+
+
+def test_every_loss_has_a_case():
+    assert [loss for loss, _, _ in CASES] == list(LOSSES)
+
+
+@pytest.mark.parametrize(("loss", "optimizer"), [case[:2] for case in CASES if case[1]])
+def test_loss_on_a_sigmoid_equals_stock(loss, optimizer):
+    compare_with_stock(make_plan(hidden=(), loss=loss, optimizer=OPTIMIZERS[optimizer]), lane=1, dtype="float64")
+
+
+@pytest.mark.parametrize(("loss", "optimizer"), [(loss, optimizer) for loss, _, optimizer in CASES])
+def test_loss_on_a_softmax_equals_stock(loss, optimizer):
+    compare_with_stock(
+        make_plan(hidden=(), outputs=10, loss=loss, optimizer=OPTIMIZERS[optimizer]), lane=0, dtype="float32"
+    )
+
+
+def test_r_squared_is_one_less_keras_metric():
+    generator = np.random.default_rng(0)
+    targets = generator.integers(0, 2, (2, 50, 3)).astype(np.float32)
+    probabilities = generator.random((2, 50, 3), np.float32)
+    found = r_squared(tf.constant(targets), tf.constant(probabilities), tf.constant(probabilities)).numpy()
+    for lane in range(2):
+        metric = keras.metrics.R2Score()
+        metric.update_state(targets[lane], probabilities[lane])
+        assert found[lane] == pytest.approx(1 - float(metric.result()), rel=1e-5)
+
+
+def test_r_squared_leaves_out_an_output_without_spread():
+    """Hand-worked: the first output has SSE 0.5 and SST 0.5, the second one class only."""
+    targets = tf.constant([[[0.0, 1.0], [1.0, 1.0]]])
+    probabilities = tf.constant([[[0.5, 0.2], [0.5, 0.2]]])
+    assert r_squared(targets, probabilities, probabilities).numpy() == pytest.approx([0.5])

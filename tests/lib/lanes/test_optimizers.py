@@ -1,0 +1,27 @@
+"""Every optimiser with a learning rate per lane against stock Keras; losses' own tests hold those with one rate."""
+
+import numpy as np
+import pytest
+
+from stages.lib.lanes.training import train_lanes
+from stages.lib.plans import CallbacksPlan, OptimizerPlan, ReduceLrOnPlateau, RegularizerPlan
+from tests.lib.lanes.cases import OPTIMIZERS, compare_with_stock, make_development, make_plan
+
+# A least improvement of 0.02 leaves every lane on a plateau, each at a time of its own.
+PLATEAU = CallbacksPlan(None, None, ReduceLrOnPlateau("val_loss", 0.3, 1, 0.02, 1, 0.0004), terminate_on_nan=False)
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_rate_per_lane_equals_stock(name):
+    """With decoupled decay of the kernel, which follows the rate; adam with it is AdamW."""
+    decay = RegularizerPlan("weight_decay", (0.0, 0.7), (1,))
+    plan = make_plan(decay, hidden=(), optimizer=OPTIMIZERS[name], callbacks=PLATEAU, epochs=7)
+    _, stock = compare_with_stock(plan, lane=3, dtype="float64")
+    assert len(set(stock.history["learning_rate"])) > 1
+
+
+def test_adam_has_no_use_for_a_momentum():
+    """As in Keras, adam's own moments are all it has; a study's momentum is meant for its other optimisers."""
+    plans = [make_plan(optimizer=OptimizerPlan("adam", 0.01, momentum), callbacks=PLATEAU) for momentum in (0.0, 0.9)]
+    with_none, with_one = (train_lanes(plan, make_development()) for plan in plans)
+    np.testing.assert_array_equal(with_none.weights["kernel_1"], with_one.weights["kernel_1"])

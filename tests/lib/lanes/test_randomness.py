@@ -1,0 +1,152 @@
+"""The random numbers of a run: their distributions, their independence, and that they repeat.
+
+Seeds are fixed, so nothing here can fail by chance; thresholds are those that a right generator passes with all but one
+seed in some ten thousand.
+"""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats
+
+from stages.lib.lanes.randomness import Noise, NoiseSource, batch_orders, draw_glorot, generators
+
+KINDS = [
+    Noise("dropout_1", "uniform", (7,)),
+    Noise("gaussian_noise", "normal", (5,)),
+    Noise("mixup_partner", "permutation", ()),
+    Noise("mixup_share", "beta", (), np.array([0.2, 0.2, 0.2])),
+]
+
+
+def draw_uniform(*, seed: int = 3, replicate: int = 0, name: str = "dropout_1") -> np.ndarray:
+    """[step, unit]: 2000 steps of a batch of one row with 50 units."""
+    source = NoiseSource([Noise(name, "uniform", (50,))], seed=seed, replicates=[replicate])
+    return source.draw(2000, 1)[name][:, 0, 0]
+
+
+@pytest.mark.parametrize("rate", [0.05, 0.5, 0.9])
+def test_share_below_the_rate_is_the_rate(rate):
+    """Over all draws, and over the draws of every step and of every unit: within 5 standard errors."""
+    dropped = draw_uniform() < rate
+    for axis in (None, 0, 1):
+        count = dropped.size if axis is None else dropped.shape[axis]
+        assert np.abs(dropped.mean(axis=axis) - rate).max() < 5 * np.sqrt(rate * (1 - rate) / count)
+
+
+def test_distributions():
+    """Kolmogorov and Smirnov, against the distribution that is meant."""
+    noises = [*KINDS[:2], *(Noise(f"share_{alpha}", "beta", (), np.array([alpha])) for alpha in (0.2, 1.0, 2.0))]
+    draws = NoiseSource(noises, seed=3, replicates=[0]).draw(50, 100)
+    assert stats.kstest(draws["dropout_1"].ravel(), "uniform").pvalue > 1e-4
+    assert stats.kstest(draws["gaussian_noise"].ravel(), "norm").pvalue > 1e-4
+    for alpha in (0.2, 1.0, 2.0):
+        assert stats.kstest(draws[f"share_{alpha}"].ravel(), stats.beta(alpha, alpha).cdf).pvalue > 1e-4
+
+
+def test_partners_are_permutations_and_every_partner_as_likely():
+    """Chi-squared over the 6 x 6 table of row and partner in 3000 steps."""
+    partners = NoiseSource(KINDS[2:3], seed=3, replicates=[0]).draw(3000, 6)["mixup_partner"][:, 0]
+    np.testing.assert_array_equal(np.sort(partners, axis=1), np.tile(np.arange(6), (3000, 1)))
+    counts = np.stack([(partners == partner).sum(axis=0) for partner in range(6)])
+    statistic = ((counts - 500) ** 2 / 500).sum()
+    assert stats.chi2(25).sf(statistic) > 1e-4  # rows and columns both sum to 3000
+
+
+@pytest.mark.parametrize(
+    "other",
+    [{"replicate": 1}, {"seed": 4}, {"name": "dropout_2"}],
+    ids=["replicate", "seed", "stream"],
+)
+def test_streams_are_independent(other):
+    """No correlation at any lag of up to three steps: |r| under 5 / sqrt(draws)."""
+    first, second = draw_uniform(), draw_uniform(**other)
+    for lag in range(4):
+        length = len(first) - lag
+        assert abs(np.corrcoef(first[:length].ravel(), second[lag:].ravel())[0, 1]) < 5 / np.sqrt(50 * length)
+
+
+def test_steps_and_units_are_independent():
+    draws = draw_uniform()
+    for lag in (1, 2, 3):
+        length = len(draws) - lag
+        assert abs(np.corrcoef(draws[:length].ravel(), draws[lag:].ravel())[0, 1]) < 5 / np.sqrt(50 * length)
+    between_units = np.corrcoef(draws, rowvar=False) - np.eye(50)
+    assert np.abs(between_units).max() < 5 / np.sqrt(len(draws))
+
+
+def test_draws_repeat():
+    first, second = (NoiseSource(KINDS, seed=3, replicates=[0, 1, 2]).draw(4, 6) for _ in range(2))
+    for name, values in first.items():
+        assert values.tobytes() == second[name].tobytes(), name
+
+
+@settings(max_examples=30, derandomize=True, deadline=None)
+@given(cuts=st.lists(st.integers(1, 5), min_size=1, max_size=6))
+def test_how_many_steps_are_drawn_at_once_does_not_matter(cuts):
+    """Odd sizes included: a generator that keeps half of a 64-bit draw must carry it over."""
+    whole = NoiseSource(KINDS, seed=3, replicates=[0, 1, 2]).draw(sum(cuts), 3)
+    source = NoiseSource(KINDS, seed=3, replicates=[0, 1, 2])
+    parts = [source.draw(num_steps, 3) for num_steps in cuts]
+    for name, values in whole.items():
+        np.testing.assert_array_equal(np.concatenate([part[name] for part in parts]), values, err_msg=name)
+
+
+@settings(max_examples=30, derandomize=True, deadline=None)
+@given(replicates=st.permutations([0, 1, 2, 3, 4]), count=st.integers(1, 5))
+def test_which_replicates_are_drawn_beside_does_not_matter(replicates, count):
+    chosen = list(replicates)[:count]
+    noises = [*KINDS[:3], Noise("mixup_share", "beta", (), np.full(count, 0.2))]
+    together = NoiseSource(noises, seed=3, replicates=chosen).draw(3, 4)
+    for position, replicate in enumerate(chosen):
+        noises[3] = Noise("mixup_share", "beta", (), np.array([0.2]))
+        alone = NoiseSource(noises, seed=3, replicates=[replicate]).draw(3, 4)
+        for name, values in alone.items():
+            np.testing.assert_array_equal(together[name][:, position], values[:, 0], err_msg=name)
+
+
+def test_beta_draws_go_by_lane():
+    """Two replicates at three alphas; at alpha 0 the share is 1, and nothing is mixed."""
+    alphas = np.repeat([0.0, 0.2, 1.0], 2)
+    together = NoiseSource([Noise("share", "beta", (), alphas)], seed=3, replicates=[0, 1]).draw(5, 4)["share"]
+    assert together.shape == (5, 6, 4)
+    assert (together[:, :2] == 1).all()
+    for lane in (2, 3, 4, 5):
+        alone = NoiseSource([Noise("share", "beta", (), alphas[[lane]])], seed=3, replicates=[lane % 2]).draw(5, 4)
+        np.testing.assert_array_equal(together[:, lane], alone["share"][:, 0])
+
+
+def test_bytes_per_step():
+    source = NoiseSource(KINDS, seed=3, replicates=[0, 1, 2])
+    assert source.bytes_per_step(6) == sum(values.nbytes for values in source.draw(1, 6).values())
+
+
+def test_batch_orders():
+    """Every epoch holds a replicate's own rows once each, in an order that no other replicate or epoch has."""
+    training = np.stack([np.arange(0, 30), np.arange(30, 60)])
+    orders = batch_orders(3, [4, 1], training)
+    epochs = [next(orders) for _ in range(5)]
+    for order in epochs:
+        np.testing.assert_array_equal(np.sort(order, axis=1), training)
+        assert not np.array_equal(order[0], order[1] - 30)
+    assert len({order.tobytes() for order in epochs}) == 5
+    alone = batch_orders(3, [1], training[1:])
+    for order in epochs:
+        np.testing.assert_array_equal(next(alone)[0], order[1])
+
+
+def test_every_place_in_an_order_is_as_likely():
+    orders = batch_orders(3, [0], np.arange(6)[None])
+    rows = np.concatenate([next(orders) for _ in range(3000)])
+    counts = np.stack([(rows == row).sum(axis=0) for row in range(6)])
+    assert stats.chi2(25).sf(((counts - 500) ** 2 / 500).sum()) > 1e-4
+
+
+def test_glorot_limits_and_variance():
+    """Uniform in +-sqrt(6 / (in + out)) = 0.2: the variance is 0.04 / 3."""
+    [generator] = generators(3, [0], "weights")
+    kernel = draw_glorot(generator, 100, 50)
+    assert kernel.shape == (100, 50)
+    assert stats.kstest(kernel.ravel(), stats.uniform(-0.2, 0.4).cdf).pvalue > 1e-4
+    assert np.abs(kernel).max() <= 0.2

@@ -1,0 +1,223 @@
+"""Whole runs: mixed sets against stock Keras, and what lanes must not do to one another."""
+
+from dataclasses import replace
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from stages.lib.lanes import graph, training
+from stages.lib.lanes.losses import LOSSES
+from stages.lib.lanes.network import draw_weights
+from stages.lib.lanes.training import train_lanes
+from stages.lib.plans import (
+    CallbacksPlan,
+    Checkpoint,
+    EarlyStopping,
+    NetworkPlan,
+    ReduceLrOnPlateau,
+    RegularizerPlan,
+    RunPlan,
+)
+from tests.lib.lanes.cases import OPTIMIZERS, compare_with_stock, make_development, make_plan
+
+STRENGTHS = {
+    "l1": (0.0, 0.003),
+    "l2": (0.0, 0.03),
+    "l1_proximal": (0.0, 0.1),
+    "weight_decay": (0.0, 0.3),
+    "activity_l1": (0.0, 0.01),
+    "max_norm": (0.7, 50.0),
+    "unit_norm": (1.0, 0.8),
+    "batch_norm": (0.9, 0.0),
+    "dropout": (0.0, 0.3),
+    "label_smoothing": (0.0, 0.2),
+    "cutout": (0.0, 0.3),
+    "mixup": (0.0, 0.5),
+    "gaussian_noise": (0.0, 0.3),
+    "ema": (0.0, 0.8),
+    "early_stopping": (1.0, 2.0),
+}
+HIDDEN = ("activity_l1", "batch_norm", "dropout")
+KERNELS = ("l1", "l2", "l1_proximal", "weight_decay", "max_norm", "unit_norm")
+NEEDS_CLASSES = ("categorical_crossentropy", "sparse_categorical_crossentropy")
+CALLBACKS = CallbacksPlan(
+    EarlyStopping("val_loss", 0.0, 1, restore_best=True),
+    Checkpoint("val_loss", save_best_only=True),
+    ReduceLrOnPlateau("loss", 0.5, 0, 0.1, 1, 0.0),
+    terminate_on_nan=True,
+)
+
+
+@st.composite
+def mixed_plans(draw: st.DrawFn, *, without: tuple[str, ...]) -> RunPlan:
+    """Two to five regularisers, one of them with a path, on a network of one to three layers."""
+    hidden = draw(st.sampled_from([(), (6,), (6, 5)]))
+    outputs = draw(st.sampled_from([1, 10]))
+    loss = draw(st.sampled_from([name for name in LOSSES if outputs > 1 or name not in NEEDS_CLASSES]))
+    excluded = without + (() if hidden else HIDDEN)
+    if loss == "sparse_categorical_crossentropy":
+        excluded += ("mixup", "label_smoothing")
+    names = draw(st.sets(st.sampled_from([name for name in STRENGTHS if name not in excluded]), min_size=2, max_size=5))
+    varied = draw(st.sampled_from(sorted(names)))
+    entries = []
+    for name in STRENGTHS:  # in the catalogue's order
+        if name in names:
+            last = len(hidden) + (name in KERNELS)
+            layers = tuple(range(draw(st.integers(1, last)), last + 1)) if name in HIDDEN + KERNELS else ()
+            strengths = STRENGTHS[name] if name == varied else STRENGTHS[name][1:]
+            entries.append(RegularizerPlan(name, strengths, layers))
+    parts = [part if draw(st.booleans()) else None for part in (CALLBACKS.checkpoint, CALLBACKS.reduce_lr_on_plateau)]
+    stopping = CALLBACKS.early_stopping if "early_stopping" in names else None
+    steep = loss == "mean_absolute_percentage_error"  # its gradients are of the order of 1e9: sgd would diverge
+    optimizer = OPTIMIZERS[draw(st.sampled_from(["adam", "rmsprop"] if steep else sorted(OPTIMIZERS)))]
+    return make_plan(
+        *entries,
+        hidden=hidden,
+        outputs=outputs,
+        loss=loss,
+        optimizer=optimizer,
+        activation=draw(st.sampled_from(["tanh", "relu", "sigmoid"])),
+        callbacks=CallbacksPlan(stopping, *parts, terminate_on_nan=draw(st.booleans())),
+    )
+
+
+@settings(max_examples=5, derandomize=True, deadline=None)
+@given(plan=mixed_plans(without=()), lane=st.integers(0, 3))
+def test_mixed_sets_equal_stock_in_float64(plan, lane):
+    compare_with_stock(plan, lane=lane, dtype="float64")
+
+
+@settings(max_examples=5, derandomize=True, deadline=None)
+@given(plan=mixed_plans(without=("batch_norm",)), lane=st.integers(0, 3))
+def test_mixed_sets_equal_stock_in_float32(plan, lane):
+    """Without batch_norm, whose preceding bias follows rounding noise: see test_regularizers."""
+    compare_with_stock(plan, lane=lane, dtype="float32")
+
+
+NOISY = (
+    RegularizerPlan("l2", (0.01,), (1, 2)),
+    RegularizerPlan("batch_norm", (0.9,), (1,)),
+    RegularizerPlan("dropout", (0.3,), (1,)),
+    RegularizerPlan("mixup", (0.4,), ()),
+    RegularizerPlan("gaussian_noise", (0.1,), ()),
+)
+
+
+def test_one_lanes_data_do_not_reach_another():
+    """To the byte, also when the data of the lane between them are NaN or infinite."""
+    plan, development = make_plan(*NOISY, replicates=(0, 1, 2)), make_development(own_rows=True)
+    before = train_lanes(plan, development)
+    for value in (np.nan, np.inf):
+        inputs = development.inputs.copy()
+        inputs[development.training[1]] = value
+        after = train_lanes(plan, replace(development, inputs=inputs))
+        for name, values in before.weights.items():
+            np.testing.assert_array_equal(after.weights[name][[0, 2]], values[[0, 2]], err_msg=name)
+        assert not np.array_equal(after.weights["kernel_1"][1], before.weights["kernel_1"][1])
+        others = before.history["lane"] != 1
+        assert after.history[others].equals(before.history[others])
+
+
+def test_one_lanes_replicate_or_strength_does_not_reach_another():
+    development = make_development()
+    plan = make_plan(RegularizerPlan("dropout", (0.3, 0.1, 0.5), (1,)), replicates=(0, 1, 2))
+    before = train_lanes(plan, development)
+    other_replicate = train_lanes(replace(plan, replicates=(0, 3, 2)), development)
+    other_strength = train_lanes(
+        replace(plan, regularizers=(RegularizerPlan("dropout", (0.3, 0.2, 0.5), (1,)),)), development
+    )
+    for after, changed in ((other_replicate, [1, 4, 7]), (other_strength, [3, 4, 5])):
+        same = np.setdiff1d(np.arange(9), changed)
+        for name, values in before.weights.items():
+            np.testing.assert_array_equal(after.weights[name][same], values[same], err_msg=name)
+        differs = (after.weights["kernel_1"] != before.weights["kernel_1"]).any(axis=(1, 2))
+        assert np.flatnonzero(differs).tolist() == changed
+
+
+def test_number_and_order_of_lanes_do_not_matter():
+    """Three lanes of fifty, trained by themselves in another order."""
+    development = make_development(num_replicates=50)
+    plan = make_plan(*NOISY, replicates=tuple(range(50)))
+    many, few = train_lanes(plan, development), train_lanes(replace(plan, replicates=(31, 49, 7)), development)
+    assert few.replicate.tolist() == [31, 49, 7]
+    for name, values in few.weights.items():
+        np.testing.assert_allclose(many.weights[name][few.replicate], values, atol=1e-6, rtol=1e-6, err_msg=name)
+
+
+def test_a_path_equals_separate_runs():
+    """Several paths walked side by side, point by point, equal a run of their own at each point."""
+    paths = {
+        "l1_proximal": ((0.1, 0.0, 0.3), (1, 2)),
+        "weight_decay": ((0.1, 0.5, 0.0), (1,)),
+        "max_norm": ((0.7, 50.0, 0.5), (1,)),
+        "dropout": ((0.0, 0.3, 0.1), (1,)),
+        "cutout": ((0.2, 0.0, 0.1), ()),
+        "mixup": ((0.0, 0.4, 1.5), ()),
+        "gaussian_noise": ((0.1, 0.3, 0.0), ()),
+        "early_stopping": ((2.0, 0.0, 1.0), ()),
+    }
+    development, callbacks = make_development(), replace(CALLBACKS, checkpoint=None)
+    plan = make_plan(*(RegularizerPlan(name, *path) for name, path in paths.items()), callbacks=callbacks)
+    together = train_lanes(plan, development)
+    for point in range(3):
+        entries = (
+            RegularizerPlan(name, strengths[point : point + 1], layers) for name, (strengths, layers) in paths.items()
+        )
+        alone = train_lanes(replace(plan, regularizers=tuple(entries)), development)
+        lanes = slice(2 * point, 2 * point + 2)
+        assert together.epochs_run[lanes].tolist() == alone.epochs_run.tolist()
+        for name, values in alone.weights.items():
+            np.testing.assert_allclose(together.weights[name][lanes], values, atol=1e-6, rtol=1e-6, err_msg=name)
+
+
+def test_training_twice_gives_the_same_bytes():
+    plan, development = make_plan(*NOISY, callbacks=CALLBACKS), make_development()
+    runs = [train_lanes(plan, development) for _ in range(2)]
+    for name, values in runs[0].weights.items():
+        assert values.tobytes() == runs[1].weights[name].tobytes(), name
+    assert runs[0].history.to_csv() == runs[1].history.to_csv()
+
+
+def test_how_a_run_is_cut_into_calls_and_chunks_does_not_matter(monkeypatch):
+    plan, development = make_plan(*NOISY), make_development()
+    whole = train_lanes(plan, development)
+    monkeypatch.setattr(training, "NOISE_BYTES", 1000)
+    monkeypatch.setattr(graph, "CHUNK_BYTES", 200)
+    pieces = train_lanes(plan, development)
+    for name, values in whole.weights.items():
+        np.testing.assert_allclose(pieces.weights[name], values, atol=1e-6, rtol=1e-6, err_msg=name)
+    for name in ("loss", "val_loss", "val_auc"):
+        np.testing.assert_allclose(pieces.history[name], whole.history[name], rtol=1e-6)
+
+
+def test_a_batch_may_be_larger_than_the_rows():
+    compare_with_stock(make_plan(hidden=(), batch_size=1000), lane=0, dtype="float64")
+
+
+def test_start_weights_depend_on_seed_and_replicate_alone():
+    network = NetworkPlan((6, 5), "relu", 10)
+    plain = draw_weights(network, 4, seed=3, replicates=[0, 1], normalized=[])
+    normalized = draw_weights(network, 4, seed=3, replicates=[1], normalized=[1, 2])
+    other = draw_weights(network, 4, seed=4, replicates=[0, 1], normalized=[])
+    for name, values in plain.items():
+        np.testing.assert_array_equal(normalized[name][0], values[1])
+    assert {name: values.shape for name, values in normalized.items() if name.endswith("_1")} == {
+        "kernel_1": (1, 4, 6)
+    } | {f"{name}_1": (1, 1, 6) for name in ("bias", "gamma", "beta", "moving_mean", "moving_variance")}
+    for layer in (1, 2, 3):
+        assert not np.array_equal(other[f"kernel_{layer}"], plain[f"kernel_{layer}"])
+        assert not np.array_equal(plain[f"kernel_{layer}"][0], plain[f"kernel_{layer}"][1])
+
+
+def test_report_counts_the_rows_a_lane_has_seen():
+    seen = []
+    plan, development = make_plan(hidden=(), epochs=2), make_development()
+    train_lanes(plan, development, report=seen.append)
+    assert seen == [56, 58, 114, 116]
+
+
+def test_lane_s_times_r_plus_r_is_replicate_r_at_strength_s():
+    plan = make_plan(RegularizerPlan("l2", (0.1, 0.2), (1,)), hidden=(), epochs=1)
+    run = train_lanes(plan, make_development())
+    assert list(zip(run.replicate, run.strength, strict=True)) == [(2, 0.1), (0, 0.1), (2, 0.2), (0, 0.2)]

@@ -1,0 +1,215 @@
+"""reference on the real table: the splits of the networks, choices by validation rows, nothing of held-out rows."""
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sklearn import metrics
+from threadpoolctl import threadpool_limits
+
+from stages import preprocess, reference
+from stages.lib import artifacts, references, scores
+from stages.lib.plans import Protocol, ReferenceModel, ReferencePlan, SplitPlan
+from stages.lib.predictions import ReferencePredictions
+from stages.lib.samples import Development, HeldOut
+
+Samples = tuple[Development, HeldOut]
+
+MODELS = (
+    ReferenceModel("logistic_regression", (0.001, 0.01, 0.1)),
+    ReferenceModel("random_forest", (30, 3)),
+    ReferenceModel("gradient_boosting", (0.01, 0.1)),
+    ReferenceModel("mlp", (50, 10)),
+    ReferenceModel("majority", (0,)),
+)
+NAMES = [model.name for model in MODELS]
+PLAN = ReferencePlan("thoracic", seed=3, outputs=1, select_by="log_loss", models=MODELS)
+
+
+@pytest.fixture(scope="module")
+def samples(thoracic_csv: bytes) -> Samples:
+    """Two folds."""
+    protocol = Protocol("repeated_stratified_k_fold", replicates=2, folds=2, training=None, validation=0.2)
+    split = SplitPlan("thoracic", "thoracic_surgery", "encoded", protocol, 3)
+    return preprocess.run(split, {"thoracic_surgery.csv": thoracic_csv}.__getitem__)
+
+
+@pytest.fixture(scope="module")
+def answers(samples: Samples) -> dict[str, ReferencePredictions]:
+    return reference.run(PLAN, *samples)
+
+
+def assert_equal(first: ReferencePredictions, second: ReferencePredictions) -> None:
+    for field in dataclasses.fields(first):
+        np.testing.assert_array_equal(getattr(first, field.name), getattr(second, field.name), err_msg=field.name)
+
+
+def random_state(replicate: int) -> int:
+    return int(np.random.SeedSequence([PLAN.seed, replicate]).generate_state(1)[0])
+
+
+def choose(select_by: str, *models: ReferenceModel) -> ReferencePlan:
+    return dataclasses.replace(PLAN, select_by=select_by, models=models or MODELS)
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_answers_stand_row_by_row_as_those_of_the_networks(
+    samples: Samples, answers: dict[str, ReferencePredictions], name: str
+) -> None:
+    """A model that is fitted by hand on a replicate's training rows, at the strength chosen, answers the same."""
+    development, held_out = samples
+    for replicate, training in enumerate(development.training):
+        model = references.REFERENCES[name](answers[name].strength[replicate], random_state(replicate))
+        with threadpool_limits(limits=1):
+            model.fit(development.inputs[training], development.labels[training])
+        test = held_out.inputs[held_out.test[replicate]]
+        for part, inputs in (("training", development.inputs[training]), ("test", test)):
+            found = getattr(answers[name], part)[replicate, :, 0]
+            assert found.dtype == np.float32
+            np.testing.assert_allclose(found, model.predict_proba(inputs)[:, 1], rtol=1e-5, atol=1e-6)
+
+
+def test_held_out_patients_shape_nothing(samples: Samples, answers: dict[str, ReferencePredictions]) -> None:
+    """Spoil every other held-out patient: what is chosen, and the answers for all others, stay the same to the bit."""
+    development, held_out = samples
+    inputs, spoilt = held_out.inputs.copy(), held_out.test[:, ::2]
+    inputs[spoilt] = 3
+    other = dataclasses.replace(held_out, inputs=inputs, labels=1 - held_out.labels)
+    for name, predicted in reference.run(PLAN, development, other).items():
+        kept = {"test": answers[name].test[:, 1::2]}
+        assert_equal(
+            dataclasses.replace(predicted, test=predicted.test[:, 1::2]), dataclasses.replace(answers[name], **kept)
+        )
+        assert name == "majority" or not np.array_equal(predicted.test, answers[name].test)
+
+
+def test_validation_patients_are_not_learnt_from(samples: Samples, answers: dict[str, ReferencePredictions]) -> None:
+    """With a single strength there is nothing to choose, so their labels are without effect on any answer."""
+    development, held_out = samples
+    labels = development.labels.copy()
+    labels[development.validation] = 1 - labels[development.validation]
+    plan = choose("log_loss", *(ReferenceModel(model.name, model.strengths[:1]) for model in MODELS))
+    before = reference.run(plan, development, held_out)
+    after = reference.run(plan, dataclasses.replace(development, labels=labels), held_out)
+    for name in NAMES:
+        np.testing.assert_array_equal(before[name].test, after[name].test)
+        assert (before[name].validation_score != after[name].validation_score).all()
+
+
+def test_the_majority_answers_with_the_shares_of_the_training_rows(
+    samples: Samples, answers: dict[str, ReferencePredictions]
+) -> None:
+    development, held_out = samples
+    shares = development.labels[development.training].mean(axis=1, dtype=np.float64)
+    for part in (answers["majority"].training, answers["majority"].test):
+        np.testing.assert_allclose(part[..., 0], np.tile(shares[:, None], part.shape[1]), rtol=1e-6)
+    labels = held_out.labels[held_out.test]
+    np.testing.assert_allclose(scores.accuracy(labels, answers["majority"].test[..., 0]), 1 - labels.mean(axis=1))
+    np.testing.assert_array_equal(answers["majority"].strength, 0)
+
+
+ORACLES: dict[str, tuple[Callable[..., float], Callable[..., np.intp]]] = {
+    "log_loss": (metrics.log_loss, np.argmin),
+    "auc": (metrics.roc_auc_score, np.argmax),
+    "accuracy": (lambda label, probability: metrics.accuracy_score(label, probability > 0.5), np.argmax),
+}
+
+
+@pytest.mark.parametrize("select_by", ORACLES)
+def test_the_strength_is_the_best_on_validation_rows(samples: Samples, select_by: str) -> None:
+    development, held_out = samples
+    score, argbest = ORACLES[select_by]
+    model = ReferenceModel("mlp", (30, 3, 1, 0.1))
+    found = reference.run(choose(select_by, model), development, held_out)["mlp"]
+    for replicate, (training, validation) in enumerate(zip(development.training, development.validation, strict=True)):
+        values, data = [], (development.inputs[training], development.labels[training])
+        for strength in model.strengths:
+            with threadpool_limits(limits=1):
+                fitted = references.fit_reference("mlp", *data, strength=strength, random_state=random_state(replicate))
+            probability = fitted.predict_proba(development.inputs[validation])[:, 1]
+            values.append(score(development.labels[validation], probability))
+        assert len(set(values)) > 1
+        assert found.strength[replicate] == model.strengths[argbest(values)]
+        np.testing.assert_allclose(found.validation_score[replicate], values[argbest(values)], rtol=1e-5)
+
+
+def test_the_first_of_equals_is_chosen(samples: Samples) -> None:
+    """Leaves of more than half of the rows: no forest can split, so all answer alike."""
+    for strengths in ((120.0, 150.0), (150.0, 120.0)):
+        found = reference.run(choose("auc", ReferenceModel("random_forest", strengths)), *samples)["random_forest"]
+        np.testing.assert_array_equal(found.strength, strengths[0])
+
+
+def test_two_runs_give_the_same_bytes(samples: Samples, answers: dict[str, ReferencePredictions]) -> None:
+    for name, predicted in reference.run(PLAN, *samples).items():
+        assert_equal(predicted, answers[name])
+
+
+def test_a_model_is_the_same_whatever_models_are_fitted_beside_it(
+    samples: Samples, answers: dict[str, ReferencePredictions]
+) -> None:
+    alone = reference.run(choose("log_loss", MODELS[1]), *samples)
+    assert list(alone) == ["random_forest"]
+    assert_equal(alone["random_forest"], answers["random_forest"])
+
+
+def test_replicates_and_seeds_have_random_states_of_their_own(samples: Samples) -> None:
+    development, held_out = samples
+    same = dataclasses.replace(
+        development, training=development.training[[0, 0]], validation=development.validation[[0, 0]]
+    )
+    plan = choose("log_loss", ReferenceModel("random_forest", (3,)))
+    forests = reference.run(plan, same, dataclasses.replace(held_out, test=held_out.test[[0, 0]]))["random_forest"]
+    assert not np.array_equal(forests.test[0], forests.test[1])
+    other = reference.run(dataclasses.replace(plan, seed=4), development, held_out)["random_forest"]
+    assert not np.array_equal(forests.test[0], other.test[0])
+
+
+def test_images_are_scaled_and_get_a_probability_per_class() -> None:
+    """Bytes whose bright pixel tells the class; the training rows are more than are kept answers for."""
+    generator = np.random.Generator(np.random.PCG64(0))
+    labels = (np.arange(2600) % 3).astype(np.uint8)
+    inputs = generator.integers(0, 60, (2600, 6), np.uint8)
+    inputs[np.arange(2600), labels] = 255
+    rows = np.arange(2600, dtype=np.int32)[None]
+    names = tuple(f"pixel_{number}" for number in range(6))
+    development = Development(
+        inputs[:2400], labels[:2400], rows[0, :2400], rows[:, :2200], rows[:, 2200:2400], names, 1 / 255
+    )
+    held_out = HeldOut(inputs[2400:], labels[2400:], rows[0, 2400:], rows[:, :200])
+    models = tuple(ReferenceModel(name, (strength,)) for name, strength in (("random_forest", 5), ("mlp", 1)))
+    plan = ReferencePlan("images", seed=3, outputs=3, select_by="accuracy", models=models)
+    for predicted in reference.run(plan, development, held_out).values():
+        assert predicted.training.shape == (1, 2000, 3)
+        assert predicted.test.shape == (1, 200, 3)
+        np.testing.assert_allclose(predicted.test.sum(axis=-1), 1, rtol=1e-5)
+        assert scores.accuracy(held_out.labels[held_out.test], predicted.test).item() == 1
+
+
+def test_a_class_that_no_training_row_has_gets_no_probability() -> None:
+    inputs = np.zeros((4, 2), np.float32)
+    model = references.fit_reference("majority", inputs, np.array([0, 2, 2, 2]), strength=0, random_state=0)
+    found = references.predict_reference(model, inputs[:1], outputs=4)
+    np.testing.assert_array_equal(found, [[0.25, 0, 0.75, 0]])
+
+
+def test_answers_survive_their_files(
+    answers: dict[str, ReferencePredictions], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    artifacts.save_references("thoracic", answers)
+    for name in NAMES:
+        assert_equal(artifacts.load_reference("thoracic", name), answers[name])
+    with pytest.raises(artifacts.MissingArtifactError, match="expected the output of `reference@thoracic`"):
+        artifacts.load_reference("thoracic", "nobody")
+
+
+def test_a_study_without_models_has_an_empty_folder(
+    samples: Samples, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    artifacts.save_references("bare", reference.run(dataclasses.replace(PLAN, models=()), *samples))
+    assert list(Path("data/reference").rglob("*")) == [Path("data/reference/bare")]
