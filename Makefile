@@ -16,7 +16,7 @@ pipeline: .venv/installed .git  ## Run what has changed, JOBS stages side by sid
 	@$(RUN) python -m tools.repro --jobs $(JOBS)
 
 test: .venv/installed-dev  ## Run the tests
-	@$(RUN) python -m pytest
+	@$(RUN) python -m pytest --numprocesses $(JOBS) --dist loadfile
 
 check: .venv/installed-dev  ## Lint, types, and whether dvc.lock is in step with the code
 	@$(RUN) ruff check . && $(RUN) ruff format --check . && $(RUN) mypy

@@ -1,0 +1,81 @@
+"""model.keras: ordinary layers, opened by a process that knows nothing of this project, and the same bytes every time."""
+
+import dataclasses
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from stages.lib import expansion
+from stages.lib.inference import predict_lanes
+from stages.lib.lanes.export import build_keras, number_shared_objects, to_file
+from stages.lib.lanes.training import train_lanes
+from stages.lib.params import parse_params
+from stages.lib.plans import NetworkPlan, RegularizerPlan, RunPlan
+from stages.lib.samples import Development
+
+LOAD = """
+import sys, keras, numpy
+assert not any(name.startswith("stages") for name in sys.modules)
+numpy.save("answer.npy", keras.models.load_model("model.keras").predict(numpy.load("rows.npy"), verbose=0))
+"""
+HIDDEN = (1, 2)
+REGULARIZERS = (
+    RegularizerPlan("l1", (1e-4,), (1, 2, 3)),
+    RegularizerPlan("l2", (1e-4,), (1,)),
+    RegularizerPlan("activity_l1", (1e-4,), HIDDEN),
+    RegularizerPlan("max_norm", (1.0,), HIDDEN),
+    RegularizerPlan("batch_norm", (0.9,), HIDDEN),
+    RegularizerPlan("dropout", (0.3,), HIDDEN),
+)
+
+
+def make_case(outputs: int, params_text: str) -> tuple[RunPlan, Development]:
+    """A network of two hidden layers on random bytes (softmax) or numbers (sigmoid)."""
+    generator = np.random.Generator(np.random.PCG64(0))
+    inputs = generator.integers(0, 256, (60, 9)).astype(np.uint8 if outputs > 1 else np.float32)
+    labels = (np.arange(60) % max(outputs, 2)).astype(np.uint8)
+    rows = np.stack([generator.permutation(60) for _ in range(2)]).astype(np.int32)
+    development = Development(
+        inputs,
+        labels,
+        np.arange(60, dtype=np.int32),
+        rows[:, :40],
+        rows[:, 40:],
+        ("x",) * 9,
+        1 / 255 if outputs > 1 else 1.0,
+    )
+    study, variant = ("tutorial_fashion", "weight_decay") if outputs > 1 else ("tutorial_thoracic", "poisson")
+    plan = expansion.run_plan(parse_params(params_text), study, variant)
+    network = NetworkPlan((5, 4), "relu", outputs)
+    plan = dataclasses.replace(
+        plan, replicates=(0, 1), network=network, regularizers=REGULARIZERS, epochs=2, batch_size=16
+    )
+    return plan, development
+
+
+@pytest.mark.parametrize("outputs", [1, 10])
+def test_a_stranger_loads_the_model_and_predicts_as_lane_0(outputs: int, params_text: str, tmp_path: Path) -> None:
+    plan, development = make_case(outputs, params_text)
+    weights = train_lanes(plan, development).weights
+    (tmp_path / "model.keras").write_bytes(to_file(build_keras(plan, weights, lane=0, scale=development.scale)))
+    np.save(tmp_path / "rows.npy", development.inputs)
+    subprocess.run([sys.executable, "-I", "-c", LOAD], cwd=tmp_path, check=True, capture_output=True)
+    every_row = np.tile(np.arange(60), (2, 1))
+    lanes = predict_lanes(plan, weights, inputs=development.inputs, rows=every_row, scale=development.scale)
+    np.testing.assert_allclose(np.load(tmp_path / "answer.npy"), lanes[0], atol=1e-6)
+
+
+def test_the_file_is_the_same_bytes_every_time(params_text: str) -> None:
+    plan, development = make_case(1, params_text)
+    weights = train_lanes(plan, development).weights
+    first, second = (to_file(build_keras(plan, weights, lane=0, scale=1.0)) for _ in range(2))
+    assert first == second
+
+
+def test_shared_objects_are_counted_in_the_order_they_come() -> None:
+    config = '{"shared_object_id": 140596774333904, "a": {"shared_object_id": 7}, "b": {"shared_object_id": 140596774333904}}'
+    expected = '{"shared_object_id": 1, "a": {"shared_object_id": 2}, "b": {"shared_object_id": 1}}'
+    assert number_shared_objects(config) == expected
