@@ -13,7 +13,16 @@ from typing import Any
 import numpy as np
 
 from stages.lib import artifacts, results, scores, statistics
-from stages.lib.arms import Arm, arm_at, arm_of_reference, choose_strength, contributions, measure, num_strengths
+from stages.lib.arms import (
+    Arm,
+    arm_at,
+    arm_of_reference,
+    choose_strength,
+    contributions,
+    measure,
+    num_strengths,
+    registry,
+)
 from stages.lib.commands import parse_arguments, run_main
 from stages.lib.plans import StatisticsPlan, StudyPlan
 from stages.lib.predictions import Labels, Predictions, ReferencePredictions
@@ -77,13 +86,16 @@ def build_arms(study: Study) -> dict[tuple[str, str], Arm]:
 def measure_arms(study: Study, arms: dict[tuple[str, str], Arm]) -> Json:
     """Held-out scores of every variant at its knob and of every reference model, and what no skill would score."""
     no_skill = scores.no_skill(study.labels.test, num_classes=max(study.outputs, 2))
-    shown = [name for name in SHOWN if name in no_skill]
-    metrics = {}
-    for (variant, kind), arm in arms.items():
-        if kind != TUNED:
-            values = {name: measure(name, study.labels.test, arm.test).mean() for name in shown}
-            metrics[variant] = round_all(values | {"gap": measure_gap(study, arm)})
-    return metrics | {NO_SKILL: round_all({name: no_skill[name].mean() for name in shown} | {"gap": 0.0})}
+    ignorant = {name: no_skill[name].mean() for name in SHOWN if name in no_skill} | {"gap": 0.0}
+    metrics = {variant: measure_arm(study, arm) for (variant, kind), arm in arms.items() if kind != TUNED}
+    return metrics | {NO_SKILL: round_all(ignorant)}
+
+
+def measure_arm(study: Study, arm: Arm) -> Json:
+    """Held-out scores, means over replicates, and the gap to training rows."""
+    shown = [name for name in SHOWN if name in registry(study.outputs)]
+    values = {name: measure(name, study.labels.test, arm.test).mean() for name in shown}
+    return round_all(values | {"gap": measure_gap(study, arm)})
 
 
 def measure_gap(study: Study, arm: Arm) -> float:
@@ -107,7 +119,6 @@ def compare_arms(study: Study, arms: dict[tuple[str, str], Arm]) -> Json:
 
 
 def compare_family(study: Study, members: dict[tuple[str, str], Arm], baseline: Arm) -> dict[tuple[str, str], Json]:
-    score = scores.BINARY | scores.MULTICLASS
     against, margin = study.primary(baseline), getattr(study.statistics.equivalence, study.plan.primary)
     found = [
         statistics.compare(study.primary(arm), against, test_train_ratio=study.test_train_ratio, alpha=study.alpha)
@@ -120,7 +131,7 @@ def compare_family(study: Study, members: dict[tuple[str, str], Arm], baseline: 
             comparison,
             p_adjusted,
             margin=margin,
-            greater_is_better=score[study.plan.primary].greater_is_better,
+            greater_is_better=registry(study.outputs)[study.plan.primary].greater_is_better,
             alpha=study.alpha,
         )
         numbers = round_all(vars(comparison) | {"p_adjusted": p_adjusted})
@@ -134,7 +145,7 @@ def describe_arm(study: Study, arm: Arm) -> Json:
     return {
         "metric": study.plan.primary,
         "value": round_number(values.mean()),
-        "gap": round_number(measure_gap(study, arm)),
+        "scores": measure_arm(study, arm),
         "strength": sorted({round_number(strength) for strength in arm.strength}),
         "mechanisms": round_all({name: finite_mean(values) for name, values in arm.mechanisms.items()}),
         "protocol": study.plan.describe_protocol(),

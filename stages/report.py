@@ -4,6 +4,8 @@ Reads   metrics/{metrics,comparison,paths}.json
 Writes  metrics/report.md
 """
 
+import statistics
+from collections import Counter
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -48,9 +50,32 @@ def describe_study(metrics: Json, comparison: Json) -> Json:
         "protocol": baseline["protocol"],
         "no_skill": metrics["no_skill"],
         "rows": order,
+        "summary": summarize(order, metrics["no_skill"]),
         "sentences": [tell(row, baseline["variant"]) for row in order if row is not baseline],
-        "metrics": metrics,
     }
+
+
+def summarize(rows: list[Json], no_skill: Json) -> str:
+    """What the study says as a whole; rows are sorted, the best first."""
+    arms = [row for row in rows if row["kind"] != "reference" and row["verdict"] != "baseline"]
+    counts = Counter(row["verdict"] for row in arms)
+    reach = statistics.median((row["ci_high"] - row["ci_low"]) / 2 for row in arms)
+    references = [row for row in rows if row["kind"] == "reference"]
+    parts = [
+        f"Of {len(arms)} arms " + ", ".join(f"{counts[verdict]} {verdict}" for verdict in OUTCOMES) + ".",
+        f"The best is {tell_scores(arms[0], no_skill)}.",
+        f"The best of scikit-learn is {tell_scores(references[0], no_skill)}." if references else "",
+        f"Half of the intervals reach further than {reach:.4f} to each side: smaller differences cannot be told here.",
+    ]
+    return " ".join(part for part in parts if part)
+
+
+def tell_scores(row: Json, no_skill: Json) -> str:
+    """`l2 tuned: AUC 0.6700, Brier 0.1200 (no skill 0.1268)`."""
+    return (
+        f"{row['variant']} {row['arm']}: {SCORES[row['metric']]} {row['value']:.4f}, "
+        f"Brier {row['scores']['brier']:.4f} (no skill {no_skill['brier']:.4f})"
+    )
 
 
 def tell(row: Json, baseline: str) -> str:
@@ -70,9 +95,9 @@ def tell_mechanisms(row: Json) -> str:
     if not found:
         return ""
     said = []
-    if found["zero_share"] > 0:
+    if found["zero_share"] >= 0.005:
         said.append(f"{found['zero_share']:.0%} of the weights are exactly zero")
-    if found["bound_share"] > 0:
+    if found["bound_share"] >= 0.005:
         said.append(f"{found['bound_share']:.0%} of the bounded units are at their bound")
     if found["stopped_early"] > 0:
         said.append(f"{found['stopped_early']:.0%} of the lanes stopped early, after {found['epochs_run']:.0f} epochs")
@@ -82,6 +107,7 @@ def tell_mechanisms(row: Json) -> str:
 
 
 def describe_strength(strengths: list[float]) -> str:
+    """The range of the strengths that the replicates chose."""
     return f"{strengths[0]:g}" if len(strengths) == 1 else f"{strengths[0]:g} to {strengths[-1]:g}"
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from dvc.exceptions import DvcException
 from dvc.lock import LockError
 from dvc.repo import Repo
-from dvc.repo.reproduce import collect_stages, get_active_graph, plan_repro
+from dvc.repo.reproduce import get_active_graph, plan_repro
 
 from stages.lib.commands import UserError
 from tools import leftovers, lockfile
@@ -27,7 +27,6 @@ class Pipeline:
     """
 
     def __init__(self, tell: Tell):
-        lockfile.adapt_dvc()
         logging.getLogger("dvc").setLevel(logging.CRITICAL)  # its remarks would go across the progress view
         try:
             self.repo = Repo()
@@ -36,7 +35,8 @@ class Pipeline:
             wait_until(self.find_obstacle, tell)
             with self.hold_lock():
                 graph = get_active_graph(self.repo.index.graph)
-                steps = plan_repro(graph, collect_stages(self.repo, ["dvc.yaml"]))
+                targets = [stage for stage in self.repo.index.stages if stage.relpath == "dvc.yaml"]
+                steps = plan_repro(graph, targets)
         except DvcException as error:
             raise PipelineError(explain(error)) from error
         self.stages = {stage.addressing: stage for stage in steps}
@@ -73,12 +73,16 @@ class Pipeline:
         except DvcException:
             return True  # running it will tell what is wrong
 
-    def settle(self, *, stopped: bool) -> None:
-        """Leave dvc.lock as `dvc repro` would. A run that was stopped is not over: the next one takes it up."""
+    def settle(self) -> None:
+        """At the end of a run: leave dvc.lock as `dvc repro` would."""
         with self.hold_lock():
             lockfile.sort_entries(list(self.stages))
-            if not stopped:
-                lockfile.drop_record()
+            lockfile.drop_record()
+
+    def suspend(self) -> None:
+        """At the end of a run that was stopped: the same if DVC's lock is free, but the next run takes this one up."""
+        with suppress(DvcException, OSError), self.repo.lock:
+            lockfile.sort_entries(list(self.stages))
 
 
 def explain(error: DvcException) -> str:

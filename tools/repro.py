@@ -75,14 +75,14 @@ def reproduce(console: Console, *, jobs: int) -> list[Result]:
     from tools.schedule import Run
 
     pipeline = Pipeline(console.print)
-    stopped = True
     with View(console, list(pipeline.stages)) as view:
         run = Run(pipeline, view, jobs=jobs)
         try:
             run.run()
-            stopped = False
-        finally:
-            pipeline.settle(stopped=stopped)
+        except BaseException:
+            pipeline.suspend()
+            raise
+        pipeline.settle()
     return list(run.results.values())
 
 

@@ -116,7 +116,7 @@ def reproduce(name: str, log: Path) -> None:
     os.dup2(output, sys.stdout.fileno())
     os.dup2(output, sys.stderr.fileno())
     threading.Thread(target=stop_when_alone, daemon=True).start()
-    lockfile.adapt_dvc()
+    lockfile.adapt_dvc(name)
     sys.argv = ["dvc", "--wait-for-lock", "repro", "--single-item", name]  # DVC shows it to those who wait
     sys.exit(dvc.cli.main(sys.argv[1:]))
 

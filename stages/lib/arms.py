@@ -68,7 +68,7 @@ def num_strengths(predictions: Predictions, labels: Labels) -> int:
 
 
 def choose_strength(predictions: Predictions, labels: Labels, *, select_by: str) -> np.ndarray:
-    """Number [replicate] of the strength with the best validation score; of equals the first, so the knob wins a tie."""
+    """Number [replicate] of the strength with the best validation score; of equals the first, so the knob wins ties."""
     sign = 1 if registry(predictions.test.shape[-1])[select_by].greater_is_better else -1
     repeats = num_strengths(predictions, labels)
     label = np.tile(labels.validation, (repeats, 1))

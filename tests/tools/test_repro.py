@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -11,7 +12,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from dvc.utils.serialize import modify_yaml
+from dvc.utils.serialize import dumps_yaml
 from rich.console import Console
 
 from stages.lib.commands import UserError
@@ -84,6 +85,10 @@ class Pipeline:
     def lock(self) -> str:
         return (self.folder / "dvc.lock").read_text()
 
+    @property
+    def entries(self) -> list[str]:
+        return re.findall(r"^  (\S+):$", self.lock, re.MULTILINE)
+
     def interrupt(self, number: signal.Signals, *, items: str) -> str:
         """Start a run, send it a signal once all these fans run, and see that they end; what the run printed."""
         for path in self.folder.glob("*.pid"):
@@ -112,13 +117,6 @@ def has_ended(process: psutil.Process) -> bool:
     except psutil.TimeoutExpired:
         return process.status() == psutil.STATUS_ZOMBIE
     return True
-
-
-@pytest.fixture(autouse=True)
-def unadapted(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What a test changes in DVC ends with it."""
-    monkeypatch.setattr(lockfile._common, "_dump_data", lockfile.dump_in_place)
-    monkeypatch.setattr(lockfile.dvc.lock, "DEFAULT_TIMEOUT", lockfile.dvc.lock.DEFAULT_TIMEOUT)
 
 
 @pytest.fixture
@@ -160,7 +158,7 @@ def test_a_failing_stage_stops_those_that_need_it_and_no_other(tmp_path: Path) -
     assert "\n    the reason\n" in output
     assert "exited with 3" in output
     assert "1 of 5 stages failed, 1 skipped because of that" in output
-    assert lockfile.list_entries(pipeline.folder / "dvc.lock") == ["head", "fan@a", "fan@c"]
+    assert pipeline.entries == ["head", "fan@a", "fan@c"]
 
     (pipeline.folder / "b.broken").unlink()
     (pipeline.folder / "out/a").unlink()
@@ -179,7 +177,7 @@ def test_a_stopped_run_stops_its_stages_and_the_next_one_ends_as_if_undisturbed(
 
     pipeline.set_items({"a": 0.0, "b": 0.0, "c": 0.0})
     pipeline.run()
-    assert lockfile.list_entries(pipeline.folder / "dvc.lock") == ["head", "fan@a", "fan@b", "fan@c", "tail"]
+    assert pipeline.entries == ["head", "fan@a", "fan@b", "fan@c", "tail"]
 
 
 def test_says_what_is_wrong_with_the_project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -267,18 +265,37 @@ def test_a_half_written_list_of_files_in_use_is_dropped(inside: Path) -> None:
 
 
 def write_entries(*names: str) -> None:
-    """As DVC does, whose writer is another one for files that are new as a whole."""
-    with modify_yaml("dvc.lock") as content:
-        content["stages"] = dict.fromkeys(names, 1)
+    lockfile.LockText(lockfile.HEAD, {name: f"  {name}:\n    cmd: ls\n" for name in names}, "").write()
 
 
 def test_dvc_lock_is_replaced_not_rewritten(inside: Path) -> None:
-    lockfile.adapt_dvc()
     write_entries("a")
     with Path("dvc.lock").open() as before:
-        write_entries("a", "b")
-        assert before.read() == "stages:\n  a: 1\n", "another process reads the old file to its end"
-    assert lockfile.list_entries() == ["a", "b"]
+        write_entries("b")
+        assert "  a:\n" in before.read(), "another process reads the old file to its end"
+    assert lockfile.list_entries() == ["b"]
+
+
+def test_dvc_lock_is_taken_apart_and_put_together(inside: Path) -> None:
+    stages = {"a@b-1.5": {"cmd": "one\n\ntwo\n"}, "a: b": {"cmd": "ls"}, "1": {"cmd": f"echo {'word ' * 40}"}}
+    text = dumps_yaml({"schema": "2.0", "stages": stages, "datasets": [{"name": "c", "url": "d"}]})
+    Path("dvc.lock").write_text(text)
+    lock = lockfile.read_lock()
+    assert lock is not None
+    assert list(lock.entries) == list(stages)
+    for name, stage in stages.items():
+        assert lock.entries[name] == dumps_yaml({"stages": {name: stage}}).removeprefix("stages:\n")
+    lock.write()
+    assert Path("dvc.lock").read_text() == text
+
+
+@pytest.mark.parametrize(
+    "text", ["stages: {a: {cmd: ls}}\n", "stages:\n    a:\n        cmd: ls\n", "stages:\n  a: {}\n"]
+)
+def test_dvc_lock_in_another_layout_is_left_to_dvc(inside: Path, text: str) -> None:
+    Path("dvc.lock").write_text(text)
+    assert lockfile.read_lock() is None
+    assert lockfile.list_entries() == ["a"]
 
 
 def test_entries_of_a_killed_run_count_as_new(inside: Path) -> None:

@@ -1,4 +1,4 @@
-"""model.keras: ordinary layers, opened by a process that knows nothing of this project, and the same bytes every time."""
+"""model.keras: ordinary layers, opened by a process that knows nothing of this project; the same bytes every time."""
 
 import dataclasses
 import subprocess
@@ -76,6 +76,6 @@ def test_the_file_is_the_same_bytes_every_time(params_text: str) -> None:
 
 
 def test_shared_objects_are_counted_in_the_order_they_come() -> None:
-    config = '{"shared_object_id": 140596774333904, "a": {"shared_object_id": 7}, "b": {"shared_object_id": 140596774333904}}'
+    config = '{"shared_object_id": 140596, "a": {"shared_object_id": 7}, "b": {"shared_object_id": 140596}}'
     expected = '{"shared_object_id": 1, "a": {"shared_object_id": 2}, "b": {"shared_object_id": 1}}'
     assert number_shared_objects(config) == expected

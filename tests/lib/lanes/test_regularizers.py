@@ -11,15 +11,15 @@ from stages.lib.lanes.training import train_lanes
 from stages.lib.plans import RegularizerPlan
 from tests.lib.lanes.cases import OPTIMIZERS, compare_with_stock, make_development, make_plan, make_start
 
-# Two strengths, the second of which is compared, and the layers of a network with one hidden layer.
+# Two strengths, the second of which is compared, and the layers. What needs no hidden layer has none here.
 ALONE = {
-    "l1": ((0.0, 0.003), (1, 2)),
-    "l2": ((0.1, 0.03), (1, 2)),
-    "l1_proximal": ((0.1, 0.3), (1, 2)),
+    "l1": ((0.0, 0.003), (1,)),
+    "l2": ((0.1, 0.03), (1,)),
+    "l1_proximal": ((0.1, 0.3), (1,)),
     "weight_decay": ((0.01, 0.7), (1,)),
     "activity_l1": ((0.1, 0.03), (1,)),
     "max_norm": ((2.0, 0.7), (1,)),
-    "unit_norm": ((1.0, 0.7), (1, 2)),
+    "unit_norm": ((1.0, 0.7), (1,)),
     "batch_norm": ((0.99, 0.9), (1,)),
     "dropout": ((0.1, 0.4), (1,)),
     "label_smoothing": ((0.0, 0.15), ()),
@@ -28,6 +28,7 @@ ALONE = {
     "gaussian_noise": ((0.1, 0.3), ()),
     "ema": ((0.99, 0.9), ()),
 }
+NEEDS_HIDDEN = ("activity_l1", "batch_norm", "dropout")
 INERT_AT_ZERO = [name for name in ALONE if not name.endswith("_norm")]
 
 
@@ -37,8 +38,8 @@ def test_every_regularizer_has_a_case():
 
 @pytest.mark.parametrize("name", ALONE)
 def test_alone_equals_stock(name):
-    strengths, layers = ALONE[name]
-    compare_with_stock(make_plan(RegularizerPlan(name, strengths, layers)), lane=3, dtype="float64")
+    plan = make_plan(RegularizerPlan(name, *ALONE[name]), hidden=(6,) if name in NEEDS_HIDDEN else ())
+    compare_with_stock(plan, lane=3, dtype="float64")
 
 
 def test_batch_norm_equals_stock_in_float32():
@@ -71,7 +72,7 @@ def test_strength_0_is_no_regularizer():
     expected = train_lanes(plain, development, start=make_start(plain))
     for num_points, tolerance in ((1, 0), (2, 1e-6)):
         entries = [
-            RegularizerPlan(name, (0.0, ALONE[name][0][1])[:num_points], ALONE[name][1][:1]) for name in INERT_AT_ZERO
+            RegularizerPlan(name, (0.0, ALONE[name][0][1])[:num_points], ALONE[name][1]) for name in INERT_AT_ZERO
         ]
         found = train_lanes(make_plan(*entries), development, start=make_start(plain))
         for name, values in expected.weights.items():
