@@ -217,7 +217,7 @@ def test_mirror_gives_all_files(server: Server, target: Path, capsys: pytest.Cap
 
 
 @pytest.mark.parametrize(
-    "fault", ["truncated", b"", b"<html>sign in</html>", gzip.compress(b"old"), b"\x1f\x8b\x08broken"]
+    "fault", ["truncated", b"", b"<html>sign in</html>", gzip.compress(b"old", mtime=0), b"\x1f\x8b\x08broken"]
 )
 def test_damaged_download_is_tried_again(server: Server, target: Path, fault: bytes | str) -> None:
     serve_all(server)
