@@ -1,26 +1,27 @@
 # One command per need. `make help` lists them.
 PYTHON ?= python3
 JOBS ?= $(shell nproc 2>/dev/null || sysctl -n hw.ncpu 2>/dev/null || echo 1)
-BASE ?= main
 BIN := .venv/bin
 RUN := PATH="$(CURDIR)/$(BIN):$$PATH"
-# Nothing of the user's environment may reach a result.
-export PYTHONHASHSEED := 0
-export PYTHONDONTWRITEBYTECODE := 1
 
 .DEFAULT_GOAL := pipeline
-.PHONY: pipeline test check lock help
+.PHONY: pipeline test check bench lock help
 .SUFFIXES:
 
 pipeline: .venv/installed .git  ## Run what has changed, JOBS stages side by side, and print the results
 	@$(RUN) python -m tools.repro --jobs $(JOBS)
+	@$(RUN) python -m tools.readme
 
 test: .venv/installed-dev  ## Run the tests
 	@$(RUN) python -m pytest --numprocesses $(JOBS) --dist loadfile
 
 check: .venv/installed-dev  ## Lint, types, and whether dvc.lock is in step with the code
 	@$(RUN) ruff check . && $(RUN) ruff format --check . && $(RUN) mypy
+	@$(RUN) python -m tools.readme --check
 	@$(RUN) dvc repro --allow-missing --dry
+
+bench: .venv/installed-bench  ## Time the lanes against Keras, scikit-learn and JAX, into metrics/bench.json
+	@$(RUN) python -m tools.bench
 
 lock: .venv/installed-dev  ## Pin the newest allowed versions of all requirements, with their hashes
 	@$(RUN) tools/lock.sh
@@ -37,6 +38,11 @@ help:  ## List the commands
 	@echo "Installing the pinned requirements of the tests (about a minute, once)"
 	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.txt
 	@touch $@ .venv/installed
+
+.venv/installed-bench: requirements-bench.txt | .venv/installed
+	@echo "Installing the pinned requirements of the benchmark (once)"
+	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-bench.txt
+	@touch $@
 
 .venv/bin/pip:
 	@command -v git >/dev/null || { echo "error: git is missing: install the package git"; exit 1; }

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import ROOT, shrink_params
 from ruamel.yaml import YAML
+
+from tests.conftest import ROOT, shrink_params
 
 CARRIED = ("stages", "data/source", "dvc.yaml", ".dvc/config", ".dvcignore", ".gitignore", ".gitattributes")
 STUDIES = ("tutorial_thoracic", "tutorial_fashion")  # with two variants each: TensorFlow's start is what a run costs

@@ -61,6 +61,13 @@ class Callbacks:
         if plan.reduce_lr_on_plateau:
             self.plateau = Plateau(plan.reduce_lr_on_plateau, num_lanes, dtype)
 
+    @property
+    def keeps_best(self) -> bool:
+        """Whether the weights that a lane hands on may be older than its last ones."""
+        if self.plan.checkpoint:
+            return self.plan.checkpoint.save_best_only
+        return self.plan.early_stopping is not None and self.plan.early_stopping.restore_best
+
     def end_epoch(self, epoch: int, logs: Logs) -> np.ndarray:
         """Look at an epoch (from 0) and its logs, name -> [lane].
 

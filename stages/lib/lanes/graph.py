@@ -70,7 +70,6 @@ class Graph:
         self.kept = {name: tf.Variable(value) for name, value in self.weights.items()}
         self.num_lanes = start["kernel_1"].shape[0]
 
-    @tf.function(reduce_retracing=True)
     def run_steps(self, order: tf.Tensor, noise: Mapping[str, tf.Tensor]) -> tf.Tensor:
         """Train on a sequence of batches.
 
@@ -81,10 +80,22 @@ class Graph:
         Returns:
             [lane], the sum of the steps' losses, penalties included.
         """
-        losses = tf.zeros(self.num_lanes, self.dtype)
-        for step in tf.range(tf.shape(order)[0]):
-            losses += self._train(order[step], {name: draws[step] for name, draws in noise.items()})
-        return losses
+
+        def any_number(part: tf.Tensor) -> tf.TensorSpec:
+            return tf.TensorSpec([None, *part.shape[1:]], part.dtype)
+
+        # One trace for any number of steps; TensorFlow would trace the first number by itself, then any other.
+        function = self._run_steps.get_concrete_function(*tf.nest.map_structure(any_number, (order, noise)))
+        return function(order, noise)
+
+    # AutoGraph only matters to Python's own loops over tensors, and takes four times as long as the rest of a trace.
+    @tf.function(autograph=False)
+    def _run_steps(self, order: tf.Tensor, noise: Mapping[str, tf.Tensor]) -> tf.Tensor:
+        def train(step: tf.Tensor, losses: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+            return step + 1, losses + self._train(order[step], {name: draws[step] for name, draws in noise.items()})
+
+        num_steps, start = tf.shape(order)[0], (0, tf.zeros(self.num_lanes, self.dtype))
+        return tf.while_loop(lambda step, losses: step < num_steps, train, start)[1]
 
     def _train(self, rows: tf.Tensor, noise: Mapping[str, tf.Tensor]) -> tf.Tensor:
         """One step on the rows [replicate, row] of a batch: the losses [lane] before it."""
@@ -149,7 +160,7 @@ class Graph:
                     weights[name] = weights[name] if constrained is None else constrained
         return {name: tf.convert_to_tensor(value) for name, value in weights.items()}
 
-    @tf.function(reduce_retracing=True)
+    @tf.function(autograph=False)
     def validate(self, rows: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Validation losses [lane], penalties included as Keras does, and probabilities [lane, row, output].
 
@@ -174,7 +185,7 @@ class Graph:
         size = max(1, CHUNK_BYTES // bytes_per_row)
         return (rows[:, first : first + size] for first in range(0, rows.shape[1], size))
 
-    @tf.function
+    @tf.function(autograph=False)
     def keep(self, lanes: tf.Tensor) -> None:
         """Remember the present weights of the lanes that are True in [lane]."""
         for name, value in self.evaluated().items():

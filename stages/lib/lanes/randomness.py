@@ -6,6 +6,8 @@ other lanes are trained beside it, and tests can feed the same masks to stock Ke
 
 import zlib
 from collections.abc import Iterator, Sequence
+from functools import cache
+from statistics import NormalDist
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -41,14 +43,17 @@ def batch_orders(seed: int, replicates: Sequence[int], training: np.ndarray) -> 
 class Noise(NamedTuple):
     """Random numbers that a training step needs for each row of its batch.
 
-    uniform: float32 in [0, 1). normal: float32, mean 0, deviation 1. permutation: int32, an order of the batch's rows.
-    beta: float32 from Beta(alpha, alpha); as its alpha differs from lane to lane, so do its draws.
+    uniform: float32 in [0, 1). permutation: int32, an order of the batch's rows.
+    normal: float32, mean 0, deviation 1, one of 65,536 values that are as likely as each other.
+    kept: bool, False with the strength, to within 1 / 65,536, as its probability. All strengths of a replicate look at
+        the same draw: what a small one drops, a larger one drops too.
+    beta: float32 from Beta(strength, strength), each lane's own.
     """
 
     name: str
-    kind: Literal["uniform", "normal", "permutation", "beta"]
+    kind: Literal["uniform", "normal", "permutation", "kept", "beta"]
     shape: tuple[int, ...]  # per row
-    alphas: np.ndarray | None = None  # [lane], beta only
+    strengths: np.ndarray = np.empty(0)  # [lane], kept and beta only
 
 
 class NoiseSource:
@@ -62,26 +67,64 @@ class NoiseSource:
         self.noises = noises
         self.streams = {}
         for noise in noises:
-            repeats = 1 if noise.alphas is None else len(noise.alphas) // len(replicates)
-            self.streams[noise.name] = generators(seed, list(replicates) * repeats, noise.name)
+            num_streams = len(noise.strengths) if noise.kind == "beta" else len(replicates)
+            owners = list(replicates) * (num_streams // len(replicates))
+            self.streams[noise.name] = generators(seed, owners, noise.name)
 
     def bytes_per_step(self, num_rows: int) -> int:
-        return sum(4 * num_rows * len(self.streams[noise.name]) * int(np.prod(noise.shape)) for noise in self.noises)
+        return sum(self._bytes_per_draw(noise) * num_rows * int(np.prod(noise.shape)) for noise in self.noises)
+
+    def _bytes_per_draw(self, noise: Noise) -> int:
+        """Of one number for each replicate or lane."""
+        return len(noise.strengths) if noise.kind == "kept" else 4 * len(self.streams[noise.name])
 
     def draw(self, num_steps: int, num_rows: int) -> dict[str, np.ndarray]:
-        """Name -> [step, replicate (beta: lane), row, ...]."""
+        """Name -> [step, replicate (kept, beta: lane), row, ...]."""
         return {noise.name: self._draw(noise, num_steps, num_rows) for noise in self.noises}
 
     def _draw(self, noise: Noise, num_steps: int, num_rows: int) -> np.ndarray:
         streams, size = self.streams[noise.name], (num_steps, num_rows, *noise.shape)
+        if noise.kind == "uniform":
+            return np.stack([stream.random(size, np.float32) for stream in streams], axis=1)
         if noise.kind == "permutation":
             rows = np.tile(np.arange(num_rows, dtype=np.int32), (num_steps, 1))
             return np.stack([stream.permuted(rows, axis=1) for stream in streams], axis=1)
-        if noise.alphas is not None:
+        if noise.kind == "beta":
             draws = [
                 stream.beta(alpha, alpha, size) if alpha > 0 else np.ones(size)  # alpha 0: every row stays as it is
-                for stream, alpha in zip(streams, noise.alphas, strict=True)
+                for stream, alpha in zip(streams, noise.strengths, strict=True)
             ]
             return np.stack(draws, axis=1).astype(np.float32)
-        fill = np.random.Generator.random if noise.kind == "uniform" else np.random.Generator.standard_normal
-        return np.stack([fill(stream, size, np.float32) for stream in streams], axis=1)
+        bits = np.stack([draw_bits(stream, num_steps, int(np.prod(size[1:]))) for stream in streams], axis=1)
+        values = keep(bits, noise.strengths) if noise.kind == "kept" else look_up(normal_quantiles(), bits)
+        return values.reshape(num_steps, -1, *size[1:])
+
+
+def draw_bits(generator: np.random.Generator, num_steps: int, count: int) -> np.ndarray:
+    """Sixteen random bits each, [step, count] uint16: many times as fast as NumPy's uniform and normal numbers.
+
+    A step takes a whole number of the generator's 64-bit words.
+    """
+    words = generator.bit_generator.random_raw(num_steps * -(-count // 4))
+    return words.view(np.uint16).reshape(num_steps, -1)[:, :count]
+
+
+def keep(bits: np.ndarray, rates: np.ndarray) -> np.ndarray:
+    """Which draws [step, replicate, count] are not under their rate [lane]: [step, strength, replicate, count]."""
+    thresholds = np.minimum(np.round(rates * 65536), 65535).astype(np.uint16)
+    return bits[:, None] >= thresholds.reshape(-1, bits.shape[1], 1)
+
+
+def look_up(table: np.ndarray, places: np.ndarray) -> np.ndarray:
+    """table[places], a step at a time: in pieces that the processor's caches hold."""
+    values = np.empty(places.shape, table.dtype)
+    for step, part in enumerate(places):
+        np.take(table, part.astype(np.intp), out=values[step], mode="clip")
+    return values
+
+
+@cache
+def normal_quantiles() -> np.ndarray:
+    """[65536] float32: the normal distribution's values at the middles of as many equal shares of probability."""
+    positive = [NormalDist().inv_cdf((place + 0.5) / 65536) for place in range(32768, 65536)]
+    return np.concatenate([-np.flip(positive), positive]).astype(np.float32)

@@ -5,7 +5,7 @@ as arguments: a regulariser says in `noise` what it needs, and gets it back by n
 ema and early_stopping have no hook: the trainer averages and the callbacks stop.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import tensorflow as tf
@@ -81,7 +81,7 @@ class L1(Regularizer):
     single_precision = True
 
     def penalize_kernel(self, kernel: tf.Tensor) -> tf.Tensor:
-        return self.strength * tf.reduce_sum(tf.abs(kernel), axis=(1, 2))
+        return self.strength * sum_absolutes(kernel)
 
 
 class L2(Regularizer):
@@ -90,7 +90,7 @@ class L2(Regularizer):
     single_precision = True
 
     def penalize_kernel(self, kernel: tf.Tensor) -> tf.Tensor:
-        return self.strength * tf.reduce_sum(tf.square(kernel), axis=(1, 2))
+        return self.strength * sum_squares(kernel)
 
 
 class L1Proximal(Regularizer):
@@ -117,7 +117,7 @@ class ActivityL1(Regularizer):
 
     def penalize_activity(self, activity: tf.Tensor) -> tf.Tensor:
         num_rows = tf.cast(tf.shape(activity)[1], activity.dtype)
-        return self.strength * tf.reduce_sum(tf.abs(activity), axis=(1, 2)) / num_rows
+        return self.strength * sum_absolutes(activity) / num_rows
 
 
 class MaxNorm(Regularizer):
@@ -139,12 +139,11 @@ class Dropout(Regularizer):
     """Set a share of the activities to 0 and scale the rest by 1 / (1 - share) (Srivastava et al. 2014)."""
 
     def noise(self, num_features: int, hidden: Sequence[int]) -> list[Noise]:
-        return [Noise(f"dropout_{layer}", "uniform", (hidden[layer - 1],)) for layer in self.layers]
+        return [Noise(f"dropout_{layer}", "kept", (hidden[layer - 1],), self.strengths) for layer in self.layers]
 
     def transform_activity(self, layer: int, activity: tf.Tensor, noise: Tensors) -> tf.Tensor:
-        rate = per_lane(self.strength, activity)
-        kept = noise[f"dropout_{layer}"] >= rate
-        return tf.where(kept, activity / (1 - rate), 0)
+        kept = tf.cast(noise[f"dropout_{layer}"], activity.dtype)
+        return activity * (kept * per_lane(1 / (1 - self.strength), activity))
 
 
 class BatchNorm(Regularizer):
@@ -180,12 +179,14 @@ class Cutout(Regularizer):
     """
 
     def noise(self, num_features: int, hidden: Sequence[int]) -> list[Noise]:
-        return [Noise("cutout", "uniform", (2,) if is_image(num_features) else (num_features,))]
+        if is_image(num_features):
+            return [Noise("cutout", "uniform", (2,))]
+        return [Noise("cutout", "kept", (num_features,), self.strengths)]
 
     def transform_batch(self, inputs: tf.Tensor, targets: tf.Tensor, noise: Tensors) -> tuple[tf.Tensor, tf.Tensor]:
         draws = noise["cutout"]
         if not is_image(inputs.shape[-1]):
-            return tf.where(draws >= per_lane(self.strength, inputs), inputs, 0), targets
+            return inputs * tf.cast(draws, inputs.dtype), targets
         side = per_lane(tf.round(self.strength * IMAGE_SIDE), inputs)
         first = tf.floor(draws * IMAGE_SIDE) - tf.floor(side / 2)
         pixel = tf.range(IMAGE_SIDE, dtype=inputs.dtype)
@@ -248,9 +249,22 @@ CATALOGUE: dict[str, type[Regularizer]] = {
 }
 
 
+# TensorFlow's own gradients of these two sums write out three arrays of the kernel's size, these write one.
+@tf.custom_gradient
+def sum_absolutes(values: tf.Tensor) -> tuple[tf.Tensor, Callable[[tf.Tensor], tf.Tensor]]:
+    """sum |v| [lane] of values [lane, ...]."""
+    return tf.reduce_sum(tf.abs(values), axis=(1, 2)), lambda slope: per_lane(slope, values) * tf.sign(values)
+
+
+@tf.custom_gradient
+def sum_squares(values: tf.Tensor) -> tuple[tf.Tensor, Callable[[tf.Tensor], tf.Tensor]]:
+    """sum v^2 [lane] of values [lane, ...]."""
+    return tf.reduce_sum(tf.square(values), axis=(1, 2)), lambda slope: per_lane(2 * slope, values) * values
+
+
 def column_norms(kernel: tf.Tensor) -> tf.Tensor:
     """L2 norm of the weights into each unit, [lane, 1, out]."""
-    return tf.sqrt(tf.reduce_sum(tf.square(kernel), axis=1, keepdims=True))
+    return tf.math.reduce_euclidean_norm(kernel, axis=1, keepdims=True)
 
 
 def is_image(num_features: int) -> bool:

@@ -16,7 +16,7 @@ from stages.lib.plans import RunPlan
 from stages.lib.runs import TrainedRun, Weights
 from stages.lib.samples import Development
 
-NOISE_BYTES = 64_000_000  # of random numbers held at once; more runs in several calls
+NOISE_BYTES = 16_000_000  # of random numbers held at once; more runs in several calls
 STEPS_PER_CALL = 250  # so that progress is seen within a long epoch; a call costs well under a step
 NEVER = np.iinfo(np.int64).max  # the patience of lanes without early stopping
 
@@ -86,7 +86,10 @@ class Training:
         for epoch in range(self.plan.epochs):
             running = self.callbacks.running.copy()
             logs = self._run_epoch()
-            self._keep(self.callbacks.end_epoch(epoch, logs))
+            kept = self.callbacks.end_epoch(epoch, logs)
+            if not self.callbacks.keeps_best and epoch + 1 < self.plan.epochs:
+                kept = kept & ~self.callbacks.running  # later weights of the others will replace these
+            self._keep(kept)
             history.append(self._history_rows(epoch, running, logs))
             if not self.callbacks.running.any():
                 break
@@ -119,7 +122,7 @@ class Training:
         return losses
 
     def _keep(self, kept: np.ndarray) -> None:
-        """Remember weights that may be handed on; every lane's last ones only when it stops or the run ends."""
+        """Remember weights that may be handed on, and set the next epoch's learning rates."""
         if kept.any():
             self.graph.keep(tf.constant(kept))
         if self.plan.callbacks.reduce_lr_on_plateau:

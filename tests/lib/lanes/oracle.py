@@ -1,11 +1,10 @@
 """Stock Keras as the oracle: one lane's network, built of Keras' own parts and trained by `Model.fit`.
 
 It is written from the meaning of a plan, not from the code of stages/lib/lanes; it shares with that only the source of
-random numbers, whose draws it plays back. What Keras lacks is written here a second time, as a reader of the catalogue
-would write it.
+random numbers, whose draws it plays back. What Keras lacks stands in parts.py, written a second time.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,11 +13,20 @@ from tempfile import TemporaryDirectory
 import keras
 import numpy as np
 import tensorflow as tf
-from keras import ops
 
 from stages.lib.lanes.randomness import Noise, NoiseSource, batch_orders
 from stages.lib.plans import CallbacksPlan, RegularizerPlan, RunPlan
 from stages.lib.samples import Development
+from tests.lib.lanes.parts import (
+    InTurn,
+    LogAuc,
+    PlayedDropout,
+    SoftThreshold,
+    UseAverages,
+    cut_out,
+    r_squared,
+    root_mean_squared_error,
+)
 
 Weights = dict[str, np.ndarray]
 
@@ -111,10 +119,11 @@ class Lane:
 
     def dataset(self) -> tf.data.Dataset:
         """Every batch of every epoch, in the lane's order."""
-        first = self.batches[0]
-        shapes = [tf.TensorSpec((None, *part.shape[1:]), part.dtype) for part in (first.inputs, first.targets)]
-        pairs = [(batch.inputs, batch.targets) for batch in self.batches]
-        return tf.data.Dataset.from_generator(lambda: iter(pairs), output_signature=tuple(shapes))
+        parts = [(batch.inputs, batch.targets) for batch in self.batches]
+        rows = [np.concatenate(values) for values in zip(*parts, strict=True)]
+        epochs = tuple(values.reshape(self.plan.epochs, -1, *values.shape[1:]) for values in rows)
+        slices = tf.data.Dataset.from_tensor_slices
+        return slices(epochs).flat_map(lambda *epoch: slices(epoch).batch(self.plan.batch_size))
 
     def _batches(self) -> Iterator[Batch]:
         """Batches with their draws, one step at a time and for this replicate alone."""
@@ -128,13 +137,15 @@ class Lane:
                 yield self._disturb(Batch(self.inputs(part), self.targets(part), draws))
 
     def _noises(self) -> list[Noise]:
-        num_features = self.development.inputs.shape[1]
+        num_features, strength = self.development.inputs.shape[1], self.strengths.get("dropout")
         noises = [
-            Noise(f"dropout_{layer}", "uniform", (self.plan.network.hidden[layer - 1],))
+            Noise(f"dropout_{layer}", "kept", (self.plan.network.hidden[layer - 1],), np.array([strength]))
             for layer in self.layers.get("dropout", ())
         ]
         if "cutout" in self.strengths:
-            noises.append(Noise("cutout", "uniform", (2,) if num_features == 784 else (num_features,)))
+            image = Noise("cutout", "uniform", (2,))
+            table = Noise("cutout", "kept", (num_features,), np.array([self.strengths["cutout"]]))
+            noises.append(image if num_features == 784 else table)
         if "mixup" in self.strengths:
             noises.append(Noise("mixup_partner", "permutation", ()))
             noises.append(Noise("mixup_share", "beta", (), np.array([self.strengths["mixup"]])))
@@ -184,7 +195,7 @@ class Lane:
             kernel_constraint=self.build_constraint(layer, optimizer),
         )
 
-    def build_constraint(self, layer: int, optimizer: keras.Optimizer) -> "InTurn | None":
+    def build_constraint(self, layer: int, optimizer: keras.Optimizer) -> InTurn | None:
         constraints: list[Callable] = []
         penalty = self.strength("l1_proximal", layer)
         if penalty is not None:
@@ -303,114 +314,3 @@ def floatx(dtype: str) -> Iterator[None]:
     finally:
         keras.config.set_floatx(before)
         keras.config.set_dtype_policy(policy)
-
-
-class PlayedDropout(keras.layers.Layer):
-    """keras.layers.Dropout with recorded draws, one array [row, unit] per training step."""
-
-    def __init__(self, rate: float, draws: Sequence[np.ndarray]):
-        super().__init__()
-        self.rate = rate
-        num_rows = max(map(len, draws))
-        padded = [np.pad(part, ((0, num_rows - len(part)), (0, 0))) for part in draws]
-        self.draws = ops.convert_to_tensor(np.stack(padded), self.compute_dtype)
-
-    def build(self, input_shape: tuple[int | None, ...]) -> None:
-        self.step = self.add_weight(shape=(), initializer="zeros", dtype="int32", trainable=False)
-
-    def call(self, inputs: tf.Tensor, training: bool = False) -> tf.Tensor:
-        if not training:
-            return inputs
-        draws = self.draws[self.step.value][: ops.shape(inputs)[0]]
-        self.step.assign_add(1)
-        return ops.where(draws >= self.rate, inputs / (1 - self.rate), 0)
-
-
-class SoftThreshold(keras.constraints.Constraint):
-    """The proximal step of `penalty` * |w|_1, at the optimiser's present learning rate."""
-
-    def __init__(self, penalty: float, optimizer: keras.Optimizer):
-        self.penalty, self.optimizer = penalty, optimizer
-
-    def __call__(self, kernel: tf.Tensor) -> tf.Tensor:
-        return ops.soft_shrink(kernel, 0) if self.penalty == 0 else self.shrink(ops.convert_to_tensor(kernel))
-
-    def shrink(self, kernel: tf.Tensor) -> tf.Tensor:
-        threshold = self.penalty * ops.convert_to_tensor(self.optimizer.learning_rate)
-        return ops.where(kernel > threshold, kernel - threshold, ops.where(kernel < -threshold, kernel + threshold, 0))
-
-
-class InTurn(keras.constraints.Constraint):
-    def __init__(self, constraints: Sequence[Callable[[tf.Tensor], tf.Tensor]]):
-        self.constraints = constraints
-
-    def __call__(self, kernel: tf.Tensor) -> tf.Tensor:
-        for constraint in self.constraints:
-            kernel = constraint(kernel)
-        return kernel
-
-
-def root_mean_squared_error(target: tf.Tensor, probability: tf.Tensor) -> tf.Tensor:
-    return ops.sqrt(ops.mean(ops.square(target - probability)))
-
-
-def r_squared(target: tf.Tensor, probability: tf.Tensor) -> tf.Tensor:
-    """1 - R^2, averaged over outputs; an output whose target is constant in the batch counts 0."""
-    spread = ops.sum(ops.square(target - ops.mean(target, axis=0)), axis=0)
-    error = ops.sum(ops.square(target - probability), axis=0)
-    return ops.mean(ops.where(spread > 1e-6, ops.divide_no_nan(error, spread), 0))
-
-
-class UseAverages(keras.callbacks.Callback):
-    """Validate, stop and checkpoint on the optimiser's averages with constraints kept, and hand on the last of them.
-
-    As keras.callbacks.SwapEMAWeights, which forgets constraints, and whose swap by adding and subtracting rounds.
-    """
-
-    raw: Sequence[np.ndarray] = ()
-    averages: Sequence[np.ndarray] = ()
-
-    def on_test_begin(self, logs: dict | None = None) -> None:
-        self.raw = self.values()
-        self.model.optimizer.finalize_variable_values(self.model.trainable_variables)
-        for variable in self.model.trainable_variables:
-            if variable.constraint is not None:
-                variable.assign(variable.constraint(variable))
-        self.averages = self.values()
-
-    def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
-        self.assign(self.raw)
-
-    def on_train_end(self, logs: dict | None = None) -> None:
-        self.assign(self.averages)
-
-    def values(self) -> list[np.ndarray]:
-        return [variable.numpy() for variable in self.model.trainable_variables]
-
-    def assign(self, values: Sequence[np.ndarray]) -> None:
-        for variable, value in zip(self.model.trainable_variables, values, strict=False):
-            variable.assign(value)
-
-
-class LogAuc(keras.callbacks.Callback):
-    """val_auc by ranks; keras.metrics.AUC approximates it from 200 thresholds."""
-
-    def __init__(self, inputs: np.ndarray, labels: np.ndarray):
-        super().__init__()
-        self.inputs, self.labels = inputs, labels
-
-    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
-        probability = ops.convert_to_numpy(self.model(self.inputs, training=False))[:, 0]
-        greater = probability[self.labels == 1][:, None] - probability[self.labels == 0]
-        logs["val_auc"] = float(np.mean((greater > 0) + 0.5 * (greater == 0)))
-
-
-def cut_out(inputs: np.ndarray, strength: float, draws: np.ndarray) -> np.ndarray:
-    """Erase a square of each image, or each feature of a table at random."""
-    if inputs.shape[1] != 784:
-        return np.where(draws < np.asarray(strength, inputs.dtype), 0, inputs)
-    images, side = inputs.reshape(-1, 28, 28).copy(), round(strength * 28)
-    for image, centre in zip(images, (draws * 28).astype(int), strict=True):
-        top, left = centre - side // 2
-        image[max(top, 0) : max(top + side, 0), max(left, 0) : max(left + side, 0)] = 0
-    return images.reshape(inputs.shape)

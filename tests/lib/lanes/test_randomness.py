@@ -10,39 +10,72 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from stages.lib.lanes.randomness import Noise, NoiseSource, batch_orders, draw_glorot, generators
+from stages.lib.lanes.randomness import (
+    Noise,
+    NoiseSource,
+    batch_orders,
+    draw_glorot,
+    generators,
+    keep,
+    normal_quantiles,
+)
 
 KINDS = [
-    Noise("dropout_1", "uniform", (7,)),
+    Noise("cutout", "uniform", (7,)),
     Noise("gaussian_noise", "normal", (5,)),
     Noise("mixup_partner", "permutation", ()),
     Noise("mixup_share", "beta", (), np.array([0.2, 0.2, 0.2])),
+    Noise("dropout_1", "kept", (7,), np.array([0.2, 0.2, 0.2])),
 ]
 
 
-def draw_uniform(*, seed: int = 3, replicate: int = 0, name: str = "dropout_1") -> np.ndarray:
+def draw_kept(rate: float = 0.5, *, seed: int = 3, replicate: int = 0, name: str = "dropout_1") -> np.ndarray:
     """[step, unit]: 2000 steps of a batch of one row with 50 units."""
-    source = NoiseSource([Noise(name, "uniform", (50,))], seed=seed, replicates=[replicate])
+    source = NoiseSource([Noise(name, "kept", (50,), np.array([rate]))], seed=seed, replicates=[replicate])
     return source.draw(2000, 1)[name][:, 0, 0]
 
 
-@pytest.mark.parametrize("rate", [0.05, 0.5, 0.9])
-def test_share_below_the_rate_is_the_rate(rate):
+@pytest.mark.parametrize("rate", [0.0, 0.05, 0.5, 0.9])
+def test_share_that_is_not_kept_is_the_rate(rate):
     """Over all draws, and over the draws of every step and of every unit: within 5 standard errors."""
-    dropped = draw_uniform() < rate
+    dropped = ~draw_kept(rate)
     for axis in (None, 0, 1):
         count = dropped.size if axis is None else dropped.shape[axis]
-        assert np.abs(dropped.mean(axis=axis) - rate).max() < 5 * np.sqrt(rate * (1 - rate) / count)
+        assert np.abs(dropped.mean(axis=axis) - rate).max() <= 5 * np.sqrt(rate * (1 - rate) / count)
+
+
+def test_share_that_is_not_kept_is_the_rate_to_five_decimals():
+    """Every draw of 16 bits once: what is counted is the probability itself."""
+    rates = np.array([0.0, 1e-5, 0.1, 1 / 3, 0.5, 0.99999])
+    kept = keep(np.arange(65536, dtype=np.uint16).reshape(1, 1, -1), rates)
+    np.testing.assert_allclose(1 - kept.mean(axis=-1).ravel(), rates, atol=1e-5)
+
+
+def test_a_larger_rate_drops_what_a_smaller_one_drops():
+    """Two replicates at three strengths; each replicate's draws are those it has alone."""
+    noise = Noise("dropout_1", "kept", (50,), np.repeat([0.2, 0.5, 0.6], 2))
+    kept = NoiseSource([noise], seed=3, replicates=[0, 1]).draw(2000, 1)["dropout_1"][:, :, 0]
+    for lane, rate in enumerate(noise.strengths):
+        np.testing.assert_array_equal(kept[:, lane], draw_kept(rate, replicate=lane % 2))
+    assert (kept[:, :2] >= kept[:, 2:4]).all() and (kept[:, 2:4] >= kept[:, 4:]).all()
 
 
 def test_distributions():
     """Kolmogorov and Smirnov, against the distribution that is meant."""
     noises = [*KINDS[:2], *(Noise(f"share_{alpha}", "beta", (), np.array([alpha])) for alpha in (0.2, 1.0, 2.0))]
     draws = NoiseSource(noises, seed=3, replicates=[0]).draw(50, 100)
-    assert stats.kstest(draws["dropout_1"].ravel(), "uniform").pvalue > 1e-4
+    assert stats.kstest(draws["cutout"].ravel(), "uniform").pvalue > 1e-4
     assert stats.kstest(draws["gaussian_noise"].ravel(), "norm").pvalue > 1e-4
     for alpha in (0.2, 1.0, 2.0):
         assert stats.kstest(draws[f"share_{alpha}"].ravel(), stats.beta(alpha, alpha).cdf).pvalue > 1e-4
+
+
+def test_normal_quantiles():
+    """Mean 0 exactly, deviation 1 to five decimals, and as many values under any number as the distribution says."""
+    values = normal_quantiles().astype(float)
+    assert values.mean() == 0
+    assert values.std() == pytest.approx(1, abs=2e-5)
+    assert stats.kstest(values, "norm").statistic < 1 / 65536
 
 
 def test_partners_are_permutations_and_every_partner_as_likely():
@@ -61,14 +94,14 @@ def test_partners_are_permutations_and_every_partner_as_likely():
 )
 def test_streams_are_independent(other):
     """No correlation at any lag of up to three steps: |r| under 5 / sqrt(draws)."""
-    first, second = draw_uniform(), draw_uniform(**other)
+    first, second = draw_kept(), draw_kept(**other)
     for lag in range(4):
         length = len(first) - lag
         assert abs(np.corrcoef(first[:length].ravel(), second[lag:].ravel())[0, 1]) < 5 / np.sqrt(50 * length)
 
 
 def test_steps_and_units_are_independent():
-    draws = draw_uniform()
+    draws = draw_kept()
     for lag in (1, 2, 3):
         length = len(draws) - lag
         assert abs(np.corrcoef(draws[:length].ravel(), draws[lag:].ravel())[0, 1]) < 5 / np.sqrt(50 * length)
@@ -97,10 +130,10 @@ def test_how_many_steps_are_drawn_at_once_does_not_matter(cuts):
 @given(replicates=st.permutations([0, 1, 2, 3, 4]), count=st.integers(1, 5))
 def test_which_replicates_are_drawn_beside_does_not_matter(replicates, count):
     chosen = list(replicates)[:count]
-    noises = [*KINDS[:3], Noise("mixup_share", "beta", (), np.full(count, 0.2))]
+    noises = [*KINDS[:3], *(noise._replace(strengths=np.full(count, 0.2)) for noise in KINDS[3:])]
     together = NoiseSource(noises, seed=3, replicates=chosen).draw(3, 4)
     for position, replicate in enumerate(chosen):
-        noises[3] = Noise("mixup_share", "beta", (), np.array([0.2]))
+        noises = [*KINDS[:3], *(noise._replace(strengths=np.array([0.2])) for noise in KINDS[3:])]
         alone = NoiseSource(noises, seed=3, replicates=[replicate]).draw(3, 4)
         for name, values in alone.items():
             np.testing.assert_array_equal(together[name][:, position], values[:, 0], err_msg=name)

@@ -55,7 +55,8 @@ def mixed_plans(draw: st.DrawFn, *, without: tuple[str, ...]) -> RunPlan:
     hidden = draw(st.sampled_from([(), (6,), (6, 5)]))
     outputs = draw(st.sampled_from([1, 10]))
     loss = draw(st.sampled_from([name for name in LOSSES if outputs > 1 or name not in NEEDS_CLASSES]))
-    excluded = without + (() if hidden else HIDDEN)
+    steep = loss == "mean_absolute_percentage_error"  # gradients of the order of 1e9: sgd diverges, noise is 1e-7
+    excluded = without + (() if hidden else HIDDEN) + (("batch_norm",) if steep else ())
     if loss == "sparse_categorical_crossentropy":
         excluded += ("mixup", "label_smoothing")
     names = draw(st.sets(st.sampled_from([name for name in STRENGTHS if name not in excluded]), min_size=2, max_size=5))
@@ -69,7 +70,6 @@ def mixed_plans(draw: st.DrawFn, *, without: tuple[str, ...]) -> RunPlan:
             entries.append(RegularizerPlan(name, strengths, layers))
     parts = [part if draw(st.booleans()) else None for part in (CALLBACKS.checkpoint, CALLBACKS.reduce_lr_on_plateau)]
     stopping = CALLBACKS.early_stopping if "early_stopping" in names else None
-    steep = loss == "mean_absolute_percentage_error"  # its gradients are of the order of 1e9: sgd would diverge
     optimizer = OPTIMIZERS[draw(st.sampled_from(["adam", "rmsprop"] if steep else sorted(OPTIMIZERS)))]
     return make_plan(
         *entries,
@@ -97,6 +97,7 @@ def test_mixed_sets_equal_stock_in_float32(plan, lane):
 
 NOISY = (
     RegularizerPlan("l2", (0.01,), (1, 2)),
+    RegularizerPlan("activity_l1", (0.01,), (1,)),
     RegularizerPlan("batch_norm", (0.9,), (1,)),
     RegularizerPlan("dropout", (0.3,), (1,)),
     RegularizerPlan("mixup", (0.4,), ()),
@@ -148,19 +149,19 @@ def test_number_and_order_of_lanes_do_not_matter():
 def test_a_path_equals_separate_runs():
     """Several paths walked side by side, point by point, equal a run of their own at each point."""
     paths = {
-        "l1_proximal": ((0.1, 0.0, 0.3), (1, 2)),
-        "weight_decay": ((0.1, 0.5, 0.0), (1,)),
-        "max_norm": ((0.7, 50.0, 0.5), (1,)),
-        "dropout": ((0.0, 0.3, 0.1), (1,)),
-        "cutout": ((0.2, 0.0, 0.1), ()),
-        "mixup": ((0.0, 0.4, 1.5), ()),
-        "gaussian_noise": ((0.1, 0.3, 0.0), ()),
-        "early_stopping": ((2.0, 0.0, 1.0), ()),
+        "l1_proximal": ((0.0, 0.3), (1, 2)),
+        "weight_decay": ((0.5, 0.0), (1,)),
+        "max_norm": ((50.0, 0.5), (1,)),
+        "dropout": ((0.0, 0.3), (1,)),
+        "cutout": ((0.2, 0.0), ()),
+        "mixup": ((0.4, 1.5), ()),
+        "gaussian_noise": ((0.1, 0.3), ()),
+        "early_stopping": ((2.0, 0.0), ()),
     }
     development, callbacks = make_development(), replace(CALLBACKS, checkpoint=None)
     plan = make_plan(*(RegularizerPlan(name, *path) for name, path in paths.items()), callbacks=callbacks)
     together = train_lanes(plan, development)
-    for point in range(3):
+    for point in range(2):
         entries = (
             RegularizerPlan(name, strengths[point : point + 1], layers) for name, (strengths, layers) in paths.items()
         )
