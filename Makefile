@@ -1,11 +1,12 @@
 # One command per need. `make help` lists them.
 PYTHON ?= python3
 JOBS ?= $(shell nproc 2>/dev/null || sysctl -n hw.ncpu 2>/dev/null || echo 1)
+BASE ?= main
 BIN := .venv/bin
 RUN := PATH="$(CURDIR)/$(BIN):$$PATH"
 
 .DEFAULT_GOAL := pipeline
-.PHONY: pipeline test check bench lock help
+.PHONY: pipeline test check review bench lock help
 .SUFFIXES:
 
 pipeline: .venv/installed .git  ## Run what has changed, JOBS stages side by side, and print the results
@@ -19,6 +20,9 @@ check: .venv/installed-dev  ## Lint, types, and whether dvc.lock is in step with
 	@$(RUN) ruff check . && $(RUN) ruff format --check . && $(RUN) mypy
 	@$(RUN) python -m tools.readme --check
 	@$(RUN) dvc repro --allow-missing --dry
+
+review: .venv/installed  ## Say what has changed in the held-out scores since the git revision BASE (default: main)
+	@$(RUN) python -m tools.review $(BASE)
 
 bench: .venv/installed-bench  ## Time the lanes against Keras, scikit-learn and JAX, into metrics/bench.json
 	@$(RUN) python -m tools.bench

@@ -149,6 +149,7 @@ def describe_arm(study: Study, arm: Arm) -> Json:
         "strength": sorted({round_number(strength) for strength in arm.strength}),
         "mechanisms": round_all({name: finite_mean(values) for name, values in arm.mechanisms.items()}),
         "protocol": study.plan.describe_protocol(),
+        "test_train_ratio": study.test_train_ratio,
         "replicates": [round_number(value) for value in values],
     }
 

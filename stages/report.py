@@ -25,13 +25,15 @@ OUTCOMES = {
 }
 
 
-def run(metrics: Json, comparison: Json) -> str:
+def run(metrics: Json, comparison: Json, paths: Json) -> str:
     """The report in Markdown."""
     environment = Environment(
         loader=PackageLoader("stages"), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     environment.filters |= {"signed": sign_number, "strength": describe_strength}
-    studies = {study: describe_study(metrics[study], arms) for study, arms in comparison.items()}
+    studies = {
+        study: describe_study(metrics[study], arms) | {"paths": paths[study]} for study, arms in comparison.items()
+    }
     return environment.get_template("report.md.jinja").render(studies=studies)
 
 
@@ -66,8 +68,20 @@ def summarize(rows: list[Json], no_skill: Json) -> str:
         f"The best is {tell_scores(arms[0], no_skill)}.",
         f"The best of scikit-learn is {tell_scores(references[0], no_skill)}." if references else "",
         f"Half of the intervals reach further than {reach:.4f} to each side: smaller differences cannot be told here.",
+        tell_limit(arms[0]),
     ]
     return " ".join(part for part in parts if part)
+
+
+def tell_limit(row: Json) -> str:
+    """What more repetitions cannot do: a part of Nadeau and Bengio's correction stays whatever their number."""
+    ratio, repeated = row["test_train_ratio"], 1 / len(row["replicates"])
+    if ratio == 0:
+        return ""
+    return (
+        f"More repetitions would hardly narrow them: {ratio / (ratio + repeated):.0%} of an interval's variance stands "
+        "for the training rows that folds share, and only more patients would lessen it."
+    )
 
 
 def tell_scores(row: Json, no_skill: Json) -> str:
@@ -122,7 +136,7 @@ def format_p(p: float) -> str:
 
 def main() -> None:
     parse_arguments(__doc__)
-    results.save_report(run(results.load_result("metrics"), results.load_result("comparison")))
+    results.save_report(run(*(results.load_result(name) for name in ("metrics", "comparison", "paths"))))
 
 
 if __name__ == "__main__":

@@ -134,13 +134,15 @@ def test_a_variant_without_finite_weights_still_gives_finite_numbers(study: comp
 
 
 def test_every_sentence_of_the_report_follows_from_its_verdict(outcome: tuple[dict, dict, dict]) -> None:
-    metrics, comparison, _ = outcome
-    text = report.run({"made": metrics}, {"made": comparison})
+    metrics, comparison, paths = outcome
+    text = report.run({"made": metrics}, {"made": comparison}, {"made": paths})
     for variant, arms in comparison.items():
         for kind, arm in arms.items():
             if arm["verdict"] != "baseline":
                 told = f"**{variant}** {report.ARMS[kind]} {report.OUTCOMES[arm['verdict']]} none: AUC"
                 assert told in text
+    assert "71% of an interval's variance" in text, "1 / (5 - 1) of 1 / (5 - 1) + 1 / 10"
+    assert "| misled | 0.1 |" in text
     assert "\n\n\n" not in text
 
 

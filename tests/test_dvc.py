@@ -165,6 +165,13 @@ def test_a_new_variant_trains_alone_and_leaves_no_trace_when_it_goes(project: Pr
     assert lock == load_yaml(project.folder / "dvc.lock")
 
 
+def test_another_confidence_trains_nothing(project: Project) -> None:
+    assert project.stages_run("exp", "run", "-S", "statistics.confidence=0.9") == {"plan", "compare", "report"}
+    project.call("git", "checkout", "--quiet", ".")
+    assert project.stages_run("repro") <= {"report"}
+    assert project.call("git", "status", "--porcelain") == ""
+
+
 def test_a_comment_reruns_nothing(project: Project) -> None:
     path = project.folder / "params.yaml"
     path.write_text(f"# a remark\n{path.read_text()}")

@@ -1,4 +1,4 @@
-"""Put the results of metrics/ into README.md, between its two markers, so that no number there is typed.
+"""Put the results of metrics/ into README.md, between its markers, so that no number there is typed.
 
 `python -m tools.readme` writes; with --check it only says whether README.md is in step.
 """
@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 README = Path("README.md")
-START, END = "<!-- results -->\n", "<!-- end of results -->\n"
+START, END = "<!-- {} -->\n", "<!-- end of {} -->\n"
 SHOWN = ("thoracic", "fashion")  # the studies that README.md opens with
 TOP = 8  # arms of each
 SCORES = {"auc": "AUC", "accuracy": "accuracy"}
@@ -43,10 +43,22 @@ def render_row(variant: str, kind: str, arm: dict[str, Any]) -> str:
     return f"| {variant} | {ARMS[kind]} | {arm['value']:.4f} | {difference} | {arm['verdict']} |"
 
 
-def insert(readme: str, results: str) -> str:
-    before, rest = readme.split(START)
-    _, after = rest.split(END)
-    return f"{before}{START}{results}\n{END}{after}"
+def render_bench(bench: dict[str, Any]) -> str:
+    """What one network costs, as `make bench` measured it, in times of what it costs in lanes."""
+    lines = ["| work | seconds in lanes | stock Keras | scikit-learn | JAX |", "|---|--:|--:|--:|--:|"]
+    for name, workload in bench["workloads"].items():
+        found = workload["contenders"]
+        others = [found[other] for other in ("stock", "sklearn", "jax") if other in found]
+        times = [f"{other['times_lanes']['median']:.3g}" for other in others]
+        lines.append(f"| {name} | {found['lanes']['seconds']['median']:.3g} | {' | '.join(times)} |")
+    return "\n".join(lines)
+
+
+def insert(readme: str, section: str, content: str) -> str:
+    start, end = START.format(section), END.format(section)
+    before, rest = readme.split(start)
+    _, after = rest.split(end)
+    return f"{before}{start}{content}\n{end}{after}"
 
 
 def main() -> None:
@@ -54,9 +66,10 @@ def main() -> None:
     parser.add_argument("--check", action="store_true", help="write nothing; status 1 where README.md is out of step")
     options = parser.parse_args()
     readme = README.read_text()
-    wanted = insert(readme, render(json.loads(Path("metrics/comparison.json").read_text())))
+    wanted = insert(readme, "results", render(json.loads(Path("metrics/comparison.json").read_text())))
+    wanted = insert(wanted, "bench", render_bench(json.loads(Path("metrics/bench.json").read_text())))
     if options.check and wanted != readme:
-        sys.exit("error: README.md does not show what metrics/comparison.json holds: run python -m tools.readme")
+        sys.exit("error: README.md does not show what metrics/ holds: run python -m tools.readme")
     if not options.check and wanted != readme:
         README.write_text(wanted)
 
