@@ -12,6 +12,9 @@ import numpy as np
 import pytest
 from ruamel.yaml import YAML
 
+from stages import plan
+from stages.lib.catalogue import REGULARIZERS
+from stages.lib.plans import RunPlan
 from tests.conftest import ROOT, shrink_params
 
 CARRIED = ("stages", "data/source", "dvc.yaml", ".dvc/config", ".dvcignore", ".gitignore", ".gitattributes")
@@ -170,6 +173,50 @@ def test_another_confidence_trains_nothing(project: Project) -> None:
     project.call("git", "checkout", "--quiet", ".")
     assert project.stages_run("repro") <= {"report"}
     assert project.call("git", "status", "--porcelain") == ""
+
+
+FIND_CHANGED = """
+import json, sys
+from pathlib import Path
+from dvc.repo import Repo
+
+original, found = Path("params.yaml").read_text(), {}
+for knob, line in json.loads(sys.argv[1]).items():
+    Path("params.yaml").write_text(original.replace(line, f"{knob}: 0.123"))
+    with Repo() as repo:
+        repo.reproduce("plan")
+        found[knob] = [name for name in repo.status() if name.startswith("train_")]
+Path("params.yaml").write_text(original)
+with Repo() as repo:
+    repo.reproduce("plan")
+Path("found.json").write_text(json.dumps(found))
+"""
+
+
+def test_a_knob_drawn_at_random_changes_exactly_the_runs_whose_plan_names_it(project: Project) -> None:
+    text = project.read("params.yaml").decode()
+    plans = {run: entry for run, entry in plan.run(text).items() if isinstance(entry, RunPlan)}
+    knobs = [name for name in REGULARIZERS if name != "early_stopping"]
+    drawn = np.random.Generator(np.random.PCG64(5)).permutation(knobs)[:10]
+    lines = {knob: next(line for line in text.splitlines() if line.startswith(f"{knob}:")) for knob in drawn}
+    project.call("python", "-c", FIND_CHANGED, json.dumps(lines))
+    found = json.loads(project.read("found.json"))
+    (project.folder / "found.json").unlink()
+    for knob in lines:
+        using = [entry for entry in plans.values() if knob in [item.name for item in entry.regularizers]]
+        assert set(found[knob]) == {f"train_{entry.study}@{entry.variant}" for entry in using}
+    assert project.call("git", "status", "--porcelain") == ""
+
+
+def test_a_colleague_pulls_and_has_nothing_to_train(project: Project, tmp_path: Path) -> None:
+    project.call("dvc", "remote", "add", "--local", "--default", "shared", str(tmp_path / "remote"))
+    project.call("dvc", "push", "--quiet")
+    project.call("git", "clone", "--quiet", str(project.folder), str(tmp_path / "colleague"))
+    colleague = Project(tmp_path / "colleague")
+    colleague.call("dvc", "remote", "add", "--local", "--default", "shared", str(tmp_path / "remote"))
+    colleague.call("dvc", "pull", "--quiet")
+    assert colleague.stages_run("repro") == set()
+    assert colleague.read("models/tutorial_fashion/dropout/model.keras")
 
 
 def test_a_comment_reruns_nothing(project: Project) -> None:
