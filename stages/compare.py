@@ -4,6 +4,7 @@ Reads   data/plan/_statistics.json, data/plan/<study>/_study.json, data/predicti
 Writes  metrics/metrics.json      study -> variant -> score, means over replicates at the knob
         metrics/comparison.json   study -> variant -> arm -> difference from the baseline, interval, verdict
         metrics/paths.json        study -> variant -> the primary score at each strength, with its interval
+        metrics/paths.csv         the same as a table, for `dvc plots`
 """
 
 from collections.abc import Mapping
@@ -199,6 +200,7 @@ def main() -> None:
         outcome[plan.study] = run(study)
     for name, part in zip(("metrics", "comparison", "paths"), zip(*outcome.values(), strict=True), strict=True):
         results.save_result(name, dict(zip(outcome, part, strict=True)))
+    results.save_paths_table({study: paths for study, (_, _, paths) in outcome.items()})
 
 
 if __name__ == "__main__":

@@ -12,11 +12,10 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from stages.lib import results
 from stages.lib.commands import parse_arguments, run_main
+from stages.lib.wording import ARMS, SCORES
 
 Json = dict[str, Any]
 
-ARMS = {"at_knob": "at the knob", "tuned": "tuned", "reference": "scikit-learn"}
-SCORES = {"auc": "AUC", "accuracy": "accuracy"}
 OUTCOMES = {
     "better": "is better than",
     "worse": "is worse than",
@@ -60,6 +59,8 @@ def describe_study(metrics: Json, comparison: Json) -> Json:
 def summarize(rows: list[Json], no_skill: Json) -> str:
     """What the study says as a whole; rows are sorted, the best first."""
     arms = [row for row in rows if row["kind"] != "reference" and row["verdict"] != "baseline"]
+    if not arms:
+        return "No arm stands beside the baseline."
     counts = Counter(row["verdict"] for row in arms)
     reach = statistics.median((row["ci_high"] - row["ci_low"]) / 2 for row in arms)
     references = [row for row in rows if row["kind"] == "reference"]
@@ -114,7 +115,9 @@ def tell_mechanisms(row: Json) -> str:
     if found["bound_share"] >= 0.005:
         said.append(f"{found['bound_share']:.0%} of the bounded units are at their bound")
     if found["stopped_early"] > 0:
-        said.append(f"{found['stopped_early']:.0%} of the lanes stopped early, after {found['epochs_run']:.0f} epochs")
+        said.append(
+            f"{found['stopped_early']:.0%} of the lanes stopped early; {found['epochs_run']:.1f} epochs on average"
+        )
     if found["diverged"] > 0:
         said.append(f"{found['diverged']:.0%} of the lanes diverged")
     return f" {'; '.join(said)}." if said else ""

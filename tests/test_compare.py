@@ -146,6 +146,13 @@ def test_every_sentence_of_the_report_follows_from_its_verdict(outcome: tuple[di
     assert "\n\n\n" not in text
 
 
+def test_a_study_of_its_baseline_alone_is_reported(study: compare.Study) -> None:
+    plan = dataclasses.replace(study.plan, variants=("none",))
+    alone = dataclasses.replace(study, plan=plan, predictions={"none": study.predictions["none"]})
+    text = report.run(*({"made": part} for part in compare.run(alone)))
+    assert "No arm stands beside the baseline." in text
+
+
 def test_mechanisms_are_told_where_they_acted() -> None:
     found = dict.fromkeys(MECHANISMS, 0.0) | {
         "zero_share": 0.25,
@@ -157,7 +164,7 @@ def test_mechanisms_are_told_where_they_acted() -> None:
     for part in (
         "25% of the weights",
         "50% of the bounded units",
-        "100% of the lanes stopped early, after 7",
+        "100% of the lanes stopped early; 7.0 epochs",
         "2% of the lanes",
     ):
         assert part in said

@@ -74,6 +74,15 @@ def test_adamw_is_adam_with_decoupled_decay(params_text: str) -> None:
     assert [entry.name for entry in run.regularizers] == ["dropout", "weight_decay"]
 
 
+def test_the_decay_that_adamw_brings_along_has_no_part_in_a_path(params_text: str) -> None:
+    text = replace(params_text, ("poisson: {regularizers: [dropout]", "poisson: {regularizers: [dropout], path: [0.1]"))
+    run = expand(replace(text, ("loss: poisson}", "loss: poisson, optimizer: adamw}")))["tutorial_thoracic", "poisson"]
+    assert {entry.name: entry.strengths for entry in run.regularizers} == {
+        "dropout": (0.5, 0.1),
+        "weight_decay": (0.1,),
+    }
+
+
 def test_numbers_mean_what_they_mean_to_dvc(params_text: str) -> None:
     assert parse_params(replace(params_text, ("l1: 0.001", "l1: 1e-4"))).l1 == 1e-4
     assert mistakes(replace(params_text, ("l1: 0.001", "l1: off"))) == ["l1: is 'off', expected a number: change it"]
@@ -112,6 +121,16 @@ def test_all_mistakes_are_told_at_once(params_text: str) -> None:
         ("layers: {dropout: [1]}", "layers: {dropout: [3]}", "dropout acts on layers [3], expected some of [1, 2]"),
         ("loss: poisson", "loss: categorical_crossentropy", "choose binary_crossentropy"),
         ("kind: fixed_test, seeds: 10", "kind: repeated_stratified_k_fold, folds: 5, repeats: 1", "protocol.kind is"),
+        ("kind: fixed_test, seeds: 10", "kind: fixed_test, seeds: 1", "seeds: is 1, expected a number of at least 2"),
+        ("folds: 5, repeats: 10", "folds: 71, repeats: 10", "folds is 71, expected at most the rarest class's 70 rows"),
+        ("repeats: 10, validation: 0.2", "repeats: 10, validation: 0.01", "share that leaves training and validation"),
+        ("training: 2000", "training: 60000", "is 60000, with its validation rows 75000, expected at most 59990"),
+        ("training: 2000", "training: 20", "protocol.validation is 0.2, expected a share that leaves"),
+        (
+            "  early_stopping:           # used by the regulariser early_stopping\n    monitor: val_loss",
+            "  early_stopping:\n    monitor: val_auc",
+            "callbacks.early_stopping.monitor is val_auc, expected loss, val_loss or val_accuracy, as tutorial_fashion",
+        ),
         ("kind: fixed_test", "kind: fixed", "a kind among 'repeated_stratified_k_fold', 'fixed_test'"),
         ("primary: accuracy", "primary: auc", "primary is auc, expected accuracy"),
         ("dataset: fashion_mnist", "dataset: mnist", "expected one of thoracic_surgery, fashion_mnist"),

@@ -9,12 +9,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from stages.lib.wording import ARMS, SCORES
+
 README = Path("README.md")
 START, END = "<!-- {} -->\n", "<!-- end of {} -->\n"
 SHOWN = ("thoracic", "fashion")  # the studies that README.md opens with
 TOP = 8  # arms of each
-SCORES = {"auc": "AUC", "accuracy": "accuracy"}
-ARMS = {"at_knob": "at the knob", "tuned": "tuned", "reference": "scikit-learn"}
 
 
 def render(comparison: dict[str, Any]) -> str:

@@ -3,6 +3,8 @@
 Reads metrics/comparison.json and params.yaml as they stand in a git revision (the base) and in the working tree or
 another revision (the head), pairs the replicates of every arm that both have, and prints Markdown. Needs no data.
 
+Of a study with one fixed test set an interval stands for other seeds on the same test rows, not for other rows.
+
 exit status:
   0    nothing is worse
   1    an arm is worse than at the base
@@ -11,9 +13,10 @@ exit status:
 
 import argparse
 import json
+import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -29,7 +32,8 @@ from stages.lib.scores import BINARY, MULTICLASS
 Json = dict[str, Any]
 Arm = tuple[str, str, str]  # study, variant, kind of arm
 
-COMPARISON, PARAMS = "metrics/comparison.json", "params.yaml"
+COMPARISON, PARAMS, LOCK = "metrics/comparison.json", "params.yaml", "dvc.lock"
+ENTRY_OF_PLAN = re.compile(r"^  plan:\n(?:    .*\n)+", re.MULTILINE)  # of dvc.lock, which takes a second to parse whole
 KINDS = {"at_knob": "at the knob", "tuned": "tuned", "reference": "scikit-learn"}
 CONCLUSIONS = {  # the first verdict that is there concludes the review
     "worse": "**Worse**: {worse} of {changed} changed arms lost more than noise explains.",
@@ -55,6 +59,7 @@ class Change:
     p_adjusted: float
     verdict: str
     paired: bool
+    fixed_test: bool
 
 
 @dataclass(frozen=True)
@@ -64,9 +69,12 @@ class Review:
     removed: list[str]
     params: list[str]
     incomparable: list[str]  # arms whose primary score is another one now
+    stale: list[str]  # parameters that have changed since the head's results were made
 
     @property
     def conclusion(self) -> str:
+        if self.stale:
+            return f"**Out of date**: the results are not of these parameters ({'; '.join(self.stale)}): run make."
         verdicts = [change.verdict for change in self.changes]
         counts = {verdict: verdicts.count(verdict) for verdict in CONCLUSIONS} | {"changed": len(verdicts)}
         for verdict, text in CONCLUSIONS.items():
@@ -76,7 +84,7 @@ class Review:
 
     @property
     def is_empty(self) -> bool:
-        return not (self.changes or self.added or self.removed or self.params or self.incomparable)
+        return not any(vars(self).values())
 
 
 def read_side(revision: str | None, path: str) -> str:
@@ -95,6 +103,14 @@ def read_side(revision: str | None, path: str) -> str:
     return shown.stdout
 
 
+def read_lock(revision: str | None) -> str:
+    """Empty where there is none: the review then cannot tell of which parameters the results are."""
+    try:
+        return read_side(revision, LOCK)
+    except UserError:
+        return ""
+
+
 def list_arms(comparison: Json) -> dict[Arm, Json]:
     return {
         (study, variant, kind): arm
@@ -104,7 +120,9 @@ def list_arms(comparison: Json) -> dict[Arm, Json]:
     }
 
 
-def review(base: Json, head: Json, *, settings: StatisticsParams, params: list[str]) -> Review:
+def review(
+    base: Json, head: Json, *, settings: StatisticsParams, params: Sequence[str] = (), stale: Sequence[str] = ()
+) -> Review:
     """Compare two contents of comparison.json; Holm's family is what changed."""
     before, after = list_arms(base), list_arms(head)
     shared = [arm for arm in after if arm in before and after[arm]["replicates"] != before[arm]["replicates"]]
@@ -113,8 +131,9 @@ def review(base: Json, head: Json, *, settings: StatisticsParams, params: list[s
         changes=judge_changes(before, after, comparable, settings=settings),
         added=[name_arm(arm) for arm in after if arm not in before],
         removed=[name_arm(arm) for arm in before if arm not in after],
-        params=params,
+        params=list(params),
         incomparable=[name_arm(arm) for arm in shared if arm not in comparable],
+        stale=list(stale),
     )
 
 
@@ -136,7 +155,8 @@ def judge_changes(
             alpha=alpha,
         )
         values = comparison.baseline, comparison.value, comparison.difference, comparison.ci_low, comparison.ci_high
-        changes.append(Change(*arm, metric, *values, p_adjusted, verdict, paired[arm]))
+        fixed_test = after[arm]["test_train_ratio"] == 0
+        changes.append(Change(*arm, metric, *values, p_adjusted, verdict, paired[arm], fixed_test))
     return changes
 
 
@@ -154,13 +174,13 @@ def name_arm(arm: Arm) -> str:
     return f"{study} {variant} {KINDS[kind]}"
 
 
-def flatten(value: Any, path: str = "") -> Iterator[tuple[str, str]]:
+def flatten(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
     """The leaves of nested mappings: dotted key, value."""
     if isinstance(value, dict) and value:
         for key, inner in value.items():
             yield from flatten(inner, f"{path}.{key}" if path else key)
     else:
-        yield path, str(value)
+        yield path, value
 
 
 def compare_params(base: Any, head: Any) -> list[str]:
@@ -172,6 +192,16 @@ def compare_params(base: Any, head: Any) -> list[str]:
         for key in keys
         if before.get(key) != after.get(key)
     ]
+
+
+def find_stale(lock: str, params: Any) -> list[str]:
+    """The parameters that differ from those of the last run, which DVC keeps in dvc.lock."""
+    entry = ENTRY_OF_PLAN.search(lock)
+    return compare_params(parse_yaml(entry[0])["plan"]["params"][PARAMS], params) if entry else []
+
+
+def parse_yaml(text: str) -> Any:
+    return YAML(typ="safe", pure=True).load(text)
 
 
 def render(found: Review, *, base: str) -> str:
@@ -188,6 +218,8 @@ def render(found: Review, *, base: str) -> str:
         ]
     if not all(change.paired for change in found.changes):
         lines += ["\\* Protocol or seed differ, so replicates are compared unpaired.", ""]
+    if any(change.fixed_test for change in found.changes):
+        lines += ["† One fixed test set: the interval is for other seeds, on the same test rows.", ""]
     parts = {
         "Changed parameters": found.params,
         "New arms": found.added,
@@ -201,7 +233,8 @@ def render(found: Review, *, base: str) -> str:
 
 
 def render_change(change: Change) -> str:
-    interval = f"{change.ci_low:+.4f} to {change.ci_high:+.4f}" + ("" if change.paired else " \\*")
+    interval = f"{change.ci_low:+.4f} to {change.ci_high:+.4f}"
+    interval += (" †" if change.fixed_test else "") + ("" if change.paired else " \\*")
     cells = (
         change.study, change.variant, KINDS[change.arm], change.metric, f"{change.base:.4f}", f"{change.head:.4f}",
         f"{change.difference:+.4f}", interval, f"{change.p_adjusted:.4f}", change.verdict,
@@ -227,13 +260,14 @@ def main() -> int:
     options = parse_arguments()
     try:
         base, head = (json.loads(read_side(side, COMPARISON)) for side in (options.base, options.head))
-        params = [read_side(side, PARAMS) for side in (options.base, options.head)]
-        settings = parse_params(params[1]).statistics
-        changed = compare_params(*(YAML(typ="safe", pure=True).load(text) for text in params))
+        texts = [read_side(side, PARAMS) for side in (options.base, options.head)]
+        settings = parse_params(texts[1]).statistics
+        params = [parse_yaml(text) for text in texts]
+        stale = find_stale(read_lock(options.head), params[1])
     except (UserError, YAMLError, json.JSONDecodeError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    found = review(base, head, settings=settings, params=changed)
+    found = review(base, head, settings=settings, params=compare_params(*params), stale=stale)
     if options.json:
         print(json.dumps(asdict(found) | {"conclusion": found.conclusion}, indent=2))
     else:

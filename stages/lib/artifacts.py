@@ -190,7 +190,7 @@ def pop_prefix(prefix: str, arrays: dict[str, np.ndarray]) -> dict[str, np.ndarr
 def prune_runs(study: str, variants: Sequence[str]) -> None:
     """Remove the runs of variants that a study no longer has: DVC leaves outputs of stages that are gone on disk."""
     for folder in sorted((MODELS / study).glob("*")):
-        if folder.name not in variants:
+        if folder.is_dir() and folder.name not in variants:
             shutil.rmtree(folder)
 
 

@@ -41,13 +41,17 @@ SOFT_TARGETS = ("label_smoothing", "mixup")  # a sparse loss, whose target is on
 
 
 class DatasetFacts(NamedTuple):
+    """development, smallest_class: rows in all and of the rarest class, less those of a fixed test set."""
+
     outputs: int
+    development: int
+    smallest_class: int
     protocol: str
     primaries: tuple[str, ...]
     features: tuple[str, ...]
 
 
 DATASETS: dict[str, DatasetFacts] = {
-    "thoracic_surgery": DatasetFacts(1, "repeated_stratified_k_fold", ("auc", "accuracy"), ("encoded", "raw")),
-    "fashion_mnist": DatasetFacts(10, "fixed_test", ("accuracy",), ("encoded",)),
+    "thoracic_surgery": DatasetFacts(1, 470, 70, "repeated_stratified_k_fold", ("auc", "accuracy"), ("encoded", "raw")),
+    "fashion_mnist": DatasetFacts(10, 60_000, 6_000, "fixed_test", ("accuracy",), ("encoded",)),
 }

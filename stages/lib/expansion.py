@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from stages.lib import plans
 from stages.lib.catalogue import DATASETS, REGULARIZERS
-from stages.lib.params import CallbacksParams, FixedTestParams, KFoldParams, Params, Recipe, layers_of
+from stages.lib.params import CallbacksParams, FixedTestParams, KFoldParams, Params, Recipe, VariantParams, layers_of
 
 
 def split_plan(params: Params, study_name: str) -> plans.SplitPlan:
@@ -65,7 +65,7 @@ def run_plan(params: Params, study_name: str, variant_name: str) -> plans.RunPla
         replicates=tuple(range(protocol_plan(study.protocol).replicates)),
         primary=study.primary,
         network=plans.NetworkPlan(tuple(recipe.hidden), recipe.activation, DATASETS[study.dataset].outputs),
-        regularizers=tuple(regularizer_plan(params, name, recipe, variant.path) for name in names),
+        regularizers=tuple(regularizer_plan(params, name, recipe, variant) for name in names),
         callbacks=callbacks_plan(params.callbacks, names, recipe.callbacks),
         loss=recipe.loss,
         optimizer=plans.OptimizerPlan(
@@ -76,8 +76,9 @@ def run_plan(params: Params, study_name: str, variant_name: str) -> plans.RunPla
     )
 
 
-def regularizer_plan(params: Params, name: str, recipe: Recipe, path: list[float]) -> plans.RegularizerPlan:
-    knob = params.knob(name)
+def regularizer_plan(params: Params, name: str, recipe: Recipe, variant: VariantParams) -> plans.RegularizerPlan:
+    """A path is one of the regulariser that the variant names, not of the weight decay that adamw brings along."""
+    knob, path = params.knob(name), variant.path if name in variant.regularizers else []
     strengths = (knob, *(strength for strength in sorted(set(path)) if strength != knob))
     return plans.RegularizerPlan(name, strengths, layers_of(name, recipe))
 

@@ -21,7 +21,7 @@ from pydantic import (
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from stages.lib.catalogue import DATASETS, INFINITY, REGULARIZERS, SOFT_TARGETS
+from stages.lib.catalogue import DATASETS, INFINITY, REGULARIZERS, SOFT_TARGETS, DatasetFacts
 from stages.lib.commands import UserError
 
 
@@ -117,6 +117,9 @@ class CallbacksParams(Strict):
     checkpoint: CheckpointParams
     reduce_lr_on_plateau: ReduceLrOnPlateauParams
 
+    def monitors(self) -> dict[str, Monitor]:
+        return {name: getattr(self, name).monitor for name in type(self).model_fields}
+
 
 class KFoldParams(Strict):
     kind: Literal["repeated_stratified_k_fold"]
@@ -127,7 +130,7 @@ class KFoldParams(Strict):
 
 class FixedTestParams(Strict):
     kind: Literal["fixed_test"]
-    seeds: Count
+    seeds: Annotated[int, Field(ge=2)]
     training: Count | None = None
     validation: Share
 
@@ -212,6 +215,10 @@ class StudyParams(Strict):
         changed = variant.model_dump(exclude={"regularizers", "path"}, exclude_none=True)
         return Recipe(**{**self.network.model_dump(), **self.training.model_dump(), **changed})
 
+    def callbacks(self, variant: VariantParams) -> set[str]:
+        """Those that a variant uses; early stopping is one of its regularisers."""
+        return {*self.recipe(variant).callbacks, *variant.regularizers}
+
     @model_validator(mode="after")
     def check(self) -> "StudyParams":
         facts = DATASETS[self.dataset]
@@ -226,6 +233,7 @@ class StudyParams(Strict):
                 f"these choose strengths on validation rows of {self.dataset}",
             ),
             expect("baseline", self.baseline, self.variants, "the baseline is one of the variants"),
+            check_protocol(self.protocol, facts),
         ]
         for name in [name for name in self.references if name in self.variants]:
             mistakes.append(f"variants and references both hold {name}, expected one of a name: rename the variant")
@@ -233,6 +241,29 @@ class StudyParams(Strict):
             mistakes += [f"variants.{name}: {text}" for text in check_variant(self, variant) if text]
         raise_all(mistakes)
         return self
+
+
+def check_protocol(protocol: KFoldParams | FixedTestParams, facts: DatasetFacts) -> str:
+    """Each part of a replicate holds every class, or no score could be computed on it."""
+    smallest = facts.smallest_class
+    if isinstance(protocol, KFoldParams):
+        if protocol.folds > smallest:
+            return f"protocol.folds is {protocol.folds}, expected at most the rarest class's {smallest} rows: lower it"
+        smallest -= -(-smallest // protocol.folds)
+    elif protocol.training:
+        drawn, most = round(protocol.training / (1 - protocol.validation)), facts.development - facts.outputs
+        if drawn > most:
+            return (
+                f"protocol.training is {protocol.training}, with its validation rows {drawn}, expected at most {most} "
+                "in all: lower it, or leave it out for all rows"
+            )
+        smallest = drawn * smallest // facts.development
+    if min(int(smallest * protocol.validation), int(smallest * (1 - protocol.validation))) < 1:
+        return (
+            f"protocol.validation is {protocol.validation}, expected a share that leaves training and validation a row "
+            f"of each class (of the rarest there are {smallest}): change it"
+        )
+    return ""
 
 
 def check_variant(study: StudyParams, variant: VariantParams) -> list[str]:
@@ -320,8 +351,25 @@ class Params(Knobs):  # type: ignore[misc, valid-type]
     statistics: StatisticsParams
     studies: Annotated[dict[Name, StudyParams], Field(min_length=1)]
 
+    @model_validator(mode="after")
+    def check(self) -> "Params":
+        raise_all([check_monitors(self.callbacks, name, study) for name, study in self.studies.items()])
+        return self
+
     def knob(self, name: str) -> float:
         return float(self.callbacks.early_stopping.patience) if name == "early_stopping" else getattr(self, name)
+
+
+def check_monitors(callbacks: CallbacksParams, name: str, study: StudyParams) -> str:
+    """A study's validation rows are scored by its primary score alone."""
+    for callback, monitor in callbacks.monitors().items():
+        users = [variant for variant, entry in study.variants.items() if callback in study.callbacks(entry)]
+        if users and monitor not in ("loss", "val_loss", f"val_{study.primary}"):
+            return (
+                f"callbacks.{callback}.monitor is {monitor}, expected loss, val_loss or val_{study.primary}, as "
+                f"{name} uses {callback} ({users[0]}): change it"
+            )
+    return ""
 
 
 def parse_params(text: str) -> Params:

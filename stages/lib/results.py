@@ -4,9 +4,11 @@ Apart from lib/artifacts.py, so that a change of what is told retrains nothing.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+import pandas as pd
 
 from stages.lib.artifacts import read_bytes, write_bytes
 
@@ -16,6 +18,19 @@ METRICS = Path("metrics")
 def save_result(name: str, result: Mapping[str, object]) -> None:
     """name: metrics, comparison or paths. Numbers are finite, or this fails."""
     write_bytes(METRICS / f"{name}.json", (json.dumps(result, indent=2, allow_nan=False) + "\n").encode())
+
+
+def save_paths_table(paths: Mapping[str, Mapping[str, Sequence[Mapping[str, float]]]]) -> None:
+    """The paths as one flat table, the form in which `dvc plots` can show them."""
+    rows = [
+        {"study": study, "variant": variant, **point}
+        for study, variants in paths.items()
+        for variant, points in variants.items()
+        for point in points
+    ]
+    columns = ("study", "variant", "strength", "mean", "ci_low", "ci_high", "gap")
+    table = pd.DataFrame(rows, columns=columns)
+    write_bytes(METRICS / "paths.csv", table.to_csv(index=False, float_format="%.7g", lineterminator="\n").encode())
 
 
 def load_result(name: str) -> dict[str, Any]:

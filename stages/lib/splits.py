@@ -25,7 +25,7 @@ def split_repeated_k_fold(labels: np.ndarray, *, folds: int, repeats: int, valid
     splitter = RepeatedStratifiedKFold(n_splits=folds, n_repeats=repeats, random_state=seed)
     parts = []
     for replicate, (development, test) in enumerate(splitter.split(np.zeros(len(labels)), labels)):
-        training, chosen = draw_validation(development, labels, share=validation, seed=seed + replicate)
+        training, chosen = draw_validation(development, labels, share=validation, state=state_of(seed, replicate))
         parts.append((training, chosen, test))
     training, chosen, test = (stack_sorted(column) for column in zip(*parts, strict=True))
     return Split(training, chosen, test)
@@ -44,21 +44,26 @@ def split_fixed_test(
     num_development = len(labels) - num_test
     development, parts = np.arange(num_development), []
     for replicate in range(replicates):
-        rows = development
+        rows, state = development, state_of(seed, replicate)
         if training is not None:
             num_rows = round(training / (1 - validation))
             rows, _ = train_test_split(
-                development, train_size=num_rows, stratify=labels[:num_development], random_state=seed + replicate
+                development, train_size=num_rows, stratify=labels[:num_development], random_state=state
             )
-        parts.append(draw_validation(rows, labels, share=validation, seed=seed + replicate))
+        parts.append(draw_validation(rows, labels, share=validation, state=state))
     columns = [stack_sorted(column) for column in zip(*parts, strict=True)]
     test = np.arange(num_development, len(labels), dtype=np.int32)
     return Split(columns[0], columns[1], np.tile(test, (replicates, 1)))
 
 
-def draw_validation(rows: np.ndarray, labels: np.ndarray, *, share: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
+def state_of(seed: int, replicate: int) -> int:
+    """scikit-learn's random_state for one replicate; seed + replicate would give replicates of two seeds the same."""
+    return int(np.random.SeedSequence([seed, replicate]).generate_state(1)[0])
+
+
+def draw_validation(rows: np.ndarray, labels: np.ndarray, *, share: float, state: int) -> tuple[np.ndarray, np.ndarray]:
     """Divide rows into training and validation, stratified by label."""
-    training, validation = train_test_split(rows, test_size=share, stratify=labels[rows], random_state=seed)
+    training, validation = train_test_split(rows, test_size=share, stratify=labels[rows], random_state=state)
     return training, validation
 
 

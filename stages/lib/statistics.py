@@ -1,6 +1,6 @@
 """Which differences between a variant and its baseline are real, and which are too small to matter.
 
-A study goes through three calls: `compare` each variant with the baseline, `adjust` the p-values, read each `verdict`.
+A family of arms goes through three calls: `compare` each with the baseline, `adjust` the p-values, read each `verdict`.
 
 Layout  score  [replicate], one value a replicate; or [seed, row], contributions whose mean is the score (see
                `scores.Score.by_row`), where every seed is scored on the same test rows
@@ -21,7 +21,7 @@ from scipy.optimize import brentq
 Array = NDArray[np.float64]
 Verdict = Literal["better", "worse", "equivalent", "undecided"]
 
-ALPHA = 0.05  # chance of a false better or worse somewhere in a study; intervals hold 1 - ALPHA
+ALPHA = 0.05  # chance of a false better or worse somewhere in a family; intervals hold 1 - ALPHA
 SMALLEST_P = 1e-100  # p-values below this are reported as 0
 
 
@@ -189,7 +189,7 @@ def mcnemar(variant_hit: ArrayLike, baseline_hit: ArrayLike) -> float:
 
 
 def adjust(p_values: Sequence[float]) -> list[float]:
-    """Adjust the p-values of a study so that a false better or worse anywhere in it has at most the chance alpha.
+    """Adjust the p-values of a family so that a false better or worse anywhere in it has at most the chance alpha.
 
     Step-down: sorted, p_(i) becomes max_{j <= i} min(1, (m - j + 1) p_(j)); order as given (Holm 1979). Valid however
     the tests depend on each other, as they do through their common baseline.

@@ -52,6 +52,15 @@ def test_fixed_test_rows_are_the_last_ones_and_never_drawn(training: int | None)
     assert not np.array_equal(split.training[0], split.training[1])
 
 
+def test_no_replicate_of_one_seed_is_a_replicate_of_another() -> None:
+    splits = [
+        split_fixed_test(CLASSES, num_test=200, replicates=4, training=400, validation=0.2, seed=seed)
+        for seed in (3, 4)
+    ]
+    drawn = {rows.tobytes() for split in splits for rows in split.training}
+    assert len(drawn) == 8
+
+
 def test_splits_depend_on_the_seed_alone() -> None:
     first, second, other = (
         split_repeated_k_fold(LABELS, folds=5, repeats=1, validation=0.2, seed=seed) for seed in (3, 3, 4)

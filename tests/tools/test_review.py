@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from ruamel.yaml import YAML
 
 from tests.conftest import ROOT
 from tools import review
@@ -96,7 +97,7 @@ def test_verdicts_know_the_noise(difference: float, verdict: str, params_text: s
     head = shift(BASE, "l2", difference)
     if verdict == "undecided":  # as large a difference, but other replicates
         head["made"]["l2"]["at_knob"] = make_arm(0.6605, noise_of=4)
-    (change,) = review.review(BASE, head, settings=settings, params=[]).changes
+    (change,) = review.review(BASE, head, settings=settings).changes
     assert (change.variant, change.verdict) == ("l2", verdict)
     assert change.ci_low < change.difference < change.ci_high
     assert change.difference == pytest.approx(change.head - change.base)
@@ -107,7 +108,7 @@ def test_another_protocol_is_compared_unpaired_and_says_so(params_text: str) -> 
     head = copy.deepcopy(BASE)
     head["made"]["none"]["at_knob"] = make_arm(0.6, noise_of=0, protocol="five folds, seed 4")
     head["made"]["none"]["at_knob"]["replicates"][0] += 0.01
-    found = review.review(BASE, head, settings=settings, params=[])
+    found = review.review(BASE, head, settings=settings)
     (change,) = found.changes
     paired = review.compare_sides(
         BASE["made"]["none"]["at_knob"], head["made"]["none"]["at_knob"], paired=True, alpha=0.05
@@ -123,7 +124,7 @@ def test_new_removed_and_incomparable_arms_are_listed(params_text: str) -> None:
     head["made"]["mine"] = {"at_knob": make_arm(0.7, noise_of=5)}
     del head["made"]["dropout"]
     head["made"]["none"]["at_knob"]["metric"] = "accuracy"
-    found = review.review(BASE, head, settings=settings, params=[])
+    found = review.review(BASE, head, settings=settings)
     assert found.added == ["made mine at the knob"]
     assert found.removed == ["made dropout at the knob", "made dropout tuned"]
     assert found.incomparable == ["made none at the knob"]
@@ -132,10 +133,34 @@ def test_new_removed_and_incomparable_arms_are_listed(params_text: str) -> None:
 
 def test_many_changes_are_one_family(params_text: str) -> None:
     settings = review.parse_params(params_text).statistics
-    alone = review.review(BASE, shift(BASE, "l2", -0.02), settings=settings, params=[]).changes[0]
-    both = review.review(BASE, shift(shift(BASE, "l2", -0.02), "none", -0.02), settings=settings, params=[]).changes
+    alone = review.review(BASE, shift(BASE, "l2", -0.02), settings=settings).changes[0]
+    both = review.review(BASE, shift(shift(BASE, "l2", -0.02), "none", -0.02), settings=settings).changes
     assert len(both) == 2
     assert max(change.p_adjusted for change in both) == pytest.approx(2 * alone.p_adjusted, rel=1e-6)
+
+
+def write_lock(folder: Path, params: str) -> None:
+    values = review.parse_yaml(params)
+    entry = {"cmd": "python -m stages.plan", "params": {"params.yaml": values}}
+    YAML().dump({"schema": "2.0", "stages": {"plan": entry, "train": {"cmd": "true"}}}, folder / "dvc.lock")
+
+
+def test_results_of_other_parameters_are_told_first(repository: Repository, params_text: str) -> None:
+    write_lock(repository.folder, params_text)
+    assert repository.review().stdout.startswith("Nothing has changed")
+    repository.write(BASE, params_text.replace("dropout: 0.5", "dropout: 0.3"))
+    done = repository.review()
+    assert done.returncode == 0
+    assert done.stdout.startswith("**Out of date**: the results are not of these parameters (dropout: 0.5 -> 0.3)")
+
+
+def test_of_a_fixed_test_set_the_interval_says_what_it_stands_for(params_text: str) -> None:
+    settings = review.parse_params(params_text).statistics
+    base, head = copy.deepcopy(BASE), shift(BASE, "l2", 0.01)
+    for side in (base, head):
+        side["made"]["l2"]["at_knob"]["test_train_ratio"] = 0.0
+    assert " † |" in review.render(review.review(base, head, settings=settings), base="main")
+    assert "†" not in review.render(review.review(BASE, shift(BASE, "l2", 0.01), settings=settings), base="main")
 
 
 def test_json_for_machines(repository: Repository, params_text: str) -> None:

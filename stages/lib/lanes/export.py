@@ -51,11 +51,15 @@ def build_keras(plan: RunPlan, weights: Weights, *, lane: int, scale: float) -> 
 
 def build_dense(layer: int, units: int, strengths: dict[str, float], acting: set[str]) -> keras.layers.Dense:
     penalty = {name: strengths[name] for name in ("l1", "l2") if name in acting}
-    constraint = keras.constraints.MaxNorm(strengths["max_norm"]) if "max_norm" in acting else None
+    constraint = None
+    if "max_norm" in acting:
+        constraint = keras.constraints.MaxNorm(strengths["max_norm"])
+    if "unit_norm" in acting:  # Keras' UnitNorm knows no norm but 1
+        constraint = keras.constraints.MinMaxNorm(strengths["unit_norm"], strengths["unit_norm"])
     return keras.layers.Dense(
         units,
         kernel_regularizer=keras.regularizers.L1L2(**penalty) if penalty else None,
-        kernel_constraint=keras.constraints.UnitNorm() if strengths.get("unit_norm") == 1 else constraint,
+        kernel_constraint=constraint,
         name=f"dense_{layer}",
     )
 

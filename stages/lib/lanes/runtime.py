@@ -46,7 +46,12 @@ with silent_start(), quick_start():
 
 
 def configure() -> None:
-    """One thread a process, since stages run side by side; operations whose result depends on timing are refused."""
+    """One thread a process, since stages run side by side; operations whose result depends on timing are refused.
+
+    Grappler's arithmetic optimiser merges sums of several terms in an order that follows addresses in memory, which
+    differ from process to process, and so does the last bit of a loss with penalties. It gains no time here.
+    """
     tf.config.threading.set_intra_op_parallelism_threads(1)
     tf.config.threading.set_inter_op_parallelism_threads(1)
     tf.config.experimental.enable_op_determinism()
+    tf.config.optimizer.set_experimental_options({"arithmetic_optimization": False})

@@ -68,6 +68,19 @@ def test_a_stranger_loads_the_model_and_predicts_as_lane_0(outputs: int, params_
     np.testing.assert_allclose(np.load(tmp_path / "answer.npy"), lanes[0], atol=1e-6)
 
 
+@pytest.mark.parametrize("strength", [1.0, 0.5])
+def test_constraints_stand_where_the_plan_has_them(strength: float, params_text: str) -> None:
+    plan, development = make_case(10, params_text)
+    entry = RegularizerPlan("unit_norm", (strength,), HIDDEN)
+    plan = dataclasses.replace(plan, regularizers=(entry,))
+    model = build_keras(plan, train_lanes(plan, development).weights, lane=0, scale=1.0)
+    kernel = np.random.Generator(np.random.PCG64(0)).normal(size=(5, 4)).astype(np.float32)
+    for layer in HIDDEN:
+        constrained = np.asarray(model.get_layer(f"dense_{layer}").kernel_constraint(kernel))
+        np.testing.assert_allclose(np.linalg.norm(constrained, axis=0), strength, rtol=1e-5)
+    assert model.get_layer("dense_3").kernel_constraint is None
+
+
 def test_the_file_is_the_same_bytes_every_time(params_text: str) -> None:
     plan, development = make_case(1, params_text)
     weights = train_lanes(plan, development).weights

@@ -1,5 +1,7 @@
 """Whole runs: mixed sets against stock Keras, and what lanes must not do to one another."""
 
+import subprocess
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -178,6 +180,33 @@ def test_training_twice_gives_the_same_bytes():
     for name, values in runs[0].weights.items():
         assert values.tobytes() == runs[1].weights[name].tobytes(), name
     assert runs[0].history.to_csv() == runs[1].history.to_csv()
+
+
+TRAIN_ON_MANY_ROWS = """
+import numpy
+from stages.lib.lanes.runtime import configure
+configure()
+from stages.lib.lanes.training import train_lanes
+from stages.lib.plans import RegularizerPlan
+from stages.lib.samples import Development
+from tests.lib.lanes.cases import make_plan
+
+generator = numpy.random.Generator(numpy.random.PCG64(0))
+rows = numpy.stack([generator.permutation(700) for _ in range(5)]).astype(numpy.int32)
+inputs, labels = generator.integers(0, 256, (60_000, 784), numpy.uint8), numpy.arange(60_000) % 10
+numbers = numpy.arange(60_000, dtype=numpy.int32)
+development = Development(inputs, labels, numbers, rows[:, :640], rows[:, 640:], ("x",) * 784, 1 / 255)
+penalties = RegularizerPlan("l2", (0.01,), (1, 2)), RegularizerPlan("activity_l1", (0.01,), (1,))
+plan = make_plan(*penalties, hidden=(64,), outputs=10, replicates=tuple(range(5)), batch_size=32, epochs=12)
+print(train_lanes(plan, development).history.to_csv(float_format="%.7g"))
+"""
+
+
+def test_every_process_gives_the_same_bytes():
+    """Only with rows enough for memory of their own does TensorFlow's order of sums differ from process to process."""
+    command = [sys.executable, "-c", TRAIN_ON_MANY_ROWS]
+    first, second, third = (subprocess.run(command, check=True, capture_output=True).stdout for _ in range(3))
+    assert first == second == third
 
 
 def test_how_a_run_is_cut_into_calls_and_chunks_does_not_matter(monkeypatch):
