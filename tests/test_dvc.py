@@ -17,7 +17,16 @@ from stages.lib.catalogue import REGULARIZERS
 from stages.lib.plans import RunPlan
 from tests.conftest import ROOT, shrink_params
 
-CARRIED = ("stages", "data/source", "dvc.yaml", ".dvc/config", ".dvcignore", ".gitignore", ".gitattributes")
+CARRIED = (
+    "stages",
+    "data/source",
+    "dvc.yaml",
+    ".dvc/config",
+    ".dvc/plots",
+    ".dvcignore",
+    ".gitignore",
+    ".gitattributes",
+)
 STUDIES = ("tutorial_thoracic", "tutorial_fashion")  # with two variants each: TensorFlow's start is what a run costs
 
 
@@ -125,6 +134,13 @@ def test_a_fresh_clone_without_data_knows_that_it_is_in_step(project: Project, t
     fresh = Project(tmp_path / "fresh")
     assert fresh.stages_run("repro", "--allow-missing", "--dry") == set()
     assert "tutorial_thoracic" in fresh.call("dvc", "metrics", "show")
+    command = [sys.executable, "-m", "tools.in_step"]
+    options = {"cwd": fresh.folder, "env": fresh.environment | {"PYTHONPATH": str(ROOT)}, "capture_output": True}
+    assert subprocess.run(command, **options).returncode == 0
+    fresh.change_params("confidence: 0.95", "confidence: 0.9")
+    done = subprocess.run(command, **options, text=True)
+    assert (done.returncode, len(done.stderr.splitlines())) == (1, 1)
+    assert "dvc.lock is out of step, plan" in done.stderr
 
 
 def test_forced_runs_repeat_every_byte(project: Project) -> None:
@@ -209,14 +225,31 @@ def test_a_knob_drawn_at_random_changes_exactly_the_runs_whose_plan_names_it(pro
 
 
 def test_a_colleague_pulls_and_has_nothing_to_train(project: Project, tmp_path: Path) -> None:
-    project.call("dvc", "remote", "add", "--local", "--default", "shared", str(tmp_path / "remote"))
-    project.call("dvc", "push", "--quiet")
+    project.call("dvc", "remote", "add", "--default", "shared", str(tmp_path / "remote"))
+    project.call("git", "commit", "--quiet", "--message", "share", ".dvc/config")
+    project.call("dvc", "push", "--quiet", "--run-cache")
     project.call("git", "clone", "--quiet", str(project.folder), str(tmp_path / "colleague"))
     colleague = Project(tmp_path / "colleague")
-    colleague.call("dvc", "remote", "add", "--local", "--default", "shared", str(tmp_path / "remote"))
-    colleague.call("dvc", "pull", "--quiet")
+    colleague.call("dvc", "pull", "--quiet", "--run-cache")
     assert colleague.stages_run("repro") == set()
     assert colleague.read("models/tutorial_fashion/dropout/model.keras")
+    project.call("git", "reset", "--quiet", "--hard", "HEAD~1")
+
+
+def test_dvc_plots_the_paths_one_by_one(project: Project) -> None:
+    for name in ("mine", "other"):
+        variant = f"+studies.tutorial_fashion.variants.{name}={{regularizers: [dropout], path: [0.1, 0.2]}}"
+        project.call("dvc", "exp", "run", "--quiet", "-S", variant)
+        project.commit()
+    command = ("dvc", "plots", "diff", "--targets", "metrics/paths.csv", "--show-vega", "HEAD~1", "HEAD")
+    shown = json.loads(project.call(*command))
+    points = [(row["rev"], row["variant"], row["strength"]) for row in shown["data"]["values"]]
+    before = [("HEAD~1", "mine", strength) for strength in ("0.1", "0.2", "0.5")]
+    after = [("HEAD", name, strength) for name in ("mine", "other") for strength in ("0.1", "0.2", "0.5")]
+    assert sorted(points) == sorted(before + after)
+    assert shown["spec"]["encoding"]["x"]["field"] == "strength"
+    project.call("git", "reset", "--quiet", "--hard", "HEAD~2")
+    project.call("dvc", "repro", "--quiet")
 
 
 def test_a_comment_reruns_nothing(project: Project) -> None:

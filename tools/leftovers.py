@@ -56,10 +56,11 @@ def find_owner(number: int) -> psutil.Process | None:
         process = psutil.Process(number)
         if process == psutil.Process() or process.status() == psutil.STATUS_ZOMBIE:
             return None
-        command = " ".join(process.cmdline())
+        command = process.cmdline()
     except psutil.Error:
         return None
-    return process if "dvc" in command or "forkserver" in command else None
+    ours = any(Path(part).name == "dvc" or "forkserver" in part for part in command)
+    return process if ours else None
 
 
 def find_commands() -> list[psutil.Process]:

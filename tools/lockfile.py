@@ -103,10 +103,15 @@ def list_entries() -> list[str]:
 
 
 def record_entries() -> None:
-    """Before the first stage of a run. The record of a run that was killed stands until one ends in order."""
-    if not RECORD.exists():
+    """Before the first stage of a run. The record of a run that was killed stands until one ends in order.
+
+    Unless dvc.lock begins otherwise by then: git has put another one in its place.
+    """
+    present = list_entries()
+    recorded = json.loads(RECORD.read_text()) if RECORD.exists() else None
+    if recorded is None or present[: len(recorded)] != recorded:
         draft = RECORD.with_suffix(".draft")
-        draft.write_text(json.dumps(list_entries()))
+        draft.write_text(json.dumps(present))
         draft.replace(RECORD)
 
 

@@ -48,7 +48,7 @@ class View:
     def render(self) -> RenderableType:
         """A line for each stage that runs, and one for all."""
         stages = Table.grid(padding=(0, 2, 0, 0), expand=True)
-        stages.add_column(min_width=min(self.width, 50), no_wrap=True)
+        stages.add_column(width=min(self.width, self.console.width // 2), no_wrap=True, overflow="ellipsis")
         stages.add_column(justify="right", no_wrap=True)
         stages.add_column(ratio=1, no_wrap=True, overflow="ellipsis")
         for worker in list(self.workers.values()):

@@ -34,9 +34,12 @@ def check_params() -> None:
     """ParamsError, with one line per mistake, before any work starts. Does nothing in a project without the schema."""
     text = Path("params.yaml")
     if text.is_file() and Path("stages/lib/params.py").is_file():
-        from stages.lib.params import parse_params
+        from stages.lib.params import ParamsError, parse_params
 
-        parse_params(text.read_text(encoding="utf-8"))
+        try:
+            parse_params(text.read_text(encoding="utf-8"))
+        except UnicodeDecodeError as error:
+            raise ParamsError(f"params.yaml is no UTF-8 text ({error}), expected it to be: save it as UTF-8") from None
 
 
 def wait_until(is_free: Callable[[], str], tell: Tell) -> None:

@@ -54,8 +54,16 @@ def render_bench(bench: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def load(name: str) -> dict[str, Any]:
+    return json.loads(Path(f"metrics/{name}.json").read_text(encoding="utf-8"))
+
+
 def insert(readme: str, section: str, content: str) -> str:
     start, end = START.format(section), END.format(section)
+    if readme.count(start) != 1 or readme.count(end) != 1:
+        sys.exit(
+            f"error: {README} has lost its markers, expected one {start.strip()} and one {end.strip()}: restore them"
+        )
     before, rest = readme.split(start)
     _, after = rest.split(end)
     return f"{before}{start}{content}\n{end}{after}"
@@ -65,13 +73,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--check", action="store_true", help="write nothing; status 1 where README.md is out of step")
     options = parser.parse_args()
-    readme = README.read_text()
-    wanted = insert(readme, "results", render(json.loads(Path("metrics/comparison.json").read_text())))
-    wanted = insert(wanted, "bench", render_bench(json.loads(Path("metrics/bench.json").read_text())))
+    try:
+        readme = README.read_text(encoding="utf-8")
+        wanted = insert(readme, "results", render(load("comparison")))
+        wanted = insert(wanted, "bench", render_bench(load("bench")))
+    except FileNotFoundError as error:
+        sys.exit(f"error: {error.filename} is missing, expected it beside the results: git checkout {error.filename}")
     if options.check and wanted != readme:
         sys.exit("error: README.md does not show what metrics/ holds: run python -m tools.readme")
     if not options.check and wanted != readme:
-        README.write_text(wanted)
+        README.write_text(wanted, encoding="utf-8")
 
 
 if __name__ == "__main__":

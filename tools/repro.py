@@ -129,6 +129,12 @@ def main() -> int:
     except UserError as error:
         print("\n".join(f"error: {line}" for line in str(error).splitlines()), file=sys.stderr)
         return 2
+    except OSError as error:
+        print(
+            f"error: {error}, expected a project folder that can be written to: mend it, run this again",
+            file=sys.stderr,
+        )
+        return 2
     except Stopped as stopped:
         name = "Ctrl-C" if stopped.number == signal.SIGINT else signal.Signals(stopped.number).name
         console.print(f"Stopped by {name}. What is done is kept: run this again to go on from there.")

@@ -80,6 +80,7 @@ class Run:
     def start(self, name: str) -> None:
         worker = Worker(name)
         self.workers.append(worker)
+        worker.start()
         self.view.start(worker)
 
     def collect(self) -> None:

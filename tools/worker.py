@@ -56,6 +56,9 @@ class Worker:
         self.log.write_bytes(b"")
         self.process = CONTEXT.Process(target=reproduce, args=(name, self.log))
         self.started = time.monotonic()
+
+    def start(self) -> None:
+        """Apart from the constructor: a signal in the midst of it must find a worker that is already listed."""
         self.process.start()
 
     @property
@@ -64,15 +67,19 @@ class Worker:
 
     def wait(self) -> int:
         """Its exit status. What a failed stage left running ends with it."""
-        self.process.join()
+        self.join()
         if self.process.exitcode:
             self.send(signal.SIGKILL)
         return self.process.exitcode or 0
 
     def send(self, number: signal.Signals) -> None:
-        assert self.process.pid
-        with suppress(ProcessLookupError, PermissionError):
-            os.killpg(self.process.pid, number)
+        if self.process.pid:
+            with suppress(ProcessLookupError, PermissionError):
+                os.killpg(self.process.pid, number)
+
+    def join(self, seconds: float | None = None) -> None:
+        if self.process.pid:
+            self.process.join(seconds)
 
     def was_restored(self) -> bool:
         return f"Stage '{self.name}' is cached - skipping run" in self.log.read_text(errors="replace")
@@ -101,10 +108,10 @@ def stop_workers(workers: list[Worker]) -> None:
         worker.send(signal.SIGINT)
     end = time.monotonic() + GRACE
     for worker in workers:
-        worker.process.join(max(0.0, end - time.monotonic()))
+        worker.join(max(0.0, end - time.monotonic()))
         worker.send(signal.SIGKILL)
     for worker in workers:
-        worker.process.join()
+        worker.join()
 
 
 def reproduce(name: str, log: Path) -> None:

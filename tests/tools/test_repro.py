@@ -1,5 +1,6 @@
 """Runs of a pipeline side by side against `dvc repro`: real DVC on small throw-away projects."""
 
+import io
 import json
 import os
 import re
@@ -20,7 +21,9 @@ from tools import leftovers, lockfile, project, summary
 from tools import pipeline as dvc_pipeline
 from tools.outcomes import Outcome, Result, describe_result
 from tools.pipeline import PipelineError
+from tools.progress import View
 from tools.schedule import rank_stages
+from tools.worker import Worker, stop_workers
 
 ROOT = Path(__file__).parents[2]
 PIPELINE = """\
@@ -201,12 +204,23 @@ def test_a_wrong_folder_ends_with_one_line_and_status_2(tmp_path: Path) -> None:
     assert line.startswith(f"error: {pipeline.folder} has no dvc.yaml, expected the folder of a DVC project")
 
 
+def test_a_folder_that_cannot_be_written_to_ends_with_one_line_and_status_2(tmp_path: Path) -> None:
+    pipeline = Pipeline(tmp_path / "project", {"a": 0.0})
+    (pipeline.folder / ".dvc/tmp").write_text("no folder")
+    (line,) = pipeline.run(status=2).splitlines()
+    assert line.startswith("error: ")
+    assert line.endswith("expected a project folder that can be written to: mend it, run this again")
+
+
 def test_reports_mistakes_in_params_in_words(inside: Path) -> None:
     (inside / "params.yaml").write_text("sead: 3")
     project.check_params()  # not this project's params.yaml: anything goes
     (inside / "stages/lib").mkdir(parents=True)
     (inside / "stages/lib/params.py").touch()
     with pytest.raises(UserError, match="seed: is missing"):
+        project.check_params()
+    (inside / "params.yaml").write_bytes("seed: 3  # gewählt".encode("latin-1"))
+    with pytest.raises(UserError, match="expected it to be: save it as UTF-8"):
         project.check_params()
 
 
@@ -305,6 +319,30 @@ def test_entries_of_a_killed_run_count_as_new(inside: Path) -> None:
     lockfile.record_entries()  # the next run
     lockfile.sort_entries(["a", "b", "c", "d"])
     assert lockfile.list_entries() == ["gone", "c", "b", "d"]
+
+
+def test_the_record_of_a_killed_run_is_dropped_where_git_has_put_another_lock(inside: Path) -> None:
+    write_entries("c")
+    lockfile.record_entries()
+    write_entries("a", "d", "b")
+    lockfile.record_entries()  # the next run
+    lockfile.sort_entries(["a", "b", "c", "d"])
+    assert lockfile.list_entries() == ["a", "d", "b"]
+
+
+def test_a_worker_that_is_stopped_before_it_starts_holds_nobody_up(inside: Path) -> None:
+    stop_workers([Worker("stage")])
+
+
+def test_a_narrow_terminal_shows_how_long_each_stage_runs(inside: Path) -> None:
+    name = "train_tutorial_thoracic@mean_squared_logarithmic_error"
+    console = Console(width=40, file=io.StringIO())
+    view = View(console, [name])
+    view.start(Worker(name))
+    console.print(view.render())
+    first = console.file.getvalue().splitlines()[0]
+    assert first.startswith("train_tutorial_thor")
+    assert "0 s" in first
 
 
 def test_the_longest_way_to_the_end_goes_first() -> None:

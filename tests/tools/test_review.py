@@ -1,6 +1,7 @@
 """The review on two revisions made by hand: what it names, what it concludes, with which status it ends."""
 
 import copy
+import dataclasses
 import json
 import subprocess
 import sys
@@ -40,6 +41,14 @@ def shift(comparison: Json, variant: str, difference: float) -> Json:
     wobble = np.random.Generator(np.random.PCG64(9)).normal(0, 0.002, 50)
     arm["replicates"] = (np.array(arm["replicates"]) + difference + wobble).tolist()
     return changed
+
+
+def arms(comparison: Json) -> dict[review.Key, review.Arm]:
+    return review.parse_comparison(json.dumps(comparison))
+
+
+def judge(base: Json, head: Json, params_text: str) -> review.Review:
+    return review.review(arms(base), arms(head), settings=review.parse_params(params_text).statistics)
 
 
 class Repository:
@@ -93,38 +102,35 @@ def test_a_regression_ends_with_status_1_and_names_just_what_changed(repository:
     ("difference", "verdict"), [(0.1, "better"), (-0.1, "worse"), (0.0, "equivalent"), (0.0105, "undecided")]
 )
 def test_verdicts_know_the_noise(difference: float, verdict: str, params_text: str) -> None:
-    settings = review.parse_params(params_text).statistics
     head = shift(BASE, "l2", difference)
     if verdict == "undecided":  # as large a difference, but other replicates
         head["made"]["l2"]["at_knob"] = make_arm(0.6605, noise_of=4)
-    (change,) = review.review(BASE, head, settings=settings).changes
+    (change,) = judge(BASE, head, params_text).changes
     assert (change.variant, change.verdict) == ("l2", verdict)
     assert change.ci_low < change.difference < change.ci_high
     assert change.difference == pytest.approx(change.head - change.base)
 
 
 def test_another_protocol_is_compared_unpaired_and_says_so(params_text: str) -> None:
-    settings = review.parse_params(params_text).statistics
     head = copy.deepcopy(BASE)
     head["made"]["none"]["at_knob"] = make_arm(0.6, noise_of=0, protocol="five folds, seed 4")
     head["made"]["none"]["at_knob"]["replicates"][0] += 0.01
-    found = review.review(BASE, head, settings=settings)
+    found = judge(BASE, head, params_text)
     (change,) = found.changes
-    paired = review.compare_sides(
-        BASE["made"]["none"]["at_knob"], head["made"]["none"]["at_knob"], paired=True, alpha=0.05
-    )
+    key = ("made", "none", "at_knob")
+    same = dataclasses.replace(arms(head)[key], protocol=arms(BASE)[key].protocol)
+    paired = review.compare_sides(arms(BASE)[key], same, alpha=0.05)
     assert not change.paired
     assert change.ci_high - change.ci_low > 10 * (paired.ci_high - paired.ci_low)
     assert "replicates are compared unpaired" in review.render(found, base="main")
 
 
 def test_new_removed_and_incomparable_arms_are_listed(params_text: str) -> None:
-    settings = review.parse_params(params_text).statistics
     head = shift(BASE, "none", 0.01)
     head["made"]["mine"] = {"at_knob": make_arm(0.7, noise_of=5)}
     del head["made"]["dropout"]
     head["made"]["none"]["at_knob"]["metric"] = "accuracy"
-    found = review.review(BASE, head, settings=settings)
+    found = judge(BASE, head, params_text)
     assert found.added == ["made mine at the knob"]
     assert found.removed == ["made dropout at the knob", "made dropout tuned"]
     assert found.incomparable == ["made none at the knob"]
@@ -132,9 +138,8 @@ def test_new_removed_and_incomparable_arms_are_listed(params_text: str) -> None:
 
 
 def test_many_changes_are_one_family(params_text: str) -> None:
-    settings = review.parse_params(params_text).statistics
-    alone = review.review(BASE, shift(BASE, "l2", -0.02), settings=settings).changes[0]
-    both = review.review(BASE, shift(shift(BASE, "l2", -0.02), "none", -0.02), settings=settings).changes
+    alone = judge(BASE, shift(BASE, "l2", -0.02), params_text).changes[0]
+    both = judge(BASE, shift(shift(BASE, "l2", -0.02), "none", -0.02), params_text).changes
     assert len(both) == 2
     assert max(change.p_adjusted for change in both) == pytest.approx(2 * alone.p_adjusted, rel=1e-6)
 
@@ -155,12 +160,11 @@ def test_results_of_other_parameters_are_told_first(repository: Repository, para
 
 
 def test_of_a_fixed_test_set_the_interval_says_what_it_stands_for(params_text: str) -> None:
-    settings = review.parse_params(params_text).statistics
     base, head = copy.deepcopy(BASE), shift(BASE, "l2", 0.01)
     for side in (base, head):
         side["made"]["l2"]["at_knob"]["test_train_ratio"] = 0.0
-    assert " † |" in review.render(review.review(base, head, settings=settings), base="main")
-    assert "†" not in review.render(review.review(BASE, shift(BASE, "l2", 0.01), settings=settings), base="main")
+    assert " † |" in review.render(judge(base, head, params_text), base="main")
+    assert "†" not in review.render(judge(BASE, shift(BASE, "l2", 0.01), params_text), base="main")
 
 
 def test_json_for_machines(repository: Repository, params_text: str) -> None:
@@ -168,6 +172,61 @@ def test_json_for_machines(repository: Repository, params_text: str) -> None:
     found = json.loads(repository.review("--json").stdout)
     assert found["changes"][0]["verdict"] == "better"
     assert found["conclusion"].startswith("**Better**")
+
+
+def test_another_number_of_replicates_is_compared_unpaired(params_text: str) -> None:
+    head = shift(BASE, "l2", -0.2)
+    head["made"]["l2"]["at_knob"]["replicates"].pop()
+    (change,) = judge(BASE, head, params_text).changes
+    assert (change.paired, change.verdict) == (False, "worse")
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
+        ("replicates", [0.5], "made.l2.at_knob.replicates: List should have at least 2 items"),
+        ("replicates", [0.5, None], "made.l2.at_knob.replicates.1: Input should be a valid number"),
+        ("replicates", [0.5, float("nan")], "made.l2.at_knob.replicates.1: Input should be a finite number"),
+        ("metric", "brier", "made.l2.at_knob.metric: Input should be 'auc' or 'accuracy'"),
+        ("protocol", None, "made.l2.at_knob.protocol: Input should be a valid string"),
+    ],
+)
+def test_results_of_another_layout_are_refused_in_one_line(
+    repository: Repository, params_text: str, field: str, value: object, message: str
+) -> None:
+    head = copy.deepcopy(BASE)
+    head["made"]["l2"]["at_knob"][field] = value
+    repository.write(head, params_text)
+    done = repository.review()
+    assert done.returncode == 2
+    assert len(done.stderr.splitlines()) == 1
+    assert f"metrics/comparison.json of the working tree cannot be used ({message}" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("params", "message"),
+    [
+        ("seed: [", "params.yaml of the working tree is not YAML"),
+        ("seed: 3", "params.yaml of the working tree has mistakes"),
+    ],
+)
+def test_a_side_whose_params_are_broken_is_named(repository: Repository, params: str, message: str) -> None:
+    repository.write(BASE, params)
+    done = repository.review()
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith(f"error: {message}")
+
+
+def test_a_project_in_a_folder_of_a_repository(tmp_path: Path, params_text: str) -> None:
+    repository = Repository(tmp_path, params_text)
+    inner = tmp_path / "inner"
+    inner.mkdir()
+    for name in ("metrics", "params.yaml"):
+        (tmp_path / name).rename(inner / name)
+    repository.git("add", "--all")
+    repository.git("-c", "user.name=a", "-c", "user.email=a@localhost", "commit", "--quiet", "--message", "moved")
+    repository.folder = inner
+    assert repository.review().stdout.startswith("Nothing has changed since main")
 
 
 @pytest.mark.parametrize(

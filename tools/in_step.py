@@ -1,0 +1,43 @@
+"""Say whether dvc.lock is in step with the code and params.yaml: `dvc repro --allow-missing --dry`, with a status.
+
+Needs no data. DVC itself ends with status 0 also where stages would run.
+
+exit status:
+  0    nothing would run
+  1    something would: dvc.lock and metrics/ are of other code or parameters
+"""
+
+import argparse
+import re
+import subprocess
+import sys
+
+COMMAND = ["dvc", "repro", "--allow-missing", "--dry"]
+SHOWN = 5  # stages named
+
+
+def main() -> int:
+    summary, _, details = (__doc__ or "").partition("\n\n")
+    argparse.ArgumentParser(
+        prog="python -m tools.in_step",
+        description=summary,
+        epilog=details,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    ).parse_args()
+    done = subprocess.run(COMMAND, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    stages = re.findall(r"^Running stage '([^']*)'", done.stdout, flags=re.MULTILINE)
+    if stages:
+        named = ", ".join(stages[:SHOWN]) + (f" and {len(stages) - SHOWN} more" if len(stages) > SHOWN else "")
+        print(
+            f"error: dvc.lock is out of step, {named} would run, expected nothing to do: run make, commit what it changes",
+            file=sys.stderr,
+        )
+    elif done.returncode:
+        print(done.stdout, file=sys.stderr)
+    else:
+        print("dvc.lock is in step with the code and params.yaml.")
+    return int(bool(stages) or done.returncode != 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
