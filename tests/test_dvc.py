@@ -140,7 +140,7 @@ def test_a_fresh_clone_without_data_knows_that_it_is_in_step(project: Project, t
     fresh.change_params("confidence: 0.95", "confidence: 0.9")
     done = subprocess.run(command, **options, text=True)
     assert (done.returncode, len(done.stderr.splitlines())) == (1, 1)
-    assert "dvc.lock is out of step, plan" in done.stderr
+    assert "dvc.lock is out of step: plan" in done.stderr
 
 
 def test_forced_runs_repeat_every_byte(project: Project) -> None:

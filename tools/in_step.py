@@ -29,7 +29,7 @@ def main() -> int:
     if stages:
         named = ", ".join(stages[:SHOWN]) + (f" and {len(stages) - SHOWN} more" if len(stages) > SHOWN else "")
         print(
-            f"error: dvc.lock is out of step, {named} would run, expected nothing to do: run make, commit what it changes",
+            f"error: dvc.lock is out of step: {named} would run, expected nothing to do: run make, commit its changes",
             file=sys.stderr,
         )
     elif done.returncode:
