@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 from ruamel.yaml import YAML
 
+from stages.lib.params import parse_params
 from tests.conftest import ROOT
-from tools import review
+from tools import review, sides
 
 Json = dict[str, Any]
 RATIO = 0.25  # held-out rows / development rows of five folds
@@ -43,12 +44,12 @@ def shift(comparison: Json, variant: str, difference: float) -> Json:
     return changed
 
 
-def arms(comparison: Json) -> dict[review.Key, review.Arm]:
-    return review.parse_comparison(json.dumps(comparison))
+def arms(comparison: Json) -> dict[sides.Key, sides.Arm]:
+    return sides.parse_comparison(json.dumps(comparison))
 
 
 def judge(base: Json, head: Json, params_text: str) -> review.Review:
-    return review.review(arms(base), arms(head), settings=review.parse_params(params_text).statistics)
+    return review.review(arms(base), arms(head), settings=parse_params(params_text).statistics)
 
 
 class Repository:
@@ -145,7 +146,7 @@ def test_many_changes_are_one_family(params_text: str) -> None:
 
 
 def write_lock(folder: Path, params: str) -> None:
-    values = review.parse_yaml(params)
+    values = sides.parse_yaml(params)
     entry = {"cmd": "python -m stages.plan", "params": {"params.yaml": values}}
     YAML().dump({"schema": "2.0", "stages": {"plan": entry, "train": {"cmd": "true"}}}, folder / "dvc.lock")
 
