@@ -8,7 +8,7 @@ from io import StringIO
 import pytest
 from rich.console import Console
 
-from tools import bench
+from tools.bench import __main__ as bench
 
 SPREAD = {"min", "median", "max"}
 

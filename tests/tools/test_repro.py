@@ -17,13 +17,13 @@ from dvc.utils.serialize import dumps_yaml
 from rich.console import Console
 
 from stages.lib.commands import UserError
-from tools import leftovers, lockfile, project, summary
-from tools import pipeline as dvc_pipeline
-from tools.outcomes import Outcome, Result, describe_result
-from tools.pipeline import PipelineError
-from tools.progress import View
-from tools.schedule import rank_stages
-from tools.worker import Worker, stop_workers
+from tools.repro import leftovers, lockfile, project, summary
+from tools.repro import pipeline as dvc_pipeline
+from tools.repro.outcomes import Outcome, Result, describe_result
+from tools.repro.pipeline import PipelineError
+from tools.repro.progress import View
+from tools.repro.schedule import rank_stages
+from tools.repro.worker import Worker, stop_workers
 
 ROOT = Path(__file__).parents[2]
 PIPELINE = """\

@@ -14,7 +14,7 @@ from ruamel.yaml import YAML
 
 from stages.lib.params import parse_params
 from tests.conftest import ROOT
-from tools import review, sides
+from tools.review import changes, sides
 
 Json = dict[str, Any]
 RATIO = 0.25  # held-out rows / development rows of five folds
@@ -48,8 +48,8 @@ def arms(comparison: Json) -> dict[sides.Key, sides.Arm]:
     return sides.parse_comparison(json.dumps(comparison))
 
 
-def judge(base: Json, head: Json, params_text: str) -> review.Review:
-    return review.review(arms(base), arms(head), settings=parse_params(params_text).statistics)
+def judge(base: Json, head: Json, params_text: str) -> changes.Review:
+    return changes.review(arms(base), arms(head), settings=parse_params(params_text).statistics)
 
 
 class Repository:
@@ -120,10 +120,10 @@ def test_another_protocol_is_compared_unpaired_and_says_so(params_text: str) -> 
     (change,) = found.changes
     key = ("made", "none", "at_knob")
     same = dataclasses.replace(arms(head)[key], protocol=arms(BASE)[key].protocol)
-    paired = review.compare_sides(arms(BASE)[key], same, alpha=0.05)
+    paired = changes.compare_sides(arms(BASE)[key], same, alpha=0.05)
     assert not change.paired
     assert change.ci_high - change.ci_low > 10 * (paired.ci_high - paired.ci_low)
-    assert "replicates are compared unpaired" in review.render(found, base="main")
+    assert "replicates are compared unpaired" in changes.render(found, base="main")
 
 
 def test_new_removed_and_incomparable_arms_are_listed(params_text: str) -> None:
@@ -164,8 +164,8 @@ def test_of_a_fixed_test_set_the_interval_says_what_it_stands_for(params_text: s
     base, head = copy.deepcopy(BASE), shift(BASE, "l2", 0.01)
     for side in (base, head):
         side["made"]["l2"]["at_knob"]["test_train_ratio"] = 0.0
-    assert " † |" in review.render(judge(base, head, params_text), base="main")
-    assert "†" not in review.render(judge(BASE, shift(BASE, "l2", 0.01), params_text), base="main")
+    assert " † |" in changes.render(judge(base, head, params_text), base="main")
+    assert "†" not in changes.render(judge(BASE, shift(BASE, "l2", 0.01), params_text), base="main")
 
 
 def test_json_for_machines(repository: Repository, params_text: str) -> None:
@@ -248,5 +248,5 @@ def test_what_cannot_be_read_ends_with_status_2(
 
 
 def test_no_tensorflow_is_imported() -> None:
-    code = "import tools.review, sys; sys.exit('tensorflow' in sys.modules)"
+    code = "import tools.review.__main__, sys; sys.exit('tensorflow' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)

@@ -11,8 +11,8 @@ from dvc.repo import Repo
 from dvc.repo.reproduce import get_active_graph, plan_repro
 
 from stages.lib.commands import UserError
-from tools import leftovers, lockfile
-from tools.project import Tell, wait_until
+from tools.repro import leftovers, lockfile
+from tools.repro.project import Tell, wait_until
 
 
 class PipelineError(UserError):

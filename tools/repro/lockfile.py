@@ -22,7 +22,7 @@ from dvc.stage import PipelineStage
 from dvc.stage.serialize import to_lockfile
 from dvc.utils.serialize import dumps_yaml, load_yaml, loads_yaml
 
-from tools.project import FOLDER
+from tools.repro.project import FOLDER
 
 LOCKFILE = Path("dvc.lock")
 DRAFT = FOLDER / "dvc.lock"

@@ -1,4 +1,4 @@
-"""Who does the work of tools/workloads.py: stock Keras, scikit-learn, the lanes, and JAX.
+"""Who does the work of tools/bench/workloads.py: stock Keras, scikit-learn, the lanes, and JAX.
 
 Each run has a process of its own and imports its library there, so that none pays for the start, the threads or the
 memory of another.
@@ -14,7 +14,7 @@ from time import perf_counter
 
 import numpy as np
 
-from tools.workloads import Task
+from tools.bench.workloads import Task
 
 WARM_UP = 2  # epochs that the lanes train before the clock that leaves tracing out starts
 NUM_VALIDATION = 10  # rows; the lanes cannot do without, the others have none
@@ -122,7 +122,7 @@ def lanes_plan(task: Task, num_lanes: int):  # type: ignore[no-untyped-def]
 
 
 def time_jax(task: Task, num_lanes: int) -> Timing:
-    from tools.jax_lanes import build_trainer
+    from tools.bench.jax_lanes import build_trainer
 
     train_epoch = build_trainer(task, num_lanes)
     start = perf_counter()

@@ -14,7 +14,7 @@ if hasattr(os, "sched_setaffinity"):  # the flags leave JAX a thread per core th
 import jax
 import jax.numpy as jnp
 
-from tools.workloads import Task
+from tools.bench.workloads import Task
 
 RATE, BETA_1, BETA_2, EPSILON = 0.001, 0.9, 0.999, 1e-7
 

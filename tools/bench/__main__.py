@@ -3,7 +3,7 @@
 Every run is a process of its own. A round does each run once, one after another, so that what else the machine does
 hits all alike; ratios are taken within a round.
 
-`python -m tools.bench --run lanes-thoracic-400` is one run: contender, task of tools/workloads.py, networks at once.
+`python -m tools.bench --run lanes-thoracic-400` is one run: contender, task of workloads.py, networks at once.
 It prints one line of JSON.
 """
 
@@ -25,7 +25,7 @@ from rich.progress import track
 from rich.table import Table
 
 from stages.lib.commands import UserError, run_main
-from tools.workloads import TASKS
+from tools.bench.workloads import TASKS
 
 OUTPUT = Path("metrics/bench.json")
 PACKAGES = ("tensorflow", "tensorflow-cpu", "keras", "jax", "scikit-learn", "numpy")
@@ -77,7 +77,7 @@ def list_runs() -> list[str]:
 
 def run_one(run: str, *, quick: bool) -> Measured:
     """Do a run in this process."""
-    from tools.contenders import measure  # not before a process is the run's own
+    from tools.bench.contenders import measure  # not before a process is the run's own
 
     if run not in list_runs():
         raise UserError(f"{run}: no such run, expected one of {', '.join(list_runs())}")

@@ -17,8 +17,8 @@ from pathlib import Path
 
 import dvc.cli
 
-from tools import lockfile
-from tools.project import FOLDER
+from tools.repro import lockfile
+from tools.repro.project import FOLDER
 
 GRACE = 5.0  # seconds between asking a stage to end and killing it
 CONTEXT = multiprocessing.get_context("forkserver")

@@ -3,11 +3,11 @@
 from collections.abc import Collection, Mapping
 from multiprocessing.connection import wait
 
-from tools import lockfile
-from tools.outcomes import Outcome, Result
-from tools.pipeline import Pipeline
-from tools.progress import View
-from tools.worker import Worker, start_server, stop_workers
+from tools.repro import lockfile
+from tools.repro.outcomes import Outcome, Result
+from tools.repro.pipeline import Pipeline
+from tools.repro.progress import View
+from tools.repro.worker import Worker, start_server, stop_workers
 
 
 def rank_stages(upstream: Mapping[str, Collection[str]], seconds: Mapping[str, float]) -> dict[str, tuple[float, int]]:

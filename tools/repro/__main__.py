@@ -22,8 +22,8 @@ from typing import NoReturn
 from rich.console import Console
 
 from stages.lib.commands import UserError
-from tools import project, summary
-from tools.outcomes import Outcome, Result, format_seconds
+from tools.repro import project, summary
+from tools.repro.outcomes import Outcome, Result, format_seconds
 
 
 class Stopped(BaseException):
@@ -70,9 +70,9 @@ def stop(number: int, frame: FrameType | None) -> NoReturn:
 def reproduce(console: Console, *, jobs: int) -> list[Result]:
     """Run what has changed; one result per stage, in the order in which they ended."""
     # Here, because importing DVC takes a second: neither --help nor a mistake in params.yaml waits for it.
-    from tools.pipeline import Pipeline
-    from tools.progress import View
-    from tools.schedule import Run
+    from tools.repro.pipeline import Pipeline
+    from tools.repro.progress import View
+    from tools.repro.schedule import Run
 
     pipeline = Pipeline(console.print)
     with View(console, list(pipeline.stages)) as view:

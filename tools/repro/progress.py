@@ -9,8 +9,8 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from tools.outcomes import Outcome, Result, describe_result, format_seconds
-from tools.worker import Worker
+from tools.repro.outcomes import Outcome, Result, describe_result, format_seconds
+from tools.repro.worker import Worker
 
 COLORS = {Outcome.FAILED: "red", Outcome.SKIPPED: "yellow", Outcome.RESTORED: "cyan"}
 

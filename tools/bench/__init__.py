@@ -1,0 +1,1 @@
+"""`python -m tools.bench`: what `make bench` runs."""
