@@ -70,7 +70,7 @@ def insert(readme: str, section: str, content: str) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser = argparse.ArgumentParser(prog="python -m tools.readme", description=__doc__.partition("\n")[0])
     parser.add_argument("--check", action="store_true", help="write nothing; status 1 where README.md is out of step")
     options = parser.parse_args()
     try:

@@ -211,7 +211,9 @@ def start_table(title: str, first: str, *others: str) -> Table:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog="python -m tools.bench", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--rounds", type=int, default=5, help="times that each run is done (default: %(default)s)")
     parser.add_argument("--quick", action="store_true", help="a twentieth of the work, to try it out; writes no file")
     parser.add_argument("--run", help="do this one run in this process and print its line")
