@@ -7,7 +7,8 @@ Writes  metrics/metrics.json      study -> variant -> score, means over replicat
         metrics/paths.csv         the same as a table, for `dvc plots`
 """
 
-from collections.abc import Mapping
+import shutil
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -189,6 +190,14 @@ def round_all(values: Mapping[str, float]) -> Json:
     return {name: round_number(value) for name, value in values.items()}
 
 
+def prune_studies(studies: Sequence[str]) -> None:
+    """Remove what studies that the plan no longer has have left: else it would count as an input of this stage."""
+    for root in (artifacts.PROCESSED, artifacts.MODELS, artifacts.PREDICTIONS, artifacts.REFERENCE):
+        for folder in sorted(root.glob("*")):
+            if folder.is_dir() and folder.name not in studies:
+                shutil.rmtree(folder)
+
+
 def main() -> None:
     parse_arguments(__doc__)
     settings = artifacts.load_statistics_plan()
@@ -198,6 +207,7 @@ def main() -> None:
         references = {name: artifacts.load_reference(plan.study, name) for name in plan.references}
         study = Study(plan, settings, artifacts.load_labels(plan.study), predictions, references)
         outcome[plan.study] = run(study)
+    prune_studies(list(outcome))
     for name, part in zip(("metrics", "comparison", "paths"), zip(*outcome.values(), strict=True), strict=True):
         results.save_result(name, dict(zip(outcome, part, strict=True)))
     results.save_paths_table({study: paths for study, (_, _, paths) in outcome.items()})

@@ -63,12 +63,12 @@ def summarize(rows: list[Json], no_skill: Json) -> str:
         return "No arm stands beside the baseline."
     counts = Counter(row["verdict"] for row in arms)
     reach = statistics.median((row["ci_high"] - row["ci_low"]) / 2 for row in arms)
-    references = [row for row in rows if row["kind"] == "reference"]
+    references = [row for row in rows if row["kind"] == "reference" and row["variant"] != "majority"]
     parts = [
-        f"Of {len(arms)} arms " + ", ".join(f"{counts[verdict]} {verdict}" for verdict in OUTCOMES) + ".",
+        f"Of {len(arms)} arms of networks " + ", ".join(f"{counts[verdict]} {verdict}" for verdict in OUTCOMES) + ".",
         f"The best is {tell_scores(arms[0], no_skill)}.",
         f"The best of scikit-learn is {tell_scores(references[0], no_skill)}." if references else "",
-        f"Half of the intervals reach further than {reach:.4f} to each side: smaller differences cannot be told here.",
+        f"The median interval reaches {reach:.4f} to each side: smaller differences can hardly be told here.",
         tell_limit(arms[0]),
     ]
     return " ".join(part for part in parts if part)

@@ -1,4 +1,4 @@
-"""The real params.yaml and the real table, shrunk."""
+"""Parameters of the tests' own, the real table, and all of it shrunk."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ ROOT = Path(__file__).parent.parent
 
 @pytest.fixture(scope="session")
 def params_text() -> str:
-    return (ROOT / "params.yaml").read_text()
+    return (ROOT / "tests/params.yaml").read_text()
 
 
 @pytest.fixture(scope="session")

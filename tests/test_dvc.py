@@ -225,7 +225,7 @@ def test_a_knob_drawn_at_random_changes_exactly_the_runs_whose_plan_names_it(pro
 
 
 def test_a_colleague_pulls_and_has_nothing_to_train(project: Project, tmp_path: Path) -> None:
-    project.call("dvc", "remote", "add", "--default", "shared", str(tmp_path / "remote"))
+    project.call("dvc", "remote", "add", "--force", "--default", "shared", str(tmp_path / "remote"))
     project.call("git", "commit", "--quiet", "--message", "share", ".dvc/config")
     project.call("dvc", "push", "--quiet", "--run-cache")
     project.call("git", "clone", "--quiet", str(project.folder), str(tmp_path / "colleague"))

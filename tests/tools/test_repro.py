@@ -224,6 +224,26 @@ def test_reports_mistakes_in_params_in_words(inside: Path) -> None:
         project.check_params()
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("  train_thoracic:", "  train_other:", "studies.thoracic has no block train_thoracic in dvc.yaml"),
+        ("  train_thoracic:", "  train_other:", "dvc.yaml has train_other, expected a study other in params.yaml"),
+        ("stages.train thoracic ", "stages.train fashion ", "train_thoracic in dvc.yaml names the study fashion"),
+        ("models/thoracic/$", "models/fashion/$", "train_thoracic in dvc.yaml names the study fashion"),
+    ],
+)
+def test_a_study_and_its_block_go_together(inside: Path, old: str, new: str, message: str) -> None:
+    text = (ROOT / "dvc.yaml").read_text()
+    studies = re.findall(r"^  train_(\w+):", text, re.MULTILINE)
+    (inside / "dvc.yaml").write_text(text)
+    project.check_blocks(studies)
+    assert old in text
+    (inside / "dvc.yaml").write_text(text.replace(old, new))
+    with pytest.raises(UserError, match=re.escape(message)):
+        project.check_blocks(studies)
+
+
 def test_help_tells_the_exit_status() -> None:
     command = [sys.executable, "-m", "tools.repro"]
     assert "exit status:" in subprocess.run([*command, "--help"], cwd=ROOT, capture_output=True, text=True).stdout
@@ -368,7 +388,7 @@ def test_the_summary_is_plain_and_aligned(inside: Path, capsys: pytest.CaptureFi
     for study, variants in summary.load_metrics().items():
         Console(width=120).print(summary.tabulate(study, variants))
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0].strip() == "study"
+    assert lines[0].strip() == "study, held-out means at the knob"
     assert lines[-2].split() == ["variant_of_long_name", *(f"{0.12344 * number:.4f}" for number in range(8))]
     assert lines[-1].split() == ["no_skill", "0.5000"]
     assert lines[-1].index("0.5000") == lines[-2].index("0.1234")

@@ -23,7 +23,8 @@ RATIO = 0.25  # held-out rows / development rows of five folds
 def make_arm(mean: float, *, noise_of: int, protocol: str = "five folds, seed 3") -> Json:
     """Fifty replicates around a mean; arms of one noise are paired."""
     scores = mean + np.random.Generator(np.random.PCG64(noise_of)).normal(0, 0.05, 50)
-    return {"metric": "auc", "protocol": protocol, "test_train_ratio": RATIO, "replicates": scores.round(6).tolist()}
+    replicates = scores.round(6).tolist()
+    return {"metric": "auc", "protocol": protocol, "test_train_ratio": RATIO, "replicates": replicates, "verdict": "-"}
 
 
 BASE = {
@@ -128,11 +129,13 @@ def test_another_protocol_is_compared_unpaired_and_says_so(params_text: str) -> 
 
 def test_new_removed_and_incomparable_arms_are_listed(params_text: str) -> None:
     head = shift(BASE, "none", 0.01)
-    head["made"]["mine"] = {"at_knob": make_arm(0.7, noise_of=5)}
+    mine = make_arm(0.7, noise_of=5) | {"difference": 0.1, "verdict": "better"}
+    head["made"]["mine"] = {"at_knob": mine}
     del head["made"]["dropout"]
     head["made"]["none"]["at_knob"]["metric"] = "accuracy"
     found = judge(BASE, head, params_text)
-    assert found.added == ["made mine at the knob"]
+    score = np.mean(mine["replicates"])
+    assert found.added == [f"made mine at the knob: auc {score:.4f}, +0.1000 from the baseline of its study: better"]
     assert found.removed == ["made dropout at the knob", "made dropout tuned"]
     assert found.incomparable == ["made none at the knob"]
     assert found.changes == []

@@ -16,6 +16,7 @@ import signal
 import sys
 import time
 from collections import Counter
+from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
@@ -24,6 +25,8 @@ from rich.console import Console
 from stages.lib.commands import UserError
 from tools.repro import project, summary
 from tools.repro.outcomes import Outcome, Result, format_seconds
+
+REPORT = Path("metrics/report.md")
 
 
 class Stopped(BaseException):
@@ -100,11 +103,11 @@ def report(console: Console, results: list[Result], *, seconds: float) -> int:
             "mend what the output above names and run this again"
         )
         return 1
-    if counts[Outcome.UNCHANGED] == len(results):
-        console.print(f"Everything is up to date ({len(results)} stages).")
     for study, variants in summary.load_metrics().items():
         console.print()
         console.print(summary.tabulate(study, variants), soft_wrap=False)
+    if REPORT.is_file():
+        console.print(f"\nDifferences, verdicts and tuned strengths: {REPORT}", end="")
     console.print(
         f"\n{len(results)} stages up to date in {format_seconds(seconds)}: {counts[Outcome.RUN]} run, "
         f"{counts[Outcome.RESTORED]} restored, {counts[Outcome.UNCHANGED]} unchanged"

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import psutil
 
+EXPERIMENTS = Path(".dvc/tmp/exps")  # where DVC runs those that are queued
 RWLOCK = Path(".dvc/tmp/rwlock")  # DVC's list: which process reads or writes which file
 
 
@@ -64,13 +65,17 @@ def find_owner(number: int) -> psutil.Process | None:
 
 
 def find_commands() -> list[psutil.Process]:
-    """Commands of this project's stages that run now: DVC names the stage in their environment."""
+    """Commands of this project's stages that run now: DVC names the stage in their environment.
+
+    Those of queued experiments are left alone: they work in folders of their own.
+    """
     above = {process.pid for process in [psutil.Process(), *psutil.Process().parents()]}
     return [
         process
-        for process in psutil.process_iter(["environ", "status"])
+        for process in psutil.process_iter(["cwd", "environ", "status"])
         if process.pid not in above
         and process.info["status"] != psutil.STATUS_ZOMBIE
         and "DVC_STAGE" in (environ := process.info["environ"] or {})
         and environ.get("DVC_ROOT") == str(Path.cwd())
+        and not Path(process.info["cwd"] or ".").is_relative_to(Path.cwd() / EXPERIMENTS)
     ]

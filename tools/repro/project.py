@@ -1,17 +1,23 @@
 """The project in the current folder: whether it can be worked on, and that one run at a time does so."""
 
 import fcntl
+import json
 import os
+import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from ruamel.yaml import YAML
 
 from stages.lib.commands import UserError
 
 FOLDER = Path(".dvc/tmp/repro")  # what a run needs on disk while it lasts
 PATIENCE = 1800.0  # seconds to wait for another run to end
 PAUSE = 0.2  # seconds between two looks
+
+STUDY_IN_BLOCK = re.compile(r"(?:stages\.train |studies\.|models/|data/plan/|data/processed/)(\w+)")
 
 Tell = Callable[[str], None]
 
@@ -31,15 +37,35 @@ def check_project() -> None:
 
 
 def check_params() -> None:
-    """ParamsError, with one line per mistake, before any work starts. Does nothing in a project without the schema."""
+    """UserError, with one line per mistake, before any work starts. Does nothing in a project without the schema."""
     text = Path("params.yaml")
     if text.is_file() and Path("stages/lib/params.py").is_file():
         from stages.lib.params import ParamsError, parse_params
 
         try:
-            parse_params(text.read_text(encoding="utf-8"))
+            check_blocks(list(parse_params(text.read_text(encoding="utf-8")).studies))
         except UnicodeDecodeError as error:
             raise ParamsError(f"params.yaml is no UTF-8 text ({error}), expected it to be: save it as UTF-8") from None
+
+
+def check_blocks(studies: list[str]) -> None:
+    """Every study has a block in dvc.yaml that speaks of it and of no other study, and every block has its study."""
+    stages = YAML(typ="safe", pure=True).load(Path("dvc.yaml").read_text(encoding="utf-8"))["stages"]
+    blocks = {name.removeprefix("train_"): stage for name, stage in stages.items() if name.startswith("train_")}
+    mistakes = [
+        f"studies.{study} has no block train_{study} in dvc.yaml, expected one: copy another study's and put {study} in it"
+        for study in studies
+        if study not in blocks
+    ]
+    for study, block in blocks.items():
+        if study not in studies:
+            mistakes.append(f"dvc.yaml has train_{study}, expected a study {study} in params.yaml: remove the block")
+        for other in sorted(set(STUDY_IN_BLOCK.findall(json.dumps(block))) - {study}):
+            mistakes.append(
+                f"train_{study} in dvc.yaml names the study {other}, expected {study} alone: put {study} there"
+            )
+    if mistakes:
+        raise UserError("\n".join(mistakes))
 
 
 def wait_until(is_free: Callable[[], str], tell: Tell) -> None:

@@ -19,7 +19,14 @@ def load_metrics() -> dict[str, dict[str, dict[str, float]]]:
 def tabulate(study: str, variants: dict[str, dict[str, float]]) -> Table:
     """A row per variant, a column per score."""
     names = list(dict.fromkeys(name for scores in variants.values() for name in scores))[:NUM_SCORES]
-    table = Table(title=study, title_justify="left", title_style="bold", box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    table = Table(
+        title=f"{study}, held-out means at the knob",
+        title_justify="left",
+        title_style="bold",
+        box=None,
+        pad_edge=False,
+        padding=(0, 2, 0, 0),
+    )
     table.add_column("variant", no_wrap=True)
     for name in names:
         table.add_column(name.replace("_", " "), justify="right")

@@ -12,8 +12,8 @@ from tools.review.sides import Arm, Key
 SHOWN = 3  # parameters that the first line names
 CONCLUSIONS = {  # the first verdict that is there concludes the review
     "worse": "**Worse**: {worse} of {changed} changed arms lost more than noise explains.",
-    "better": "**Better**: {better} of {changed} changed arms gained more than noise explains, and none lost.",
-    "undecided": "**Undecided**: {undecided} of {changed} changed arms moved by no more than noise explains.",
+    "better": "**Better**: {better} of {changed} changed arms gained more than noise explains, no loss is shown.",
+    "undecided": "**Undecided**: of {changed} changed arms none is shown to have gained or lost.",
     "equivalent": "**Equivalent**: none of {changed} changed arms moved by as much as matters.",
 }
 
@@ -77,7 +77,7 @@ def review(
     comparable = [key for key in shared if after[key].metric == before[key].metric]
     return Review(
         changes=judge_changes({key: (before[key], after[key]) for key in comparable}, settings=settings),
-        added=[name_arm(key) for key in after if key not in before],
+        added=[describe_new(key, after[key]) for key in after if key not in before],
         removed=[name_arm(key) for key in before if key not in after],
         params=list(params),
         incomparable=[name_arm(key) for key in shared if key not in comparable],
@@ -120,6 +120,14 @@ def compare_sides(before: Arm, after: Arm, *, alpha: float) -> statistics.Compar
     return statistics.compare_unpaired(head, base, alpha=alpha)
 
 
+def describe_new(key: Key, arm: Arm) -> str:
+    """A new arm has nothing at the base to be compared with: what its own study says of it."""
+    score = f"{name_arm(key)}: {arm.metric} {sum(arm.replicates) / len(arm.replicates):.4f}"
+    if arm.difference is None:
+        return score
+    return f"{score}, {arm.difference:+.4f} from the baseline of its study: {arm.verdict}"
+
+
 def name_arm(key: Key) -> str:
     study, variant, kind = key
     return f"{study} {variant} {ARMS[kind]}"
@@ -135,6 +143,8 @@ def render(found: Review, *, base: str) -> str:
             f"| study | variant | arm | score | at {base} | now | difference | interval | adjusted p | verdict |",
             "|---|---|---|---|--:|--:|--:|:-:|--:|---|",
             *map(render_change, found.changes),
+            "",
+            "An interval is its arm's own; adjusted p and verdict take all changed arms together (Holm).",
             "",
         ]
     if not all(change.paired for change in found.changes):

@@ -24,12 +24,15 @@ class Arm:
 
     protocol: in words, the seed included; arms of one protocol were judged on the same rows.
     test_train_ratio: held-out rows / development rows of a fold; 0 where the test rows are fixed.
+    verdict, difference: within the study; the baseline has no difference.
     """
 
     metric: Literal["auc", "accuracy"]
     protocol: str
     test_train_ratio: Annotated[FiniteFloat, Field(ge=0)]
     replicates: Annotated[list[FiniteFloat], Field(min_length=2)]
+    verdict: str
+    difference: FiniteFloat | None = None
 
 
 Key = tuple[str, str, str]  # study, variant, kind of arm
