@@ -270,6 +270,11 @@ def test_a_command_that_a_killed_run_left_is_found(inside: Path) -> None:
         assert f"process {command.pid} (sleep 600)" in leftovers.find_others()
         command.kill()
     assert leftovers.find_others() == ""
+    queued = inside / leftovers.EXPERIMENTS / "tmp1"
+    queued.mkdir(parents=True)
+    with subprocess.Popen(["sleep", "600"], env=environment, cwd=queued) as command:
+        assert leftovers.find_others() == ""
+        command.kill()
 
 
 def test_the_list_of_files_in_use_forgets_processes_that_are_gone(inside: Path) -> None:

@@ -108,6 +108,9 @@ def report(console: Console, results: list[Result], *, seconds: float) -> int:
         console.print(summary.tabulate(study, variants), soft_wrap=False)
     if REPORT.is_file():
         console.print(f"\nDifferences, verdicts and tuned strengths: {REPORT}", end="")
+    if counts[Outcome.UNCHANGED] == len(results):
+        console.print(f"\nEverything is up to date ({len(results)} stages).")
+        return 0
     console.print(
         f"\n{len(results)} stages up to date in {format_seconds(seconds)}: {counts[Outcome.RUN]} run, "
         f"{counts[Outcome.RESTORED]} restored, {counts[Outcome.UNCHANGED]} unchanged"

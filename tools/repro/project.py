@@ -53,7 +53,7 @@ def check_blocks(studies: list[str]) -> None:
     stages = YAML(typ="safe", pure=True).load(Path("dvc.yaml").read_text(encoding="utf-8"))["stages"]
     blocks = {name.removeprefix("train_"): stage for name, stage in stages.items() if name.startswith("train_")}
     mistakes = [
-        f"studies.{study} has no block train_{study} in dvc.yaml, expected one: copy another study's and put {study} in it"
+        f"studies.{study} has no block train_{study} in dvc.yaml, expected one: copy another's and put {study} in it"
         for study in studies
         if study not in blocks
     ]
