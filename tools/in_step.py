@@ -7,23 +7,18 @@ exit status:
   1    something would: dvc.lock and metrics/ are of other code or parameters
 """
 
-import argparse
 import re
 import subprocess
 import sys
 
-COMMAND = ["dvc", "repro", "--allow-missing", "--dry"]
+from tools.arguments import make_parser
+
+COMMAND = [sys.executable, "-m", "dvc", "repro", "--allow-missing", "--dry"]
 SHOWN = 5  # stages named
 
 
 def main() -> int:
-    summary, _, details = (__doc__ or "").partition("\n\n")
-    argparse.ArgumentParser(
-        prog="python -m tools.in_step",
-        description=summary,
-        epilog=details,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    ).parse_args()
+    make_parser("tools.in_step", __doc__).parse_args()
     done = subprocess.run(COMMAND, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     stages = re.findall(r"^Running stage '([^']*)'", done.stdout, flags=re.MULTILINE)
     if stages:

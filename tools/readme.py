@@ -3,13 +3,13 @@
 `python -m tools.readme` writes; with --check it only says whether README.md is in step.
 """
 
-import argparse
 import json
 import sys
 from pathlib import Path
 from typing import Any
 
 from stages.lib.wording import ARMS, SCORES
+from tools.arguments import make_parser
 
 README = Path("README.md")
 START, END = "<!-- {} -->\n", "<!-- end of {} -->\n"
@@ -70,7 +70,7 @@ def insert(readme: str, section: str, content: str) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m tools.readme", description=__doc__.partition("\n")[0])
+    parser = make_parser("tools.readme", __doc__)
     parser.add_argument("--check", action="store_true", help="write nothing; status 1 where README.md is out of step")
     options = parser.parse_args()
     try:

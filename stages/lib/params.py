@@ -372,10 +372,15 @@ def check_monitors(callbacks: CallbacksParams, name: str, study: StudyParams) ->
     return ""
 
 
+def parse_yaml(text: str) -> Any:
+    """YAML as DVC reads it; YAMLError if it is none."""
+    return YAML(typ="safe", pure=True).load(text)
+
+
 def parse_params(text: str) -> Params:
     """Read the text of params.yaml; ParamsError lists every mistake, one a line."""
     try:
-        values = YAML(typ="safe", pure=True).load(text)
+        values = parse_yaml(text)
     except YAMLError as error:
         raise ParamsError(f"params.yaml is not YAML: {error}") from error
     try:

@@ -17,6 +17,7 @@ from dvc.utils.serialize import dumps_yaml
 from rich.console import Console
 
 from stages.lib.commands import UserError
+from tools.lock_text import HEAD, LockText
 from tools.repro import leftovers, lockfile, project, summary
 from tools.repro import pipeline as dvc_pipeline
 from tools.repro.outcomes import Outcome, Result, describe_result
@@ -304,7 +305,7 @@ def test_a_half_written_list_of_files_in_use_is_dropped(inside: Path) -> None:
 
 
 def write_entries(*names: str) -> None:
-    lockfile.LockText(lockfile.HEAD, {name: f"  {name}:\n    cmd: ls\n" for name in names}, "").write()
+    lockfile.write_lock(LockText(HEAD, {name: f"  {name}:\n    cmd: ls\n" for name in names}, ""))
 
 
 def test_dvc_lock_is_replaced_not_rewritten(inside: Path) -> None:
@@ -324,7 +325,7 @@ def test_dvc_lock_is_taken_apart_and_put_together(inside: Path) -> None:
     assert list(lock.entries) == list(stages)
     for name, stage in stages.items():
         assert lock.entries[name] == dumps_yaml({"stages": {name: stage}}).removeprefix("stages:\n")
-    lock.write()
+    lockfile.write_lock(lock)
     assert Path("dvc.lock").read_text() == text
 
 

@@ -7,7 +7,6 @@ hits all alike; ratios are taken within a round.
 It prints one line of JSON.
 """
 
-import argparse
 import json
 import os
 import platform
@@ -25,6 +24,7 @@ from rich.progress import track
 from rich.table import Table
 
 from stages.lib.commands import UserError, run_main
+from tools.arguments import make_parser
 from tools.bench.workloads import TASKS
 
 OUTPUT = Path("metrics/bench.json")
@@ -211,9 +211,7 @@ def start_table(title: str, first: str, *others: str) -> Table:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        prog="python -m tools.bench", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = make_parser("tools.bench", __doc__)
     parser.add_argument("--rounds", type=int, default=5, help="times that each run is done (default: %(default)s)")
     parser.add_argument("--quick", action="store_true", help="a twentieth of the work, to try it out; writes no file")
     parser.add_argument("--run", help="do this one run in this process and print its line")

@@ -6,7 +6,7 @@ that fails stops those that depend on it, and no other. Ctrl-C stops everything;
 exit status:
   0    everything is up to date
   1    a stage failed; the end of its output is shown, all of it is in .dvc/tmp/repro/<stage>.log
-  2    nothing was run: the project or the command line needs mending
+  2    the project, the disk or the command line needs mending
   130  stopped by Ctrl-C (143: by SIGTERM)
 """
 
@@ -17,33 +17,19 @@ import sys
 import time
 from collections import Counter
 from pathlib import Path
-from types import FrameType
-from typing import NoReturn
 
 from rich.console import Console
 
 from stages.lib.commands import UserError
-from tools.repro import project, summary
+from tools.arguments import make_parser
+from tools.repro import project, signals, summary
 from tools.repro.outcomes import Outcome, Result, format_seconds
 
 REPORT = Path("metrics/report.md")
 
 
-class Stopped(BaseException):
-    """A signal asks this run to end."""
-
-    def __init__(self, number: int):
-        self.number = number
-
-
 def parse_arguments() -> argparse.Namespace:
-    summary_line, _, details = (__doc__ or "").partition("\n\n")
-    parser = argparse.ArgumentParser(
-        prog="python -m tools.repro",
-        description=summary_line,
-        epilog=details,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = make_parser("tools.repro", __doc__)
     parser.add_argument(
         "--jobs",
         type=parse_count,
@@ -62,12 +48,6 @@ def parse_count(text: str) -> int:
 def count_cores() -> int:
     """Those that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def stop(number: int, frame: FrameType | None) -> NoReturn:
-    for handled in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(handled, signal.SIG_IGN)  # what follows is short, and must not be cut short
-    raise Stopped(number)
 
 
 def reproduce(console: Console, *, jobs: int) -> list[Result]:
@@ -120,8 +100,7 @@ def report(console: Console, results: list[Result], *, seconds: float) -> int:
 
 def main() -> int:
     options, started = parse_arguments(), time.monotonic()
-    for handled in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(handled, stop)
+    signals.listen()
     is_terminal = sys.stdout.isatty()
     console = Console(
         force_terminal=is_terminal, width=None if is_terminal else 120, markup=False, highlight=False, soft_wrap=True
@@ -141,7 +120,7 @@ def main() -> int:
             file=sys.stderr,
         )
         return 2
-    except Stopped as stopped:
+    except signals.Stopped as stopped:
         name = "Ctrl-C" if stopped.number == signal.SIGINT else signal.Signals(stopped.number).name
         console.print(f"Stopped by {name}. What is done is kept: run this again to go on from there.")
         return 128 + stopped.number

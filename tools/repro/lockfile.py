@@ -1,4 +1,4 @@
-"""dvc.lock, taken apart into the text of its entries.
+"""dvc.lock while stages run side by side.
 
 DVC parses the whole of dvc.lock before a stage and again after it, then empties the file and fills it anew: with 85
 stages that is 1.3 s for each of them, during which no other can start, and a process killed in the midst of it leaves
@@ -9,9 +9,7 @@ the order that `dvc repro` leaves.
 """
 
 import json
-import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,47 +20,23 @@ from dvc.stage import PipelineStage
 from dvc.stage.serialize import to_lockfile
 from dvc.utils.serialize import dumps_yaml, load_yaml, loads_yaml
 
+from tools.lock_text import HEAD, LockText, split_lock
 from tools.repro.project import FOLDER
 
 LOCKFILE = Path("dvc.lock")
 DRAFT = FOLDER / "dvc.lock"
 RECORD = FOLDER / "entries.json"  # the entries that dvc.lock had before the run, in order
 
-HEAD = "schema: '2.0'\nstages:\n"
-PARTS = re.compile(r"(?P<head>(?:.*\n)*?stages:\n)(?P<entries>(?:  .*\n|\n)*)(?P<tail>(?:\S.*\n(?: .*\n|\n)*)*)")
-START_OF_ENTRY = re.compile(r"^(?=  \S)", re.MULTILINE)
-
-
-@dataclass
-class LockText:
-    """The text of dvc.lock: its entries by the name of the stage, and what stands before and behind them."""
-
-    head: str
-    entries: dict[str, str]
-    tail: str
-
-    def write(self) -> None:
-        """In one step: whoever reads dvc.lock, and whenever this process is killed, it is whole."""
-        DRAFT.write_text(self.head + "".join(self.entries.values()) + self.tail, encoding="utf-8")
-        DRAFT.replace(LOCKFILE)
-
 
 def read_lock() -> LockText | None:
     """None if dvc.lock is not laid out as DVC does it; DVC, which then reads it in our stead, will lay it out anew."""
-    text = LOCKFILE.read_text(encoding="utf-8") if LOCKFILE.exists() else HEAD
-    parts = PARTS.fullmatch(text)
-    if not parts:
-        return None
-    entries = {find_name(entry): entry for entry in START_OF_ENTRY.split(parts["entries"]) if entry}
-    return LockText(parts["head"], entries, parts["tail"]) if "" not in entries else None
+    return split_lock(LOCKFILE.read_text(encoding="utf-8") if LOCKFILE.exists() else HEAD)
 
 
-def find_name(entry: str) -> str:
-    """The stage that the text of an entry is about; empty if it cannot be told."""
-    line = entry.partition("\n")[0]
-    if re.fullmatch(r"  [\w@.-]+:", line):
-        return line[2:-1]
-    return next(iter(loads_yaml(line)), "") if re.match(r"  \S", line) and line.endswith(":") else ""
+def write_lock(lock: LockText) -> None:
+    """In one step: whoever reads dvc.lock, and whenever this process is killed, it is whole."""
+    DRAFT.write_text(str(lock), encoding="utf-8")
+    DRAFT.replace(LOCKFILE)
 
 
 class OneEntry(Lockfile):
@@ -86,7 +60,7 @@ class OneEntry(Lockfile):
             return
         for stage in stages:
             lock.entries[stage.name] = dumps_yaml({"stages": to_lockfile(stage, **options)}).removeprefix("stages:\n")
-        lock.write()
+        write_lock(lock)
         self.repo.scm_context.track_file(self.relpath)
 
 
@@ -137,4 +111,4 @@ def sort_entries(order: Sequence[str]) -> None:
     wanted = sorted(lock.entries, key=lambda name: places.get(name, len(places)))
     if wanted != list(lock.entries):
         lock.entries = {name: lock.entries[name] for name in wanted}
-        lock.write()
+        write_lock(lock)

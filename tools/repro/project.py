@@ -9,9 +9,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from ruamel.yaml import YAML
-
 from stages.lib.commands import UserError
+from stages.lib.params import ParamsError, parse_params, parse_yaml
 
 FOLDER = Path(".dvc/tmp/repro")  # what a run needs on disk while it lasts
 PATIENCE = 1800.0  # seconds to wait for another run to end
@@ -38,19 +37,17 @@ def check_project() -> None:
 
 def check_params() -> None:
     """UserError, with one line per mistake, before any work starts. Does nothing in a project without the schema."""
-    text = Path("params.yaml")
-    if text.is_file() and Path("stages/lib/params.py").is_file():
-        from stages.lib.params import ParamsError, parse_params
-
+    path = Path("params.yaml")
+    if path.is_file() and Path("stages/lib/params.py").is_file():
         try:
-            check_blocks(list(parse_params(text.read_text(encoding="utf-8")).studies))
+            check_blocks(list(parse_params(path.read_text(encoding="utf-8")).studies))
         except UnicodeDecodeError as error:
             raise ParamsError(f"params.yaml is no UTF-8 text ({error}), expected it to be: save it as UTF-8") from None
 
 
 def check_blocks(studies: list[str]) -> None:
     """Every study has a block in dvc.yaml that speaks of it and of no other study, and every block has its study."""
-    stages = YAML(typ="safe", pure=True).load(Path("dvc.yaml").read_text(encoding="utf-8"))["stages"]
+    stages = parse_yaml(Path("dvc.yaml").read_text(encoding="utf-8"))["stages"]
     blocks = {name.removeprefix("train_"): stage for name, stage in stages.items() if name.startswith("train_")}
     mistakes = [
         f"studies.{study} has no block train_{study} in dvc.yaml, expected one: copy another's and put {study} in it"

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Mapping
 from multiprocessing.connection import wait
 
-from tools.repro import lockfile
+from tools.repro import lockfile, signals
 from tools.repro.outcomes import Outcome, Result
 from tools.repro.pipeline import Pipeline
 from tools.repro.progress import View
@@ -48,6 +48,7 @@ class Run:
                 self.collect()
                 self.judge_ready()
         finally:
+            signals.ignore()
             stop_workers(self.workers)
 
     def judge_ready(self) -> None:
@@ -78,9 +79,10 @@ class Run:
         return ""
 
     def start(self, name: str) -> None:
-        worker = Worker(name)
-        self.workers.append(worker)
-        worker.start()
+        with signals.HANDLER.step():  # whoever stops this run must find every worker listed, and listening
+            worker = Worker(name)
+            self.workers.append(worker)
+            worker.start()
         self.view.start(worker)
 
     def collect(self) -> None:

@@ -58,7 +58,7 @@ class Worker:
         self.started = time.monotonic()
 
     def start(self) -> None:
-        """Apart from the constructor: a signal in the midst of it must find a worker that is already listed."""
+        """To be called with signals held back: nobody could stop a process whose number is not known yet."""
         self.process.start()
 
     @property
@@ -73,9 +73,14 @@ class Worker:
         return self.process.exitcode or 0
 
     def send(self, number: signal.Signals) -> None:
-        if self.process.pid:
-            with suppress(ProcessLookupError, PermissionError):
+        if not self.process.pid:
+            return
+        with suppress(ProcessLookupError, PermissionError):
+            try:
                 os.killpg(self.process.pid, number)
+            except ProcessLookupError:
+                if self.process.exitcode is None:  # it is so new that it leads no group yet
+                    os.kill(self.process.pid, number)
 
     def join(self, seconds: float | None = None) -> None:
         if self.process.pid:

@@ -1,9 +1,11 @@
 """Say what a change does to the held-out scores, and which of it is more than noise.
 
-Reads metrics/comparison.json and params.yaml as they stand in a git revision (the base) and in the working tree or
-another revision (the head), pairs the replicates of every arm that both have, and prints Markdown. Needs no data.
+Reads metrics/comparison.json, params.yaml and dvc.lock as they stand in a git revision (the base) and in the working
+tree or another revision (the head), pairs the replicates of every arm that both have, and prints Markdown. The results
+are those of the last run, so `make` comes first. Needs no data; `make check` says whether code has changed since.
 
-Of a study with one fixed test set an interval stands for other seeds on the same test rows, not for other rows.
+Of a study with one fixed test set an interval stands for other seeds on the same test rows, not for other rows. Arms
+with other scores though nothing changed that DVC tracks of them (another machine, another library) are told apart.
 
 exit status:
   0    nothing is worse; that results are out of date is told, not judged
@@ -12,52 +14,45 @@ exit status:
 """
 
 import argparse
-import json
 import os
 import sys
-from dataclasses import asdict
+import traceback
 
 from stages.lib.commands import UserError
-from tools.review.changes import Review, render, review
-from tools.review.sides import Side, compare_params
+from tools.arguments import make_parser
+from tools.review.changes import review
+from tools.review.sides import Side, find_fork
+from tools.review.wording import render, to_json
 
 
 def parse_arguments() -> argparse.Namespace:
-    summary, _, details = (__doc__ or "").partition("\n\n")
-    parser = argparse.ArgumentParser(
-        prog="python -m tools.review",
-        description=summary,
-        epilog=details,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = make_parser("tools.review", __doc__)
     parser.add_argument("base", nargs="?", default="main", help="a git revision (default: %(default)s)")
     parser.add_argument("--head", help="another git revision (default: the working tree)")
     parser.add_argument("--json", action="store_true", help="print JSON in place of Markdown")
     return parser.parse_args()
 
 
-def compare_revisions(base: Side, head: Side) -> Review:
-    before, after = base.load_arms(), head.load_arms()
-    params = compare_params(base.load_params(), head.load_params())
-    return review(before, after, settings=head.load_settings(), params=params, stale=head.find_stale())
-
-
 def main() -> int:
     options = parse_arguments()
+    base, head = Side(options.base), Side(options.head)
     try:
-        found = compare_revisions(Side(options.base), Side(options.head))
+        found = review(base, head)
+        if options.json:
+            text = to_json(found, base=base.name, head=head.name)
+        else:
+            text = render(found, base=base.name, fork=find_fork(base, head))
     except (UserError, UnicodeDecodeError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except Exception:  # else it would end with 1, which means worse
+        traceback.print_exc()
+        return 2
     try:
-        print(to_json(found) if options.json else render(found, base=options.base), flush=True)
+        print(text, flush=True)
     except BrokenPipeError:  # whoever read has read enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    return int(any(change.verdict == "worse" for change in found.changes))
-
-
-def to_json(found: Review) -> str:
-    return json.dumps({"conclusion": found.conclusion} | asdict(found), indent=2)
+    return int(found.verdict == "worse")
 
 
 if __name__ == "__main__":

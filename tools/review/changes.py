@@ -1,21 +1,15 @@
-"""What changed between two sides of a review, which of it is more than noise, and how that is told."""
+"""What changed between two sides of a review, and which of it is more than noise."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from stages.lib import statistics
 from stages.lib.params import StatisticsParams
 from stages.lib.scores import BINARY, MULTICLASS
-from stages.lib.wording import ARMS
-from tools.review.sides import Arm, Key
+from tools.review.record import Key
+from tools.review.sides import Arm, Side, compare_params
 
-SHOWN = 3  # parameters that the first line names
-CONCLUSIONS = {  # the first verdict that is there concludes the review
-    "worse": "**Worse**: {worse} of {changed} changed arms lost more than noise explains.",
-    "better": "**Better**: {better} of {changed} changed arms gained more than noise explains, no loss is shown.",
-    "undecided": "**Undecided**: of {changed} changed arms none is shown to have gained or lost.",
-    "equivalent": "**Equivalent**: none of {changed} changed arms moved by as much as matters.",
-}
+ORDER = ("worse", "better", "undecided", "equivalent")  # the first verdict that is there is that of the review
 
 
 @dataclass(frozen=True)
@@ -38,56 +32,101 @@ class Change:
 
 
 @dataclass(frozen=True)
+class NewArm:
+    """An arm that the base lacks, and what its own study says of it; the baseline has no difference."""
+
+    study: str
+    variant: str
+    arm: str
+    metric: str
+    value: float
+    difference: float | None
+    verdict: str
+
+
+@dataclass(frozen=True)
 class Review:
+    """What differs between two sides, and why a side's results may not be those of its parameters.
+
+    recomputed: arms with other scores though nothing changed that DVC tracks of them
+    verdicts: arms whose verdict within their own study is another one, with that of the base and of the head
+    incomparable: arms whose primary score is another one
+    stale, base_stale: why the results of the head, of the base, are out of date
+    """
+
     changes: list[Change]
-    added: list[str]
-    removed: list[str]
+    recomputed: list[Change]
+    verdicts: dict[Key, tuple[str, str]]
+    added: list[NewArm]
+    removed: list[Key]
+    incomparable: list[Key]
     params: list[str]
-    incomparable: list[str]  # arms whose primary score is another one now
-    stale: list[str]  # parameters that have changed since the head's results were made
+    stale: list[str]
+    base_stale: list[str]
+    confidence: float
 
     @property
-    def conclusion(self) -> str:
-        if self.stale:
-            more = f"; {len(self.stale) - SHOWN} more" if len(self.stale) > SHOWN else ""
-            changed = "; ".join(self.stale[:SHOWN]) + more
-            return f"**Out of date**: the results are not of these parameters ({changed}): run make."
-        verdicts = [change.verdict for change in self.changes]
-        counts = {verdict: verdicts.count(verdict) for verdict in CONCLUSIONS} | {"changed": len(verdicts)}
-        for verdict, text in CONCLUSIONS.items():
-            if verdict in verdicts:
-                return text.format(**counts)
-        return "No arm that both sides have has changed its held-out scores."
+    def judged(self) -> list[Change]:
+        """What a reviewer has to look at: the changed arms, and those recomputed ones that moved by more than noise."""
+        return self.changes + [change for change in self.recomputed if change.verdict in ("worse", "better")]
 
     @property
-    def is_empty(self) -> bool:
-        return not any(vars(self).values())
+    def counts(self) -> dict[str, int]:
+        verdicts = [change.verdict for change in self.judged]
+        return {verdict: verdicts.count(verdict) for verdict in ORDER if verdict in verdicts}
+
+    @property
+    def verdict(self) -> str:
+        """worse, better, undecided or equivalent; without a changed arm not_comparable or unchanged."""
+        return next(iter(self.counts), "not_comparable" if self.incomparable else "unchanged")
+
+    @property
+    def is_of_nothing(self) -> bool:
+        """Nothing that shapes a result is told to have changed, though results may have been computed anew."""
+        told = self.judged, self.added, self.removed, self.incomparable, self.params, self.stale, self.base_stale
+        return not any(told) and (bool(self.recomputed) or not self.verdicts)
 
 
-def review(
-    before: Mapping[Key, Arm],
-    after: Mapping[Key, Arm],
-    *,
-    settings: StatisticsParams,
-    params: Sequence[str] = (),
-    stale: Sequence[str] = (),
-) -> Review:
-    """Compare the arms of two sides; Holm's family is what changed."""
-    shared = [key for key in after if key in before and after[key].replicates != before[key].replicates]
-    comparable = [key for key in shared if after[key].metric == before[key].metric]
+def review(base: Side, head: Side) -> Review:
+    """Compare the arms of two sides. Holm's families are what changed and, apart from it, what was only recomputed."""
+    before, after, params = base.arms, head.arms, compare_params(base.params, head.params)
+    settings = head.settings
+    shared = [key for key in after if key in before]
+    moved = [key for key in shared if after[key].replicates != before[key].replicates]
+    comparable = [key for key in moved if after[key].metric == before[key].metric]
+    touched = {key for key in comparable if is_touched(key, base, head)}
+    changes, recomputed = (
+        judge({key: (before[key], after[key]) for key in comparable if (key in touched) == wanted}, settings=settings)
+        for wanted in (True, False)
+    )
     return Review(
-        changes=judge_changes({key: (before[key], after[key]) for key in comparable}, settings=settings),
+        changes=changes,
+        recomputed=recomputed,
+        verdicts={
+            key: (before[key].verdict, after[key].verdict)
+            for key in shared
+            if before[key].verdict != after[key].verdict
+        },
         added=[describe_new(key, after[key]) for key in after if key not in before],
-        removed=[name_arm(key) for key in before if key not in after],
-        params=list(params),
-        incomparable=[name_arm(key) for key in shared if key not in comparable],
-        stale=list(stale),
+        removed=[key for key in before if key not in after],
+        incomparable=[key for key in shared if after[key].metric != before[key].metric],
+        params=params,
+        stale=head.find_stale(),
+        base_stale=base.find_stale(),
+        confidence=settings.confidence,
     )
 
 
-def judge_changes(sides: Mapping[Key, tuple[Arm, Arm]], *, settings: StatisticsParams) -> list[Change]:
+def is_touched(key: Key, base: Side, head: Side) -> bool:
+    """Whether anything that the arm's answers depend on differs, as far as dvc.lock tells; yes if it does not tell."""
+    before, after = base.find_inputs(key), head.find_inputs(key)
+    return before is None or before != after
+
+
+def judge(sides: Mapping[Key, tuple[Arm, Arm]], *, settings: StatisticsParams) -> list[Change]:
+    """Compare the two arms of each key, all keys as one family of Holm's."""
     alpha = 1 - settings.confidence
-    found = {key: compare_sides(before, after, alpha=alpha) for key, (before, after) in sides.items()}
+    found = {key: compare_arms(before, after, alpha=alpha) for key, (before, after) in sides.items()}
     adjusted = statistics.adjust([comparison.p_value for comparison in found.values()])
     changes = []
     for (key, comparison), p_adjusted in zip(found.items(), adjusted, strict=True):
@@ -99,9 +138,21 @@ def judge_changes(sides: Mapping[Key, tuple[Arm, Arm]], *, settings: StatisticsP
             greater_is_better=(BINARY | MULTICLASS)[after.metric].greater_is_better,
             alpha=alpha,
         )
-        values = comparison.baseline, comparison.value, comparison.difference, comparison.ci_low, comparison.ci_high
-        facts = are_paired(before, after), after.test_train_ratio == 0
-        changes.append(Change(*key, after.metric, *values, p_adjusted, verdict, *facts))
+        changes.append(
+            Change(
+                *key,
+                metric=after.metric,
+                base=comparison.baseline,
+                head=comparison.value,
+                difference=comparison.difference,
+                ci_low=comparison.ci_low,
+                ci_high=comparison.ci_high,
+                p_adjusted=p_adjusted,
+                verdict=verdict,
+                paired=are_paired(before, after),
+                fixed_test=after.test_train_ratio == 0,
+            )
+        )
     return changes
 
 
@@ -109,7 +160,7 @@ def are_paired(before: Arm, after: Arm) -> bool:
     return before.protocol == after.protocol and len(before.replicates) == len(after.replicates)
 
 
-def compare_sides(before: Arm, after: Arm, *, alpha: float) -> statistics.Comparison:
+def compare_arms(before: Arm, after: Arm, *, alpha: float) -> statistics.Comparison:
     """Paired by replicate where both were judged on the same rows from the same seed, else two independent means."""
     if are_paired(before, after):
         ratio = after.test_train_ratio
@@ -120,54 +171,6 @@ def compare_sides(before: Arm, after: Arm, *, alpha: float) -> statistics.Compar
     return statistics.compare_unpaired(head, base, alpha=alpha)
 
 
-def describe_new(key: Key, arm: Arm) -> str:
-    """A new arm has nothing at the base to be compared with: what its own study says of it."""
-    score = f"{name_arm(key)}: {arm.metric} {sum(arm.replicates) / len(arm.replicates):.4f}"
-    if arm.difference is None:
-        return score
-    return f"{score}, {arm.difference:+.4f} from the baseline of its study: {arm.verdict}"
-
-
-def name_arm(key: Key) -> str:
-    study, variant, kind = key
-    return f"{study} {variant} {ARMS[kind]}"
-
-
-def render(found: Review, *, base: str) -> str:
-    """The review as Markdown; one line where nothing changed."""
-    if found.is_empty:
-        return f"Nothing has changed since {base}: neither a parameter nor a held-out score."
-    lines = [found.conclusion, ""]
-    if found.changes:
-        lines += [
-            f"| study | variant | arm | score | at {base} | now | difference | interval | adjusted p | verdict |",
-            "|---|---|---|---|--:|--:|--:|:-:|--:|---|",
-            *map(render_change, found.changes),
-            "",
-            "An interval is its arm's own; adjusted p and verdict take all changed arms together (Holm).",
-            "",
-        ]
-    if not all(change.paired for change in found.changes):
-        lines += ["\\* Protocol or seed differ, so replicates are compared unpaired.", ""]
-    if any(change.fixed_test for change in found.changes):
-        lines += ["† One fixed test set: the interval is for other seeds, on the same test rows.", ""]
-    parts = {
-        "Changed parameters": found.params,
-        "New arms": found.added,
-        "Removed arms": found.removed,
-        "Not comparable, as the primary score is another one": found.incomparable,
-    }
-    for title, entries in parts.items():
-        if entries:
-            lines += [f"{title}:", "", *(f"- {entry}" for entry in entries), ""]
-    return "\n".join(lines).rstrip()
-
-
-def render_change(change: Change) -> str:
-    interval = f"{change.ci_low:+.4f} to {change.ci_high:+.4f}"
-    interval += (" †" if change.fixed_test else "") + ("" if change.paired else " \\*")
-    cells = (
-        change.study, change.variant, ARMS[change.arm], change.metric, f"{change.base:.4f}", f"{change.head:.4f}",
-        f"{change.difference:+.4f}", interval, f"{change.p_adjusted:.4f}", change.verdict,
-    )  # fmt: skip
-    return f"| {' | '.join(cells)} |"
+def describe_new(key: Key, arm: Arm) -> NewArm:
+    value = sum(arm.replicates) / len(arm.replicates)
+    return NewArm(*key, metric=arm.metric, value=value, difference=arm.difference, verdict=arm.verdict)

@@ -1,21 +1,21 @@
-"""One side of a review: parameters and arms as a git revision or the working tree has them."""
+"""One side of a review: parameters, arms and what was run, as a git revision or the working tree has them."""
 
-import re
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, FiniteFloat, TypeAdapter, ValidationError
-from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from stages.lib.commands import UserError
-from stages.lib.params import ParamsError, StatisticsParams, parse_params
+from stages.lib.params import ParamsError, StatisticsParams, parse_params, parse_yaml
+from tools.review.record import Key, Record, read_record
 
 COMPARISON, PARAMS, LOCK = "metrics/comparison.json", "params.yaml", "dvc.lock"
-ENTRY_OF_PLAN = re.compile(r"^  plan:\n(?:    .*\n)+", re.MULTILINE)  # of dvc.lock, which takes a second to parse whole
+NOTHING = "(none)"
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,6 @@ class Arm:
     difference: FiniteFloat | None = None
 
 
-Key = tuple[str, str, str]  # study, variant, kind of arm
 LAYOUT = TypeAdapter(dict[str, dict[str, dict[Literal["at_knob", "tuned", "reference"], Arm]]])
 
 
@@ -55,7 +54,7 @@ class Side:
                 return Path(path).read_text(encoding="utf-8")
             except FileNotFoundError:
                 raise UserError(f"{path} is missing, expected the output of a whole run: run make") from None
-        shown = subprocess.run(["git", "show", f"{self.revision}:./{path}"], capture_output=True, encoding="utf-8")
+        shown = run_git("show", f"{self.revision}:./{path}")
         if shown.returncode:
             reason = shown.stderr.strip().removeprefix("fatal: ")
             raise UserError(
@@ -63,7 +62,8 @@ class Side:
             )
         return shown.stdout
 
-    def load_arms(self) -> dict[Key, Arm]:
+    @cached_property
+    def arms(self) -> dict[Key, Arm]:
         try:
             return parse_comparison(self.read(COMPARISON))
         except ValidationError as error:
@@ -74,27 +74,65 @@ class Side:
                 "now: name another revision, or run make"
             ) from None
 
-    def load_params(self) -> Any:
+    @cached_property
+    def params(self) -> Any:
         try:
             return parse_yaml(self.read(PARAMS))
         except YAMLError as error:
             reason = " ".join(str(error).split())
             raise UserError(f"{PARAMS} of {self.name} is not YAML ({reason}), expected YAML: mend it") from None
 
-    def load_settings(self) -> StatisticsParams:
+    @property
+    def settings(self) -> StatisticsParams:
         try:
             return parse_params(self.read(PARAMS)).statistics
         except ParamsError as error:
             raise UserError(f"{PARAMS} of {self.name} has mistakes, expected none: mend them\n{error}") from None
 
-    def find_stale(self) -> list[str]:
-        """The parameters that differ from those of the last run, which DVC keeps in dvc.lock."""
+    @cached_property
+    def record(self) -> Record | None:
+        """None where nothing tells what was run."""
         try:
-            entry = ENTRY_OF_PLAN.search(self.read(LOCK))
+            return read_record(self.read(LOCK))
         except UserError:
+            return None
+
+    def find_inputs(self, key: Key) -> object:
+        """What an arm's answers depend on, to be compared with another side's; None where nothing tells."""
+        if not self.record or not (hashes := self.record.find_inputs(key)):
+            return None
+        return hashes, find_settings(self.record.params, study=key[0])
+
+    def find_stale(self) -> list[str]:
+        """Why the results are not those of a whole run with these parameters; empty if they are, or nothing tells."""
+        if self.record is None:
             return []
-        last = parse_yaml(entry[0])["plan"].get("params", {}).get(PARAMS) if entry else None
-        return [] if last is None else compare_params(last, self.load_params())
+        changed = compare_params(self.record.params, self.params)
+        return changed or self.record.find_unfinished(self.arms, comparison=self.read(COMPARISON))
+
+
+def find_settings(params: Any, *, study: str) -> dict[str, Any]:
+    """What params.yaml says of a study as a whole."""
+    settings = params.get("studies", {}).get(study, {})
+    return {name: value for name, value in settings.items() if name != "variants"}
+
+
+def run_git(*arguments: str) -> subprocess.CompletedProcess[str]:
+    try:
+        done = subprocess.run(["git", *arguments], capture_output=True, encoding="utf-8")
+    except FileNotFoundError:
+        raise UserError("git is missing, expected it on the PATH: install the package git") from None
+    if "not a git repository" in done.stderr:
+        raise UserError(f"{Path.cwd()} is not in a git repository, expected a clone of the project: change to one")
+    return done
+
+
+def find_fork(base: Side, head: Side) -> str:
+    """The commit at which the head left the base, shortened; empty where it contains all of the base."""
+    tip = head.revision or "HEAD"
+    if run_git("merge-base", "--is-ancestor", str(base.revision), tip).returncode == 0:
+        return ""
+    return run_git("merge-base", str(base.revision), tip).stdout.strip()[:10]
 
 
 def parse_comparison(text: str) -> dict[Key, Arm]:
@@ -107,15 +145,11 @@ def parse_comparison(text: str) -> dict[Key, Arm]:
     }
 
 
-def parse_yaml(text: str) -> Any:
-    return YAML(typ="safe", pure=True).load(text)
-
-
 def flatten(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
     """The leaves of nested mappings: dotted key, value."""
     if isinstance(value, dict) and value:
         for key, inner in value.items():
-            yield from flatten(inner, f"{path}.{key}" if path else key)
+            yield from flatten(inner, f"{path}.{key}" if path else str(key))
     else:
         yield path, value
 
@@ -123,9 +157,12 @@ def flatten(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
 def compare_params(base: Any, head: Any) -> list[str]:
     """`key: before -> after` for every value that differs; what one side lacks is (none)."""
     before, after = dict(flatten(base)), dict(flatten(head))
-    keys = dict.fromkeys([*before, *after])
+    for leaves, others in ((before, after), (after, before)):
+        for key in [key for key, value in leaves.items() if value == {}]:
+            if any(other.startswith(f"{key}.") for other in others):
+                del leaves[key]  # a variant without settings that has got some has not gone
     return [
-        f"{key}: {before.get(key, '(none)')} -> {after.get(key, '(none)')}"
-        for key in keys
-        if before.get(key, "(none)") != after.get(key, "(none)")
+        f"{key}: {before.get(key, NOTHING)} -> {after.get(key, NOTHING)}"
+        for key in dict.fromkeys([*before, *after])
+        if before.get(key, NOTHING) != after.get(key, NOTHING)
     ]
