@@ -9,8 +9,10 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
+import numpy as np
 import psutil
 import pytest
 from dvc.utils.serialize import dumps_yaml
@@ -27,6 +29,7 @@ from tools.repro.schedule import rank_stages
 from tools.repro.worker import Worker, stop_workers
 
 ROOT = Path(__file__).parents[2]
+NUM_KILLS = 6
 PIPELINE = """\
 stages:
   head:
@@ -37,7 +40,7 @@ stages:
     foreach: {items}
     do:
       cmd: >-
-        echo $$ > ${{key}}.pid; sleep ${{item}}; mkdir -p out; cp head.txt out/${{key}};
+        sleep ${{item}}; mkdir -p out; cp head.txt out/${{key}};
         test ! -e ${{key}}.broken || {{ echo the reason; exit 3; }}
       deps: [head.txt]
       outs: ["out/${{key}}"]
@@ -71,7 +74,13 @@ class Pipeline:
     def start(self, jobs: int) -> subprocess.Popen[str]:
         command = [sys.executable, "-m", "tools.repro", "--jobs", str(jobs)]
         return subprocess.Popen(
-            command, cwd=self.folder, env=self.environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+            command,
+            cwd=self.folder,
+            env=self.environment,
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,  # as a shell does: Ctrl-C reaches the whole group
         )
 
     def run(self, jobs: int = 4, *, status: int = 0) -> str:
@@ -93,25 +102,34 @@ class Pipeline:
     def entries(self) -> list[str]:
         return re.findall(r"^  (\S+):$", self.lock, re.MULTILINE)
 
-    def interrupt(self, number: signal.Signals, *, items: str) -> str:
-        """Start a run, send it a signal once all these fans run, and see that they end; what the run printed."""
-        for path in self.folder.glob("*.pid"):
-            path.unlink()
-        with self.start(jobs=len(items)) as tool:
-            stages = [self.wait_for_stage(item) for item in items]
-            tool.send_signal(number)
+    def interrupt(self, number: signal.Signals, *, asleep: int) -> str:
+        """Start a run, send it a signal once so many fans sleep, and see that all it started ends; what it printed."""
+        with self.start(jobs=asleep) as tool:
+            started = wait_for_sleep(tool.pid, asleep)
+            os.killpg(tool.pid, number)
             output, _ = tool.communicate()
         assert tool.returncode == (128 + number if number != signal.SIGKILL else -number)
-        assert all(has_ended(stage) for stage in stages)
+        assert all(has_ended(process) for process in started)
         return output
 
-    def wait_for_stage(self, item: str) -> psutil.Process:
-        """The process of a fan that runs now."""
-        path, end = self.folder / f"{item}.pid", time.monotonic() + 60
-        while not path.exists() or not path.read_text().endswith("\n"):
-            assert time.monotonic() < end, f"fan@{item} did not start"
-            time.sleep(0.02)
-        return psutil.Process(int(path.read_text()))
+    def forget(self) -> None:
+        """As a fresh clone."""
+        for path in (".dvc/cache", ".dvc/tmp", "out"):
+            shutil.rmtree(self.folder / path, ignore_errors=True)
+        for path in [*self.folder.glob("*.txt"), self.folder / "dvc.lock"]:
+            path.unlink(missing_ok=True)
+
+
+def wait_for_sleep(pid: int, asleep: int) -> list[psutil.Process]:
+    """All that a run has started, once so many of its stages sleep."""
+    end = time.monotonic() + 60
+    while time.monotonic() < end:
+        started = psutil.Process(pid).children(recursive=True)
+        with suppress(psutil.NoSuchProcess):
+            if [process.name() for process in started].count("sleep") == asleep:
+                return started
+        time.sleep(0.02)
+    raise AssertionError(f"{asleep} stages did not start")
 
 
 def has_ended(process: psutil.Process) -> bool:
@@ -174,14 +192,29 @@ def test_a_failing_stage_stops_those_that_need_it_and_no_other(tmp_path: Path) -
 def test_a_stopped_run_stops_its_stages_and_the_next_one_ends_as_if_undisturbed(tmp_path: Path) -> None:
     pipeline = Pipeline(tmp_path / "project", {"a": 600, "b": 0.0, "c": 600})
     for number, message in {signal.SIGINT: "Stopped by Ctrl-C.", signal.SIGTERM: "Stopped by SIGTERM."}.items():
-        output = pipeline.interrupt(number, items="ac")  # b has ended, so its entry comes first
+        output = pipeline.interrupt(number, asleep=2)  # b has ended, so its entry comes first
         assert message in output.splitlines()[-1]
         assert "Traceback" not in output
-    pipeline.interrupt(signal.SIGKILL, items="ac")
+    pipeline.interrupt(signal.SIGKILL, asleep=2)
 
     pipeline.set_items({"a": 0.0, "b": 0.0, "c": 0.0})
     pipeline.run()
     assert pipeline.entries == ["head", "fan@a", "fan@b", "fan@c", "tail"]
+
+
+def test_a_run_killed_at_any_moment_and_started_again_ends_with_the_dvc_lock_of_an_undisturbed_one(
+    tmp_path: Path,
+) -> None:
+    items = {"a": 0.3, "b": 0.0, "c": 0.3, "d": 0.0}
+    ours, theirs = Pipeline(tmp_path / "ours", items), Pipeline(tmp_path / "theirs", items)
+    theirs.run_dvc()
+    for delay in np.linspace(0.5, 4.0, NUM_KILLS):  # seconds; a whole run takes about four
+        ours.forget()
+        with ours.start(jobs=2) as tool:
+            time.sleep(delay)
+            os.killpg(tool.pid, signal.SIGKILL)
+        ours.run(jobs=2)
+        assert ours.lock == theirs.lock, delay
 
 
 def test_says_what_is_wrong_with_the_project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

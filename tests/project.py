@@ -1,0 +1,93 @@
+"""A clone of this project in a folder of its own, for tests that run the real pipeline through DVC itself."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from ruamel.yaml import YAML
+
+from tests.conftest import ROOT
+
+CARRIED = (
+    "stages",
+    "data/source",
+    "dvc.yaml",
+    ".dvc/config",
+    ".dvc/plots",
+    ".dvcignore",
+    ".gitignore",
+    ".gitattributes",
+)
+
+
+class Project:
+    """DVC and git in one folder."""
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+        self.environment = os.environ | {"PATH": path, "GIT_AUTHOR_NAME": "a", "GIT_COMMITTER_NAME": "a"}
+        self.environment |= {"GIT_AUTHOR_EMAIL": "a@localhost", "GIT_COMMITTER_EMAIL": "a@localhost"}
+
+    def call(self, *command: str) -> str:
+        done = subprocess.run(
+            command, cwd=self.folder, env=self.environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        )
+        assert done.returncode == 0, done.stdout
+        return done.stdout
+
+    def call_tool(self, name: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """A module of tools/, which a clone does not carry."""
+        command = [sys.executable, "-m", f"tools.{name}", *arguments]
+        environment = self.environment | {"PYTHONPATH": str(ROOT)}
+        return subprocess.run(command, cwd=self.folder, env=environment, text=True, capture_output=True)
+
+    def stages_run(self, *command: str) -> set[str]:
+        """The stages that a dvc command executed, not restored."""
+        return set(re.findall(r"Running stage '([^']*)'", self.call("dvc", *command)))
+
+    def read(self, path: str) -> bytes:
+        return (self.folder / path).read_bytes()
+
+    def change_params(self, old: str, new: str) -> None:
+        path = self.folder / "params.yaml"
+        text = path.read_text()
+        assert old in text
+        path.write_text(text.replace(old, new))
+
+    def commit(self) -> None:
+        self.call("git", "add", "--all")
+        self.call("git", "commit", "--quiet", "--allow-empty", "--message", "state")
+
+
+def make_project(folder: Path, params: dict) -> Project:
+    """A git repository with these parameters, and the blocks of their studies; nothing is run or committed."""
+    project = Project(folder)
+    for name in CARRIED:
+        source, target = ROOT / name, project.folder / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        copy = shutil.copytree if source.is_dir() else shutil.copy
+        copy(source, target)
+    graph = load_yaml(project.folder / "dvc.yaml")
+    trained = {f"train_{name}" for name in params["studies"]}
+    graph["stages"] = {
+        name: stage for name, stage in graph["stages"].items() if name in trained or not name.startswith("train_")
+    }
+    save_yaml(project.folder / "params.yaml", params)
+    save_yaml(project.folder / "dvc.yaml", graph)
+    project.call("git", "init", "--quiet", "--initial-branch", "main")
+    return project
+
+
+def load_yaml(path: Path) -> dict:
+    return YAML(typ="safe", pure=True).load(path.read_text())
+
+
+def save_yaml(path: Path, content: dict) -> None:
+    yaml = YAML(typ="safe", pure=True)
+    yaml.default_flow_style = False
+    with path.open("w") as file:
+        yaml.dump(content, file)

@@ -1,0 +1,59 @@
+"""A changed knob retrains the runs that use it, all of them and no other: shown with every regulariser, through DVC."""
+
+import numpy as np
+import pytest
+
+from stages.lib.catalogue import REGULARIZERS
+from tests.conftest import shrink_params
+from tests.project import Project, load_yaml, make_project, save_yaml
+
+STUDIES = ("thoracic", "tutorial_thoracic")  # the first uses every regulariser, alone, with a path, and together
+KEPT = ("mean_squared_logarithmic_error", "poisson")  # of the second: TensorFlow's start is what a run costs
+NUM_CHANGES = 10
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory, params_text: str) -> Project:
+    """After one whole run."""
+    params = shrink_params(params_text)
+    params["studies"] = {name: params["studies"][name] for name in STUDIES}
+    second = params["studies"][STUDIES[1]]
+    second["variants"] = {name: second["variants"][name] for name in KEPT}
+    project = make_project(tmp_path_factory.mktemp("clone"), params)
+    done = project.call_tool("repro", "--jobs", "2")
+    assert done.returncode == 0, done.stdout + done.stderr
+    return project
+
+
+def change_knob(params: dict, knob: str, share: float) -> None:
+    """Make the strength that share of what it is: that leaves every one in its range."""
+    if knob == "early_stopping":
+        entry = params["callbacks"]["early_stopping"]
+        entry["patience"] = int(share * entry["patience"])
+    else:
+        params[knob] = float(f"{share * params[knob]:.4g}")
+
+
+def find_users(params: dict, knob: str) -> set[str]:
+    """The train stages of the variants that name the knob."""
+    return {
+        f"train_{study}@{variant}"
+        for study, settings in params["studies"].items()
+        for variant, entry in settings["variants"].items()
+        if knob in entry.get("regularizers", [])
+    }
+
+
+def test_ten_knobs_drawn_at_random_retrain_exactly_the_runs_that_name_them(project: Project) -> None:
+    path = project.folder / "params.yaml"
+    original = load_yaml(path)
+    generator = np.random.Generator(np.random.PCG64(5))
+    for knob in generator.permutation(list(REGULARIZERS))[:NUM_CHANGES]:
+        params = load_yaml(path)
+        change_knob(params, knob, generator.uniform(0.4, 0.9))
+        save_yaml(path, params)
+        ran = project.stages_run("repro", *(f"train_{study}" for study in STUDIES))
+        save_yaml(path, original)
+        users = find_users(original, knob)
+        assert users, "else there would be nothing to show"
+        assert ran == {"plan"} | users, knob
