@@ -90,7 +90,7 @@ def measure_arms(study: Study, arms: dict[tuple[str, str], Arm]) -> Json:
     no_skill = scores.no_skill(study.labels.test, num_classes=max(study.outputs, 2))
     ignorant = {name: no_skill[name].mean() for name in SHOWN if name in no_skill} | {"gap": 0.0}
     metrics = {variant: measure_arm(study, arm) for (variant, kind), arm in arms.items() if kind != TUNED}
-    return metrics | {NO_SKILL: round_all(ignorant)}
+    return {variant: round_as_shown(found) for variant, found in (metrics | {NO_SKILL: ignorant}).items()}
 
 
 def measure_arm(study: Study, arm: Arm) -> Json:
@@ -184,6 +184,11 @@ def finite_mean(values: np.ndarray) -> float:
 def round_number(value: float) -> float:
     """To the seven digits that float32 predictions carry."""
     return float(f"{value:.7g}")
+
+
+def round_as_shown(values: Mapping[str, float]) -> Json:
+    """To the five decimals that `dvc metrics diff` shows: what looks the same there is the same, and is not listed."""
+    return {name: round(float(value), 5) + 0.0 for name, value in values.items()}  # + 0.0: no negative zero
 
 
 def round_all(values: Mapping[str, float]) -> Json:

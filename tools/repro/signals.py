@@ -34,8 +34,8 @@ class Handler:
             yield
         finally:
             self.in_step = False
-        if self.pending:
-            raise Stopped(self.pending)
+            if self.pending:  # also where the step has failed: the signal may be why
+                raise Stopped(self.pending)
 
 
 HANDLER = Handler()

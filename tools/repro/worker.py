@@ -12,12 +12,12 @@ import sys
 import threading
 import time
 from contextlib import suppress
-from multiprocessing import forkserver
+from multiprocessing import forkserver, resource_tracker
 from pathlib import Path
 
 import dvc.cli
 
-from tools.repro import lockfile
+from tools.repro import lockfile, signals
 from tools.repro.project import FOLDER
 
 GRACE = 5.0  # seconds between asking a stage to end and killing it
@@ -98,9 +98,10 @@ class Worker:
 
 
 def start_server() -> None:
-    """Start the process that workers are forked from; Ctrl-C is for this process alone."""
+    """Start the process that workers are forked from; what asks the run to stop is for this process alone."""
     CONTEXT.set_forkserver_preload(list(PRELOADED))
-    earlier = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+    resource_tracker.ensure_running()  # the server does it too, and would have the signals unblocked on its way
+    earlier = signal.pthread_sigmask(signal.SIG_BLOCK, signals.HANDLED)
     try:
         forkserver.ensure_running()
     finally:

@@ -15,6 +15,7 @@ from stages.lib.params import ParamsError, StatisticsParams, parse_params, parse
 from tools.review.record import Key, Record, read_record
 
 COMPARISON, PARAMS, LOCK = "metrics/comparison.json", "params.yaml", "dvc.lock"
+SHAPING = (PARAMS, "dvc.yaml", "stages", "data/source")  # what results depend on
 NOTHING = "(none)"
 
 
@@ -128,11 +129,11 @@ def run_git(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def find_fork(base: Side, head: Side) -> str:
-    """The commit at which the head left the base, shortened; empty where it contains all of the base."""
-    tip = head.revision or "HEAD"
-    if run_git("merge-base", "--is-ancestor", str(base.revision), tip).returncode == 0:
+    """The commit at which the head left the base; empty unless what shapes results has changed at the base since."""
+    fork = run_git("merge-base", str(base.revision), head.revision or "HEAD").stdout.strip()
+    if not fork or run_git("diff", "--quiet", fork, str(base.revision), "--", *SHAPING).returncode == 0:
         return ""
-    return run_git("merge-base", str(base.revision), tip).stdout.strip()[:10]
+    return fork[:10]
 
 
 def parse_comparison(text: str) -> dict[Key, Arm]:

@@ -14,7 +14,7 @@ CONCLUSIONS = {
     "better": "**Better**: {better} of {all} changed arms gained more than noise explains, no loss is shown{others}.",
     "undecided": "**Undecided**: of {all} changed arms none is shown to have gained or lost{others}.",
     "equivalent": "**Equivalent**: none of {all} changed arms moved by as much as matters.",
-    "not_comparable": "**Not comparable**: the primary score of {incomparable} arms is another one now.",
+    "not_comparable": "**Not comparable**: {incomparable} with another primary score now.",
 }
 
 
@@ -32,7 +32,7 @@ def conclude_arms(found: Review) -> str:
     counts, verdict = found.counts, found.verdict
     if verdict in CONCLUSIONS:
         others = ", ".join(f"{count} {name}" for name, count in counts.items() if name != verdict)
-        facts = counts | {"all": sum(counts.values()), "incomparable": len(found.incomparable)}
+        facts = counts | {"all": sum(counts.values()), "incomparable": count_arms(len(found.incomparable))}
         return CONCLUSIONS[verdict].format_map(facts | {"others": f" ({others})" if others else ""})
     counted = {
         "new arms": len(found.added),
@@ -53,9 +53,13 @@ def render_nothing(found: Review, *, base: str) -> str:
 def tell_recomputed(changes: Sequence[Change]) -> str:
     most = max(abs(change.difference) for change in changes)
     return (
-        f"{len(changes)} arms were computed anew with nothing changed that DVC tracks (another machine or library "
-        f"version): their means moved by {most:.4f} at most, none by more than noise."
+        f"Computed anew with nothing changed that DVC tracks (another machine or library version): "
+        f"{count_arms(len(changes))}. The means moved by {most:.4f} at most, none by more than noise."
     )
+
+
+def count_arms(number: int) -> str:
+    return f"{number} arm" if number == 1 else f"{number} arms"
 
 
 def render(found: Review, *, base: str, fork: str) -> str:
@@ -99,7 +103,7 @@ def render_table(found: Review, *, base: str) -> str:
         notes.append("† One fixed test set: the interval is for other seeds, on the same test rows.")
     if found.judged != found.changes:
         notes.append("‡ Computed anew with nothing changed that DVC tracks (another machine or library version).")
-    level = f"{found.confidence:.4g} interval"
+    level = f"{100 * found.confidence:g} % interval"
     rows = [
         f"| study | variant | arm | score | at {base} | now | difference | {level} | adjusted p | verdict |",
         "|---|---|---|---|--:|--:|--:|:-:|--:|---|",
