@@ -208,7 +208,7 @@ def test_a_run_killed_at_any_moment_and_started_again_ends_with_the_dvc_lock_of_
     items = {"a": 0.3, "b": 0.0, "c": 0.3, "d": 0.0}
     ours, theirs = Pipeline(tmp_path / "ours", items), Pipeline(tmp_path / "theirs", items)
     theirs.run_dvc()
-    for delay in np.linspace(0.5, 4.0, NUM_KILLS):  # seconds; a whole run takes about four
+    for delay in np.linspace(0.4, 2.4, NUM_KILLS):  # seconds; a whole run takes two or three
         ours.forget()
         with ours.start(jobs=2) as tool:
             time.sleep(delay)

@@ -123,11 +123,11 @@ def stop_workers(workers: list[Worker]) -> None:
 def reproduce(name: str, log: Path) -> None:
     """In the fork: bring one stage up to date."""
     os.setsid()
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    signal.pthread_sigmask(signal.SIG_SETMASK, [])
     output = os.open(log, os.O_WRONLY | os.O_APPEND)
     os.dup2(output, sys.stdout.fileno())
     os.dup2(output, sys.stderr.fileno())
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.pthread_sigmask(signal.SIG_SETMASK, [])
     threading.Thread(target=stop_when_alone, daemon=True).start()
     lockfile.adapt_dvc(name)
     sys.argv = ["dvc", "--wait-for-lock", "repro", "--single-item", name]  # DVC shows it to those who wait
