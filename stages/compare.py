@@ -7,8 +7,6 @@ Writes  metrics/metrics.json      study -> variant -> score, means over replicat
         metrics/paths.csv         the same as a table, for `dvc plots`
 """
 
-import shutil
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,6 +26,7 @@ from stages.lib.arms import (
 from stages.lib.commands import parse_arguments, run_main
 from stages.lib.plans import StatisticsPlan, StudyPlan
 from stages.lib.predictions import Labels, Predictions, ReferencePredictions
+from stages.lib.results import round_all, round_as_shown, round_number
 
 Json = dict[str, Any]
 
@@ -181,28 +180,6 @@ def finite_mean(values: np.ndarray) -> float:
     return float(finite.mean()) if finite.size else 0.0
 
 
-def round_number(value: float) -> float:
-    """To the seven digits that float32 predictions carry."""
-    return float(f"{value:.7g}")
-
-
-def round_as_shown(values: Mapping[str, float]) -> Json:
-    """To the five decimals that `dvc metrics diff` shows: what looks the same there is the same, and is not listed."""
-    return {name: round(float(value), 5) + 0.0 for name, value in values.items()}  # + 0.0: no negative zero
-
-
-def round_all(values: Mapping[str, float]) -> Json:
-    return {name: round_number(value) for name, value in values.items()}
-
-
-def prune_studies(studies: Sequence[str]) -> None:
-    """Remove what studies that the plan no longer has have left: else it would count as an input of this stage."""
-    for root in (artifacts.PROCESSED, artifacts.MODELS, artifacts.PREDICTIONS, artifacts.REFERENCE):
-        for folder in sorted(root.glob("*")):
-            if folder.is_dir() and folder.name not in studies:
-                shutil.rmtree(folder)
-
-
 def main() -> None:
     parse_arguments(__doc__)
     settings = artifacts.load_statistics_plan()
@@ -212,7 +189,7 @@ def main() -> None:
         references = {name: artifacts.load_reference(plan.study, name) for name in plan.references}
         study = Study(plan, settings, artifacts.load_labels(plan.study), predictions, references)
         outcome[plan.study] = run(study)
-    prune_studies(list(outcome))
+    results.prune_studies(list(outcome))
     for name, part in zip(("metrics", "comparison", "paths"), zip(*outcome.values(), strict=True), strict=True):
         results.save_result(name, dict(zip(outcome, part, strict=True)))
     results.save_paths_table({study: paths for study, (_, _, paths) in outcome.items()})

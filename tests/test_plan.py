@@ -4,7 +4,8 @@ import pytest
 
 from stages import plan
 from stages.lib.catalogue import REGULARIZERS
-from stages.lib.params import ParamsError, parse_params
+from stages.lib.mistakes import ParamsError
+from stages.lib.params import parse_params
 from stages.lib.plans import ReferenceModel, ReferencePlan, RunPlan, from_json, to_json
 
 
@@ -185,8 +186,8 @@ def test_strengths_are_chosen_by_the_primary_score_unless_the_study_says_otherwi
 
 
 def test_the_schema_and_the_code_name_the_same_reference_models() -> None:
-    from stages.lib.params import ReferencesParams
     from stages.lib.references import REFERENCES
+    from stages.lib.studies import ReferencesParams
 
     assert [*ReferencesParams.model_fields, "majority"] == list(REFERENCES)
 
@@ -194,7 +195,7 @@ def test_the_schema_and_the_code_name_the_same_reference_models() -> None:
 def test_the_schema_and_the_code_name_the_same_losses() -> None:
     from typing import get_args
 
+    from stages.lib.fields import Loss
     from stages.lib.lanes.losses import LOSSES
-    from stages.lib.params import Loss
 
     assert set(get_args(Loss)) == set(LOSSES)

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 
 from stages.lib import plans
 from stages.lib.catalogue import DATASETS, REGULARIZERS
-from stages.lib.params import CallbacksParams, FixedTestParams, KFoldParams, Params, Recipe, VariantParams, layers_of
+from stages.lib.params import CallbacksParams, Params
+from stages.lib.studies import FixedTestParams, KFoldParams, Recipe, VariantParams, layers_of
 
 
 def split_plan(params: Params, study_name: str) -> plans.SplitPlan:

@@ -4,15 +4,31 @@ Apart from lib/artifacts.py, so that a change of what is told retrains nothing.
 """
 
 import json
+import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from stages.lib import artifacts
 from stages.lib.artifacts import read_bytes, write_bytes
 
 METRICS = Path("metrics")
+
+
+def round_number(value: float) -> float:
+    """To the seven digits that float32 predictions carry."""
+    return float(f"{value:.7g}")
+
+
+def round_as_shown(values: Mapping[str, float]) -> dict[str, float]:
+    """To the five decimals that `dvc metrics diff` shows: what looks the same there is the same, and is not listed."""
+    return {name: round(float(value), 5) + 0.0 for name, value in values.items()}  # + 0.0: no negative zero
+
+
+def round_all(values: Mapping[str, float]) -> dict[str, float]:
+    return {name: round_number(value) for name, value in values.items()}
 
 
 def save_result(name: str, result: Mapping[str, object]) -> None:
@@ -39,3 +55,11 @@ def load_result(name: str) -> dict[str, Any]:
 
 def save_report(text: str) -> None:
     write_bytes(METRICS / "report.md", text.encode())
+
+
+def prune_studies(studies: Sequence[str]) -> None:
+    """Remove what studies that the plan no longer has have left, which would count as an input of compare."""
+    for root in (artifacts.PROCESSED, artifacts.MODELS, artifacts.PREDICTIONS, artifacts.REFERENCE):
+        for folder in sorted(root.glob("*")):
+            if folder.is_dir() and folder.name not in studies:
+                shutil.rmtree(folder)

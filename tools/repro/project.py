@@ -10,7 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from stages.lib.commands import UserError
-from stages.lib.params import ParamsError, parse_params, parse_yaml
+from stages.lib.mistakes import ParamsError
+from stages.lib.params import parse_params, parse_yaml
 
 FOLDER = Path(".dvc/tmp/repro")  # what a run needs on disk while it lasts
 PATIENCE = 1800.0  # seconds to wait for another run to end

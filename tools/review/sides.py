@@ -11,7 +11,8 @@ from pydantic import Field, FiniteFloat, TypeAdapter, ValidationError
 from ruamel.yaml.error import YAMLError
 
 from stages.lib.commands import UserError
-from stages.lib.params import ParamsError, StatisticsParams, parse_params, parse_yaml
+from stages.lib.mistakes import ParamsError
+from stages.lib.params import StatisticsParams, parse_params, parse_yaml
 from tools.review.record import Key, Record, read_record
 
 COMPARISON, PARAMS, LOCK = "metrics/comparison.json", "params.yaml", "dvc.lock"
