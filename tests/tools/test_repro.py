@@ -21,9 +21,7 @@ from rich.console import Console
 from stages.lib.commands import UserError
 from tools.lock_text import HEAD, LockText
 from tools.repro import leftovers, lockfile, project, summary
-from tools.repro import pipeline as dvc_pipeline
 from tools.repro.outcomes import Outcome, Result, describe_result
-from tools.repro.pipeline import PipelineError
 from tools.repro.progress import View
 from tools.repro.schedule import rank_stages
 from tools.repro.worker import Worker, stop_workers
@@ -217,18 +215,17 @@ def test_a_run_killed_at_any_moment_and_started_again_ends_with_the_dvc_lock_of_
         assert ours.lock == theirs.lock, delay
 
 
-def test_says_what_is_wrong_with_the_project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    folder = Pipeline(tmp_path / "project", {"a": 0.0}).folder
-    monkeypatch.chdir(folder)
-    (folder / "dvc.lock").write_text("stages: {")
-    with pytest.raises(PipelineError, match=r"dvc\.lock.*restore it with `git checkout dvc\.lock`"):
-        dvc_pipeline.Pipeline(print)
-    (folder / "dvc.yaml").write_text("stages: {a: {cmd: ls, dep: [b]}}")
-    with pytest.raises(PipelineError, match=r"dvc\.yaml' validation failed.*: mend it"):
-        dvc_pipeline.Pipeline(print)
-    shutil.rmtree(folder / ".git")
-    with pytest.raises(PipelineError, match="DVC needs a git repository"):
-        dvc_pipeline.Pipeline(print)
+def test_says_what_is_wrong_with_the_project(tmp_path: Path) -> None:
+    pipeline = Pipeline(tmp_path / "project", {"a": 0.0})
+    (pipeline.folder / "dvc.lock").write_text("stages: {")
+    (line,) = pipeline.run(status=2).splitlines()
+    assert re.fullmatch(r"error: .*dvc\.lock.*restore it with `git checkout dvc\.lock`.*", line)
+    (pipeline.folder / "dvc.yaml").write_text("stages: {a: {cmd: ls, dep: [b]}}")
+    (line,) = pipeline.run(status=2).splitlines()
+    assert re.fullmatch(r"error: .*dvc\.yaml' validation failed.*: mend it.*", line)
+    shutil.rmtree(pipeline.folder / ".git")
+    (line,) = pipeline.run(status=2).splitlines()
+    assert line.startswith("error: DVC needs a git repository")
 
 
 def test_a_wrong_folder_ends_with_one_line_and_status_2(tmp_path: Path) -> None:
