@@ -22,7 +22,7 @@ check: .venv/installed-dev  ## Lint, types, and whether dvc.lock is in step with
 	@$(RUN) python -m tools.in_step
 
 review: .venv/installed  ## Say what has changed in the held-out scores since the git revision BASE (default: main)
-	@$(RUN) python -m tools.review "$(BASE)"
+	@$(RUN) python -m tools.review $(if $(BASE),"$(BASE)")
 
 bench: .venv/installed-bench  ## Time the lanes against Keras, scikit-learn and JAX, into metrics/bench.json
 	@$(RUN) python -m tools.bench

@@ -386,6 +386,26 @@ def test_the_record_of_a_killed_run_is_dropped_where_git_has_put_another_lock(in
     assert lockfile.list_entries() == ["a", "d", "b"]
 
 
+def test_a_signal_waits_for_the_end_of_a_step_and_a_second_one_changes_nothing() -> None:
+    code = """
+import os, signal
+from tools.repro import signals
+
+signals.listen()
+try:
+    with signals.HANDLER.step():
+        os.kill(os.getpid(), signal.SIGTERM)
+        print("the step goes on")
+except signals.Stopped as stopped:
+    os.kill(os.getpid(), signal.SIGINT)
+    print(f"stopped by {stopped.number}")
+"""
+    assert subprocess.check_output([sys.executable, "-c", code], cwd=ROOT, text=True).splitlines() == [
+        "the step goes on",
+        f"stopped by {signal.SIGTERM.value}",
+    ]
+
+
 def test_a_worker_that_is_stopped_before_it_starts_holds_nobody_up(inside: Path) -> None:
     stop_workers([Worker("stage")])
 

@@ -3,6 +3,7 @@
 import copy
 import hashlib
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -34,6 +35,7 @@ BASE = {
         "none": {"at_knob": make_arm(0.6, noise_of=0)},
         "dropout": {"at_knob": make_arm(0.65, noise_of=1), "tuned": make_arm(0.66, noise_of=2)},
         "l2": {"at_knob": make_arm(0.66, noise_of=3)},
+        "forest": {"reference": make_arm(0.67, noise_of=6)},
     }
 }
 
@@ -59,10 +61,16 @@ def make_lock(comparison: Json, params: Json, changed: set[str], *, text: str) -
         "compare": {"cmd": "compare", "deps": hashed("data/plan", "stages/compare.py"), "outs": [result]},
     }
     for study, variants in comparison.items():
-        stages[f"evaluate@{study}"] = {"cmd": "evaluate", "deps": hashed("stages/evaluate.py", f"models/{study}")}
+        held_out = f"data/processed/{study}/held_out.npz"
+        stages[f"preprocess@{study}"] = {"cmd": "preprocess", "outs": hashed(held_out)}
+        stages[f"evaluate@{study}"] = {
+            "cmd": "evaluate",
+            "deps": hashed("stages/evaluate.py", f"models/{study}", f"data/plan/{study}", held_out),
+        }
+        stages[f"reference@{study}"] = {"cmd": "reference", "deps": hashed("stages/reference.py", held_out)}
         for variant in variants:
             deps = hashed(f"data/plan/{study}/{variant}.json", "stages/train.py")
-            stages[f"train_{study}@{variant}"] = {"cmd": "train", "deps": deps}
+            stages[f"train_{study}@{variant}"] = {"cmd": f"train {variant}", "deps": deps}
     return dumps_yaml({"schema": "2.0", "stages": stages})
 
 
@@ -149,7 +157,7 @@ def test_verdicts_know_the_noise(difference: float, noise: float, verdict: str, 
 
 def test_the_first_line_counts_every_verdict(repository: Repository) -> None:
     head = shift(shift(shift(BASE, "l2", 0.1), "none", -0.1), "dropout", 0.0)
-    assert wording.conclude(repository.compare(head)) == (
+    assert wording.conclude(repository.compare(head), base="main") == (
         "**Worse**: 1 of 3 changed arms lost more than noise explains (1 better, 1 equivalent)."
     )
 
@@ -162,7 +170,7 @@ def test_another_protocol_is_compared_unpaired_and_says_so(repository: Repositor
     (change,) = found.changes
     assert (paired.paired, change.paired) == (True, False)
     assert change.ci_high - change.ci_low > 10 * (paired.ci_high - paired.ci_low)
-    assert "replicates are compared unpaired" in wording.render(found, base="main", fork="")
+    assert "replicates are compared unpaired" in wording.render(found, base="main")
 
 
 def test_another_number_of_replicates_is_compared_unpaired(repository: Repository) -> None:
@@ -180,7 +188,7 @@ def test_new_removed_and_incomparable_arms_are_listed(repository: Repository) ->
     head["made"]["none"]["at_knob"]["metric"] = "accuracy"
     found = repository.compare(head)
     assert found.changes == []
-    told = wording.render(found, base="main", fork="")
+    told = wording.render(found, base="main")
     assert told.startswith("**Not comparable**: 1 arm with another primary score now.")
     score = np.mean(mine["replicates"])
     assert f"- made mine at the knob: auc {score:.4f}, +0.1000 from the baseline of its study: better\n" in told
@@ -191,14 +199,14 @@ def test_new_removed_and_incomparable_arms_are_listed(repository: Repository) ->
 def test_arms_that_only_come_and_go_are_told_in_the_first_line(repository: Repository) -> None:
     head = copy.deepcopy(BASE)
     head["made"]["mine"] = head["made"].pop("dropout")
-    assert wording.conclude(repository.compare(head)).endswith("held-out scores: 2 new arms, 2 removed arms.")
+    assert wording.conclude(repository.compare(head), base="main").endswith("Besides: 2 arms new, 2 arms removed.")
 
 
 def test_another_verdict_within_a_study_is_told(repository: Repository) -> None:
     head = copy.deepcopy(BASE)
     head["made"]["l2"]["at_knob"]["verdict"] = "better"
-    told = wording.render(repository.compare(head), base="main", fork="")
-    assert told.startswith("No arm that both sides have has changed its held-out scores: 1 other verdicts")
+    told = wording.render(repository.compare(head), base="main")
+    assert told.startswith("No arm whose inputs changed has other held-out scores. Besides: 1 arm with another verdict")
     assert told.endswith("Other verdicts against the baseline of the study:\n\n- made l2 at the knob: - -> better")
 
 
@@ -226,7 +234,7 @@ def test_what_another_machine_computed_anew_does_not_blur_what_changed(
     assert line.startswith("Nothing that shapes a result has changed since main. Computed anew with nothing")
 
     repository.write(shift(elsewhere, "dropout", -0.1), params_text.replace("dropout: 0.5", "dropout: 0.3"))
-    repository.write_lock("data/plan/made/dropout.json", "data/plan")
+    repository.write_lock("data/plan/made/dropout.json", "data/plan", "data/plan/made", "models/made")
     done = repository.review()
     assert done.returncode == 1
     assert done.stdout.startswith("**Worse**: 1 of 1 changed arms")
@@ -249,15 +257,49 @@ def test_what_another_machine_computed_worse_is_told_all_the_same(repository: Re
     assert "library version): 1 arm." in done.stdout
 
 
-@pytest.mark.parametrize("path", ["stages/train.py", "stages/evaluate.py", "stages/compare.py"])
-def test_another_code_touches_all_that_depends_on_it(path: str, repository: Repository) -> None:
+@pytest.mark.parametrize(
+    ("path", "touched"),
+    [
+        ("stages/train.py", ["none", "l2"]),
+        ("stages/evaluate.py", ["none", "l2"]),
+        ("stages/reference.py", ["forest"]),
+        ("stages/compare.py", ["none", "l2", "forest"]),
+        ("data/processed/made/held_out.npz", ["none", "l2", "forest"]),
+        ("data/plan/made/l2.json", ["l2"]),
+        ("data/plan/made/dropout.json", []),
+    ],
+)
+def test_what_an_arm_depends_on_touches_it(path: str, touched: list[str], repository: Repository) -> None:
     repository.write_lock()
     repository.commit()
-    repository.write(shift(shift(BASE, "l2", 0.0), "none", 0.0))
+    head = shift(shift(BASE, "l2", 0.0), "none", 0.0)
+    head["made"]["forest"]["reference"]["replicates"][0] += 0.001
+    repository.write(head)
     repository.write_lock(path)
     found = changes.review(Side("main"), Side(None))
-    assert [change.variant for change in found.changes] == ["none", "l2"]
-    assert found.recomputed == []
+    assert [change.variant for change in found.changes] == touched
+    assert len(found.changes) + len(found.recomputed) == 3
+    assert not wording.render(found, base="main").startswith("Nothing that shapes")
+
+
+def test_another_command_touches_its_arm(repository: Repository) -> None:
+    repository.write_lock()
+    repository.commit()
+    repository.write(shift(BASE, "l2", 0.0))
+    repository.write_lock()
+    lock = repository.folder / "dvc.lock"
+    lock.write_text(lock.read_text().replace("cmd: train l2", "cmd: env THREADS=2 train l2"))
+    assert [change.variant for change in changes.review(Side("main"), Side(None)).changes] == ["l2"]
+
+
+def test_verdicts_that_another_machine_turned_are_counted(repository: Repository) -> None:
+    repository.write_lock()
+    repository.commit()
+    head = shift(BASE, "l2", 0.0)
+    head["made"]["l2"]["at_knob"]["verdict"] = "better"
+    repository.write(head)
+    repository.write_lock()
+    assert repository.review().stdout.endswith("none by more than noise. Other verdicts within a study: 1.\n")
 
 
 def test_a_setting_of_the_study_touches_its_arms(repository: Repository, params_text: str) -> None:
@@ -284,9 +326,11 @@ def test_a_run_that_did_not_reach_its_end_is_told_first(repository: Repository, 
     repository.write(BASE, params_text.replace("dropout: 0.5", "dropout: 0.3"))
     repository.write_lock()
     lock = repository.folder / "dvc.lock"
-    stopped = lock.read_text().replace("a" * 32, "c" * 32, 1)  # plan has written anew, compare has not read it yet
-    lock.write_text(stopped)
-    assert repository.review().stdout.startswith("**Out of date** (the last run did not reach its end): run make.")
+    whole = lock.read_text()
+    for stage in ("plan", "preprocess@made"):  # it has written anew, and nobody has read it yet
+        before, behind = whole.split(f"  {stage}:\n")
+        lock.write_text(f"{before}  {stage}:\n{behind.replace('a' * 32, 'c' * 32, 1)}")
+        assert repository.review().stdout.startswith("**Out of date** (the last run did not reach its end): run make.")
 
 
 def test_results_that_the_last_run_did_not_write_are_told_first(repository: Repository) -> None:
@@ -321,6 +365,8 @@ def test_a_base_that_has_gone_on_is_told_with_the_commit_to_compare_with(
     repository.git("checkout", "--quiet", "mine")
     fork = subprocess.check_output(["git", "rev-parse", "mine"], cwd=repository.folder, text=True)[:10]
     assert f"`make review BASE={fork}` leaves it out." in repository.review().stdout
+    command = f"`python -m tools.review {fork} --head mine` leaves it out."
+    assert command in repository.review("main", "--head", "mine").stdout
     assert repository.review(fork).stdout.startswith("Nothing has changed")
 
 
@@ -331,12 +377,12 @@ def test_parameters_are_compared_leaf_by_leaf(repository: Repository, params_tex
 
 def test_of_a_fixed_test_set_the_interval_says_what_it_stands_for(repository: Repository) -> None:
     base, head = copy.deepcopy(BASE), shift(BASE, "l2", 0.01)
-    assert "†" not in wording.render(repository.compare(head), base="main", fork="")
+    assert "†" not in wording.render(repository.compare(head), base="main")
     for side in (base, head):
         side["made"]["l2"]["at_knob"]["test_train_ratio"] = 0.0
     repository.write(base)
     repository.commit()
-    assert " † |" in wording.render(repository.compare(head), base="main", fork="")
+    assert " † |" in wording.render(repository.compare(head), base="main")
 
 
 def test_json_for_machines(repository: Repository) -> None:
@@ -404,6 +450,7 @@ def test_a_project_in_a_folder_of_a_repository(repository: Repository) -> None:
         (("nowhere",), "metrics/comparison.json of nowhere cannot be read"),
         (("main", "--head", "HEAD~9"), "of HEAD~9 cannot be read"),
         (("main", "--nonsense"), "unrecognized arguments"),
+        (("",), "an empty text given, expected a git revision"),
     ],
 )
 def test_what_cannot_be_read_ends_with_status_2(
@@ -413,6 +460,22 @@ def test_what_cannot_be_read_ends_with_status_2(
     assert done.returncode == 2
     assert message in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_what_cannot_be_printed_ends_with_status_2_and_a_mark_that_cannot_with_another(repository: Repository) -> None:
+    head = shift(BASE, "l2", 0.01)
+    head["made"]["l2"]["at_knob"]["test_train_ratio"] = 0.0
+    repository.write(head)
+    command = [sys.executable, "-m", "tools.review"]
+    environment = {"PYTHONPATH": str(ROOT), "PATH": os.environ["PATH"], "PYTHONIOENCODING": "ascii"}
+    assert " ? |" in subprocess.check_output(command, cwd=repository.folder, env=environment, text=True)
+    with Path("/dev/full").open("w") as full:
+        assert subprocess.run(command, cwd=repository.folder, env=environment, stdout=full).returncode == 2
+
+    pipe = subprocess.Popen(command, cwd=repository.folder, env=environment, stdout=subprocess.PIPE)
+    assert pipe.stdout is not None
+    pipe.stdout.close()
+    assert pipe.wait() == 0
 
 
 def test_outside_a_repository_it_says_so(repository: Repository) -> None:

@@ -48,7 +48,6 @@ class Run:
                 self.collect()
                 self.judge_ready()
         finally:
-            signals.ignore()
             stop_workers(self.workers)
 
     def judge_ready(self) -> None:

@@ -22,9 +22,11 @@ class Handler:
         self.in_step, self.pending = False, 0
 
     def __call__(self, number: int, frame: FrameType | None) -> None:
-        if not self.in_step:
-            raise Stopped(number)
-        self.pending = number
+        if self.in_step:
+            self.pending = number
+            return
+        ignore()  # what follows is short, and must not be cut short
+        raise Stopped(number)
 
     @contextmanager
     def step(self) -> Iterator[None]:
@@ -35,6 +37,7 @@ class Handler:
         finally:
             self.in_step = False
             if self.pending:  # also where the step has failed: the signal may be why
+                ignore()
                 raise Stopped(self.pending)
 
 
@@ -47,6 +50,6 @@ def listen() -> None:
 
 
 def ignore() -> None:
-    """From here on the run ends, soon and in order, whatever else is pressed."""
+    """From here on the run ends in order, whatever else is pressed."""
     for number in HANDLED:
         signal.signal(number, signal.SIG_IGN)

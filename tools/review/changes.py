@@ -49,6 +49,7 @@ class Review:
     """What differs between two sides, and why a side's results may not be those of its parameters.
 
     recomputed: arms with other scores though nothing changed that DVC tracks of them
+    touched: whether anything changed that DVC tracks of some arm, be its scores the same or not
     verdicts: arms whose verdict within their own study is another one, with that of the base and of the head
     incomparable: arms whose primary score is another one
     stale, base_stale: why the results of the head, of the base, are out of date
@@ -56,6 +57,7 @@ class Review:
 
     changes: list[Change]
     recomputed: list[Change]
+    touched: bool
     verdicts: dict[Key, tuple[str, str]]
     added: list[NewArm]
     removed: list[Key]
@@ -82,9 +84,9 @@ class Review:
 
     @property
     def is_of_nothing(self) -> bool:
-        """Nothing that shapes a result is told to have changed, though results may have been computed anew."""
+        """Nothing that shapes a result has changed, though results may have been computed anew."""
         told = self.judged, self.added, self.removed, self.incomparable, self.params, self.stale, self.base_stale
-        return not any(told) and (bool(self.recomputed) or not self.verdicts)
+        return not any(told) and not (self.touched if self.recomputed else self.verdicts)
 
 
 def review(base: Side, head: Side) -> Review:
@@ -94,7 +96,7 @@ def review(base: Side, head: Side) -> Review:
     shared = [key for key in after if key in before]
     moved = [key for key in shared if after[key].replicates != before[key].replicates]
     comparable = [key for key in moved if after[key].metric == before[key].metric]
-    touched = {key for key in comparable if is_touched(key, base, head)}
+    touched = {key for key in shared if is_touched(key, base, head)}
     changes, recomputed = (
         judge({key: (before[key], after[key]) for key in comparable if (key in touched) == wanted}, settings=settings)
         for wanted in (True, False)
@@ -102,6 +104,7 @@ def review(base: Side, head: Side) -> Review:
     return Review(
         changes=changes,
         recomputed=recomputed,
+        touched=bool(touched),
         verdicts={
             key: (before[key].verdict, after[key].verdict)
             for key in shared

@@ -6,13 +6,16 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from ruamel.yaml.error import YAMLError
+
 from stages.lib.params import parse_yaml
 from tools.lock_text import split_lock
 
 Key = tuple[str, str, str]  # study, variant, kind of arm
 Hashes = frozenset[tuple[str, str]]  # path, hash of its content
 
-SECTIONS = re.compile(r"^    (deps|outs|params):\n((?:    [- ] .*\n|     .*\n)*)", re.MULTILINE)
+SECTIONS = re.compile(r"^    (deps|outs):\n((?:    [- ] .*\n)*)", re.MULTILINE)
+COMMAND = re.compile(r"^    cmd:(.*\n(?:    [- ] .*\n)*)", re.MULTILINE)
 HASH = re.compile(r"^    - path: (.*)\n      hash: md5\n      md5: (\S+)", re.MULTILINE)
 GATHERED = ("data/plan", "data/predictions", "data/reference", "models")  # folders that hold the parts of many arms
 
@@ -21,12 +24,16 @@ GATHERED = ("data/plan", "data/predictions", "data/reference", "models")  # fold
 class Record:
     """The stages of a run: what went in and came out, and the parameters of the last one that was begun."""
 
-    deps: dict[str, Hashes]  # of each stage
+    commands: dict[str, str]  # of each stage
+    deps: dict[str, Hashes]
     outs: dict[str, Hashes]
     params: Any
 
     def find_inputs(self, key: Key) -> Hashes | None:
-        """What the answers of one arm depend on, code included, and those of its neighbours do not; None if unknown."""
+        """What one arm's answers depend on, code included, but for folders that hold its neighbours' parts as well.
+
+        None if it is not known.
+        """
         study, variant, kind = key
         networks = [f"train_{study}@{variant}", f"evaluate@{study}", "compare"]
         stages = [f"reference@{study}", "compare"] if kind == "reference" else networks
@@ -34,10 +41,15 @@ class Record:
             return None
         hashes = frozenset[tuple[str, str]]().union(*(self.deps[name] for name in stages))
         gathered = {*GATHERED, *(f"{folder}/{study}" for folder in GATHERED)}
-        return frozenset((path, value) for path, value in hashes if path not in gathered)
+        commands = {(name, self.commands.get(name, "")) for name in stages}
+        return frozenset((path, value) for path, value in hashes if path not in gathered) | commands
 
     def find_unfinished(self, keys: Iterable[Key], *, comparison: str) -> list[str]:
-        """In words, why these are not the arms of one whole run; empty if they are."""
+        """In words, why these are not the arms of one whole run; empty if they are, as far as this can tell.
+
+        It sees where one stage has read a file or folder in another state than its writer, or another reader, has left
+        it in. Of a run that stopped between all of a study's trainings and its evaluation nothing shows: `make check`.
+        """
         stages = {"plan", "compare"}
         for study, variant, kind in keys:
             run = f"reference@{study}" if kind == "reference" else f"train_{study}@{variant}"
@@ -62,5 +74,9 @@ def read_record(text: str) -> Record | None:
         {name: frozenset(HASH.findall(parts.get(section, ""))) for name, parts in sections.items()}
         for section in ("deps", "outs")
     )
-    params = parse_yaml(lock.entries["plan"])["plan"].get("params", {}).get("params.yaml")
-    return None if params is None else Record(deps, outs, params)
+    commands = {name: "".join(COMMAND.findall(entry)) for name, entry in lock.entries.items()}
+    try:
+        params = parse_yaml(lock.entries["plan"])["plan"].get("params", {}).get("params.yaml")
+    except YAMLError:
+        return None
+    return None if params is None else Record(commands, deps, outs, params)

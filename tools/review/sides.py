@@ -71,9 +71,10 @@ class Side:
         except ValidationError as error:
             first = error.errors()[0]
             where = ".".join(map(str, first["loc"])) or "the file"
+            remedy = "name another revision" if self.revision else "run make"
             raise UserError(
                 f"{COMPARISON} of {self.name} cannot be used ({where}: {first['msg']}), expected what compare writes "
-                "now: name another revision, or run make"
+                f"now: {remedy}"
             ) from None
 
     @cached_property
@@ -114,9 +115,9 @@ class Side:
 
 
 def find_settings(params: Any, *, study: str) -> dict[str, Any]:
-    """What params.yaml says of a study as a whole."""
+    """What shapes the scores of a study's arms and stands in no file that they have to themselves."""
     settings = params.get("studies", {}).get(study, {})
-    return {name: value for name, value in settings.items() if name != "variants"}
+    return {name: settings.get(name) for name in ("primary", "select_by")}
 
 
 def run_git(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -148,12 +149,12 @@ def parse_comparison(text: str) -> dict[Key, Arm]:
 
 
 def flatten(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
-    """The leaves of nested mappings: dotted key, value."""
+    """The leaves of nested mappings: dotted key, value; nothing means the empty mapping, as in the schema."""
     if isinstance(value, dict) and value:
         for key, inner in value.items():
             yield from flatten(inner, f"{path}.{key}" if path else str(key))
     else:
-        yield path, value
+        yield path, {} if value is None else value
 
 
 def compare_params(base: Any, head: Any) -> list[str]:

@@ -1,11 +1,11 @@
 """A review in words: Markdown for people, JSON for machines."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Sequence, Sized
 from dataclasses import asdict
 
 from stages.lib.wording import ARMS
-from tools.review.changes import Change, NewArm, Review
+from tools.review.changes import ORDER, Change, NewArm, Review
 from tools.review.record import Key
 
 SHOWN = 3  # parameters that the first line names
@@ -15,11 +15,14 @@ CONCLUSIONS = {
     "undecided": "**Undecided**: of {all} changed arms none is shown to have gained or lost{others}.",
     "equivalent": "**Equivalent**: none of {all} changed arms moved by as much as matters.",
     "not_comparable": "**Not comparable**: {incomparable} with another primary score now.",
+    "unchanged": "No arm whose inputs changed has other held-out scores.",
 }
 
 
-def conclude(found: Review) -> str:
+def conclude(found: Review, *, base: str) -> str:
     """What a reviewer should take with him, in one line."""
+    if found.is_of_nothing:
+        return conclude_nothing(found, base=base)
     text = conclude_arms(found)
     if not found.stale:
         return text
@@ -28,26 +31,28 @@ def conclude(found: Review) -> str:
     return f"**Out of date** ({reasons}): run make. As the results stand: {text}"
 
 
-def conclude_arms(found: Review) -> str:
-    counts, verdict = found.counts, found.verdict
-    if verdict in CONCLUSIONS:
-        others = ", ".join(f"{count} {name}" for name, count in counts.items() if name != verdict)
-        facts = counts | {"all": sum(counts.values()), "incomparable": count_arms(len(found.incomparable))}
-        return CONCLUSIONS[verdict].format_map(facts | {"others": f" ({others})" if others else ""})
-    counted = {
-        "new arms": len(found.added),
-        "removed arms": len(found.removed),
-        "other verdicts within a study": len(found.verdicts),
-    }
-    told = ", ".join(f"{count} {name}" for name, count in counted.items() if count)
-    return f"No arm that both sides have has changed its held-out scores{': ' if told else ''}{told}."
-
-
-def render_nothing(found: Review, *, base: str) -> str:
-    """The one line of a change that shapes no result."""
+def conclude_nothing(found: Review, *, base: str) -> str:
+    """Of a change that shapes no result."""
     if not found.recomputed:
         return f"Nothing has changed since {base}: neither a parameter nor a held-out score."
-    return f"Nothing that shapes a result has changed since {base}. {tell_recomputed(found.recomputed)}"
+    text = f"Nothing that shapes a result has changed since {base}. {tell_recomputed(found.recomputed)}"
+    return f"{text} Other verdicts within a study: {len(found.verdicts)}." if found.verdicts else text
+
+
+def conclude_arms(found: Review) -> str:
+    """Of the arms, and of those that cannot be judged."""
+    counts, verdict = found.counts, found.verdict
+    others = ", ".join(f"{count} {name}" for name, count in counts.items() if name != verdict)
+    facts = counts | {"all": sum(counts.values()), "incomparable": count_arms(len(found.incomparable))}
+    text = CONCLUSIONS[verdict].format_map(facts | {"others": f" ({others})" if others else ""})
+    besides: dict[str, Sized] = {
+        "new": found.added,
+        "removed": found.removed,
+        "not comparable": found.incomparable if verdict in ORDER else [],
+        "with another verdict within their study": found.verdicts,
+    }
+    told = ", ".join(f"{count_arms(len(part))} {name}" for name, part in besides.items() if part)
+    return f"{text} Besides: {told}." if told else text
 
 
 def tell_recomputed(changes: Sequence[Change]) -> str:
@@ -62,18 +67,17 @@ def count_arms(number: int) -> str:
     return f"{number} arm" if number == 1 else f"{number} arms"
 
 
-def render(found: Review, *, base: str, fork: str) -> str:
-    """The review as Markdown. fork: the commit at which the head left the base, if the base has gone on since."""
+def render(found: Review, *, base: str, remedy: str = "") -> str:
+    """The review as Markdown. remedy: the command that compares with where the head left a base that has gone on."""
     if found.is_of_nothing:
-        return render_nothing(found, base=base)
+        return conclude(found, base=base)
     quiet = [change for change in found.recomputed if change not in found.judged]
     parts = [
-        conclude(found),
+        conclude(found, base=base),
         render_table(found, base=base),
         tell_recomputed(quiet) if quiet else "",
-        f"{base} has gone on since this branch left it, and what came there counts as undone here; "
-        f"`make review BASE={fork}` leaves it out."
-        if fork
+        f"{base} has gone on since the head left it; what came there counts as undone. `{remedy}` leaves it out."
+        if remedy
         else "",
         f"The results of {base} are themselves out of date ({'; '.join(found.base_stale[:SHOWN])})."
         if found.base_stale
@@ -102,7 +106,9 @@ def render_table(found: Review, *, base: str) -> str:
     if any(change.fixed_test for change in found.judged):
         notes.append("† One fixed test set: the interval is for other seeds, on the same test rows.")
     if found.judged != found.changes:
-        notes.append("‡ Computed anew with nothing changed that DVC tracks (another machine or library version).")
+        notes.append(
+            "‡ Computed anew with nothing changed that DVC tracks (another machine or library version): a family apart."
+        )
     level = f"{100 * found.confidence:g} % interval"
     rows = [
         f"| study | variant | arm | score | at {base} | now | difference | {level} | adjusted p | verdict |",
@@ -154,5 +160,5 @@ def to_json(found: Review, *, base: str, head: str) -> str:
             for (study, variant, arm), (before, after) in found.verdicts.items()
         ]
     }
-    conclusion = conclude(found).replace("**", "")
+    conclusion = conclude(found, base=base).replace("**", "")
     return json.dumps({"base": base, "head": head, "verdict": found.verdict, "conclusion": conclusion} | told, indent=2)
