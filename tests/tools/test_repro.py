@@ -130,6 +130,14 @@ def wait_for_sleep(pid: int, asleep: int) -> list[psutil.Process]:
     raise AssertionError(f"{asleep} stages did not start")
 
 
+def wait_until_loaded(process: subprocess.Popen[bytes]) -> None:
+    """While the system loads a new process, it has neither a command line nor an environment."""
+    end, seen = time.monotonic() + 60, psutil.Process(process.pid)
+    while not (seen.cmdline() and seen.environ()):
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+
 def has_ended(process: psutil.Process) -> bool:
     """Within ten seconds."""
     try:
@@ -298,12 +306,14 @@ def test_a_second_run_waits_for_the_first_and_gives_up(inside: Path, monkeypatch
 def test_a_command_that_a_killed_run_left_is_found(inside: Path) -> None:
     environment = os.environ | {"DVC_ROOT": str(inside), "DVC_STAGE": "train"}
     with subprocess.Popen(["sleep", "600"], env=environment) as command:
+        wait_until_loaded(command)
         assert f"process {command.pid} (sleep 600)" in leftovers.find_others()
         command.kill()
     assert leftovers.find_others() == ""
     queued = inside / leftovers.EXPERIMENTS / "tmp1"
     queued.mkdir(parents=True)
     with subprocess.Popen(["sleep", "600"], env=environment, cwd=queued) as command:
+        wait_until_loaded(command)
         assert leftovers.find_others() == ""
         command.kill()
 
@@ -312,6 +322,7 @@ def test_the_list_of_files_in_use_forgets_processes_that_are_gone(inside: Path) 
     ended = subprocess.Popen(["true"])
     ended.wait()
     with subprocess.Popen([sys.executable, "-c", "input()", "dvc", "repro"], stdin=subprocess.PIPE) as running:
+        wait_until_loaded(running)
         entries = {
             name: {"pid": number, "cmd": "dvc repro"}
             for name, number in {
