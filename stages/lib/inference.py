@@ -1,10 +1,10 @@
-"""What trained lanes answer for rows they are given."""
+"""Predictions of trained lanes for given rows."""
 
 import numpy as np
-import tensorflow as tf
 
 from stages.lib.lanes.graph import CHUNK_BYTES, build_regularizers
 from stages.lib.lanes.network import Network
+from stages.lib.lanes.runtime import tf
 from stages.lib.plans import RunPlan
 from stages.lib.runs import Weights
 
@@ -15,11 +15,11 @@ def predict_lanes(plan: RunPlan, weights: Weights, *, inputs: np.ndarray, rows: 
     Args:
         weights: name -> [lane, ...].
         inputs: [row of the pool, feature].
-        rows: [replicate, row], positions in the pool; lane s * R + r answers for the rows of replicate r.
+        rows: [replicate, row], positions in the pool: the rows that every lane of a replicate predicts.
     """
     network = Network(plan.network, build_regularizers(plan, "float32"))
     tensors = {name: tf.constant(value, tf.float32) for name, value in weights.items()}
-    rows = np.tile(rows, (len(weights["kernel_1"]) // len(rows), 1))
+    rows = plan.grid.over_points(rows)
     size = max(1, CHUNK_BYTES // (4 * inputs.shape[1] * len(rows)))
     answers = []
     for first in range(0, rows.shape[1], size):

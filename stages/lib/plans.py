@@ -1,46 +1,33 @@
-"""What `plan` writes and the other stages read: params.yaml with every default filled in, as frozen values.
+"""The plan of a run, and how plans are kept: params.yaml with every default filled in, as frozen values.
 
-This module holds no rule of its own, so that an edit to the rules (lib/params.py) retrains nothing: what a run depends
-on is the content of its plan file.
+This module holds no rule. The rules are in lib/settings, so an edit there retrains nothing: a run depends on the
+content of its plan file alone. The plans of a study are in study_plans.py, since `train` does not read them.
 """
 
-from dataclasses import dataclass
-from typing import Literal, TypeVar
+from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
 from pydantic import TypeAdapter
 
+from stages.lib.grid import Grid
+from stages.lib.store import read_bytes, write_bytes
+
 Plan = TypeVar("Plan")
-SelectBy = Literal["log_loss", "auc", "accuracy"]
 
-
-@dataclass(frozen=True)
-class Protocol:
-    """How a data set is split into replicates. `kind` says which of the two splits of lib/splits.py makes them."""
-
-    kind: Literal["repeated_stratified_k_fold", "fixed_test"]
-    replicates: int  # k * r folds, or seeds
-    folds: int  # k; 1 where the test rows are fixed
-    training: int | None  # fixed_test only: training rows per replicate; None takes all that validation leaves
-    validation: float  # share of the development rows that is held back to choose strengths and epochs
-
-
-@dataclass(frozen=True)
-class SplitPlan:
-    """What `preprocess` needs to know of a study."""
-
-    study: str
-    dataset: str
-    features: Literal["encoded", "raw"]  # raw: the tutorial's own columns, id included, unscaled
-    protocol: Protocol
-    seed: int
+FOLDER = Path("data/plan")
 
 
 @dataclass(frozen=True)
 class RegularizerPlan:
     """One regulariser of a run.
 
-    strengths: one per path point; the first is the knob. layers: the layers it acts on, counted from 1 (the last
-    number is the output layer); empty for what acts on the batch or on the whole network.
+    strengths: one, or one for each point; the first is the knob. layers: the layers it acts on, counted from 1 (the
+    last number is the output layer); empty for what acts on the batch or on the whole network.
     """
 
     name: str
@@ -57,13 +44,13 @@ class NetworkPlan:
 
 @dataclass(frozen=True)
 class OptimizerPlan:
-    name: Literal["sgd", "rmsprop", "adam"]
+    name: str  # sgd, rmsprop or adam
     learning_rate: float
     momentum: float  # sgd and rmsprop
 
 
 @dataclass(frozen=True)
-class EarlyStopping:
+class EarlyStoppingPlan:
     """Fields as in keras.callbacks.EarlyStopping; the patience is the strength of the regulariser early_stopping."""
 
     monitor: str
@@ -73,7 +60,7 @@ class EarlyStopping:
 
 
 @dataclass(frozen=True)
-class Checkpoint:
+class CheckpointPlan:
     """Fields as in keras.callbacks.ModelCheckpoint. A run with a checkpoint hands on the checkpoint's weights."""
 
     monitor: str
@@ -81,7 +68,7 @@ class Checkpoint:
 
 
 @dataclass(frozen=True)
-class ReduceLrOnPlateau:
+class ReduceLrOnPlateauPlan:
     """Fields as in keras.callbacks.ReduceLROnPlateau."""
 
     monitor: str
@@ -96,9 +83,9 @@ class ReduceLrOnPlateau:
 class CallbacksPlan:
     """None: the run goes without."""
 
-    early_stopping: EarlyStopping | None
-    checkpoint: Checkpoint | None
-    reduce_lr_on_plateau: ReduceLrOnPlateau | None
+    early_stopping: EarlyStoppingPlan | None
+    checkpoint: CheckpointPlan | None
+    reduce_lr_on_plateau: ReduceLrOnPlateauPlan | None
     terminate_on_nan: bool
 
 
@@ -110,7 +97,6 @@ class RunPlan:
     variant: str
     seed: int
     replicates: tuple[int, ...]
-    primary: str  # the score that history.csv follows on the validation rows
     network: NetworkPlan
     regularizers: tuple[RegularizerPlan, ...]
     callbacks: CallbacksPlan
@@ -120,71 +106,15 @@ class RunPlan:
     epochs: int
 
     @property
-    def num_strengths(self) -> int:
-        return max((len(entry.strengths) for entry in self.regularizers), default=1)
+    def grid(self) -> Grid:
+        num_points = max((len(entry.strengths) for entry in self.regularizers), default=1)
+        return Grid(num_points, len(self.replicates))
 
-    def lane_strengths(self, entry: RegularizerPlan) -> list[float]:
-        """The strength of a regulariser in every lane; one without a path has the same in all."""
-        strengths = entry.strengths if len(entry.strengths) > 1 else entry.strengths * self.num_strengths
-        return [strength for strength in strengths for _ in self.replicates]
-
-
-@dataclass(frozen=True)
-class ReferenceModel:
-    """One model of lib/references.py; strengths: what it tries, (0,) where it has none. The first of equals wins."""
-
-    name: str
-    strengths: tuple[float, ...]
-
-
-@dataclass(frozen=True)
-class ReferencePlan:
-    """What `reference` needs to know of a study."""
-
-    study: str
-    seed: int
-    outputs: int  # 1 is the probability of class 1, more one probability per class
-    select_by: SelectBy
-    models: tuple[ReferenceModel, ...]
-
-
-@dataclass(frozen=True)
-class Equivalence:
-    """The greatest difference of each primary score that does not matter."""
-
-    auc: float
-    accuracy: float
-
-
-@dataclass(frozen=True)
-class StatisticsPlan:
-    confidence: float
-    equivalence: Equivalence
-
-
-@dataclass(frozen=True)
-class StudyPlan:
-    """What `compare` needs to know of a study."""
-
-    study: str
-    dataset: str
-    baseline: str
-    primary: str
-    select_by: SelectBy  # the validation score that chooses strengths
-    protocol: Protocol
-    seed: int
-    variants: tuple[str, ...]
-    references: tuple[str, ...]
-
-    def describe_protocol(self) -> str:
-        """In one line: arms with the same line, on the same data, were judged on the same rows."""
-        protocol = self.protocol
-        training = f"{protocol.training:,}" if protocol.training else "all other"
-        test = "fixed test rows" if protocol.kind == "fixed_test" else f"{protocol.folds} folds"
-        return (
-            f"{self.dataset}, {test}, {protocol.replicates} replicates, {training} training rows, "
-            f"validation {protocol.validation:g}, seed {self.seed}"
-        )
+    def lane_strengths(self, entry: RegularizerPlan) -> np.ndarray:
+        """The strength of a regulariser in every lane [lane]; one with a single strength has it in all."""
+        grid = self.grid
+        strengths = entry.strengths if len(entry.strengths) > 1 else entry.strengths * grid.num_points
+        return grid.over_replicates(strengths)
 
 
 def to_json(plan: object) -> str:
@@ -194,3 +124,18 @@ def to_json(plan: object) -> str:
 def from_json(kind: type[Plan], text: str) -> Plan:
     """The inverse of `to_json` for the classes of this module."""
     return TypeAdapter(kind).validate_json(text)
+
+
+def save_plans(named: Mapping[str, object]) -> None:
+    """Write every plan under its name in the plan folder. Names that start with _ are no variants."""
+    for name, plan in named.items():
+        write_bytes(FOLDER / f"{name}.json", to_json(plan).encode())
+
+
+def load_plan(kind: type[Plan], name: str) -> Plan:
+    """Read one plan by its name in the plan folder."""
+    return from_json(kind, read_bytes(FOLDER / f"{name}.json", written_by="plan").decode())
+
+
+def load_run_plan(study: str, variant: str) -> RunPlan:
+    return load_plan(RunPlan, f"{study}/{variant}")

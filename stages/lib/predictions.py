@@ -1,48 +1,60 @@
-"""What the models of a study answer, row by row: kept so that a new score or test needs no training."""
+"""Predictions of a study's models, row by row: kept so that a new score or test needs no training."""
 
+from __future__ import annotations
+
+from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
+from stages.lib.grid import Grid
+from stages.lib.store import add_prefix, pop_prefix, read_arrays, write_arrays
+
+FOLDER, REFERENCE_FOLDER = Path("data/predictions"), Path("data/reference")
 NUM_TRAINING_ROWS = 2000  # the first of each replicate's, enough to see the gap to held-out rows
 
 
 @dataclass(frozen=True)
 class Labels:
-    """Class numbers [replicate, row] of the rows that the predictions of a study are about."""
+    """Class numbers [replicate, row] of the rows that are predicted.
+
+    identifiers: [replicate, row], the number in the data set of each test row.
+    """
 
     training: np.ndarray
     validation: np.ndarray
     test: np.ndarray
+    identifiers: np.ndarray
 
 
 @dataclass(frozen=True)
 class Predictions:
-    """One variant. Probabilities are [lane, row, output] float32, rows as in `Labels`; other arrays [lane].
+    """One variant. Probabilities are [lane, row, output] float32, rows as in `Labels`; other arrays are [lane].
 
-    A lane whose weights are not finite answers with the shares of the classes among its training rows.
+    A lane whose weights are not finite predicts the shares of the classes among its training rows.
+    strengths: regulariser -> its strength. mechanisms: what the regularisers did to the weights, and how the training
+    went; see lanes/mechanisms.py and `TrainedRun`.
     """
 
     replicate: np.ndarray
-    strength: np.ndarray
+    strengths: dict[str, np.ndarray]
     training: np.ndarray
     validation: np.ndarray
     test: np.ndarray
-    epochs_run: np.ndarray
-    best_epoch: np.ndarray
-    stopped_early: np.ndarray
-    diverged: np.ndarray
-    zero_share: np.ndarray
-    near_zero_share: np.ndarray
-    kernel_norm: np.ndarray
-    bound_share: np.ndarray
+    mechanisms: dict[str, np.ndarray]
+
+    @property
+    def grid(self) -> Grid:
+        """Replicates are numbered from 0."""
+        return Grid.of_lanes(len(self.replicate), int(self.replicate.max()) + 1)
 
 
 @dataclass(frozen=True)
 class ReferencePredictions:
     """One model of lib/references.py. Probabilities are [replicate, row, output] float32, rows as in `Labels`.
 
-    strength: [replicate], the one with the best validation score; 0 where the model has none.
+    strength: [replicate], the one with the best validation score.
     validation_score: [replicate], that score.
     """
 
@@ -50,3 +62,34 @@ class ReferencePredictions:
     validation_score: np.ndarray
     training: np.ndarray
     test: np.ndarray
+
+
+def save_predictions(study: str, labels: Labels, predictions: Mapping[str, Predictions]) -> None:
+    """Write the whole folder of a study; `_labels` cannot be a variant's name."""
+    write_arrays(FOLDER / study / "_labels.npz", vars(labels))
+    for variant, predicted in predictions.items():
+        fields = dict(vars(predicted))
+        fields |= add_prefix("strength", fields.pop("strengths")) | add_prefix("mechanism", fields.pop("mechanisms"))
+        write_arrays(FOLDER / study / f"{variant}.npz", fields)
+
+
+def load_labels(study: str) -> Labels:
+    return Labels(**read_arrays(FOLDER / study / "_labels.npz", written_by=f"evaluate@{study}"))
+
+
+def load_predictions(study: str, variant: str) -> Predictions:
+    fields = read_arrays(FOLDER / study / f"{variant}.npz", written_by=f"evaluate@{study}")
+    strengths, mechanisms = pop_prefix("strength", fields), pop_prefix("mechanism", fields)
+    return Predictions(**fields, strengths=strengths, mechanisms=mechanisms)
+
+
+def save_references(study: str, references: Mapping[str, ReferencePredictions]) -> None:
+    """Write the whole folder of a study, empty where it has no reference model."""
+    (REFERENCE_FOLDER / study).mkdir(parents=True, exist_ok=True)
+    for name, predicted in references.items():
+        write_arrays(REFERENCE_FOLDER / study / f"{name}.npz", vars(predicted))
+
+
+def load_reference(study: str, name: str) -> ReferencePredictions:
+    path = REFERENCE_FOLDER / study / f"{name}.npz"
+    return ReferencePredictions(**read_arrays(path, written_by=f"reference@{study}"))

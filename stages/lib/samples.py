@@ -1,11 +1,19 @@
-"""The rows that a study learns from, and the rows it is judged on. They live in two files that no stage but
-`evaluate` and `reference` reads together."""
+"""The rows that a study learns from, and the rows it is judged on.
+
+They are two files, and no stage but `evaluate` and `reference` reads the second one.
+"""
+
+from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
 from stages.lib.commands import UserError
+from stages.lib.store import read_arrays, write_arrays
+
+FOLDER = Path("data/processed")
 
 
 @dataclass(frozen=True)
@@ -19,6 +27,7 @@ class Development:
     training, validation: [replicate, n] int32, positions in `inputs`.
     features: names, one per column of `inputs`.
     scale: what the network multiplies `inputs` by: 1/255 for pixels, else 1.
+    image: (height, width) where a row is an image, else empty.
     """
 
     inputs: np.ndarray
@@ -28,6 +37,7 @@ class Development:
     validation: np.ndarray
     features: tuple[str, ...]
     scale: float
+    image: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -45,7 +55,7 @@ class LeakError(UserError):
 
 
 def check_no_leak(development: Development, held_out: HeldOut) -> None:
-    """Raise LeakError where a replicate could have seen a row it is judged on."""
+    """Raise LeakError where a replicate could have seen a row that it is judged on."""
     for replicate, test in enumerate(held_out.test):
         seen = np.concatenate([development.training[replicate], development.validation[replicate]])
         shared = np.intersect1d(development.identifiers[seen], held_out.identifiers[test])
@@ -54,3 +64,17 @@ def check_no_leak(development: Development, held_out: HeldOut) -> None:
                 f"replicate {replicate}: {shared.size} held-out rows are in the development file (the first is row "
                 f"{shared[0]}), expected none: run the preprocess stage again"
             )
+
+
+def save_samples(study: str, development: Development, held_out: HeldOut) -> None:
+    write_arrays(FOLDER / study / "development.npz", vars(development) | {"image": np.array(development.image, int)})
+    write_arrays(FOLDER / study / "held_out.npz", vars(held_out))
+
+
+def load_development(study: str) -> Development:
+    fields = read_arrays(FOLDER / study / "development.npz", written_by=f"preprocess@{study}")
+    return Development(**fields | {"image": tuple(fields["image"].tolist())})
+
+
+def load_held_out(study: str) -> HeldOut:
+    return HeldOut(**read_arrays(FOLDER / study / "held_out.npz", written_by=f"preprocess@{study}"))

@@ -1,5 +1,7 @@
 """One lane as an ordinary Keras model, in a file whose bytes repeat."""
 
+from __future__ import annotations
+
 import io
 import json
 import re
@@ -7,41 +9,35 @@ import tempfile
 import zipfile
 from pathlib import Path
 
-import keras
 import numpy as np
 
-from stages.lib.plans import RunPlan
+from stages.lib.lanes.regularizers import CATALOGUE
+from stages.lib.lanes.runtime import keras
+from stages.lib.plans import RegularizerPlan, RunPlan
 from stages.lib.runs import Weights
 
 EPOCH_OF_ZIP = (1980, 1, 1, 0, 0, 0)  # the earliest date a zip archive can hold
 SHARED_OBJECT = r'(?<="shared_object_id": )\d+'
-BATCH_NORM = ("gamma", "beta", "moving_mean", "moving_variance")  # in the order of the layer's weights
 
 
 def build_keras(plan: RunPlan, weights: Weights, *, lane: int, scale: float) -> keras.Model:
-    """A plain Keras model of ordinary layers with the weights of one lane; it takes the rows as preprocessed.
+    """A plain Keras model of ordinary layers with the weights of one lane; it takes rows as preprocessed.
 
-    Penalties, constraints and dropout stand in it as Keras' own, so that it can be trained on. Input noise, mixing of
-    rows and other things that Keras does outside the network do not.
+    Penalties, constraints, batch normalisation and dropout are Keras' own in it, at their first strengths, so it can
+    be trained further. What Keras does outside the network (input noise, mixing of rows, averaging) is not in it.
     """
-    strengths = {entry.name: entry.strengths[0] for entry in plan.regularizers}
     model = keras.Sequential([keras.Input((weights["kernel_1"].shape[1],), name="rows")], name=plan.variant)
     if scale != 1:
         model.add(keras.layers.Rescaling(scale, name="rescaling"))
     for layer, units in enumerate(plan.network.hidden, start=1):
-        acting = {entry.name for entry in plan.regularizers if layer in entry.layers}
-        model.add(build_dense(layer, units, strengths, acting))
-        if "batch_norm" in acting:
-            model.add(keras.layers.BatchNormalization(momentum=strengths["batch_norm"], name=f"batch_norm_{layer}"))
+        acting = [entry for entry in plan.regularizers if layer in entry.layers]
+        model.add(build_dense(layer, units, acting))
+        add_layers(model, "keras_sums_layer", layer, acting)
         model.add(keras.layers.Activation(plan.network.activation, name=f"activation_{layer}"))
-        if "activity_l1" in acting:
-            penalty = keras.layers.ActivityRegularization(l1=strengths["activity_l1"], name=f"activity_l1_{layer}")
-            model.add(penalty)
-        if "dropout" in acting:
-            model.add(keras.layers.Dropout(strengths["dropout"], name=f"dropout_{layer}"))
+        add_layers(model, "keras_activity_layer", layer, acting)
     output = len(plan.network.hidden) + 1
-    acting = {entry.name for entry in plan.regularizers if output in entry.layers}
-    model.add(build_dense(output, plan.network.outputs, strengths, acting))
+    acting = [entry for entry in plan.regularizers if output in entry.layers]
+    model.add(build_dense(output, plan.network.outputs, acting))
     activation = "sigmoid" if plan.network.outputs == 1 else "softmax"
     model.add(keras.layers.Activation(activation, name="probability"))
     for layer in model.layers:
@@ -49,13 +45,13 @@ def build_keras(plan: RunPlan, weights: Weights, *, lane: int, scale: float) -> 
     return model
 
 
-def build_dense(layer: int, units: int, strengths: dict[str, float], acting: set[str]) -> keras.layers.Dense:
-    penalty = {name: strengths[name] for name in ("l1", "l2") if name in acting}
+def build_dense(layer: int, units: int, acting: list[RegularizerPlan]) -> keras.layers.Dense:
+    """A Dense layer with the penalties and the last of the constraints that act on its kernel."""
+    penalty: dict[str, float] = {}
     constraint = None
-    if "max_norm" in acting:
-        constraint = keras.constraints.MaxNorm(strengths["max_norm"])
-    if "unit_norm" in acting:  # Keras' UnitNorm knows no norm but 1
-        constraint = keras.constraints.MinMaxNorm(strengths["unit_norm"], strengths["unit_norm"])
+    for entry in acting:
+        penalty |= CATALOGUE[entry.name].keras_penalty(entry.strengths[0])
+        constraint = CATALOGUE[entry.name].keras_constraint(entry.strengths[0]) or constraint
     return keras.layers.Dense(
         units,
         kernel_regularizer=keras.regularizers.L1L2(**penalty) if penalty else None,
@@ -64,18 +60,25 @@ def build_dense(layer: int, units: int, strengths: dict[str, float], acting: set
     )
 
 
+def add_layers(model: keras.Model, hook: str, layer: int, acting: list[RegularizerPlan]) -> None:
+    """Add the Keras layers of the regularisers that act on a hidden layer."""
+    for entry in acting:
+        added = getattr(CATALOGUE[entry.name], hook)(entry.strengths[0], f"{entry.name}_{layer}")
+        if added is not None:
+            model.add(added)
+
+
 def lane_weights(name: str, weights: Weights, lane: int) -> list[np.ndarray]:
     """The weights of the Keras layer `dense_2`, `batch_norm_1` ..., in its order; none for other layers."""
     kind, _, number = name.rpartition("_")
     if kind == "dense":
         return [weights[f"kernel_{number}"][lane], weights[f"bias_{number}"][lane, 0]]
-    if kind == "batch_norm":
-        return [weights[f"{part}_{number}"][lane, 0] for part in BATCH_NORM]
-    return []
+    parts = CATALOGUE[kind].keras_weights if kind in CATALOGUE else ()
+    return [weights[f"{part}_{number}"][lane, 0] for part in parts]
 
 
 def to_file(model: keras.Model) -> bytes:
-    """The .keras file of a model, less what differs from run to run: date and times, and objects' places in memory."""
+    """The .keras file of a model, without what differs from run to run: dates, times and memory addresses."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.keras"
         model.save(path)
@@ -93,6 +96,6 @@ def to_file(model: keras.Model) -> bytes:
 
 
 def number_shared_objects(config: str) -> str:
-    """Keras marks an object that stands in several places by its memory address: count such objects instead."""
+    """Number the objects that stand in several places of a model; Keras marks them by their memory addresses."""
     addresses = list(dict.fromkeys(re.findall(SHARED_OBJECT, config)))
     return re.sub(SHARED_OBJECT, lambda found: str(1 + addresses.index(found.group())), config)

@@ -1,27 +1,35 @@
 """The graph of one run: a training step for all lanes, looped over many batches in a call, and the validation pass."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Iterable, Mapping
 
 import numpy as np
-import tensorflow as tf
 
-from stages.lib.lanes.losses import LOSSES, is_sparse
+from stages.lib.grid import Grid
+from stages.lib.lanes.losses import LOSSES
 from stages.lib.lanes.network import Network, total, trained_names
 from stages.lib.lanes.optimizers import Optimizer, per_lane
 from stages.lib.lanes.regularizers import CATALOGUE, Ema, Regularizer, Tensors
+from stages.lib.lanes.runtime import tf
 from stages.lib.plans import RunPlan
 from stages.lib.runs import Weights
+from stages.lib.samples import Development
 
 CHUNK_BYTES = 32_000_000  # of inputs that a forward pass without training takes at once
 
 
-def build_regularizers(plan: RunPlan, dtype: str) -> list[Regularizer]:
-    """The run's regularisers over its lanes, less those that no lane feels."""
+def build_regularizers(plan: RunPlan, dtype: str, image: tuple[int, ...] = ()) -> list[Regularizer]:
+    """The run's regularisers over its lanes, without those that have no effect in any lane.
+
+    Args:
+        image: (height, width) of an input that is an image, else empty.
+    """
     built = []
     for entry in plan.regularizers:
         kind, strengths = CATALOGUE[entry.name], np.asarray(plan.lane_strengths(entry))
         if strengths.any() or not kind.inert_at_zero:
-            built.append(kind(strengths, entry.layers, tf.as_dtype(dtype)))
+            built.append(kind(strengths, entry.layers, tf.as_dtype(dtype), image=image))
     return built
 
 
@@ -29,13 +37,14 @@ class Pool:
     """The rows that training and validation draw from, as tensors.
 
     Args:
-        inputs: [row, feature], uint8 (pixels, multiplied by `scale` when used) or float.
-        labels: [row], class numbers.
+        outputs: of the network; one output takes class 1 as its target.
     """
 
-    def __init__(self, inputs: np.ndarray, labels: np.ndarray, *, scale: float, outputs: int, dtype: str):
-        self.inputs, self.labels = tf.constant(inputs), tf.constant(labels.astype(np.int32))
-        self.scale, self.outputs, self.dtype = scale, outputs, tf.as_dtype(dtype)
+    def __init__(self, development: Development, *, outputs: int, dtype: str):
+        self.inputs = tf.constant(development.inputs)
+        self.labels = tf.constant(development.labels.astype(np.int32))
+        self.scale, self.image = development.scale, development.image
+        self.outputs, self.dtype = outputs, tf.as_dtype(dtype)
 
     def gather_inputs(self, rows: tf.Tensor) -> tf.Tensor:
         inputs = tf.cast(tf.gather(self.inputs, rows), self.dtype)
@@ -57,9 +66,9 @@ class Graph:
     def __init__(self, plan: RunPlan, pool: Pool, start: Weights, dtype: str):
         """start: weights [lane, ...]."""
         self.plan, self.pool, self.dtype = plan, pool, tf.as_dtype(dtype)
-        self.regularizers = build_regularizers(plan, dtype)
+        self.regularizers = build_regularizers(plan, dtype, pool.image)
         self.network = Network(plan.network, self.regularizers)
-        self.sparse = is_sparse(plan.loss)
+        self.loss = LOSSES[plan.loss]
         self.weights = {name: tf.Variable(value, dtype=self.dtype) for name, value in start.items()}
         self.trained = [self.weights[name] for name in trained_names(start)]
         self.optimizer = Optimizer(
@@ -69,6 +78,7 @@ class Graph:
         self.averages = {name: tf.Variable(self.weights[name]) for name in trained_names(start)} if self.ema else {}
         self.kept = {name: tf.Variable(value) for name, value in self.weights.items()}
         self.num_lanes = start["kernel_1"].shape[0]
+        self.grid = Grid.of_lanes(self.num_lanes, len(plan.replicates))
 
     def run_steps(self, order: tf.Tensor, noise: Mapping[str, tf.Tensor]) -> tf.Tensor:
         """Train on a sequence of batches.
@@ -101,7 +111,7 @@ class Graph:
         """One step on the rows [replicate, row] of a batch: the losses [lane] before it."""
         noise = {name: self._over_lanes(draws) for name, draws in noise.items()}
         inputs = self._over_lanes(self.pool.gather_inputs(rows))
-        targets = self._over_lanes(self.pool.gather_targets(rows, sparse=self.sparse))
+        targets = self._over_lanes(self.pool.gather_targets(rows, sparse=self.loss.sparse))
         for regularizer in self.regularizers:
             inputs, targets = regularizer.transform_batch(inputs, targets, noise)
         with tf.GradientTape(watch_accessed_variables=False) as tape:
@@ -142,13 +152,12 @@ class Graph:
         """The losses [lane] of targets and logits [lane, row, output], penalties left out."""
         for regularizer in self.regularizers:
             targets = regularizer.transform_targets(targets)
-        return LOSSES[self.plan.loss](targets, logits, self.network.output(logits))
+        return self.loss.function(targets, logits, self.network.output(logits))
 
     def _over_lanes(self, values: tf.Tensor) -> tf.Tensor:
-        """Repeat [replicate, ...] for every strength: lane s * R + r gets what belongs to replicate r."""
+        """Give every lane what belongs to its replicate; what is drawn lane by lane already stays as it is."""
         values = tf.cast(values, self.dtype) if values.dtype.is_floating else values
-        repeats = self.num_lanes // values.shape[0]
-        return values if repeats == 1 else tf.tile(values, [repeats] + [1] * (len(values.shape) - 1))
+        return values if values.shape[0] == self.num_lanes else self.grid.over_points(values, tf.tile)
 
     def evaluated(self) -> dict[str, tf.Tensor]:
         """The weights as they are used outside training: averaged where the run averages, constraints kept."""
@@ -175,7 +184,7 @@ class Graph:
             logits.append(part)
             penalty += activity * (chunk.shape[1] / num_rows)
         all_logits = tf.concat(logits, axis=1)
-        targets = self._over_lanes(self.pool.gather_targets(rows, sparse=self.sparse))
+        targets = self._over_lanes(self.pool.gather_targets(rows, sparse=self.loss.sparse))
         losses = self.compare(targets, all_logits) + penalty + self.kernel_penalty(weights)
         return losses, self.network.output(all_logits)
 

@@ -1,22 +1,48 @@
 """The losses of the tutorial, per lane.
 
-Each takes targets [lane, row, output] (sparse: [lane, row] class numbers) and the network's logits and probabilities
-[lane, row, output], and gives one loss per lane and batch: the mean over rows, as Keras reduces it. Keras' own
-functions do the work where they exist. The cross-entropies of a network's own output activation start from its logits,
-as Keras does in a graph.
+A loss takes targets [lane, row, output] (sparse: [lane, row] class numbers) and the network's logits and probabilities
+[lane, row, output]. It gives one value per lane and batch: the mean over rows, as Keras reduces it. Keras' own
+functions do the work where they exist. A cross-entropy is computed from the logits of its own output activation, as
+Keras does in a graph.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable
+from typing import NamedTuple
 
-import keras
-import tensorflow as tf
+from stages.lib.lanes.runtime import keras, tf
 
-Loss = Callable[[tf.Tensor, tf.Tensor, tf.Tensor], tf.Tensor]
+Function = Callable[["tf.Tensor", "tf.Tensor", "tf.Tensor"], "tf.Tensor"]  # (target, logit, probability) -> [lane]
 
 
-def mean_over_rows(function: Callable[[tf.Tensor, tf.Tensor], tf.Tensor]) -> Loss:
-    """A Keras loss of (target, probability), averaged over a batch's rows."""
-    return lambda target, logit, probability: tf.reduce_mean(function(target, probability), axis=1)
+class Loss(NamedTuple):
+    """One loss of the table below.
+
+    sparse: targets are class numbers, not one number per class.
+    needs_classes: it is not defined for a single output.
+    """
+
+    function: Function
+    sparse: bool = False
+    needs_classes: bool = False
+
+
+def mean_over_rows(name: str) -> Function:
+    """Keras' loss of that name, of (target, probability), averaged over a batch's rows."""
+    return lambda target, logit, probability: tf.reduce_mean(getattr(keras.losses, name)(target, probability), axis=1)
+
+
+def cross_entropy(name: str) -> Function:
+    """Keras' cross-entropy of that name, of (target, logit), averaged over a batch's rows.
+
+    For a softmax network Keras' binary cross-entropy takes each class's logit as that of a sigmoid, and so do lanes.
+    """
+
+    def compute(target: tf.Tensor, logit: tf.Tensor, probability: tf.Tensor) -> tf.Tensor:
+        return tf.reduce_mean(getattr(keras.losses, name)(target, logit, from_logits=True), axis=1)
+
+    return compute
 
 
 def root_mean_squared_error(target: tf.Tensor, logit: tf.Tensor, probability: tf.Tensor) -> tf.Tensor:
@@ -27,7 +53,7 @@ def root_mean_squared_error(target: tf.Tensor, logit: tf.Tensor, probability: tf
 def r_squared(target: tf.Tensor, logit: tf.Tensor, probability: tf.Tensor) -> tf.Tensor:
     """1 - R^2 = SSE / SST over the batch, averaged over outputs.
 
-    An output whose target is the same in every row of a batch has no R^2 there: it adds 0 and teaches nothing.
+    Where all rows of a batch have the same target, R^2 is not defined: such an output adds 0 and has no gradient.
     """
     squared_error = tf.reduce_sum(tf.square(target - probability), axis=1)
     spread = tf.reduce_sum(tf.square(target - tf.reduce_mean(target, axis=1, keepdims=True)), axis=1)
@@ -36,33 +62,17 @@ def r_squared(target: tf.Tensor, logit: tf.Tensor, probability: tf.Tensor) -> tf
     return tf.reduce_mean(share, axis=-1)
 
 
-def binary_crossentropy(target: tf.Tensor, logit: tf.Tensor, probability: tf.Tensor) -> tf.Tensor:
-    """On a softmax, Keras takes each class's logit for that of a sigmoid of its own, and so do lanes."""
-    return tf.reduce_mean(keras.losses.binary_crossentropy(target, logit, from_logits=True), axis=1)
-
-
-def categorical_crossentropy(target: tf.Tensor, logit: tf.Tensor, probability: tf.Tensor) -> tf.Tensor:
-    return tf.reduce_mean(keras.losses.categorical_crossentropy(target, logit, from_logits=True), axis=1)
-
-
-def sparse_categorical_crossentropy(target: tf.Tensor, logit: tf.Tensor, probability: tf.Tensor) -> tf.Tensor:
-    return tf.reduce_mean(keras.losses.sparse_categorical_crossentropy(target, logit, from_logits=True), axis=1)
-
-
 LOSSES: dict[str, Loss] = {
-    "mean_squared_error": mean_over_rows(keras.losses.mean_squared_error),
-    "root_mean_squared_error": root_mean_squared_error,
-    "mean_absolute_error": mean_over_rows(keras.losses.mean_absolute_error),
-    "r_squared": r_squared,
-    "mean_absolute_percentage_error": mean_over_rows(keras.losses.mean_absolute_percentage_error),
-    "mean_squared_logarithmic_error": mean_over_rows(keras.losses.mean_squared_logarithmic_error),
-    "binary_crossentropy": binary_crossentropy,
-    "categorical_crossentropy": categorical_crossentropy,
-    "sparse_categorical_crossentropy": sparse_categorical_crossentropy,
-    "poisson": mean_over_rows(keras.losses.poisson),
+    "mean_squared_error": Loss(mean_over_rows("mean_squared_error")),
+    "root_mean_squared_error": Loss(root_mean_squared_error),
+    "mean_absolute_error": Loss(mean_over_rows("mean_absolute_error")),
+    "r_squared": Loss(r_squared),
+    "mean_absolute_percentage_error": Loss(mean_over_rows("mean_absolute_percentage_error")),
+    "mean_squared_logarithmic_error": Loss(mean_over_rows("mean_squared_logarithmic_error")),
+    "binary_crossentropy": Loss(cross_entropy("binary_crossentropy")),
+    "categorical_crossentropy": Loss(cross_entropy("categorical_crossentropy"), needs_classes=True),
+    "sparse_categorical_crossentropy": Loss(
+        cross_entropy("sparse_categorical_crossentropy"), sparse=True, needs_classes=True
+    ),
+    "poisson": Loss(mean_over_rows("poisson")),
 }
-
-
-def is_sparse(name: str) -> bool:
-    """True where targets are class numbers, not one number per class."""
-    return name == "sparse_categorical_crossentropy"

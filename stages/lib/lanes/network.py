@@ -5,15 +5,16 @@ where it is batch-normalised, gamma_i, beta_i, moving_mean_i, moving_variance_i 
 layer's parts is Dense, BatchNormalization, activation, Dropout.
 """
 
+from __future__ import annotations
+
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 
-import keras
 import numpy as np
-import tensorflow as tf
 
 from stages.lib.lanes.randomness import draw_glorot, generators
 from stages.lib.lanes.regularizers import Regularizer, Tensors
+from stages.lib.lanes.runtime import keras, tf
 from stages.lib.plans import NetworkPlan
 from stages.lib.runs import Weights
 
@@ -41,9 +42,10 @@ def draw_weights(
 
 
 def trained_names(weights: Mapping[str, object]) -> list[str]:
-    """All but moving statistics, and biases that batch normalisation takes out again.
+    """Names of the weights that the optimiser trains: all but moving statistics and biases before batch normalisation.
 
-    The gradient of such a bias is rounding noise, which adam and rmsprop would blow up to steps of their full size.
+    Batch normalisation subtracts such a bias again. Its gradient is rounding noise, which adam and rmsprop would scale
+    up to steps of full size.
     """
     taken_out = {name.replace("gamma", "bias") for name in weights if name.startswith("gamma")}
     return [name for name in weights if not name.startswith(NOT_TRAINED) and name not in taken_out]

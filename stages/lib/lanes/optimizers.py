@@ -5,11 +5,13 @@ as long. The kernels know one learning rate for a whole variable. Where each lan
 they fill a buffer with the step at rate 1, which is then scaled lane by lane.
 """
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 
 import numpy as np
-import tensorflow as tf
 
+from stages.lib.lanes.runtime import tf
 from stages.lib.plans import OptimizerPlan
 
 BETA_1, BETA_2, RHO, EPSILON = 0.9, 0.999, 0.9, 1e-7  # Keras' defaults
@@ -25,9 +27,10 @@ def zeros_like(weight: tf.Variable) -> tf.Variable:
 
 
 def keras_correction(count: tf.Tensor) -> tf.Tensor:
-    """What Keras' bias correction is of the exact one after `count` steps (float64).
+    """Ratio of Keras' float32 bias correction to the exact one after `count` steps (float64).
 
-    Keras rounds the betas to float32 there, whatever the precision, but not in the moments: 1 - b2^t is off by 1.3e-5.
+    Keras rounds the betas to float32 in the correction, in every precision, but not in the moments: 1 - b2^t is off
+    by 1.3e-5.
     """
     betas = np.array([np.float32(BETA_1), np.float32(BETA_2), BETA_1, BETA_2])
     rounded_1, rounded_2, exact_1, exact_2 = tf.unstack(1 - tf.pow(betas, count))

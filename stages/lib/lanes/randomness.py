@@ -1,7 +1,7 @@
-"""Every random number of a run, drawn on the host by NumPy from (seed, replicate, stream) and from nothing else.
+"""Every random number of a run, drawn by NumPy from (seed, replicate, stream) and from nothing else.
 
-So variants and strengths share start weights and batch order (paired comparison), a lane's draws do not depend on which
-other lanes are trained beside it, and tests can feed the same masks to stock Keras.
+Thus all variants and strengths share start weights and batch order (a paired comparison), the draws of a lane do not
+depend on the lanes trained beside it, and tests can play the same masks back to stock Keras.
 """
 
 import zlib
@@ -11,6 +11,8 @@ from statistics import NormalDist
 from typing import Literal, NamedTuple
 
 import numpy as np
+
+from stages.lib.grid import Grid
 
 
 def generators(seed: int, replicates: Sequence[int], stream: str) -> list[np.random.Generator]:
@@ -44,10 +46,10 @@ class Noise(NamedTuple):
     """Random numbers that a training step needs for each row of its batch.
 
     uniform: float32 in [0, 1). permutation: int32, an order of the batch's rows.
-    normal: float32, mean 0, deviation 1, one of 65,536 values that are as likely as each other.
-    kept: bool, False with the strength, to within 1 / 65,536, as its probability. All strengths of a replicate look at
-        the same draw: what a small one drops, a larger one drops too.
-    beta: float32 from Beta(strength, strength), each lane's own.
+    normal: float32, mean 0, deviation 1, one of 65,536 equally likely values.
+    kept: bool, False with a probability equal to the strength, to within 1 / 65,536. All strengths of a replicate use
+        the same draw: what a small strength drops, a larger one drops too.
+    beta: float32 from Beta(strength, strength), drawn for each lane.
     """
 
     name: str
@@ -57,25 +59,26 @@ class Noise(NamedTuple):
 
 
 class NoiseSource:
-    """Draws what `noises` lists, step after step.
+    """Draws the random numbers that `noises` lists, step after step.
 
-    The draws of a replicate are one sequence: how many steps are drawn at once, and which replicates are drawn beside
-    it, does not change them.
+    The draws of a replicate are one sequence. They do not depend on how many steps are drawn at once, nor on which
+    replicates are drawn beside it.
     """
 
     def __init__(self, noises: Sequence[Noise], *, seed: int, replicates: Sequence[int]):
         self.noises = noises
         self.streams = {}
         for noise in noises:
-            num_streams = len(noise.strengths) if noise.kind == "beta" else len(replicates)
-            owners = list(replicates) * (num_streams // len(replicates))
-            self.streams[noise.name] = generators(seed, owners, noise.name)
+            owners = np.asarray(replicates)
+            if noise.kind == "beta":
+                owners = Grid.of_lanes(len(noise.strengths), len(replicates)).over_points(owners)
+            self.streams[noise.name] = generators(seed, owners.tolist(), noise.name)
 
     def bytes_per_step(self, num_rows: int) -> int:
         return sum(self._bytes_per_draw(noise) * num_rows * int(np.prod(noise.shape)) for noise in self.noises)
 
     def _bytes_per_draw(self, noise: Noise) -> int:
-        """Of one number for each replicate or lane."""
+        """Bytes of one number for each replicate or lane."""
         return len(noise.strengths) if noise.kind == "kept" else 4 * len(self.streams[noise.name])
 
     def draw(self, num_steps: int, num_rows: int) -> dict[str, np.ndarray]:
@@ -101,7 +104,7 @@ class NoiseSource:
 
 
 def draw_bits(generator: np.random.Generator, num_steps: int, count: int) -> np.ndarray:
-    """Sixteen random bits each, [step, count] uint16: many times as fast as NumPy's uniform and normal numbers.
+    """Draw 16 random bits each, [step, count] uint16: many times as fast as NumPy's uniform and normal numbers.
 
     A step takes a whole number of the generator's 64-bit words.
     """
@@ -110,9 +113,10 @@ def draw_bits(generator: np.random.Generator, num_steps: int, count: int) -> np.
 
 
 def keep(bits: np.ndarray, rates: np.ndarray) -> np.ndarray:
-    """Which draws [step, replicate, count] are not under their rate [lane]: [step, strength, replicate, count]."""
+    """Which draws [step, replicate, count] are at least their rate [lane]: [step, point, replicate, count]."""
     thresholds = np.minimum(np.round(rates * 65536), 65535).astype(np.uint16)
-    return bits[:, None] >= thresholds.reshape(-1, bits.shape[1], 1)
+    grid = Grid.of_lanes(len(rates), bits.shape[1])
+    return bits[:, None] >= grid.by_point(thresholds)[..., None]
 
 
 def look_up(table: np.ndarray, places: np.ndarray) -> np.ndarray:

@@ -1,40 +1,71 @@
-"""The catalogue: every regulariser, each acting through the hooks it overrides.
+"""The catalogue: every regulariser, with its rules and the hooks through which it acts.
 
-A hook that a regulariser leaves alone adds nothing to the graph. Strengths are vectors [lane]. Random numbers come in
-as arguments: a regulariser says in `noise` what it needs, and gets it back by name, [lane, row, ...].
-ema and early_stopping have no hook: the trainer averages and the callbacks stop.
+A hook that a regulariser does not override adds nothing to the graph. Strengths are vectors [lane]. Random numbers are
+arguments: a regulariser lists in `noise` what it needs, and gets it back by name, [lane, row, ...].
+ema and early_stopping have no hook: the trainer averages the weights, and the callbacks stop a lane.
+To add one: a class here, its line in CATALOGUE, its knob in params.yaml, its stock counterpart in the tests' oracle.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any, ClassVar, Literal
 
 import numpy as np
-import tensorflow as tf
 
 from stages.lib.lanes.optimizers import per_lane
 from stages.lib.lanes.randomness import Noise
+from stages.lib.lanes.runtime import keras, tf
 
+INFINITY = float("inf")
 NORM_EPSILON = 1e-7  # keras.config.epsilon(), which keeps a constraint's division finite
 BATCH_NORM_EPSILON = 1e-3  # Keras' default, added to the variance
-IMAGE_SIDE = 28  # pixels; inputs of IMAGE_SIDE squared features are images
 
-Tensors = Mapping[str, tf.Tensor]
+Tensors = Mapping[str, Any]  # name -> tensor
 
 
 class Regularizer:
     """One entry of the catalogue. Here all hooks leave their input as it is.
 
+    Class attributes, the rules that `plan` checks:
+        minimum, below: minimum <= strength < below.
+        whole_number: the strength counts something.
+        acts_on: "kernels", all of them or those of hidden layers, unless the network says otherwise; "hidden", the
+            outputs of hidden layers; "whole", the batch or the network.
+        softens_targets: targets become shares of classes, which a loss of class numbers cannot express.
+        inert_at_zero: a strength of 0 in every lane leaves the regulariser out of the graph.
+        single_precision: Keras rounds this strength to float32, also in a float64 network.
+
     Args:
         strengths: [lane].
         layers: numbers of the layers it acts on, counted from 1; empty where it acts on no single layer.
+        image: (height, width) of an input that is an image, else empty.
     """
 
-    inert_at_zero = True  # a strength of 0 in every lane leaves the whole regulariser out of the graph
-    single_precision = False  # Keras rounds this strength to float32, also in a float64 network
+    minimum: ClassVar[float] = 0
+    below: ClassVar[float] = INFINITY
+    whole_number: ClassVar[bool] = False
+    acts_on: ClassVar[Literal["kernels", "hidden kernels", "hidden", "whole"]] = "whole"
+    softens_targets: ClassVar[bool] = False
+    inert_at_zero: ClassVar[bool] = True
+    single_precision: ClassVar[bool] = False
+    keras_weights: ClassVar[tuple[str, ...]] = ()  # of its Keras layer, in the layer's order
 
-    def __init__(self, strengths: np.ndarray, layers: Sequence[int] = (), dtype: tf.DType = tf.float32):
-        self.strengths = np.asarray(strengths)
+    def __init__(
+        self,
+        strengths: np.ndarray,
+        layers: Sequence[int] = (),
+        dtype: tf.DType | None = None,
+        image: tuple[int, ...] = (),
+    ):
+        self.strengths, dtype = np.asarray(strengths), dtype or tf.float32
         self.strength = tf.cast(tf.constant(self.strengths, tf.float32 if self.single_precision else dtype), dtype)
-        self.layers = tuple(layers)
+        self.layers, self.image = tuple(layers), image
+
+    @classmethod
+    def effective(cls, strength: float, *, epochs: int, image: tuple[int, ...]) -> float:
+        """The strength as it acts: two strengths with one effective value train the same network."""
+        return strength
 
     def noise(self, num_features: int, hidden: Sequence[int]) -> list[Noise]:
         """The random numbers that each training step needs; `hidden` are the widths of the hidden layers."""
@@ -74,27 +105,59 @@ class Regularizer:
         """The kernel [lane, in, out] after the optimiser's step."""
         return None
 
+    @staticmethod
+    def keras_penalty(strength: float) -> dict[str, float]:
+        """Arguments of keras.regularizers.L1L2 for a kernel."""
+        return {}
+
+    @staticmethod
+    def keras_constraint(strength: float) -> keras.constraints.Constraint | None:
+        """Keras' constraint of a kernel."""
+        return None
+
+    @staticmethod
+    def keras_sums_layer(strength: float, name: str) -> keras.layers.Layer | None:
+        """Keras' layer between a hidden Dense layer and its activation."""
+        return None
+
+    @staticmethod
+    def keras_activity_layer(strength: float, name: str) -> keras.layers.Layer | None:
+        """Keras' layer behind a hidden layer's activation."""
+        return None
+
 
 class L1(Regularizer):
     """lambda * sum |w|."""
 
+    acts_on = "kernels"
     single_precision = True
 
     def penalize_kernel(self, kernel: tf.Tensor) -> tf.Tensor:
         return self.strength * sum_absolutes(kernel)
 
+    @staticmethod
+    def keras_penalty(strength: float) -> dict[str, float]:
+        return {"l1": strength}
+
 
 class L2(Regularizer):
-    """lambda * sum w^2."""
+    """lambda * sum w^2. The tutorial calls it weight decay."""
 
+    acts_on = "kernels"
     single_precision = True
 
     def penalize_kernel(self, kernel: tf.Tensor) -> tf.Tensor:
         return self.strength * sum_squares(kernel)
 
+    @staticmethod
+    def keras_penalty(strength: float) -> dict[str, float]:
+        return {"l2": strength}
+
 
 class L1Proximal(Regularizer):
     """After each step w = sign(w) * max(|w| - rate * lambda, 0), so zeros are exact (Parikh and Boyd 2014, 6.5.2)."""
+
+    acts_on = "kernels"
 
     def constrain_kernel(self, kernel: tf.Tensor, rate: tf.Tensor) -> tf.Tensor:
         threshold = per_lane(self.strength * rate, kernel)
@@ -104,6 +167,7 @@ class L1Proximal(Regularizer):
 class WeightDecay(Regularizer):
     """Before each step w -= rate * lambda * w: decoupled decay (Loshchilov and Hutter 2019, algorithm 2)."""
 
+    acts_on = "kernels"
     single_precision = True
 
     def decay_kernel(self, kernel: tf.Tensor, rate: tf.Tensor) -> tf.Tensor:
@@ -113,30 +177,54 @@ class WeightDecay(Regularizer):
 class ActivityL1(Regularizer):
     """lambda * sum |a| / rows of the batch."""
 
+    acts_on = "hidden"
     single_precision = True
 
     def penalize_activity(self, activity: tf.Tensor) -> tf.Tensor:
         num_rows = tf.cast(tf.shape(activity)[1], activity.dtype)
         return self.strength * sum_absolutes(activity) / num_rows
 
+    @staticmethod
+    def keras_activity_layer(strength: float, name: str) -> keras.layers.Layer:
+        return keras.layers.ActivityRegularization(l1=strength, name=name)
+
 
 class MaxNorm(Regularizer):
     """Shrink a unit's incoming weights to an L2 norm of at most the strength (Srebro and Shraibman 2005)."""
+
+    minimum = 1e-6
+    acts_on = "hidden kernels"
+    inert_at_zero = False
 
     def constrain_kernel(self, kernel: tf.Tensor, rate: tf.Tensor) -> tf.Tensor:
         norms = column_norms(kernel)
         return kernel * (tf.minimum(norms, per_lane(self.strength, kernel)) / (NORM_EPSILON + norms))
 
+    @staticmethod
+    def keras_constraint(strength: float) -> keras.constraints.Constraint:
+        return keras.constraints.MaxNorm(strength)
+
 
 class UnitNorm(Regularizer):
     """Scale a unit's incoming weights to an L2 norm equal to the strength."""
 
+    minimum = 1e-6
+    acts_on = "hidden kernels"
+    inert_at_zero = False
+
     def constrain_kernel(self, kernel: tf.Tensor, rate: tf.Tensor) -> tf.Tensor:
         return kernel * (per_lane(self.strength, kernel) / (NORM_EPSILON + column_norms(kernel)))
+
+    @staticmethod
+    def keras_constraint(strength: float) -> keras.constraints.Constraint:
+        return keras.constraints.MinMaxNorm(strength, strength)  # Keras' UnitNorm knows no norm but 1
 
 
 class Dropout(Regularizer):
     """Set a share of the activities to 0 and scale the rest by 1 / (1 - share) (Srivastava et al. 2014)."""
+
+    below = 1
+    acts_on = "hidden"
 
     def noise(self, num_features: int, hidden: Sequence[int]) -> list[Noise]:
         return [Noise(f"dropout_{layer}", "kept", (hidden[layer - 1],), self.strengths) for layer in self.layers]
@@ -145,11 +233,18 @@ class Dropout(Regularizer):
         kept = tf.cast(noise[f"dropout_{layer}"], activity.dtype)
         return activity * (kept * per_lane(1 / (1 - self.strength), activity))
 
+    @staticmethod
+    def keras_activity_layer(strength: float, name: str) -> keras.layers.Layer:
+        return keras.layers.Dropout(strength, name=name)
+
 
 class BatchNorm(Regularizer):
     """Normalise each unit's sums over the batch (Ioffe, Szegedy 2015); strength: momentum of the moving statistics."""
 
+    below = 1
+    acts_on = "hidden"
     inert_at_zero = False
+    keras_weights = ("gamma", "beta", "moving_mean", "moving_variance")
 
     def transform_sums(
         self, layer: int, sums: tf.Tensor, weights: Tensors, *, training: bool
@@ -164,9 +259,16 @@ class BatchNorm(Regularizer):
         offset, scale = weights[f"beta_{layer}"], weights[f"gamma_{layer}"]
         return tf.nn.batch_normalization(sums, mean, variance, offset, scale, BATCH_NORM_EPSILON), moved
 
+    @staticmethod
+    def keras_sums_layer(strength: float, name: str) -> keras.layers.Layer:
+        return keras.layers.BatchNormalization(momentum=strength, name=name)
+
 
 class LabelSmoothing(Regularizer):
     """Targets (1 - s) * y + s / classes (Szegedy et al. 2016, section 7)."""
+
+    below = 1
+    softens_targets = True
 
     def transform_targets(self, targets: tf.Tensor) -> tf.Tensor:
         share = per_lane(self.strength, targets)
@@ -175,28 +277,38 @@ class LabelSmoothing(Regularizer):
 
 class Cutout(Regularizer):
     """Erase part of each input: of an image a square with a random centre, clipped at the border (DeVries and Taylor
-    2017), side = strength * 28 pixels; of a table each feature with the strength as its probability.
+    2017), whose side is the strength times the image's; of a table each feature with the strength as its probability.
     """
 
+    below = 1
+
+    @classmethod
+    def effective(cls, strength: float, *, epochs: int, image: tuple[int, ...]) -> float:
+        return round(strength * image[0]) / image[0] if image else strength
+
     def noise(self, num_features: int, hidden: Sequence[int]) -> list[Noise]:
-        if is_image(num_features):
+        if self.image:
             return [Noise("cutout", "uniform", (2,))]
         return [Noise("cutout", "kept", (num_features,), self.strengths)]
 
     def transform_batch(self, inputs: tf.Tensor, targets: tf.Tensor, noise: Tensors) -> tuple[tf.Tensor, tf.Tensor]:
         draws = noise["cutout"]
-        if not is_image(inputs.shape[-1]):
+        if not self.image:
             return inputs * tf.cast(draws, inputs.dtype), targets
-        side = per_lane(tf.round(self.strength * IMAGE_SIDE), inputs)
-        first = tf.floor(draws * IMAGE_SIDE) - tf.floor(side / 2)
-        pixel = tf.range(IMAGE_SIDE, dtype=inputs.dtype)
-        erased = [(pixel >= first[..., axis, None]) & (pixel < first[..., axis, None] + side) for axis in (0, 1)]
+        erased = []
+        for axis, length in enumerate(self.image):
+            side = per_lane(tf.round(self.strength * length), inputs)
+            first = tf.floor(draws * length) - tf.floor(side / 2)
+            pixel = tf.range(length, dtype=inputs.dtype)
+            erased.append((pixel >= first[..., axis, None]) & (pixel < first[..., axis, None] + side))
         square = erased[0][..., :, None] & erased[1][..., None, :]
         return tf.where(tf.reshape(square, tf.shape(inputs)), tf.zeros_like(inputs), inputs), targets
 
 
 class Mixup(Regularizer):
     """Mix each row with another of its batch, share drawn from Beta(alpha, alpha) per row (Zhang et al. 2018)."""
+
+    softens_targets = True
 
     def noise(self, num_features: int, hidden: Sequence[int]) -> list[Noise]:
         return [Noise("mixup_partner", "permutation", ()), Noise("mixup_share", "beta", (), self.strengths)]
@@ -223,11 +335,18 @@ class GaussianNoise(Regularizer):
 class Ema(Regularizer):
     """Evaluate the exponential moving average of the weights; strength: its momentum (Polyak and Juditsky 1992)."""
 
+    below = 1
+
 
 class EarlyStopping(Regularizer):
     """Stop a lane when its monitor has not improved for `strength` epochs (Prechelt 1998)."""
 
+    whole_number = True
     inert_at_zero = False
+
+    @classmethod
+    def effective(cls, strength: float, *, epochs: int, image: tuple[int, ...]) -> float:
+        return min(strength, epochs)
 
 
 CATALOGUE: dict[str, type[Regularizer]] = {
@@ -249,23 +368,26 @@ CATALOGUE: dict[str, type[Regularizer]] = {
 }
 
 
-# TensorFlow's own gradients of these two sums write out three arrays of the kernel's size, these write one.
-@tf.custom_gradient
-def sum_absolutes(values: tf.Tensor) -> tuple[tf.Tensor, Callable[[tf.Tensor], tf.Tensor]]:
-    """sum |v| [lane] of values [lane, ...]."""
-    return tf.reduce_sum(tf.abs(values), axis=(1, 2)), lambda slope: per_lane(slope, values) * tf.sign(values)
+def sum_absolutes(values: tf.Tensor) -> tf.Tensor:
+    """sum |v| [lane] of values [lane, ...]. TensorFlow's own gradient writes three arrays of that size, this one."""
+
+    @tf.custom_gradient
+    def compute(values: tf.Tensor) -> tuple[tf.Tensor, Callable[[tf.Tensor], tf.Tensor]]:
+        return tf.reduce_sum(tf.abs(values), axis=(1, 2)), lambda slope: per_lane(slope, values) * tf.sign(values)
+
+    return compute(values)
 
 
-@tf.custom_gradient
-def sum_squares(values: tf.Tensor) -> tuple[tf.Tensor, Callable[[tf.Tensor], tf.Tensor]]:
-    """sum v^2 [lane] of values [lane, ...]."""
-    return tf.reduce_sum(tf.square(values), axis=(1, 2)), lambda slope: per_lane(2 * slope, values) * values
+def sum_squares(values: tf.Tensor) -> tf.Tensor:
+    """sum v^2 [lane] of values [lane, ...]; its gradient writes one array, as above."""
+
+    @tf.custom_gradient
+    def compute(values: tf.Tensor) -> tuple[tf.Tensor, Callable[[tf.Tensor], tf.Tensor]]:
+        return tf.reduce_sum(tf.square(values), axis=(1, 2)), lambda slope: per_lane(2 * slope, values) * values
+
+    return compute(values)
 
 
 def column_norms(kernel: tf.Tensor) -> tf.Tensor:
     """L2 norm of the weights into each unit, [lane, 1, out]."""
     return tf.math.reduce_euclidean_norm(kernel, axis=1, keepdims=True)
-
-
-def is_image(num_features: int) -> bool:
-    return num_features == IMAGE_SIDE**2

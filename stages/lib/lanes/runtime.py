@@ -1,10 +1,18 @@
-"""How TensorFlow starts and runs here. Import this before anything else that imports TensorFlow."""
+"""How TensorFlow is imported and set up here. Modules take `tf` and `keras` from this one, never from TensorFlow itself.
+
+Both are imported when they are first used. So `plan` can read the tables of regularisers and losses without
+TensorFlow, and importing TensorFlow costs less than it does by itself.
+"""
+
+from __future__ import annotations
 
 import gc
+import importlib
 import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 
 
 @contextmanager
@@ -22,10 +30,10 @@ def silent_start() -> Iterator[None]:
 
 @contextmanager
 def quick_start() -> Iterator[None]:
-    """Take two fifths off the time that TensorFlow's import takes: each stage pays it, most for a second of training.
+    """Save two fifths of the time that importing TensorFlow takes.
 
-    All that is imported lasts, so there is no garbage to be looked for again and again. And Keras imports scikit-learn,
-    for wrappers that nobody here uses; it does without where that is missing.
+    Garbage collection is off during the import, since all that is imported lasts. Keras imports scikit-learn for
+    wrappers that nobody uses here, and does without where it is missing, so it is hidden.
     """
     hidden = "sklearn" not in sys.modules
     if hidden:
@@ -40,16 +48,38 @@ def quick_start() -> Iterator[None]:
             del sys.modules["sklearn"]
 
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # warnings are not shown, errors are
-with silent_start(), quick_start():
+def start() -> None:
+    """Import TensorFlow and Keras, once."""
+    if "tensorflow" not in sys.modules:
+        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # errors are shown, warnings are not
+        with silent_start(), quick_start():
+            importlib.import_module("tensorflow")
+            importlib.import_module("keras")
+
+
+class ImportedOnUse:
+    """A module that is imported when one of its names is first asked for."""
+
+    def __init__(self, name: str):
+        self._name = name
+
+    def __getattr__(self, attribute: str) -> Any:
+        start()
+        return getattr(sys.modules[self._name], attribute)
+
+
+if TYPE_CHECKING:
+    import keras as keras
     import tensorflow as tf
+else:
+    keras, tf = ImportedOnUse("keras"), ImportedOnUse("tensorflow")
 
 
 def configure() -> None:
-    """One thread a process, since stages run side by side; operations whose result depends on timing are refused.
+    """Use one thread, since stages run side by side, and refuse operations whose result depends on timing.
 
-    Grappler's arithmetic optimiser merges sums of several terms in an order that follows addresses in memory, which
-    differ from process to process, and so does the last bit of a loss with penalties. It gains no time here.
+    Grappler's arithmetic optimiser merges sums of several terms in an order that follows addresses in memory. These
+    differ from process to process, and so would the last bit of a loss with penalties. It gains no time here.
     """
     tf.config.threading.set_intra_op_parallelism_threads(1)
     tf.config.threading.set_inter_op_parallelism_threads(1)

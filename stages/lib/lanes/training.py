@@ -1,17 +1,19 @@
 """Train one run: every lane of it, epoch after epoch, with its callbacks."""
 
+from __future__ import annotations
+
 from collections.abc import Callable
 
 import numpy as np
 import pandas as pd
-import tensorflow as tf
 
 from stages.lib.lanes.callbacks import Callbacks
 from stages.lib.lanes.graph import Graph, Pool
+from stages.lib.lanes.mechanisms import measure_mechanisms
+from stages.lib.lanes.monitors import MONITORS, choose_monitor
 from stages.lib.lanes.network import draw_weights
 from stages.lib.lanes.randomness import NoiseSource, batch_orders
-from stages.lib.mechanisms import measure_mechanisms
-from stages.lib.monitors import MONITORS
+from stages.lib.lanes.runtime import tf
 from stages.lib.plans import RunPlan
 from stages.lib.runs import TrainedRun, Weights
 from stages.lib.samples import Development
@@ -52,19 +54,18 @@ class Training:
         dtype: str,
         report: Callable[[int], None],
     ):
-        self.plan, self.report, self.num_seen = plan, report, 0
+        self.plan, self.grid, self.report, self.num_seen = plan, plan.grid, report, 0
+        self.monitor = choose_monitor(plan.network.outputs)
         replicates = list(plan.replicates)
         self.training, self.validation = development.training[replicates], development.validation[replicates]
-        self.labels = np.tile(development.labels[self.validation], (plan.num_strengths, 1))
+        self.labels = self.grid.over_points(development.labels[self.validation])
         num_features = development.inputs.shape[1]
-        pool = Pool(
-            development.inputs, development.labels, scale=development.scale, outputs=plan.network.outputs, dtype=dtype
-        )
+        pool = Pool(development, outputs=plan.network.outputs, dtype=dtype)
         if start is None:
             start = draw_weights(
                 plan.network, num_features, seed=plan.seed, replicates=replicates, normalized=normalized_layers(plan)
             )
-        start = {name: np.tile(value, (plan.num_strengths, 1, 1)) for name, value in start.items()}
+        start = {name: self.grid.over_points(value) for name, value in start.items()}
         self.graph = Graph(plan, pool, start, dtype)
         noises = [
             noise for entry in self.graph.regularizers for noise in entry.noise(num_features, plan.network.hidden)
@@ -78,7 +79,7 @@ class Training:
     def _patience(self) -> np.ndarray:
         for entry in self.plan.regularizers:
             if entry.name == "early_stopping":
-                return np.asarray(self.plan.lane_strengths(entry), int)
+                return self.plan.lane_strengths(entry).astype(int)
         return np.full(self.graph.num_lanes, NEVER)
 
     def run(self) -> TrainedRun:
@@ -104,8 +105,8 @@ class Training:
         if remainder:
             sums = sums + self._run_batches(order[:, -remainder:], remainder) * remainder
         val_loss, probability = self.graph.validate(tf.constant(self.validation.astype(np.int32)))
-        score = MONITORS[self.plan.primary](self.labels, probability.numpy())
-        return {"loss": sums / num_rows, "val_loss": val_loss.numpy(), f"val_{self.plan.primary}": score}
+        score = MONITORS[self.monitor](self.labels, probability.numpy())
+        return {"loss": sums / num_rows, "val_loss": val_loss.numpy(), f"val_{self.monitor}": score}
 
     def _run_batches(self, order: np.ndarray, batch_size: int) -> np.ndarray:
         """Train on the rows of `order` [replicate, row], a whole number of batches: the sum of their losses [lane]."""
@@ -134,14 +135,12 @@ class Training:
         return pd.DataFrame({"epoch": epoch + 1, "lane": lanes, **columns})
 
     def _result(self, history: pd.DataFrame) -> TrainedRun:
-        callbacks, num_replicates = self.callbacks, len(self.plan.replicates)
-        varied = max(self.plan.regularizers, key=lambda entry: len(entry.strengths), default=None)
-        none = np.zeros(self.graph.num_lanes)
+        callbacks = self.callbacks
         weights = {name: value.numpy() for name, value in self.graph.kept.items()}
         return TrainedRun(
             weights=weights,
-            replicate=np.tile(self.plan.replicates, self.graph.num_lanes // num_replicates),
-            strength=none if varied is None else np.asarray(self.plan.lane_strengths(varied)),
+            replicate=self.grid.over_points(np.asarray(self.plan.replicates)),
+            strengths={entry.name: self.plan.lane_strengths(entry) for entry in self.plan.regularizers},
             epochs_run=callbacks.epochs_run,
             best_epoch=callbacks.best_epoch,
             stopped_early=~callbacks.running & ~callbacks.diverged,

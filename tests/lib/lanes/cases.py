@@ -33,7 +33,6 @@ def make_plan(
         "loss": "binary_crossentropy" if outputs == 1 else "categorical_crossentropy",
         "optimizer": OPTIMIZERS["adam"],
         "replicates": (2, 0),
-        "primary": "auc" if outputs == 1 else "accuracy",
         "batch_size": 4,
         "epochs": 4,
     }
@@ -64,6 +63,7 @@ def make_development(
         validation=rows[:, NUM_TRAINING : NUM_TRAINING + NUM_VALIDATION],
         features=tuple(map(str, range(inputs.shape[1]))),
         scale=1 / 255 if pixels else 1,
+        image=(28, 28) if pixels else (),
     )
 
 
@@ -88,7 +88,7 @@ def compare_with_stock(
     development = development or make_development(plan.network.outputs)
     start = make_start(plan, development.inputs.shape[1])
     run = train_lanes(plan, development, start=start, dtype=dtype)
-    point, replicate = divmod(lane, len(plan.replicates))
+    point, replicate = divmod(lane, len(plan.replicates))  # written a second time: see lib/grid.py
     stock = fit_stock(plan, development, start, replicate=replicate, point=point, dtype=dtype)
     check_weights({name: values[lane] for name, values in run.weights.items()}, stock.weights, TOLERANCE[dtype])
     history = run.history[run.history["lane"] == lane]

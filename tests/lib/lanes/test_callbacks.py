@@ -8,7 +8,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from stages.lib.lanes.callbacks import Callbacks
-from stages.lib.plans import CallbacksPlan, Checkpoint, EarlyStopping, ReduceLrOnPlateau, RegularizerPlan
+from stages.lib.plans import CallbacksPlan, CheckpointPlan, EarlyStoppingPlan, ReduceLrOnPlateauPlan, RegularizerPlan
 from tests.lib.lanes.cases import compare_with_stock, make_development, make_plan, make_start
 from tests.lib.lanes.oracle import fit_stock, keras_callbacks
 
@@ -17,10 +17,10 @@ monitors = st.sampled_from(["loss", "val_loss", "val_auc"])
 # Few values, so that ties are common.
 values = st.sampled_from([0.2, 0.3, 0.4, 0.7, 0.8, np.nan, np.inf]).map(lambda value: float(np.float32(value)))
 min_deltas = st.sampled_from([0.0, 0.01, 0.1])
-early_stoppings = st.builds(EarlyStopping, monitors, min_deltas, st.integers(0, 4), st.booleans())
-checkpoints = st.builds(Checkpoint, monitors, st.booleans())
+early_stoppings = st.builds(EarlyStoppingPlan, monitors, min_deltas, st.integers(0, 4), st.booleans())
+checkpoints = st.builds(CheckpointPlan, monitors, st.booleans())
 plateaus = st.builds(
-    ReduceLrOnPlateau,
+    ReduceLrOnPlateauPlan,
     monitors,
     st.sampled_from([0.1, 0.5]),
     st.integers(0, 3),
@@ -44,7 +44,9 @@ def lane_with(*val_losses: float) -> tuple[int, list[dict]]:
     return 1, [{"loss": 0.5, "val_loss": value, "val_auc": 0.5} for value in (*val_losses, *val_losses[-1:] * last)]
 
 
-JUST_MIN_DELTA = CallbacksPlan(EarlyStopping("val_loss", 0.1, 0, restore_best=True), None, None, terminate_on_nan=False)
+JUST_MIN_DELTA = CallbacksPlan(
+    EarlyStoppingPlan("val_loss", 0.1, 0, restore_best=True), None, None, terminate_on_nan=False
+)
 
 
 class Model(SimpleNamespace):
@@ -109,7 +111,7 @@ def test_decisions_equal_keras(plan, lanes):
 
 def test_stopping_and_restoring_equal_stock():
     """A path of patiences: the lanes stop in different epochs, and each hands on its best one."""
-    stopping = EarlyStopping("val_auc", 0.002, 1, restore_best=True)
+    stopping = EarlyStoppingPlan("val_auc", 0.002, 1, restore_best=True)
     callbacks = CallbacksPlan(stopping, None, None, terminate_on_nan=False)
     plan = make_plan(RegularizerPlan("early_stopping", (1.0, 2.0), ()), hidden=(), callbacks=callbacks, epochs=12)
     run, stock = compare_with_stock(plan, lane=3, dtype="float64")
@@ -121,7 +123,10 @@ def test_stopping_and_restoring_equal_stock():
 def test_checkpoint_of_averages_equals_stock():
     """The checkpoint outranks what early stopping would hand on, and holds averaged weights."""
     callbacks = CallbacksPlan(
-        EarlyStopping("val_loss", 0, 0, restore_best=True), Checkpoint("val_auc", True), None, terminate_on_nan=False
+        EarlyStoppingPlan("val_loss", 0, 0, restore_best=True),
+        CheckpointPlan("val_auc", True),
+        None,
+        terminate_on_nan=False,
     )
     entries = (RegularizerPlan("ema", (0.8,), ()), RegularizerPlan("early_stopping", (2.0,), ()))
     plan = make_plan(*entries, hidden=(), callbacks=callbacks, epochs=8)

@@ -8,13 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from stages.lib import expansion
 from stages.lib.inference import predict_lanes
 from stages.lib.lanes.export import build_keras, number_shared_objects, to_file
 from stages.lib.lanes.training import train_lanes
-from stages.lib.params import parse_params
 from stages.lib.plans import NetworkPlan, RegularizerPlan, RunPlan
 from stages.lib.samples import Development
+from tests.lib.lanes.cases import make_plan
 
 LOAD = """
 import sys, keras, numpy
@@ -32,7 +31,7 @@ REGULARIZERS = (
 )
 
 
-def make_case(outputs: int, params_text: str) -> tuple[RunPlan, Development]:
+def make_case(outputs: int) -> tuple[RunPlan, Development]:
     """A network of two hidden layers on random bytes (softmax) or numbers (sigmoid)."""
     generator = np.random.Generator(np.random.PCG64(0))
     inputs = generator.integers(0, 256, (60, 9)).astype(np.uint8 if outputs > 1 else np.float32)
@@ -47,18 +46,13 @@ def make_case(outputs: int, params_text: str) -> tuple[RunPlan, Development]:
         ("x",) * 9,
         1 / 255 if outputs > 1 else 1.0,
     )
-    study, variant = ("tutorial_fashion", "weight_decay") if outputs > 1 else ("tutorial_thoracic", "poisson")
-    plan = expansion.run_plan(parse_params(params_text), study, variant)
-    network = NetworkPlan((5, 4), "relu", outputs)
-    plan = dataclasses.replace(
-        plan, replicates=(0, 1), network=network, regularizers=REGULARIZERS, epochs=2, batch_size=16
-    )
-    return plan, development
+    settings = {"network": NetworkPlan((5, 4), "relu", outputs), "epochs": 2, "batch_size": 16}
+    return make_plan(*REGULARIZERS, outputs=outputs, replicates=(0, 1), **settings), development
 
 
 @pytest.mark.parametrize("outputs", [1, 10])
-def test_a_stranger_loads_the_model_and_predicts_as_lane_0(outputs: int, params_text: str, tmp_path: Path) -> None:
-    plan, development = make_case(outputs, params_text)
+def test_a_stranger_loads_the_model_and_predicts_as_lane_0(outputs: int, tmp_path: Path) -> None:
+    plan, development = make_case(outputs)
     weights = train_lanes(plan, development).weights
     (tmp_path / "model.keras").write_bytes(to_file(build_keras(plan, weights, lane=0, scale=development.scale)))
     np.save(tmp_path / "rows.npy", development.inputs)
@@ -69,8 +63,8 @@ def test_a_stranger_loads_the_model_and_predicts_as_lane_0(outputs: int, params_
 
 
 @pytest.mark.parametrize("strength", [1.0, 0.5])
-def test_constraints_stand_where_the_plan_has_them(strength: float, params_text: str) -> None:
-    plan, development = make_case(10, params_text)
+def test_constraints_stand_where_the_plan_has_them(strength: float) -> None:
+    plan, development = make_case(10)
     entry = RegularizerPlan("unit_norm", (strength,), HIDDEN)
     plan = dataclasses.replace(plan, regularizers=(entry,))
     model = build_keras(plan, train_lanes(plan, development).weights, lane=0, scale=1.0)
@@ -81,8 +75,8 @@ def test_constraints_stand_where_the_plan_has_them(strength: float, params_text:
     assert model.get_layer("dense_3").kernel_constraint is None
 
 
-def test_the_file_is_the_same_bytes_every_time(params_text: str) -> None:
-    plan, development = make_case(1, params_text)
+def test_the_file_is_the_same_bytes_every_time() -> None:
+    plan, development = make_case(1)
     weights = train_lanes(plan, development).weights
     first, second = (to_file(build_keras(plan, weights, lane=0, scale=1.0)) for _ in range(2))
     assert first == second

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 
 from stages.lib.lanes.training import train_lanes
-from stages.lib.plans import CallbacksPlan, OptimizerPlan, ReduceLrOnPlateau, RegularizerPlan
+from stages.lib.plans import CallbacksPlan, OptimizerPlan, ReduceLrOnPlateauPlan, RegularizerPlan
 from tests.lib.lanes.cases import OPTIMIZERS, compare_with_stock, make_development, make_plan
 
 # A least improvement of 0.02 leaves every lane on a plateau, each at a time of its own.
-PLATEAU = CallbacksPlan(None, None, ReduceLrOnPlateau("val_loss", 0.3, 1, 0.02, 1, 0.0004), terminate_on_nan=False)
+PLATEAU = CallbacksPlan(None, None, ReduceLrOnPlateauPlan("val_loss", 0.3, 1, 0.02, 1, 0.0004), terminate_on_nan=False)
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)

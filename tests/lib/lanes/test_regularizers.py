@@ -92,7 +92,7 @@ def test_unit_norm_and_max_norm_hold_exactly_where_they_act():
 def test_cutout_square_hand_worked():
     """Side round(0.1 * 28) = 3 about the centres (0, 27), clipped at the corner, and (14, 2)."""
     draws = np.array([[[0.0, 0.99], [0.5, 0.1]]], np.float32)
-    cutout = Cutout(np.array([0.1]), ())
+    cutout = Cutout(np.array([0.1]), (), image=(28, 28))
     images, _ = cutout.transform_batch(tf.ones((1, 2, 784)), tf.zeros((1, 2, 1)), {"cutout": tf.constant(draws)})
     erased = images.numpy().reshape(2, 28, 28) == 0
     assert [tuple(map(int, found)) for found in np.argwhere(erased[0])] == [(0, 26), (0, 27), (1, 26), (1, 27)]

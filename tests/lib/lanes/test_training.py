@@ -14,10 +14,10 @@ from stages.lib.lanes.network import draw_weights
 from stages.lib.lanes.training import train_lanes
 from stages.lib.plans import (
     CallbacksPlan,
-    Checkpoint,
-    EarlyStopping,
+    CheckpointPlan,
+    EarlyStoppingPlan,
     NetworkPlan,
-    ReduceLrOnPlateau,
+    ReduceLrOnPlateauPlan,
     RegularizerPlan,
     RunPlan,
 )
@@ -44,9 +44,9 @@ HIDDEN = ("activity_l1", "batch_norm", "dropout")
 KERNELS = ("l1", "l2", "l1_proximal", "weight_decay", "max_norm", "unit_norm")
 NEEDS_CLASSES = ("categorical_crossentropy", "sparse_categorical_crossentropy")
 CALLBACKS = CallbacksPlan(
-    EarlyStopping("val_loss", 0.0, 1, restore_best=True),
-    Checkpoint("val_loss", save_best_only=True),
-    ReduceLrOnPlateau("loss", 0.5, 0, 0.1, 1, 0.0),
+    EarlyStoppingPlan("val_loss", 0.0, 1, restore_best=True),
+    CheckpointPlan("val_loss", save_best_only=True),
+    ReduceLrOnPlateauPlan("loss", 0.5, 0, 0.1, 1, 0.0),
     terminate_on_nan=True,
 )
 
@@ -247,7 +247,7 @@ def test_report_counts_the_rows_a_lane_has_seen():
     assert seen == [56, 58, 114, 116]
 
 
-def test_lane_s_times_r_plus_r_is_replicate_r_at_strength_s():
+def test_lanes_are_replicates_point_by_point():
     plan = make_plan(RegularizerPlan("l2", (0.1, 0.2), (1,)), hidden=(), epochs=1)
     run = train_lanes(plan, make_development())
-    assert list(zip(run.replicate, run.strength, strict=True)) == [(2, 0.1), (0, 0.1), (2, 0.2), (0, 0.2)]
+    assert list(zip(run.replicate, run.strengths["l2"], strict=True)) == [(2, 0.1), (0, 0.1), (2, 0.2), (0, 0.2)]
