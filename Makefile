@@ -35,19 +35,19 @@ lock: .venv/installed-dev  ## Pin the newest allowed versions of all requirement
 help:  ## List the commands
 	@sed -n 's/^\([a-z]*\):.*## /  make \1 \t/p' $(MAKEFILE_LIST) | expand -t 18
 
-.venv/installed: requirements.txt | .venv/bin/pip
+.venv/installed: requirements/base.txt | .venv/bin/pip
 	@echo "Installing the pinned requirements (about a minute, once)"
-	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.txt
+	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/base.txt
 	@touch $@
 
-.venv/installed-dev: requirements-dev.txt | .venv/bin/pip
+.venv/installed-dev: requirements/dev.txt | .venv/bin/pip
 	@echo "Installing the pinned requirements of the tests (about a minute, once)"
-	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.txt
+	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
 	@touch $@ .venv/installed
 
-.venv/installed-bench: requirements-bench.txt | .venv/installed
+.venv/installed-bench: requirements/bench.txt | .venv/installed
 	@echo "Installing the pinned requirements of the benchmark (once)"
-	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-bench.txt
+	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/bench.txt
 	@touch $@
 
 .venv/bin/pip:

@@ -1,41 +1,50 @@
-"""Let every network of a study answer for its held-out rows, and for rows it knows.
+"""Predict the held-out, the validation and some training rows of a study with every network.
 
 Reads   data/plan/<study>/, models/<study>/, data/processed/<study>/{development,held_out}.npz
 Writes  data/predictions/<study>/{<variant>,_labels}.npz
 
-One process for a whole study: starting TensorFlow takes seconds, answering does not.
+One process works on a whole study: starting TensorFlow takes seconds, predicting does not.
 """
 
-from stages.lib.lanes import runtime  # isort: skip -- before anything that imports TensorFlow
+from __future__ import annotations
+
 import numpy as np
 
-from stages.lib import artifacts
-from stages.lib.commands import Progress, parse_arguments, run_main
+from stages.lib.base.commands import Progress, parse_arguments, run_main
+from stages.lib.base.store import prune_folders
 from stages.lib.inference import predict_lanes
-from stages.lib.plans import RunPlan
-from stages.lib.predictions import NUM_TRAINING_ROWS, Labels, Predictions
-from stages.lib.runs import TrainedRun
-from stages.lib.samples import Development, HeldOut, check_no_leak
+from stages.lib.lanes import runtime
+from stages.lib.predictions import NUM_TRAINING_ROWS, Labels, Predictions, save_predictions
+from stages.lib.runs import trained as trained_runs
+from stages.lib.runs.plan import RunPlan, load_run_plan
+from stages.lib.runs.trained import TrainedRun, load_run
+from stages.lib.samples import Development, HeldOut, check_no_leak, load_development, load_held_out
+from stages.lib.studies.plans import load_study_plan
 
-ABOUT_LANES = ("replicate", "strength", "epochs_run", "best_epoch", "stopped_early", "diverged")
+TRAINING_HISTORY = ("epochs_run", "best_epoch", "stopped_early", "diverged")  # fields of a run
 
 
 def run(plan: RunPlan, trained: TrainedRun, development: Development, held_out: HeldOut) -> Predictions:
+    """The predictions of all lanes of one run."""
     replicates = list(plan.replicates)
-    training = development.training[replicates, :NUM_TRAINING_ROWS]
     parts = {
-        "training": (development.inputs, training),
+        "training": (development.inputs, development.training[replicates, :NUM_TRAINING_ROWS]),
         "validation": (development.inputs, development.validation[replicates]),
         "test": (held_out.inputs, held_out.test[replicates]),
     }
     shares = class_shares(development.labels[development.training[replicates]], plan.network.outputs)
-    ignorant = np.tile(shares, (plan.num_strengths, 1))[:, None, :]
-    answers = {}
+    fallback = plan.grid.over_points(shares)[:, None, :]
+    predicted = {}
     for part, (inputs, rows) in parts.items():
         probability = predict_lanes(plan, trained.weights, inputs=inputs, rows=rows, scale=development.scale)
-        answers[part] = np.where(np.isfinite(probability), probability, ignorant)
-    about = {name: getattr(trained, name) for name in ABOUT_LANES}
-    return Predictions(**answers, **about, **trained.mechanisms)
+        predicted[part] = np.where(np.isfinite(probability), probability, fallback)
+    history = {name: getattr(trained, name) for name in TRAINING_HISTORY}
+    return Predictions(
+        replicate=trained.replicate,
+        strengths=trained.strengths,
+        mechanisms=history | trained.mechanisms,
+        **predicted,
+    )
 
 
 def class_shares(labels: np.ndarray, outputs: int) -> np.ndarray:
@@ -45,27 +54,29 @@ def class_shares(labels: np.ndarray, outputs: int) -> np.ndarray:
 
 
 def collect_labels(development: Development, held_out: HeldOut) -> Labels:
+    """The labels of the predicted rows."""
     return Labels(
         training=development.labels[development.training[:, :NUM_TRAINING_ROWS]],
         validation=development.labels[development.validation],
         test=held_out.labels[held_out.test],
+        identifiers=held_out.identifiers[held_out.test],
     )
 
 
 def main() -> None:
     (study,) = parse_arguments(__doc__, "study")
     runtime.configure()
-    variants = artifacts.load_study_plan(study).variants
-    artifacts.prune_runs(study, variants)
-    development, held_out = artifacts.load_development(study), artifacts.load_held_out(study)
+    variants = load_study_plan(study).variants
+    prune_folders(trained_runs.FOLDER / study, variants)
+    development, held_out = load_development(study), load_held_out(study)
     check_no_leak(development, held_out)
     predictions = {}
     with Progress(len(variants), label=study, unit="variants") as progress:
         for done, variant in enumerate(variants, start=1):
-            plan = artifacts.load_run_plan(study, variant)
-            predictions[variant] = run(plan, artifacts.load_run(study, variant), development, held_out)
+            plan = load_run_plan(study, variant)
+            predictions[variant] = run(plan, load_run(study, variant), development, held_out)
             progress.report(done)
-    artifacts.save_predictions(study, collect_labels(development, held_out), predictions)
+    save_predictions(study, collect_labels(development, held_out), predictions)
 
 
 if __name__ == "__main__":

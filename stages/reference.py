@@ -1,4 +1,4 @@
-"""Fit models of scikit-learn on the very splits of a study's networks, and let them answer for its held-out rows.
+"""Fit models of scikit-learn on the splits of a study's networks, and predict its held-out rows with them.
 
 Reads   data/plan/<study>/_reference.json, data/processed/<study>/{development,held_out}.npz
 Writes  data/reference/<study>/<model>.npz
@@ -6,20 +6,23 @@ Writes  data/reference/<study>/<model>.npz
 They are tuned as networks with a path are: each replicate keeps the strength that does best on its validation rows.
 """
 
+from __future__ import annotations
+
 import numpy as np
 from sklearn.base import ClassifierMixin
 from threadpoolctl import threadpool_limits
 
-from stages.lib import artifacts, scores
-from stages.lib.commands import Progress, parse_arguments, run_main
-from stages.lib.plans import ReferenceModel, ReferencePlan
-from stages.lib.predictions import NUM_TRAINING_ROWS, ReferencePredictions
+from stages.lib.base.commands import Progress, parse_arguments, run_main
+from stages.lib.predictions import NUM_TRAINING_ROWS, ReferencePredictions, save_references
 from stages.lib.references import fit_reference, predict_reference
-from stages.lib.samples import Development, HeldOut, check_no_leak
+from stages.lib.samples import Development, HeldOut, check_no_leak, load_development, load_held_out
+from stages.lib.scores import SCORES, measure
+from stages.lib.studies.plans import ReferenceModelPlan, ReferencePlan, load_reference_plan
+from stages.lib.studies.protocols import state_of
 
 
 def run(plan: ReferencePlan, development: Development, held_out: HeldOut) -> dict[str, ReferencePredictions]:
-    """Model -> its answers. One thread, so that no result depends on the number of cores."""
+    """Model -> its predictions. One thread, so that no result depends on the number of cores."""
     num_replicates = len(development.training)
     references = {}
     with (
@@ -27,16 +30,16 @@ def run(plan: ReferencePlan, development: Development, held_out: HeldOut) -> dic
         Progress(len(plan.models) * num_replicates, label=plan.study, unit="tuned models") as progress,
     ):
         for position, model in enumerate(plan.models):
-            answers = []
+            parts = []
             for replicate in range(num_replicates):
-                answers.append(answer(plan, model, development, held_out, replicate=replicate))
+                parts.append(predict(plan, model, development, held_out, replicate=replicate))
                 progress.report(position * num_replicates + replicate + 1)
-            references[model.name] = ReferencePredictions(*map(np.stack, zip(*answers, strict=True)))
+            references[model.name] = ReferencePredictions(*map(np.stack, zip(*parts, strict=True)))
     return references
 
 
-def answer(
-    plan: ReferencePlan, model: ReferenceModel, development: Development, held_out: HeldOut, *, replicate: int
+def predict(
+    plan: ReferencePlan, model: ReferenceModelPlan, development: Development, held_out: HeldOut, *, replicate: int
 ) -> tuple[float, float, np.ndarray, np.ndarray]:
     """One replicate's fields of ReferencePredictions, in their order."""
     fitted, strength, validation_score = tune(plan, model, development, replicate=replicate)
@@ -47,24 +50,22 @@ def answer(
 
 
 def tune(
-    plan: ReferencePlan, model: ReferenceModel, development: Development, *, replicate: int
+    plan: ReferencePlan, model: ReferenceModelPlan, development: Development, *, replicate: int
 ) -> tuple[ClassifierMixin, float, float]:
     """The fitted model whose strength has the best validation score, the first of equals; that strength; that score.
 
     The random state depends on (seed, replicate) alone, so all strengths share it.
     """
-    random_state = int(np.random.SeedSequence([plan.seed, replicate]).generate_state(1)[0])
-    rows, validation = development.training[replicate], development.validation[replicate]
-    inputs, labels = take_inputs(development, rows), development.labels[rows]
+    state, training = state_of(plan.seed, replicate), development.training[replicate]
+    inputs, labels = take_inputs(development, training), development.labels[training]
     fitted = [
-        fit_reference(model.name, inputs, labels, strength=strength, random_state=random_state)
-        for strength in model.strengths
+        fit_reference(model.name, inputs, labels, strength=strength, random_state=state) for strength in model.strengths
     ]
+    validation = development.validation[replicate]
     inputs = take_inputs(development, validation)
     probability = np.stack([predict_reference(each, inputs, outputs=plan.outputs) for each in fitted])
-    score = (scores.BINARY if plan.outputs == 1 else scores.MULTICLASS)[plan.select_by]
-    values = score.function(development.labels[validation], probability[..., 0] if plan.outputs == 1 else probability)
-    best = int((values if score.greater_is_better else -values).argmax())
+    values = measure(plan.select_by, development.labels[validation], probability)
+    best = int((values if SCORES[plan.select_by].greater_is_better else -values).argmax())
     return fitted[best], model.strengths[best], float(values[best])
 
 
@@ -75,9 +76,9 @@ def take_inputs(development: Development, rows: np.ndarray) -> np.ndarray:
 
 def main() -> None:
     (study,) = parse_arguments(__doc__, "study")
-    development, held_out = artifacts.load_development(study), artifacts.load_held_out(study)
+    development, held_out = load_development(study), load_held_out(study)
     check_no_leak(development, held_out)
-    artifacts.save_references(study, run(artifacts.load_reference_plan(study), development, held_out))
+    save_references(study, run(load_reference_plan(study), development, held_out))
 
 
 if __name__ == "__main__":

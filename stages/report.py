@@ -1,131 +1,144 @@
 """Write what a person reads: per study the table of its arms, and per arm a sentence that follows from its verdict.
 
-Reads   metrics/{metrics,comparison,paths}.json
+Reads   metrics/comparison.json, metrics/paths.csv
 Writes  metrics/report.md
 """
 
-import statistics
-from collections import Counter
-from typing import Any
+from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from stages.lib import results
-from stages.lib.commands import parse_arguments, run_main
-from stages.lib.wording import ARMS, SCORES
+from stages.lib.arms import REFERENCE
+from stages.lib.base.commands import parse_arguments, run_main
+from stages.lib.base.store import write_bytes
+from stages.lib.comparison import (
+    FOLDER,
+    ArmResult,
+    Comparison,
+    Difference,
+    PathPoint,
+    StudyResult,
+    Verdict,
+    load_comparison,
+    load_paths,
+)
+from stages.lib.scores import SCORES
+from stages.lib.wording import ARMS, describe_rows, name_strengths
 
-Json = dict[str, Any]
-
-OUTCOMES = {
+OUTCOMES: dict[Verdict, str] = {
     "better": "is better than",
     "worse": "is worse than",
-    "equivalent": "makes no difference that matters to",
-    "undecided": "is not to be told from",
+    "equivalent": "makes no difference that matters compared with",
+    "undecided": "cannot be distinguished from",
 }
 
 
-def run(metrics: Json, comparison: Json, paths: Json) -> str:
+class Row(NamedTuple):
+    """One arm of a study, as the tables show it."""
+
+    variant: str
+    kind: str
+    result: ArmResult
+
+
+def run(comparison: Comparison, paths: Sequence[PathPoint]) -> str:
     """The report in Markdown."""
     environment = Environment(
         loader=PackageLoader("stages"), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters |= {"signed": sign_number, "strength": describe_strength}
+    environment.filters |= {"signed": sign_number, "strengths": name_strengths}
     studies = {
-        study: describe_study(metrics[study], arms) | {"paths": paths[study]} for study, arms in comparison.items()
+        name: describe_study(result) | {"paths": [point for point in paths if point.study == name]}
+        for name, result in comparison.items()
     }
-    return environment.get_template("report.md.jinja").render(studies=studies)
+    return environment.get_template("report.md.jinja").render(studies=studies, arms=ARMS)
 
 
-def describe_study(metrics: Json, comparison: Json) -> Json:
+def describe_study(study: StudyResult) -> dict[str, Any]:
     """What the template says of one study."""
-    rows = [
-        {"variant": variant, "kind": kind, "arm": ARMS[kind], **arm}
-        for variant, arms in comparison.items()
-        for kind, arm in arms.items()
-    ]
-    baseline = next(row for row in rows if row["verdict"] == "baseline")
-    order = sorted(rows, key=lambda row: -row["value"])
+    rows = sorted((Row(*key, result) for key, result in study.list_arms()), key=lambda row: -row.result.value)
+    if not SCORES[study.primary].greater_is_better:
+        rows.reverse()
     return {
-        "score": SCORES[baseline["metric"]],
-        "baseline": baseline,
-        "protocol": baseline["protocol"],
-        "no_skill": metrics["no_skill"],
-        "rows": order,
-        "summary": summarize(order, metrics["no_skill"]),
-        "sentences": [tell(row, baseline["variant"]) for row in order if row is not baseline],
+        "score": SCORES[study.primary].label,
+        "protocol": describe_rows(study),
+        "no_skill": study.no_skill[study.primary],
+        "rows": rows,
+        "summary": summarize(rows, study),
+        "sentences": [tell(row, row.result.difference, study) for row in rows if row.result.difference],
     }
 
 
-def summarize(rows: list[Json], no_skill: Json) -> str:
+def summarize(rows: Sequence[Row], study: StudyResult) -> str:
     """What the study says as a whole; rows are sorted, the best first."""
-    arms = [row for row in rows if row["kind"] != "reference" and row["verdict"] != "baseline"]
-    if not arms:
-        return "No arm stands beside the baseline."
-    counts = Counter(row["verdict"] for row in arms)
-    reach = statistics.median((row["ci_high"] - row["ci_low"]) / 2 for row in arms)
-    references = [row for row in rows if row["kind"] == "reference" and row["variant"] != "majority"]
+    judged = [row for row in rows if row.kind != REFERENCE and row.result.difference]
+    differences = [row.result.difference for row in judged if row.result.difference]
+    if not differences:
+        return "The baseline is the only arm."
+    counts = Counter(difference.verdict for difference in differences)
+    reach = np.median([(difference.ci_high - difference.ci_low) / 2 for difference in differences])
+    references = [row for row in rows if row.kind == REFERENCE]
     parts = [
-        f"Of {len(arms)} arms of networks " + ", ".join(f"{counts[verdict]} {verdict}" for verdict in OUTCOMES) + ".",
-        f"The best is {tell_scores(arms[0], no_skill)}.",
-        f"The best of scikit-learn is {tell_scores(references[0], no_skill)}." if references else "",
-        f"The median interval reaches {reach:.4f} to each side: smaller differences can hardly be told here.",
-        tell_limit(arms[0]),
+        f"Of {len(judged)} arms of networks " + ", ".join(f"{counts[verdict]} {verdict}" for verdict in OUTCOMES) + ".",
+        f"The best is {tell_scores(judged[0], study)}.",
+        f"The best reference model is {tell_scores(references[0], study)}." if references else "",
+        f"The median interval reaches {reach:.4f} to each side: smaller differences can hardly be seen here.",
+        tell_limit(study),
     ]
     return " ".join(part for part in parts if part)
 
 
-def tell_limit(row: Json) -> str:
+def tell_limit(study: StudyResult) -> str:
     """What more repetitions cannot do: a part of Nadeau and Bengio's correction stays whatever their number."""
-    ratio, repeated = row["test_train_ratio"], 1 / len(row["replicates"])
+    ratio, repeated = study.protocol.test_train_ratio, 1 / study.protocol.num_replicates
     if ratio == 0:
         return ""
     return (
-        f"More repetitions would hardly narrow them: {ratio / (ratio + repeated):.0%} of an interval's variance stands "
-        "for the training rows that folds share, and only more patients would lessen it."
+        f"More repetitions would hardly narrow it: {ratio / (ratio + repeated):.0%} of an interval's variance comes "
+        "from the training rows that folds share, and only more rows would reduce it."
     )
 
 
-def tell_scores(row: Json, no_skill: Json) -> str:
-    """`l2 tuned: AUC 0.6700, Brier 0.1200 (no skill 0.1268)`."""
+def tell_scores(row: Row, study: StudyResult) -> str:
+    """`l2 tuned: AUC 0.6700, Brier score 0.1200 (no skill 0.1268)`."""
     return (
-        f"{row['variant']} {row['arm']}: {SCORES[row['metric']]} {row['value']:.4f}, "
-        f"Brier {row['scores']['brier']:.4f} (no skill {no_skill['brier']:.4f})"
+        f"{row.variant} {ARMS[row.kind]}: {SCORES[study.primary].label} {row.result.value:.4f}, "
+        f"{SCORES['brier'].label} {row.result.scores['brier']:.4f} (no skill {study.no_skill['brier']:.4f})"
     )
 
 
-def tell(row: Json, baseline: str) -> str:
+def tell(row: Row, difference: Difference | None, study: StudyResult) -> str:
     """One sentence on an arm, as its verdict has it."""
-    score, verdict = SCORES[row["metric"]], row["verdict"]
-    who = f"**{row['variant']}** {row['arm']}"
-    interval = f"{sign_number(row['ci_low'])} to {sign_number(row['ci_high'])}"
+    assert difference is not None
+    interval = f"{sign_number(difference.ci_low)} to {sign_number(difference.ci_high)}"
     return (
-        f"{who} {OUTCOMES[verdict]} {baseline}: {score} {sign_number(row['difference'])} ({interval}, "
-        f"adjusted p {format_p(row['p_adjusted'])}).{tell_mechanisms(row)}"
+        f"**{row.variant}** {ARMS[row.kind]} {OUTCOMES[difference.verdict]} {study.baseline}: "
+        f"{SCORES[study.primary].label} {sign_number(difference.value)} ({interval}, "
+        f"adjusted p {format_p(difference.p_adjusted)}).{tell_mechanisms(row.result.mechanisms)}"
     )
 
 
-def tell_mechanisms(row: Json) -> str:
-    """What the regulariser did inside, where it did something."""
-    found = row["mechanisms"]
+def tell_mechanisms(found: dict[str, float]) -> str:
+    """What the regulariser did inside the network, where it did something."""
     if not found:
         return ""
     said = []
     if found["zero_share"] >= 0.005:
         said.append(f"{found['zero_share']:.0%} of the weights are exactly zero")
     if found["bound_share"] >= 0.005:
-        said.append(f"{found['bound_share']:.0%} of the bounded units are at their bound")
+        said.append(f"{found['bound_share']:.0%} of the units that it bounds are at their bound")
     if found["stopped_early"] > 0:
         said.append(
-            f"{found['stopped_early']:.0%} of the lanes stopped early; {found['epochs_run']:.1f} epochs on average"
+            f"{found['stopped_early']:.0%} of the networks stopped early; {found['epochs_run']:.1f} epochs on average"
         )
     if found["diverged"] > 0:
-        said.append(f"{found['diverged']:.0%} of the lanes diverged")
+        said.append(f"{found['diverged']:.0%} of the networks diverged")
     return f" {'; '.join(said)}." if said else ""
-
-
-def describe_strength(strengths: list[float]) -> str:
-    """The range of the strengths that the replicates chose."""
-    return f"{strengths[0]:g}" if len(strengths) == 1 else f"{strengths[0]:g} to {strengths[-1]:g}"
 
 
 def sign_number(value: float) -> str:
@@ -134,12 +147,12 @@ def sign_number(value: float) -> str:
 
 
 def format_p(p: float) -> str:
-    return "under 0.0001" if p < 0.0001 else f"{p:.4f}"
+    return "below 0.0001" if p < 0.0001 else f"{p:.4f}"
 
 
 def main() -> None:
     parse_arguments(__doc__)
-    results.save_report(run(*(results.load_result(name) for name in ("metrics", "comparison", "paths"))))
+    write_bytes(FOLDER / "report.md", run(load_comparison(), load_paths()).encode())
 
 
 if __name__ == "__main__":

@@ -33,6 +33,7 @@ def project(tmp_path_factory: pytest.TempPathFactory, params_text: str, fashion_
     raw.mkdir(parents=True)
     for name, content in fashion_files.items():
         (raw / name).write_bytes(content)
+    project.call("dvc", "repro", "--quiet", "plan")
     project.call("dvc", "commit", "--force", "--quiet", "fetch@fashion_mnist")
     project.commit()
     project.ran = project.stages_run("repro")
@@ -73,7 +74,7 @@ def test_forced_runs_repeat_every_byte(project: Project) -> None:
     stages = {
         "plan",
         "preprocess@tutorial_fashion",
-        "train_tutorial_fashion@dropout",
+        "train_tutorial_fashion@l2_activity_l1_dropout",
         "train_tutorial_thoracic@poisson",
         "evaluate@tutorial_fashion",
         "reference@tutorial_thoracic",
@@ -89,7 +90,7 @@ def test_forced_runs_repeat_every_byte(project: Project) -> None:
 def test_an_experiment_retrains_just_the_runs_that_use_its_knob(project: Project) -> None:
     ran = project.stages_run("exp", "run", "-S", "dropout=0.3")
     follow = {"plan", "evaluate@tutorial_fashion", "evaluate@tutorial_thoracic", "compare", "report"}
-    trained = {"train_tutorial_fashion@dropout", "train_tutorial_thoracic@poisson"}
+    trained = {"train_tutorial_fashion@l2_activity_l1_dropout", "train_tutorial_thoracic@poisson"}
     trained |= {"train_tutorial_thoracic@mean_squared_logarithmic_error"}
     assert ran == trained | follow
 
@@ -143,7 +144,7 @@ def test_a_colleague_pulls_and_has_nothing_to_train(project: Project, tmp_path: 
     colleague = Project(tmp_path / "colleague")
     colleague.call("dvc", "pull", "--quiet", "--run-cache")
     assert colleague.stages_run("repro") == set()
-    assert colleague.read("models/tutorial_fashion/dropout/model.keras")
+    assert colleague.read("models/tutorial_fashion/l2_activity_l1_dropout/model.keras")
     project.call("git", "reset", "--quiet", "--hard", "HEAD~1")
 
 
@@ -174,7 +175,7 @@ def test_a_mistake_stops_before_any_work(project: Project) -> None:
     project.change_params("dropout: 0.5", "dropout: 1.5")
     done = subprocess.run(["dvc", "repro"], cwd=project.folder, env=project.environment, text=True, capture_output=True)
     assert done.returncode != 0
-    assert "error: dropout: is 1.5, expected a number under 1: change it" in done.stderr
+    assert "error: dropout: is 1.5, expected a number less than 1: change it" in done.stderr
     assert "Running stage 'train" not in done.stdout
     project.call("git", "checkout", "--quiet", "params.yaml")
     assert project.stages_run("repro") == set()

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from stages.lib.catalogue import REGULARIZERS
+from stages.lib.lanes.regularizers import CATALOGUE
 from tests.conftest import shrink_params
 from tests.project import Project, load_yaml, make_project, save_yaml
 
@@ -48,7 +48,7 @@ def test_ten_knobs_drawn_at_random_retrain_exactly_the_runs_that_name_them(proje
     path = project.folder / "params.yaml"
     original = load_yaml(path)
     generator = np.random.Generator(np.random.PCG64(5))
-    for knob in generator.permutation(list(REGULARIZERS))[:NUM_CHANGES]:
+    for knob in generator.permutation(list(CATALOGUE))[:NUM_CHANGES]:
         params = load_yaml(path)
         change_knob(params, knob, generator.uniform(0.4, 0.9))
         save_yaml(path, params)

@@ -1,20 +1,32 @@
-"""preprocess on the real table and on images in the real format: nothing held out is seen before its time."""
+"""preprocess on the real table, on images in the real format and on a table of one's own: no held-out row leaks."""
 
 import dataclasses
 import io
+import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.datasets import load_breast_cancer
+from sklearn.preprocessing import StandardScaler
 
 from stages import preprocess
-from stages.lib import datasets
-from stages.lib.plans import Protocol, SplitPlan
-from stages.lib.samples import Development, HeldOut, LeakError, check_no_leak
+from stages.lib.base.commands import UserError
+from stages.lib.base.plan_files import save_plans
+from stages.lib.datasets.fashion_mnist import FashionMnist
+from stages.lib.datasets.split_plan import SplitPlan, load_split_plan
+from stages.lib.datasets.table import Table
+from stages.lib.datasets.thoracic_surgery import ThoracicSurgery
+from stages.lib.samples import Development, HeldOut, LeakError, check_no_leak, load_development, load_held_out
+from stages.lib.studies.protocols import FixedTest, RepeatedStratifiedKFold
 
-K_FOLD = Protocol("repeated_stratified_k_fold", replicates=10, folds=5, training=None, validation=0.2)
-FIXED = Protocol("fixed_test", replicates=3, folds=1, training=200, validation=0.2)
+K_FOLD = RepeatedStratifiedKFold(folds=5, repeats=2, validation=0.2)
+FIXED = FixedTest(seeds=3, training=200, validation=0.2)
+HOLD_OUT = FixedTest(seeds=3, validation=0.2, test=0.25)
+THORACIC = SplitPlan("thoracic", "thoracic_surgery", ThoracicSurgery(), "encoded", K_FOLD, 3)
+MINE = Table(file="data/source/mine.csv", target="target")
 Load = Callable[[str], bytes]
 
 
@@ -25,12 +37,23 @@ def load_thoracic(thoracic_csv: bytes) -> Load:
 
 @pytest.fixture(scope="module")
 def thoracic(load_thoracic: Load) -> tuple[Development, HeldOut]:
-    return preprocess.run(SplitPlan("thoracic", "thoracic_surgery", "encoded", K_FOLD, 3), load_thoracic)
+    return preprocess.run(THORACIC, load_thoracic)
 
 
 @pytest.fixture(scope="module")
 def fashion(fashion_files: dict[str, bytes]) -> tuple[Development, HeldOut]:
-    return preprocess.run(SplitPlan("small", "fashion_mnist", "encoded", FIXED, 3), fashion_files.__getitem__)
+    plan = SplitPlan("small", "fashion_mnist", FashionMnist(), "encoded", FIXED, 3)
+    return preprocess.run(plan, fashion_files.__getitem__)
+
+
+@pytest.fixture(scope="module")
+def breast_cancer() -> pd.DataFrame:
+    return load_breast_cancer(as_frame=True).frame
+
+
+def run_table(frame: pd.DataFrame, protocol: RepeatedStratifiedKFold | FixedTest) -> tuple[Development, HeldOut]:
+    plan = SplitPlan("mine", "mine", MINE, "encoded", protocol, 3)
+    return preprocess.run(plan, {"table.csv": frame.to_csv(index=False).encode()}.__getitem__)
 
 
 def test_every_patient_is_in_one_part_of_each_replicate(thoracic: tuple[Development, HeldOut]) -> None:
@@ -48,13 +71,12 @@ def test_patients_keep_their_labels(thoracic: tuple[Development, HeldOut], thora
 
 def test_held_out_patients_shape_nothing_that_training_sees(load_thoracic: Load, thoracic_csv: bytes) -> None:
     """Spoil the patients that replicate 0 holds out: its development rows stay the same to the byte."""
-    plan = SplitPlan("thoracic", "thoracic_surgery", "encoded", K_FOLD, 3)
-    development, held_out = preprocess.run(plan, load_thoracic)
+    development, held_out = preprocess.run(THORACIC, load_thoracic)
     patients = held_out.identifiers[held_out.test[0]]
     table = pd.read_csv(io.BytesIO(thoracic_csv))
     table.loc[patients, "AGE"], table.loc[patients, "PRE5"] = 21, 86.3
     table.loc[patients, "PRE14"] = 14
-    spoilt, spoilt_held_out = preprocess.run(plan, lambda name: table.to_csv(index=False).encode())
+    spoilt, spoilt_held_out = preprocess.run(THORACIC, lambda name: table.to_csv(index=False).encode())
     seen = np.concatenate([development.training[0], development.validation[0]])
     np.testing.assert_array_equal(spoilt.inputs[seen], development.inputs[seen])
     assert not np.array_equal(spoilt_held_out.inputs[held_out.test[0]], held_out.inputs[held_out.test[0]])
@@ -70,9 +92,9 @@ def test_validation_patients_shape_no_scale_either(thoracic: tuple[Development, 
 
 
 def test_raw_features_are_the_file_as_it_stands(load_thoracic: Load, thoracic_csv: bytes) -> None:
-    plan = SplitPlan("tutorial", "thoracic_surgery", "raw", K_FOLD, 3)
+    plan = dataclasses.replace(THORACIC, features="raw")
     development, _ = preprocess.run(plan, load_thoracic)
-    table = pd.read_csv(io.BytesIO(thoracic_csv)).drop(columns=datasets.LABEL)
+    table = pd.read_csv(io.BytesIO(thoracic_csv)).drop(columns="Risk1Yr")
     assert development.features == tuple(table.columns)
     np.testing.assert_allclose(development.inputs, table.to_numpy(np.float32)[development.identifiers], rtol=1e-6)
 
@@ -94,6 +116,15 @@ def test_pixels_stay_bytes_and_are_scaled_by_the_network(fashion: tuple[Developm
     development, _ = fashion
     assert development.inputs.dtype == np.uint8
     assert development.scale == 1 / 255
+    assert development.image == (28, 28)
+
+
+def test_images_under_k_fold_are_held_out_among_the_development_images(fashion_files: dict[str, bytes]) -> None:
+    plan = SplitPlan("folds", "fashion_mnist", FashionMnist(), "encoded", K_FOLD.model_copy(update={"repeats": 1}), 3)
+    development, held_out = preprocess.run(plan, fashion_files.__getitem__)
+    assert development.inputs.shape == held_out.inputs.shape == (60_000, 784)
+    assert held_out.test.shape == (5, 12_000)
+    np.testing.assert_array_equal(np.sort(held_out.identifiers[held_out.test].ravel()), np.arange(60_000))
 
 
 @pytest.mark.parametrize("part", ["training", "validation"])
@@ -106,7 +137,62 @@ def test_a_held_out_row_that_slips_in_is_found(thoracic: tuple[Development, Held
 
 
 def test_two_runs_give_the_same_bytes(thoracic: tuple[Development, HeldOut], load_thoracic: Load) -> None:
-    again = preprocess.run(SplitPlan("thoracic", "thoracic_surgery", "encoded", K_FOLD, 3), load_thoracic)
+    again = preprocess.run(THORACIC, load_thoracic)
     for first, second in zip(thoracic, again, strict=True):
         for field in dataclasses.fields(first):
             np.testing.assert_array_equal(getattr(first, field.name), getattr(second, field.name))
+
+
+# A table of one's own ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("protocol", [K_FOLD, HOLD_OUT])
+def test_one_table_is_split_by_either_protocol(
+    breast_cancer: pd.DataFrame, protocol: RepeatedStratifiedKFold | FixedTest
+) -> None:
+    """Each replicate's rows, held-out ones as well, are encoded by its own training rows."""
+    development, held_out = run_table(breast_cancer, protocol)
+    values = breast_cancer.drop(columns="target").to_numpy()
+    assert len(held_out.test) == protocol.num_replicates
+    assert (development.image, development.scale, len(development.features)) == ((), 1.0, 30)
+    for replicate, test in enumerate(held_out.test):
+        training = development.training[replicate]
+        scaler = StandardScaler().fit(values[development.identifiers[training]])
+        for part, rows in ((development, training), (held_out, test)):
+            expected = scaler.transform(values[part.identifiers[rows]])
+            np.testing.assert_allclose(part.inputs[rows], expected, rtol=1e-5, atol=1e-5)
+    for part in (development, held_out):
+        np.testing.assert_array_equal(part.labels, breast_cancer["target"].to_numpy()[part.identifiers])
+
+
+def test_fixed_test_rows_of_a_table_are_the_same_for_all_replicates(breast_cancer: pd.DataFrame) -> None:
+    development, held_out = run_table(breast_cancer, HOLD_OUT)
+    test = held_out.identifiers[held_out.test]
+    assert test.shape == (3, 143)
+    np.testing.assert_array_equal(test, np.tile(test[0], (3, 1)))
+    assert not np.isin(test[0], development.identifiers).any()
+
+
+def test_held_out_rows_of_a_table_shape_nothing_that_training_sees(breast_cancer: pd.DataFrame) -> None:
+    development, held_out = run_table(breast_cancer, HOLD_OUT)
+    spoilt = breast_cancer.copy()
+    spoilt.loc[held_out.identifiers[held_out.test[0]], "mean radius"] = 1e6
+    changed, changed_held_out = run_table(spoilt, HOLD_OUT)
+    np.testing.assert_array_equal(changed.inputs, development.inputs)
+    assert not np.array_equal(changed_held_out.inputs, held_out.inputs)
+
+
+def test_stage_reads_the_plan_and_writes_both_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, load_thoracic: Load
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    save_plans({"thoracic/_split": THORACIC})
+    assert load_split_plan("thoracic") == THORACIC
+    monkeypatch.setattr(sys, "argv", ["preprocess", "thoracic"])
+    with pytest.raises(UserError, match=r"data/raw/thoracic_surgery/thoracic_surgery\.csv is missing, expected the .*"):
+        preprocess.main()
+    Path("data/raw/thoracic_surgery").mkdir(parents=True)
+    Path("data/raw/thoracic_surgery/thoracic_surgery.csv").write_bytes(load_thoracic("thoracic_surgery.csv"))
+    preprocess.main()
+    assert len(load_development("thoracic").training) == 10
+    assert len(load_held_out("thoracic").test) == 10

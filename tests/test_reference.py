@@ -10,19 +10,23 @@ from sklearn import metrics
 from threadpoolctl import threadpool_limits
 
 from stages import preprocess, reference
-from stages.lib import artifacts, references, scores
-from stages.lib.plans import Protocol, ReferenceModel, ReferencePlan, SplitPlan
-from stages.lib.predictions import ReferencePredictions
+from stages.lib import references, scores
+from stages.lib.base.store import MissingArtifactError
+from stages.lib.datasets.split_plan import SplitPlan
+from stages.lib.datasets.thoracic_surgery import ThoracicSurgery
+from stages.lib.predictions import ReferencePredictions, load_reference, save_references
 from stages.lib.samples import Development, HeldOut
+from stages.lib.studies.plans import ReferenceModelPlan, ReferencePlan
+from stages.lib.studies.protocols import RepeatedStratifiedKFold
 
 Samples = tuple[Development, HeldOut]
 
 MODELS = (
-    ReferenceModel("logistic_regression", (0.001, 0.01, 0.1)),
-    ReferenceModel("random_forest", (30, 3)),
-    ReferenceModel("gradient_boosting", (0.01, 0.1)),
-    ReferenceModel("mlp", (50, 10)),
-    ReferenceModel("majority", (0,)),
+    ReferenceModelPlan("logistic_regression", (0.001, 0.01, 0.1)),
+    ReferenceModelPlan("random_forest", (30, 3)),
+    ReferenceModelPlan("gradient_boosting", (0.01, 0.1)),
+    ReferenceModelPlan("mlp", (50, 10)),
+    ReferenceModelPlan("majority", (0,)),
 )
 NAMES = [model.name for model in MODELS]
 PLAN = ReferencePlan("thoracic", seed=3, outputs=1, select_by="log_loss", models=MODELS)
@@ -31,8 +35,9 @@ PLAN = ReferencePlan("thoracic", seed=3, outputs=1, select_by="log_loss", models
 @pytest.fixture(scope="module")
 def samples(thoracic_csv: bytes) -> Samples:
     """Two folds."""
-    protocol = Protocol("repeated_stratified_k_fold", replicates=2, folds=2, training=None, validation=0.2)
-    split = SplitPlan("thoracic", "thoracic_surgery", "encoded", protocol, 3)
+    protocol = RepeatedStratifiedKFold(folds=2, repeats=1, validation=0.2)
+    declaration = ThoracicSurgery(kind="thoracic_surgery")
+    split = SplitPlan("thoracic", "thoracic_surgery", declaration, "encoded", protocol, 3)
     return preprocess.run(split, {"thoracic_surgery.csv": thoracic_csv}.__getitem__)
 
 
@@ -50,7 +55,7 @@ def random_state(replicate: int) -> int:
     return int(np.random.SeedSequence([PLAN.seed, replicate]).generate_state(1)[0])
 
 
-def choose(select_by: str, *models: ReferenceModel) -> ReferencePlan:
+def choose(select_by: str, *models: ReferenceModelPlan) -> ReferencePlan:
     return dataclasses.replace(PLAN, select_by=select_by, models=models or MODELS)
 
 
@@ -62,7 +67,7 @@ def test_answers_stand_row_by_row_as_those_of_the_networks(
     """A model that is fitted by hand on a replicate's training rows, at the strength chosen, answers the same."""
     development, held_out = samples
     for replicate, training in enumerate(development.training):
-        model = references.REFERENCES[name](answers[name].strength[replicate], random_state(replicate))
+        model = references.REFERENCES[name].build(answers[name].strength[replicate], random_state(replicate))
         with threadpool_limits(limits=1):
             model.fit(development.inputs[training], development.labels[training])
         test = held_out.inputs[held_out.test[replicate]]
@@ -91,7 +96,7 @@ def test_validation_patients_are_not_learnt_from(samples: Samples, answers: dict
     development, held_out = samples
     labels = development.labels.copy()
     labels[development.validation] = 1 - labels[development.validation]
-    plan = choose("log_loss", *(ReferenceModel(model.name, model.strengths[:1]) for model in MODELS))
+    plan = choose("log_loss", *(ReferenceModelPlan(model.name, model.strengths[:1]) for model in MODELS))
     before = reference.run(plan, development, held_out)
     after = reference.run(plan, dataclasses.replace(development, labels=labels), held_out)
     for name in NAMES:
@@ -122,7 +127,7 @@ ORACLES: dict[str, tuple[Callable[..., float], Callable[..., np.intp]]] = {
 def test_the_strength_is_the_best_on_validation_rows(samples: Samples, select_by: str) -> None:
     development, held_out = samples
     score, argbest = ORACLES[select_by]
-    model = ReferenceModel("mlp", (30, 3, 1, 0.1))
+    model = ReferenceModelPlan("mlp", (30, 3, 1, 0.1))
     found = reference.run(choose(select_by, model), development, held_out)["mlp"]
     for replicate, (training, validation) in enumerate(zip(development.training, development.validation, strict=True)):
         values, data = [], (development.inputs[training], development.labels[training])
@@ -139,7 +144,7 @@ def test_the_strength_is_the_best_on_validation_rows(samples: Samples, select_by
 def test_the_first_of_equals_is_chosen(samples: Samples) -> None:
     """Leaves of more than half of the rows: no forest can split, so all answer alike."""
     for strengths in ((120.0, 150.0), (150.0, 120.0)):
-        found = reference.run(choose("auc", ReferenceModel("random_forest", strengths)), *samples)["random_forest"]
+        found = reference.run(choose("auc", ReferenceModelPlan("random_forest", strengths)), *samples)["random_forest"]
         np.testing.assert_array_equal(found.strength, strengths[0])
 
 
@@ -161,7 +166,7 @@ def test_replicates_and_seeds_have_random_states_of_their_own(samples: Samples) 
     same = dataclasses.replace(
         development, training=development.training[[0, 0]], validation=development.validation[[0, 0]]
     )
-    plan = choose("log_loss", ReferenceModel("random_forest", (3,)))
+    plan = choose("log_loss", ReferenceModelPlan("random_forest", (3,)))
     forests = reference.run(plan, same, dataclasses.replace(held_out, test=held_out.test[[0, 0]]))["random_forest"]
     assert not np.array_equal(forests.test[0], forests.test[1])
     other = reference.run(dataclasses.replace(plan, seed=4), development, held_out)["random_forest"]
@@ -180,7 +185,7 @@ def test_images_are_scaled_and_get_a_probability_per_class() -> None:
         inputs[:2400], labels[:2400], rows[0, :2400], rows[:, :2200], rows[:, 2200:2400], names, 1 / 255
     )
     held_out = HeldOut(inputs[2400:], labels[2400:], rows[0, 2400:], rows[:, :200])
-    models = tuple(ReferenceModel(name, (strength,)) for name, strength in (("random_forest", 5), ("mlp", 1)))
+    models = tuple(ReferenceModelPlan(name, (strength,)) for name, strength in (("random_forest", 5), ("mlp", 1)))
     plan = ReferencePlan("images", seed=3, outputs=3, select_by="accuracy", models=models)
     for predicted in reference.run(plan, development, held_out).values():
         assert predicted.training.shape == (1, 2000, 3)
@@ -200,16 +205,16 @@ def test_answers_survive_their_files(
     answers: dict[str, ReferencePredictions], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    artifacts.save_references("thoracic", answers)
+    save_references("thoracic", answers)
     for name in NAMES:
-        assert_equal(artifacts.load_reference("thoracic", name), answers[name])
-    with pytest.raises(artifacts.MissingArtifactError, match="expected the output of `reference@thoracic`"):
-        artifacts.load_reference("thoracic", "nobody")
+        assert_equal(load_reference("thoracic", name), answers[name])
+    with pytest.raises(MissingArtifactError, match="expected the output of `reference@thoracic`"):
+        load_reference("thoracic", "nobody")
 
 
 def test_a_study_without_models_has_an_empty_folder(
     samples: Samples, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    artifacts.save_references("bare", reference.run(dataclasses.replace(PLAN, models=()), *samples))
+    save_references("bare", reference.run(dataclasses.replace(PLAN, models=()), *samples))
     assert list(Path("data/reference").rglob("*")) == [Path("data/reference/bare")]

@@ -11,7 +11,7 @@ import re
 import subprocess
 import sys
 
-from tools.arguments import make_parser
+from stages.lib.base.commands import make_parser
 
 COMMAND = [sys.executable, "-m", "dvc", "repro", "--allow-missing", "--dry"]
 SHOWN = 5  # stages named

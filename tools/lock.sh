@@ -5,6 +5,6 @@ lock() {
     uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-annotate \
         --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" pyproject.toml "$@"
 }
-lock --extra cpu --output-file requirements.txt
-lock --extra cpu --extra dev --constraint requirements.txt --output-file requirements-dev.txt
-lock --extra cpu --extra bench --constraint requirements.txt --output-file requirements-bench.txt
+lock --extra cpu --output-file requirements/base.txt
+lock --extra cpu --extra dev --constraint requirements/base.txt --output-file requirements/dev.txt
+lock --extra cpu --extra bench --constraint requirements/base.txt --output-file requirements/bench.txt

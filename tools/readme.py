@@ -3,32 +3,37 @@
 `python -m tools.readme` writes; with --check it only says whether README.md is in step.
 """
 
+from __future__ import annotations
+
 import json
 import sys
 from pathlib import Path
 from typing import Any
 
-from stages.lib.wording import ARMS, SCORES
-from tools.arguments import make_parser
+from stages.lib.arms import ArmKey
+from stages.lib.base.commands import UserError, make_parser
+from stages.lib.comparison import ArmResult, Comparison, load_comparison
+from stages.lib.scores import SCORES
+from stages.lib.wording import ARMS, describe_rows
 
-README = Path("README.md")
+README, BENCH = Path("README.md"), Path("metrics/bench.json")
 START, END = "<!-- {} -->\n", "<!-- end of {} -->\n"
-SHOWN = ("thoracic", "fashion")  # the studies that README.md opens with
-TOP = 8  # arms of each
+STUDIES = ("thoracic", "fashion")  # that README.md opens with
+NUM_ARMS = 8  # of each
 
 
-def render(comparison: dict[str, Any]) -> str:
-    """The best arms of the shown studies and their baselines, as Markdown tables."""
+def render(comparison: Comparison) -> str:
+    """The best arms of the first studies and their baselines, as Markdown tables."""
     parts = []
-    for study in (name for name in SHOWN if name in comparison):
-        rows = [(variant, kind, arm) for variant, arms in comparison[study].items() for kind, arm in arms.items()]
-        rows.sort(key=lambda row: -row[2]["value"])
-        shown = [row for index, row in enumerate(rows) if index < TOP or row[2]["verdict"] == "baseline"]
-        score = SCORES[rows[0][2]["metric"]]
+    for name in (name for name in STUDIES if name in comparison):
+        study = comparison[name]
+        rows = sorted(study.list_arms(), key=lambda row: -row[1].value)
+        shown = [row for index, row in enumerate(rows) if index < NUM_ARMS or row[1] is study.baseline_result]
+        label = SCORES[study.primary].label
         lines = [
-            f"**`{study}`**: {rows[0][2]['protocol']}",
+            f"**`{name}`**: {describe_rows(study)}",
             "",
-            f"| variant | arm | {score} on held-out rows | difference from the baseline | verdict |",
+            f"| variant | arm | {label} on held-out rows | difference from the baseline | verdict |",
             "|---|---|--:|--:|---|",
             *(render_row(*row) for row in shown),
         ]
@@ -36,11 +41,11 @@ def render(comparison: dict[str, Any]) -> str:
     return "\n\n".join(parts)
 
 
-def render_row(variant: str, kind: str, arm: dict[str, Any]) -> str:
-    difference = ""
-    if "difference" in arm:
-        difference = f"{arm['difference']:+.4f} ({arm['ci_low']:+.4f} to {arm['ci_high']:+.4f})"
-    return f"| {variant} | {ARMS[kind]} | {arm['value']:.4f} | {difference} | {arm['verdict']} |"
+def render_row(key: ArmKey, arm: ArmResult) -> str:
+    found, difference = arm.difference, ""
+    if found:
+        difference = f"{found.value:+.4f} ({found.ci_low:+.4f} to {found.ci_high:+.4f})"
+    return f"| {key.variant} | {ARMS[key.kind]} | {arm.value:.4f} | {difference} | {arm.verdict} |"
 
 
 def render_bench(bench: dict[str, Any]) -> str:
@@ -52,10 +57,6 @@ def render_bench(bench: dict[str, Any]) -> str:
         times = [f"{other['times_lanes']['median']:.3g}" for other in others]
         lines.append(f"| {name} | {found['lanes']['seconds']['median']:.3g} | {' | '.join(times)} |")
     return "\n".join(lines)
-
-
-def load(name: str) -> dict[str, Any]:
-    return json.loads(Path(f"metrics/{name}.json").read_text(encoding="utf-8"))
 
 
 def insert(readme: str, section: str, content: str) -> str:
@@ -75,8 +76,10 @@ def main() -> None:
     options = parser.parse_args()
     try:
         readme = README.read_text(encoding="utf-8")
-        wanted = insert(readme, "results", render(load("comparison")))
-        wanted = insert(wanted, "bench", render_bench(load("bench")))
+        wanted = insert(readme, "results", render(load_comparison()))
+        wanted = insert(wanted, "bench", render_bench(json.loads(BENCH.read_text(encoding="utf-8"))))
+    except UserError as error:
+        sys.exit(f"error: {error}")
     except FileNotFoundError as error:
         sys.exit(f"error: {error.filename} is missing, expected it beside the results: git checkout {error.filename}")
     if options.check and wanted != readme:

@@ -5,8 +5,8 @@ import numpy as np
 from stages.lib.lanes.graph import CHUNK_BYTES, build_regularizers
 from stages.lib.lanes.network import Network
 from stages.lib.lanes.runtime import tf
-from stages.lib.plans import RunPlan
-from stages.lib.runs import Weights
+from stages.lib.runs.plan import RunPlan
+from stages.lib.runs.trained import Weights
 
 
 def predict_lanes(plan: RunPlan, weights: Weights, *, inputs: np.ndarray, rows: np.ndarray, scale: float) -> np.ndarray:

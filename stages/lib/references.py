@@ -1,43 +1,46 @@
-"""Models of scikit-learn that a study's networks are measured against.
+"""The table of reference models: models of scikit-learn that a study's networks are compared with.
 
-A builder takes one strength and a random state. All else a model could be told stands here and is the same for every
-study: small recipes that 300 patients bear, and that two cores fit hundreds of times within a minute.
+A builder takes one strength and a random state. Everything else about a model is written here and is the same for every
+study: small models that suit 300 patients, and that two cores fit hundreds of times within a minute.
+To add one: its builder, its line in REFERENCES, and the strengths it tries under `references` in params.yaml.
 """
+
+from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-from sklearn.base import ClassifierMixin
-from sklearn.dummy import DummyClassifier
-from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.linear_model import LogisticRegression
-from sklearn.neural_network import MLPClassifier
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
+
+if TYPE_CHECKING:
+    from sklearn.base import ClassifierMixin
 
 
 def logistic_regression(strength: float, random_state: int) -> ClassifierMixin:
-    """strength: C. Features are standardised, so that one grid of C serves every study.
+    """strength: C. Features are standardised, so that one list of C serves every study.
 
-    tol: at 1e-3 the validation scores are those of 1e-4 to three digits, in a third of its time.
+    tol: at 1e-3 the validation scores are those of 1e-4 to three digits, in a third of the time.
     """
-    return make_pipeline(
-        StandardScaler(), LogisticRegression(C=strength, tol=1e-3, max_iter=1000, random_state=random_state)
-    )
+    from sklearn.linear_model import LogisticRegression  # here, since `plan` reads the table without scikit-learn
+
+    return standardize(LogisticRegression(C=strength, tol=1e-3, max_iter=1000, random_state=random_state))
 
 
 def random_forest(strength: float, random_state: int) -> ClassifierMixin:
     """strength: min_samples_leaf."""
+    from sklearn.ensemble import RandomForestClassifier
+
     return RandomForestClassifier(n_estimators=100, min_samples_leaf=int(strength), n_jobs=1, random_state=random_state)
 
 
 def gradient_boosting(strength: float, random_state: int) -> ClassifierMixin:
-    """strength: learning rate; the number of trees is fixed, so a low rate is what stopping early would be.
+    """strength: learning rate. The number of trees is fixed, so a low rate acts like stopping early.
 
-    Trees are small and see a third of the features at each split, since 300 patients with 45 deaths bear no more.
+    Trees are small and see a third of the features at each split: 300 patients with 45 deaths support no more.
     """
+    from sklearn.ensemble import HistGradientBoostingClassifier
+
     return HistGradientBoostingClassifier(
         learning_rate=strength,
         max_iter=100,
@@ -50,40 +53,66 @@ def gradient_boosting(strength: float, random_state: int) -> ClassifierMixin:
 
 
 def mlp(strength: float, random_state: int) -> ClassifierMixin:
-    """strength: alpha, as the penalty alpha / (2 * rows) * sum w^2.
+    """strength: alpha, for the penalty alpha / (2 * rows) * sum w^2.
 
     One hidden layer; L-BFGS is the solver that scikit-learn's guide advises for few rows. After 50 of its iterations
     the best alpha's validation score is what it is after 100.
     """
-    network = MLPClassifier(
-        hidden_layer_sizes=(32,), alpha=strength, solver="lbfgs", max_iter=50, random_state=random_state
+    from sklearn.neural_network import MLPClassifier
+
+    return standardize(
+        MLPClassifier(hidden_layer_sizes=(32,), alpha=strength, solver="lbfgs", max_iter=50, random_state=random_state)
     )
-    return make_pipeline(StandardScaler(), network)
 
 
 def majority(strength: float, random_state: int) -> ClassifierMixin:
-    """The shares of the classes among the training rows, for every row; it has no strength."""
+    """The class shares of the training rows, for every row; it has no strength."""
+    from sklearn.dummy import DummyClassifier
+
     return DummyClassifier(strategy="prior", random_state=random_state)
 
 
-Builder = Callable[[float, int], ClassifierMixin]
-REFERENCES: dict[str, Builder] = {
-    "logistic_regression": logistic_regression,
-    "random_forest": random_forest,
-    "gradient_boosting": gradient_boosting,
-    "mlp": mlp,
-    "majority": majority,
+def standardize(model: ClassifierMixin) -> ClassifierMixin:
+    """The model on features of mean 0 and deviation 1 over its training rows."""
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    return make_pipeline(StandardScaler(), model)
+
+
+class Reference(NamedTuple):
+    """All that is to be said of a reference model.
+
+    label: its name for people. strength: what its strength is; empty where it has none, and so nothing to try.
+    whole_number: the strength counts something.
+    stops_early: its number of iterations is part of the recipe, so it need not converge.
+    """
+
+    label: str
+    build: Callable[[float, int], ClassifierMixin]
+    strength: str = ""
+    whole_number: bool = False
+    stops_early: bool = False
+
+
+REFERENCES: dict[str, Reference] = {
+    "logistic_regression": Reference("logistic regression", logistic_regression, "C"),
+    "random_forest": Reference("random forest", random_forest, "rows in a leaf", whole_number=True),
+    "gradient_boosting": Reference("gradient boosting", gradient_boosting, "learning rate"),
+    "mlp": Reference("scikit-learn's MLP", mlp, "alpha", stops_early=True),
+    "majority": Reference("class shares", majority),
 }
-NOT_CONVERGED = ("mlp",)  # its number of iterations is part of the recipe, as a network's epochs are
 
 
 def fit_reference(
     name: str, inputs: np.ndarray, labels: np.ndarray, *, strength: float, random_state: int
 ) -> ClassifierMixin:
     """A fitted model; inputs [row, feature], labels [row]."""
-    model = REFERENCES[name](strength, random_state)
+    from sklearn.exceptions import ConvergenceWarning
+
+    model = REFERENCES[name].build(strength, random_state)
     with warnings.catch_warnings():
-        if name in NOT_CONVERGED:
+        if REFERENCES[name].stops_early:
             warnings.simplefilter("ignore", ConvergenceWarning)
         return model.fit(inputs, labels)
 

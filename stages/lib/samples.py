@@ -10,8 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
-from stages.lib.commands import UserError
-from stages.lib.store import read_arrays, write_arrays
+from stages.lib.base.commands import UserError
+from stages.lib.base.store import read_arrays, write_arrays
 
 FOLDER = Path("data/processed")
 

@@ -1,11 +1,12 @@
-"""Scores of predictions on held-out rows.
+"""The table of scores: how good predictions on held-out rows are, and what no skill would score.
 
 Layout  probability  [replicate, row] of class 1 (binary), or [replicate, row, class] (multiclass), each in [0, 1]
         label        [replicate, row], or [row] where all replicates share the rows; integers from 0
 Result  [replicate], float64; a score that is a mean over rows has a `row_` form, [replicate, row], as well
 
 A decision takes class 1 where its probability exceeds 0.5, or the most probable class, the first of equals.
-Rows of one class only: AUC, average precision, balanced accuracy and G-mean raise ValueError; the others are defined.
+Rows of one class only: AUC, average precision and G-mean raise ValueError; the others are defined.
+To add a score: its function, what it gives without skill, and its line in SCORES.
 """
 
 from collections.abc import Callable
@@ -13,24 +14,22 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import entr
-from scipy.stats import rankdata
 
 Array = NDArray[np.float64]
-Labels = NDArray[np.intp]
+ClassNumbers = NDArray[np.intp]
 
 THRESHOLD = 0.5  # probability of class 1 above which it is predicted
 NUM_BINS = 15  # calibration bins of equal width, as in Guo et al. 2017
 
 
-def _check_label(label: ArrayLike, num_classes: int) -> Labels:
+def _check_label(label: ArrayLike, num_classes: int) -> ClassNumbers:
     label = np.asarray(label)
     if label.size == 0 or not np.isin(label, np.arange(num_classes)).all():
         raise ValueError(f"label must hold integers from 0 to {num_classes - 1}, one per row")
     return label.astype(np.intp)
 
 
-def _check_both_classes(label: Labels) -> None:
+def _check_both_classes(label: ClassNumbers) -> None:
     single = np.flatnonzero(np.ptp(np.atleast_2d(label), axis=1) == 0)
     if single.size:
         raise ValueError(
@@ -39,7 +38,7 @@ def _check_both_classes(label: Labels) -> None:
         )
 
 
-def _check(label: ArrayLike, probability: ArrayLike) -> tuple[Labels, NDArray[np.floating]]:
+def _check(label: ArrayLike, probability: ArrayLike) -> tuple[ClassNumbers, NDArray[np.floating]]:
     """Return label [replicate, row] and probability, or say which of them breaks the layout."""
     probability = np.asarray(probability)
     if probability.ndim not in (2, 3) or probability.size == 0 or probability.dtype.kind != "f":
@@ -59,7 +58,7 @@ def _check(label: ArrayLike, probability: ArrayLike) -> tuple[Labels, NDArray[np
     return np.broadcast_to(label, shape), probability
 
 
-def _check_binary(label: ArrayLike, probability: ArrayLike) -> tuple[Labels, NDArray[np.floating]]:
+def _check_binary(label: ArrayLike, probability: ArrayLike) -> tuple[ClassNumbers, NDArray[np.floating]]:
     """`_check` for a score that is undefined unless every replicate holds both of two classes."""
     label, probability = _check(label, probability)
     if probability.ndim != 2:
@@ -68,7 +67,7 @@ def _check_binary(label: ArrayLike, probability: ArrayLike) -> tuple[Labels, NDA
     return label, probability
 
 
-def _decide(probability: NDArray[np.floating]) -> Labels:
+def _decide(probability: NDArray[np.floating]) -> ClassNumbers:
     """Return the predicted class, [replicate, row]."""
     return probability.argmax(axis=2) if probability.ndim == 3 else (probability > THRESHOLD).astype(np.intp)
 
@@ -78,6 +77,8 @@ def auc(label: ArrayLike, probability: ArrayLike) -> Array:
 
     (sum of the mid-ranks of class 1 - n1 (n1 + 1) / 2) / (n1 n0), from Mann-Whitney's U (Hanley and McNeil 1982).
     """
+    from scipy.stats import rankdata  # here, since `plan` reads the table of scores and needs no SciPy
+
     label, probability = _check_binary(label, probability)
     positives = label.sum(axis=1)
     rank_sum = (rankdata(probability, axis=1) * label).sum(axis=1)
@@ -89,6 +90,8 @@ def average_precision(label: ArrayLike, probability: ArrayLike) -> Array:
 
     Equal to sum_n (recall_n - recall_{n-1}) precision_n over the distinct thresholds, without interpolation.
     """
+    from scipy.stats import rankdata
+
     label, probability = _check_binary(label, probability)
     hits = np.take_along_axis(label, np.argsort(-probability, axis=1), axis=1).cumsum(axis=1)
     depth = rankdata(-probability, method="max", axis=1).astype(np.intp)  # rows ranked at least as high as this one
@@ -109,11 +112,6 @@ def per_class_recall(label: ArrayLike, probability: ArrayLike) -> Array:
         missing = np.flatnonzero((count == 0).any(axis=0)).tolist()
         raise ValueError(f"classes {missing} have no rows in some replicate, so no recall; pool more rows")
     return (member & (_decide(probability) == label)[:, :, None]).sum(axis=1) / count
-
-
-def balanced_accuracy(label: ArrayLike, probability: ArrayLike) -> Array:
-    """Mean of sensitivity and specificity."""
-    return per_class_recall(*_check_binary(label, probability)).mean(axis=1)
 
 
 def g_mean(label: ArrayLike, probability: ArrayLike) -> Array:
@@ -188,51 +186,92 @@ def calibration_error(label: ArrayLike, probability: ArrayLike) -> Array:
 
 
 class Score(NamedTuple):
-    """A score, its direction, and its contributions per row where it is their mean."""
+    """All that is to be said of a score.
 
-    function: Callable[[ArrayLike, ArrayLike], Array]  # (label, probability) -> [replicate]
-    greater_is_better: bool
-    by_row: Callable[[ArrayLike, ArrayLike], Array] | None = None  # (label, probability) -> [replicate, row]
-
-
-BINARY = {
-    "auc": Score(auc, True),
-    "average_precision": Score(average_precision, True),
-    "brier": Score(brier, False, row_brier),
-    "log_loss": Score(log_loss, False, row_log_loss),
-    "balanced_accuracy": Score(balanced_accuracy, True),
-    "g_mean": Score(g_mean, True),
-    "accuracy": Score(accuracy, True, row_accuracy),
-    "calibration_error": Score(calibration_error, False),
-}
-MULTICLASS = {
-    "accuracy": Score(accuracy, True, row_accuracy),
-    "log_loss": Score(log_loss, False, row_log_loss),
-    "calibration_error": Score(calibration_error, False),
-    "brier": Score(brier, False, row_brier),
-}
-
-
-def no_skill(label: ArrayLike, *, num_classes: int = 2) -> dict[str, Array]:
-    """What each score of the registry gives to an answer that ignores the features; label [row] or [replicate, row].
-
-    With p_c the share of class c: accuracy max p_c (the majority answer); Brier 1 - sum p_c^2, halved when binary, and
-    log loss -sum p_c log p_c (the base rates); calibration error 0; AUC and balanced accuracy 1/2; G-mean 0. Average
-    precision is the exact mean over random rankings of n1 positives among n rows, q + (1 - q) H_n / n with
-    q = (n1 - 1) / (n - 1) and H_n = 1 + 1/2 + ... + 1/n (Bestgen 2015): above n1 / n, the more so the fewer the rows.
-    Values have the leading shape of label. Raises ValueError on other labels, or on one class only in binary rows.
+    label: its name for people.
+    function: (label, probability) -> [replicate].
+    no_skill: (class shares [..., class], number of rows) -> what predictions that ignore the features score, [...].
+    by_row: where the score is a mean over rows, (label, probability) -> [replicate, row].
+    binary, multiclass: the outcomes it is defined for.
     """
-    label = _check_label(label, num_classes)
-    share = (label[..., None] == np.arange(num_classes)).mean(axis=-2)  # [..., class]
+
+    label: str
+    function: Callable[[ArrayLike, ArrayLike], Array]
+    no_skill: Callable[[Array, int], Array]
+    greater_is_better: bool
+    by_row: Callable[[ArrayLike, ArrayLike], Array] | None = None
+    binary: bool = True
+    multiclass: bool = True
+
+
+def chance(share: Array, num_rows: int) -> Array:
+    """1/2: a random ranking."""
+    return np.full(share.shape[:-1], 0.5)
+
+
+def nothing(share: Array, num_rows: int) -> Array:
+    return np.zeros(share.shape[:-1])
+
+
+def majority_accuracy(share: Array, num_rows: int) -> Array:
+    """max p_c: the majority answer."""
+    return share.max(axis=-1)
+
+
+def base_rate_log_loss(share: Array, num_rows: int) -> Array:
+    """-sum p_c log p_c: predictions of the class shares."""
+    return -(share * np.log(np.where(share > 0, share, 1))).sum(axis=-1)
+
+
+def base_rate_brier(share: Array, num_rows: int) -> Array:
+    """1 - sum p_c^2, halved for two classes, as `row_brier` scales them."""
     spread = 1 - (share**2).sum(axis=-1)
-    zero = np.zeros(label.shape[:-1])
-    values = {"accuracy": share.max(axis=-1), "log_loss": entr(share).sum(axis=-1), "calibration_error": zero}
-    if num_classes > 2:
-        return {**values, "brier": spread}
-    _check_both_classes(label)
-    num_rows = label.shape[-1]
-    q = (label.sum(axis=-1) - 1) / (num_rows - 1)
-    expected_precision = q + (1 - q) * (1 / np.arange(1, num_rows + 1)).mean()
-    chance = zero + 0.5
-    binary = {"auc": chance, "average_precision": expected_precision, "balanced_accuracy": chance, "g_mean": zero}
-    return {**values, **binary, "brier": spread / 2}
+    return spread / 2 if share.shape[-1] == 2 else spread
+
+
+def random_average_precision(share: Array, num_rows: int) -> Array:
+    """Exact mean over random rankings of n1 positives among n rows (Bestgen 2015).
+
+    q + (1 - q) H_n / n with q = (n1 - 1) / (n - 1) and H_n = 1 + 1/2 + ... + 1/n: above n1 / n, the more so the fewer
+    the rows.
+    """
+    q = (share[..., 1] * num_rows - 1) / (num_rows - 1)
+    return q + (1 - q) * (1 / np.arange(1, num_rows + 1)).mean()
+
+
+SCORES: dict[str, Score] = {
+    "auc": Score("AUC", auc, chance, True, multiclass=False),
+    "accuracy": Score("accuracy", accuracy, majority_accuracy, True, row_accuracy),
+    "average_precision": Score(
+        "average precision", average_precision, random_average_precision, True, multiclass=False
+    ),
+    "brier": Score("Brier score", brier, base_rate_brier, False, row_brier),
+    "log_loss": Score("log loss", log_loss, base_rate_log_loss, False, row_log_loss),
+    "calibration_error": Score("calibration error", calibration_error, nothing, False),
+    "g_mean": Score("G-mean", g_mean, nothing, True, multiclass=False),
+}
+
+
+def list_scores(outputs: int) -> list[str]:
+    """The scores of a network with so many outputs; one output is a binary outcome."""
+    return [name for name, score in SCORES.items() if (score.binary if outputs == 1 else score.multiclass)]
+
+
+def measure(name: str, label: ArrayLike, probability: np.ndarray) -> Array:
+    """A score [replicate] of labels [replicate, row] and probabilities [replicate, row, output]."""
+    return SCORES[name].function(label, squeeze(probability))
+
+
+def squeeze(probability: np.ndarray) -> np.ndarray:
+    """[replicate, row, output] in the layout of this module: a single output loses its axis."""
+    return probability[..., 0] if probability.shape[-1] == 1 else probability
+
+
+def no_skill(name: str, label: ArrayLike, *, outputs: int) -> Array:
+    """What a score gives to predictions that ignore the features; label [row] or [replicate, row], result [...]."""
+    num_classes = max(outputs, 2)
+    label = _check_label(label, num_classes)
+    if outputs == 1:
+        _check_both_classes(label)
+    share = (label[..., None] == np.arange(num_classes)).mean(axis=-2)
+    return SCORES[name].no_skill(share, label.shape[-1])

@@ -1,4 +1,23 @@
-"""How results are called in what a person reads."""
+"""How results are named in what a person reads."""
 
-ARMS = {"at_knob": "at the knob", "tuned": "tuned", "reference": "scikit-learn"}
-SCORES = {"auc": "AUC", "accuracy": "accuracy"}
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from stages.lib.comparison import StudyResult
+
+ARMS = {"at_knob": "at the knob", "tuned": "tuned", "reference": "reference model"}
+
+
+def describe_rows(study: StudyResult) -> str:
+    """Data set, protocol and seed in one line."""
+    return f"{study.dataset}: {study.protocol.describe()}; seed {study.seed}"
+
+
+def name_strengths(strengths: Mapping[str, Sequence[float]]) -> str:
+    """`l2 0.01, dropout 0.1 to 0.5`: the range of the strengths that the replicates use."""
+    return ", ".join(f"{name} {describe_range(found)}" for name, found in strengths.items())
+
+
+def describe_range(strengths: Sequence[float]) -> str:
+    return f"{strengths[0]:g}" if len(strengths) == 1 else f"{strengths[0]:g} to {strengths[-1]:g}"

@@ -18,7 +18,7 @@ import pytest
 from dvc.utils.serialize import dumps_yaml
 from rich.console import Console
 
-from stages.lib.commands import UserError
+from stages.lib.base.commands import UserError
 from tools.lock_text import HEAD, LockText
 from tools.repro import leftovers, lockfile, project, summary
 from tools.repro.outcomes import Outcome, Result, describe_result

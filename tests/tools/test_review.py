@@ -13,39 +13,78 @@ import numpy as np
 import pytest
 from dvc.utils.serialize import dumps_yaml
 
-from stages.lib.commands import UserError
-from stages.lib.params import parse_yaml
+from stages.lib.base.commands import UserError
+from stages.lib.comparison import LAYOUT, ArmResult, StudyResult
+from stages.lib.settings.params import parse_yaml
+from stages.lib.studies.protocols import FixedTest, RepeatedStratifiedKFold
 from tests.conftest import ROOT
 from tools.review import changes, wording
-from tools.review.sides import Side, parse_comparison
+from tools.review.record import Key, read_record
+from tools.review.sides import Side
 
 Json = dict[str, Any]
-RATIO = 0.25  # held-out rows / development rows of five folds
-
-
-def make_arm(mean: float, *, noise_of: int, protocol: str = "five folds, seed 3") -> Json:
-    """Fifty replicates around a mean; arms of one noise are paired."""
-    scores = mean + np.random.Generator(np.random.PCG64(noise_of)).normal(0, 0.05, 50)
-    replicates = scores.round(6).tolist()
-    return {"metric": "auc", "protocol": protocol, "test_train_ratio": RATIO, "replicates": replicates, "verdict": "-"}
-
-
-BASE = {
-    "made": {
-        "none": {"at_knob": make_arm(0.6, noise_of=0)},
-        "dropout": {"at_knob": make_arm(0.65, noise_of=1), "tuned": make_arm(0.66, noise_of=2)},
-        "l2": {"at_knob": make_arm(0.66, noise_of=3)},
-        "forest": {"reference": make_arm(0.67, noise_of=6)},
-    }
+NUM_REPLICATES = 50
+DIFFERENCE = {
+    "value": 0.1,
+    "ci_low": 0.05,
+    "ci_high": 0.15,
+    "equivalence_low": 0.06,
+    "equivalence_high": 0.14,
+    "p_value": 0.001,
+    "p_adjusted": 0.002,
+    "verdict": "better",
 }
+
+
+def make_arm(mean: float, *, noise_of: int) -> ArmResult:
+    """Replicates around a mean; arms of one noise are paired."""
+    scores = mean + np.random.Generator(np.random.PCG64(noise_of)).normal(0, 0.05, NUM_REPLICATES)
+    return ArmResult(float(scores.mean()), scores.round(6).tolist(), None, {}, {}, {})
+
+
+def make_comparison() -> Json:
+    """The content of a comparison.json with one study."""
+    study = StudyResult(
+        dataset="thoracic_surgery",
+        features="encoded",
+        protocol=RepeatedStratifiedKFold(folds=5, repeats=10, validation=0.2),
+        seed=3,
+        primary="auc",
+        baseline="unregularized",
+        no_skill={},
+        arms={
+            "unregularized": {"at_knob": make_arm(0.6, noise_of=0)},
+            "dropout": {"at_knob": make_arm(0.65, noise_of=1), "tuned": make_arm(0.66, noise_of=2)},
+            "l2": {"at_knob": make_arm(0.66, noise_of=3)},
+            "forest": {"reference": make_arm(0.67, noise_of=6)},
+        },
+    )
+    return LAYOUT.dump_python({"made": study}, mode="json")
+
+
+BASE = make_comparison()
 
 
 def shift(comparison: Json, variant: str, difference: float, *, noise: float = 0.002) -> Json:
     """The same with all replicates of one variant at the knob moved by a difference, give or take some noise."""
     changed = copy.deepcopy(comparison)
-    arm = changed["made"][variant]["at_knob"]
-    wobble = np.random.Generator(np.random.PCG64(9)).normal(0, noise, 50)
+    arm = changed["made"]["arms"][variant]["at_knob"]
+    wobble = np.random.Generator(np.random.PCG64(9)).normal(0, noise, NUM_REPLICATES)
     arm["replicates"] = (np.array(arm["replicates"]) + difference + wobble).tolist()
+    return changed
+
+
+def turn_verdict(comparison: Json, variant: str) -> Json:
+    """The same with one variant better than the baseline of its study."""
+    changed = copy.deepcopy(comparison)
+    changed["made"]["arms"][variant]["at_knob"]["difference"] = DIFFERENCE
+    return changed
+
+
+def fix_test(comparison: Json) -> Json:
+    """The same, judged on a fixed test set."""
+    changed = copy.deepcopy(comparison)
+    changed["made"]["protocol"] = FixedTest(seeds=NUM_REPLICATES, validation=0.2, test=0.2).model_dump()
     return changed
 
 
@@ -56,11 +95,12 @@ def make_lock(comparison: Json, params: Json, changed: set[str], *, text: str) -
         return [{"path": path, "hash": "md5", "md5": "b" * 32 if path in changed else "a" * 32} for path in paths]
 
     result = {"path": "metrics/comparison.json", "hash": "md5", "md5": hashlib.md5(text.encode()).hexdigest()}
+    plans = "data/plan/_statistics.json", "data/plan/made/_study.json", "data/plan/other/_study.json"
     stages: Json = {
         "plan": {"cmd": "plan", "params": {"params.yaml": params}, "outs": hashed("data/plan")},
-        "compare": {"cmd": "compare", "deps": hashed("data/plan", "stages/compare.py"), "outs": [result]},
+        "compare": {"cmd": "compare", "deps": hashed("data/plan", *plans, "stages/compare.py"), "outs": [result]},
     }
-    for study, variants in comparison.items():
+    for study, content in comparison.items():
         held_out = f"data/processed/{study}/held_out.npz"
         stages[f"preprocess@{study}"] = {"cmd": "preprocess", "outs": hashed(held_out)}
         stages[f"evaluate@{study}"] = {
@@ -68,8 +108,8 @@ def make_lock(comparison: Json, params: Json, changed: set[str], *, text: str) -
             "deps": hashed("stages/evaluate.py", f"models/{study}", f"data/plan/{study}", held_out),
         }
         stages[f"reference@{study}"] = {"cmd": "reference", "deps": hashed("stages/reference.py", held_out)}
-        for variant in variants:
-            deps = hashed(f"data/plan/{study}/{variant}.json", "stages/train.py")
+        for variant in content["arms"]:
+            deps = hashed(f"data/plan/{study}/{variant}.json", "stages/train.py", "stages/lib/lanes")
             stages[f"train_{study}@{variant}"] = {"cmd": f"train {variant}", "deps": deps}
     return dumps_yaml({"schema": "2.0", "stages": stages})
 
@@ -123,7 +163,7 @@ def test_nothing_changed_is_one_line_even_with_a_new_comment(repository: Reposit
     repository.write(BASE, f"# a remark\n{params_text}")
     done = repository.review()
     assert done.returncode == 0, done.stderr
-    assert done.stdout == "Nothing has changed since main: neither a parameter nor a held-out score.\n"
+    assert done.stdout == "Nothing has changed since main: no parameter and no held-out score.\n"
 
 
 def test_a_regression_ends_with_status_1_and_names_just_what_changed(repository: Repository, params_text: str) -> None:
@@ -131,7 +171,7 @@ def test_a_regression_ends_with_status_1_and_names_just_what_changed(repository:
     done = repository.review("main")
     assert done.returncode == 1
     assert done.stdout.startswith("**Worse**: 1 of 1 changed arms")
-    assert "| made | dropout | at the knob | auc |" in done.stdout
+    assert "| made | dropout | at the knob | AUC |" in done.stdout
     assert "- dropout: 0.5 -> 0.3" in done.stdout
     assert "| l2 |" not in done.stdout
     assert "tuned" not in done.stdout
@@ -156,16 +196,25 @@ def test_verdicts_know_the_noise(difference: float, noise: float, verdict: str, 
 
 
 def test_the_first_line_counts_every_verdict(repository: Repository) -> None:
-    head = shift(shift(shift(BASE, "l2", 0.1), "none", -0.1), "dropout", 0.0)
+    head = shift(shift(shift(BASE, "l2", 0.1), "unregularized", -0.1), "dropout", 0.0)
     assert wording.conclude(repository.compare(head), base="main") == (
-        "**Worse**: 1 of 3 changed arms lost more than noise explains (1 better, 1 equivalent)."
+        "**Worse**: 1 of 3 changed arms are worse by more than noise (1 better, 1 equivalent)."
     )
 
 
-def test_another_protocol_is_compared_unpaired_and_says_so(repository: Repository) -> None:
-    head = shift(BASE, "none", 0.0)
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("seed", 4),
+        ("dataset", "another"),
+        ("features", "raw"),
+        ("protocol", {"kind": "repeated_stratified_k_fold", "folds": 5, "repeats": 10, "validation": 0.3}),
+    ],
+)
+def test_arms_judged_on_other_rows_are_compared_unpaired(repository: Repository, field: str, value: object) -> None:
+    head = shift(BASE, "unregularized", 0.0)
     (paired,) = repository.compare(head).changes
-    head["made"]["none"]["at_knob"]["protocol"] = "five folds, seed 4"
+    head["made"][field] = value
     found = repository.compare(head)
     (change,) = found.changes
     assert (paired.paired, change.paired) == (True, False)
@@ -175,49 +224,74 @@ def test_another_protocol_is_compared_unpaired_and_says_so(repository: Repositor
 
 def test_another_number_of_replicates_is_compared_unpaired(repository: Repository) -> None:
     head = shift(BASE, "l2", -0.2)
-    head["made"]["l2"]["at_knob"]["replicates"].pop()
+    head["made"]["arms"]["l2"]["at_knob"]["replicates"].pop()
     (change,) = repository.compare(head).changes
     assert (change.paired, change.verdict) == (False, "worse")
 
 
+def test_the_words_of_a_protocol_change_no_verdict(repository: Repository, monkeypatch: pytest.MonkeyPatch) -> None:
+    head = shift(shift(BASE, "l2", -0.1), "unregularized", 0.0)
+    before = repository.compare(head)
+    monkeypatch.setattr(RepeatedStratifiedKFold, "describe", lambda protocol: "other words")
+    assert make_comparison() == BASE
+    assert repository.compare(head) == before
+    assert [change.paired for change in before.changes] == [True, True]
+
+
+def test_unpaired_arms_each_bring_the_correction_of_their_own_protocol(repository: Repository) -> None:
+    head = shift(BASE, "l2", 0.0)
+    head["made"]["seed"] = 4
+    (resampled,) = repository.compare(head).changes
+    (mixed,) = repository.compare(fix_test(head)).changes
+    base, after = (np.std(side["made"]["arms"]["l2"]["at_knob"]["replicates"], ddof=1) for side in (BASE, head))
+    corrected, plain = 1 / NUM_REPLICATES + 0.25, 1 / NUM_REPLICATES
+    ratio = np.sqrt((corrected * base**2 + plain * after**2) / (corrected * base**2 + corrected * after**2))
+    width = (mixed.ci_high - mixed.ci_low) / (resampled.ci_high - resampled.ci_low)
+    assert width == pytest.approx(ratio, rel=0.02)  # the degrees of freedom differ
+
+
 def test_new_removed_and_incomparable_arms_are_listed(repository: Repository) -> None:
     head = copy.deepcopy(BASE)
-    mine = make_arm(0.7, noise_of=5) | {"difference": 0.1, "verdict": "better"}
-    head["made"]["mine"] = {"at_knob": mine}
-    del head["made"]["dropout"]
-    head["made"]["none"]["at_knob"]["metric"] = "accuracy"
+    head["other"] = copy.deepcopy(BASE["made"])
+    repository.write(head)
+    repository.commit()
+    arms = head["made"]["arms"]
+    arms["mine"] = {"at_knob": copy.deepcopy(arms["l2"]["at_knob"]) | {"value": 0.7, "difference": DIFFERENCE}}
+    del arms["dropout"]
+    del head["other"]["arms"]["dropout"], head["other"]["arms"]["l2"], head["other"]["arms"]["forest"]
+    head["other"]["primary"] = "accuracy"
     found = repository.compare(head)
     assert found.changes == []
-    told = wording.render(found, base="main")
-    assert told.startswith("**Not comparable**: 1 arm with another primary score now.")
-    score = np.mean(mine["replicates"])
-    assert f"- made mine at the knob: auc {score:.4f}, +0.1000 from the baseline of its study: better\n" in told
-    assert "Removed arms:\n\n- made dropout at the knob\n- made dropout tuned\n" in told
-    assert told.endswith("\n- made none at the knob")
+    text = wording.render(found, base="main")
+    assert text.startswith("**Not comparable**: 1 arm with a different primary score.")
+    assert "- made mine at the knob: AUC 0.7000, +0.1000 from the baseline of its study: better\n" in text
+    assert "Removed arms:\n\n- made dropout at the knob\n- made dropout tuned\n" in text
+    assert text.endswith("\n- other unregularized at the knob")
 
 
 def test_arms_that_only_come_and_go_are_told_in_the_first_line(repository: Repository) -> None:
     head = copy.deepcopy(BASE)
-    head["made"]["mine"] = head["made"].pop("dropout")
-    assert wording.conclude(repository.compare(head), base="main").endswith("Besides: 2 arms new, 2 arms removed.")
+    head["made"]["arms"]["mine"] = head["made"]["arms"].pop("dropout")
+    assert wording.conclude(repository.compare(head), base="main").endswith("Also: 2 arms new, 2 arms removed.")
 
 
 def test_another_verdict_within_a_study_is_told(repository: Repository) -> None:
-    head = copy.deepcopy(BASE)
-    head["made"]["l2"]["at_knob"]["verdict"] = "better"
-    told = wording.render(repository.compare(head), base="main")
-    assert told.startswith("No arm whose inputs changed has other held-out scores. Besides: 1 arm with another verdict")
-    assert told.endswith("Other verdicts against the baseline of the study:\n\n- made l2 at the knob: - -> better")
+    text = wording.render(repository.compare(turn_verdict(BASE, "l2")), base="main")
+    assert text.startswith("No arm whose inputs changed has different held-out scores. Also: 1 arm with a changed verd")
+    assert text.endswith(
+        "Changed verdicts against the baseline of the study:\n\n- made l2 at the knob: baseline -> better"
+    )
 
 
 def test_many_changes_are_one_family_adjusted_step_by_step(repository: Repository) -> None:
     (small,) = repository.compare(shift(BASE, "l2", -0.003)).changes
-    (large,) = repository.compare(shift(BASE, "none", -0.1)).changes
+    (large,) = repository.compare(shift(BASE, "unregularized", -0.1)).changes
     both = {
-        change.variant: change for change in repository.compare(shift(shift(BASE, "l2", -0.003), "none", -0.1)).changes
+        change.variant: change
+        for change in repository.compare(shift(shift(BASE, "l2", -0.003), "unregularized", -0.1)).changes
     }
     assert large.p_adjusted < small.p_adjusted
-    assert both["none"].p_adjusted == pytest.approx(2 * large.p_adjusted, rel=1e-6)
+    assert both["unregularized"].p_adjusted == pytest.approx(2 * large.p_adjusted, rel=1e-6)
     assert both["l2"].p_adjusted == pytest.approx(small.p_adjusted, rel=1e-6)
 
 
@@ -226,12 +300,12 @@ def test_what_another_machine_computed_anew_does_not_blur_what_changed(
 ) -> None:
     repository.write_lock()
     repository.commit()
-    elsewhere = shift(shift(BASE, "l2", 0.0), "none", 0.0)
+    elsewhere = shift(shift(BASE, "l2", 0.0), "unregularized", 0.0)
     repository.write(elsewhere)
     repository.write_lock()
     done = repository.review()
     (line,) = done.stdout.splitlines()
-    assert line.startswith("Nothing that shapes a result has changed since main. Computed anew with nothing")
+    assert line.startswith("Nothing that affects a result has changed since main. Recomputed although no input")
 
     repository.write(shift(elsewhere, "dropout", -0.1), params_text.replace("dropout: 0.5", "dropout: 0.3"))
     repository.write_lock("data/plan/made/dropout.json", "data/plan", "data/plan/made", "models/made")
@@ -239,7 +313,7 @@ def test_what_another_machine_computed_anew_does_not_blur_what_changed(
     assert done.returncode == 1
     assert done.stdout.startswith("**Worse**: 1 of 1 changed arms")
     assert (
-        "Computed anew with nothing changed that DVC tracks (another machine or library version): 2 arms."
+        "Recomputed although no input that DVC tracks changed (another machine or library version): 2 arms."
         in done.stdout
     )
     assert "| l2 |" not in done.stdout
@@ -248,7 +322,7 @@ def test_what_another_machine_computed_anew_does_not_blur_what_changed(
 def test_what_another_machine_computed_worse_is_told_all_the_same(repository: Repository) -> None:
     repository.write_lock()
     repository.commit()
-    repository.write(shift(shift(BASE, "l2", -0.1), "none", 0.0))
+    repository.write(shift(shift(BASE, "l2", -0.1), "unregularized", 0.0))
     repository.write_lock()
     done = repository.review()
     assert done.returncode == 1
@@ -260,26 +334,39 @@ def test_what_another_machine_computed_worse_is_told_all_the_same(repository: Re
 @pytest.mark.parametrize(
     ("path", "touched"),
     [
-        ("stages/train.py", ["none", "l2"]),
-        ("stages/evaluate.py", ["none", "l2"]),
+        ("stages/train.py", ["unregularized", "l2"]),
+        ("stages/lib/lanes", ["unregularized", "l2"]),
+        ("stages/evaluate.py", ["unregularized", "l2"]),
         ("stages/reference.py", ["forest"]),
-        ("stages/compare.py", ["none", "l2", "forest"]),
-        ("data/processed/made/held_out.npz", ["none", "l2", "forest"]),
+        ("stages/compare.py", ["unregularized", "l2", "forest"]),
+        ("data/processed/made/held_out.npz", ["unregularized", "l2", "forest"]),
         ("data/plan/made/l2.json", ["l2"]),
         ("data/plan/made/dropout.json", []),
+        ("data/plan/made/_study.json", ["unregularized", "l2", "forest"]),
     ],
 )
 def test_what_an_arm_depends_on_touches_it(path: str, touched: list[str], repository: Repository) -> None:
     repository.write_lock()
     repository.commit()
-    head = shift(shift(BASE, "l2", 0.0), "none", 0.0)
-    head["made"]["forest"]["reference"]["replicates"][0] += 0.001
+    head = shift(shift(BASE, "l2", 0.0), "unregularized", 0.0)
+    head["made"]["arms"]["forest"]["reference"]["replicates"][0] += 0.001
     repository.write(head)
     repository.write_lock(path)
     found = changes.review(Side("main"), Side(None))
     assert [change.variant for change in found.changes] == touched
     assert len(found.changes) + len(found.recomputed) == 3
-    assert not wording.render(found, base="main").startswith("Nothing that shapes")
+    assert not wording.render(found, base="main").startswith("Nothing that affects")
+
+
+@pytest.mark.parametrize(
+    "path", ["data/plan", "data/plan/_statistics.json", "data/plan/other/_study.json", "models/made"]
+)
+def test_what_an_arm_does_not_depend_on_touches_none(path: str, repository: Repository) -> None:
+    repository.write_lock()
+    repository.commit()
+    repository.write(shift(BASE, "l2", 0.0))
+    repository.write_lock(path)
+    assert wording.render(changes.review(Side("main"), Side(None)), base="main").startswith("Nothing that affects")
 
 
 def test_another_command_touches_its_arm(repository: Repository) -> None:
@@ -295,11 +382,9 @@ def test_another_command_touches_its_arm(repository: Repository) -> None:
 def test_verdicts_that_another_machine_turned_are_counted(repository: Repository) -> None:
     repository.write_lock()
     repository.commit()
-    head = shift(BASE, "l2", 0.0)
-    head["made"]["l2"]["at_knob"]["verdict"] = "better"
-    repository.write(head)
+    repository.write(turn_verdict(shift(BASE, "l2", 0.0), "l2"))
     repository.write_lock()
-    assert repository.review().stdout.endswith("none by more than noise. Other verdicts within a study: 1.\n")
+    assert repository.review().stdout.endswith("none by more than noise. Changed verdicts within a study: 1.\n")
 
 
 def test_a_setting_of_the_study_touches_its_arms(repository: Repository, params_text: str) -> None:
@@ -319,7 +404,7 @@ def test_results_of_other_parameters_are_told_first(repository: Repository, para
     repository.write(BASE, params_text.replace("dropout: 0.5", "dropout: 0.3"))
     done = repository.review()
     assert done.returncode == 0
-    assert done.stdout.startswith("**Out of date** (dropout: 0.5 -> 0.3): run make. As the results stand: No arm")
+    assert done.stdout.startswith("**Out of date** (dropout: 0.5 -> 0.3): run make. By the present results: No arm")
 
 
 def test_a_run_that_did_not_reach_its_end_is_told_first(repository: Repository, params_text: str) -> None:
@@ -330,7 +415,7 @@ def test_a_run_that_did_not_reach_its_end_is_told_first(repository: Repository, 
     for stage in ("plan", "preprocess@made"):  # it has written anew, and nobody has read it yet
         before, behind = whole.split(f"  {stage}:\n")
         lock.write_text(f"{before}  {stage}:\n{behind.replace('a' * 32, 'c' * 32, 1)}")
-        assert repository.review().stdout.startswith("**Out of date** (the last run did not reach its end): run make.")
+        assert repository.review().stdout.startswith("**Out of date** (the last run was not completed): run make.")
 
 
 def test_results_that_the_last_run_did_not_write_are_told_first(repository: Repository) -> None:
@@ -345,7 +430,7 @@ def test_a_base_that_is_out_of_date_is_told(repository: Repository, params_text:
     repository.commit()
     repository.write(shift(BASE, "l2", 0.1))
     repository.write_lock()
-    assert "The results of main are themselves out of date (dropout: 0.5 -> 0.3)." in repository.review().stdout
+    assert "The results of main are out of date as well (dropout: 0.5 -> 0.3)." in repository.review().stdout
 
 
 def test_a_base_that_has_gone_on_is_told_with_the_commit_to_compare_with(
@@ -357,32 +442,44 @@ def test_a_base_that_has_gone_on_is_told_with_the_commit_to_compare_with(
     repository.git("checkout", "--quiet", "mine")
     done = repository.review()
     assert done.stdout.startswith("**Worse**"), "what main has gained this branch lacks"
-    assert "has gone on" not in done.stdout, "only its results, and they may be another machine's"
+    assert "has changed since the head" not in done.stdout, "only its results, and they may be another machine's"
 
     repository.git("checkout", "--quiet", "main")
     repository.write(shift(BASE, "l2", 0.1), params_text.replace("l2: 0.01 ", "l2: 0.02 "))
     repository.commit()
     repository.git("checkout", "--quiet", "mine")
     fork = subprocess.check_output(["git", "rev-parse", "mine"], cwd=repository.folder, text=True)[:10]
-    assert f"`make review BASE={fork}` leaves it out." in repository.review().stdout
-    command = f"`python -m tools.review {fork} --head mine` leaves it out."
+    assert f"`make review BASE={fork}` leaves them out." in repository.review().stdout
+    command = f"`python -m tools.review {fork} --head mine` leaves them out."
     assert command in repository.review("main", "--head", "mine").stdout
     assert repository.review(fork).stdout.startswith("Nothing has changed")
 
 
 def test_parameters_are_compared_leaf_by_leaf(repository: Repository, params_text: str) -> None:
-    told = repository.compare(BASE, params_text.replace("none: {}", "none: {epochs: 9}", 1)).params
-    assert told == ["studies.thoracic.variants.none.epochs: (none) -> 9"]
+    told = repository.compare(BASE, params_text.replace("unregularized: {}", "unregularized: {epochs: 9}", 1)).params
+    assert told == ["studies.thoracic.variants.unregularized.epochs: (none) -> 9"]
 
 
-def test_of_a_fixed_test_set_the_interval_says_what_it_stands_for(repository: Repository) -> None:
-    base, head = copy.deepcopy(BASE), shift(BASE, "l2", 0.01)
-    assert "†" not in wording.render(repository.compare(head), base="main")
-    for side in (base, head):
-        side["made"]["l2"]["at_knob"]["test_train_ratio"] = 0.0
-    repository.write(base)
+def test_notes_say_what_an_interval_covers(repository: Repository) -> None:
+    head = shift(BASE, "l2", 0.01)
+    text = wording.render(repository.compare(head), base="main")
+    assert "†" not in text
+    assert "Replicates of cross-validation are folds times repeats and share rows" in text
+    repository.write(fix_test(BASE))
     repository.commit()
-    assert " † |" in wording.render(repository.compare(head), base="main")
+    text = wording.render(repository.compare(fix_test(head)), base="main")
+    assert " † |" in text
+    assert "Replicates of cross-validation" not in text
+
+
+def test_a_score_without_a_margin_is_never_equivalent(repository: Repository) -> None:
+    sides = [copy.deepcopy(BASE), shift(BASE, "l2", 0.0, noise=1e-6)]
+    for side in sides:
+        side["made"]["primary"] = "g_mean"
+    repository.write(sides[0])
+    repository.commit()
+    (change,) = repository.compare(sides[1]).changes
+    assert (change.primary, change.verdict) == ("g_mean", "undecided")
 
 
 def test_json_for_machines(repository: Repository) -> None:
@@ -393,30 +490,83 @@ def test_json_for_machines(repository: Repository) -> None:
     assert found["conclusion"].startswith("Better: 1 of 1 changed arms")
 
 
-def test_a_review_reads_what_compare_writes() -> None:
-    assert parse_comparison((ROOT / "metrics/comparison.json").read_text())
+def test_the_record_is_read_as_dvc_writes_it() -> None:
+    params = {"small": 1e-05, "on": "off", "time": "12:30", "nothing": None}
+    stages = {"plan": {"cmd": ["one", "two"], "params": {"params.yaml": params}}}
+    record = read_record(dumps_yaml({"schema": "2.0", "stages": stages}))
+    assert record is not None
+    assert record.params == params
+    assert record.stages["plan"].cmd == ("one", "two")
+    assert record.find_inputs(Key("made", "l2", "at_knob")) is None
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "stages: [",
+        "stages: []",
+        "stages: {}",
+        "stages: {plan: {cmd: plan}}",
+        "stages: {plan: {cmd: plan, params: {other.yaml: {}}}}",
+        "stages: {plan: {cmd: plan, params: {params.yaml: {}}, deps: [stages/plan.py]}}",
+    ],
+)
+def test_a_record_of_another_layout_is_no_record(text: str) -> None:
+    assert read_record(text) is None
 
 
 @pytest.mark.parametrize(
     ("field", "value", "message"),
     [
-        ("replicates", [0.5], "made.l2.at_knob.replicates: List should have at least 2 items"),
-        ("replicates", [0.5, None], "made.l2.at_knob.replicates.1: Input should be a valid number"),
-        ("replicates", [0.5, float("nan")], "made.l2.at_knob.replicates.1: Input should be a finite number"),
-        ("metric", "brier", "made.l2.at_knob.metric: Input should be 'auc' or 'accuracy'"),
-        ("protocol", None, "made.l2.at_knob.protocol: Input should be a valid string"),
+        ("replicates", [0.5], "made.arms.l2.at_knob.replicates: List should have at least 2 items"),
+        ("replicates", [0.5, None], "made.arms.l2.at_knob.replicates.1: Input should be a valid number"),
+        ("replicates", [0.5, float("nan")], "made.arms.l2.at_knob.replicates.1: Input should be a finite number"),
+        ("strengths", None, "made.arms.l2.at_knob.strengths: Input should be"),
     ],
 )
-def test_results_of_another_layout_are_refused_in_one_line(
+def test_an_arm_of_another_layout_is_refused_in_one_line(
     repository: Repository, field: str, value: object, message: str
 ) -> None:
     head = copy.deepcopy(BASE)
-    head["made"]["l2"]["at_knob"][field] = value
+    head["made"]["arms"]["l2"]["at_knob"][field] = value
     repository.write(head)
-    done = repository.review()
-    assert done.returncode == 2
-    assert len(done.stderr.splitlines()) == 1
-    assert f"metrics/comparison.json of the working tree cannot be used ({message}" in done.stderr
+    expect_refusal(repository.review(), f"of the working tree cannot be used ({message}", "run make")
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
+        ("primary", "nonsense", "made.primary: Input should be one of auc, accuracy"),
+        ("protocol", "five folds", "made.protocol: Input should be"),
+        ("protocol", {"kind": "nonsense"}, "made.protocol: Input tag 'nonsense'"),
+        ("arms", {"l2": {"nonsense": {}}}, "made.arms.l2.nonsense.[key]: Input should be 'at_knob'"),
+    ],
+)
+def test_a_study_of_another_layout_is_refused_in_one_line(
+    repository: Repository, field: str, value: object, message: str
+) -> None:
+    head = copy.deepcopy(BASE)
+    head["made"][field] = value
+    repository.write(head)
+    expect_refusal(repository.review(), f"of the working tree cannot be used ({message}", "run make")
+
+
+def test_a_base_of_the_older_layout_is_refused_in_one_line(repository: Repository) -> None:
+    arm = {"metric": "auc", "protocol": "five folds, seed 3", "test_train_ratio": 0.25, "replicates": [0.5, 0.6]}
+    repository.write({"made": {"none": {"at_knob": arm | {"verdict": "baseline"}}}})
+    repository.commit()
+    repository.write(BASE)
+    message = "of main cannot be used (made.dataset: Field required), expected what compare writes now"
+    expect_refusal(repository.review(), message, "name another revision")
+
+
+def expect_refusal(done: subprocess.CompletedProcess[str], message: str, remedy: str) -> None:
+    assert (done.returncode, done.stdout) == (2, "")
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("error: metrics/comparison.json")
+    assert message in line
+    assert line.endswith(remedy)
 
 
 @pytest.mark.parametrize(
@@ -450,7 +600,7 @@ def test_a_project_in_a_folder_of_a_repository(repository: Repository) -> None:
         (("nowhere",), "metrics/comparison.json of nowhere cannot be read"),
         (("main", "--head", "HEAD~9"), "of HEAD~9 cannot be read"),
         (("main", "--nonsense"), "unrecognized arguments"),
-        (("",), "an empty text given, expected a git revision"),
+        (("",), "is empty, expected a git revision"),
     ],
 )
 def test_what_cannot_be_read_ends_with_status_2(
@@ -463,9 +613,9 @@ def test_what_cannot_be_read_ends_with_status_2(
 
 
 def test_what_cannot_be_printed_ends_with_status_2_and_a_mark_that_cannot_with_another(repository: Repository) -> None:
-    head = shift(BASE, "l2", 0.01)
-    head["made"]["l2"]["at_knob"]["test_train_ratio"] = 0.0
-    repository.write(head)
+    repository.write(fix_test(BASE))
+    repository.commit()
+    repository.write(fix_test(shift(BASE, "l2", 0.01)))
     command = [sys.executable, "-m", "tools.review"]
     environment = {"PYTHONPATH": str(ROOT), "PATH": os.environ["PATH"], "PYTHONIOENCODING": "ascii"}
     assert " ? |" in subprocess.check_output(command, cwd=repository.folder, env=environment, text=True)

@@ -101,7 +101,7 @@ def time_lanes(task: Task, num_lanes: int) -> Timing:
 
 
 def lanes_plan(task: Task, num_lanes: int):  # type: ignore[no-untyped-def]
-    from stages.lib.plans import CallbacksPlan, NetworkPlan, OptimizerPlan, RegularizerPlan, RunPlan
+    from stages.lib.runs.plan import CallbacksPlan, NetworkPlan, OptimizerPlan, RegularizerPlan, RunPlan
 
     _, *hidden, outputs = task.sizes
     layers = tuple(range(1, len(hidden) + 1))

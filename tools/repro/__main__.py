@@ -20,8 +20,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from stages.lib.commands import UserError
-from tools.arguments import make_parser
+from stages.lib.base.commands import UserError, make_parser
 from tools.repro import project, signals, summary
 from tools.repro.outcomes import Outcome, Result, format_seconds
 

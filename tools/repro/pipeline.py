@@ -10,7 +10,7 @@ from dvc.lock import LockError
 from dvc.repo import Repo
 from dvc.repo.reproduce import get_active_graph, plan_repro
 
-from stages.lib.commands import UserError
+from stages.lib.base.commands import UserError
 from tools.repro import leftovers, lockfile
 from tools.repro.project import Tell, wait_until
 

@@ -1,23 +1,20 @@
 """The project in the current folder: whether it can be worked on, and that one run at a time does so."""
 
 import fcntl
-import json
 import os
-import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from stages.lib.commands import UserError
-from stages.lib.mistakes import ParamsError
-from stages.lib.params import parse_params, parse_yaml
+from stages.lib.base.commands import UserError
+from stages.lib.settings.blocks import check_blocks
+from stages.lib.settings.mistakes import ParamsError
+from stages.lib.settings.params import parse_params
 
 FOLDER = Path(".dvc/tmp/repro")  # what a run needs on disk while it lasts
 PATIENCE = 1800.0  # seconds to wait for another run to end
 PAUSE = 0.2  # seconds between two looks
-
-STUDY_IN_BLOCK = re.compile(r"(?:stages\.train |studies\.|models/|data/plan/|data/processed/)(\w+)")
 
 Tell = Callable[[str], None]
 
@@ -39,31 +36,12 @@ def check_project() -> None:
 def check_params() -> None:
     """UserError, with one line per mistake, before any work starts. Does nothing in a project without the schema."""
     path = Path("params.yaml")
-    if path.is_file() and Path("stages/lib/params.py").is_file():
+    if path.is_file() and Path("stages/lib/settings/params.py").is_file():
         try:
-            check_blocks(list(parse_params(path.read_text(encoding="utf-8")).studies))
+            studies = parse_params(path.read_text(encoding="utf-8")).studies
+            check_blocks(Path("dvc.yaml").read_text(encoding="utf-8"), studies)
         except UnicodeDecodeError as error:
             raise ParamsError(f"params.yaml is no UTF-8 text ({error}), expected it to be: save it as UTF-8") from None
-
-
-def check_blocks(studies: list[str]) -> None:
-    """Every study has a block in dvc.yaml that speaks of it and of no other study, and every block has its study."""
-    stages = parse_yaml(Path("dvc.yaml").read_text(encoding="utf-8"))["stages"]
-    blocks = {name.removeprefix("train_"): stage for name, stage in stages.items() if name.startswith("train_")}
-    mistakes = [
-        f"studies.{study} has no block train_{study} in dvc.yaml, expected one: copy another's and put {study} in it"
-        for study in studies
-        if study not in blocks
-    ]
-    for study, block in blocks.items():
-        if study not in studies:
-            mistakes.append(f"dvc.yaml has train_{study}, expected a study {study} in params.yaml: remove the block")
-        for other in sorted(set(STUDY_IN_BLOCK.findall(json.dumps(block))) - {study}):
-            mistakes.append(
-                f"train_{study} in dvc.yaml names the study {other}, expected {study} alone: put {study} there"
-            )
-    if mistakes:
-        raise UserError("\n".join(mistakes))
 
 
 def wait_until(is_free: Callable[[], str], tell: Tell) -> None:

@@ -1,16 +1,17 @@
-"""Say what a change does to the held-out scores, and which of it is more than noise.
+"""Show how a change affects the held-out scores, and which differences are more than noise.
 
-Reads metrics/comparison.json, params.yaml and dvc.lock as they stand in a git revision (the base) and in the working
-tree or another revision (the head), pairs the replicates of every arm that both have, and prints Markdown. The results
-are those of the last run, so `make` comes first. Needs no data; `make check` says whether code has changed since.
+Compares two sides: a git revision (the base), and the working tree or another revision (the head). Reads
+metrics/comparison.json, params.yaml and dvc.lock of each, pairs the replicates of every arm that both have, and prints
+Markdown. The results are those of the last run, so run `make` first. Needs no data. Whether code has changed since that
+run is checked by `make check`.
 
-Of a study with one fixed test set an interval stands for other seeds on the same test rows, not for other rows. Arms
-with other scores though nothing changed that DVC tracks of them (another machine, another library) are told apart.
+Where a study has one fixed test set, an interval covers other seeds on the same test rows, not other rows. Arms whose
+scores differ although no input that DVC tracks changed (another machine, another library version) are reported apart.
 
 exit status:
-  0    nothing is worse, as the results stand; that they are out of date is told, not judged
+  0    no arm is worse by the present results, which may be out of date: the first line says so
   1    an arm is worse than at the base
-  2    the command line, or one of the two sides, needs mending
+  2    the command line, or one of the two sides, cannot be used
 """
 
 import argparse
@@ -18,8 +19,7 @@ import os
 import sys
 import traceback
 
-from stages.lib.commands import UserError
-from tools.arguments import make_parser
+from stages.lib.base.commands import UserError, make_parser
 from tools.review.changes import Review, review
 from tools.review.sides import Side, find_fork
 from tools.review.wording import render, to_json
@@ -31,13 +31,13 @@ def parse_arguments() -> argparse.Namespace:
         "base", nargs="?", type=parse_revision, default="main", help="a git revision (default: %(default)s)"
     )
     parser.add_argument("--head", type=parse_revision, help="another git revision (default: the working tree)")
-    parser.add_argument("--json", action="store_true", help="print JSON in place of Markdown")
+    parser.add_argument("--json", action="store_true", help="print JSON instead of Markdown")
     return parser.parse_args()
 
 
 def parse_revision(text: str) -> str:
     if not text:
-        raise argparse.ArgumentTypeError("an empty text given, expected a git revision")
+        raise argparse.ArgumentTypeError("is empty, expected a git revision: name one")
     return text
 
 
@@ -50,7 +50,7 @@ def describe(found: Review, base: Side, head: Side, *, as_json: bool) -> str:
 
 
 def drop_output() -> None:
-    """What could not be written Python would try to write again at its end, and fail with a status of its own."""
+    """Discard unwritten output, which Python would else try to write again on exit, and fail with another status."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
@@ -61,13 +61,13 @@ def main() -> int:
     try:
         found = review(base, head)
         print(describe(found, base, head, as_json=options.json), flush=True)
-    except BrokenPipeError:  # whoever read has read enough
+    except BrokenPipeError:  # the reader has closed the pipe
         drop_output()
     except (UserError, UnicodeDecodeError, OSError) as error:
         drop_output()
         print(f"error: {error}", file=sys.stderr)
         return 2
-    except Exception:  # else it would end with 1, which means worse
+    except Exception:  # else Python would end with status 1, which means worse
         traceback.print_exc()
         return 2
     return int(found.verdict == "worse")

@@ -1,25 +1,29 @@
-"""What changed between two sides of a review, and which of it is more than noise."""
+"""What changed between two sides of a review, and which changes are more than noise."""
+
+from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from stages.lib import statistics
-from stages.lib.params import StatisticsParams
-from stages.lib.scores import BINARY, MULTICLASS
+from stages.lib.comparison import ArmResult
+from stages.lib.scores import SCORES
+from stages.lib.settings.params import StatisticsParams
+from tools.review.pairs import Pair, pair_arms
 from tools.review.record import Key
-from tools.review.sides import Arm, Side, compare_params
+from tools.review.sides import Side, compare_params
 
-ORDER = ("worse", "better", "undecided", "equivalent")  # the first verdict that is there is that of the review
+ORDER = ("worse", "better", "undecided", "equivalent")  # the first of these that occurs is the verdict of the review
 
 
 @dataclass(frozen=True)
 class Change:
-    """One arm at the base and at the head; difference and interval are head - base."""
+    """The primary score of an arm at the base and at the head; difference and interval are head - base."""
 
     study: str
     variant: str
-    arm: str
-    metric: str
+    kind: str
+    primary: str
     base: float
     head: float
     difference: float
@@ -33,12 +37,12 @@ class Change:
 
 @dataclass(frozen=True)
 class NewArm:
-    """An arm that the base lacks, and what its own study says of it; the baseline has no difference."""
+    """An arm that the base lacks, and its difference from the baseline of its study; a baseline has none."""
 
     study: str
     variant: str
-    arm: str
-    metric: str
+    kind: str
+    primary: str
     value: float
     difference: float | None
     verdict: str
@@ -46,13 +50,14 @@ class NewArm:
 
 @dataclass(frozen=True)
 class Review:
-    """What differs between two sides, and why a side's results may not be those of its parameters.
+    """What differs between two sides.
 
-    recomputed: arms with other scores though nothing changed that DVC tracks of them
-    touched: whether anything changed that DVC tracks of some arm, be its scores the same or not
-    verdicts: arms whose verdict within their own study is another one, with that of the base and of the head
-    incomparable: arms whose primary score is another one
-    stale, base_stale: why the results of the head, of the base, are out of date
+    changes: arms with different scores of which an input changed, or may have changed.
+    recomputed: arms with different scores of which no input that DVC tracks changed.
+    touched: whether an input of any arm changed, be its scores different or not.
+    verdicts: arms whose verdict within their own study changed: at the base, at the head.
+    incomparable: arms whose study has a different primary score.
+    stale, base_stale: reasons why the results of the head, of the base, are out of date.
     """
 
     changes: list[Change]
@@ -69,7 +74,7 @@ class Review:
 
     @property
     def judged(self) -> list[Change]:
-        """What a reviewer has to look at: the changed arms, and those recomputed ones that moved by more than noise."""
+        """What a reviewer has to look at: changed arms, and recomputed arms that moved by more than noise."""
         return self.changes + [change for change in self.recomputed if change.verdict in ("worse", "better")]
 
     @property
@@ -79,40 +84,29 @@ class Review:
 
     @property
     def verdict(self) -> str:
-        """worse, better, undecided or equivalent; without a changed arm not_comparable or unchanged."""
+        """worse, better, undecided or equivalent; without a judged arm not_comparable or unchanged."""
         return next(iter(self.counts), "not_comparable" if self.incomparable else "unchanged")
 
     @property
-    def is_of_nothing(self) -> bool:
-        """Nothing that shapes a result has changed, though results may have been computed anew."""
-        told = self.judged, self.added, self.removed, self.incomparable, self.params, self.stale, self.base_stale
-        return not any(told) and not (self.touched if self.recomputed else self.verdicts)
+    def is_empty(self) -> bool:
+        """Whether nothing that affects a result changed, though results may have been recomputed."""
+        reported = self.judged, self.added, self.removed, self.incomparable, self.params, self.stale, self.base_stale
+        return not any(reported) and not (self.touched if self.recomputed else self.verdicts)
 
 
 def review(base: Side, head: Side) -> Review:
-    """Compare the arms of two sides. Holm's families are what changed and, apart from it, what was only recomputed."""
-    before, after, params = base.arms, head.arms, compare_params(base.params, head.params)
-    settings = head.settings
-    shared = [key for key in after if key in before]
-    moved = [key for key in shared if after[key].replicates != before[key].replicates]
-    comparable = [key for key in moved if after[key].metric == before[key].metric]
-    touched = {key for key in shared if is_touched(key, base, head)}
-    changes, recomputed = (
-        judge({key: (before[key], after[key]) for key in comparable if (key in touched) == wanted}, settings=settings)
-        for wanted in (True, False)
-    )
+    """Compare the arms of two sides. Changed arms are one family of tests, recomputed arms another."""
+    pairs, params, settings = pair_arms(base, head), compare_params(base.params, head.params), head.settings
+    touched = {key for key in pairs if is_touched(key, base, head)}
+    moved = {key: pair for key, pair in pairs.items() if pair.has_moved and pair.has_same_primary}
     return Review(
-        changes=changes,
-        recomputed=recomputed,
+        changes=judge({key: pair for key, pair in moved.items() if key in touched}, settings=settings),
+        recomputed=judge({key: pair for key, pair in moved.items() if key not in touched}, settings=settings),
         touched=bool(touched),
-        verdicts={
-            key: (before[key].verdict, after[key].verdict)
-            for key in shared
-            if before[key].verdict != after[key].verdict
-        },
-        added=[describe_new(key, after[key]) for key in after if key not in before],
-        removed=[key for key in before if key not in after],
-        incomparable=[key for key in shared if after[key].metric != before[key].metric],
+        verdicts={key: pair.verdicts for key, pair in pairs.items() if len(set(pair.verdicts)) > 1},
+        added=[describe_new(key, arm, head) for key, arm in head.arms.items() if key not in pairs],
+        removed=[key for key in base.arms if key not in pairs],
+        incomparable=[key for key, pair in pairs.items() if not pair.has_same_primary],
         params=params,
         stale=head.find_stale(),
         base_stale=base.find_stale(),
@@ -121,59 +115,54 @@ def review(base: Side, head: Side) -> Review:
 
 
 def is_touched(key: Key, base: Side, head: Side) -> bool:
-    """Whether anything that the arm's answers depend on differs, as far as dvc.lock tells; yes if it does not tell."""
+    """Whether an input of the arm changed, as far as dvc.lock records it; true if it does not."""
     before, after = base.find_inputs(key), head.find_inputs(key)
     return before is None or before != after
 
 
-def judge(sides: Mapping[Key, tuple[Arm, Arm]], *, settings: StatisticsParams) -> list[Change]:
-    """Compare the two arms of each key, all keys as one family of Holm's."""
+def judge(pairs: Mapping[Key, Pair], *, settings: StatisticsParams) -> list[Change]:
+    """Test the difference of every pair; p-values are adjusted over all of them."""
     alpha = 1 - settings.confidence
-    found = {key: compare_arms(before, after, alpha=alpha) for key, (before, after) in sides.items()}
+    found = {key: pair.compare(alpha=alpha) for key, pair in pairs.items()}
     adjusted = statistics.adjust([comparison.p_value for comparison in found.values()])
-    changes = []
-    for (key, comparison), p_adjusted in zip(found.items(), adjusted, strict=True):
-        before, after = sides[key]
-        verdict = statistics.verdict(
-            comparison,
-            p_adjusted,
-            margin=getattr(settings.equivalence, after.metric),
-            greater_is_better=(BINARY | MULTICLASS)[after.metric].greater_is_better,
-            alpha=alpha,
-        )
-        changes.append(
-            Change(
-                *key,
-                metric=after.metric,
-                base=comparison.baseline,
-                head=comparison.value,
-                difference=comparison.difference,
-                ci_low=comparison.ci_low,
-                ci_high=comparison.ci_high,
-                p_adjusted=p_adjusted,
-                verdict=verdict,
-                paired=are_paired(before, after),
-                fixed_test=after.test_train_ratio == 0,
-            )
-        )
-    return changes
+    return [
+        describe_change(key, pairs[key], comparison, p_adjusted, settings=settings)
+        for (key, comparison), p_adjusted in zip(found.items(), adjusted, strict=True)
+    ]
 
 
-def are_paired(before: Arm, after: Arm) -> bool:
-    return before.protocol == after.protocol and len(before.replicates) == len(after.replicates)
-
-
-def compare_arms(before: Arm, after: Arm, *, alpha: float) -> statistics.Comparison:
-    """Paired by replicate where both were judged on the same rows from the same seed, else two independent means."""
-    if are_paired(before, after):
-        ratio = after.test_train_ratio
-        return statistics.compare(after.replicates, before.replicates, test_train_ratio=ratio, alpha=alpha)
-    head, base = (
-        statistics.resampled_mean(arm.replicates, test_train_ratio=arm.test_train_ratio) for arm in (after, before)
+def describe_change(
+    key: Key, pair: Pair, comparison: statistics.Comparison, p_adjusted: float, *, settings: StatisticsParams
+) -> Change:
+    """A difference with its verdict."""
+    primary = pair.head_study.primary
+    verdict = statistics.verdict(
+        comparison,
+        p_adjusted,
+        margin=settings.equivalence.get(primary, 0.0),  # no margin, as in results out of date: none is equivalent
+        greater_is_better=SCORES[primary].greater_is_better,
+        alpha=1 - settings.confidence,
     )
-    return statistics.compare_unpaired(head, base, alpha=alpha)
+    return Change(
+        *key,
+        primary=primary,
+        base=comparison.baseline,
+        head=comparison.value,
+        difference=comparison.difference,
+        ci_low=comparison.ci_low,
+        ci_high=comparison.ci_high,
+        p_adjusted=p_adjusted,
+        verdict=verdict,
+        paired=pair.is_paired,
+        fixed_test=pair.head_study.protocol.fixed_test,
+    )
 
 
-def describe_new(key: Key, arm: Arm) -> NewArm:
-    value = sum(arm.replicates) / len(arm.replicates)
-    return NewArm(*key, metric=arm.metric, value=value, difference=arm.difference, verdict=arm.verdict)
+def describe_new(key: Key, arm: ArmResult, head: Side) -> NewArm:
+    return NewArm(
+        *key,
+        primary=head.comparison[key.study].primary,
+        value=arm.value,
+        difference=arm.difference.value if arm.difference else None,
+        verdict=arm.verdict,
+    )

@@ -1,82 +1,126 @@
-"""What dvc.lock tells of a run: from which inputs each arm was computed, and whether the run reached its end."""
+"""What dvc.lock records of a run: the inputs of each arm, and whether the run was complete."""
+
+from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
-from ruamel.yaml.error import YAMLError
+import yaml
+from pydantic import TypeAdapter, ValidationError
+from ruamel.yaml.resolver import implicit_resolvers
 
-from stages.lib.params import parse_yaml
-from tools.lock_text import split_lock
+from stages.lib.arms import REFERENCE
 
-Key = tuple[str, str, str]  # study, variant, kind of arm
-Hashes = frozenset[tuple[str, str]]  # path, hash of its content
+COMPARISON, PARAMS = "metrics/comparison.json", "params.yaml"
+GATHERED = ("data/plan", "data/predictions", "data/reference", "models")  # folders that hold parts of many arms
 
-SECTIONS = re.compile(r"^    (deps|outs):\n((?:    [- ] .*\n)*)", re.MULTILINE)
-COMMAND = re.compile(r"^    cmd:(.*\n(?:    [- ] .*\n)*)", re.MULTILINE)
-HASH = re.compile(r"^    - path: (.*)\n      hash: md5\n      md5: (\S+)", re.MULTILINE)
-GATHERED = ("data/plan", "data/predictions", "data/reference", "models")  # folders that hold the parts of many arms
+
+class Key(NamedTuple):
+    """Names an arm among those of all studies."""
+
+    study: str
+    variant: str  # or a reference model
+    kind: str
+
+
+class LockLoader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
+    """PyYAML's loader with the scalars of YAML 1.2, which DVC writes: `1e-05` is a number and `on` is text."""
+
+    yaml_implicit_resolvers: dict = {}  # noqa: RUF012  # an attribute of PyYAML's, filled below
+
+
+for versions, tag, pattern, first_letters in implicit_resolvers:
+    if (1, 2) in versions:
+        LockLoader.add_implicit_resolver(tag, pattern, first_letters)
+
+
+@dataclass(frozen=True)
+class TrackedFile:
+    """A file or folder, and the hash of its content."""
+
+    path: str
+    md5: str = ""
+
+
+@dataclass(frozen=True)
+class StageRecord:
+    """One stage as it was last run."""
+
+    cmd: str | tuple[str, ...]
+    deps: frozenset[TrackedFile] = frozenset()
+    outs: frozenset[TrackedFile] = frozenset()
+    params: dict[str, Any] | None = None
+
+    @property
+    def files(self) -> frozenset[TrackedFile]:
+        return self.deps | self.outs
 
 
 @dataclass(frozen=True)
 class Record:
-    """The stages of a run: what went in and came out, and the parameters of the last one that was begun."""
+    """The stages of a run by name. params: the content of params.yaml when `plan` last ran."""
 
-    commands: dict[str, str]  # of each stage
-    deps: dict[str, Hashes]
-    outs: dict[str, Hashes]
-    params: Any
+    stages: dict[str, StageRecord]
 
-    def find_inputs(self, key: Key) -> Hashes | None:
-        """What one arm's answers depend on, code included, but for folders that hold its neighbours' parts as well.
+    @property
+    def params(self) -> Any:
+        return (self.stages["plan"].params or {}).get(PARAMS)
 
-        None if it is not known.
+    def find_inputs(self, key: Key) -> frozenset[object] | None:
+        """All that the predictions and scores of an arm depend on, code included; None if it is not recorded.
+
+        Folders that hold parts of other arms as well are left out; what the arm uses of them is recorded by itself.
         """
-        study, variant, kind = key
-        networks = [f"train_{study}@{variant}", f"evaluate@{study}", "compare"]
-        stages = [f"reference@{study}", "compare"] if kind == "reference" else networks
-        if not self.deps.keys() >= set(stages):
+        names = {f"reference@{key.study}"}
+        if key.kind != REFERENCE:
+            names = {f"train_{key.study}@{key.variant}", f"evaluate@{key.study}"}
+        names.add("compare")
+        if not names <= self.stages.keys():
             return None
-        hashes = frozenset[tuple[str, str]]().union(*(self.deps[name] for name in stages))
-        gathered = {*GATHERED, *(f"{folder}/{study}" for folder in GATHERED)}
-        commands = {(name, self.commands.get(name, "")) for name in stages}
-        return frozenset((path, value) for path, value in hashes if path not in gathered) | commands
+        files = {file for name in names for file in self.stages[name].deps if is_own(file.path, key.study)}
+        commands = {(name, self.stages[name].cmd) for name in names}
+        return frozenset({*files, *commands, ("select_by", self.find_select_by(key.study))})
+
+    def find_select_by(self, study: str) -> object:
+        """The score that chooses strengths; no file of the study alone holds it."""
+        settings = self.params.get("studies", {}).get(study, {})
+        return settings.get("select_by") or settings.get("primary")
 
     def find_unfinished(self, keys: Iterable[Key], *, comparison: str) -> list[str]:
-        """In words, why these are not the arms of one whole run; empty if they are, as far as this can tell.
+        """Reasons why these arms are not the results of one complete run; empty where none is found.
 
-        It sees where one stage has read a file or folder in another state than its writer, or another reader, has left
-        it in. Of a run that stopped between all of a study's trainings and its evaluation nothing shows: `make check`.
+        comparison: the text of comparison.json. A run is incomplete where two stages have recorded different hashes of
+        the same path. Not detected: a run that stopped after all trainings of a study and before its evaluation.
         """
-        stages = {"plan", "compare"}
+        names = {"plan", "compare"}
         for study, variant, kind in keys:
-            run = f"reference@{study}" if kind == "reference" else f"train_{study}@{variant}"
-            stages |= {f"preprocess@{study}", f"evaluate@{study}", run}
-        seen = [part.get(name, frozenset()) for part in (self.deps, self.outs) for name in stages]
-        hashes = frozenset[tuple[str, str]]().union(*seen)
-        if len({path for path, _ in hashes}) < len(hashes):  # one stage has seen what another has not
-            return ["the last run did not reach its end"]
-        written = dict(self.outs.get("compare", ())).get("metrics/comparison.json")
+            run = f"reference@{study}" if kind == REFERENCE else f"train_{study}@{variant}"
+            names |= {f"preprocess@{study}", f"evaluate@{study}", run}
+        files = {file for name in names & self.stages.keys() for file in self.stages[name].files}
+        if len({file.path for file in files}) < len(files):
+            return ["the last run was not completed"]
+        outs = self.stages["compare"].outs if "compare" in self.stages else ()
+        written = next((file.md5 for file in outs if file.path == COMPARISON), "")
         if written and written != hashlib.md5(comparison.encode(), usedforsecurity=False).hexdigest():
-            return ["metrics/comparison.json is not what the last run wrote"]
+            return [f"{COMPARISON} is not what the last run wrote"]
         return []
 
 
+LAYOUT = TypeAdapter(Record)
+
+
+def is_own(path: str, study: str) -> bool:
+    """Whether a file shapes the results of one study; of the gathered folders, only files below the study's own."""
+    folders = [folder for folder in GATHERED if path == folder or path.startswith(f"{folder}/")]
+    return all(path.startswith(f"{folder}/{study}/") for folder in folders)
+
+
 def read_record(text: str) -> Record | None:
-    """Out of the text of a dvc.lock; None where it is laid out in another way than DVC's, or knows no plan."""
-    lock = split_lock(text)
-    if lock is None or "plan" not in lock.entries:
-        return None
-    sections = {name: dict(SECTIONS.findall(entry)) for name, entry in lock.entries.items()}
-    deps, outs = (
-        {name: frozenset(HASH.findall(parts.get(section, ""))) for name, parts in sections.items()}
-        for section in ("deps", "outs")
-    )
-    commands = {name: "".join(COMMAND.findall(entry)) for name, entry in lock.entries.items()}
+    """Parse dvc.lock; None where it does not have DVC's layout, or does not hold the parameters of `plan`."""
     try:
-        params = parse_yaml(lock.entries["plan"])["plan"].get("params", {}).get("params.yaml")
-    except YAMLError:
+        record = LAYOUT.validate_python(yaml.load(text, LockLoader))
+    except (yaml.YAMLError, ValidationError):
         return None
-    return None if params is None else Record(commands, deps, outs, params)
+    return record if "plan" in record.stages and record.params is not None else None

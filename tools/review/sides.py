@@ -1,48 +1,32 @@
-"""One side of a review: parameters, arms and what was run, as a git revision or the working tree has them."""
+"""One side of a review: parameters, results and the record of the last run, of a git revision or the working tree."""
+
+from __future__ import annotations
 
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any
 
-from pydantic import Field, FiniteFloat, TypeAdapter, ValidationError
+from pydantic import ValidationError
 from ruamel.yaml.error import YAMLError
 
-from stages.lib.commands import UserError
-from stages.lib.mistakes import ParamsError
-from stages.lib.params import StatisticsParams, parse_params, parse_yaml
-from tools.review.record import Key, Record, read_record
+from stages.lib.base.commands import UserError
+from stages.lib.comparison import ArmResult, Comparison, parse_comparison
+from stages.lib.scores import SCORES
+from stages.lib.settings.mistakes import ParamsError
+from stages.lib.settings.params import StatisticsParams, parse_params, parse_yaml
+from tools.review.record import COMPARISON, PARAMS, Key, Record, read_record
 
-COMPARISON, PARAMS, LOCK = "metrics/comparison.json", "params.yaml", "dvc.lock"
-SHAPING = (PARAMS, "dvc.yaml", "stages", "data/source")  # what results depend on
-NOTHING = "(none)"
-
-
-@dataclass(frozen=True)
-class Arm:
-    """What comparison.json says of an arm, as far as a review needs it.
-
-    protocol: in words, the seed included; arms of one protocol were judged on the same rows.
-    test_train_ratio: held-out rows / development rows of a fold; 0 where the test rows are fixed.
-    verdict, difference: within the study; the baseline has no difference.
-    """
-
-    metric: Literal["auc", "accuracy"]
-    protocol: str
-    test_train_ratio: Annotated[FiniteFloat, Field(ge=0)]
-    replicates: Annotated[list[FiniteFloat], Field(min_length=2)]
-    verdict: str
-    difference: FiniteFloat | None = None
-
-
-LAYOUT = TypeAdapter(dict[str, dict[str, dict[Literal["at_knob", "tuned", "reference"], Arm]]])
+LOCK = "dvc.lock"
+INPUTS = (PARAMS, "dvc.yaml", "stages", "data/source")  # what results depend on
+ABSENT = "(none)"
 
 
 @dataclass(frozen=True)
 class Side:
-    """One side of a review, as a git revision or (None) the working tree has it."""
+    """A git revision, or the working tree if revision is None."""
 
     revision: str | None
 
@@ -55,69 +39,73 @@ class Side:
             try:
                 return Path(path).read_text(encoding="utf-8")
             except FileNotFoundError:
-                raise UserError(f"{path} is missing, expected the output of a whole run: run make") from None
+                raise UserError(f"{path} is missing, expected the output of a complete run: run make") from None
         shown = run_git("show", f"{self.revision}:./{path}")
         if shown.returncode:
             reason = shown.stderr.strip().removeprefix("fatal: ")
             raise UserError(
-                f"{path} of {self.name} cannot be read ({reason}), expected a revision with it: name another"
+                f"{path} of {self.name} cannot be read ({reason}), expected a revision that has it: name another"
             )
         return shown.stdout
 
     @cached_property
-    def arms(self) -> dict[Key, Arm]:
+    def comparison(self) -> Comparison:
         try:
-            return parse_comparison(self.read(COMPARISON))
+            comparison = parse_comparison(self.read(COMPARISON))
         except ValidationError as error:
             first = error.errors()[0]
-            where = ".".join(map(str, first["loc"])) or "the file"
-            remedy = "name another revision" if self.revision else "run make"
-            raise UserError(
-                f"{COMPARISON} of {self.name} cannot be used ({where}: {first['msg']}), expected what compare writes "
-                f"now: {remedy}"
-            ) from None
+            raise self.refuse(".".join(map(str, first["loc"])) or "the file", first["msg"]) from None
+        for study, result in comparison.items():
+            if result.primary not in SCORES:
+                raise self.refuse(f"{study}.primary", f"Input should be one of {', '.join(SCORES)}")
+        return comparison
+
+    def refuse(self, where: str, reason: str) -> UserError:
+        remedy = "name another revision" if self.revision else "run make"
+        return UserError(
+            f"{COMPARISON} of {self.name} cannot be used ({where}: {reason}), expected what compare writes now: "
+            f"{remedy}"
+        )
+
+    @cached_property
+    def arms(self) -> dict[Key, ArmResult]:
+        """Every arm of every study."""
+        return {Key(study, *key): arm for study, result in self.comparison.items() for key, arm in result.list_arms()}
 
     @cached_property
     def params(self) -> Any:
+        """params.yaml as nested mappings, not checked."""
         try:
             return parse_yaml(self.read(PARAMS))
         except YAMLError as error:
             reason = " ".join(str(error).split())
-            raise UserError(f"{PARAMS} of {self.name} is not YAML ({reason}), expected YAML: mend it") from None
+            raise UserError(f"{PARAMS} of {self.name} is not YAML ({reason}), expected YAML: correct it") from None
 
     @property
     def settings(self) -> StatisticsParams:
         try:
             return parse_params(self.read(PARAMS)).statistics
         except ParamsError as error:
-            raise UserError(f"{PARAMS} of {self.name} has mistakes, expected none: mend them\n{error}") from None
+            raise UserError(f"{PARAMS} of {self.name} has mistakes, expected none: correct them\n{error}") from None
 
     @cached_property
     def record(self) -> Record | None:
-        """None where nothing tells what was run."""
+        """The record of the last run; None where dvc.lock is missing or unreadable."""
         try:
             return read_record(self.read(LOCK))
         except UserError:
             return None
 
     def find_inputs(self, key: Key) -> object:
-        """What an arm's answers depend on, to be compared with another side's; None where nothing tells."""
-        if not self.record or not (hashes := self.record.find_inputs(key)):
-            return None
-        return hashes, find_settings(self.record.params, study=key[0])
+        """All that an arm's scores depend on, to be compared with the other side's; None if it is not recorded."""
+        return self.record and self.record.find_inputs(key)
 
     def find_stale(self) -> list[str]:
-        """Why the results are not those of a whole run with these parameters; empty if they are, or nothing tells."""
+        """Reasons why the results are not those of a complete run with these parameters; empty if none is recorded."""
         if self.record is None:
             return []
         changed = compare_params(self.record.params, self.params)
         return changed or self.record.find_unfinished(self.arms, comparison=self.read(COMPARISON))
-
-
-def find_settings(params: Any, *, study: str) -> dict[str, Any]:
-    """What shapes the scores of a study's arms and stands in no file that they have to themselves."""
-    settings = params.get("studies", {}).get(study, {})
-    return {name: settings.get(name) for name in ("primary", "select_by")}
 
 
 def run_git(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -131,25 +119,15 @@ def run_git(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def find_fork(base: Side, head: Side) -> str:
-    """The commit at which the head left the base; empty unless what shapes results has changed at the base since."""
+    """The commit at which the head branched off; empty unless the base has since changed what results depend on."""
     fork = run_git("merge-base", str(base.revision), head.revision or "HEAD").stdout.strip()
-    if not fork or run_git("diff", "--quiet", fork, str(base.revision), "--", *SHAPING).returncode == 0:
+    if not fork or run_git("diff", "--quiet", fork, str(base.revision), "--", *INPUTS).returncode == 0:
         return ""
     return fork[:10]
 
 
-def parse_comparison(text: str) -> dict[Key, Arm]:
-    """The arms of a comparison.json; ValidationError where they are not as a review needs them."""
-    return {
-        (study, variant, kind): arm
-        for study, variants in LAYOUT.validate_json(text).items()
-        for variant, arms in variants.items()
-        for kind, arm in arms.items()
-    }
-
-
 def flatten(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
-    """The leaves of nested mappings: dotted key, value; nothing means the empty mapping, as in the schema."""
+    """The leaves of nested mappings: dotted key, value. null counts as an empty mapping, as in params.yaml."""
     if isinstance(value, dict) and value:
         for key, inner in value.items():
             yield from flatten(inner, f"{path}.{key}" if path else str(key))
@@ -158,14 +136,14 @@ def flatten(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def compare_params(base: Any, head: Any) -> list[str]:
-    """`key: before -> after` for every value that differs; what one side lacks is (none)."""
+    """`key: before -> after` for every value that differs; (none) stands for a value that one side lacks."""
     before, after = dict(flatten(base)), dict(flatten(head))
     for leaves, others in ((before, after), (after, before)):
         for key in [key for key, value in leaves.items() if value == {}]:
             if any(other.startswith(f"{key}.") for other in others):
-                del leaves[key]  # a variant without settings that has got some has not gone
+                del leaves[key]  # a variant without settings that was given some has not been removed
     return [
-        f"{key}: {before.get(key, NOTHING)} -> {after.get(key, NOTHING)}"
+        f"{key}: {before.get(key, ABSENT)} -> {after.get(key, ABSENT)}"
         for key in dict.fromkeys([*before, *after])
-        if before.get(key, NOTHING) != after.get(key, NOTHING)
+        if before.get(key, ABSENT) != after.get(key, ABSENT)
     ]

@@ -6,14 +6,14 @@ from collections.abc import Callable, Iterable, Mapping
 
 import numpy as np
 
-from stages.lib.grid import Grid
 from stages.lib.lanes.losses import LOSSES
 from stages.lib.lanes.network import Network, total, trained_names
 from stages.lib.lanes.optimizers import Optimizer, per_lane
 from stages.lib.lanes.regularizers import CATALOGUE, Ema, Regularizer, Tensors
 from stages.lib.lanes.runtime import tf
-from stages.lib.plans import RunPlan
-from stages.lib.runs import Weights
+from stages.lib.runs.grid import Grid
+from stages.lib.runs.plan import RunPlan
+from stages.lib.runs.trained import Weights
 from stages.lib.samples import Development
 
 CHUNK_BYTES = 32_000_000  # of inputs that a forward pass without training takes at once

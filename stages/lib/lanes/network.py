@@ -15,8 +15,8 @@ import numpy as np
 from stages.lib.lanes.randomness import draw_glorot, generators
 from stages.lib.lanes.regularizers import Regularizer, Tensors
 from stages.lib.lanes.runtime import keras, tf
-from stages.lib.plans import NetworkPlan
-from stages.lib.runs import Weights
+from stages.lib.runs.plan import NetworkPlan
+from stages.lib.runs.trained import Weights
 
 NOT_TRAINED = ("moving_mean", "moving_variance")
 

@@ -12,7 +12,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from stages.lib.grid import Grid
+from stages.lib.runs.grid import Grid
 
 
 def generators(seed: int, replicates: Sequence[int], stream: str) -> list[np.random.Generator]:

@@ -1,4 +1,4 @@
-"""How TensorFlow is imported and set up here. Modules take `tf` and `keras` from this one, never from TensorFlow itself.
+"""How TensorFlow is imported and set up here. Other modules take `tf` and `keras` from this one.
 
 Both are imported when they are first used. So `plan` can read the tables of regularisers and losses without
 TensorFlow, and importing TensorFlow costs less than it does by itself.

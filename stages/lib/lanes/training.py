@@ -14,8 +14,8 @@ from stages.lib.lanes.monitors import MONITORS, choose_monitor
 from stages.lib.lanes.network import draw_weights
 from stages.lib.lanes.randomness import NoiseSource, batch_orders
 from stages.lib.lanes.runtime import tf
-from stages.lib.plans import RunPlan
-from stages.lib.runs import TrainedRun, Weights
+from stages.lib.runs.plan import RunPlan
+from stages.lib.runs.trained import TrainedRun, Weights
 from stages.lib.samples import Development
 
 NOISE_BYTES = 16_000_000  # of random numbers held at once; more runs in several calls

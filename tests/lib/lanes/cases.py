@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 
 from stages.lib.lanes.training import train_lanes
-from stages.lib.plans import CallbacksPlan, NetworkPlan, OptimizerPlan, RegularizerPlan, RunPlan
-from stages.lib.runs import TrainedRun
+from stages.lib.runs.plan import CallbacksPlan, NetworkPlan, OptimizerPlan, RegularizerPlan, RunPlan
+from stages.lib.runs.trained import TrainedRun
 from stages.lib.samples import Development
 from tests.lib.lanes.oracle import Fitted, Weights, fit_stock
 

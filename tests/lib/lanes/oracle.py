@@ -15,7 +15,7 @@ import numpy as np
 import tensorflow as tf
 
 from stages.lib.lanes.randomness import Noise, NoiseSource, batch_orders
-from stages.lib.plans import CallbacksPlan, RegularizerPlan, RunPlan
+from stages.lib.runs.plan import CallbacksPlan, RegularizerPlan, RunPlan
 from stages.lib.samples import Development
 from tests.lib.lanes.parts import (
     InTurn,

@@ -8,7 +8,13 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from stages.lib.lanes.callbacks import Callbacks
-from stages.lib.plans import CallbacksPlan, CheckpointPlan, EarlyStoppingPlan, ReduceLrOnPlateauPlan, RegularizerPlan
+from stages.lib.runs.plan import (
+    CallbacksPlan,
+    CheckpointPlan,
+    EarlyStoppingPlan,
+    ReduceLrOnPlateauPlan,
+    RegularizerPlan,
+)
 from tests.lib.lanes.cases import compare_with_stock, make_development, make_plan, make_start
 from tests.lib.lanes.oracle import fit_stock, keras_callbacks
 

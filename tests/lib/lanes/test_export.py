@@ -11,7 +11,7 @@ import pytest
 from stages.lib.inference import predict_lanes
 from stages.lib.lanes.export import build_keras, number_shared_objects, to_file
 from stages.lib.lanes.training import train_lanes
-from stages.lib.plans import NetworkPlan, RegularizerPlan, RunPlan
+from stages.lib.runs.plan import NetworkPlan, RegularizerPlan, RunPlan
 from stages.lib.samples import Development
 from tests.lib.lanes.cases import make_plan
 

@@ -12,7 +12,7 @@ from stages.lib.lanes import graph, training
 from stages.lib.lanes.losses import LOSSES
 from stages.lib.lanes.network import draw_weights
 from stages.lib.lanes.training import train_lanes
-from stages.lib.plans import (
+from stages.lib.runs.plan import (
     CallbacksPlan,
     CheckpointPlan,
     EarlyStoppingPlan,
@@ -187,7 +187,7 @@ import numpy
 from stages.lib.lanes.runtime import configure
 configure()
 from stages.lib.lanes.training import train_lanes
-from stages.lib.plans import RegularizerPlan
+from stages.lib.runs.plan import RegularizerPlan
 from stages.lib.samples import Development
 from tests.lib.lanes.cases import make_plan
 

@@ -1,0 +1,35 @@
+"""Plan files: frozen dataclasses as JSON in data/plan, written by `plan` and read by the other stages."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TypeVar
+
+from pydantic import TypeAdapter
+
+from stages.lib.base.store import read_bytes, write_bytes
+
+Plan = TypeVar("Plan")
+
+FOLDER = Path("data/plan")
+
+
+def to_json(plan: object) -> str:
+    return TypeAdapter(type(plan)).dump_json(plan, indent=2).decode() + "\n"
+
+
+def from_json(kind: type[Plan], text: str) -> Plan:
+    """The inverse of `to_json`."""
+    return TypeAdapter(kind).validate_json(text)
+
+
+def save_plans(named: Mapping[str, object]) -> None:
+    """Write every plan under its name in the plan folder. Names that start with _ are no variants."""
+    for name, plan in named.items():
+        write_bytes(FOLDER / f"{name}.json", to_json(plan).encode())
+
+
+def load_plan(kind: type[Plan], name: str) -> Plan:
+    """Read one plan by its name in the plan folder."""
+    return from_json(kind, read_bytes(FOLDER / f"{name}.json", written_by="plan").decode())

@@ -1,0 +1,173 @@
+"""The record of a comparison: what `compare` writes to metrics/, and what report, README and review read.
+
+comparison.json is typed here once. Its structure is data; sentences are made from it by whoever shows it.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, FiniteFloat, TypeAdapter
+
+from stages.lib.arms import ArmKey
+from stages.lib.base.store import read_bytes, write_bytes, write_json
+from stages.lib.studies.protocols import Protocol
+
+FOLDER = Path("metrics")
+COMPARISON, METRICS, PATHS = FOLDER / "comparison.json", FOLDER / "metrics.json", FOLDER / "paths.csv"
+NO_SKILL = "no_skill"  # the row of a study's metrics for predictions that know the class shares alone
+
+Kind = Literal["at_knob", "tuned", "reference"]
+Verdict = Literal["better", "worse", "equivalent", "undecided"]
+
+
+@dataclass(frozen=True)
+class Difference:
+    """An arm's score less that of the study's baseline, whichever direction is better.
+
+    ci_low, ci_high: the arm's own interval at the confidence of params.yaml.
+    equivalence_low, equivalence_high: the narrower interval that decides on `equivalent` (two one-sided tests).
+    p_value, p_adjusted: two-sided, before and after the adjustment over the arms of the family.
+    """
+
+    value: FiniteFloat
+    ci_low: FiniteFloat
+    ci_high: FiniteFloat
+    equivalence_low: FiniteFloat
+    equivalence_high: FiniteFloat
+    p_value: FiniteFloat
+    p_adjusted: FiniteFloat
+    verdict: Verdict
+
+
+@dataclass(frozen=True)
+class ArmResult:
+    """One arm, judged by its study's primary score on held-out rows.
+
+    value: mean over replicates. replicates: the score of each. Replicates of cross-validation share rows.
+    difference: from the baseline; None for the baseline itself.
+    strengths: regulariser -> the strengths that its replicates use, each once.
+    scores: name -> mean over replicates; `gap` is the primary score on training rows less that on held-out rows.
+    mechanisms: what the regularisers did, means over replicates; see lanes/mechanisms.py.
+    """
+
+    value: FiniteFloat
+    replicates: Annotated[list[FiniteFloat], Field(min_length=2)]
+    difference: Difference | None
+    strengths: dict[str, list[FiniteFloat]]
+    scores: dict[str, FiniteFloat]
+    mechanisms: dict[str, FiniteFloat]
+
+    @property
+    def verdict(self) -> str:
+        return self.difference.verdict if self.difference else "baseline"
+
+
+@dataclass(frozen=True)
+class StudyResult:
+    """All arms of a study, and the protocol by which they were judged.
+
+    dataset, features, protocol, seed: together they fix the rows of every replicate.
+    no_skill: score -> what predictions that know the class shares alone would score.
+    arms: variant or reference model -> kind of arm -> result.
+    """
+
+    dataset: str
+    features: str
+    protocol: Protocol
+    seed: int
+    primary: str
+    baseline: str
+    no_skill: dict[str, FiniteFloat]
+    arms: dict[str, dict[Kind, ArmResult]]
+
+    def list_arms(self) -> Iterator[tuple[ArmKey, ArmResult]]:
+        for variant, kinds in self.arms.items():
+            for kind, result in kinds.items():
+                yield ArmKey(variant, kind), result
+
+    @property
+    def baseline_result(self) -> ArmResult:
+        return self.arms[self.baseline]["at_knob"]
+
+    def is_judged_on_the_same_rows(self, other: StudyResult) -> bool:
+        """Whether replicates of the two can be paired."""
+        return (self.dataset, self.features, self.protocol, self.seed) == (
+            other.dataset,
+            other.features,
+            other.protocol,
+            other.seed,
+        )
+
+
+Comparison = dict[str, StudyResult]  # study -> result
+
+LAYOUT = TypeAdapter(Comparison)
+
+
+@dataclass(frozen=True)
+class PathPoint:
+    """The primary score of a variant at one point of its path, mean over replicates with its interval."""
+
+    study: str
+    variant: str
+    strength: float
+    mean: float
+    ci_low: float
+    ci_high: float
+    gap: float
+
+
+def save_comparison(comparison: Comparison) -> None:
+    """Write comparison.json, and metrics.json, which holds what `dvc metrics diff` shows."""
+    write_json(COMPARISON, LAYOUT.dump_python(comparison, mode="json"))
+    write_json(METRICS, {study: tabulate_metrics(result) for study, result in comparison.items()})
+
+
+def load_comparison() -> Comparison:
+    return parse_comparison(read_bytes(COMPARISON, written_by="compare"))
+
+
+def parse_comparison(text: bytes | str) -> Comparison:
+    """pydantic's ValidationError where the text is not what `save_comparison` writes."""
+    return LAYOUT.validate_json(text)
+
+
+def tabulate_metrics(result: StudyResult) -> dict[str, dict[str, float]]:
+    """variant -> score -> mean at the knobs; reference models and no skill included."""
+    shown = {key.variant: arm.scores for key, arm in result.list_arms() if key.kind != "tuned"}
+    return {variant: round_as_shown(found) for variant, found in (shown | {NO_SKILL: result.no_skill}).items()}
+
+
+def round_as_shown(values: Mapping[str, float]) -> dict[str, float]:
+    """Round to the five decimals that `dvc metrics diff` shows: what looks the same there is the same."""
+    return {name: round(float(value), 5) + 0.0 for name, value in values.items()}  # + 0.0: no negative zero
+
+
+def round_number(value: float) -> float:
+    """Round to the seven digits that float32 predictions carry."""
+    return float(f"{value:.7g}")
+
+
+def round_all(values: Mapping[str, float]) -> dict[str, float]:
+    return {name: round_number(value) for name, value in values.items()}
+
+
+def save_paths(points: Sequence[PathPoint]) -> None:
+    """Write a flat table, the form in which `dvc plots` can show it."""
+    import pandas as pd  # here, since a review reads no paths and pandas is slow to import
+
+    table = pd.DataFrame([asdict(point) for point in points], columns=list(PathPoint.__annotations__))
+    write_bytes(PATHS, table.to_csv(index=False, float_format="%.7g", lineterminator="\n").encode())
+
+
+def load_paths() -> list[PathPoint]:
+    """The inverse of `save_paths`."""
+    import pandas as pd
+
+    table = pd.read_csv(io.BytesIO(read_bytes(PATHS, written_by="compare")))
+    return [PathPoint(*row) for row in table.itertuples(index=False)]

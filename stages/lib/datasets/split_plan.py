@@ -1,0 +1,25 @@
+"""The plan of a study's split: what `preprocess` needs to know of a study."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from stages.lib.base.plan_files import load_plan
+from stages.lib.datasets.kinds import Declaration
+from stages.lib.studies.protocols import Protocol
+
+
+@dataclass(frozen=True)
+class SplitPlan:
+    """One study's data set, its encoding (one of the declaration's `encodings`), its protocol and its seed."""
+
+    study: str
+    dataset: str
+    declaration: Declaration
+    features: str
+    protocol: Protocol
+    seed: int
+
+
+def load_split_plan(study: str) -> SplitPlan:
+    return load_plan(SplitPlan, f"{study}/_split")

@@ -1,0 +1,1 @@
+"""A run: its plan, the order of its lanes, and what its training leaves."""

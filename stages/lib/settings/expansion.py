@@ -1,0 +1,120 @@
+"""Params turned into plans: every default filled in, and nothing in a plan that does not shape its result."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+from stages.lib.datasets.split_plan import SplitPlan
+from stages.lib.lanes.regularizers import CATALOGUE
+from stages.lib.runs.plan import (
+    CallbacksPlan,
+    CheckpointPlan,
+    EarlyStoppingPlan,
+    NetworkPlan,
+    OptimizerPlan,
+    ReduceLrOnPlateauPlan,
+    RegularizerPlan,
+    RunPlan,
+)
+from stages.lib.settings.params import CallbacksParams, Params
+from stages.lib.settings.studies import Recipe, VariantParams
+from stages.lib.sources.fetch_plan import make_fetch_plan
+from stages.lib.studies.facts import Facts
+from stages.lib.studies.plans import ReferenceModelPlan, ReferencePlan, StatisticsPlan, StudyPlan
+
+NO_STRENGTH = (0.0,)  # what a reference model without a strength tries
+
+
+def make_plans(params: Params, facts: Mapping[str, Facts], read: Callable[[str], bytes]) -> dict[str, object]:
+    """Every plan by its name in the plan folder; `read` gives the content of a file by its path in the project."""
+    named: dict[str, object] = {
+        "_studies": tuple(params.studies),
+        "_statistics": StatisticsPlan(params.statistics.confidence, dict(params.statistics.equivalence)),
+    }
+    for name, declaration in params.datasets.items():
+        named[f"_datasets/{name}"] = make_fetch_plan(name, declaration.kind, declaration.source_files, read)
+    for name, study in params.studies.items():
+        outputs = facts[study.dataset].outputs
+        named[f"{name}/_split"] = split_plan(params, name)
+        named[f"{name}/_study"] = study_plan(params, name, outputs=outputs)
+        named[f"{name}/_reference"] = reference_plan(params, name, outputs=outputs)
+        for variant in study.variants:
+            named[f"{name}/{variant}"] = run_plan(params, name, variant, outputs=outputs)
+    return named
+
+
+def split_plan(params: Params, study_name: str) -> SplitPlan:
+    study = params.studies[study_name]
+    declaration = params.datasets[study.dataset]
+    return SplitPlan(study_name, study.dataset, declaration, study.features, study.protocol, params.seed)
+
+
+def study_plan(params: Params, study_name: str, *, outputs: int) -> StudyPlan:
+    study = params.studies[study_name]
+    return StudyPlan(
+        study=study_name,
+        dataset=study.dataset,
+        features=study.features,
+        outputs=outputs,
+        baseline=study.baseline,
+        primary=study.primary,
+        select_by=study.select_by or study.primary,
+        protocol=study.protocol,
+        seed=params.seed,
+        variants=tuple(study.variants),
+        references=tuple(study.references),
+    )
+
+
+def reference_plan(params: Params, study_name: str, *, outputs: int) -> ReferencePlan:
+    study, tried = params.studies[study_name], params.references.model_dump()
+    return ReferencePlan(
+        study=study_name,
+        seed=params.seed,
+        outputs=outputs,
+        select_by=study.select_by or study.primary,
+        models=tuple(ReferenceModelPlan(name, tuple(tried.get(name, NO_STRENGTH))) for name in study.references),
+    )
+
+
+def run_plan(params: Params, study_name: str, variant_name: str, *, outputs: int) -> RunPlan:
+    """One variant with everything that shapes its networks, and nothing else: what is absent here retrains nothing."""
+    study = params.studies[study_name]
+    variant = study.variants[variant_name]
+    recipe = study.recipe(variant)
+    names = [name for name in CATALOGUE if name in variant.regularizers]  # one order, whatever params.yaml says
+    if recipe.optimizer == "adamw" and "weight_decay" not in names:
+        names.append("weight_decay")
+    optimizer = "adam" if recipe.optimizer == "adamw" else recipe.optimizer
+    return RunPlan(
+        study=study_name,
+        variant=variant_name,
+        seed=params.seed,
+        replicates=tuple(range(study.protocol.num_replicates)),
+        network=NetworkPlan(tuple(recipe.hidden), recipe.activation, outputs),
+        regularizers=tuple(regularizer_plan(params, name, recipe, variant) for name in names),
+        callbacks=callbacks_plan(params.callbacks, names, recipe.callbacks),
+        loss=recipe.loss,
+        optimizer=OptimizerPlan(optimizer, recipe.learning_rate, recipe.momentum),
+        batch_size=recipe.batch_size,
+        epochs=recipe.epochs,
+    )
+
+
+def regularizer_plan(params: Params, name: str, recipe: Recipe, variant: VariantParams) -> RegularizerPlan:
+    """A path varies the regulariser that the variant names, not the weight decay that adamw adds."""
+    knob, path = params.knob(name), variant.path if name in variant.regularizers else []
+    strengths = (knob, *(strength for strength in sorted(set(path)) if strength != knob))
+    return RegularizerPlan(name, strengths, recipe.layers_of(name))
+
+
+def callbacks_plan(callbacks: CallbacksParams, names: Sequence[str], chosen: Sequence[str]) -> CallbacksPlan:
+    """Early stopping is one of the regularisers `names`; the other callbacks are `chosen` by the recipe."""
+    stopping = callbacks.early_stopping.model_dump(exclude={"patience"})
+    plateau = ReduceLrOnPlateauPlan(**callbacks.reduce_lr_on_plateau.model_dump())
+    return CallbacksPlan(
+        early_stopping=EarlyStoppingPlan(**stopping) if "early_stopping" in names else None,
+        checkpoint=CheckpointPlan(**callbacks.checkpoint.model_dump()) if "checkpoint" in chosen else None,
+        reduce_lr_on_plateau=plateau if "reduce_lr_on_plateau" in chosen else None,
+        terminate_on_nan="terminate_on_nan" in chosen,
+    )

@@ -1,0 +1,98 @@
+"""Rules about a study and its data set together, and settings that have no effect."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+
+from stages.lib.datasets.kinds import DataError
+from stages.lib.lanes.losses import LOSSES
+from stages.lib.lanes.monitors import choose_monitor
+from stages.lib.lanes.regularizers import CATALOGUE
+from stages.lib.scores import list_scores
+from stages.lib.settings.mistakes import ParamsError
+from stages.lib.settings.params import Params
+from stages.lib.settings.studies import StudyParams, VariantParams
+from stages.lib.studies.facts import Facts
+
+
+def find_facts(params: Params, read: Callable[[str], bytes]) -> dict[str, Facts]:
+    """Data set -> its facts; ParamsError with the faults of all that cannot be used."""
+    facts, faults = {}, []
+    for name, declaration in params.datasets.items():
+        try:
+            facts[name] = declaration.facts(read)
+        except DataError as error:
+            faults.append(f"datasets.{name}: {error}")
+    if faults:
+        raise ParamsError("\n".join(faults))
+    return facts
+
+
+def check_data(params: Params, facts: Mapping[str, Facts]) -> None:
+    """Raise ParamsError with every study's mistakes about its data set, one a line."""
+    mistakes = [
+        f"studies.{name}: {text}"
+        for name, study in params.studies.items()
+        for text in find_mistakes(params, study, facts[study.dataset])
+    ]
+    if mistakes:
+        raise ParamsError("\n".join(mistakes))
+
+
+def find_mistakes(params: Params, study: StudyParams, facts: Facts) -> Iterator[str]:
+    """The mistakes of one study, in words."""
+    yield from study.protocol.check(facts)
+    defined = list_scores(facts.outputs)
+    for field, score in (("primary", study.primary), ("select_by", study.select_by or study.primary)):
+        if score not in defined:
+            yield f"{field} is {score}, expected one of {', '.join(defined)}, as {study.dataset} has " + (
+                f"{facts.num_classes} classes: change it"
+            )
+    for name, variant in study.variants.items():
+        loss = study.recipe(variant).loss
+        if LOSSES[loss].needs_classes and facts.outputs == 1:
+            yield (
+                f"variants.{name}: loss is {loss}, expected one that is defined for the single output of "
+                f"{study.dataset}: choose binary_crossentropy"
+            )
+    yield from find_wrong_monitors(params, study, facts)
+
+
+def find_wrong_monitors(params: Params, study: StudyParams, facts: Facts) -> Iterator[str]:
+    """Callbacks can follow the losses and the one score that training measures on validation rows."""
+    allowed = ("loss", "val_loss", f"val_{choose_monitor(facts.outputs)}")
+    for callback, monitor in params.callbacks.monitors().items():
+        users = [name for name, variant in study.variants.items() if callback in study.callbacks(variant)]
+        if users and monitor not in allowed:
+            yield (
+                f"variants.{users[0]} uses {callback}, and callbacks.{callback}.monitor is {monitor}, expected "
+                f"{', '.join(allowed[:-1])} or {allowed[-1]} for {study.dataset}: change it"
+            )
+
+
+def find_idle(params: Params, facts: Mapping[str, Facts]) -> list[str]:
+    """Settings that have no effect, in words. They are told, not refused: a knob may be meant for another study."""
+    return [
+        f"studies.{name}.variants.{variant_name}: {text}"
+        for name, study in params.studies.items()
+        for variant_name, variant in study.variants.items()
+        for text in find_idle_in(params, study, variant, image=facts[study.dataset].image)
+    ]
+
+
+def find_idle_in(
+    params: Params, study: StudyParams, variant: VariantParams, *, image: tuple[int, ...]
+) -> Iterator[str]:
+    recipe = study.recipe(variant)
+    if "checkpoint" in recipe.callbacks and not params.callbacks.checkpoint.save_best_only:
+        yield "the checkpoint has no effect, since it keeps the last epoch's weights: set save_best_only, or remove it"
+    for name in variant.regularizers:
+        rule, strengths = CATALOGUE[name], [params.knob(name), *variant.path]
+        if rule.stops_training and min(strengths) >= recipe.epochs:
+            yield (
+                f"{name} never stops a run, since its patience {min(strengths):g} is not below the {recipe.epochs} "
+                "epochs: it only hands on the best epoch's weights"
+            )
+        acting = [rule.effective(strength, epochs=recipe.epochs, image=image) for strength in sorted(set(strengths))]
+        if len(set(acting)) < len(acting):
+            yield f"path holds strengths of {name} that act alike ({sorted(set(strengths))}): leave one of them"

@@ -1,0 +1,165 @@
+"""The schema of a study in params.yaml, and what must go together in one; rules about its data are in rules.py."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BeforeValidator, Field, model_validator
+
+from stages.lib.lanes.losses import LOSSES
+from stages.lib.lanes.regularizers import CATALOGUE, INFINITY
+from stages.lib.references import REFERENCES
+from stages.lib.scores import SCORES
+from stages.lib.settings.mistakes import raise_all
+from stages.lib.studies.declarations import (
+    Count,
+    Momentum,
+    Name,
+    Positive,
+    Strict,
+    Unrepeated,
+    empty_if_none,
+    one_of,
+)
+from stages.lib.studies.protocols import Protocol
+
+RegularizerName = Annotated[str, one_of(CATALOGUE)]
+LossName = Annotated[str, one_of(LOSSES)]
+ScoreName = Annotated[str, one_of(SCORES)]
+ReferenceName = Annotated[str, one_of(REFERENCES)]
+OptimizerName = Literal["sgd", "rmsprop", "adam", "adamw"]
+CallbackName = Literal["checkpoint", "reduce_lr_on_plateau", "terminate_on_nan"]
+Activation = Literal["linear", "relu", "tanh", "sigmoid", "elu", "selu", "gelu", "silu", "softplus"]
+
+
+class NetworkParams(Strict):
+    hidden: list[Count]
+    activation: Activation
+    layers: dict[RegularizerName, list[Count]] = Field(default_factory=dict)
+
+
+class TrainingParams(Strict):
+    loss: LossName
+    optimizer: OptimizerName
+    momentum: Momentum = 0.0
+    learning_rate: Positive
+    batch_size: Count
+    epochs: Count
+    callbacks: list[CallbackName] = Field(default_factory=list)
+
+
+class Recipe(NetworkParams, TrainingParams):
+    """Network and training settings of one variant, overrides applied."""
+
+    def layers_of(self, name: str) -> tuple[int, ...]:
+        """The layers that a regulariser acts on, counted from 1; the last one is the output layer."""
+        acts_on, num_hidden = CATALOGUE[name].acts_on, len(self.hidden)
+        num_layers = {"kernels": num_hidden + 1, "whole": 0}.get(acts_on, num_hidden)
+        return tuple(self.layers.get(name, range(1, num_layers + 1)))
+
+
+class VariantParams(Strict):
+    """One row of a study. What is not None takes the place of the study's own setting."""
+
+    regularizers: list[RegularizerName] = Field(default_factory=list)
+    path: list[float] = Field(default_factory=list)
+    hidden: list[Count] | None = None
+    activation: Activation | None = None
+    layers: dict[RegularizerName, list[Count]] | None = None
+    loss: LossName | None = None
+    optimizer: OptimizerName | None = None
+    momentum: Momentum | None = None
+    learning_rate: Positive | None = None
+    batch_size: Count | None = None
+    epochs: Count | None = None
+    callbacks: list[CallbackName] | None = None
+
+    @model_validator(mode="after")
+    def check(self) -> VariantParams:
+        mistakes = []
+        if len(set(self.regularizers)) < len(self.regularizers):
+            mistakes.append("regularizers names one twice, expected each at most once: remove the repetition")
+        if self.path and len(self.regularizers) != 1:
+            mistakes.append(
+                f"path goes with {len(self.regularizers)} regularizers, expected exactly one whose strength it varies: "
+                "remove the path or leave one regularizer"
+            )
+        elif self.path:
+            mistakes += [check_strength(self.regularizers[0], strength) for strength in self.path]
+        raise_all(mistakes)
+        return self
+
+
+class StudyParams(Strict):
+    dataset: Name
+    features: str = "encoded"
+    baseline: Name
+    primary: ScoreName
+    protocol: Protocol
+    network: NetworkParams
+    training: TrainingParams
+    variants: Annotated[dict[Name, Annotated[VariantParams, BeforeValidator(empty_if_none)]], Field(min_length=1)]
+    select_by: ScoreName | None = None
+    references: Unrepeated[ReferenceName] = Field(default_factory=list)
+
+    def recipe(self, variant: VariantParams) -> Recipe:
+        changed = variant.model_dump(exclude={"regularizers", "path"}, exclude_none=True)
+        return Recipe(**{**self.network.model_dump(), **self.training.model_dump(), **changed})
+
+    def callbacks(self, variant: VariantParams) -> set[str]:
+        """The callbacks that a variant uses; early stopping is one of its regularisers."""
+        return {*self.recipe(variant).callbacks, *variant.regularizers}
+
+    @model_validator(mode="after")
+    def check(self) -> StudyParams:
+        mistakes = []
+        if self.baseline not in self.variants:
+            known = ", ".join(self.variants)
+            mistakes.append(f"baseline is {self.baseline}, expected one of the variants {known}: change it")
+        mistakes += [
+            f"variants and references both hold {name}, expected one of a name: rename the variant"
+            for name in self.references
+            if name in self.variants
+        ]
+        for name, variant in self.variants.items():
+            mistakes += [f"variants.{name}: {text}" for text in check_variant(self.recipe(variant), variant) if text]
+        raise_all(mistakes)
+        return self
+
+
+def check_variant(recipe: Recipe, variant: VariantParams) -> list[str]:
+    """The mistakes that a variant and its study make together."""
+    mistakes = [check_layers(name, recipe) for name in variant.regularizers]
+    soft = [name for name in variant.regularizers if CATALOGUE[name].softens_targets]
+    if LOSSES[recipe.loss].sparse and soft:
+        mistakes.append(
+            f"{soft[0]} goes with {recipe.loss}, whose target is one class number, expected a loss with one target per "
+            "class: choose categorical_crossentropy"
+        )
+    return mistakes
+
+
+def check_layers(name: str, recipe: Recipe) -> str:
+    """A regulariser of layers acts on at least one, and only on layers that the network has."""
+    if CATALOGUE[name].acts_on == "whole":
+        if name not in recipe.layers:
+            return ""
+        return f"layers.{name} is set, expected no such entry, as {name} acts on no single layer: remove it"
+    layers = recipe.layers_of(name)
+    allowed = range(1, len(recipe.hidden) + 1 + ("kernels" in CATALOGUE[name].acts_on))
+    if layers and set(layers) <= set(allowed):
+        return ""
+    return (
+        f"{name} acts on layers {list(layers)}, expected some of {list(allowed)} of a network with "
+        f"{len(recipe.hidden)} hidden layers: change hidden or layers.{name}"
+    )
+
+
+def check_strength(name: str, strength: float) -> str:
+    """The strengths of a path keep to the bounds of their regulariser."""
+    rule = CATALOGUE[name]
+    if rule.minimum <= strength < rule.below and (not rule.whole_number or strength == int(strength)):
+        return ""
+    kind = "a whole number" if rule.whole_number else "a number"
+    upper = "" if rule.below == INFINITY else f" and less than {rule.below:g}"
+    return f"path holds {strength!r}, expected {kind} of at least {rule.minimum:g}{upper} for {name}: change it"

@@ -1,0 +1,1 @@
+"""Where raw data come from, and what they have to be."""

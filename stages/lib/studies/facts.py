@@ -1,0 +1,32 @@
+"""The facts of a data set that protocols and studies depend on."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Facts(NamedTuple):
+    """Counts and shape of a data set.
+
+    class_counts: number of rows of each class [class], test rows of the data set's own not counted.
+    num_own_test: number of test rows that the data set itself sets apart.
+    image: (height, width) where a row is an image, else empty.
+    """
+
+    class_counts: tuple[int, ...]
+    num_own_test: int = 0
+    image: tuple[int, ...] = ()
+
+    @property
+    def num_rows(self) -> int:
+        """Number of rows that a protocol may split."""
+        return sum(self.class_counts)
+
+    @property
+    def num_classes(self) -> int:
+        return len(self.class_counts)
+
+    @property
+    def outputs(self) -> int:
+        """Outputs of a network: 1 (the probability of class 1) for two classes, else one for each class."""
+        return 1 if self.num_classes == 2 else self.num_classes

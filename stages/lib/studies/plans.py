@@ -1,0 +1,69 @@
+"""The plans of a study: what `evaluate`, `reference` and `compare` need to know of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from stages.lib.base.plan_files import load_plan
+from stages.lib.studies.protocols import Protocol
+
+
+@dataclass(frozen=True)
+class ReferenceModelPlan:
+    """One model of lib/references.py and the strengths it tries, the simplest model first."""
+
+    name: str
+    strengths: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class ReferencePlan:
+    """What `reference` needs to know of a study."""
+
+    study: str
+    seed: int
+    outputs: int  # 1 is the probability of class 1, more one probability per class
+    select_by: str  # the validation score that chooses strengths
+    models: tuple[ReferenceModelPlan, ...]
+
+
+@dataclass(frozen=True)
+class StatisticsPlan:
+    """What all comparisons share. equivalence: score -> the greatest difference that does not matter."""
+
+    confidence: float
+    equivalence: dict[str, float]
+
+
+@dataclass(frozen=True)
+class StudyPlan:
+    """What `evaluate` and `compare` need to know of a study."""
+
+    study: str
+    dataset: str
+    features: str
+    outputs: int
+    baseline: str
+    primary: str
+    select_by: str  # the validation score that chooses strengths
+    protocol: Protocol
+    seed: int
+    variants: tuple[str, ...]
+    references: tuple[str, ...]
+
+
+def load_reference_plan(study: str) -> ReferencePlan:
+    return load_plan(ReferencePlan, f"{study}/_reference")
+
+
+def load_study_plan(study: str) -> StudyPlan:
+    return load_plan(StudyPlan, f"{study}/_study")
+
+
+def load_studies() -> tuple[str, ...]:
+    """The names of all studies of the plan, in the order of params.yaml."""
+    return load_plan(tuple[str, ...], "_studies")
+
+
+def load_statistics_plan() -> StatisticsPlan:
+    return load_plan(StatisticsPlan, "_statistics")

@@ -1,0 +1,76 @@
+"""Mirrors as sources, under every fault of a server; the server is real, on this machine."""
+
+import gzip
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from stages.lib.sources.downloads import from_mirror
+from stages.lib.sources.pins import Unavailable, collect
+from tests.conftest import ROOT
+from tests.lib.sources.server import FILES, FIRST, PINNED, SECOND, Server, read_all, serve_all, unused_url
+
+TIMEOUT = (1.0, 0.3)
+
+
+def test_mirror_gives_all_files(server: Server, target: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    serve_all(server)
+    collect(PINNED, [from_mirror(server.url)], target)
+    assert read_all(target.parent) == {f"small/{name}": data for name, data in FILES.items()}
+    assert capsys.readouterr() == ("".join(f"{target / name}: from {server.url}\n" for name in FILES), "")
+
+
+@pytest.mark.parametrize(
+    "fault", ["truncated", b"", b"<html>sign in</html>", gzip.compress(b"old", mtime=0), b"\x1f\x8b\x08broken"]
+)
+def test_damaged_download_is_tried_again(server: Server, target: Path, fault: bytes | str) -> None:
+    serve_all(server)
+    server.serve(f"{FIRST}.gz", fault, gzip.compress(FILES[FIRST]))
+    collect(PINNED, [from_mirror(server.url)], target)
+    assert read_all(target) == FILES
+    assert server.requests == [f"/{FIRST}.gz", f"/{FIRST}.gz", f"/{SECOND}.gz"]
+
+
+def test_download_that_the_server_decompresses_is_right(server: Server, target: Path) -> None:
+    for name in FILES:
+        server.serve(f"{name}.gz", "decompressed")
+    collect(PINNED, [from_mirror(server.url)], target)
+    assert read_all(target) == FILES
+
+
+@pytest.mark.parametrize(
+    ("fault", "num_requests", "reason"),
+    [
+        ("absent", 1, "HTTPError: 404 Client Error: Not Found for url"),
+        ("stalled", 1, "TimeoutError: timed out"),
+        ("truncated", 2, "IncompleteRead: IncompleteRead"),
+        (bytes(200_000), 2, "SHA-256 [0-9a-f]{64}, expected [0-9a-f]{64}"),
+    ],
+)
+def test_lasting_fault_falls_through(
+    server: Server, target: Path, tmp_path: Path, fault: bytes | str, num_requests: int, reason: str
+) -> None:
+    server.serve(f"{FIRST}.gz", fault)
+    with pytest.raises(Unavailable, match=f"{server.url}: no {FIRST}: {reason}"):
+        collect(PINNED, [from_mirror(server.url, timeout=TIMEOUT)], target)
+    assert len(server.requests) == num_requests
+    assert not read_all(tmp_path)
+
+
+def test_refused_connection_falls_through(target: Path) -> None:
+    with pytest.raises(Unavailable, match=r"ConnectionRefusedError: .* Connection refused"):
+        collect(PINNED, [from_mirror(unused_url())], target)
+
+
+def test_killed_download_leaves_nothing(server: Server, tmp_path: Path) -> None:
+    server.serve(f"{FIRST}.gz", "stalled")
+    code = (
+        "from pathlib import Path; from stages.lib.sources.pins import *; from stages.lib.sources.downloads import *;"
+        f"collect({{{FIRST!r}: Pin(1, '')}}, [from_mirror({server.url!r})], Path({str(tmp_path)!r}, 'data/raw/small'))"
+    )
+    with subprocess.Popen([sys.executable, "-c", code], cwd=ROOT) as process:
+        assert server.is_stalled.wait(20)
+        process.kill()
+    assert not read_all(tmp_path)
