@@ -11,6 +11,7 @@ exit status:
 """
 
 import argparse
+import gc
 import os
 import signal
 import sys
@@ -18,22 +19,19 @@ import time
 from collections import Counter
 from pathlib import Path
 
-from rich.console import Console
-
 from stages.lib.base.commands import UserError, make_parser
-from tools.repro import project, signals, summary
-from tools.repro.outcomes import Outcome, Result, format_seconds
+from tools import results
+from tools.check_params import check_params
+from tools.repro import project
 
 REPORT = Path("metrics/report.md")
 
 
 def parse_arguments() -> argparse.Namespace:
     parser = make_parser("tools.repro", __doc__)
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     parser.add_argument(
-        "--jobs",
-        type=parse_count,
-        default=count_cores(),
-        help="stages to run at once (default: the cores, %(default)s)",
+        "--jobs", type=parse_count, default=cores, help="stages to run at once (default: the cores, %(default)s)"
     )
     return parser.parse_args()
 
@@ -44,85 +42,61 @@ def parse_count(text: str) -> int:
     return int(text)
 
 
-def count_cores() -> int:
-    """Those that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def reproduce(console: Console, *, jobs: int) -> list[Result]:
-    """Run what has changed; one result per stage, in the order in which they ended."""
-    # Here, because importing DVC takes a second: neither --help nor a mistake in params.yaml waits for it.
+def reproduce(options: argparse.Namespace) -> int:
+    """Run what has changed, say how it ended, and return the exit status."""
+    gc.disable()  # what is loaded now stays: to look for garbage in it takes a tenth of the time
+    # Here, because importing DVC takes half a second: neither --help nor a wrong folder waits for it.
+    from tools.repro.engine import LocalEngine
     from tools.repro.pipeline import Pipeline
-    from tools.repro.progress import View
+    from tools.repro.progress import Outcome, View, format_seconds
     from tools.repro.schedule import Run
 
-    pipeline = Pipeline(console.print)
-    with View(console, list(pipeline.stages)) as view:
-        run = Run(pipeline, view, jobs=jobs)
-        try:
-            run.run()
-        except BaseException:
-            pipeline.suspend()
-            raise
-        pipeline.settle()
-    return list(run.results.values())
-
-
-def report(console: Console, results: list[Result], *, seconds: float) -> int:
-    """Say how the run ended, and return the exit status."""
-    counts = Counter(result.outcome for result in results)
-    for result in results:
+    started, pipeline = time.monotonic(), Pipeline(print)
+    gc.freeze()
+    gc.enable()
+    run = Run(pipeline, LocalEngine(options.jobs), View(len(pipeline.stages)))
+    run.run()
+    took, num_stages = format_seconds(time.monotonic() - started), len(run.results)
+    counts = Counter(result.outcome for result in run.results.values())
+    for result in run.results.values():
         if result.outcome is Outcome.FAILED:
-            console.print(f"\n{result.name} failed. The end of its output ({result.log} has all of it):", style="red")
-            console.print("\n".join(f"    {line}" for line in result.output))
+            print(f"\n{result.name} failed. {result.output[0]}", *result.output[1:], sep="\n    ")
     if counts[Outcome.FAILED]:
         skipped = f", {counts[Outcome.SKIPPED]} skipped because of that" if counts[Outcome.SKIPPED] else ""
-        console.print(
-            f"\n{counts[Outcome.FAILED]} of {len(results)} stages failed{skipped}, after {format_seconds(seconds)}: "
-            "mend what the output above names and run this again"
-        )
+        print(f"\n{counts[Outcome.FAILED]} of {num_stages} stages failed{skipped}, after {took}: ", end="")
+        print("mend what the output above names and run this again")
         return 1
-    for study, variants in summary.load_metrics().items():
-        console.print()
-        console.print(summary.tabulate(study, variants), soft_wrap=False)
+    for study, variants in results.load_metrics().items():
+        print("", *results.tabulate(study, variants), sep="\n")
     if REPORT.is_file():
-        console.print(f"\nDifferences, verdicts and tuned strengths: {REPORT}", end="")
-    if counts[Outcome.UNCHANGED] == len(results):
-        console.print(f"\nEverything is up to date ({len(results)} stages).")
-        return 0
-    console.print(
-        f"\n{len(results)} stages up to date in {format_seconds(seconds)}: {counts[Outcome.RUN]} run, "
-        f"{counts[Outcome.RESTORED]} restored, {counts[Outcome.UNCHANGED]} unchanged"
-    )
+        print(f"\nDifferences, verdicts and tuned strengths: {REPORT}", end="")
+    if counts[Outcome.UNCHANGED] == num_stages:
+        print(f"\nEverything is up to date ({num_stages} stages).")
+    else:
+        parts = [f"{counts[Outcome[name]]} {name.lower()}" for name in ("RUN", "RESTORED", "UNCHANGED")]
+        print(f"\n{num_stages} stages up to date in {took}: {', '.join(parts)}")
     return 0
 
 
 def main() -> int:
-    options, started = parse_arguments(), time.monotonic()
-    signals.listen()
-    is_terminal = sys.stdout.isatty()
-    console = Console(
-        force_terminal=is_terminal, width=None if is_terminal else 120, markup=False, highlight=False, soft_wrap=True
-    )
+    options = parse_arguments()
+    project.listen()
     try:
         project.check_project()
-        project.check_params()
-        with project.alone(console.print):
-            results = reproduce(console, jobs=options.jobs)
-            return report(console, results, seconds=time.monotonic() - started)
+        with project.alone(print):
+            check_params()
+            return reproduce(options)
     except UserError as error:
         print("\n".join(f"error: {line}" for line in str(error).splitlines()), file=sys.stderr)
-        return 2
     except OSError as error:
-        print(
-            f"error: {error}, expected a project folder that can be written to: mend it, run this again",
-            file=sys.stderr,
-        )
-        return 2
-    except signals.Stopped as stopped:
-        name = "Ctrl-C" if stopped.number == signal.SIGINT else signal.Signals(stopped.number).name
-        console.print(f"Stopped by {name}. What is done is kept: run this again to go on from there.")
-        return 128 + stopped.number
+        remedy = "expected a project folder that can be written to: mend it, run this again"
+        print(f"error: {error}, {remedy}", file=sys.stderr)
+    except project.Stopped:
+        number = project.signals[0]
+        name = "Ctrl-C" if number == signal.SIGINT else signal.Signals(number).name
+        print(f"Stopped by {name}. What is done is kept: run this again to go on from there.")
+        return 128 + number
+    return 2
 
 
 if __name__ == "__main__":

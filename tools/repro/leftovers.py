@@ -1,6 +1,6 @@
-"""What a killed run leaves behind: entries in DVC's list of files in use, and commands of stages that still run."""
+"""What else works on this project, or was left at work by a run that was killed."""
 
-import json
+import re
 from pathlib import Path
 
 import psutil
@@ -10,72 +10,46 @@ RWLOCK = Path(".dvc/tmp/rwlock")  # DVC's list: which process reads or writes wh
 
 
 def find_others() -> str:
-    """What else runs stages of this project, in words; empty if nothing does.
-
-    Call it with DVC's lock held: it clears DVC's list.
-    """
-    others = {process.pid: process for process in [*clear_rwlock(), *find_commands()]}
-    named = [f"process {pid} ({describe(process)})" for pid, process in others.items()]
-    return f"another run is at work in this project: {', '.join(named)}" if named else ""
-
-
-def describe(process: psutil.Process) -> str:
-    try:
-        command = " ".join(process.cmdline())
-    except psutil.Error:
-        return "gone by now"
-    return command if len(command) < 60 else f"{command[:57]}..."
+    """What else runs stages of this project, in words; empty if nothing does. Call it with DVC's lock held."""
+    others = {**find_owners(), **find_commands()}
+    if not others:
+        RWLOCK.unlink(missing_ok=True)  # DVC heeds it while a process has a number that stands there, and not if broken
+        return ""
+    named = [
+        f"process {pid} ({command if len(command) < 60 else f'{command[:57]}...'})" for pid, command in others.items()
+    ]
+    return f"another run is at work in this project: {', '.join(named)}"
 
 
-def clear_rwlock() -> list[psutil.Process]:
-    """Strike out the files of processes that are gone, and return those that are not.
-
-    DVC does this too, unless the process is a zombie or its number has been given to another one since, as happens in
-    containers; and it cannot go on when the list is only half written.
-    """
-    try:
-        content = json.loads(RWLOCK.read_text())
-        writers, readers = dict(content["write"]), dict(content["read"])
-        numbers = {info["pid"] for infos in [*readers.values(), writers.values()] for info in infos}
-    except FileNotFoundError:
-        return []
-    except (ValueError, TypeError, KeyError, AttributeError):
-        RWLOCK.unlink()
-        return []
-    alive = {number: process for number in numbers if (process := find_owner(number))}
-    writers = {path: info for path, info in writers.items() if info["pid"] in alive}
-    readers = {path: [info for info in infos if info["pid"] in alive] for path, infos in readers.items()}
-    draft = RWLOCK.with_name("rwlock.draft")
-    draft.write_text(json.dumps({"write": writers, "read": {path: infos for path, infos in readers.items() if infos}}))
-    draft.replace(RWLOCK)
-    return list(alive.values())
+def find_owners() -> dict[int, str]:
+    """Number -> command of the processes in DVC's list that are DVC or runs like this one, and have not ended."""
+    text = RWLOCK.read_text() if RWLOCK.exists() else ""
+    known = [describe(int(number)) for number in re.findall(r'"pid": *(\d+)', text)]
+    return {pid: command for pid, command in known if re.search(r"(^|/| )dvc |tools\.repro ", f"{command} ")}
 
 
-def find_owner(number: int) -> psutil.Process | None:
-    """The process with that number, unless it has ended, or is this one, or neither DVC nor one of our workers."""
-    try:
-        process = psutil.Process(number)
-        if process == psutil.Process() or process.status() == psutil.STATUS_ZOMBIE:
-            return None
-        command = process.cmdline()
-    except psutil.Error:
-        return None
-    ours = any(Path(part).name == "dvc" or "forkserver" in part for part in command)
-    return process if ours else None
-
-
-def find_commands() -> list[psutil.Process]:
-    """Commands of this project's stages that run now: DVC names the stage in their environment.
+def find_commands() -> dict[int, str]:
+    """Number -> command of this project's stages that run now: DVC names the stage in their environment.
 
     Those of queued experiments are left alone: they work in folders of their own.
     """
     above = {process.pid for process in [psutil.Process(), *psutil.Process().parents()]}
-    return [
-        process
+    return dict(
+        describe(process.pid)
         for process in psutil.process_iter(["cwd", "environ", "status"])
         if process.pid not in above
         and process.info["status"] != psutil.STATUS_ZOMBIE
         and "DVC_STAGE" in (environ := process.info["environ"] or {})
         and environ.get("DVC_ROOT") == str(Path.cwd())
         and not Path(process.info["cwd"] or ".").is_relative_to(Path.cwd() / EXPERIMENTS)
-    ]
+    )
+
+
+def describe(pid: int) -> tuple[int, str]:
+    """Its number and command; no command if it has ended, or is this one."""
+    try:
+        process = psutil.Process(pid)
+        ended = process == psutil.Process() or process.status() == psutil.STATUS_ZOMBIE
+        return pid, "" if ended else " ".join(process.cmdline())
+    except psutil.Error:
+        return pid, ""

@@ -1,114 +1,74 @@
-"""dvc.lock while stages run side by side.
+"""dvc.lock, of which a run knows the text of each entry and writes it anew in one step.
 
-DVC parses the whole of dvc.lock before a stage and again after it, then empties the file and fills it anew: with 85
-stages that is 1.3 s for each of them, during which no other can start, and a process killed in the midst of it leaves
-half a file, which no DVC command can read. Here a stage takes and puts back its own entry, in one step.
-
-DVC also appends new entries in the order of completion, which is chance when stages run side by side; a run ends with
-the order that `dvc repro` leaves.
+DVC would parse all of it before a stage and again after it, then empty the file and fill it: with 85 stages that is
+1.3 s for each, and a process that is killed in the midst of it leaves half a file, which no DVC command can read.
 """
 
 import json
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
-import dvc.dvcfile
-import dvc.lock
-from dvc.dvcfile import Lockfile
+import yaml
 from dvc.stage import PipelineStage
 from dvc.stage.serialize import to_lockfile
-from dvc.utils.serialize import dumps_yaml, load_yaml, loads_yaml
+from dvc.utils.serialize import dumps_yaml, loads_yaml
 
-from tools.lock_text import HEAD, LockText, split_lock
-from tools.repro.project import FOLDER
+from tools.repro.project import FOLDER, write_in_one_step
 
 LOCKFILE = Path("dvc.lock")
-DRAFT = FOLDER / "dvc.lock"
-RECORD = FOLDER / "entries.json"  # the entries that dvc.lock had before the run, in order
+RECORD = FOLDER / "entries.json"  # the entries that dvc.lock had before the run, in order; removed when that has ended
 
 
-def read_lock() -> LockText | None:
-    """None if dvc.lock is not laid out as DVC does it; DVC, which then reads it in our stead, will lay it out anew."""
-    return split_lock(LOCKFILE.read_text(encoding="utf-8") if LOCKFILE.exists() else HEAD)
+class Lockfile:
+    """The text of dvc.lock.
 
-
-def write_lock(lock: LockText) -> None:
-    """In one step: whoever reads dvc.lock, and whenever this process is killed, it is whole."""
-    DRAFT.write_text(str(lock), encoding="utf-8")
-    DRAFT.replace(LOCKFILE)
-
-
-class OneEntry(Lockfile):
-    """dvc.lock for a process that works on one stage: DVC's own class, without the entries of all others."""
-
-    name = ""  # of the stage
-
-    def is_ours(self) -> bool:
-        return Path(self.path).absolute() == LOCKFILE.absolute()
-
-    def load(self, **options: Any) -> Any:
-        lock = read_lock()
-        if not lock or not self.is_ours():
-            return super().load(**options)
-        return loads_yaml(HEAD + lock.entries[self.name]) if self.name in lock.entries else {}
-
-    def dump_stages(self, stages: Iterable[PipelineStage], **options: Any) -> None:
-        lock = read_lock()
-        if not lock or not self.is_ours():
-            super().dump_stages(stages, **options)
-            return
-        for stage in stages:
-            lock.entries[stage.name] = dumps_yaml({"stages": to_lockfile(stage, **options)}).removeprefix("stages:\n")
-        write_lock(lock)
-        self.repo.scm_context.track_file(self.relpath)
-
-
-def adapt_dvc(name: str) -> None:
-    """Fit the DVC of this process to its work, which is the stage of that name alone."""
-    OneEntry.name = name
-    dvc.dvcfile.Lockfile = OneEntry
-    dvc.lock.DEFAULT_TIMEOUT = 0.3  # seconds for six tries at a lock that others hold shortly, if often
-
-
-def list_entries() -> list[str]:
-    lock = read_lock()
-    return list(lock.entries if lock else load_yaml(LOCKFILE)["stages"])
-
-
-def record_entries() -> None:
-    """Before the first stage of a run. The record of a run that was killed stands until one ends in order.
-
-    Unless dvc.lock begins otherwise by then: git has put another one in its place.
+    order: of all stages, as `dvc repro` goes through them, and so the order in which it appends new entries.
     """
-    present = list_entries()
-    recorded = json.loads(RECORD.read_text()) if RECORD.exists() else None
-    if recorded is None or present[: len(recorded)] != recorded:
-        draft = RECORD.with_suffix(".draft")
-        draft.write_text(json.dumps(present))
-        draft.replace(RECORD)
+
+    def __init__(self, order: Sequence[str]):
+        self.read()
+        recorded, present = json.loads(RECORD.read_text()) if RECORD.exists() else None, list(self.entries)
+        if recorded is None or present[: len(recorded)] != recorded:  # else a run was killed: this one takes it up
+            recorded = present
+            write_in_one_step(RECORD, json.dumps(present))
+        self.places = {name: place for place, name in enumerate(dict.fromkeys([*recorded, *order]))}
+
+    def read(self) -> None:
+        text, self.stamp = LOCKFILE.read_text(encoding="utf-8") if LOCKFILE.exists() else "", stamp()
+        self.head, self.entries, self.tail = split(text) or split(dumps_yaml(loads_yaml(text))) or ("", {}, "")
+
+    def find_place(self, name: str) -> int:
+        return self.places.get(name, len(self.places))
+
+    def put(self, stage: PipelineStage) -> None:
+        """Record a stage. Call it with DVC's lock held: another DVC command may have written too."""
+        if self.stamp != stamp():
+            self.read()
+        self.entries[stage.name] = dumps_yaml({"stages": to_lockfile(stage)}).removeprefix("stages:\n")
+        names = sorted(self.entries, key=self.find_place)
+        write_in_one_step(LOCKFILE, self.head + "".join(self.entries[name] for name in names) + self.tail)
+        self.stamp = stamp()
 
 
-def drop_record() -> None:
-    """At the end of a run that was not stopped."""
-    RECORD.unlink(missing_ok=True)
+def stamp() -> tuple[int, ...]:
+    known = LOCKFILE.stat() if LOCKFILE.exists() else None
+    return (known.st_ino, known.st_mtime_ns, known.st_size) if known else ()
 
 
-def sort_entries(order: Sequence[str]) -> None:
-    """Bring dvc.lock into the order that `dvc repro` leaves: what was there before the run in its place, then the new.
-
-    Entries of stages that dvc.yaml no longer has stay, as they do with `dvc repro`.
-
-    Args:
-        order: of all stages, as `dvc repro` goes through them.
-    """
-    lock = read_lock()
-    if not lock or not RECORD.exists():
-        return
-    places: dict[str, int] = {}
-    for name in [*json.loads(RECORD.read_text()), *order]:
-        places.setdefault(name, len(places))
-    wanted = sorted(lock.entries, key=lambda name: places.get(name, len(places)))
-    if wanted != list(lock.entries):
-        lock.entries = {name: lock.entries[name] for name in wanted}
-        write_lock(lock)
+def split(text: str) -> tuple[str, dict[str, str], str] | None:
+    """The text before the entries, that of each, and what follows. None if it is not laid out as DVC does it."""
+    lines, root = text.splitlines(keepends=True), yaml.compose(text, Loader=yaml.CSafeLoader)
+    tops = {key.value: key.start_mark.line for key, _ in root.value} if root else {}
+    if "stages" not in tops:
+        return (text if tops else "schema: '2.0'\n") + "stages:\n", {}, ""
+    first = tops["stages"] + 1
+    behind = min((line for line in tops.values() if line >= first), default=len(lines))
+    keys = [key for name, node in root.value if name.value == "stages" for key, _ in node.value]
+    starts = [key.start_mark.line for key in keys]
+    if starts and (starts[0] != first or not all(re.match(r"  \S", lines[start]) for start in starts)):
+        return None
+    ranges = pairwise([*starts, behind])
+    entries = {key.value: "".join(lines[start:end]) for key, (start, end) in zip(keys, ranges, strict=True)}
+    return "".join(lines[: first - 1]) + "stages:\n", entries, "".join(lines[behind:])

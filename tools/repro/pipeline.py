@@ -1,18 +1,26 @@
-"""The pipeline as DVC sees it: which stages there are, what each waits for, which of them have work to do."""
+"""The pipeline as DVC sees it: what has changed, what its cache has, what is recorded. One process alone asks DVC."""
 
 import logging
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from functools import cached_property
 from pathlib import Path
 
 from dvc.exceptions import DvcException
 from dvc.lock import LockError
 from dvc.repo import Repo
 from dvc.repo.reproduce import get_active_graph, plan_repro
+from dvc.rwlock import rwlock
+from dvc.stage import PipelineStage
+from dvc.stage.cache import RunCacheNotFoundError
 
 from stages.lib.base.commands import UserError
-from tools.repro import leftovers, lockfile
-from tools.repro.project import Tell, wait_until
+from tools.repro import leftovers
+from tools.repro.engine import Job
+from tools.repro.lockfile import RECORD, Lockfile
+from tools.repro.progress import Outcome
+from tools.repro.project import Tell, check_signals, wait_until
 
 
 class PipelineError(UserError):
@@ -28,6 +36,7 @@ class Pipeline:
 
     def __init__(self, tell: Tell):
         logging.getLogger("dvc").setLevel(logging.CRITICAL)  # its remarks would go across the progress view
+        self.in_use: dict[str, ExitStack] = {}  # the files of the stages whose commands run
         try:
             self.repo = Repo()
             if Path(self.repo.root_dir) != Path.cwd():
@@ -43,6 +52,10 @@ class Pipeline:
         self.upstream = {stage.addressing: {needed.addressing for needed in graph.successors(stage)} for stage in steps}
         self.seconds = {name: float((stage.meta or {}).get("seconds", 1)) for name, stage in self.stages.items()}
 
+    @cached_property
+    def lockfile(self) -> Lockfile:
+        return Lockfile(list(self.stages))
+
     def find_obstacle(self) -> str:
         """What else is at work in this project; empty if nothing is."""
         try:
@@ -55,6 +68,7 @@ class Pipeline:
     def hold_lock(self) -> Iterator[None]:
         """DVC's own lock, which every DVC command takes; not held while a stage's command runs."""
         while not self.repo.lock.is_locked:
+            check_signals()
             with suppress(LockError):
                 self.repo.lock.lock()
         try:
@@ -62,27 +76,62 @@ class Pipeline:
         finally:
             self.repo.lock.unlock()
 
-    def find_changed(self, names: Iterable[str]) -> set[str]:
-        """Those of the stages, whose upstream is up to date, that have work to do. The test is `dvc repro`'s own."""
+    def begin(self, name: str) -> Outcome | Job:
+        """Do what needs no command; its job if it needs one. LockError while another DVC command uses its files."""
+        stage = self.stages[name]
         with self.hold_lock():
-            return {name for name in names if self.has_changed(name)}
+            if not stage.status():  # as `changed`, with a third of the locks
+                return Outcome.UNCHANGED
+            if not stage.cmd or stage.frozen:
+                stage.run()
+                self.lockfile.put(stage)
+                return Outcome.RUN
+            stage.remove_outs(ignore_remove=False)
+            try:
+                self.repo.stage_cache.restore(stage)
+            except RunCacheNotFoundError:
+                stage.save_deps()
+                self.in_use[name] = self.use_files(stage)
+                return make_job(stage)
+            self.record(stage)
+            return Outcome.RESTORED
 
-    def has_changed(self, name: str) -> bool:
-        try:
-            return self.stages[name].changed()
-        except DvcException:
-            return True  # running it will tell what is wrong
+    def use_files(self, stage: PipelineStage) -> ExitStack:
+        """Have other DVC commands leave the stage's files alone."""
+        reads, writes = ([item.fs_path for item in items] for items in (stage.deps, stage.outs))
+        command, hardlink = f"{' '.join(sys.argv)} ({stage.name})", self.repo.config["core"].get("hardlink_lock", False)
+        with ExitStack() as stack:
+            stack.enter_context(rwlock(self.repo.tmp_dir, self.repo.fs, command, reads, writes, hardlink))
+            return stack.pop_all()
 
-    def settle(self) -> None:
-        """At the end of a run: leave dvc.lock as `dvc repro` would."""
+    def finish(self, name: str, *, status: int) -> None:
+        """Record a stage whose command has ended, unless it has failed."""
         with self.hold_lock():
-            lockfile.sort_entries(list(self.stages))
-            lockfile.drop_record()
+            self.in_use.pop(name).close()
+            if status == 0:
+                self.record(self.stages[name])
 
-    def suspend(self) -> None:
-        """At the end of a run that was stopped: the same if DVC's lock is free, but the next run takes this one up."""
-        with suppress(DvcException, OSError), self.repo.lock:
-            lockfile.sort_entries(list(self.stages))
+    def record(self, stage: PipelineStage) -> None:
+        """As `dvc repro`: into the cache first, so that nothing is lost if this process is killed."""
+        is_cached = all(out.use_cache or out.is_metric or out.is_plot for out in stage.outs)
+        with self.repo.scm_context() as context:
+            stage.save(run_cache=is_cached)
+            stage.commit()
+            self.lockfile.put(stage)
+            context.track_file("dvc.lock")
+
+    def close(self, *, stopped: bool) -> None:
+        """At the end of a run. One that was stopped is taken up by the next."""
+        for stack in self.in_use.values():
+            stack.close()
+        if not stopped:
+            RECORD.unlink(missing_ok=True)
+
+
+def make_job(stage: PipelineStage) -> Job:
+    commands = stage.cmd if isinstance(stage.cmd, list) else stage.cmd.splitlines()
+    inputs, outputs = (tuple(item.def_path for item in items) for items in (stage.deps, stage.outs))
+    return Job(stage.name, tuple(commands), stage.wdir, inputs, outputs)
 
 
 def explain(error: DvcException) -> str:

@@ -1,0 +1,30 @@
+"""The results of a pipeline as tables for the terminal: metrics/metrics.json, one table per study."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+METRICS = Path("metrics/metrics.json")
+NUM_SCORES = 8  # columns that fit 120 characters
+
+
+def load_metrics() -> dict[str, dict[str, dict[str, float]]]:
+    """study -> variant -> score -> mean; empty in a project that has no such file."""
+    return json.loads(METRICS.read_text(encoding="utf-8")) if METRICS.is_file() else {}
+
+
+def tabulate(study: str, variants: dict[str, dict[str, float]]) -> Iterator[str]:
+    """The lines of a table: a row per variant, a column per score."""
+    names = list(dict.fromkeys(name for scores in variants.values() for name in scores))[:NUM_SCORES]
+    words = [["variant"], *(name.split("_") for name in names)]  # one below the other, so that columns are narrow
+    height = max(map(len, words))
+    rows = [list(line) for line in zip(*([""] * (height - len(word)) + word for word in words), strict=True)]
+    rows += [
+        [variant, *(f"{scores[name]:.4f}" if name in scores else "" for name in names)]
+        for variant, scores in variants.items()
+    ]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    yield f"{study}, held-out means at the knob"
+    for variant, *cells in rows:
+        padded = [cell.rjust(width) for cell, width in zip(cells, widths[1:], strict=True)]
+        yield "  ".join([variant.ljust(widths[0]), *padded]).rstrip()
