@@ -37,6 +37,14 @@ def shrink_params(text: str) -> dict:
     return params
 
 
+def keep_studies(params: dict, *names: str) -> dict:
+    """These studies alone, and the data sets that they use."""
+    studies = {name: params["studies"][name] for name in names}
+    used = {study["dataset"] for study in studies.values()}
+    datasets = {name: entry for name, entry in params["datasets"].items() if name in used}
+    return params | {"datasets": datasets, "studies": studies}
+
+
 @pytest.fixture(scope="session")
 def fashion_files() -> dict[str, bytes]:
     """The four files in the real format and at the real size; each class is a bright column with noise around it."""

@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from ruamel.yaml import YAML
@@ -63,14 +64,19 @@ class Project:
         self.call("git", "commit", "--quiet", "--allow-empty", "--message", "state")
 
 
-def make_project(folder: Path, params: dict) -> Project:
-    """A git repository with these parameters, and the blocks of their studies; nothing is run or committed."""
+def make_project(folder: Path, params: dict, *, more: Sequence[str] = ()) -> Project:
+    """A git repository with these parameters, and the blocks of their studies; nothing is run or committed.
+
+    more: files and folders of this project that it carries beside those that the pipeline needs.
+    """
     project = Project(folder)
-    for name in CARRIED:
+    for name in (*CARRIED, *more):
         source, target = ROOT / name, project.folder / name
         target.parent.mkdir(parents=True, exist_ok=True)
-        copy = shutil.copytree if source.is_dir() else shutil.copy
-        copy(source, target)
+        if source.is_dir():
+            shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy(source, target)
     graph = load_yaml(project.folder / "dvc.yaml")
     trained = {f"train_{name}" for name in params["studies"]}
     graph["stages"] = {
@@ -78,8 +84,14 @@ def make_project(folder: Path, params: dict) -> Project:
     }
     save_yaml(project.folder / "params.yaml", params)
     save_yaml(project.folder / "dvc.yaml", graph)
+    name_anchor(project.folder / "dvc.yaml")
     project.call("git", "init", "--quiet", "--initial-branch", "main")
     return project
+
+
+def name_anchor(path: Path) -> None:
+    """Give the first train block of a dvc.yaml the anchor that the others refer to: saving has written it out."""
+    path.write_text(re.sub(r"^(  train_\w+:)$", r"\1 &train", path.read_text(), count=1, flags=re.MULTILINE))
 
 
 def load_yaml(path: Path) -> dict:
