@@ -6,12 +6,12 @@ from collections.abc import Callable, Iterable, Mapping
 
 import numpy as np
 
+from stages.lib.lanes.blocks import Block
 from stages.lib.lanes.losses import LOSSES
 from stages.lib.lanes.network import Network, total, trained_names
 from stages.lib.lanes.optimizers import Optimizer, per_lane
 from stages.lib.lanes.regularizers import CATALOGUE, Ema, Regularizer, Tensors
 from stages.lib.lanes.runtime import tf
-from stages.lib.runs.grid import Grid
 from stages.lib.runs.plan import RunPlan
 from stages.lib.runs.trained import Weights
 from stages.lib.samples import Development
@@ -19,17 +19,20 @@ from stages.lib.samples import Development
 CHUNK_BYTES = 32_000_000  # of inputs that a forward pass without training takes at once
 
 
-def build_regularizers(plan: RunPlan, dtype: str, image: tuple[int, ...] = ()) -> list[Regularizer]:
-    """The run's regularisers over its lanes, without those that have no effect in any lane.
+def build_regularizers(
+    plan: RunPlan, dtype: str, image: tuple[int, ...] = (), lanes: tf.Variable | None = None
+) -> list[Regularizer]:
+    """The run's regularisers over its lanes, without those that have no effect in any lane of the run.
 
     Args:
         image: (height, width) of an input that is an image, else empty.
+        lanes: numbers of the lanes that are trained; None for all.
     """
     built = []
     for entry in plan.regularizers:
         kind, strengths = CATALOGUE[entry.name], np.asarray(plan.lane_strengths(entry))
         if strengths.any() or not kind.inert_at_zero:
-            built.append(kind(strengths, entry.layers, tf.as_dtype(dtype), image=image))
+            built.append(kind(strengths, entry.layers, tf.as_dtype(dtype), image=image, lanes=lanes))
     return built
 
 
@@ -61,12 +64,15 @@ class Pool:
 
 
 class Graph:
-    """All lanes of a run, their weights and their training step."""
+    """The lanes of a block, their weights and their training step."""
 
-    def __init__(self, plan: RunPlan, pool: Pool, start: Weights, dtype: str):
-        """start: weights [lane, ...]."""
-        self.plan, self.pool, self.dtype = plan, pool, tf.as_dtype(dtype)
-        self.regularizers = build_regularizers(plan, dtype, pool.image)
+    def __init__(self, plan: RunPlan, pool: Pool, block: Block, start: Weights, dtype: str):
+        """start: weights [lane, ...] of the block."""
+        self.plan, self.pool, self.grid, self.dtype = plan, pool, block.grid, tf.as_dtype(dtype)
+        self.num_lanes = block.grid.num_lanes
+        self.lanes = tf.Variable(block.lanes, trainable=False)
+        some = None if block.grid == plan.grid else self.lanes
+        self.regularizers = build_regularizers(plan, dtype, pool.image, some)
         self.network = Network(plan.network, self.regularizers)
         self.loss = LOSSES[plan.loss]
         self.weights = {name: tf.Variable(value, dtype=self.dtype) for name, value in start.items()}
@@ -77,8 +83,14 @@ class Graph:
         self.ema = next((entry for entry in self.regularizers if isinstance(entry, Ema)), None)
         self.averages = {name: tf.Variable(self.weights[name]) for name in trained_names(start)} if self.ema else {}
         self.kept = {name: tf.Variable(value) for name, value in self.weights.items()}
-        self.num_lanes = start["kernel_1"].shape[0]
-        self.grid = Grid.of_lanes(self.num_lanes, len(plan.replicates))
+
+    def restart(self, block: Block, start: Weights) -> None:
+        """Begin anew with another block of the same size."""
+        self.lanes.assign(block.lanes)
+        for variables in (self.weights, self.averages, self.kept):
+            for name, variable in variables.items():
+                variable.assign(start[name])
+        self.optimizer.restart()
 
     def run_steps(self, order: tf.Tensor, noise: Mapping[str, tf.Tensor]) -> tf.Tensor:
         """Train on a sequence of batches.
@@ -190,7 +202,7 @@ class Graph:
 
     def _chunks(self, rows: tf.Tensor) -> Iterable[tf.Tensor]:
         """Pieces of [replicate, row] along the rows whose inputs are small enough to hold at once."""
-        bytes_per_row = self.num_lanes * self.pool.inputs.shape[1] * self.dtype.size
+        bytes_per_row = self.plan.grid.num_lanes * self.pool.inputs.shape[1] * self.dtype.size
         size = max(1, CHUNK_BYTES // bytes_per_row)
         return (rows[:, first : first + size] for first in range(0, rows.shape[1], size))
 

@@ -7,6 +7,7 @@ they fill a buffer with the step at rate 1, which is then scaled lane by lane.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 
 import numpy as np
@@ -56,6 +57,12 @@ class Optimizer:
         shape = [weights[0].shape[0]] if rate_per_lane else []
         self.learning_rate = tf.Variable(tf.fill(shape, self._constant(plan.learning_rate)), trainable=False)
         self.buffers = [(zeros_like(weight), zeros_like(weight)) for weight in self.weights] if rate_per_lane else None
+
+    def restart(self) -> None:
+        """Begin anew, as before the first step."""
+        for variable in [self.count, *itertools.chain(*self.slots, *(self.buffers or []))]:
+            variable.assign(tf.zeros_like(variable))
+        self.learning_rate.assign(tf.fill(self.learning_rate.shape, self._constant(self.plan.learning_rate)))
 
     def apply(self, gradients: Sequence[tf.Tensor]) -> None:
         self.count.assign_add(1)

@@ -4,6 +4,8 @@ Thus all variants and strengths share start weights and batch order (a paired co
 depend on the lanes trained beside it, and tests can play the same masks back to stock Keras.
 """
 
+from __future__ import annotations
+
 import zlib
 from collections.abc import Iterator, Sequence
 from functools import cache
@@ -56,6 +58,10 @@ class Noise(NamedTuple):
     kind: Literal["uniform", "normal", "permutation", "kept", "beta"]
     shape: tuple[int, ...]  # per row
     strengths: np.ndarray = np.empty(0)  # [lane], kept and beta only
+
+    def of_lanes(self, lanes: np.ndarray) -> Noise:
+        """The same for some of the lanes."""
+        return self._replace(strengths=self.strengths[lanes]) if self.strengths.size else self
 
 
 class NoiseSource:

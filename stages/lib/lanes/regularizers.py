@@ -39,9 +39,10 @@ class Regularizer:
         single_precision: Keras rounds this strength to float32, also in a float64 network.
 
     Args:
-        strengths: [lane].
+        strengths: [lane of the run].
         layers: numbers of the layers it acts on, counted from 1; empty where it acts on no single layer.
         image: (height, width) of an input that is an image, else empty.
+        lanes: numbers of the lanes that it acts on, where these are not all of the run.
     """
 
     minimum: ClassVar[float] = 0
@@ -61,10 +62,20 @@ class Regularizer:
         layers: Sequence[int] = (),
         dtype: tf.DType | None = None,
         image: tuple[int, ...] = (),
+        lanes: tf.Variable | None = None,
     ):
         self.strengths, dtype = np.asarray(strengths), dtype or tf.float32
-        self.strength = tf.cast(tf.constant(self.strengths, tf.float32 if self.single_precision else dtype), dtype)
-        self.layers, self.image = tuple(layers), image
+        self.of_run = tf.cast(tf.constant(self.strengths, tf.float32 if self.single_precision else dtype), dtype)
+        self.layers, self.image, self.lanes = tuple(layers), image, lanes
+
+    @property
+    def strength(self) -> tf.Tensor:
+        """[lane]."""
+        return self.choose(self.of_run)
+
+    def choose(self, values: tf.Tensor) -> tf.Tensor:
+        """The values [lane] of the lanes that are trained, from those [lane of the run] of all."""
+        return values if self.lanes is None else tf.gather(values, self.lanes)
 
     @classmethod
     def effective(cls, strength: float, *, epochs: int, image: tuple[int, ...]) -> float:
@@ -235,7 +246,8 @@ class Dropout(Regularizer):
 
     def transform_activity(self, layer: int, activity: tf.Tensor, noise: Tensors) -> tf.Tensor:
         kept = tf.cast(noise[f"dropout_{layer}"], activity.dtype)
-        return activity * (kept * per_lane(1 / (1 - self.strength), activity))
+        scale = self.choose(1 / (1 - self.of_run))  # TensorFlow rounds this by a lane's place: by that in the run
+        return activity * (kept * per_lane(scale, activity))
 
     @staticmethod
     def keras_activity_layer(strength: float, name: str) -> keras.layers.Layer:

@@ -1,12 +1,14 @@
-"""Train one run: every lane of it, epoch after epoch, with its callbacks."""
+"""Train one run: its lanes block by block, each block epoch after epoch with its callbacks."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
+from stages.lib.lanes.blocks import Block, cut_into_blocks, join_blocks
 from stages.lib.lanes.callbacks import Callbacks
 from stages.lib.lanes.graph import Graph, Pool
 from stages.lib.lanes.mechanisms import measure_mechanisms
@@ -18,7 +20,7 @@ from stages.lib.runs.plan import RunPlan
 from stages.lib.runs.trained import TrainedRun, Weights
 from stages.lib.samples import Development
 
-NOISE_BYTES = 16_000_000  # of random numbers held at once; more runs in several calls
+NOISE_BYTES = 16_000_000  # of random numbers for all lanes of a run; more are drawn in several calls
 STEPS_PER_CALL = 250  # so that progress is seen within a long epoch; a call costs well under a step
 NEVER = np.iinfo(np.int64).max  # the patience of lanes without early stopping
 
@@ -37,13 +39,13 @@ def train_lanes(
         start: start weights [replicate, ...]; drawn from the plan's seed where it is None.
         dtype: float32, or float64 to compare with another implementation.
         report: called now and then with the number of training rows that a lane has seen so far, of
-            epochs * training rows in all.
+            epochs * training rows in all; the mean over the lanes where blocks of them are trained in turn.
     """
     return Training(plan, development, start=start, dtype=dtype, report=report).run()
 
 
 class Training:
-    """The state of one run while it trains."""
+    """The training of a run: what its blocks share."""
 
     def __init__(
         self,
@@ -54,35 +56,89 @@ class Training:
         dtype: str,
         report: Callable[[int], None],
     ):
-        self.plan, self.grid, self.report, self.num_seen = plan, plan.grid, report, 0
-        self.monitor = choose_monitor(plan.network.outputs)
-        replicates = list(plan.replicates)
-        self.training, self.validation = development.training[replicates], development.validation[replicates]
-        self.labels = self.grid.over_points(development.labels[self.validation])
-        num_features = development.inputs.shape[1]
+        self.plan, self.development, self.dtype, self.report = plan, development, dtype, report
+        num_features, replicates = development.inputs.shape[1], list(plan.replicates)
+        self.start = start or draw_weights(
+            plan.network, num_features, seed=plan.seed, replicates=replicates, normalized=normalized_layers(plan)
+        )
+        num_weights = sum(values[0].size for values in self.start.values())
+        self.blocks = cut_into_blocks(plan.grid, num_weights * np.dtype(dtype).itemsize)
         pool = Pool(development, outputs=plan.network.outputs, dtype=dtype)
-        if start is None:
-            start = draw_weights(
-                plan.network, num_features, seed=plan.seed, replicates=replicates, normalized=normalized_layers(plan)
-            )
-        start = {name: self.grid.over_points(value) for name, value in start.items()}
-        self.graph = Graph(plan, pool, start, dtype)
-        noises = [
+        self.graph = Graph(plan, pool, self.blocks[0], self.start_of(self.blocks[0]), dtype)
+        self.noises = [
             noise for entry in self.graph.regularizers for noise in entry.noise(num_features, plan.network.hidden)
         ]
-        self.noise = NoiseSource(noises, seed=plan.seed, replicates=replicates)
-        self.orders = batch_orders(plan.seed, replicates, self.training)
-        self.callbacks = Callbacks(
-            plan.callbacks, self._patience(), learning_rate=plan.optimizer.learning_rate, dtype=dtype
+        self.noise = NoiseSource(self.noises, seed=plan.seed, replicates=replicates)
+
+    def start_of(self, block: Block) -> Weights:
+        """The start weights [lane, ...] of a block."""
+        return {name: block.grid.over_points(values[block.replicates]) for name, values in self.start.items()}
+
+    def steps_per_call(self, batch_size: int) -> int:
+        """Of any block as many as of the whole run, since a call adds up the losses of its steps."""
+        return max(1, min(STEPS_PER_CALL, NOISE_BYTES // max(self.noise.bytes_per_step(batch_size), 1)))
+
+    def run(self) -> TrainedRun:
+        parts = []
+        for number, block in enumerate(self.blocks):
+            if number:
+                self.graph.restart(block, self.start_of(block))
+            parts.append(BlockTraining(self, block, number).run())
+        return self._result(parts)
+
+    def report_block(self, number: int, num_seen: int) -> None:
+        """Report how many rows the lanes of a block have seen."""
+        num_rows = self.plan.epochs * self.development.training.shape[1]
+        self.report((number * num_rows + num_seen) // len(self.blocks))
+
+    def _result(self, parts: list[TrainedBlock]) -> TrainedRun:
+        plan = self.plan
+        weights = join_blocks(self.blocks, [part.weights for part in parts])
+        history = pd.concat([part.history for part in parts], ignore_index=True)
+        return TrainedRun(
+            weights=weights,
+            replicate=plan.grid.over_points(np.asarray(plan.replicates)),
+            strengths={entry.name: plan.lane_strengths(entry) for entry in plan.regularizers},
+            **join_blocks(self.blocks, [part.ends for part in parts]),
+            mechanisms=measure_mechanisms(plan, weights),
+            history=history.sort_values(["epoch", "lane"], ignore_index=True),
         )
+
+
+class TrainedBlock(NamedTuple):
+    """What `TrainedRun` holds, of a block; ends: its epochs_run, best_epoch, stopped_early and diverged."""
+
+    weights: Weights
+    ends: dict[str, np.ndarray]
+    history: pd.DataFrame
+
+
+class BlockTraining:
+    """The state of one block while it trains."""
+
+    def __init__(self, training: Training, block: Block, number: int):
+        self.training, self.block, self.number, self.num_seen = training, block, number, 0
+        self.plan, self.graph = training.plan, training.graph
+        plan, development = training.plan, training.development
+        self.monitor = choose_monitor(plan.network.outputs)
+        replicates = np.asarray(plan.replicates)[block.replicates].tolist()
+        self.validation = development.validation[replicates]
+        self.labels = block.grid.over_points(development.labels[self.validation])
+        noises = [noise.of_lanes(block.lanes) for noise in training.noises]
+        self.noise = NoiseSource(noises, seed=plan.seed, replicates=replicates)
+        self.orders = batch_orders(plan.seed, replicates, development.training[replicates])
+        self.callbacks = Callbacks(
+            plan.callbacks, self._patience(), learning_rate=plan.optimizer.learning_rate, dtype=training.dtype
+        )
+        self.callbacks.running = block.counted.copy()
 
     def _patience(self) -> np.ndarray:
         for entry in self.plan.regularizers:
             if entry.name == "early_stopping":
-                return self.plan.lane_strengths(entry).astype(int)
-        return np.full(self.graph.num_lanes, NEVER)
+                return self.plan.lane_strengths(entry).astype(int)[self.block.lanes]
+        return np.full(len(self.block.lanes), NEVER)
 
-    def run(self) -> TrainedRun:
+    def run(self) -> TrainedBlock:
         history = []
         for epoch in range(self.plan.epochs):
             running = self.callbacks.running.copy()
@@ -111,15 +167,14 @@ class Training:
     def _run_batches(self, order: np.ndarray, batch_size: int) -> np.ndarray:
         """Train on the rows of `order` [replicate, row], a whole number of batches: the sum of their losses [lane]."""
         steps = order.reshape(order.shape[0], -1, batch_size).swapaxes(0, 1)
-        bytes_per_step = self.noise.bytes_per_step(batch_size)
-        per_call = max(1, min(STEPS_PER_CALL, NOISE_BYTES // max(bytes_per_step, 1)))
+        per_call = self.training.steps_per_call(batch_size)
         losses = np.zeros(self.graph.num_lanes)
         for first in range(0, len(steps), per_call):
             part = steps[first : first + per_call]
             noise = {name: tf.constant(draws) for name, draws in self.noise.draw(len(part), batch_size).items()}
             losses += self.graph.run_steps(tf.constant(part), noise).numpy()
             self.num_seen += part.shape[0] * batch_size
-            self.report(self.num_seen)
+            self.training.report_block(self.number, self.num_seen)
         return losses
 
     def _keep(self, kept: np.ndarray) -> None:
@@ -130,24 +185,19 @@ class Training:
             self.graph.optimizer.learning_rate.assign(self.callbacks.learning_rate)
 
     def _history_rows(self, epoch: int, running: np.ndarray, logs: dict[str, np.ndarray]) -> pd.DataFrame:
-        lanes = np.flatnonzero(running)
-        columns = {name: values[lanes] for name, values in logs.items()}
-        return pd.DataFrame({"epoch": epoch + 1, "lane": lanes, **columns})
+        places = np.flatnonzero(running)
+        columns = {name: values[places] for name, values in logs.items()}
+        return pd.DataFrame({"epoch": epoch + 1, "lane": self.block.lanes[places], **columns})
 
-    def _result(self, history: pd.DataFrame) -> TrainedRun:
+    def _result(self, history: pd.DataFrame) -> TrainedBlock:
         callbacks = self.callbacks
-        weights = {name: value.numpy() for name, value in self.graph.kept.items()}
-        return TrainedRun(
-            weights=weights,
-            replicate=self.grid.over_points(np.asarray(self.plan.replicates)),
-            strengths={entry.name: self.plan.lane_strengths(entry) for entry in self.plan.regularizers},
-            epochs_run=callbacks.epochs_run,
-            best_epoch=callbacks.best_epoch,
-            stopped_early=~callbacks.running & ~callbacks.diverged,
-            diverged=callbacks.diverged,
-            mechanisms=measure_mechanisms(self.plan, weights),
-            history=history,
-        )
+        ends = {
+            "epochs_run": callbacks.epochs_run,
+            "best_epoch": callbacks.best_epoch,
+            "stopped_early": ~callbacks.running & ~callbacks.diverged,
+            "diverged": callbacks.diverged,
+        }
+        return TrainedBlock({name: value.numpy() for name, value in self.graph.kept.items()}, ends, history)
 
 
 def normalized_layers(plan: RunPlan) -> list[int]:

@@ -1,0 +1,140 @@
+"""Blocks: how a run is cut, and that its lanes do not notice."""
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from stages.lib.lanes import blocks, training
+from stages.lib.lanes.blocks import cut_into_blocks
+from stages.lib.lanes.graph import Graph
+from stages.lib.lanes.training import train_lanes
+from stages.lib.runs.grid import Grid
+from stages.lib.runs.plan import (
+    CallbacksPlan,
+    CheckpointPlan,
+    EarlyStoppingPlan,
+    ReduceLrOnPlateauPlan,
+    RegularizerPlan,
+    RunPlan,
+)
+from stages.lib.runs.trained import TrainedRun
+from stages.lib.samples import Development
+from tests.lib.lanes.cases import OPTIMIZERS, make_development, make_plan
+
+CALLBACKS = CallbacksPlan(
+    EarlyStoppingPlan("val_loss", 0.0, 0, restore_best=True),
+    CheckpointPlan("val_loss", save_best_only=True),
+    ReduceLrOnPlateauPlan("loss", 0.5, 0, 0.1, 1, 0.0),
+    terminate_on_nan=True,
+)
+ALL_NOISE = (
+    RegularizerPlan("l2", (0.01,), (1, 2)),
+    RegularizerPlan("activity_l1", (0.01,), (1,)),
+    RegularizerPlan("max_norm", (0.7,), (1,)),
+    RegularizerPlan("batch_norm", (0.9,), (1,)),
+    RegularizerPlan("dropout", (0.3, 0.5, 0.0), (1,)),
+    RegularizerPlan("mixup", (0.4, 0.0, 1.0), ()),
+    RegularizerPlan("gaussian_noise", (0.1,), ()),
+    RegularizerPlan("ema", (0.8, 0.9, 0.5), ()),
+    RegularizerPlan("early_stopping", (1.0, 2.0, 3.0), ()),
+)
+
+
+def make_run(num_replicates: int = 8) -> tuple[RunPlan, Development]:
+    plan = make_plan(*ALL_NOISE, outputs=10, replicates=tuple(range(num_replicates)), callbacks=CALLBACKS)
+    development = make_development(10, num_replicates=num_replicates)
+    return plan, replace(development, validation=development.validation[:, :10])
+
+
+def train_in_blocks(
+    plan: RunPlan, development: Development, monkeypatch: pytest.MonkeyPatch, *, size: int, **arguments: Any
+) -> TrainedRun:
+    monkeypatch.setattr(training, "cut_into_blocks", lambda grid, _: cut_into_blocks(grid, lane_bytes(size)))
+    return train_lanes(plan, development, **arguments)
+
+
+def lane_bytes(size: int) -> int:
+    """Of lanes of which so many fill a block."""
+    return blocks.BLOCK_BYTES // blocks.COPIES // size
+
+
+@pytest.mark.parametrize(
+    ("grid", "size", "num_blocks"),
+    [(Grid(4, 10), 4, 10), (Grid(3, 10), 4, 8), (Grid(6, 50), 8, 38), (Grid(5, 6), 5, 8)],
+)
+def test_blocks_are_consecutive_lanes_of_one_size(grid, size, num_blocks):
+    found = cut_into_blocks(grid, lane_bytes(size))
+    assert len(found) == num_blocks
+    lanes = np.concatenate([block.lanes for block in found])
+    assert lanes.tolist() == [*range(grid.num_lanes), *range(len(lanes) - grid.num_lanes)]
+    assert np.concatenate([block.counted for block in found]).sum() == grid.num_lanes
+    for block in found:
+        assert block.lanes[0] % blocks.LANE_STEP == len(block.lanes) % blocks.LANE_STEP == 0
+        assert block.grid == Grid(1, len(block.lanes))
+        np.testing.assert_array_equal(block.replicates, block.lanes % grid.num_replicates)
+
+
+@pytest.mark.parametrize(
+    ("grid", "size"),
+    [(Grid(6, 50), 300), (Grid(6, 50), 1000), (Grid(1, 10), 4), (Grid(1, 5), 1)],
+    ids=["fits", "fits twice", "two of twelve lanes would only fill up", "three of eight"],
+)
+def test_a_run_that_gains_nothing_is_not_cut(grid, size):
+    (block,) = cut_into_blocks(grid, lane_bytes(size))
+    assert block.grid == grid and block.counted.all()
+    assert block.lanes.tolist() == list(range(grid.num_lanes))
+    assert block.replicates.tolist() == list(range(grid.num_replicates))
+
+
+@pytest.mark.parametrize("size", [4, 8])
+def test_lanes_have_the_same_bytes_in_blocks(size, monkeypatch):
+    """Here the rows of any four lanes fill whole packets."""
+    plan, development = make_run()
+    whole = train_lanes(plan, development)
+    cut = train_in_blocks(plan, development, monkeypatch, size=size)
+    for name, values in whole.weights.items():
+        assert values.tobytes() == cut.weights[name].tobytes(), name
+    assert whole.history.to_csv() == cut.history.to_csv()
+    for name in ("replicate", "epochs_run", "best_epoch", "stopped_early", "diverged"):
+        np.testing.assert_array_equal(getattr(whole, name), getattr(cut, name), err_msg=name)
+    assert whole.strengths.keys() == cut.strengths.keys() and whole.mechanisms.keys() == cut.mechanisms.keys()
+    assert len(set(whole.epochs_run)) > 1  # lanes of a block end at different times
+
+
+def test_lanes_that_fill_up_a_block_are_trained_for_nothing(monkeypatch):
+    plan, development = make_run(10)
+    whole = train_lanes(plan, development)
+    cut = train_in_blocks(plan, development, monkeypatch, size=4)
+    assert len(cut.replicate) == 30 and len(cut.history) == len(whole.history)
+    for name, values in whole.weights.items():
+        np.testing.assert_allclose(cut.weights[name], values, atol=1e-6, rtol=1e-6, err_msg=name)
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "rmsprop_momentum", "sgd_momentum"])
+def test_nothing_of_a_block_is_left_in_the_next(optimizer, monkeypatch):
+    """A run that consists of the same replicates twice, in two blocks, trains the same lanes twice."""
+    plan, development = make_run(4)
+    entries = tuple(replace(entry, strengths=entry.strengths[:1] * 2) for entry in plan.regularizers)
+    plan = replace(plan, regularizers=entries, optimizer=OPTIMIZERS[optimizer])
+    run = train_in_blocks(plan, development, monkeypatch, size=4)
+    for name, values in run.weights.items():
+        np.testing.assert_array_equal(values[:4], values[4:], err_msg=name)
+
+
+def test_blocks_share_one_trace(monkeypatch):
+    graphs = []
+    monkeypatch.setattr(training, "Graph", lambda *arguments: graphs.append(Graph(*arguments)) or graphs[-1])
+    plan, development = make_run()
+    train_in_blocks(plan, development, monkeypatch, size=4)
+    (graph,) = graphs
+    assert graph._run_steps.experimental_get_tracing_count() == 2  # batches of four rows, and the last one of two
+    assert graph.validate.experimental_get_tracing_count() == graph.keep.experimental_get_tracing_count() == 1
+
+
+def test_report_counts_rows_over_all_blocks(monkeypatch):
+    seen = []
+    plan, development = make_plan(hidden=(), epochs=2, replicates=tuple(range(8))), make_development(num_replicates=8)
+    train_in_blocks(plan, development, monkeypatch, size=4, report=seen.append)
+    assert seen == [28, 29, 57, 58, 86, 87, 115, 116]
