@@ -27,6 +27,7 @@ class Job:
     folder: str
     inputs: tuple[str, ...] = ()
     outputs: tuple[str, ...] = ()
+    at_home: bool = False  # not for a cluster
     started: float = 0.0  # by the monotonic clock
     seconds: float = 0.0  # that it took
 
@@ -49,7 +50,9 @@ class Job:
 
 
 class Engine(Protocol):
-    slots: int  # commands at once
+    @property
+    def slots(self) -> int:
+        """Commands at once."""
 
     def submit(self, job: Job) -> None:
         """Start its command. All it prints goes to its log."""
