@@ -19,7 +19,6 @@ from tools.repro import remote
 from tools.repro.cluster import is_part
 
 pytest.importorskip("distributed", reason="the extra `cluster` is not installed")
-WORD = 'import time, pathlib; pathlib.Path("word").write_text("said"); time.sleep({})'
 
 
 class Cluster:
@@ -166,7 +165,7 @@ def test_ctrl_c_ends_the_commands_on_the_workers(tmp_path: Path, cluster: Cluste
 def test_a_worker_with_other_libraries_is_refused_in_words() -> None:
     versions = remote.find_versions() | {"numpy": "1.0", "unknown": "2"}
     with pytest.raises(RuntimeError, match=r"a worker has numpy .*, expected 1\.0; unknown missing, expected 2"):
-        remote.run("name", ["true"], {}, [], versions=versions)
+        remote.run("name", "true", {}, [], versions=versions)
 
 
 @pytest.mark.parametrize(

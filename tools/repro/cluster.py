@@ -67,7 +67,7 @@ class ClusterEngine:
         future = self.client.submit(
             lambda *arguments, **options: remote.run(*arguments, **options),
             job.name,
-            job.commands,
+            job.command,
             files,
             job.outputs,
             versions=self.versions,

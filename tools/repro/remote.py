@@ -6,7 +6,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -27,34 +27,33 @@ def find_versions() -> dict[str, str]:
 
 
 def run(
-    name: str, commands: Iterable[str], files: Mapping[str, bytes], outputs: Iterable[str], *, versions: dict[str, str]
+    name: str, command: str, files: Mapping[str, bytes], outputs: Iterable[str], *, versions: Mapping[str, str]
 ) -> tuple[int, bytes, dict[str, bytes]]:
-    """Run a stage in a scratch folder that has its files: its status, all it printed, its outputs by path."""
+    """Run a stage in a scratch folder that holds its files: its status, all it printed, its outputs by path."""
     found = find_versions()
-    wrong = [
-        f"{key} {found.get(key, 'missing')}, expected {value}"
-        for key, value in versions.items()
-        if found.get(key) != value
-    ]
-    if wrong:
-        raise RuntimeError(f"a worker has {'; '.join(wrong)} as at home: install the same requirements there")
+    if wrong := [key for key in versions if found.get(key) != versions[key]]:
+        said = "; ".join(f"{key} {found.get(key, 'missing')}, expected {versions[key]}" for key in wrong)
+        raise RuntimeError(f"a worker has {said} as at home: install the same requirements there")
     with tempfile.TemporaryDirectory() as scratch:
         folder, log = Path(scratch, "project"), Path(scratch, "log")
         for path, content in files.items():
             (folder / path).parent.mkdir(parents=True, exist_ok=True)
             (folder / path).write_bytes(content)
-        status = 0
-        for command in commands:
-            status = status or call(command, folder, log, name)
-        return status, log.read_bytes(), collect(folder, outputs)
+        status = call(command, folder, log, name)
+        results = [file for path in outputs for file in [folder / path, *(folder / path).rglob("*")]]
+        results = [file for file in results if file.is_file() and not file.is_symlink()]
+        return status, log.read_bytes(), {str(file.relative_to(folder)): file.read_bytes() for file in results}
 
 
 def call(command: str, folder: Path, log: Path, name: str) -> int:
-    """The status of a command; it is killed when its result is not wanted any more."""
+    """The status of a command, which is killed when its result is not wanted any more."""
+    from distributed import get_worker
+
+    worker = get_worker()
+    tasks, key = worker.state.tasks, worker.get_current_task()
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
     environment = os.environ | {"PATH": path, "DVC_ROOT": str(folder), "DVC_STAGE": name}
-    is_wanted = watch_task()
-    with log.open("ab") as output:
+    with log.open("wb") as output:
         process = subprocess.Popen(
             [sys.executable, "-c", START, command],
             cwd=folder,
@@ -65,25 +64,7 @@ def call(command: str, folder: Path, log: Path, name: str) -> int:
             start_new_session=True,
         )
     while process.poll() is None:
-        if not is_wanted():
+        if key not in tasks or tasks[key].state != "executing":  # its client is gone, or has cancelled it
             os.killpg(process.pid, signal.SIGKILL)
         time.sleep(0.05)
     return process.returncode
-
-
-def watch_task() -> Callable[[], bool]:
-    """Asks whether the task of this thread is still wanted: its client may be gone, or have cancelled it."""
-    from distributed import get_worker
-
-    worker = get_worker()
-    tasks, key = worker.state.tasks, worker.get_current_task()
-    return lambda: key in tasks and tasks[key].state == "executing"
-
-
-def collect(folder: Path, outputs: Iterable[str]) -> dict[str, bytes]:
-    files = [file for path in outputs for file in [folder / path, *(folder / path).rglob("*")]]
-    return {
-        file.relative_to(folder).as_posix(): file.read_bytes()
-        for file in files
-        if file.is_file() and not file.is_symlink()
-    }
