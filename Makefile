@@ -9,8 +9,8 @@ RUN := PATH="$(CURDIR)/$(BIN):$$PATH"
 .PHONY: pipeline test check review bench lock setup help
 .SUFFIXES:
 
-pipeline: .venv/installed .git  ## Run what has changed, JOBS stages side by side, and print the results
-	@$(RUN) python -m tools.repro --jobs $(JOBS)
+pipeline: $(if $(CLUSTER),.venv/installed-cluster,.venv/installed) .git  ## Run what has changed, JOBS stages side by side or on a CLUSTER
+	@$(RUN) python -m tools.repro --jobs $(JOBS) $(if $(CLUSTER),--cluster "$(CLUSTER)")
 	@$(RUN) python -m tools.readme
 
 test: .venv/installed-dev  ## Run the tests
@@ -48,6 +48,11 @@ help:  ## List the commands
 .venv/installed-bench: requirements/bench.txt | .venv/installed
 	@echo "Installing the pinned requirements of the benchmark (once)"
 	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/bench.txt
+	@touch $@
+
+.venv/installed-cluster: requirements/cluster.txt | .venv/installed
+	@echo "Installing the pinned requirements of a cluster (once)"
+	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/cluster.txt
 	@touch $@
 
 .venv/bin/pip:

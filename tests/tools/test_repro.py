@@ -186,6 +186,17 @@ def test_leaves_dvc_lock_as_dvc_repro_does(tmp_path: Path) -> None:
     assert "fan@a:" in ours.lock, "dvc repro keeps the entries of stages that are gone"
 
 
+def test_commands_of_a_stage_run_one_after_the_other_until_one_fails(tmp_path: Path) -> None:
+    pipeline = Pipeline(tmp_path / "project", {})
+    graph = {"a": {"cmd": ["x=1; echo $x  # one", "echo two; exit 4", "echo three"], "deps": ["source"]}}
+    (pipeline.folder / "dvc.yaml").write_text(json.dumps({"stages": graph}))
+    output = pipeline.run(status=1)
+    assert "    1\n    two\n    exited with 4\n" in output
+    (pipeline.folder / "dvc.yaml").write_text(json.dumps({"stages": {"a": graph["a"] | {"cmd": "echo 1\necho 2"}}}))
+    pipeline.run()
+    assert pipeline.lock.count("echo 2") == 1
+
+
 def test_a_failing_stage_stops_those_that_need_it_and_no_other(tmp_path: Path) -> None:
     pipeline = Pipeline(tmp_path / "project", {"a": 0.3, "b": 0.0, "c": 0.0})
     (pipeline.folder / "b.broken").touch()
@@ -478,7 +489,7 @@ def engine(inside: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[LocalEngin
 
 def run_job(engine: LocalEngine, command: str) -> tuple[int, list[str]]:
     """Its status, and the lines that it printed."""
-    job = Job("name", (command,), str(Path.cwd()))
+    job = Job("name", command, str(Path.cwd()))
     engine.submit(job)
     while not (ended := engine.wait(10)):
         pass
@@ -513,7 +524,7 @@ def test_code_that_changes_during_a_run_is_not_mistaken_for_what_it_was(engine: 
 def test_a_server_that_is_killed_takes_its_commands_with_it_and_the_next_command_finds_another(
     engine: LocalEngine,
 ) -> None:
-    engine.submit(Job("name", ("exec sleep 600",), str(Path.cwd())))
+    engine.submit(Job("name", "exec sleep 600", str(Path.cwd())))
     ((_, process),) = engine.servers.values()
     (command,) = wait_for_children(process.pid)
     process.kill()

@@ -18,11 +18,15 @@ import sys
 import time
 from collections import Counter
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from stages.lib.base.commands import UserError, make_parser
 from tools import results
 from tools.check_params import check_params
 from tools.repro import project
+
+if TYPE_CHECKING:
+    from tools.repro.engine import Engine
 
 REPORT = Path("metrics/report.md")
 
@@ -32,6 +36,9 @@ def parse_arguments() -> argparse.Namespace:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     parser.add_argument(
         "--jobs", type=parse_count, default=cores, help="stages to run at once (default: the cores, %(default)s)"
+    )
+    parser.add_argument(
+        "--cluster", help="run stages on a Dask cluster: its scheduler's address, or the file it writes"
     )
     return parser.parse_args()
 
@@ -46,7 +53,6 @@ def reproduce(options: argparse.Namespace) -> int:
     """Run what has changed, say how it ended, and return the exit status."""
     gc.disable()  # what is loaded now stays: to look for garbage in it takes a tenth of the time
     # Here, because importing DVC takes half a second: neither --help nor a wrong folder waits for it.
-    from tools.repro.engine import LocalEngine
     from tools.repro.pipeline import Pipeline
     from tools.repro.progress import Outcome, View, format_seconds
     from tools.repro.schedule import Run
@@ -54,7 +60,7 @@ def reproduce(options: argparse.Namespace) -> int:
     started, pipeline = time.monotonic(), Pipeline(print)
     gc.freeze()
     gc.enable()
-    run = Run(pipeline, LocalEngine(options.jobs), View(len(pipeline.stages)))
+    run = Run(pipeline, make_engine(options), View(len(pipeline.stages)))
     run.run()
     took, num_stages = format_seconds(time.monotonic() - started), len(run.results)
     counts = Counter(result.outcome for result in run.results.values())
@@ -76,6 +82,21 @@ def reproduce(options: argparse.Namespace) -> int:
         parts = [f"{counts[Outcome[name]]} {name.lower()}" for name in ("RUN", "RESTORED", "UNCHANGED")]
         print(f"\n{num_stages} stages up to date in {took}: {', '.join(parts)}")
     return 0
+
+
+def make_engine(options: argparse.Namespace) -> "Engine":
+    from tools.repro.engine import LocalEngine
+
+    home = LocalEngine(options.jobs)
+    if not options.cluster:
+        return home
+    try:
+        from tools.repro.cluster import ClusterEngine
+    except ModuleNotFoundError as error:
+        raise UserError(
+            f"{error.name} is missing, expected what a cluster needs: make CLUSTER=... installs it"
+        ) from None
+    return ClusterEngine(options.cluster, home)
 
 
 def main() -> int:

@@ -23,10 +23,11 @@ class Job:
     """The command of one stage."""
 
     name: str
-    commands: tuple[str, ...]  # one after the other
+    command: str
     folder: str
     inputs: tuple[str, ...] = ()
     outputs: tuple[str, ...] = ()
+    at_home: bool = False  # not for a cluster
     started: float = 0.0  # by the monotonic clock
     seconds: float = 0.0  # that it took
 
@@ -37,7 +38,7 @@ class Job:
     @property
     def module(self) -> str:
         """The module that a command `python -m stages.train a b` runs; empty for any other command."""
-        found = OF_A_STAGE.fullmatch(self.commands[0]) if len(self.commands) == 1 else None
+        found = OF_A_STAGE.fullmatch(self.command)
         return found[1] if found else ""
 
     def read_end(self, num_lines: int) -> list[str]:
@@ -49,7 +50,9 @@ class Job:
 
 
 class Engine(Protocol):
-    slots: int  # commands at once
+    @property
+    def slots(self) -> int:
+        """Commands at once."""
 
     def submit(self, job: Job) -> None:
         """Start its command. All it prints goes to its log."""
@@ -74,7 +77,7 @@ class LocalEngine:
         self.running[job.name] = module = job.module if is_ours and job.folder == str(Path.cwd()) else ""
         if module not in self.servers:
             self.servers[module] = start_server(module)
-        self.servers[module][0].send((job.name, job.commands, job.folder, str(job.log)))
+        self.servers[module][0].send((job.name, job.command, job.folder, str(job.log)))
 
     def wait(self, seconds: float) -> list[tuple[str, int]]:
         ready, ended = wait([connection for connection, _ in self.servers.values()], seconds), list[tuple[str, int]]()

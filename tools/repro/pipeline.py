@@ -129,9 +129,11 @@ class Pipeline:
 
 
 def make_job(stage: PipelineStage) -> Job:
-    commands = stage.cmd if isinstance(stage.cmd, list) else stage.cmd.splitlines()
+    commands = stage.cmd if isinstance(stage.cmd, list) else stage.cmd.splitlines()  # the first that fails is the last
+    command = commands[0] if len(commands) == 1 else " && ".join(f"(\n{command}\n)" for command in commands)
     inputs, outputs = (tuple(item.def_path for item in items) for items in (stage.deps, stage.outs))
-    return Job(stage.name, tuple(commands), stage.wdir, inputs, outputs)
+    at_home = (stage.meta or {}).get("home", stage.wdir != str(Path.cwd()))
+    return Job(stage.name, command, stage.wdir, inputs, outputs, at_home)
 
 
 def explain(error: DvcException) -> str:

@@ -11,14 +11,13 @@ import os
 import runpy
 import shlex
 import signal
-import subprocess
 import sys
 import time
 from contextlib import suppress
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 
-Job = tuple[str, tuple[str, ...], str, str]  # of a stage: its name, its commands, their folder and log
+Job = tuple[str, str, str, str]  # of a stage: its name, its command, the folder and the log of that
 
 GRACE = 1.0  # seconds between asking a command to end and killing it
 SETUP = {"bash": ["--noprofile", "--norc"], "zsh": ["--no-rcs"]}  # DVC starts a shell without any
@@ -93,7 +92,7 @@ def send(pid: int, number: signal.Signals) -> None:
         os.killpg(pid, number)
 
 
-def run(name: str, commands: tuple[str, ...], folder: str, log: str, *, module: str) -> None:
+def run(name: str, command: str, folder: str, log: str, *, module: str) -> None:
     """In the fork: be the command."""
     os.setpgid(0, 0)  # so that it can be stopped with all that it starts
     signal.set_wakeup_fd(-1)
@@ -107,16 +106,11 @@ def run(name: str, commands: tuple[str, ...], folder: str, log: str, *, module: 
         ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG: if the server is killed
     if module:
         del sys.modules[module]  # it runs as __main__, as if it had never been imported
-        sys.argv = shlex.split(commands[0])[2:]
+        sys.argv = shlex.split(command)[2:]
         runpy.run_module(module, run_name="__main__", alter_sys=True)
         return
     shell = os.environ.get("SHELL") or "/bin/sh"
-    start = [shell, *SETUP.get(Path(shell).name, []), "-c"]
-    for command in commands[:-1]:
-        status = subprocess.call([*start, command])
-        if status:
-            sys.exit(status if status > 0 else 128 - status)
-    os.execv(shell, [*start, commands[-1]])
+    os.execv(shell, [shell, *SETUP.get(Path(shell).name, []), "-c", command])
 
 
 if __name__ == "__main__":

@@ -1,0 +1,192 @@
+"""Stages on a cluster: a scheduler and two workers as processes of their own, which share nothing but the loopback."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.conftest import shrink_params
+from tests.project import make_project
+from tests.tools.test_repro import Pipeline, wait_for_children
+from tools.repro import remote
+from tools.repro.cluster import is_part
+
+pytest.importorskip("distributed", reason="the extra `cluster` is not installed")
+
+
+class Cluster:
+    """Its processes know neither this project nor each other's folders."""
+
+    def __init__(self, folder: Path):
+        self.file, self.folder = folder / "scheduler.json", folder
+        self.processes: dict[str, subprocess.Popen[bytes]] = {}
+        self.start("scheduler", "--port", "0", "--host", "127.0.0.1", "--scheduler-file", str(self.file))
+        wait_until(self.file.exists)
+        for name in ("one", "two"):
+            self.start_worker(name)
+
+    def start(self, name: str, *options: str, module: str = "scheduler") -> None:
+        folder = self.folder / name
+        folder.mkdir()
+        command = [sys.executable, "-m", f"distributed.cli.dask_{module}", *options, "--no-dashboard"]
+        environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+        with (folder / "log").open("wb") as log:
+            self.processes[name] = subprocess.Popen(command, cwd=folder, env=environment, stdout=log, stderr=log)
+
+    def start_worker(self, name: str) -> None:
+        where = ("--scheduler-file", str(self.file), "--host", "127.0.0.1", "--local-directory", ".")
+        self.start(name, *where, "--nthreads", "1", "--name", name, "--no-nanny", module="worker")
+
+    def kill(self, name: str) -> None:
+        self.processes[name].kill()
+        self.processes[name].wait()
+
+    def find_worker_at(self, command: str) -> str:
+        """The worker whose task runs the command."""
+        found: list[str] = []
+
+        def look() -> bool:
+            for name in ("one", "two"):
+                with suppress(psutil.Error):
+                    children = psutil.Process(self.processes[name].pid).children(recursive=True)
+                    found.extend(name for child in children if command in " ".join(child.cmdline()))
+            return bool(found)
+
+        wait_until(look)
+        return found[0]
+
+    def close(self) -> None:
+        for process in self.processes.values():
+            process.kill()
+            process.wait()
+
+
+def wait_until(is_true: Callable[[], bool], *, seconds: float = 60) -> None:
+    end = time.monotonic() + seconds
+    while not is_true():
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
+@pytest.fixture
+def cluster(tmp_path: Path) -> Iterator[Cluster]:
+    cluster = Cluster(tmp_path)
+    yield cluster
+    cluster.close()
+
+
+def start_run(pipeline: Pipeline, cluster: Cluster) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "tools.repro", "--jobs", "1", "--cluster", str(cluster.file)]
+    return subprocess.Popen(
+        command,
+        cwd=pipeline.folder,
+        env=pipeline.environment,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+    )
+
+
+def run(pipeline: Pipeline, cluster: Cluster) -> tuple[int, str]:
+    """Status and output."""
+    with start_run(pipeline, cluster) as tool:
+        output, _ = tool.communicate()
+    return tool.returncode, output
+
+
+def test_a_cluster_leaves_what_dvc_repro_leaves_and_tells_of_what_failed(tmp_path: Path, cluster: Cluster) -> None:
+    items = {"a": 0.3, **dict.fromkeys("bcd", 0.0)}
+    ours, theirs = Pipeline(tmp_path / "ours", items), Pipeline(tmp_path / "theirs", items)
+    status, output = run(ours, cluster)
+    theirs.run_dvc()
+    assert status == 0
+    assert "6 run, 0 restored, 0 unchanged" in output
+    assert ours.lock == theirs.lock
+    assert "Everything is up to date" in run(ours, cluster)[1]
+
+    (ours.folder / "dvc.yaml").write_text("stages: {a: {cmd: echo the reason; exit 3, deps: [source], outs: [none]}}")
+    status, output = run(ours, cluster)
+    assert status == 1
+    assert "    the reason\n    exited with 3\n" in output
+
+
+def test_a_worker_that_is_killed_takes_its_command_along_and_the_other_one_does_its_work(
+    tmp_path: Path, cluster: Cluster
+) -> None:
+    pipeline = Pipeline(tmp_path / "project", {"a": 4.0, "b": 0.0})
+    with start_run(pipeline, cluster) as tool:
+        name = cluster.find_worker_at("sleep 4.0")
+        (command,) = wait_for_children(cluster.processes[name].pid)
+        cluster.kill(name)
+        psutil.wait_procs([command], timeout=10)
+        assert not command.is_running()
+        output, _ = tool.communicate()
+    assert tool.returncode == 0, output
+    assert len(pipeline.entries) == 4
+
+
+def test_without_its_scheduler_a_run_ends_in_one_line_and_the_next_one_goes_on_from_there(
+    tmp_path: Path, cluster: Cluster
+) -> None:
+    pipeline = Pipeline(tmp_path / "project", {"a": 60, "b": 0.0})
+    with start_run(pipeline, cluster) as tool:
+        cluster.find_worker_at("sleep 60")
+        wait_until(lambda: "fan@b:" in pipeline.lock)
+        cluster.kill("scheduler")
+        output, _ = tool.communicate()
+    assert tool.returncode == 2
+    assert output.splitlines()[-1].startswith(f"error: the cluster at {cluster.file} is gone, expected its scheduler")
+    assert pipeline.entries == ["head", "fan@b"]
+    (line,) = [line for line in run(pipeline, cluster)[1].splitlines() if "error" in line]
+    assert line.startswith("error: no cluster answers at ")
+
+    pipeline.set_items({"a": 0.0, "b": 0.0})
+    assert "2 run, 0 restored, 2 unchanged" in pipeline.run()
+
+
+def test_ctrl_c_ends_the_commands_on_the_workers(tmp_path: Path, cluster: Cluster) -> None:
+    pipeline = Pipeline(tmp_path / "project", {"a": 600})
+    for number in (signal.SIGINT, signal.SIGKILL):
+        with start_run(pipeline, cluster) as tool:
+            name = cluster.find_worker_at("sleep 600")
+            os.killpg(tool.pid, number)
+            tool.communicate()
+        wait_until(lambda name=name: not psutil.Process(cluster.processes[name].pid).children(), seconds=20)
+
+
+def test_a_worker_with_other_libraries_is_refused_in_words() -> None:
+    versions = remote.find_versions() | {"numpy": "1.0", "unknown": "2"}
+    with pytest.raises(RuntimeError, match=r"a worker has numpy .*, expected 1\.0; unknown missing, expected 2"):
+        remote.run("name", "true", {}, [], versions=versions)
+
+
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [("out", True), ("out/a/b", True), ("other", False), ("outer", False), ("out/../x", False), ("/out", False)],
+)
+def test_a_cluster_can_return_nothing_but_the_outputs_of_the_stage(path: str, expected: bool) -> None:
+    assert is_part(path, ["out"]) is expected
+
+
+def test_the_pipeline_itself_leaves_the_same_bytes_on_a_cluster(
+    tmp_path: Path, params_text: str, cluster: Cluster
+) -> None:
+    params = shrink_params(params_text)
+    study = params["studies"]["tutorial_thoracic"]
+    study["variants"] = dict(list(study["variants"].items())[:2])
+    study["baseline"] = next(iter(study["variants"]))
+    params["studies"] = {"tutorial_thoracic": study}
+    params["datasets"] = {study["dataset"]: params["datasets"][study["dataset"]]}
+    ours, theirs = (make_project(tmp_path / name, params) for name in ("ours", "theirs"))
+    theirs.call("dvc", "repro", "--quiet")
+    done = ours.call_tool("repro", "--cluster", str(cluster.file))
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert ours.read("dvc.lock") == theirs.read("dvc.lock")
