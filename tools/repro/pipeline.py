@@ -22,6 +22,8 @@ from tools.repro.lockfile import RECORD, Lockfile
 from tools.repro.progress import Outcome
 from tools.repro.project import Tell, check_signals, wait_until
 
+AT_HOME = ("plan", "fetch", "compare", "report")  # not for a cluster: they are quick, or need the internet
+
 
 class PipelineError(UserError):
     """DVC cannot read this project."""
@@ -132,7 +134,7 @@ def make_job(stage: PipelineStage) -> Job:
     commands = stage.cmd if isinstance(stage.cmd, list) else stage.cmd.splitlines()  # the first that fails is the last
     command = commands[0] if len(commands) == 1 else " && ".join(f"(\n{command}\n)" for command in commands)
     inputs, outputs = (tuple(item.def_path for item in items) for items in (stage.deps, stage.outs))
-    at_home = (stage.meta or {}).get("home", stage.wdir != str(Path.cwd()))
+    at_home = stage.name.partition("@")[0] in AT_HOME or stage.wdir != str(Path.cwd())
     return Job(stage.name, command, stage.wdir, inputs, outputs, at_home)
 
 
