@@ -110,7 +110,6 @@ def lanes_plan(task: Task, num_lanes: int):  # type: ignore[no-untyped-def]
         variant="bench",
         seed=0,
         replicates=tuple(range(num_lanes)),
-        primary="auc" if outputs == 1 else "accuracy",
         network=NetworkPlan(tuple(hidden), "relu", outputs),
         regularizers=(RegularizerPlan("l2", (task.l2,), layers),) if task.l2 else (),
         callbacks=CallbacksPlan(None, None, None, terminate_on_nan=True),

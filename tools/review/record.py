@@ -25,7 +25,10 @@ class Key(NamedTuple):
     kind: str
 
 
-class LockLoader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
+BASE_LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the slow one where PyYAML was built without C
+
+
+class LockLoader(BASE_LOADER):
     """PyYAML's loader with the scalars of YAML 1.2, which DVC writes: `1e-05` is a number and `on` is text."""
 
     yaml_implicit_resolvers: dict = {}  # noqa: RUF012  # an attribute of PyYAML's, filled below
