@@ -34,6 +34,7 @@ WORKLOADS = {  # the lanes that share the work of a run; stock Keras and scikit-
     "thoracic-400": "the same",
     "fashion_30-10": "an epoch of 60,000 images, batches of 30, 784-64-10",
     "fashion_128-10": "the same, batches of 128",
+    "fashion_small-40": "20 epochs of 2,000 images, batches of 32, 784-128-10 with an L2 penalty",
 }
 
 Measured = dict[str, float]  # one line of a run
@@ -57,6 +58,7 @@ TARGETS = (
     Target("Fashion-MNIST, batches of 128: stock fit / lanes", "stock-fashion_128", "lanes-fashion_128-10", 10),
     Target("Fashion-MNIST, batches of 30: lanes / JAX", "lanes-fashion_30-10", "jax-fashion_30-10", 1.5, True),
     Target("Fashion-MNIST, batches of 128: lanes / JAX", "lanes-fashion_128-10", "jax-fashion_128-10", 1.5, True),
+    Target("Fashion-MNIST, 40 lanes in blocks: lanes / JAX", "lanes-fashion_small-40", "jax-fashion_small-40", 1, True),
     Target("Thoracic, a lane among 400 / among 50", "lanes-thoracic-400", "lanes-thoracic-50", 1, True),
     Target("Thoracic, 400 lanes: memory, MB", "lanes-thoracic-400", None, 2000, True),
     Target("Fashion-MNIST, ten lanes: memory, MB", "lanes-fashion_30-10", None, 2000, True),
