@@ -6,7 +6,7 @@ BIN := .venv/bin
 RUN := PATH="$(CURDIR)/$(BIN):$$PATH"
 
 .DEFAULT_GOAL := pipeline
-.PHONY: pipeline test check review bench lock setup help
+.PHONY: pipeline test check review bench calibrate lock setup help
 .SUFFIXES:
 
 pipeline: $(if $(CLUSTER),.venv/installed-cluster,.venv/installed) .git  ## Run what has changed, JOBS stages side by side or on a CLUSTER
@@ -26,6 +26,9 @@ review: .venv/installed  ## Say what has changed in the held-out scores since th
 
 bench: .venv/installed-bench  ## Time the lanes against Keras, scikit-learn and JAX, into metrics/bench.json
 	@$(RUN) python -m tools.bench
+
+calibrate: .venv/installed  ## Measure on synthetic twins how often the verdicts are right, into metrics/calibration.json
+	@$(RUN) python -m tools.calibrate --jobs $(JOBS)
 
 setup: .venv/installed  ## Set up .venv with the pinned requirements, and run nothing
 

@@ -3,52 +3,66 @@
 Reads   data/plan/{_studies,_statistics}.json, data/plan/<study>/_study.json, data/predictions/<study>/,
         data/reference/<study>/
 Writes  metrics/metrics.json      study -> variant -> score, means over replicates at the knobs
-        metrics/comparison.json   study -> arms: scores, difference from the baseline, interval, verdict
-        metrics/paths.csv         the primary score at each strength of each path, with its interval
+        metrics/comparison.json   study -> arms: scores, differences from baseline and no skill, verdicts
+        metrics/paths.csv         both scores at each strength of each path, with its interval
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
-from stages.lib import predictions, samples
+from stages.lib import predictions
 from stages.lib.arms import build_arms
 from stages.lib.base.commands import parse_arguments, run_main
 from stages.lib.base.store import prune_folders
 from stages.lib.comparison import PathPoint, StudyResult, save_comparison, save_paths
-from stages.lib.families import Judge, judge_study, trace_path
+from stages.lib.families import judge_study
+from stages.lib.judge import Judge
+from stages.lib.paths import trace_path
 from stages.lib.predictions import (
+    Labels,
     Predictions,
     ReferencePredictions,
     load_labels,
     load_predictions,
     load_reference,
 )
-from stages.lib.runs import trained
-from stages.lib.studies.plans import load_statistics_plan, load_studies, load_study_plan
+from stages.lib.studies.plans import (
+    StatisticsPlan,
+    StudyPlan,
+    load_statistics_plan,
+    load_studies,
+    load_study_plan,
+)
 
 
 def run(
-    judge: Judge, predicted: Mapping[str, Predictions], references: Mapping[str, ReferencePredictions]
+    plan: StudyPlan,
+    settings: StatisticsPlan,
+    labels: Labels,
+    predicted: Mapping[str, Predictions],
+    references: Mapping[str, ReferencePredictions],
 ) -> tuple[StudyResult, list[PathPoint]]:
     """The result of one study, and the points of its paths."""
-    arms = build_arms(predicted, references, judge.labels, select_by=judge.plan.select_by)
-    points = [point for variant, found in predicted.items() for point in trace_path(judge, variant, found)]
-    return judge_study(judge, arms), points
+    arms = build_arms(predicted, references, labels, select_by=plan.select_by)
+    points = [
+        point for variant, found in predicted.items() for point in trace_path(plan, settings, labels, variant, found)
+    ]
+    return judge_study(Judge(plan, settings, labels, arms)), points
 
 
 def compare_study(study: str) -> tuple[StudyResult, list[PathPoint]]:
     """`run` on what the earlier stages have left of a study."""
     plan = load_study_plan(study)
-    predicted = {variant: load_predictions(study, variant) for variant in plan.variants}
+    predicted = {variant.name: load_predictions(study, variant.name) for variant in plan.variants}
     references = {name: load_reference(study, name) for name in plan.references}
-    return run(Judge(plan, load_statistics_plan(), load_labels(study)), predicted, references)
+    return run(plan, load_statistics_plan(), load_labels(study), predicted, references)
 
 
 def main() -> None:
     parse_arguments(__doc__)
     found = {study: compare_study(study) for study in load_studies()}
-    for folder in (samples.FOLDER, trained.FOLDER, predictions.FOLDER, predictions.REFERENCE_FOLDER):
+    for folder in (predictions.FOLDER, predictions.REFERENCE_FOLDER):
         prune_folders(folder, found)
     save_comparison({study: result for study, (result, _) in found.items()})
     save_paths([point for _, points in found.values() for point in points])

@@ -53,20 +53,23 @@ def class_shares(labels: np.ndarray, outputs: int) -> np.ndarray:
     return np.stack([(labels == number).mean(axis=1) for number in classes], axis=1).astype(np.float32)
 
 
-def collect_labels(development: Development, held_out: HeldOut) -> Labels:
+def collect_labels(development: Development, held_out: HeldOut, *, outputs: int) -> Labels:
     """The labels of the predicted rows."""
     return Labels(
         training=development.labels[development.training[:, :NUM_TRAINING_ROWS]],
         validation=development.labels[development.validation],
         test=held_out.labels[held_out.test],
-        identifiers=held_out.identifiers[held_out.test],
+        test_numbers=held_out.identifiers[held_out.test],
+        training_numbers=development.identifiers[development.training],
+        shares=class_shares(development.labels[development.training], outputs),
     )
 
 
 def main() -> None:
     (study,) = parse_arguments(__doc__, "study")
     runtime.configure()
-    variants = load_study_plan(study).variants
+    study_plan = load_study_plan(study)
+    variants = [variant.name for variant in study_plan.variants]
     prune_folders(trained_runs.FOLDER / study, variants)
     development, held_out = load_development(study), load_held_out(study)
     check_no_leak(development, held_out)
@@ -76,7 +79,7 @@ def main() -> None:
             plan = load_run_plan(study, variant)
             predictions[variant] = run(plan, load_run(study, variant), development, held_out)
             progress.report(done)
-    save_predictions(study, collect_labels(development, held_out), predictions)
+    save_predictions(study, collect_labels(development, held_out, outputs=study_plan.outputs), predictions)
 
 
 if __name__ == "__main__":

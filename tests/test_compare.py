@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 
 from stages import compare, report
+from stages.lib import statistics
+from stages.lib.answers import answer
 from stages.lib.comparison import (
     Comparison,
     PathPoint,
@@ -18,22 +20,26 @@ from stages.lib.comparison import (
     save_paths,
     tabulate_metrics,
 )
-from stages.lib.families import Judge
 from stages.lib.predictions import Labels, Predictions
-from stages.lib.studies.plans import StatisticsPlan, StudyPlan
+from stages.lib.studies.plans import ComparedVariant, StatisticsPlan, StudyPlan
 from stages.lib.studies.protocols import RepeatedStratifiedKFold
 from stages.lib.wording import ARMS
 
-FOLDS, REPLICATES, ROWS = 5, 10, 40
+FOLDS, REPLICATES, ROWS = 2, 20, 40  # ROWS: held out by each replicate
 K_FOLD = RepeatedStratifiedKFold(folds=FOLDS, repeats=REPLICATES // FOLDS, validation=0.2)
-STATISTICS = StatisticsPlan(0.95, {"auc": 0.01})
+STATISTICS = StatisticsPlan(0.95, {"auc": 0.01, "log_loss": 0.01})
 MECHANISMS = ("epochs_run", "best_epoch", "stopped_early", "diverged")
 MECHANISMS += ("zero_share", "near_zero_share", "kernel_norm", "bound_share")
 
 
 def make_labels(generator: np.random.Generator) -> Labels:
-    parts = [np.tile(np.arange(ROWS) % 4 == 0, (REPLICATES, 1)).astype(np.uint8) for _ in range(3)]
-    return Labels(*(generator.permuted(part, axis=1) for part in parts), np.tile(np.arange(ROWS), (REPLICATES, 1)))
+    """Ten repeats of two folds of 80 rows: fold 0 holds out the even rows of a random order, fold 1 the odd ones."""
+    truth = (np.arange(2 * ROWS) % 4 == 0).astype(np.uint8)
+    orders = [generator.permutation(2 * ROWS) for _ in range(REPLICATES // FOLDS)]
+    test = np.stack([np.sort(order[fold::FOLDS]) for order in orders for fold in range(FOLDS)])
+    training = np.stack([np.setdiff1d(np.arange(2 * ROWS), held_out) for held_out in test])
+    shares = truth[training].mean(axis=1, keepdims=True).astype(np.float32)
+    return Labels(truth[training], truth[training][:, :ROWS], truth[test], test, training, shares)
 
 
 def make_predictions(
@@ -59,9 +65,13 @@ def same(skill: float) -> dict[str, float]:
 
 
 @pytest.fixture(scope="module")
-def predicted() -> dict[str, Predictions]:
+def labels() -> Labels:
+    return make_labels(np.random.Generator(np.random.PCG64(0)))
+
+
+@pytest.fixture(scope="module")
+def predicted(labels: Labels) -> dict[str, Predictions]:
     generator = np.random.Generator(np.random.PCG64(1))
-    labels = make_labels(np.random.Generator(np.random.PCG64(0)))
     misled = {
         0.1: same(1),
         0.5: {"training": 1, "validation": 4, "test": 0},
@@ -72,22 +82,24 @@ def predicted() -> dict[str, Predictions]:
         "strong": make_predictions(labels, {0.3: same(6)}, generator),
         "misled": make_predictions(labels, misled, generator),
         "hurt": make_predictions(labels, {1.0: same(-2)}, generator),
+        "of_its_own": make_predictions(labels, {0.3: same(6)}, generator),
     }
 
 
-@pytest.fixture(scope="module")
-def judge() -> Judge:
-    plan = StudyPlan(
+def make_plan(*names: str) -> StudyPlan:
+    """`of_its_own` is compared with `strong`, all others with the unregularized networks."""
+    baselines = {"of_its_own": "strong"}
+    variants = [ComparedVariant(name, baselines.get(name, "unregularized"), "regularizers") for name in names]
+    return StudyPlan(
         study="made", dataset="thoracic_surgery", features="encoded", outputs=1, baseline="unregularized",
-        primary="auc", select_by="log_loss", protocol=K_FOLD, seed=3,
-        variants=("unregularized", "strong", "misled", "hurt"), references=(),
+        scores={"discrimination": "auc", "probabilities": "log_loss"}, select_by="log_loss", protocol=K_FOLD, seed=3,
+        variants=tuple(variants), references=(),
     )  # fmt: skip
-    return Judge(plan, STATISTICS, make_labels(np.random.Generator(np.random.PCG64(0))))
 
 
 @pytest.fixture(scope="module")
-def outcome(judge: Judge, predicted: dict[str, Predictions]) -> tuple[StudyResult, list[PathPoint]]:
-    return compare.run(judge, predicted, {})
+def outcome(labels: Labels, predicted: dict[str, Predictions]) -> tuple[StudyResult, list[PathPoint]]:
+    return compare.run(make_plan(*predicted), STATISTICS, labels, predicted, {})
 
 
 @pytest.fixture(scope="module")
@@ -98,47 +110,122 @@ def result(outcome: tuple[StudyResult, list[PathPoint]]) -> StudyResult:
 def test_the_tuned_arm_is_chosen_on_validation_rows_and_judged_on_test_rows(result: StudyResult) -> None:
     tuned = result.arms["misled"]["tuned"]
     assert tuned.strengths["l2"] == [0.5], "the best on validation rows, though 0.9 is the best on test rows"
-    assert tuned.value == pytest.approx(0.5, abs=0.1)
+    assert tuned.judged["auc"].value == pytest.approx(0.5, abs=0.1)
 
 
 def test_every_strength_of_an_arm_is_named_and_the_knob_is_the_first_of_a_path(result: StudyResult) -> None:
     assert result.arms["misled"]["at_knob"].strengths == {"l2": [0.1], "dropout": [0.5]}
 
 
-def test_verdicts(result: StudyResult) -> None:
-    assert result.baseline_result.verdict == "baseline"
-    assert result.arms["strong"]["at_knob"].verdict == "better"
-    assert result.arms["hurt"]["at_knob"].verdict == "worse"
-    assert result.arms["misled"]["at_knob"].verdict == "undecided"
+def test_verdicts_by_both_scores(result: StudyResult) -> None:
+    for score in ("auc", "log_loss"):
+        assert result.baseline_result.judged[score].verdict == "baseline"
+        assert result.arms["strong"]["at_knob"].judged[score].verdict == "better", score
+        assert result.arms["hurt"]["at_knob"].judged[score].verdict == "worse", score
+        assert result.arms["misled"]["at_knob"].judged[score].verdict == "undecided", score
 
 
-def test_an_entry_can_be_checked_by_hand(result: StudyResult) -> None:
-    """Nadeau and Bengio's interval from the replicates that the entry itself holds."""
-    from scipy import stats
+def test_a_variant_is_compared_with_its_own_baseline(result: StudyResult) -> None:
+    arm = result.arms["of_its_own"]["at_knob"]
+    assert arm.baseline == "strong"
+    difference = arm.judged["auc"].difference
+    assert difference is not None
+    assert difference.value == pytest.approx(
+        arm.judged["auc"].value - result.arms["strong"]["at_knob"].judged["auc"].value, abs=1e-6
+    )
+    assert difference.verdict != "better", "it is as good as its baseline, though better than the study's"
 
-    arm = result.arms["strong"]["at_knob"]
-    found = arm.difference
+
+def test_every_arm_is_compared_with_no_skill(result: StudyResult, labels: Labels) -> None:
+    strong, hurt = (result.arms[name]["at_knob"].judged["log_loss"].skill for name in ("strong", "hurt"))
+    assert (strong.verdict, hurt.verdict) == ("better", "worse")
+    share = labels.shares[:, 0]
+    ignorant = -(0.25 * np.log(share) + 0.75 * np.log(1 - share))
+    assert strong.value == pytest.approx(
+        result.arms["strong"]["at_knob"].judged["log_loss"].value - np.mean(ignorant), abs=0.02
+    )
+
+
+def test_an_entry_can_be_checked_by_hand(
+    result: StudyResult, labels: Labels, predicted: dict[str, Predictions]
+) -> None:
+    """The interval of the log loss from the instrument and rows that scikit-learn's definition gives."""
+    arms = [predicted[name].test[:, :, 0].astype(float) for name in ("strong", "unregularized")]
+    losses = [-np.log(np.where(labels.test == 1, probability, 1 - probability)) for probability in arms]
+    design = statistics.CrossValidation(labels.test_numbers, labels.training_numbers, K_FOLD.repeats)
+    estimate = design.evidence(losses[0] - losses[1]).estimate
+    found = result.arms["strong"]["at_knob"].judged["log_loss"].difference
     assert found is not None
-    differences = np.array(arm.replicates) - np.array(result.baseline_result.replicates)
-    error = differences.std(ddof=1) * np.sqrt(1 / REPLICATES + 1 / (FOLDS - 1))
-    reach = stats.t.ppf(0.975, REPLICATES - 1) * error
-    assert found.value == pytest.approx(differences.mean(), abs=1e-6)
-    assert found.ci_low == pytest.approx(differences.mean() - reach, abs=1e-6)
-    assert found.ci_high == pytest.approx(differences.mean() + reach, abs=1e-6)
+    assert (found.value, found.ci_low, found.ci_high) == pytest.approx(
+        (estimate.value, *estimate.interval(0.95)), rel=1e-4
+    )
     assert found.p_adjusted >= found.p_value
 
 
-def test_metrics_are_few_and_finite_and_name_no_other_variant(judge: Judge, result: StudyResult) -> None:
+def test_metrics_are_few_and_finite_and_hold_both_verdicts(result: StudyResult) -> None:
     metrics = tabulate_metrics(result)
-    assert set(metrics) == {*judge.plan.variants, "no_skill"}
-    assert all(len(scores) <= 8 for scores in metrics.values())
-    assert set(result.arms) == set(judge.plan.variants)
+    assert set(metrics) == {*result.arms, "no_skill"}
+    assert metrics["strong"]["verdict_auc"] == metrics["strong"]["verdict_log_loss"] == "better"
+    assert all(len(scores) <= 10 for scores in metrics.values())
+
+
+def test_verdicts_do_not_depend_on_the_order_of_arms(
+    result: StudyResult, labels: Labels, predicted: dict[str, Predictions]
+) -> None:
+    names = list(predicted)[::-1]
+    turned = {name: predicted[name] for name in names}
+    other, _ = compare.run(make_plan(*names), STATISTICS, labels, turned, {})
+    assert {name: other.arms[name] for name in result.arms} == result.arms
+    assert other.reach == result.reach
+
+
+def test_verdicts_do_not_depend_on_the_order_of_rows(
+    result: StudyResult, labels: Labels, predicted: dict[str, Predictions]
+) -> None:
+    order = np.random.Generator(np.random.PCG64(5)).permutation(ROWS)
+    turned = {name: dataclasses.replace(found, test=found.test[:, order]) for name, found in predicted.items()}
+    moved = dataclasses.replace(labels, test=labels.test[:, order], test_numbers=labels.test_numbers[:, order])
+    other, _ = compare.run(make_plan(*predicted), STATISTICS, moved, turned, {})
+    for key, arm in result.list_arms():
+        found = other.arms[key.variant][key.kind]
+        assert [found.judged[score].verdict for score in arm.judged] == [
+            arm.judged[score].verdict for score in arm.judged
+        ]
+
+
+def test_few_repeats_are_judged_by_replicate(labels: Labels, predicted: dict[str, Predictions]) -> None:
+    """Nadeau and Bengio's interval from the replicates that the entry itself holds, Holm's p."""
+    from scipy import stats
+
+    kept = 2 * FOLDS
+    few = {
+        name: Predictions(
+            replicate=np.arange(kept),
+            strengths={"l2": found.strengths["l2"][:kept]},
+            training=found.training[:kept],
+            validation=found.validation[:kept],
+            test=found.test[:kept],
+            mechanisms={name: values[:kept] for name, values in found.mechanisms.items()},
+        )
+        for name, found in predicted.items()
+    }
+    cut = Labels(**{name: values[:kept] for name, values in vars(labels).items()})
+    protocol = RepeatedStratifiedKFold(folds=FOLDS, repeats=2, validation=0.2)
+    plan = dataclasses.replace(make_plan(*predicted), protocol=protocol)
+    result, _ = compare.run(plan, STATISTICS, cut, few, {})
+    arm, baseline = result.arms["strong"]["at_knob"].judged["auc"], result.baseline_result.judged["auc"]
+    differences = np.array(arm.replicates) - np.array(baseline.replicates)
+    error = differences.std(ddof=1) * np.sqrt(1 / kept + 1 / (FOLDS - 1))
+    reach = stats.t.ppf(0.975, kept - 1) * error
+    assert arm.difference is not None
+    assert arm.difference.ci_low == pytest.approx(differences.mean() - reach, abs=1e-6)
+    assert result.reach == {}
 
 
 def test_a_path_runs_from_the_weakest_to_the_strongest(outcome: tuple[StudyResult, list[PathPoint]]) -> None:
     points = outcome[1]
-    assert [point.variant for point in points] == ["misled"] * 3
-    assert [point.strength for point in points] == [0.1, 0.5, 0.9]
+    assert [(point.score, point.variant) for point in points] == [("auc", "misled")] * 3 + [("log_loss", "misled")] * 3
+    assert [point.strength for point in points] == [0.1, 0.5, 0.9] * 2
     assert all(point.ci_low < point.mean < point.ci_high for point in points)
     assert points[2].mean > 0.9 > points[0].mean
 
@@ -156,42 +243,59 @@ def test_results_survive_their_files(
 
 
 def test_a_variant_without_finite_weights_still_gives_finite_numbers(
-    judge: Judge, predicted: dict[str, Predictions]
+    labels: Labels, predicted: dict[str, Predictions]
 ) -> None:
     lost = predicted["unregularized"]
     mechanisms = lost.mechanisms | {"kernel_norm": np.full(REPLICATES, np.nan)}
     changed = predicted | {"unregularized": dataclasses.replace(lost, mechanisms=mechanisms)}
-    result, _ = compare.run(judge, changed, {})
+    result, _ = compare.run(make_plan(*predicted), STATISTICS, labels, changed, {})
     assert result.baseline_result.mechanisms["kernel_norm"] == 0
 
 
 def test_the_words_of_a_protocol_change_no_result(
-    judge: Judge, predicted: dict[str, Predictions], result: StudyResult, monkeypatch: pytest.MonkeyPatch
+    labels: Labels, predicted: dict[str, Predictions], result: StudyResult, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(RepeatedStratifiedKFold, "describe", lambda protocol: "other words")
-    assert compare.run(judge, predicted, {})[0] == result
+    assert compare.run(make_plan(*predicted), STATISTICS, labels, predicted, {})[0] == result
 
 
-def test_every_sentence_of_the_report_follows_from_its_verdict(outcome: tuple[StudyResult, list[PathPoint]]) -> None:
+def test_the_answer_follows_from_the_verdicts(result: StudyResult) -> None:
+    ranks, probabilities, skill = answer(result)
+    assert ranks.startswith("Does it rank or classify better? (AUC): better than unregularized: strong at the knob +")
+    assert "; worse: hurt at the knob -" in ranks
+    assert "; open: " in ranks and "times the rows." in ranks
+    assert probabilities.startswith("Are its probabilities better? (log loss): better than unregularized: strong")
+    assert skill.startswith("Compared with no skill (the class shares alone): by AUC ")
+
+
+def test_another_verdict_gives_another_answer(result: StudyResult) -> None:
+    arm = result.arms["strong"]["at_knob"]
+    judged = arm.judged["auc"]
+    assert judged.difference is not None
+    turned = dataclasses.replace(judged, difference=dataclasses.replace(judged.difference, verdict="equivalent"))
+    changed = dataclasses.replace(arm, judged=arm.judged | {"auc": turned})
+    other = dataclasses.replace(result, arms=result.arms | {"strong": {"at_knob": changed}})
+    assert "no difference that matters: strong at the knob" in answer(other)[0]
+
+
+def test_the_report_holds_the_answer_and_every_arm(outcome: tuple[StudyResult, list[PathPoint]]) -> None:
     result, points = outcome
-    text = report.run({"made": result}, points_of(points, "made"))
+    text = report.run({"made": result}, points)
+    for sentence in answer(result):
+        assert f"- {sentence}" in text
     for key, arm in result.list_arms():
-        if arm.difference:
-            told = f"**{key.variant}** {ARMS[key.kind]} {report.OUTCOMES[arm.verdict]} unregularized: AUC"
-            assert told in text
-    assert "71% of an interval's variance" in text, "1 / (5 - 1) of 1 / (5 - 1) + 1 / 10"
-    assert "| misled | 0.1 |" in text
+        row = next(line for line in text.splitlines() if line.startswith(f"| {key.variant} | {ARMS[key.kind]} |"))
+        assert all(judged.difference is None or judged.verdict in row for judged in arm.judged.values())
+    assert "| auc | misled | 0.1 |" in text
     assert "\n\n\n" not in text
 
 
-def points_of(points: list[PathPoint], study: str) -> list[PathPoint]:
-    return [dataclasses.replace(point, study=study) for point in points]
-
-
-def test_a_study_of_its_baseline_alone_is_reported(judge: Judge, predicted: dict[str, Predictions]) -> None:
-    result, _ = compare.run(judge, {"unregularized": predicted["unregularized"]}, {})
+def test_a_study_of_its_baseline_alone_is_reported(labels: Labels, predicted: dict[str, Predictions]) -> None:
+    alone = {"unregularized": predicted["unregularized"]}
+    result, _ = compare.run(make_plan("unregularized"), STATISTICS, labels, alone, {})
     comparison: Comparison = {"made": result}
-    assert "The baseline is the only arm." in report.run(comparison, [])
+    assert "Compared with no skill" in report.run(comparison, [])
+    assert result.reach == {}
 
 
 def test_mechanisms_are_told_where_they_acted() -> None:

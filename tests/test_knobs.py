@@ -40,7 +40,7 @@ def find_users(params: dict, knob: str) -> set[str]:
         f"train_{study}@{variant}"
         for study, settings in params["studies"].items()
         for variant, entry in settings["variants"].items()
-        if knob in entry.get("regularizers", [])
+        if knob in entry.get("regularizers", []) and knob not in entry.get("strengths", {})
     }
 
 

@@ -44,6 +44,16 @@ def replace(text: str, *pairs: tuple[str, str]) -> str:
     return text
 
 
+def find_users(text: str, knob: str) -> set[tuple[str, str]]:
+    """The runs whose variant names the regulariser and has no strength of its own for it."""
+    return {
+        (study, name)
+        for study, settings in parse_params(text).studies.items()
+        for name, variant in settings.variants.items()
+        if knob in variant.regularizers and knob not in variant.strengths
+    }
+
+
 def test_a_plan_survives_its_file(params_text: str) -> None:
     for run in expand(params_text).values():
         assert from_json(RunPlan, to_json(run)) == run
@@ -54,17 +64,14 @@ def test_a_knob_changes_the_plans_that_use_it_and_no_other(params_text: str, kno
     before = expand(params_text)
     line = next(line for line in params_text.splitlines() if line.startswith(f"{knob}:"))
     after = expand(params_text.replace(line, f"{knob}: 0.123"))
-    using = {key for key, run in before.items() if knob in [entry.name for entry in run.regularizers]}
-    assert {key for key in before if before[key] != after[key]} == using
+    assert {key for key in before if before[key] != after[key]} == find_users(params_text, knob)
 
 
 def test_the_patience_is_the_knob_of_early_stopping(params_text: str) -> None:
     before = expand(params_text)
     after = expand(replace(params_text, ("patience: 10 ", "patience: 3 ")))
     changed = {key for key in before if before[key] != after[key]}
-    assert changed == {
-        key for key, run in before.items() if "early_stopping" in [entry.name for entry in run.regularizers]
-    }
+    assert changed == find_users(params_text, "early_stopping")
     assert after["tutorial_fashion", "softmax"].regularizers[0].strengths == (3.0,)
 
 
@@ -87,7 +94,15 @@ def test_a_variant_overrides_the_study(params_text: str) -> None:
 
 
 def test_adamw_is_adam_with_decoupled_decay(params_text: str) -> None:
-    run = expand(replace(params_text, ("poisson: {regularizers", "poisson: {optimizer: adamw, regularizers")))
+    run = expand(
+        replace(
+            params_text,
+            (
+                "poisson: {regularizers: [dropout]",
+                "poisson: {optimizer: adamw, regularizers: [dropout], baseline: poisson",
+            ),
+        )
+    )
     run = run["tutorial_thoracic", "poisson"]
     assert run.optimizer.name == "adam"
     assert [entry.name for entry in run.regularizers] == ["dropout", "weight_decay"]
@@ -113,14 +128,14 @@ def test_all_mistakes_are_told_at_once(params_text: str) -> None:
         ("seed: 3", "seeed: 3"),
         ("dropout: 0.5", "dropout: 1.5"),
         ("loss: poisson", "loss: poison"),
-        ("baseline: softmax", "baseline: nobody"),
+        ("baseline: unregularized\n    scores", "baseline: nobody\n    scores"),
     )
     found = mistakes(text)
     assert len(found) == 5, found
     for start in ("seed: is missing", "seeed: is not a known key", "dropout: is 1.5, expected a number less than 1"):
         assert any(line.startswith(start) for line in found), found
     assert any("is 'poison', expected one of mean_squared_error" in line for line in found)
-    assert any("baseline is nobody, expected one of the variants softmax, l2_activity_l1," in line for line in found)
+    assert any("baseline is nobody, expected one of the variants unregularized, softmax," in line for line in found)
 
 
 @pytest.mark.parametrize(
@@ -158,7 +173,11 @@ def test_all_mistakes_are_told_at_once(params_text: str) -> None:
             "callbacks.early_stopping.monitor is val_auc, expected loss, val_loss or val_accuracy for fashion_mnist",
         ),
         ("kind: fixed_test", "kind: fixed", "a kind among 'repeated_stratified_k_fold', 'fixed_test'"),
-        ("primary: accuracy", "primary: auc", "primary is auc, expected one of accuracy, brier"),
+        (
+            "discrimination: accuracy",
+            "discrimination: auc",
+            "discrimination is auc, expected one of accuracy, brier",
+        ),
         ("dataset: fashion_mnist", "dataset: mnist", "is mnist, expected one of thoracic_surgery, fashion_mnist"),
         ("poisson: {", "Poisson: {", "expected a name of small letters"),
         ("seed: 3", "seed: [3", "not YAML"),
@@ -202,19 +221,15 @@ def test_a_study_names_the_reference_models_it_tries(params_text: str) -> None:
     assert from_json(ReferencePlan, to_json(found)) == found
 
 
-def test_strengths_are_chosen_by_the_primary_score_unless_the_study_says_otherwise(params_text: str) -> None:
+def test_strengths_are_chosen_by_discrimination_unless_the_study_says_otherwise(params_text: str) -> None:
     for study, chosen in (("tutorial_fashion", "accuracy"), ("tutorial_thoracic", "log_loss")):
         for name in ("_study", "_reference"):
             assert make_plans(params_text)[f"{study}/{name}"].select_by == chosen
 
 
 def test_settings_without_effect_are_told(params_text: str) -> None:
-    told = remarks(params_text)
-    assert [line.split(":")[0] for line in told] == [
-        "studies.tutorial_fashion.variants.softmax",
-        "studies.fashion.variants.early_stopping",
-    ]
-    assert "early_stopping never stops a run, since its patience 10 is not below the 8 epochs" in told[1]
+    (told,) = remarks(params_text)
+    assert told.startswith("studies.tutorial_fashion.variants.softmax: early_stopping never stops a run, since its pat")
     last = replace(params_text, ("save_best_only: true ", "save_best_only: false "))
     assert any("softmax: the checkpoint has no effect" in line for line in remarks(last))
 
@@ -242,15 +257,52 @@ def test_one_data_set_may_stand_under_two_protocols(params_text: str) -> None:
     assert expand(text)["fashion_small", "l2"].grid.num_replicates == 10
 
 
-def test_a_primary_score_needs_its_margin(params_text: str) -> None:
-    text = replace(params_text, ("primary: auc", "primary: brier"))
+def test_a_score_that_judges_needs_its_margin(params_text: str) -> None:
+    text = replace(params_text, ("probabilities: log_loss", "probabilities: brier"))
     assert any(
         "statistics.equivalence has no brier, expected the greatest difference" in line for line in mistakes(text)
     )
     with_margin = replace(text, ("    auc: 0.01", "    brier: 0.001\n    auc: 0.01"))
-    assert make_plans(with_margin)["tutorial_thoracic/_study"].primary == "brier"
+    assert make_plans(with_margin)["tutorial_thoracic/_study"].scores["probabilities"] == "brier"
 
 
 def test_the_tables_are_read_without_tensorflow_and_scikit_learn() -> None:
     code = "import stages.plan, sys; sys.exit(bool({'tensorflow', 'sklearn', 'scipy'} & set(sys.modules)))"
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
+
+
+def test_probabilities_are_judged_by_a_proper_score(params_text: str) -> None:
+    text = replace(params_text, ("probabilities: log_loss", "probabilities: accuracy"))
+    assert any("probabilities: is 'accuracy', expected one of brier, log_loss" in line for line in mistakes(text))
+
+
+def test_a_strength_of_its_own_stands_in_place_of_the_knob(params_text: str) -> None:
+    runs = expand(params_text)
+    assert runs["fashion", "l2"].regularizers[0].strengths == (0.0001,)
+    assert runs["thoracic", "l2"].regularizers[0].strengths[0] == parse_params(params_text).l2
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("strengths: {dropout: 0.1}", "strengths: {dropout: 1.5}", "strengths.dropout holds 1.5, expected a number"),
+        ("strengths: {dropout: 0.1}", "strengths: {l2: 0.1}", "strengths names l2, expected one of the variant's"),
+        (
+            "strengths: {dropout: 0.1}",
+            "epochs: 9",
+            "its baseline unregularized in its regularizers and in epochs",
+        ),
+        ("epochs: 24, baseline: large", "epochs: 24", "large_ema_label_smoothing: differs from its baseline unregular"),
+        ("baseline: large}", "baseline: larger}", "baseline is larger, expected one of the variants unregularized, l1"),
+    ],
+)
+def test_a_difference_has_one_cause(params_text: str, old: str, new: str, message: str) -> None:
+    found = mistakes(replace(params_text, (old, new)))
+    assert any(message in line for line in found), found
+
+
+def test_other_settings_are_a_group_of_their_own(params_text: str) -> None:
+    groups = {variant.name: variant for variant in make_plans(params_text)["fashion/_study"].variants}
+    assert (groups["large"].baseline, groups["large"].group) == ("unregularized", "settings")
+    stacked = groups["large_ema_label_smoothing"]
+    assert (stacked.baseline, stacked.group) == ("large", "regularizers")

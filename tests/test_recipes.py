@@ -34,7 +34,7 @@ TABLE, STUDY, VARIANT = "A table of your own", "A study", "A variant"
 WINE = {
     "breast_cancer": "wine",
     ", positive: 0": "",
-    "primary: auc": "primary: accuracy",
+    "discrimination: auc": "discrimination: accuracy",
     "loss: binary_crossentropy": "loss: categorical_crossentropy",
     "l2": "weight_decay",
 }
@@ -42,7 +42,7 @@ FIXED = {"thoracic_surgery": "breast_cancer", "thoracic_fixed": "breast_cancer_f
 DIGITS = {
     "thoracic_surgery": "digits",
     "thoracic_fixed": "digits",
-    "primary: auc": "primary: accuracy",
+    "discrimination: auc": "discrimination: accuracy",
     "loss: binary_crossentropy": "loss: categorical_crossentropy",
 }
 
@@ -239,10 +239,12 @@ def test_every_arm_of_a_table_is_judged(tables: Project) -> None:
     }
     for (study, variant, kind), arm in arms.items():
         is_baseline = (variant, kind) == (comparison[study].baseline, "at_knob")
-        assert (arm.difference is None) == is_baseline
-        assert arm.verdict in (["baseline"] if is_baseline else ["better", "worse", "equivalent", "undecided"])
+        for judged in arm.judged.values():
+            assert (judged.difference is None) == is_baseline
+            assert judged.verdict in (["baseline"] if is_baseline else ["better", "worse", "equivalent", "undecided"])
     found = json.loads(tables.read("metrics/metrics.json"))
-    assert all(np.isfinite(value) for study in found.values() for row in study.values() for value in row.values())
+    values = [value for study in found.values() for row in study.values() for value in row.values()]
+    assert all(np.isfinite(value) for value in values if not isinstance(value, str))
     headings = [line for line in tables.read("metrics/report.md").decode().splitlines() if line.startswith("## ")]
     assert {"## breast_cancer", "## wine", "## breast_cancer_fixed"} <= set(headings)
 
@@ -259,8 +261,8 @@ def test_networks_are_well_above_no_skill_on_easy_tables(tables: Project, monkey
     for study, (name, oracle, least) in oracles.items():
         label, predicted = load_labels(study).test, load_predictions(study, "unregularized").test
         expected = [oracle(*case) for case in zip(label, predicted.squeeze(), strict=True)]
-        assert comparison[study].primary == name
-        np.testing.assert_allclose(comparison[study].baseline_result.replicates, expected, rtol=1e-6)
+        assert comparison[study].scores["discrimination"] == name
+        np.testing.assert_allclose(comparison[study].baseline_result.judged[name].replicates, expected, rtol=1e-6)
         assert comparison[study].no_skill[name] <= 0.5 < least < np.mean(expected), study
 
 
@@ -268,7 +270,7 @@ def test_protocol_decides_whether_replicates_share_their_test_rows(
     tables: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tables.folder)
-    folds, fixed = (load_labels(study).identifiers for study in ("breast_cancer", "breast_cancer_fixed"))
+    folds, fixed = (load_labels(study).test_numbers for study in ("breast_cancer", "breast_cancer_fixed"))
     assert folds.shape == (3, 569 // 3)
     assert len(np.unique(folds)) == folds.size
     assert fixed.shape == (3, 114)
@@ -343,12 +345,12 @@ def test_a_score_judges_a_study(extended: Project, monkeypatch: pytest.MonkeyPat
         probability = load_predictions("thoracic", variant).test[:3, :, 0]
         expected = [metrics.matthews_corrcoef(*case) for case in zip(label, probability > 0.5, strict=True)]
         arm = read_arms(extended)[variant]["at_knob"]
-        np.testing.assert_allclose(arm["replicates"], expected, rtol=1e-6, atol=1e-12)
+        np.testing.assert_allclose(arm["judged"]["matthews"]["replicates"], expected, rtol=1e-6, atol=1e-12)
         assert arm["scores"]["matthews"] == pytest.approx(np.mean(expected), rel=1e-6)
         values.update(expected)
     assert len(values) > 1, "else nothing would have been compared"
     arms = [arm for kinds in read_arms(extended).values() for arm in kinds.values()]
-    assert len([arm for arm in arms if arm["difference"] and arm["difference"]["verdict"]]) == len(arms) - 1
+    assert len([arm for arm in arms if arm["judged"]["matthews"]["difference"]]) == len(arms) - 1
 
 
 def test_a_reference_model_is_tuned_and_judged(extended: Project, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -366,7 +368,7 @@ def test_a_reference_model_is_tuned_and_judged(extended: Project, monkeypatch: p
                 expected = model.predict_proba(held_out.inputs[held_out.test[replicate]])[:, 1]
         assert found.strength[replicate] == min(losses, key=losses.__getitem__)
         np.testing.assert_allclose(found.test[replicate, :, 0], expected, rtol=1e-6)
-    assert read_arms(extended)["nearest_neighbors"]["reference"]["difference"]["verdict"]
+    assert read_arms(extended)["nearest_neighbors"]["reference"]["judged"]["matthews"]["difference"]["verdict"]
 
 
 def test_a_regularizer_holds_in_every_lane(extended: Project, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -395,7 +397,7 @@ def test_a_protocol_splits_and_tells_the_statistics(extended: Project, monkeypat
     labels = load_labels("thoracic")
     assert labels.test.shape == (3, 94)
     assert labels.test.sum(axis=1).tolist() == [14, 14, 14]
-    assert len({rows.tobytes() for rows in labels.identifiers}) == 3
+    assert len({rows.tobytes() for rows in labels.test_numbers}) == 3
     assert "3 draws of 0.2 of the rows" in extended.read("metrics/report.md").decode()
 
 

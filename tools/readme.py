@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from stages.lib.answers import answer, rank_arms
 from stages.lib.arms import ArmKey
 from stages.lib.base.commands import UserError, make_parser
 from stages.lib.comparison import ArmResult, Comparison, load_comparison
@@ -23,18 +24,20 @@ NUM_ARMS = 8  # of each
 
 
 def render(comparison: Comparison) -> str:
-    """The best arms of the first studies and their baselines, as Markdown tables."""
+    """The answers of the first studies, and their best arms, as Markdown."""
     parts = []
     for name in (name for name in STUDIES if name in comparison):
         study = comparison[name]
-        rows = sorted(study.list_arms(), key=lambda row: -row[1].value)
-        shown = [row for index, row in enumerate(rows) if index < NUM_ARMS or row[1] is study.baseline_result]
-        label = SCORES[study.primary].label
+        ranked = rank_arms(study)
+        shown = [row for index, row in enumerate(ranked) if index < NUM_ARMS or row[1] is study.baseline_result]
+        columns = [f"{SCORES[score].label} | difference | verdict" for score in study.scores.values()]
         lines = [
             f"**`{name}`**: {describe_rows(study)}",
             "",
-            f"| variant | arm | {label} on held-out rows | difference from the baseline | verdict |",
-            "|---|---|--:|--:|---|",
+            *(f"- {sentence}" for sentence in answer(study)),
+            "",
+            f"| variant | arm | {' | '.join(columns)} |",
+            f"|---|---|{'--:|--:|---|' * len(columns)}",
             *(render_row(*row) for row in shown),
         ]
         parts.append("\n".join(lines))
@@ -42,10 +45,13 @@ def render(comparison: Comparison) -> str:
 
 
 def render_row(key: ArmKey, arm: ArmResult) -> str:
-    found, difference = arm.difference, ""
-    if found:
-        difference = f"{found.value:+.4f} ({found.ci_low:+.4f} to {found.ci_high:+.4f})"
-    return f"| {key.variant} | {ARMS[key.kind]} | {arm.value:.4f} | {difference} | {arm.verdict} |"
+    cells = [f"| {key.variant} | {ARMS[key.kind]} |"]
+    for judged in arm.judged.values():
+        found, difference = judged.difference, ""
+        if found:
+            difference = f"{found.value:+.4f} ({found.ci_low:+.4f} to {found.ci_high:+.4f})"
+        cells.append(f"{judged.value:.4f} | {difference} | {judged.verdict} |")
+    return " ".join(cells)
 
 
 def render_bench(bench: dict[str, Any]) -> str:

@@ -15,6 +15,7 @@ from pydantic import Field, FiniteFloat, TypeAdapter
 
 from stages.lib.arms import ArmKey
 from stages.lib.base.store import read_bytes, write_bytes, write_json
+from stages.lib.studies.plans import Question
 from stages.lib.studies.protocols import Protocol
 
 FOLDER = Path("metrics")
@@ -27,11 +28,11 @@ Verdict = Literal["better", "worse", "equivalent", "undecided"]
 
 @dataclass(frozen=True)
 class Difference:
-    """An arm's score less that of the study's baseline, whichever direction is better.
+    """A score of an arm less that of what it is compared with, whichever direction is better.
 
     ci_low, ci_high: the arm's own interval at the confidence of params.yaml.
     equivalence_low, equivalence_high: the narrower interval that decides on `equivalent` (two one-sided tests).
-    p_value, p_adjusted: two-sided, before and after the adjustment over the arms of the family.
+    p_value, p_adjusted: two-sided, before and after the adjustment over the arms and scores of the family.
     """
 
     value: FiniteFloat
@@ -45,22 +46,18 @@ class Difference:
 
 
 @dataclass(frozen=True)
-class ArmResult:
-    """One arm, judged by its study's primary score on held-out rows.
+class Judgement:
+    """An arm by one score, on held-out rows.
 
     value: mean over replicates. replicates: the score of each. Replicates of cross-validation share rows.
-    difference: from the baseline; None for the baseline itself.
-    strengths: regulariser -> the strengths that its replicates use, each once.
-    scores: name -> mean over replicates; `gap` is the primary score on training rows less that on held-out rows.
-    mechanisms: what the regularisers did, means over replicates; see lanes/mechanisms.py.
+    difference: from the arm's baseline; None for an arm that is compared with none.
+    skill: difference from no skill, the class shares of the arm's training rows.
     """
 
     value: FiniteFloat
     replicates: Annotated[list[FiniteFloat], Field(min_length=2)]
     difference: Difference | None
-    strengths: dict[str, list[FiniteFloat]]
-    scores: dict[str, FiniteFloat]
-    mechanisms: dict[str, FiniteFloat]
+    skill: Difference
 
     @property
     def verdict(self) -> str:
@@ -68,11 +65,46 @@ class ArmResult:
 
 
 @dataclass(frozen=True)
+class ArmResult:
+    """One arm.
+
+    baseline: the variant, at its knobs, that it is compared with.
+    group: what it differs in from its baseline: regularizers, settings, or model for a reference model.
+    judged: score -> judgement; the score of discrimination first, then that of probabilities.
+    strengths: regulariser -> the strengths that its replicates use, each once.
+    scores: name -> mean over replicates; `gap` is the score of discrimination on training rows less that on held-out
+        rows.
+    mechanisms: what the regularisers did, means over replicates; see lanes/mechanisms.py.
+    """
+
+    baseline: str
+    group: Literal["regularizers", "settings", "model"]
+    judged: dict[str, Judgement]
+    strengths: dict[str, list[FiniteFloat]]
+    scores: dict[str, FiniteFloat]
+    mechanisms: dict[str, FiniteFloat]
+
+
+@dataclass(frozen=True)
+class Reach:
+    """What a study can see by one score, for a typical arm of its networks.
+
+    detectable: the smallest true difference that would be called better or worse with a chance of 80 %.
+    margin: the smallest margin within which two equal arms would be called equivalent with that chance.
+    """
+
+    detectable: FiniteFloat
+    margin: FiniteFloat
+
+
+@dataclass(frozen=True)
 class StudyResult:
     """All arms of a study, and the protocol by which they were judged.
 
     dataset, features, protocol, seed: together they fix the rows of every replicate.
+    scores: question -> the score that answers it.
     no_skill: score -> what predictions that know the class shares alone would score.
+    reach: score -> what the study can see by it; empty where the baseline is the only arm.
     arms: variant or reference model -> kind of arm -> result.
     """
 
@@ -80,9 +112,10 @@ class StudyResult:
     features: str
     protocol: Protocol
     seed: int
-    primary: str
+    scores: dict[Question, str]
     baseline: str
     no_skill: dict[str, FiniteFloat]
+    reach: dict[str, Reach]
     arms: dict[str, dict[Kind, ArmResult]]
 
     def list_arms(self) -> Iterator[tuple[ArmKey, ArmResult]]:
@@ -111,9 +144,10 @@ LAYOUT = TypeAdapter(Comparison)
 
 @dataclass(frozen=True)
 class PathPoint:
-    """The primary score of a variant at one point of its path, mean over replicates with its interval."""
+    """One score of a variant at one point of its path, mean over replicates with its interval."""
 
     study: str
+    score: str
     variant: str
     strength: float
     mean: float
@@ -137,13 +171,18 @@ def parse_comparison(text: bytes | str) -> Comparison:
     return LAYOUT.validate_json(text)
 
 
-def tabulate_metrics(result: StudyResult) -> dict[str, dict[str, float]]:
-    """variant -> score -> mean at the knobs; reference models and no skill included."""
-    shown = {key.variant: arm.scores for key, arm in result.list_arms() if key.kind != "tuned"}
-    return {variant: round_as_shown(found) for variant, found in (shown | {NO_SKILL: result.no_skill}).items()}
+def tabulate_metrics(result: StudyResult) -> dict[str, dict[str, float | str]]:
+    """variant -> score -> mean at the knobs, and verdict by each score; reference models and no skill included."""
+    shown: dict[str, dict[str, float | str]] = {
+        key.variant: round_as_shown(arm.scores)
+        | {f"verdict_{score}": judged.verdict for score, judged in arm.judged.items()}
+        for key, arm in result.list_arms()
+        if key.kind != "tuned"
+    }
+    return shown | {NO_SKILL: round_as_shown(result.no_skill)}
 
 
-def round_as_shown(values: Mapping[str, float]) -> dict[str, float]:
+def round_as_shown(values: Mapping[str, float]) -> dict[str, float | str]:
     """Round to the five decimals that `dvc metrics diff` shows: what looks the same there is the same."""
     return {name: round(float(value), 5) + 0.0 for name, value in values.items()}  # + 0.0: no negative zero
 

@@ -1,109 +1,89 @@
-"""Families of arms: each arm against the study's baseline, with p-values adjusted over the family.
+"""Families of comparisons: every arm against its baseline and against no skill, by both scores of its study.
 
-The networks of a study are one family, its reference models another.
+The comparisons of a family are adjusted together, over its arms and over both scores. A study has four families: its
+networks against their baselines, its reference models against the study's baseline, and each of these against no skill.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import numpy as np
 
 from stages.lib import statistics
-from stages.lib.arms import AT_KNOB, REFERENCE, TUNED, Arm, ArmKey, arm_at
-from stages.lib.comparison import ArmResult, Difference, PathPoint, StudyResult, round_all, round_number
-from stages.lib.predictions import Labels, Predictions
-from stages.lib.scores import SCORES, list_scores, measure, no_skill, squeeze
-from stages.lib.studies.plans import StatisticsPlan, StudyPlan
+from stages.lib.arms import AT_KNOB, REFERENCE, ArmKey
+from stages.lib.comparison import ArmResult, Difference, Judgement, Reach, StudyResult, round_all, round_number
+from stages.lib.judge import NO_SKILL, Compared, Judge
+from stages.lib.scores import SCORES, list_scores, no_skill
 
-FAMILIES = ((AT_KNOB, TUNED), (REFERENCE,))  # kinds of arms
-
-
-@dataclass(frozen=True)
-class Judge:
-    """What is needed to judge the arms of a study."""
-
-    plan: StudyPlan
-    settings: StatisticsPlan
-    labels: Labels
-
-    @property
-    def alpha(self) -> float:
-        return 1 - self.settings.confidence
-
-    @property
-    def test_train_ratio(self) -> float:
-        return self.plan.protocol.test_train_ratio
-
-    def contributions(self, arm: Arm) -> np.ndarray:
-        """The primary score as the statistics take it: [replicate], or [seed, row] where all seeds share the rows."""
-        by_row = SCORES[self.plan.primary].by_row
-        if self.plan.protocol.fixed_test and by_row is not None:
-            return by_row(self.labels.test, squeeze(arm.test))
-        return measure(self.plan.primary, self.labels.test, arm.test)
-
-    def gap(self, arm: Arm) -> float:
-        """The primary score on training rows less that on held-out rows."""
-        training = measure(self.plan.primary, self.labels.training, arm.training)
-        return float(training.mean() - measure(self.plan.primary, self.labels.test, arm.test).mean())
+Key = tuple[str, str, str]  # variant, kind of arm, score
 
 
-def judge_study(judge: Judge, arms: Mapping[ArmKey, Arm]) -> StudyResult:
+def judge_study(judge: Judge) -> StudyResult:
     """Judge every arm of a study."""
     plan = judge.plan
-    baseline = arms[ArmKey(plan.baseline, AT_KNOB)]
-    differences: dict[ArmKey, Difference] = {}
-    for kinds in FAMILIES:
-        members = {key: arm for key, arm in arms.items() if key.kind in kinds and arm is not baseline}
-        differences |= compare_family(judge, members, baseline)
+    arms = [key for key in judge.arms if key != NO_SKILL]
+    against_baseline = {key: other for key in arms if (other := find_baseline(judge, key)) != key}
+    networks = compare_all(judge, against_baseline, references=False)
+    differences = judge_family(judge, networks)
+    differences |= judge_family(judge, compare_all(judge, against_baseline, references=True))
+    against_nobody = dict.fromkeys(arms, NO_SKILL)
+    skills: dict[Key, Difference] = {}
+    for references in (False, True):
+        skills |= judge_family(judge, compare_all(judge, against_nobody, references=references))
     found: dict[str, dict] = {plan.baseline: {}}  # the baseline comes first
-    for key, arm in arms.items():
-        found.setdefault(key.variant, {})[key.kind] = describe_arm(judge, arm, differences.get(key))
-    ignorant = {
-        name: float(no_skill(name, judge.labels.test, outputs=plan.outputs).mean())
-        for name in list_scores(plan.outputs)
-    }
+    for key in arms:
+        judged = {score: describe_judgement(judge, key, score, differences, skills) for score in judge.scores}
+        found.setdefault(key.variant, {})[key.kind] = describe_arm(judge, key, judged)
     return StudyResult(
         dataset=plan.dataset,
         features=plan.features,
         protocol=plan.protocol,
         seed=plan.seed,
-        primary=plan.primary,
+        scores=plan.scores,
         baseline=plan.baseline,
-        no_skill=round_all(ignorant | {"gap": 0.0}),
+        no_skill=describe_no_skill(judge),
+        reach=find_reach(judge, networks),
         arms=found,
     )
 
 
-def compare_family(judge: Judge, members: Mapping[ArmKey, Arm], baseline: Arm) -> dict[ArmKey, Difference]:
-    """The difference of each member from the baseline."""
-    against, primary = judge.contributions(baseline), judge.plan.primary
-    found = {
-        key: statistics.compare(
-            judge.contributions(arm), against, test_train_ratio=judge.test_train_ratio, alpha=judge.alpha
-        )
-        for key, arm in members.items()
-    }
-    adjusted = statistics.adjust([comparison.p_value for comparison in found.values()])
+def find_baseline(judge: Judge, key: ArmKey) -> ArmKey:
+    """What an arm is compared with: its variant's baseline at its knobs; the study's for a reference model."""
+    baselines = {variant.name: variant.baseline for variant in judge.plan.variants}
+    return ArmKey(baselines.get(key.variant, judge.plan.baseline), AT_KNOB)
+
+
+def compare_all(judge: Judge, pairs: Mapping[ArmKey, ArmKey], *, references: bool) -> dict[Key, Compared]:
+    """All comparisons of the networks or of the reference models among the pairs, by both scores."""
+    members = {key: other for key, other in pairs.items() if (key.kind == REFERENCE) == references}
+    return {(*key, score): judge.compare(score, key, other) for key, other in members.items() for score in judge.scores}
+
+
+def judge_family(judge: Judge, found: Mapping[Key, Compared]) -> dict[Key, Difference]:
+    """Comparisons with verdicts, adjusted together."""
+    adjusted = adjust_family(found, seed=judge.plan.seed)
     return {
-        key: describe_difference(
-            comparison,
-            p_adjusted,
-            margin=judge.settings.equivalence[primary],
-            greater_is_better=SCORES[primary].greater_is_better,
-            alpha=judge.alpha,
-        )
-        for (key, comparison), p_adjusted in zip(found.items(), adjusted, strict=True)
+        key: describe_difference(judge, key[2], comparison, adjusted[key]) for key, (comparison, _) in found.items()
     }
 
 
-def describe_difference(
-    comparison: statistics.Comparison, p_adjusted: float, *, margin: float, greater_is_better: bool, alpha: float
-) -> Difference:
+def adjust_family(found: Mapping[Key, Compared], *, seed: int) -> dict[Key, float]:
+    """Adjusted p-values: by the joint distribution where the rows of all are known, else Holm's."""
+    evidence = {key: known for key, (_, known) in found.items() if known is not None}
+    if len(evidence) == len(found):
+        return statistics.adjust(evidence, seed=seed)
+    return dict(zip(found, statistics.holm([comparison.p_value for comparison, _ in found.values()]), strict=True))
+
+
+def describe_difference(judge: Judge, score: str, comparison: statistics.Comparison, p_adjusted: float) -> Difference:
     """A comparison with its verdict, rounded as it is kept."""
     verdict = statistics.verdict(
-        comparison, p_adjusted, margin=margin, greater_is_better=greater_is_better, alpha=alpha
+        comparison,
+        p_adjusted,
+        margin=judge.settings.equivalence[score],
+        greater_is_better=SCORES[score].greater_is_better,
+        alpha=judge.alpha,
     )
     numbers = {
         "value": comparison.difference,
@@ -117,37 +97,57 @@ def describe_difference(
     return Difference(**round_all(numbers), verdict=verdict)
 
 
-def describe_arm(judge: Judge, arm: Arm, difference: Difference | None) -> ArmResult:
-    """An arm by itself, and its difference from the baseline."""
-    replicates = measure(judge.plan.primary, judge.labels.test, arm.test)
-    scores = {
-        name: float(measure(name, judge.labels.test, arm.test).mean()) for name in list_scores(judge.plan.outputs)
-    }
-    return ArmResult(
+def describe_judgement(
+    judge: Judge, key: ArmKey, score: str, differences: Mapping[Key, Difference], skills: Mapping[Key, Difference]
+) -> Judgement:
+    """An arm by one score."""
+    replicates = judge.measure(score, key)
+    return Judgement(
         value=round_number(replicates.mean()),
         replicates=[round_number(value) for value in replicates],
-        difference=difference,
+        difference=differences.get((*key, score)),
+        skill=skills[*key, score],
+    )
+
+
+def describe_arm(judge: Judge, key: ArmKey, judged: dict[str, Judgement]) -> ArmResult:
+    """An arm with its judgements."""
+    arm = judge.arms[key]
+    groups = {variant.name: variant.group for variant in judge.plan.variants}
+    scores = {name: float(judge.measure(name, key).mean()) for name in list_scores(judge.plan.outputs)}
+    return ArmResult(
+        baseline=find_baseline(judge, key).variant,
+        group=groups.get(key.variant, "model"),
+        judged=judged,
         strengths={name: sorted({round_number(value) for value in found}) for name, found in arm.strengths.items()},
-        scores=round_all(scores | {"gap": judge.gap(arm)}),
+        scores=round_all(scores | {"gap": judge.gap(judge.scores[0], key)}),
         mechanisms=round_all({name: finite_mean(values) for name, values in arm.mechanisms.items()}),
     )
 
 
-def trace_path(judge: Judge, variant: str, predictions: Predictions) -> list[PathPoint]:
-    """The primary score at every point of a variant's path, the smallest strength first; empty without a path."""
-    varied = [name for name, values in predictions.strengths.items() if len(set(values)) > 1]
-    if not varied:
-        return []
-    arms = [arm_at(predictions, point) for point in range(predictions.grid.num_points)]
-    points = [trace_point(judge, variant, arm, strength=float(arm.strengths[varied[0]][0])) for arm in arms]
-    return sorted(points, key=lambda point: point.strength)
+def describe_no_skill(judge: Judge) -> dict[str, float]:
+    """Score -> what predictions that know the class shares alone would score."""
+    outputs = judge.plan.outputs
+    found = {name: float(no_skill(name, judge.labels.test, outputs=outputs).mean()) for name in list_scores(outputs)}
+    return round_all(found | {"gap": 0.0})
 
 
-def trace_point(judge: Judge, variant: str, arm: Arm, *, strength: float) -> PathPoint:
-    estimate = statistics.estimate_mean(judge.contributions(arm), test_train_ratio=judge.test_train_ratio)
-    low, high = estimate.interval(judge.settings.confidence)
-    numbers = {"strength": strength, "mean": estimate.value, "ci_low": low, "ci_high": high, "gap": judge.gap(arm)}
-    return PathPoint(judge.plan.study, variant, **round_all(numbers))
+def find_reach(judge: Judge, networks: Mapping[Key, Compared]) -> dict[str, Reach]:
+    """What the study can see by each score, for the network with the median standard error."""
+    evidence = {key: known for key, (_, known) in networks.items() if known is not None}
+    if not evidence or len(evidence) < len(networks):
+        return {}
+    critical = statistics.critical_value(evidence, seed=judge.plan.seed, alpha=judge.alpha)
+    reach = {}
+    for score in judge.scores:
+        estimates = [known.estimate for key, known in evidence.items() if key[2] == score]
+        typical = sorted(estimates, key=lambda estimate: estimate.standard_error)[len(estimates) // 2]
+        numbers = {
+            "detectable": statistics.detectable_difference(typical, critical),
+            "margin": statistics.smallest_margin(typical, alpha=judge.alpha),
+        }
+        reach[score] = Reach(**round_all(numbers))
+    return reach
 
 
 def finite_mean(values: np.ndarray) -> float:

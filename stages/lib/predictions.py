@@ -19,13 +19,16 @@ NUM_TRAINING_ROWS = 2000  # the first of each replicate's, enough to see the gap
 class Labels:
     """Class numbers [replicate, row] of the rows that are predicted.
 
-    identifiers: [replicate, row], the number in the data set of each test row.
+    test_numbers, training_numbers: [replicate, row], numbers in the data set of all test and of all training rows.
+    shares: [replicate, output], class shares of all training rows: what predictions without skill are.
     """
 
     training: np.ndarray
     validation: np.ndarray
     test: np.ndarray
-    identifiers: np.ndarray
+    test_numbers: np.ndarray
+    training_numbers: np.ndarray
+    shares: np.ndarray
 
 
 @dataclass(frozen=True)

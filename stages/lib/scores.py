@@ -2,7 +2,7 @@
 
 Layout  probability  [replicate, row] of class 1 (binary), or [replicate, row, class] (multiclass), each in [0, 1]
         label        [replicate, row], or [row] where all replicates share the rows; integers from 0
-Result  [replicate], float64; a score that is a mean over rows has a `row_` form, [replicate, row], as well
+Result  [replicate], float64; a `row_` form gives what each row adds, [replicate, row], whose mean is the score
 
 A decision takes class 1 where its probability exceeds 0.5, or the most probable class, the first of equals.
 Rows of one class only: AUC, average precision and G-mean raise ValueError; the others are defined.
@@ -83,6 +83,27 @@ def auc(label: ArrayLike, probability: ArrayLike) -> Array:
     positives = label.sum(axis=1)
     rank_sum = (rankdata(probability, axis=1) * label).sum(axis=1)
     return (rank_sum - positives * (positives + 1) / 2) / (positives * (label.shape[1] - positives))
+
+
+def row_auc(label: ArrayLike, probability: ArrayLike) -> Array:
+    """What each row adds to the AUC of its replicate, [replicate, row]; the mean over rows is the AUC.
+
+    auc + n / n_c (w - auc). w is the share of the other class against which the row is ranked right, a tie counting one
+    half; n_c is the number of rows of its own class. This is the influence function of the AUC plus its value (DeLong
+    et al. 1988, structural components; LeDell, Petersen and van der Laan 2015, equation 5).
+    """
+    from scipy.stats import rankdata
+
+    label, probability = _check_binary(label, probability)
+    num_rows, positives = label.shape[1], label.sum(axis=1, keepdims=True)
+    rank, won = rankdata(probability, axis=1), np.empty(label.shape)
+    for replicate, positive in enumerate(label == 1):
+        for member in (positive, ~positive):
+            within = rankdata(probability[replicate, member])
+            won[replicate, member] = (rank[replicate, member] - within) / (num_rows - member.sum())
+    won = np.where(label == 1, won, 1 - won)
+    area = (won * label).sum(axis=1, keepdims=True) / positives
+    return area + num_rows / np.where(label == 1, positives, num_rows - positives) * (won - area)
 
 
 def average_precision(label: ArrayLike, probability: ArrayLike) -> Array:
@@ -191,7 +212,8 @@ class Score(NamedTuple):
     label: its name for people.
     function: (label, probability) -> [replicate].
     no_skill: (class shares [..., class], number of rows) -> what predictions that ignore the features score, [...].
-    by_row: where the score is a mean over rows, (label, probability) -> [replicate, row].
+    by_row: what each row adds, (label, probability) -> [replicate, row]; None where that is not known.
+    proper: it is best for the true probabilities, so it judges probabilities and not decisions alone.
     binary, multiclass: the outcomes it is defined for.
     """
 
@@ -200,6 +222,7 @@ class Score(NamedTuple):
     no_skill: Callable[[Array, int], Array]
     greater_is_better: bool
     by_row: Callable[[ArrayLike, ArrayLike], Array] | None = None
+    proper: bool = False
     binary: bool = True
     multiclass: bool = True
 
@@ -240,13 +263,13 @@ def random_average_precision(share: Array, num_rows: int) -> Array:
 
 
 SCORES: dict[str, Score] = {
-    "auc": Score("AUC", auc, chance, True, multiclass=False),
+    "auc": Score("AUC", auc, chance, True, row_auc, multiclass=False),
     "accuracy": Score("accuracy", accuracy, majority_accuracy, True, row_accuracy),
     "average_precision": Score(
         "average precision", average_precision, random_average_precision, True, multiclass=False
     ),
-    "brier": Score("Brier score", brier, base_rate_brier, False, row_brier),
-    "log_loss": Score("log loss", log_loss, base_rate_log_loss, False, row_log_loss),
+    "brier": Score("Brier score", brier, base_rate_brier, False, row_brier, proper=True),
+    "log_loss": Score("log loss", log_loss, base_rate_log_loss, False, row_log_loss, proper=True),
     "calibration_error": Score("calibration error", calibration_error, nothing, False),
     "g_mean": Score("G-mean", g_mean, nothing, True, multiclass=False),
 }

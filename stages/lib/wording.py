@@ -7,6 +7,10 @@ from collections.abc import Mapping, Sequence
 from stages.lib.comparison import StudyResult
 
 ARMS = {"at_knob": "at the knob", "tuned": "tuned", "reference": "reference model"}
+QUESTIONS = {
+    "discrimination": "Does it rank or classify better?",
+    "probabilities": "Are its probabilities better?",
+}
 
 
 def describe_rows(study: StudyResult) -> str:
@@ -21,3 +25,8 @@ def name_strengths(strengths: Mapping[str, Sequence[float]]) -> str:
 
 def describe_range(strengths: Sequence[float]) -> str:
     return f"{strengths[0]:g}" if len(strengths) == 1 else f"{strengths[0]:g} to {strengths[-1]:g}"
+
+
+def sign_number(value: float) -> str:
+    """Four decimals with the sign."""
+    return f"{value:+.4f}"

@@ -1,11 +1,14 @@
 """The review on two revisions made by hand: what it names, what it concludes, with which status it ends."""
 
 import copy
+import dataclasses
 import hashlib
 import json
 import os
+import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,33 +16,44 @@ import numpy as np
 import pytest
 from dvc.utils.serialize import dumps_yaml
 
+from stages import compare
 from stages.lib.base.commands import UserError
-from stages.lib.comparison import LAYOUT, ArmResult, StudyResult
+from stages.lib.base.plan_files import save_plans
+from stages.lib.comparison import LAYOUT, ArmResult, Difference, Judgement, StudyResult
+from stages.lib.predictions import Labels, Predictions, ReferencePredictions, save_predictions, save_references
 from stages.lib.settings.params import parse_yaml
-from stages.lib.studies.protocols import FixedTest, RepeatedStratifiedKFold
+from stages.lib.studies.plans import ComparedVariant, StatisticsPlan, StudyPlan
+from stages.lib.studies.protocols import FixedTest, Protocol, RepeatedStratifiedKFold
 from tests.conftest import ROOT
 from tools.review import changes, wording
-from tools.review.record import Key, read_record
+from tools.review.judging import Change
+from tools.review.outputs import list_folder
+from tools.review.record import Key, ScoredKey, read_record
+from tools.review.rows import Basis
 from tools.review.sides import Side
 
 Json = dict[str, Any]
 NUM_REPLICATES = 50
-DIFFERENCE = {
-    "value": 0.1,
-    "ci_low": 0.05,
-    "ci_high": 0.15,
-    "equivalence_low": 0.06,
-    "equivalence_high": 0.14,
-    "p_value": 0.001,
-    "p_adjusted": 0.002,
-    "verdict": "better",
-}
+DIFFERENCE = Difference(
+    value=0.1,
+    ci_low=0.05,
+    ci_high=0.15,
+    equivalence_low=0.06,
+    equivalence_high=0.14,
+    p_value=0.001,
+    p_adjusted=0.002,
+    verdict="better",
+)
 
 
 def make_arm(mean: float, *, noise_of: int) -> ArmResult:
-    """Replicates around a mean; arms of one noise are paired."""
+    """Replicates around a mean AUC, and a log loss of 1 less that; arms of one noise are paired."""
     scores = mean + np.random.Generator(np.random.PCG64(noise_of)).normal(0, 0.05, NUM_REPLICATES)
-    return ArmResult(float(scores.mean()), scores.round(6).tolist(), None, {}, {}, {})
+    judged = {
+        name: Judgement(float(values.mean()), values.round(6).tolist(), None, DIFFERENCE)
+        for name, values in (("auc", scores), ("log_loss", 1 - scores))
+    }
+    return ArmResult("unregularized", "regularizers", judged, {}, {}, {})
 
 
 def make_comparison() -> Json:
@@ -49,9 +63,10 @@ def make_comparison() -> Json:
         features="encoded",
         protocol=RepeatedStratifiedKFold(folds=5, repeats=10, validation=0.2),
         seed=3,
-        primary="auc",
+        scores={"discrimination": "auc", "probabilities": "log_loss"},
         baseline="unregularized",
         no_skill={},
+        reach={},
         arms={
             "unregularized": {"at_knob": make_arm(0.6, noise_of=0)},
             "dropout": {"at_knob": make_arm(0.65, noise_of=1), "tuned": make_arm(0.66, noise_of=2)},
@@ -65,19 +80,34 @@ def make_comparison() -> Json:
 BASE = make_comparison()
 
 
-def shift(comparison: Json, variant: str, difference: float, *, noise: float = 0.002) -> Json:
+def replicates_of(comparison: Json, variant: str, *, score: str = "auc", kind: str = "at_knob") -> list[float]:
+    return comparison["made"]["arms"][variant][kind]["judged"][score]["replicates"]
+
+
+def shift(comparison: Json, variant: str, difference: float, *, noise: float = 0.002, score: str = "auc") -> Json:
     """The same with all replicates of one variant at the knob moved by a difference, give or take some noise."""
     changed = copy.deepcopy(comparison)
-    arm = changed["made"]["arms"][variant]["at_knob"]
     wobble = np.random.Generator(np.random.PCG64(9)).normal(0, noise, NUM_REPLICATES)
-    arm["replicates"] = (np.array(arm["replicates"]) + difference + wobble).tolist()
+    replicates = replicates_of(changed, variant, score=score)
+    replicates[:] = (np.array(replicates) + difference + wobble).tolist()
     return changed
 
 
 def turn_verdict(comparison: Json, variant: str) -> Json:
-    """The same with one variant better than the baseline of its study."""
+    """The same with one variant better than its baseline by AUC."""
     changed = copy.deepcopy(comparison)
-    changed["made"]["arms"][variant]["at_knob"]["difference"] = DIFFERENCE
+    changed["made"]["arms"][variant]["at_knob"]["judged"]["auc"]["difference"] = DIFFERENCE.__dict__
+    return changed
+
+
+def judge_by(comparison: Json, study: str, *, old: str, new: str) -> Json:
+    """The same with another score in the place of one."""
+    changed = copy.deepcopy(comparison)
+    scores = changed[study]["scores"]
+    changed[study]["scores"] = {question: new if score == old else score for question, score in scores.items()}
+    for kinds in changed[study]["arms"].values():
+        for arm in kinds.values():
+            arm["judged"] = {new if score == old else score: judged for score, judged in arm["judged"].items()}
     return changed
 
 
@@ -88,11 +118,15 @@ def fix_test(comparison: Json) -> Json:
     return changed
 
 
-def make_lock(comparison: Json, params: Json, changed: set[str], *, text: str) -> str:
-    """The text of a dvc.lock with the stages that these results need."""
+def make_lock(
+    comparison: Json, params: Json, changed: set[str], *, text: str, folders: dict[str, str] | None = None
+) -> str:
+    """The text of a dvc.lock with the stages that these results need; folders: those that are kept, with hashes."""
+    kept = folders or {}
 
     def hashed(*paths: str) -> list[Json]:
-        return [{"path": path, "hash": "md5", "md5": "b" * 32 if path in changed else "a" * 32} for path in paths]
+        md5 = {path: kept.get(path, "b" * 32 if path in changed else "a" * 32) for path in paths}
+        return [{"path": path, "hash": "md5", "md5": md5[path]} for path in paths]
 
     result = {"path": "metrics/comparison.json", "hash": "md5", "md5": hashlib.md5(text.encode()).hexdigest()}
     plans = "data/plan/_statistics.json", "data/plan/made/_study.json", "data/plan/other/_study.json"
@@ -106,8 +140,13 @@ def make_lock(comparison: Json, params: Json, changed: set[str], *, text: str) -
         stages[f"evaluate@{study}"] = {
             "cmd": "evaluate",
             "deps": hashed("stages/evaluate.py", f"models/{study}", f"data/plan/{study}", held_out),
+            "outs": hashed(f"data/predictions/{study}"),
         }
-        stages[f"reference@{study}"] = {"cmd": "reference", "deps": hashed("stages/reference.py", held_out)}
+        stages[f"reference@{study}"] = {
+            "cmd": "reference",
+            "deps": hashed("stages/reference.py", held_out),
+            "outs": hashed(f"data/reference/{study}"),
+        }
         for variant in content["arms"]:
             deps = hashed(f"data/plan/{study}/{variant}.json", "stages/train.py", "stages/lib/lanes")
             stages[f"train_{study}@{variant}"] = {"cmd": f"train {variant}", "deps": deps}
@@ -136,11 +175,12 @@ class Repository:
         if params is not None:
             (self.folder / "params.yaml").write_text(params)
 
-    def write_lock(self, *changed: str) -> None:
+    def write_lock(self, *changed: str, folders: dict[str, str] | None = None) -> None:
         """dvc.lock after a whole run that wrote the present files; the contents of paths in `changed` are others."""
         text = (self.folder / "metrics/comparison.json").read_text()
         params = parse_yaml((self.folder / "params.yaml").read_text())
-        (self.folder / "dvc.lock").write_text(make_lock(json.loads(text), params, set(changed), text=text))
+        lock = make_lock(json.loads(text), params, set(changed), text=text, folders=folders)
+        (self.folder / "dvc.lock").write_text(lock)
 
     def compare(self, head: Json, params: str | None = None) -> changes.Review:
         """The review of these results, in the working tree, against main."""
@@ -170,7 +210,7 @@ def test_a_regression_ends_with_status_1_and_names_just_what_changed(repository:
     repository.write(shift(BASE, "dropout", -0.1), params_text.replace("dropout: 0.5", "dropout: 0.3"))
     done = repository.review("main")
     assert done.returncode == 1
-    assert done.stdout.startswith("**Worse**: 1 of 1 changed arms")
+    assert done.stdout.startswith("**Worse**: 1 of 1 changed arms are worse by more than noise, by at least one score.")
     assert "| made | dropout | at the knob | AUC |" in done.stdout
     assert "- dropout: 0.5 -> 0.3" in done.stdout
     assert "| l2 |" not in done.stdout
@@ -190,7 +230,7 @@ def test_a_regression_ends_with_status_1_and_names_just_what_changed(repository:
 )
 def test_verdicts_know_the_noise(difference: float, noise: float, verdict: str, repository: Repository) -> None:
     (change,) = repository.compare(shift(BASE, "l2", difference, noise=noise)).changes
-    assert (change.variant, change.verdict) == ("l2", verdict)
+    assert (change.variant, change.score, change.verdict) == ("l2", "auc", verdict)
     assert change.ci_low < change.difference < change.ci_high
     assert change.difference == pytest.approx(change.head - change.base)
 
@@ -198,8 +238,29 @@ def test_verdicts_know_the_noise(difference: float, noise: float, verdict: str, 
 def test_the_first_line_counts_every_verdict(repository: Repository) -> None:
     head = shift(shift(shift(BASE, "l2", 0.1), "unregularized", -0.1), "dropout", 0.0)
     assert wording.conclude(repository.compare(head), base="main") == (
-        "**Worse**: 1 of 3 changed arms are worse by more than noise (1 better, 1 equivalent)."
+        "**Worse**: 1 of 3 changed arms are worse by more than noise, by at least one score (1 better, 1 equivalent)."
     )
+
+
+@pytest.mark.parametrize(
+    ("by_auc", "by_log_loss", "verdict"),
+    [
+        (0.1, 0.1, "worse"),  # a greater log loss is worse
+        (-0.1, -0.1, "worse"),
+        (0.1, -0.1, "better"),
+        (0.1, 0.0, "better"),
+        (0.0, 0.0, "equivalent"),
+    ],
+)
+def test_an_arm_is_worse_if_it_is_so_by_one_score(
+    by_auc: float, by_log_loss: float, verdict: str, repository: Repository
+) -> None:
+    repository.write(shift(shift(BASE, "l2", by_auc), "l2", by_log_loss, score="log_loss"))
+    done = repository.review()
+    assert done.returncode == (verdict == "worse")
+    assert done.stdout.startswith(f"**{verdict.capitalize()}**: 1 of 1 changed arms")
+    assert "| made | l2 | at the knob | AUC |" in done.stdout
+    assert "| made | l2 | at the knob | log loss |" in done.stdout
 
 
 @pytest.mark.parametrize(
@@ -224,7 +285,7 @@ def test_arms_judged_on_other_rows_are_compared_unpaired(repository: Repository,
 
 def test_another_number_of_replicates_is_compared_unpaired(repository: Repository) -> None:
     head = shift(BASE, "l2", -0.2)
-    head["made"]["arms"]["l2"]["at_knob"]["replicates"].pop()
+    replicates_of(head, "l2").pop()
     (change,) = repository.compare(head).changes
     assert (change.paired, change.verdict) == (False, "worse")
 
@@ -243,7 +304,7 @@ def test_unpaired_arms_each_bring_the_correction_of_their_own_protocol(repositor
     head["made"]["seed"] = 4
     (resampled,) = repository.compare(head).changes
     (mixed,) = repository.compare(fix_test(head)).changes
-    base, after = (np.std(side["made"]["arms"]["l2"]["at_knob"]["replicates"], ddof=1) for side in (BASE, head))
+    base, after = (np.std(replicates_of(side, "l2"), ddof=1) for side in (BASE, head))
     corrected, plain = 1 / NUM_REPLICATES + 0.25, 1 / NUM_REPLICATES
     ratio = np.sqrt((corrected * base**2 + plain * after**2) / (corrected * base**2 + corrected * after**2))
     width = (mixed.ci_high - mixed.ci_low) / (resampled.ci_high - resampled.ci_low)
@@ -256,17 +317,26 @@ def test_new_removed_and_incomparable_arms_are_listed(repository: Repository) ->
     repository.write(head)
     repository.commit()
     arms = head["made"]["arms"]
-    arms["mine"] = {"at_knob": copy.deepcopy(arms["l2"]["at_knob"]) | {"value": 0.7, "difference": DIFFERENCE}}
+    arms["mine"] = copy.deepcopy(arms["l2"])
+    arms["mine"]["at_knob"]["judged"]["auc"] |= {"value": 0.7, "difference": DIFFERENCE.__dict__}
+    arms["mine"]["at_knob"]["judged"]["log_loss"]["value"] = 0.4
     del arms["dropout"]
     del head["other"]["arms"]["dropout"], head["other"]["arms"]["l2"], head["other"]["arms"]["forest"]
-    head["other"]["primary"] = "accuracy"
-    found = repository.compare(head)
+    found = repository.compare(judge_by(head, "other", old="auc", new="accuracy"))
     assert found.changes == []
     text = wording.render(found, base="main")
-    assert text.startswith("**Not comparable**: 1 arm with a different primary score.")
-    assert "- made mine at the knob: AUC 0.7000, +0.1000 from the baseline of its study: better\n" in text
+    assert text.startswith("**Not comparable**: 1 arm with a score that one side alone judges by.")
+    assert "- made mine at the knob: AUC 0.7000 (+0.1000 from unregularized: better), log loss 0.4000\n" in text
     assert "Removed arms:\n\n- made dropout at the knob\n- made dropout tuned\n" in text
-    assert text.endswith("\n- other unregularized at the knob")
+    assert text.endswith("\n- other unregularized at the knob, accuracy\n- other unregularized at the knob, AUC")
+
+
+def test_an_arm_is_judged_by_the_scores_that_both_sides_have(repository: Repository) -> None:
+    head = shift(shift(BASE, "l2", -0.1), "l2", -0.1, score="log_loss")
+    found = repository.compare(judge_by(head, "made", old="log_loss", new="brier"))
+    assert [(change.score, change.verdict) for change in found.changes] == [("auc", "worse")]
+    assert ScoredKey("made", "l2", "at_knob", "brier") in found.incomparable
+    assert wording.conclude(found, base="main").endswith("Also: 5 arms with a score that cannot be compared.")
 
 
 def test_arms_that_only_come_and_go_are_told_in_the_first_line(repository: Repository) -> None:
@@ -279,7 +349,7 @@ def test_another_verdict_within_a_study_is_told(repository: Repository) -> None:
     text = wording.render(repository.compare(turn_verdict(BASE, "l2")), base="main")
     assert text.startswith("No arm whose inputs changed has different held-out scores. Also: 1 arm with a changed verd")
     assert text.endswith(
-        "Changed verdicts against the baseline of the study:\n\n- made l2 at the knob: baseline -> better"
+        "Changed verdicts against the baseline of the arm:\n\n- made l2 at the knob, AUC: baseline -> better"
     )
 
 
@@ -293,6 +363,31 @@ def test_many_changes_are_one_family_adjusted_step_by_step(repository: Repositor
     assert large.p_adjusted < small.p_adjusted
     assert both["unregularized"].p_adjusted == pytest.approx(2 * large.p_adjusted, rel=1e-6)
     assert both["l2"].p_adjusted == pytest.approx(small.p_adjusted, rel=1e-6)
+
+
+def test_both_scores_of_an_arm_are_in_one_family(repository: Repository) -> None:
+    (alone,) = repository.compare(shift(BASE, "l2", -0.003)).changes
+    both = repository.compare(shift(shift(BASE, "l2", -0.003), "l2", 0.0, score="log_loss")).changes
+    assert both[0].p_adjusted == pytest.approx(2 * alone.p_adjusted, rel=1e-6)
+
+
+def test_studies_share_the_chance_of_a_false_finding(repository: Repository) -> None:
+    repository.write(BASE | {"other": BASE["made"]})
+    repository.commit()
+    changed = shift(BASE, "l2", -0.003)["made"]
+    (alone,) = repository.compare(BASE | {"other": changed}).changes
+    both = repository.compare({"made": changed, "other": changed}).changes
+    assert [change.p_adjusted for change in both] == [pytest.approx(2 * alone.p_adjusted)] * 2
+
+
+def test_the_order_of_arms_changes_nothing(repository: Repository) -> None:
+    head = shift(shift(shift(BASE, "l2", -0.003), "dropout", 0.004), "dropout", 0.1, score="log_loss")
+    found = repository.compare(head)
+    arms = head["made"]["arms"]
+    head["made"]["arms"] = {variant: arms[variant] for variant in reversed(arms)}
+    turned = repository.compare(head)
+    assert set(found.changes) == set(turned.changes)
+    assert wording.conclude(found, base="main") == wording.conclude(turned, base="main")
 
 
 def test_what_another_machine_computed_anew_does_not_blur_what_changed(
@@ -349,7 +444,7 @@ def test_what_an_arm_depends_on_touches_it(path: str, touched: list[str], reposi
     repository.write_lock()
     repository.commit()
     head = shift(shift(BASE, "l2", 0.0), "unregularized", 0.0)
-    head["made"]["arms"]["forest"]["reference"]["replicates"][0] += 0.001
+    replicates_of(head, "forest", kind="reference")[0] += 0.001
     repository.write(head)
     repository.write_lock(path)
     found = changes.review(Side("main"), Side(None))
@@ -456,38 +551,363 @@ def test_a_base_that_has_gone_on_is_told_with_the_commit_to_compare_with(
 
 
 def test_parameters_are_compared_leaf_by_leaf(repository: Repository, params_text: str) -> None:
-    told = repository.compare(BASE, params_text.replace("unregularized: {}", "unregularized: {epochs: 9}", 1)).params
-    assert told == ["studies.thoracic.variants.unregularized.epochs: (none) -> 9"]
+    params = params_text.replace("unregularized: {}", "unregularized: {baseline: unregularized}", 1)
+    (told,) = repository.compare(BASE, params).params
+    assert told == "studies.tutorial_fashion.variants.unregularized.baseline: (none) -> unregularized"
 
 
 def test_notes_say_what_an_interval_covers(repository: Repository) -> None:
     head = shift(BASE, "l2", 0.01)
     text = wording.render(repository.compare(head), base="main")
     assert "†" not in text
-    assert "Replicates of cross-validation are folds times repeats and share rows" in text
+    assert "Cross-validation by replicate: folds times repeats share rows" in text
     repository.write(fix_test(BASE))
     repository.commit()
     text = wording.render(repository.compare(fix_test(head)), base="main")
     assert " † |" in text
-    assert "Replicates of cross-validation" not in text
+    assert "Cross-validation" not in text
 
 
 def test_a_score_without_a_margin_is_never_equivalent(repository: Repository) -> None:
-    sides = [copy.deepcopy(BASE), shift(BASE, "l2", 0.0, noise=1e-6)]
-    for side in sides:
-        side["made"]["primary"] = "g_mean"
+    sides = [judge_by(side, "made", old="auc", new="g_mean") for side in (BASE, shift(BASE, "l2", 0.0, noise=1e-6))]
     repository.write(sides[0])
     repository.commit()
     (change,) = repository.compare(sides[1]).changes
-    assert (change.primary, change.verdict) == ("g_mean", "undecided")
+    assert (change.score, change.verdict) == ("g_mean", "undecided")
 
 
 def test_json_for_machines(repository: Repository) -> None:
     repository.write(shift(BASE, "l2", 0.1))
     found = json.loads(repository.review("--json").stdout)
     assert found["changes"][0]["verdict"] == "better"
+    assert found["basis"] == {"made": {"by_row": False, "reason": "unrecorded", "side": "main"}}
     assert (found["base"], found["head"], found["verdict"]) == ("main", "the working tree", "better")
     assert found["conclusion"].startswith("Better: 1 of 1 changed arms")
+
+
+# By row ------------------------------------------------------------------------------------------------------------
+
+FOLDS, REPEATS, HELD_OUT = 2, 10, 40  # HELD_OUT: rows of each replicate
+PROTOCOLS: list[Protocol] = [
+    RepeatedStratifiedKFold(folds=FOLDS, repeats=REPEATS, validation=0.2),
+    FixedTest(seeds=FOLDS * REPEATS, validation=0.2, test=0.5),
+]
+K_FOLD = PROTOCOLS[0]
+SKILLS = {"unregularized": 1.0, "l2": 1.0, "dropout": 2.0, "forest": 1.0}
+
+
+def make_labels(protocol: Protocol) -> Labels:
+    """Every fourth row is of class 1; folds are drawn anew in each repeat, a fixed test set once."""
+    truth = (np.arange(FOLDS * HELD_OUT) % 4 == 0).astype(np.uint8)
+    generator = np.random.Generator(np.random.PCG64(0))
+    orders = [generator.permutation(len(truth)) for _ in range(REPEATS)]
+    test = np.stack([np.sort(order[fold::FOLDS]) for order in orders for fold in range(FOLDS)])
+    if protocol.fixed_test:
+        test = np.tile(test[0], (len(test), 1))
+    training = np.stack([np.setdiff1d(np.arange(len(truth)), held_out) for held_out in test])
+    shares = truth[training].mean(axis=1, keepdims=True).astype(np.float32)
+    return Labels(truth[training], truth[training], truth[test], test, training, shares)
+
+
+def make_predictions(labels: Labels, variant: str, skill: float) -> Predictions:
+    """At two strengths, the better one second; noise is that of the variant, so two skills of it are alike."""
+    generator = np.random.Generator(np.random.PCG64(list(SKILLS).index(variant)))
+    answers = {}
+    for part in ("training", "validation", "test"):
+        label = getattr(labels, part) - 0.5
+        at_strengths = [factor * skill * label + generator.normal(0, 1, label.shape) for factor in (1, 2)]
+        answers[part] = (1 / (1 + np.exp(-np.concatenate(at_strengths))))[..., None].astype(np.float32)
+    strengths = {"l2": np.repeat([0.1, 0.2], len(labels.test))}
+    return Predictions(np.tile(np.arange(len(labels.test)), 2), strengths, **answers, mechanisms={})
+
+
+def make_plan(protocol: Protocol, *variants: str) -> StudyPlan:
+    return StudyPlan(
+        study="made",
+        dataset="thoracic_surgery",
+        features="encoded",
+        outputs=1,
+        baseline="unregularized",
+        scores={"discrimination": "auc", "probabilities": "log_loss"},
+        select_by="log_loss",
+        protocol=protocol,
+        seed=3,
+        variants=tuple(ComparedVariant(name, "unregularized", "regularizers") for name in variants),
+        references=("forest",),
+    )
+
+
+@pytest.fixture
+def cached(tmp_path: Path, params_text: str, monkeypatch: pytest.MonkeyPatch) -> Repository:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / ".gitignore").write_text("/data\n/.dvc\n")
+    return Repository(tmp_path, params_text)
+
+
+def run_pipeline(repository: Repository, protocol: Protocol = K_FOLD, **skills: float) -> None:
+    """Leave what a run with these skills leaves: predictions, metrics, dvc.lock, and the objects in DVC's cache."""
+    labels, chosen = make_labels(protocol), SKILLS | skills
+    variants = [name for name in chosen if name != "forest"]
+    predicted = {name: make_predictions(labels, name, chosen[name]) for name in variants}
+    found = make_predictions(labels, "forest", chosen["forest"])
+    kept = found.grid.lanes_at(0)
+    strength = np.ones(len(kept))
+    references = {"forest": ReferencePredictions(strength, strength, found.training[kept], found.test[kept])}
+    plan = make_plan(protocol, *variants)
+    save_plans({"made/_study": plan})
+    save_predictions("made", labels, predicted)
+    save_references("made", references)
+    settings = StatisticsPlan(0.95, {"auc": 0.01, "log_loss": 0.01})
+    result, _ = compare.run(plan, settings, labels, predicted, references)
+    repository.write(LAYOUT.dump_python({"made": result}, mode="json"))
+    record_run(repository, *skills)
+
+
+def record_run(repository: Repository, *changed: str) -> None:
+    """Put the outputs of the working tree into the cache and into dvc.lock, as DVC does; changed: variants."""
+    hashes = {}
+    for folder in ("data/plan", "data/predictions/made", "data/reference/made"):
+        for path in Path(folder).rglob("*"):
+            if path.is_file():
+                put_object(path.read_bytes())
+        hashes[folder] = put_object(list_folder(Path(folder)), suffix=".dir")
+    repository.write_lock(*(f"data/plan/made/{variant}.json" for variant in changed), folders=hashes)
+
+
+def put_object(content: bytes, *, suffix: str = "") -> str:
+    md5 = hashlib.md5(content).hexdigest() + suffix
+    path = find_object(md5)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
+    return md5
+
+
+def find_object(md5: str) -> Path:
+    return Path(".dvc/cache/files/md5", md5[:2], md5[2:])
+
+
+def review_main() -> changes.Review:
+    return changes.review(Side("main"), Side(None))
+
+
+def by_score(found: changes.Review) -> dict[ScoredKey, Change]:
+    return {ScoredKey(*change.arm, change.score): change for change in found.judged}
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS, ids=lambda protocol: protocol.kind)
+def test_by_row_a_change_is_judged_as_compare_judges_two_arms(cached: Repository, protocol: Protocol) -> None:
+    run_pipeline(cached, protocol)
+    cached.commit()
+    run_pipeline(cached, protocol, forest=1.4)
+    found = review_main()
+    assert found.basis == {"made": Basis(by_row=True)}
+
+    labels = make_labels(protocol)
+    before, after = (make_predictions(labels, "forest", skill) for skill in (1.0, 1.4))
+    before, after = (keep_first_point(predicted) for predicted in (before, after))
+    settings = StatisticsPlan(0.95, {"auc": 0.01, "log_loss": 0.01})
+    plan = make_plan(protocol, "unregularized", "l2")
+    plan = dataclasses.replace(plan, references=())
+    oracle, _ = compare.run(plan, settings, labels, {"unregularized": before, "l2": after}, {})
+    for score, judged in oracle.arms["l2"]["at_knob"].judged.items():
+        change, expected = by_score(found)["made", "forest", "reference", score], judged.difference
+        assert expected is not None
+        assert change.difference == pytest.approx(expected.value, rel=1e-6)
+        assert (change.ci_low, change.ci_high) == pytest.approx((expected.ci_low, expected.ci_high), rel=1e-6)
+        assert change.p_adjusted == pytest.approx(expected.p_adjusted, rel=1e-6)
+        assert change.verdict == expected.verdict
+
+
+def keep_first_point(predicted: Predictions) -> Predictions:
+    lanes = predicted.grid.lanes_at(0)
+    fields = {name: getattr(predicted, name)[lanes] for name in ("replicate", "training", "validation", "test")}
+    return Predictions(**fields, strengths={"l2": predicted.strengths["l2"][lanes]}, mechanisms={})
+
+
+def test_by_row_every_kind_of_arm_is_found_in_any_order(cached: Repository) -> None:
+    run_pipeline(cached)
+    cached.commit()
+    run_pipeline(cached, l2=1.4, forest=0.6)
+    found = by_score(review_main())
+    assert {(key.variant, key.kind) for key in found} == {("l2", "at_knob"), ("l2", "tuned"), ("forest", "reference")}
+    assert all(change.by_row for change in found.values())
+    recorded = json.loads(Path("metrics/comparison.json").read_text())
+    for key, change in found.items():
+        replicates = replicates_of(recorded, key.variant, score=key.score, kind=key.kind)
+        assert change.head == pytest.approx(np.mean(replicates), abs=1e-6)
+    arms = recorded["made"]["arms"]
+    recorded["made"]["arms"] = {variant: dict(reversed(arms[variant].items())) for variant in reversed(arms)}
+    cached.write(recorded)
+    assert by_score(review_main()) == found
+    assert "made by row, from DVC's cache" in cached.review().stdout
+
+
+@pytest.fixture
+def changed(cached: Repository) -> Repository:
+    """Two runs, between which the variant l2 has become better."""
+    run_pipeline(cached)
+    cached.commit()
+    run_pipeline(cached, l2=1.6)
+    return cached
+
+
+def test_without_the_cache_the_same_differences_have_other_intervals(changed: Repository) -> None:
+    by_row = by_score(review_main())
+    shutil.rmtree(".dvc")
+    by_replicate = by_score(review_main())
+    assert by_row.keys() == by_replicate.keys()
+    for key, change in by_replicate.items():
+        assert (by_row[key].by_row, change.by_row) == (True, False)
+        assert change.difference == pytest.approx(by_row[key].difference, rel=1e-5)
+        assert change.ci_low != pytest.approx(by_row[key].ci_low, rel=1e-3)
+
+
+def remove(path: Path) -> None:
+    path.unlink()
+
+
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-100])
+
+
+@pytest.mark.parametrize(
+    ("harm", "reason", "words"),
+    [
+        (remove, "missing", "are not in DVC's cache; for more power, run `dvc fetch` or `make` there"),
+        (cut, "damaged", "in DVC's cache are damaged"),
+    ],
+)
+@pytest.mark.parametrize("name", ["data/plan", "data/predictions/made", "data/predictions/made/l2.npz"])
+def test_what_the_cache_lacks_is_judged_by_replicate_and_told(
+    cached: Repository, name: str, harm: Callable[[Path], None], reason: str, words: str
+) -> None:
+    run_pipeline(cached)
+    cached.commit()
+    path = Path(name)
+    content, suffix = (list_folder(path), ".dir") if path.is_dir() else (path.read_bytes(), "")
+    run_pipeline(cached, l2=1.6)
+    harm(find_object(hashlib.md5(content).hexdigest() + suffix))
+    found = review_main()
+    assert found.basis == {"made": Basis(by_row=False, reason=reason, side="main")}
+    assert [change.by_row for change in found.changes] == [False] * 4
+    assert f"\n- made by replicate: the predictions of main {words}\n" in f"{wording.render(found, base='main')}\n"
+
+
+def test_predictions_of_the_working_tree_do_where_they_are_what_the_run_left(changed: Repository) -> None:
+    found = review_main()
+    for folder in ("data/predictions/made", "data/reference/made"):  # as `dvc repro --no-commit` leaves it
+        listing = list_folder(Path(folder))
+        find_object(hashlib.md5(listing).hexdigest() + ".dir").unlink()
+    content = Path("data/predictions/made/l2.npz").read_bytes()
+    find_object(hashlib.md5(content).hexdigest()).unlink()
+    assert review_main() == found
+    shutil.copy("data/predictions/made/unregularized.npz", "data/predictions/made/l2.npz")
+    assert review_main().basis == {"made": Basis(by_row=False, reason="missing", side="the working tree")}
+
+
+def test_predictions_of_the_working_tree_come_from_the_cache_where_they_are_gone(changed: Repository) -> None:
+    found = review_main()
+    shutil.rmtree("data")
+    assert review_main() == found
+    changed.commit()
+    assert changes.review(Side("HEAD~1"), Side("HEAD")).changes == found.changes
+
+
+def test_another_cache_is_read_as_dvc_is_told(changed: Repository) -> None:
+    Path(".dvc/cache").rename("shared")
+    shutil.rmtree("data")
+    assert review_main().basis["made"].reason == "missing"
+    Path(".dvc/config").write_text("[core]\n    autostage = false\n['remote \"store\"']\n    url = s3://a/%b\n")
+    Path(".dvc/config.local").write_text("[cache]\n    dir = ../shared\n")
+    assert review_main().basis["made"].by_row
+
+
+def test_results_that_are_not_of_the_predictions_are_judged_by_replicate(changed: Repository) -> None:
+    recorded = json.loads(Path("metrics/comparison.json").read_text())
+    replicates_of(recorded, "l2")[0] += 0.001
+    changed.write(recorded)
+    assert review_main().basis == {"made": Basis(by_row=False, reason="other_results", side="the working tree")}
+
+
+def edit_arrays(path: Path, *, compress: bool = False, **edits: Any) -> None:
+    """Write an .npz anew with some members changed, by a function each, or left out, by None."""
+    with np.load(path) as arrays:
+        fields = dict(arrays)
+    for name, edit in edits.items():
+        fields[name] = edit(fields[name]) if edit else None
+    fields = {name: values for name, values in fields.items() if values is not None}
+    (np.savez_compressed if compress else np.savez)(path, **fields)
+
+
+def test_rows_of_another_draw_are_judged_by_replicate(changed: Repository) -> None:
+    edit_arrays(Path("data/predictions/made/_labels.npz"), training_numbers=lambda numbers: numbers + 1)
+    record_run(changed)
+    assert review_main().basis == {"made": Basis(by_row=False, reason="other_rows")}
+
+
+def test_rows_without_numbers_are_judged_by_replicate(changed: Repository) -> None:
+    edit_arrays(Path("data/predictions/made/_labels.npz"), test_numbers=lambda numbers: numbers[:, :5])
+    record_run(changed)
+    changed.commit()
+    run_pipeline(changed)
+    edit_arrays(Path("data/predictions/made/_labels.npz"), test_numbers=lambda numbers: numbers[:, :5])
+    record_run(changed)
+    found = changes.review(Side("HEAD"), Side(None))
+    assert found.basis == {"made": Basis(by_row=False, reason="damaged", side="the working tree")}
+
+
+def test_a_protocol_with_few_repeats_is_judged_by_replicate(cached: Repository) -> None:
+    protocol = RepeatedStratifiedKFold(folds=FOLDS * REPEATS // 2, repeats=2, validation=0.2)
+    run_pipeline(cached, protocol)
+    cached.commit()
+    run_pipeline(cached, protocol, l2=1.6)
+    assert review_main().basis["made"].reason == "few_repeats"
+
+
+@pytest.mark.parametrize(
+    "harm",
+    [
+        lambda path: edit_arrays(path, test=None),
+        lambda path: edit_arrays(path, test=lambda values: values[:3]),
+        lambda path: edit_arrays(path, test=lambda values: values * 2),
+        lambda path: edit_arrays(path, replicate=lambda values: values.astype(object)),  # pickled
+        lambda path: edit_arrays(path, compress=True),
+        lambda path: path.write_bytes(b"PK"),
+    ],
+    ids=["a missing array", "too few lanes", "no probabilities", "pickled", "compressed", "no archive"],
+)
+def test_predictions_of_another_layout_are_judged_by_replicate(
+    changed: Repository, harm: Callable[[Path], None]
+) -> None:
+    harm(Path("data/predictions/made/l2.npz"))
+    record_run(changed)
+    assert review_main().basis == {"made": Basis(by_row=False, reason="damaged", side="the working tree")}
+
+
+@pytest.mark.parametrize(
+    "relpath", ["../made/l2.npz", "/l2.npz", "./l2.npz", ".hidden/l2.npz", "a//l2.npz", "l2.npz\n"]
+)
+def test_a_list_of_files_names_no_others(changed: Repository, relpath: str) -> None:
+    members = json.loads(list_folder(Path("data/predictions/made")))
+    for member in members:
+        member["relpath"] = member["relpath"].replace("l2.npz", relpath)
+    lock = Path("dvc.lock")
+    before = hashlib.md5(list_folder(Path("data/predictions/made"))).hexdigest() + ".dir"
+    lock.write_text(lock.read_text().replace(before, put_object(json.dumps(members).encode(), suffix=".dir")))
+    files = Side(None).outputs.list_members(Path("data/predictions/made"))
+    assert set(files) == {"_labels.npz", "unregularized.npz", "dropout.npz"}
+    assert review_main().basis == {"made": Basis(by_row=False, reason="unrecorded", side="the working tree")}
+
+
+@pytest.mark.parametrize("md5", ["", "a" * 32, "../../../x.dir", "A" * 32 + ".dir", "a" * 31 + "/.dir"])
+def test_a_hash_of_another_form_is_no_record(changed: Repository, md5: str) -> None:
+    lock = Path("dvc.lock")
+    before = hashlib.md5(list_folder(Path("data/predictions/made"))).hexdigest() + ".dir"
+    lock.write_text(lock.read_text().replace(before, f"'{md5}'"))
+    assert review_main().basis == {"made": Basis(by_row=False, reason="unrecorded", side="the working tree")}
+
+
+# The record, and what cannot be used --------------------------------------------------------------------------------
 
 
 def test_the_record_is_read_as_dvc_writes_it() -> None:
@@ -519,25 +939,27 @@ def test_a_record_of_another_layout_is_no_record(text: str) -> None:
 @pytest.mark.parametrize(
     ("field", "value", "message"),
     [
-        ("replicates", [0.5], "made.arms.l2.at_knob.replicates: List should have at least 2 items"),
-        ("replicates", [0.5, None], "made.arms.l2.at_knob.replicates.1: Input should be a valid number"),
-        ("replicates", [0.5, float("nan")], "made.arms.l2.at_knob.replicates.1: Input should be a finite number"),
-        ("strengths", None, "made.arms.l2.at_knob.strengths: Input should be"),
+        ("replicates", [0.5], "auc.replicates: List should have at least 2 items"),
+        ("replicates", [0.5, None], "auc.replicates.1: Input should be a valid number"),
+        ("replicates", [0.5, float("nan")], "auc.replicates.1: Input should be a finite number"),
+        ("skill", None, "auc.skill: Input should be"),
     ],
 )
 def test_an_arm_of_another_layout_is_refused_in_one_line(
     repository: Repository, field: str, value: object, message: str
 ) -> None:
     head = copy.deepcopy(BASE)
-    head["made"]["arms"]["l2"]["at_knob"][field] = value
+    head["made"]["arms"]["l2"]["at_knob"]["judged"]["auc"][field] = value
     repository.write(head)
-    expect_refusal(repository.review(), f"of the working tree cannot be used ({message}", "run make")
+    message = f"of the working tree cannot be used (made.arms.l2.at_knob.judged.{message}"
+    expect_refusal(repository.review(), message, "run make")
 
 
 @pytest.mark.parametrize(
     ("field", "value", "message"),
     [
-        ("primary", "nonsense", "made.primary: Input should be one of auc, accuracy"),
+        ("scores", {"discrimination": "nonsense"}, "made.scores.discrimination: Input should be one of auc, accuracy"),
+        ("scores", {"probabilities": "brier"}, "made.arms.unregularized.at_knob.judged: Input should hold brier"),
         ("protocol", "five folds", "made.protocol: Input should be"),
         ("protocol", {"kind": "nonsense"}, "made.protocol: Input tag 'nonsense'"),
         ("arms", {"l2": {"nonsense": {}}}, "made.arms.l2.nonsense.[key]: Input should be 'at_knob'"),

@@ -1,16 +1,19 @@
 """Show how a change affects the held-out scores, and which differences are more than noise.
 
 Compares two sides: a git revision (the base), and the working tree or another revision (the head). Reads
-metrics/comparison.json, params.yaml and dvc.lock of each, pairs the replicates of every arm that both have, and prints
-Markdown. The results are those of the last run, so run `make` first. Needs no data. Whether code has changed since that
-run is checked by `make check`.
+metrics/comparison.json, params.yaml and dvc.lock of each, and prints Markdown. The results are those of the last run,
+so run `make` first. Whether code has changed since that run is checked by `make check`.
 
-Where a study has one fixed test set, an interval covers other seeds on the same test rows, not other rows. Arms whose
+Every arm is compared by both scores of its study. Where DVC's cache still holds the predictions of both sides, they are
+paired row by row and judged with the statistics of `compare`; else replicates are paired by their scores alone, which
+sees less. The review says for each study which of the two it is.
+
+By replicate on one fixed test set, an interval covers other seeds on the same test rows, not other rows. Arms whose
 scores differ although no input that DVC tracks changed (another machine, another library version) are reported apart.
 
 exit status:
   0    no arm is worse by the present results, which may be out of date: the first line says so
-  1    an arm is worse than at the base
+  1    an arm is worse than at the base, by at least one score
   2    the command line, or one of the two sides, cannot be used
 """
 

@@ -5,68 +5,59 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from stages.lib import statistics
 from stages.lib.comparison import ArmResult
-from stages.lib.scores import SCORES
 from stages.lib.settings.params import StatisticsParams
+from stages.lib.studies.plans import StatisticsPlan
+from tools.review.judging import Change, judge
 from tools.review.pairs import Pair, pair_arms
-from tools.review.record import Key
+from tools.review.record import Key, ScoredKey
+from tools.review.rows import Basis, ByRow, RowsUnknownError, compare_rows
 from tools.review.sides import Side, compare_params
 
-ORDER = ("worse", "better", "undecided", "equivalent")  # the first of these that occurs is the verdict of the review
+ORDER = ("worse", "better", "undecided", "equivalent")  # the first that occurs is the verdict of an arm, or of all arms
 
 
 @dataclass(frozen=True)
-class Change:
-    """The primary score of an arm at the base and at the head; difference and interval are head - base."""
+class NewScore:
+    """A score of an arm that the base lacks, and its difference from the arm's baseline; a baseline has none."""
 
-    study: str
-    variant: str
-    kind: str
-    primary: str
-    base: float
-    head: float
-    difference: float
-    ci_low: float
-    ci_high: float
-    p_adjusted: float
-    verdict: str
-    paired: bool
-    fixed_test: bool
-
-
-@dataclass(frozen=True)
-class NewArm:
-    """An arm that the base lacks, and its difference from the baseline of its study; a baseline has none."""
-
-    study: str
-    variant: str
-    kind: str
-    primary: str
     value: float
     difference: float | None
     verdict: str
 
 
 @dataclass(frozen=True)
+class NewArm:
+    """An arm that the base lacks. scores: name -> how it does by it."""
+
+    study: str
+    variant: str
+    kind: str
+    baseline: str
+    scores: dict[str, NewScore]
+
+
+@dataclass(frozen=True)
 class Review:
     """What differs between two sides.
 
-    changes: arms with different scores of which an input changed, or may have changed.
-    recomputed: arms with different scores of which no input that DVC tracks changed.
+    changes: scores that differ, of arms of which an input changed, or may have changed.
+    recomputed: scores that differ, of arms of which no input that DVC tracks changed.
+    basis: study -> on what its differences are judged.
     touched: whether an input of any arm changed, be its scores different or not.
-    verdicts: arms whose verdict within their own study changed: at the base, at the head.
-    incomparable: arms whose study has a different primary score.
+    verdicts: arms whose verdict against their own baseline changed: at the base, at the head.
+    incomparable: scores by which one side alone judges an arm.
     stale, base_stale: reasons why the results of the head, of the base, are out of date.
     """
 
     changes: list[Change]
     recomputed: list[Change]
+    basis: dict[str, Basis]
     touched: bool
-    verdicts: dict[Key, tuple[str, str]]
+    verdicts: dict[ScoredKey, tuple[str, str]]
     added: list[NewArm]
     removed: list[Key]
-    incomparable: list[Key]
+    incomparable: list[ScoredKey]
     params: list[str]
     stale: list[str]
     base_stale: list[str]
@@ -75,11 +66,21 @@ class Review:
     @property
     def judged(self) -> list[Change]:
         """What a reviewer has to look at: changed arms, and recomputed arms that moved by more than noise."""
-        return self.changes + [change for change in self.recomputed if change.verdict in ("worse", "better")]
+        notable = {change.arm for change in self.recomputed if change.verdict in ("worse", "better")}
+        return self.changes + [change for change in self.recomputed if change.arm in notable]
+
+    @property
+    def arms(self) -> dict[Key, str]:
+        """The verdict of each judged arm: worse if it is worse by one score, better if by one and worse by none."""
+        verdicts: dict[Key, list[str]] = {}
+        for change in self.judged:
+            verdicts.setdefault(change.arm, []).append(change.verdict)
+        return {key: min(found, key=ORDER.index) for key, found in verdicts.items()}
 
     @property
     def counts(self) -> dict[str, int]:
-        verdicts = [change.verdict for change in self.judged]
+        """Verdict -> number of arms."""
+        verdicts = list(self.arms.values())
         return {verdict: verdicts.count(verdict) for verdict in ORDER if verdict in verdicts}
 
     @property
@@ -95,18 +96,20 @@ class Review:
 
 
 def review(base: Side, head: Side) -> Review:
-    """Compare the arms of two sides. Changed arms are one family of tests, recomputed arms another."""
+    """Compare the arms of two sides. Changed arms and recomputed arms are judged apart."""
     pairs, params, settings = pair_arms(base, head), compare_params(base.params, head.params), head.settings
     touched = {key for key in pairs if is_touched(key, base, head)}
-    moved = {key: pair for key, pair in pairs.items() if pair.has_moved and pair.has_same_primary}
+    moved = {key: pair for key, pair in pairs.items() if pair.moved_scores}
+    by_row, basis = compare_studies(moved, base=base, head=head, settings=settings)
     return Review(
-        changes=judge({key: pair for key, pair in moved.items() if key in touched}, settings=settings),
-        recomputed=judge({key: pair for key, pair in moved.items() if key not in touched}, settings=settings),
+        changes=judge({key: pair for key, pair in moved.items() if key in touched}, by_row, settings=settings),
+        recomputed=judge({key: pair for key, pair in moved.items() if key not in touched}, by_row, settings=settings),
+        basis=basis,
         touched=bool(touched),
-        verdicts={key: pair.verdicts for key, pair in pairs.items() if len(set(pair.verdicts)) > 1},
-        added=[describe_new(key, arm, head) for key, arm in head.arms.items() if key not in pairs],
+        verdicts=find_verdicts(pairs),
+        added=[describe_new(key, arm) for key, arm in head.arms.items() if key not in pairs],
         removed=[key for key in base.arms if key not in pairs],
-        incomparable=[key for key, pair in pairs.items() if not pair.has_same_primary],
+        incomparable=[ScoredKey(*key, score) for key, pair in pairs.items() for score in pair.other_scores],
         params=params,
         stale=head.find_stale(),
         base_stale=base.find_stale(),
@@ -120,49 +123,36 @@ def is_touched(key: Key, base: Side, head: Side) -> bool:
     return before is None or before != after
 
 
-def judge(pairs: Mapping[Key, Pair], *, settings: StatisticsParams) -> list[Change]:
-    """Test the difference of every pair; p-values are adjusted over all of them."""
-    alpha = 1 - settings.confidence
-    found = {key: pair.compare(alpha=alpha) for key, pair in pairs.items()}
-    adjusted = statistics.adjust([comparison.p_value for comparison in found.values()])
-    return [
-        describe_change(key, pairs[key], comparison, p_adjusted, settings=settings)
-        for (key, comparison), p_adjusted in zip(found.items(), adjusted, strict=True)
-    ]
+def compare_studies(
+    moved: Mapping[Key, Pair], *, base: Side, head: Side, settings: StatisticsParams
+) -> tuple[dict[str, ByRow], dict[str, Basis]]:
+    """The comparisons by row of each study where they can be had, and the basis of every study."""
+    plan = StatisticsPlan(settings.confidence, dict(settings.equivalence))
+    by_row: dict[str, ByRow] = {}
+    basis: dict[str, Basis] = {}
+    for study in dict.fromkeys(key.study for key in moved):
+        members = {key: pair for key, pair in moved.items() if key.study == study}
+        try:
+            by_row[study] = compare_rows(members, base=base, head=head, settings=plan)
+            basis[study] = Basis(by_row=True)
+        except RowsUnknownError as error:
+            basis[study] = error.basis
+    return by_row, basis
 
 
-def describe_change(
-    key: Key, pair: Pair, comparison: statistics.Comparison, p_adjusted: float, *, settings: StatisticsParams
-) -> Change:
-    """A difference with its verdict."""
-    primary = pair.head_study.primary
-    verdict = statistics.verdict(
-        comparison,
-        p_adjusted,
-        margin=settings.equivalence.get(primary, 0.0),  # no margin, as in results out of date: none is equivalent
-        greater_is_better=SCORES[primary].greater_is_better,
-        alpha=1 - settings.confidence,
-    )
-    return Change(
-        *key,
-        primary=primary,
-        base=comparison.baseline,
-        head=comparison.value,
-        difference=comparison.difference,
-        ci_low=comparison.ci_low,
-        ci_high=comparison.ci_high,
-        p_adjusted=p_adjusted,
-        verdict=verdict,
-        paired=pair.is_paired,
-        fixed_test=pair.head_study.protocol.fixed_test,
-    )
+def find_verdicts(pairs: Mapping[Key, Pair]) -> dict[ScoredKey, tuple[str, str]]:
+    """The verdicts within a study that changed."""
+    return {
+        ScoredKey(*key, score): found
+        for key, pair in pairs.items()
+        for score in pair.shared_scores
+        if len(set(found := pair.find_verdicts(score))) > 1
+    }
 
 
-def describe_new(key: Key, arm: ArmResult, head: Side) -> NewArm:
-    return NewArm(
-        *key,
-        primary=head.comparison[key.study].primary,
-        value=arm.value,
-        difference=arm.difference.value if arm.difference else None,
-        verdict=arm.verdict,
-    )
+def describe_new(key: Key, arm: ArmResult) -> NewArm:
+    scores = {
+        score: NewScore(judged.value, judged.difference.value if judged.difference else None, judged.verdict)
+        for score, judged in arm.judged.items()
+    }
+    return NewArm(*key, baseline=arm.baseline, scores=scores)

@@ -1,4 +1,4 @@
-"""An arm that both sides of a review have, and the test of its difference."""
+"""An arm that both sides of a review have, and the test of its difference by the scores of its replicates."""
 
 from __future__ import annotations
 
@@ -20,34 +20,42 @@ class Pair:
     head_study: StudyResult
 
     @property
-    def has_same_primary(self) -> bool:
-        return self.base_study.primary == self.head_study.primary
+    def shared_scores(self) -> list[str]:
+        """The scores by which both sides judge."""
+        return [score for score in self.head_study.scores.values() if score in self.base_study.scores.values()]
 
     @property
-    def has_moved(self) -> bool:
-        return self.base.replicates != self.head.replicates
+    def other_scores(self) -> list[str]:
+        """The scores by which one side judges alone."""
+        scores = dict.fromkeys([*self.head_study.scores.values(), *self.base_study.scores.values()])
+        return [score for score in scores if score not in self.shared_scores]
 
     @property
-    def verdicts(self) -> tuple[str, str]:
-        """The verdicts against the study's own baseline, at the base and at the head."""
-        return self.base.verdict, self.head.verdict
+    def moved_scores(self) -> list[str]:
+        """The scores by which both sides judge, with different results."""
+        return [
+            score
+            for score in self.shared_scores
+            if self.base.judged[score].replicates != self.head.judged[score].replicates
+        ]
 
-    @property
-    def is_paired(self) -> bool:
+    def find_verdicts(self, score: str) -> tuple[str, str]:
+        """The verdicts against the arm's own baseline, at the base and at the head."""
+        return self.base.judged[score].verdict, self.head.judged[score].verdict
+
+    def is_paired(self, score: str) -> bool:
         """Whether replicate i of both sides was judged on the same rows."""
-        same_number = len(self.base.replicates) == len(self.head.replicates)
+        same_number = len(self.base.judged[score].replicates) == len(self.head.judged[score].replicates)
         return same_number and self.head_study.is_judged_on_the_same_rows(self.base_study)
 
-    def compare(self, *, alpha: float) -> statistics.Comparison:
+    def compare_replicates(self, score: str, *, alpha: float) -> statistics.Comparison:
         """Head less base: a paired test where replicates are paired, else a test of two independent means."""
-        if self.is_paired:
-            ratio = self.head_study.protocol.test_train_ratio
-            return statistics.compare(self.head.replicates, self.base.replicates, test_train_ratio=ratio, alpha=alpha)
-        head, base = (
-            statistics.resampled_mean(arm.replicates, test_train_ratio=study.protocol.test_train_ratio)
-            for arm, study in ((self.head, self.head_study), (self.base, self.base_study))
-        )
-        return statistics.compare_unpaired(head, base, alpha=alpha)
+        head, base = self.head.judged[score].replicates, self.base.judged[score].replicates
+        ratio = self.head_study.protocol.test_train_ratio
+        if self.is_paired(score):
+            return statistics.compare_replicates(head, base, test_train_ratio=ratio, alpha=alpha)
+        before = statistics.resampled_mean(base, test_train_ratio=self.base_study.protocol.test_train_ratio)
+        return statistics.compare_unpaired(statistics.resampled_mean(head, test_train_ratio=ratio), before, alpha=alpha)
 
 
 def pair_arms(base: Side, head: Side) -> dict[Key, Pair]:

@@ -25,10 +25,23 @@ class Key(NamedTuple):
     kind: str
 
 
-BASE_LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the slow one where PyYAML was built without C
+class ScoredKey(NamedTuple):
+    """Names an arm by one of its scores."""
+
+    study: str
+    variant: str
+    kind: str
+    score: str
+
+    @property
+    def arm(self) -> Key:
+        return Key(self.study, self.variant, self.kind)
 
 
-class LockLoader(BASE_LOADER):
+SafeLoader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # C where PyYAML was built with it
+
+
+class LockLoader(SafeLoader):
     """PyYAML's loader with the scalars of YAML 1.2, which DVC writes: `1e-05` is a number and `on` is text."""
 
     yaml_implicit_resolvers: dict = {}  # noqa: RUF012  # an attribute of PyYAML's, filled below
@@ -89,7 +102,11 @@ class Record:
     def find_select_by(self, study: str) -> object:
         """The score that chooses strengths; no file of the study alone holds it."""
         settings = self.params.get("studies", {}).get(study, {})
-        return settings.get("select_by") or settings.get("primary")
+        return settings.get("select_by") or settings.get("scores")
+
+    def find_hash(self, path: str) -> str:
+        """The hash of the output of a stage; empty where none is recorded."""
+        return next((file.md5 for stage in self.stages.values() for file in stage.outs if file.path == path), "")
 
     def find_unfinished(self, keys: Iterable[Key], *, comparison: str) -> list[str]:
         """Reasons why these arms are not the results of one complete run; empty where none is found.

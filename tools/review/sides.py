@@ -13,10 +13,11 @@ from pydantic import ValidationError
 from ruamel.yaml.error import YAMLError
 
 from stages.lib.base.commands import UserError
-from stages.lib.comparison import ArmResult, Comparison, parse_comparison
+from stages.lib.comparison import ArmResult, Comparison, StudyResult, parse_comparison
 from stages.lib.scores import SCORES
 from stages.lib.settings.mistakes import ParamsError
 from stages.lib.settings.params import StatisticsParams, parse_params, parse_yaml
+from tools.review.outputs import Outputs
 from tools.review.record import COMPARISON, PARAMS, Key, Record, read_record
 
 LOCK = "dvc.lock"
@@ -56,9 +57,17 @@ class Side:
             first = error.errors()[0]
             raise self.refuse(".".join(map(str, first["loc"])) or "the file", first["msg"]) from None
         for study, result in comparison.items():
-            if result.primary not in SCORES:
-                raise self.refuse(f"{study}.primary", f"Input should be one of {', '.join(SCORES)}")
+            self.check_scores(study, result)
         return comparison
+
+    def check_scores(self, study: str, result: StudyResult) -> None:
+        """Every score of the study is known, and every arm is judged by it."""
+        for question, score in result.scores.items():
+            if score not in SCORES:
+                raise self.refuse(f"{study}.scores.{question}", f"Input should be one of {', '.join(SCORES)}")
+            for key, arm in result.list_arms():
+                if score not in arm.judged:
+                    raise self.refuse(f"{study}.arms.{key.variant}.{key.kind}.judged", f"Input should hold {score}")
 
     def refuse(self, where: str, reason: str) -> UserError:
         remedy = "name another revision" if self.revision else "run make"
@@ -95,6 +104,11 @@ class Side:
             return read_record(self.read(LOCK))
         except UserError:
             return None
+
+    @cached_property
+    def outputs(self) -> Outputs:
+        """The outputs of the last run, as far as they are still to be had."""
+        return Outputs(self.record, in_workspace=self.revision is None)
 
     def find_inputs(self, key: Key) -> object:
         """All that an arm's scores depend on, to be compared with the other side's; None if it is not recorded."""

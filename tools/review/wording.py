@@ -8,17 +8,28 @@ from dataclasses import asdict
 
 from stages.lib.scores import SCORES
 from stages.lib.wording import ARMS
-from tools.review.changes import ORDER, Change, NewArm, Review
-from tools.review.record import Key
+from tools.review.changes import ORDER, NewArm, NewScore, Review
+from tools.review.judging import Change
+from tools.review.record import Key, ScoredKey
 
 NUM_REASONS = 3  # reasons why results are out of date that the first line names
 CONCLUSIONS = {
-    "worse": "**Worse**: {worse} of {all} changed arms are worse by more than noise{others}.",
-    "better": "**Better**: {better} of {all} changed arms are better by more than noise, and none is worse{others}.",
+    "worse": "**Worse**: {worse} of {all} changed arms are worse by more than noise, by at least one score{others}.",
+    "better": "**Better**: {better} of {all} changed arms are better by more than noise, by at least one score, and "
+    "none is worse by any{others}.",
     "undecided": "**Undecided**: {undecided} of {all} changed arms cannot be distinguished from the base{others}.",
     "equivalent": "**Equivalent**: {equivalent} of {all} changed arms moved by less than the margin that matters.",
-    "not_comparable": "**Not comparable**: {incomparable} with a different primary score.",
+    "not_comparable": "**Not comparable**: {incomparable} with a score that one side alone judges by.",
     "unchanged": "No arm whose inputs changed has different held-out scores.",
+}
+REASONS = {
+    "unrecorded": "dvc.lock of {side} does not name its predictions",
+    "missing": "the predictions of {side} are not in DVC's cache; for more power, run `dvc fetch` or `make` there",
+    "damaged": "the predictions of {side} in DVC's cache are damaged",
+    "other_results": "the predictions that dvc.lock of {side} names are not those of its metrics/comparison.json",
+    "unpaired": "protocol, data or seed differ",
+    "other_rows": "the same protocol and seed drew other rows",
+    "few_repeats": "cross-validation has too few repeats to know the influence of a row",
 }
 RECOMPUTED = "Recomputed although no input that DVC tracks changed (another machine or library version)"
 
@@ -50,21 +61,27 @@ def conclude_arms(found: Review) -> str:
     """The verdict, and the number of arms that it does not cover."""
     counts, verdict = found.counts, found.verdict
     others = ", ".join(f"{count} {name}" for name, count in counts.items() if name != verdict)
-    facts = counts | {"all": sum(counts.values()), "incomparable": count_arms(len(found.incomparable))}
+    incomparable = {key.arm for key in found.incomparable}
+    facts = counts | {"all": sum(counts.values()), "incomparable": count_arms(len(incomparable))}
     text = CONCLUSIONS[verdict].format_map(facts | {"others": f" ({others})" if others else ""})
     not_covered: dict[str, Sized] = {
         "new": found.added,
         "removed": found.removed,
-        "not comparable": found.incomparable if verdict in ORDER else [],
-        "with a changed verdict within their study": found.verdicts,
+        "with a score that cannot be compared": incomparable if verdict in ORDER else [],
+        "with a changed verdict within their study": {key.arm for key in found.verdicts},
     }
     listed = ", ".join(f"{count_arms(len(part))} {name}" for name, part in not_covered.items() if part)
     return f"{text} Also: {listed}." if listed else text
 
 
 def describe_recomputed(changes: Sequence[Change]) -> str:
-    most = max(abs(change.difference) for change in changes)
-    return f"{RECOMPUTED}: {count_arms(len(changes))}. The means moved by at most {most:.4f}, none by more than noise."
+    """How many arms, and how far they moved; none by more than noise."""
+    most = {score: 0.0 for score in SCORES if any(change.score == score for change in changes)}
+    for change in changes:
+        most[change.score] = max(most[change.score], abs(change.difference))
+    moved = ", ".join(f"{value:.4f} ({SCORES[score].label})" for score, value in most.items())
+    number = count_arms(len({change.arm for change in changes}))
+    return f"{RECOMPUTED}: {number}. The means moved by at most {moved}, none by more than noise."
 
 
 def count_arms(number: int) -> str:
@@ -91,10 +108,12 @@ def render(found: Review, *, base: str, remedy: str = "") -> str:
         render_list("New arms", [render_new(arm) for arm in found.added]),
         render_list("Removed arms", [name_arm(key) for key in found.removed]),
         render_list(
-            "Changed verdicts against the baseline of the study",
-            [f"{name_arm(key)}: {before} -> {after}" for key, (before, after) in found.verdicts.items()],
+            "Changed verdicts against the baseline of the arm",
+            [f"{name_score(key)}: {before} -> {after}" for key, (before, after) in found.verdicts.items()],
         ),
-        render_list("Not comparable, since the primary score differs", [name_arm(key) for key in found.incomparable]),
+        render_list(
+            "Not comparable, since one side alone judges by the score", [name_score(key) for key in found.incomparable]
+        ),
     ]
     return "\n\n".join(part for part in parts if part)
 
@@ -109,34 +128,62 @@ def render_table(found: Review, *, base: str) -> str:
         "|---|---|---|---|--:|--:|--:|:-:|--:|---|",
         *(render_change(change, recomputed=change in found.recomputed) for change in found.judged),
     ]
-    return "\n\n".join(["\n".join(rows), *explain_numbers(found)])
+    studies = [change.study for change in found.judged]
+    basis = render_list("Judged", [describe_basis(found, study) for study in dict.fromkeys(studies)])
+    return "\n\n".join(["\n".join(rows), *explain_numbers(found), basis])
 
 
 def explain_numbers(found: Review) -> list[str]:
     """Notes below the table, each where it applies."""
-    notes = ["Each interval is for its arm alone; adjusted p and verdict account for all changed arms (Holm)."]
-    if not all(change.fixed_test for change in found.judged):
-        notes.append(
-            "Replicates of cross-validation are folds times repeats and share rows; intervals are corrected for that."
-        )
-    if not all(change.paired for change in found.judged):
-        notes.append("\\* Protocol, data or seed differ, so replicates are compared unpaired.")
-    if any(change.fixed_test for change in found.judged):
-        notes.append("† One fixed test set: the interval covers other seeds on the same test rows, not other rows.")
-    if found.judged != found.changes:
-        notes.append(f"‡ {RECOMPUTED}: adjusted as a separate family.")
-    return notes
+    resampled = [change.by_row for change in found.judged if not change.fixed_test]
+    fixed = [change.by_row for change in found.judged if change.fixed_test]
+    notes = (
+        (
+            "Each interval is for its arm and score alone. Adjusted p and verdict account for all changed arms and "
+            "both scores of a study, and for the number of studies: the chance of a false better or worse anywhere is "
+            f"at most {100 * (1 - found.confidence):.3g} %.",
+            True,
+        ),
+        (
+            "Cross-validation by row: the interval covers other rows, held out and trained on, and other splits.",
+            any(resampled),
+        ),
+        (
+            "Cross-validation by replicate: folds times repeats share rows; intervals are corrected for that.",
+            not all(resampled),
+        ),
+        (
+            "\\* Protocol, data or seed differ, so replicates are compared unpaired.",
+            not all(change.paired for change in found.judged),
+        ),
+        ("One fixed test set, by row: the interval covers other seeds and other test rows.", any(fixed)),
+        (
+            "† One fixed test set: the interval covers other seeds on the same test rows, not other rows.",
+            not all(fixed),
+        ),
+        (f"‡ {RECOMPUTED}: adjusted as a separate family.", found.judged != found.changes),
+    )
+    return [note for note, applies in notes if applies]
+
+
+def describe_basis(found: Review, study: str) -> str:
+    """On what the differences of a study are judged."""
+    basis = found.basis[study]
+    if basis.reason:
+        return f"{study} by replicate: {REASONS[basis.reason].format(side=basis.side)}"
+    coarse = [change.score for change in found.judged if change.study == study and not change.by_row]
+    labels = ", ".join(SCORES[score].label for score in dict.fromkeys(coarse))
+    return f"{study} by row, from DVC's cache" + (f" ({labels} by replicate)" if labels else "")
 
 
 def render_change(change: Change, *, recomputed: bool) -> str:
-    marks = [
-        mark for mark, applies in (("†", change.fixed_test), ("\\*", not change.paired), ("‡", recomputed)) if applies
-    ]
+    applicable = (("†", change.fixed_test and not change.by_row), ("\\*", not change.paired), ("‡", recomputed))
+    marks = [mark for mark, applies in applicable if applies]
     cells = (
         change.study,
         change.variant,
         ARMS[change.kind],
-        SCORES[change.primary].label,
+        SCORES[change.score].label,
         f"{change.base:.4f}",
         f"{change.head:.4f}",
         f"{change.difference:+.4f}",
@@ -152,10 +199,19 @@ def render_list(title: str, entries: Sequence[str]) -> str:
 
 
 def render_new(arm: NewArm) -> str:
-    score = f"{name_arm(Key(arm.study, arm.variant, arm.kind))}: {SCORES[arm.primary].label} {arm.value:.4f}"
-    if arm.difference is None:
-        return score
-    return f"{score}, {arm.difference:+.4f} from the baseline of its study: {arm.verdict}"
+    scores = [render_new_score(name, score, baseline=arm.baseline) for name, score in arm.scores.items()]
+    return f"{name_arm(Key(arm.study, arm.variant, arm.kind))}: {', '.join(scores)}"
+
+
+def render_new_score(name: str, score: NewScore, *, baseline: str) -> str:
+    value = f"{SCORES[name].label} {score.value:.4f}"
+    if score.difference is None:
+        return value
+    return f"{value} ({score.difference:+.4f} from {baseline}: {score.verdict})"
+
+
+def name_score(key: ScoredKey) -> str:
+    return f"{name_arm(key.arm)}, {SCORES[key.score].label}"
 
 
 def name_arm(key: Key) -> str:

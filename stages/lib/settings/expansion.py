@@ -17,10 +17,10 @@ from stages.lib.runs.plan import (
     RunPlan,
 )
 from stages.lib.settings.params import CallbacksParams, Params
-from stages.lib.settings.studies import Recipe, VariantParams
+from stages.lib.settings.studies import Recipe, StudyParams, VariantParams
 from stages.lib.sources.fetch_plan import make_fetch_plan
 from stages.lib.studies.facts import Facts
-from stages.lib.studies.plans import ReferenceModelPlan, ReferencePlan, StatisticsPlan, StudyPlan
+from stages.lib.studies.plans import ComparedVariant, ReferenceModelPlan, ReferencePlan, StatisticsPlan, StudyPlan
 
 NO_STRENGTH = (0.0,)  # what a reference model without a strength tries
 
@@ -57,13 +57,20 @@ def study_plan(params: Params, study_name: str, *, outputs: int) -> StudyPlan:
         features=study.features,
         outputs=outputs,
         baseline=study.baseline,
-        primary=study.primary,
-        select_by=study.select_by or study.primary,
+        scores={"discrimination": study.scores.discrimination, "probabilities": study.scores.probabilities},
+        select_by=study.choosing_score,
         protocol=study.protocol,
         seed=params.seed,
-        variants=tuple(study.variants),
+        variants=tuple(compared_variant(study, name) for name in study.variants),
         references=tuple(study.references),
     )
+
+
+def compared_variant(study: StudyParams, name: str) -> ComparedVariant:
+    """A variant with its baseline, and what it differs in from it."""
+    baseline = study.baseline_of(name)
+    same = set(study.variants[name].regularizers) == set(study.variants[baseline].regularizers)
+    return ComparedVariant(name, baseline, group="settings" if same and name != baseline else "regularizers")
 
 
 def reference_plan(params: Params, study_name: str, *, outputs: int) -> ReferencePlan:
@@ -72,7 +79,7 @@ def reference_plan(params: Params, study_name: str, *, outputs: int) -> Referenc
         study=study_name,
         seed=params.seed,
         outputs=outputs,
-        select_by=study.select_by or study.primary,
+        select_by=study.choosing_score,
         models=tuple(ReferenceModelPlan(name, tuple(tried.get(name, NO_STRENGTH))) for name in study.references),
     )
 
@@ -103,8 +110,8 @@ def run_plan(params: Params, study_name: str, variant_name: str, *, outputs: int
 
 def regularizer_plan(params: Params, name: str, recipe: Recipe, variant: VariantParams) -> RegularizerPlan:
     """A path varies the regulariser that the variant names, not the weight decay that adamw adds."""
-    knob, path = params.knob(name), variant.path if name in variant.regularizers else []
-    strengths = (knob, *(strength for strength in sorted(set(path)) if strength != knob))
+    first, path = params.strength(name, variant), variant.path if name in variant.regularizers else []
+    strengths = (first, *(strength for strength in sorted(set(path)) if strength != first))
     return RegularizerPlan(name, strengths, recipe.layers_of(name))
 
 

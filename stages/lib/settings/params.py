@@ -17,7 +17,7 @@ from stages.lib.lanes.monitors import MONITORS
 from stages.lib.lanes.regularizers import CATALOGUE
 from stages.lib.references import REFERENCES
 from stages.lib.settings.mistakes import ParamsError, explain, raise_all
-from stages.lib.settings.studies import ScoreName, StudyParams
+from stages.lib.settings.studies import ScoreName, StudyParams, VariantParams
 from stages.lib.studies.declarations import (
     Count,
     Name,
@@ -98,16 +98,19 @@ class Params(Knobs):  # type: ignore[misc, valid-type]
         mistakes = []
         for name, study in self.studies.items():
             mistakes.append(check_dataset(self.datasets, name, study))
-            if study.primary not in self.statistics.equivalence:
-                mistakes.append(
-                    f"statistics.equivalence has no {study.primary}, expected the greatest difference that does not "
-                    f"matter, as it is the primary score of studies.{name}: add it"
-                )
+            mistakes += [
+                f"statistics.equivalence has no {score}, expected the greatest difference that does not matter, as "
+                f"studies.{name} is judged by it: add it"
+                for score in study.scores.model_dump().values()
+                if score not in self.statistics.equivalence
+            ]
         raise_all(mistakes)
         return self
 
-    def knob(self, name: str) -> float:
-        """The strength of a regulariser wherever a variant names it."""
+    def strength(self, name: str, variant: VariantParams) -> float:
+        """The strength of a regulariser in a variant: the variant's own, else the knob."""
+        if name in variant.strengths:
+            return float(variant.strengths[name])
         return float(reduce(getattr, (CATALOGUE[name].knob_path or name).split("."), self))
 
 

@@ -43,7 +43,8 @@ def find_mistakes(params: Params, study: StudyParams, facts: Facts) -> Iterator[
     """The mistakes of one study, in words."""
     yield from study.protocol.check(facts)
     defined = list_scores(facts.outputs)
-    for field, score in (("primary", study.primary), ("select_by", study.select_by or study.primary)):
+    named = {f"scores.{question}": score for question, score in study.scores.model_dump().items()}
+    for field, score in (named | {"select_by": study.choosing_score}).items():
         if score not in defined:
             yield f"{field} is {score}, expected one of {', '.join(defined)}, as {study.dataset} has " + (
                 f"{facts.num_classes} classes: change it"
@@ -87,7 +88,7 @@ def find_idle_in(
     if "checkpoint" in recipe.callbacks and not params.callbacks.checkpoint.save_best_only:
         yield "the checkpoint has no effect, since it keeps the last epoch's weights: set save_best_only, or remove it"
     for name in variant.regularizers:
-        rule, strengths = CATALOGUE[name], [params.knob(name), *variant.path]
+        rule, strengths = CATALOGUE[name], [params.strength(name, variant), *variant.path]
         if rule.stops_training and min(strengths) >= recipe.epochs:
             yield (
                 f"{name} never stops a run, since its patience {min(strengths):g} is not below the {recipe.epochs} "

@@ -58,10 +58,23 @@ class Recipe(NetworkParams, TrainingParams):
         return tuple(self.layers.get(name, range(1, num_layers + 1)))
 
 
-class VariantParams(Strict):
-    """One row of a study. What is not None takes the place of the study's own setting."""
+class ScoresParams(Strict):
+    """The two scores by which a study is judged: one for each question."""
 
+    discrimination: ScoreName  # does it rank or classify better?
+    probabilities: Annotated[str, one_of(name for name, score in SCORES.items() if score.proper)]  # a proper score
+
+
+class VariantParams(Strict):
+    """One row of a study. What is not None takes the place of the study's own setting.
+
+    baseline: the variant it is compared with, in place of the study's baseline; itself if it is compared with none.
+    strengths: in place of the knobs, for regularisers that the variant names.
+    """
+
+    baseline: Name | None = None
     regularizers: list[RegularizerName] = Field(default_factory=list)
+    strengths: dict[RegularizerName, float] = Field(default_factory=dict)
     path: list[float] = Field(default_factory=list)
     hidden: list[Count] | None = None
     activation: Activation | None = None
@@ -85,7 +98,14 @@ class VariantParams(Strict):
                 "remove the path or leave one regularizer"
             )
         elif self.path:
-            mistakes += [check_strength(self.regularizers[0], strength) for strength in self.path]
+            mistakes += [check_strength("path", self.regularizers[0], strength) for strength in self.path]
+        for name, strength in self.strengths.items():
+            mistakes.append(check_strength(f"strengths.{name}", name, strength))
+            if name not in self.regularizers:
+                mistakes.append(
+                    f"strengths names {name}, expected one of the variant's regularizers {self.regularizers}: add it "
+                    "there or remove its strength"
+                )
         raise_all(mistakes)
         return self
 
@@ -94,7 +114,7 @@ class StudyParams(Strict):
     dataset: Name
     features: str = "encoded"
     baseline: Name
-    primary: ScoreName
+    scores: ScoresParams
     protocol: Protocol
     network: NetworkParams
     training: TrainingParams
@@ -102,8 +122,17 @@ class StudyParams(Strict):
     select_by: ScoreName | None = None
     references: Unrepeated[ReferenceName] = Field(default_factory=list)
 
+    @property
+    def choosing_score(self) -> str:
+        """The score that chooses strengths on validation rows."""
+        return self.select_by or self.scores.discrimination
+
+    def baseline_of(self, name: str) -> str:
+        """The variant that a variant is compared with."""
+        return self.variants[name].baseline or self.baseline
+
     def recipe(self, variant: VariantParams) -> Recipe:
-        changed = variant.model_dump(exclude={"regularizers", "path"}, exclude_none=True)
+        changed = variant.model_dump(exclude={"baseline", "regularizers", "strengths", "path"}, exclude_none=True)
         return Recipe(**{**self.network.model_dump(), **self.training.model_dump(), **changed})
 
     def callbacks(self, variant: VariantParams) -> set[str]:
@@ -122,7 +151,8 @@ class StudyParams(Strict):
             if name in self.variants
         ]
         for name, variant in self.variants.items():
-            mistakes += [f"variants.{name}: {text}" for text in check_variant(self.recipe(variant), variant) if text]
+            found = [*check_variant(self.recipe(variant), variant), check_baseline(self, name)]
+            mistakes += [f"variants.{name}: {text}" for text in found if text]
         raise_all(mistakes)
         return self
 
@@ -137,6 +167,29 @@ def check_variant(recipe: Recipe, variant: VariantParams) -> list[str]:
             "class: choose categorical_crossentropy"
         )
     return mistakes
+
+
+def check_baseline(study: StudyParams, name: str) -> str:
+    """A difference has one cause: a variant differs from its baseline in regularisers or in settings, not in both."""
+    variant, baseline_name = study.variants[name], study.baseline_of(name)
+    if baseline_name not in study.variants:
+        if variant.baseline is None:
+            return ""  # told of the study, once
+        return f"baseline is {baseline_name}, expected one of the variants {', '.join(study.variants)}: change it"
+    baseline = study.variants[baseline_name]
+    changed = find_changed_settings(study.recipe(baseline), study.recipe(variant))
+    if not changed or set(variant.regularizers) == set(baseline.regularizers):
+        return ""
+    return (
+        f"differs from its baseline {baseline_name} in its regularizers and in {', '.join(changed)}, expected one of "
+        "the two, so that a difference has one cause: name a baseline with the same settings, as `baseline: <variant>` "
+        f"(or `baseline: {name}` to compare it with none)"
+    )
+
+
+def find_changed_settings(before: Recipe, after: Recipe) -> list[str]:
+    """Names of the settings in which two recipes differ."""
+    return [name for name in Recipe.model_fields if getattr(before, name) != getattr(after, name)]
 
 
 def check_layers(name: str, recipe: Recipe) -> str:
@@ -155,11 +208,11 @@ def check_layers(name: str, recipe: Recipe) -> str:
     )
 
 
-def check_strength(name: str, strength: float) -> str:
-    """The strengths of a path keep to the bounds of their regulariser."""
+def check_strength(field: str, name: str, strength: float) -> str:
+    """A strength keeps to the bounds of its regulariser."""
     rule = CATALOGUE[name]
     if rule.minimum <= strength < rule.below and (not rule.whole_number or strength == int(strength)):
         return ""
     kind = "a whole number" if rule.whole_number else "a number"
     upper = "" if rule.below == INFINITY else f" and less than {rule.below:g}"
-    return f"path holds {strength!r}, expected {kind} of at least {rule.minimum:g}{upper} for {name}: change it"
+    return f"{field} holds {strength!r}, expected {kind} of at least {rule.minimum:g}{upper} for {name}: change it"

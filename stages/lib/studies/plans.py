@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from stages.lib.base.plan_files import load_plan
 from stages.lib.studies.protocols import Protocol
+
+Question = Literal["discrimination", "probabilities"]
 
 
 @dataclass(frozen=True)
@@ -36,6 +39,15 @@ class StatisticsPlan:
 
 
 @dataclass(frozen=True)
+class ComparedVariant:
+    """A variant, the variant it is compared with (itself where with none), and what the two differ in."""
+
+    name: str
+    baseline: str
+    group: Literal["regularizers", "settings"]
+
+
+@dataclass(frozen=True)
 class StudyPlan:
     """What `evaluate` and `compare` need to know of a study."""
 
@@ -44,11 +56,11 @@ class StudyPlan:
     features: str
     outputs: int
     baseline: str
-    primary: str
+    scores: dict[Question, str]  # question -> the score that answers it
     select_by: str  # the validation score that chooses strengths
     protocol: Protocol
     seed: int
-    variants: tuple[str, ...]
+    variants: tuple[ComparedVariant, ...]
     references: tuple[str, ...]
 
 

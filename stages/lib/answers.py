@@ -1,0 +1,119 @@
+"""The answer of a study in sentences, each of which follows from verdicts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from stages.lib.arms import REFERENCE, ArmKey
+from stages.lib.comparison import ArmResult, StudyResult
+from stages.lib.scores import SCORES
+from stages.lib.wording import ARMS, QUESTIONS, sign_number
+
+NUM_NAMED = 4  # arms that a sentence names; the others are counted
+
+
+class Finding(NamedTuple):
+    """An arm that was compared, by one score."""
+
+    key: ArmKey
+    value: float
+    difference: float
+    verdict: str
+
+
+def answer(study: StudyResult) -> list[str]:
+    """Per question what is better, worse, without a difference that matters, and open; then no skill and size."""
+    sentences = []
+    for question, score in study.scores.items():
+        findings = list_findings(study, score, group="regularizers")
+        if findings:
+            sentences.append(f"{QUESTIONS[question]} ({SCORES[score].label}): {tell_verdicts(study, score, findings)}")
+    sentences += [text for text in (tell_settings(study), tell_skill(study)) if text]
+    return sentences or ["The baseline is the only arm."]
+
+
+def list_findings(study: StudyResult, score: str, *, group: str) -> list[Finding]:
+    """The compared arms of a group by one score, the best first."""
+    found = [
+        Finding(key, judged.value, judged.difference.value, judged.verdict)
+        for key, arm in study.list_arms()
+        if arm.group == group and (judged := arm.judged[score]).difference
+    ]
+    sign = -1 if SCORES[score].greater_is_better else 1
+    return sorted(found, key=lambda finding: sign * finding.difference)
+
+
+def tell_verdicts(study: StudyResult, score: str, findings: Sequence[Finding]) -> str:
+    """`better than unregularized are ...; worse are ...; no difference that matters: ...; open are ...`."""
+    parts = []
+    for verdict, words in (
+        ("better", f"better than {study.baseline}: "),
+        ("worse", "worse: "),
+        ("equivalent", "no difference that matters: "),
+    ):
+        chosen = [finding for finding in findings if finding.verdict == verdict]
+        chosen = chosen[::-1] if verdict == "worse" else chosen
+        parts.append(words + (name_findings(chosen) if chosen else "none"))
+    undecided = [finding for finding in findings if finding.verdict == "undecided"]
+    parts.append(tell_open(study, score, undecided))
+    return "; ".join(part for part in parts if part) + "."
+
+
+def name_findings(findings: Sequence[Finding]) -> str:
+    """The first arms with their differences, and the number of the others."""
+    named = [
+        f"{finding.key.variant} {ARMS[finding.key.kind]} {sign_number(finding.difference)}"
+        for finding in findings[:NUM_NAMED]
+    ]
+    more = [f"{len(findings) - NUM_NAMED} more"] if len(findings) > NUM_NAMED else []
+    return ", ".join([*named, *more])
+
+
+def tell_open(study: StudyResult, score: str, undecided: Sequence[Finding]) -> str:
+    """What remains open, and what it would take to close it."""
+    if not undecided:
+        return "nothing remains open"
+    text = f"open: {len(undecided)} of the arms"
+    if score not in study.reach:
+        return text
+    reach, largest = study.reach[score], max(abs(finding.difference) for finding in undecided)
+    text += (
+        f", as this study sees differences from about {reach.detectable:.3f} on and can call arms equal within "
+        f"{reach.margin:.3f}"
+    )
+    times = (reach.detectable / largest) ** 2 if largest else 1.0
+    unit = "seeds and test rows" if study.protocol.fixed_test else "rows"
+    return (
+        f"{text}; the largest open difference, {largest:.3f}, would need about {max(times, 1.1):.1f} times the {unit}"
+    )
+
+
+def tell_settings(study: StudyResult) -> str:
+    """What other settings than regularisers do, in the words of their verdicts."""
+    told = []
+    for score in study.scores.values():
+        for finding in list_findings(study, score, group="settings")[:NUM_NAMED]:
+            told.append(
+                f"{finding.key.variant} {finding.verdict} ({SCORES[score].label} {sign_number(finding.difference)})"
+            )
+    return f"Other settings, regularisers unchanged: {', '.join(told)}." if told else ""
+
+
+def tell_skill(study: StudyResult) -> str:
+    """How many networks are better or worse than predictions that know the class shares alone."""
+    told = []
+    for score in study.scores.values():
+        verdicts = [arm.judged[score].skill.verdict for key, arm in study.list_arms() if key.kind != REFERENCE]
+        told.append(
+            f"by {SCORES[score].label} {verdicts.count('better')} of {len(verdicts)} networks are better and "
+            f"{verdicts.count('worse')} worse"
+        )
+    return f"Compared with no skill (the class shares alone): {'; '.join(told)}."
+
+
+def rank_arms(study: StudyResult) -> list[tuple[ArmKey, ArmResult]]:
+    """All arms, the best by the study's score of discrimination first."""
+    score = next(iter(study.scores.values()))
+    sign = -1 if SCORES[score].greater_is_better else 1
+    return sorted(study.list_arms(), key=lambda entry: sign * entry[1].judged[score].value)

@@ -1,0 +1,1 @@
+"""`python -m tools.calibrate`: what `make calibrate` runs."""

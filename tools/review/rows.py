@@ -1,0 +1,149 @@
+"""What each held-out row adds to the scores of changed arms: the evidence that `compare` has, at both sides.
+
+git keeps the scores of replicates alone. Predictions of single rows are outputs that DVC keeps. Where those of both
+sides can be had, their arms are built and measured as `compare` does it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from stages.lib import predictions, statistics
+from stages.lib.arms import REFERENCE, Arm, ArmKey, build_arms
+from stages.lib.base import plan_files
+from stages.lib.base.store import pop_prefix
+from stages.lib.comparison import ArmResult
+from stages.lib.judge import Judge
+from stages.lib.predictions import Labels, Predictions, ReferencePredictions
+from stages.lib.studies.plans import StatisticsPlan, StudyPlan
+from tools.review import outputs
+from tools.review.outputs import UNUSABLE, Outputs, UnavailableError
+from tools.review.pairs import Pair
+from tools.review.record import Key
+from tools.review.sides import Side
+
+FamilyKey = tuple[str, str, str]  # variant, kind of arm, score
+ByRow = dict[FamilyKey, tuple[statistics.Comparison, statistics.Evidence]]  # lacks scores to which no row adds
+SAME = ("test", "test_numbers", "training_numbers")  # fields of Labels that pair two sides row by row
+Reason = outputs.Reason | Literal["other_results", "unpaired", "other_rows", "few_repeats"]
+
+
+@dataclass(frozen=True)
+class Basis:
+    """On what the differences of a study are judged: by row, or by replicate for a reason.
+
+    other_results: the predictions are not those that comparison.json tells of. unpaired: protocol, data or seed differ.
+    other_rows: other rows are held out or trained on, though those are the same. few_repeats: fewer than the influence
+    of rows needs. The other reasons are those of `UnavailableError`.
+    side: the name of the side that is to blame; empty where it is both.
+    """
+
+    by_row: bool
+    reason: Reason | None = None
+    side: str = ""
+
+
+class RowsUnknownError(Exception):
+    """The rows of a study cannot be used."""
+
+    def __init__(self, reason: Reason, side: str = ""):
+        super().__init__(reason)
+        self.basis = Basis(by_row=False, reason=reason, side=side)
+
+
+@dataclass(frozen=True)
+class SideRows:
+    """The rows of a study at one side.
+
+    contributions: of each row to each score that moved, [replicate, row]; none where it is not known what a row adds.
+    """
+
+    labels: Labels
+    design: statistics.Design
+    contributions: dict[FamilyKey, np.ndarray]
+
+
+def compare_rows(pairs: Mapping[Key, Pair], *, base: Side, head: Side, settings: StatisticsPlan) -> ByRow:
+    """Head less base of some arms of one study, paired by replicate and row; RowsUnknownError where it cannot be."""
+    if not all(pair.head_study.is_judged_on_the_same_rows(pair.base_study) for pair in pairs.values()):
+        raise RowsUnknownError("unpaired")
+    before = load_side(base, {key: (pair.base, pair.moved_scores) for key, pair in pairs.items()}, settings)
+    after = load_side(head, {key: (pair.head, pair.moved_scores) for key, pair in pairs.items()}, settings)
+    if not all(np.array_equal(getattr(before.labels, part), getattr(after.labels, part)) for part in SAME):
+        raise RowsUnknownError("other_rows")
+    alpha = 1 - settings.confidence
+    try:
+        return {
+            key: statistics.compare(rows, before.contributions[key], after.design, alpha=alpha)
+            for key, rows in after.contributions.items()
+        }
+    except UNUSABLE:
+        raise RowsUnknownError("damaged", head.name) from None
+
+
+def load_side(side: Side, arms: Mapping[Key, tuple[ArmResult, list[str]]], settings: StatisticsPlan) -> SideRows:
+    """The rows of some arms of one study at one side; arms: what is known of each, and the scores that are needed."""
+    try:
+        study = StudyOutputs(side.outputs, next(iter(arms)).study, settings)
+        design = study.judge({}).design
+        if design is None:
+            raise RowsUnknownError("few_repeats")
+        found = {key: row for key, row in measure_rows(study, arms) if row is not None}
+    except UnavailableError as error:
+        raise RowsUnknownError(error.reason, side.name) from None
+    except UNUSABLE:
+        raise RowsUnknownError("damaged", side.name) from None
+    results = {(*key[1:], score): result.judged[score] for key, (result, scores) in arms.items() for score in scores}
+    if not all(is_mean_of(row, results[key].replicates) for key, row in found.items()):
+        raise RowsUnknownError("other_results", side.name)
+    return SideRows(study.labels, design, found)
+
+
+def measure_rows(
+    study: StudyOutputs, arms: Mapping[Key, tuple[ArmResult, list[str]]]
+) -> Iterator[tuple[FamilyKey, np.ndarray | None]]:
+    """What each row adds to the scores of each arm; one variant is held at a time."""
+    variants = dict.fromkeys((key.variant, key.kind == REFERENCE) for key in arms)
+    for variant, is_reference in variants:
+        judge = study.judge(study.load_arms(variant, is_reference=is_reference))
+        for key, (_, scores) in arms.items():
+            if (key.variant, key.kind == REFERENCE) == (variant, is_reference):
+                for score in scores:
+                    yield (*key[1:], score), judge.contributions(score, ArmKey(*key[1:]))
+
+
+def is_mean_of(contributions: np.ndarray, replicates: list[float]) -> bool:
+    """Whether these rows gave these scores, which are kept with seven digits."""
+    means = contributions.mean(axis=1)
+    return len(means) == len(replicates) and np.allclose(means, replicates, rtol=1e-6, atol=1e-9)
+
+
+class StudyOutputs:
+    """The plan of a study, the labels of its rows, and its predictions, as one side's last run left them."""
+
+    def __init__(self, files: Outputs, study: str, settings: StatisticsPlan):
+        self.files, self.study, self.settings = files, study, settings
+        plan = files.read(plan_files.FOLDER, f"{study}/_study.json")
+        self.plan = plan_files.from_json(StudyPlan, plan.decode())
+        self.labels = Labels(**files.read_arrays(predictions.FOLDER / study, "_labels.npz"))
+
+    def judge(self, arms: Mapping[ArmKey, Arm]) -> Judge:
+        return Judge(self.plan, self.settings, self.labels, arms)
+
+    def load_arms(self, variant: str, *, is_reference: bool) -> dict[ArmKey, Arm]:
+        """The arms of a variant or of a reference model."""
+        if is_reference:
+            fields = self.files.read_arrays(predictions.REFERENCE_FOLDER / self.study, f"{variant}.npz")
+            return self.build({}, {variant: ReferencePredictions(**fields)})
+        fields = self.files.read_arrays(predictions.FOLDER / self.study, f"{variant}.npz")
+        strengths, mechanisms = pop_prefix("strength", fields), pop_prefix("mechanism", fields)
+        return self.build({variant: Predictions(**fields, strengths=strengths, mechanisms=mechanisms)}, {})
+
+    def build(
+        self, predicted: Mapping[str, Predictions], references: Mapping[str, ReferencePredictions]
+    ) -> dict[ArmKey, Arm]:
+        return build_arms(predicted, references, self.labels, select_by=self.plan.select_by)
