@@ -2,7 +2,7 @@
 
 Reads   data/plan/{_studies,_statistics}.json, data/plan/<study>/_study.json, data/predictions/<study>/,
         data/reference/<study>/
-Writes  metrics/metrics.json      study -> variant -> score, means over replicates at the knobs
+Writes  metrics/metrics.json      study -> variant -> scores (means over replicates at the knobs) and verdicts
         metrics/comparison.json   study -> arms: scores, differences from baseline and no skill, verdicts
         metrics/paths.csv         both scores at each strength of each path, with its interval
 """

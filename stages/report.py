@@ -1,4 +1,4 @@
-"""Write what a person reads: per study its answer in sentences that follow from verdicts, and the table of its arms.
+"""Write metrics/report.md: per study the conclusions, in sentences made from verdicts, and the table of its arms.
 
 Reads   metrics/comparison.json, metrics/paths.csv
 Writes  metrics/report.md

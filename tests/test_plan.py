@@ -9,6 +9,7 @@ from stages import plan
 from stages.lib.base.plan_files import from_json, to_json
 from stages.lib.lanes.regularizers import CATALOGUE
 from stages.lib.runs.plan import RunPlan
+from stages.lib.settings.blocks import check_blocks
 from stages.lib.settings.mistakes import ParamsError
 from stages.lib.settings.params import parse_params
 from stages.lib.studies.plans import ReferenceModelPlan, ReferencePlan
@@ -306,3 +307,21 @@ def test_other_settings_are_a_group_of_their_own(params_text: str) -> None:
     assert (groups["large"].baseline, groups["large"].group) == ("unregularized", "settings")
     stacked = groups["large_ema_label_smoothing"]
     assert (stacked.baseline, stacked.group) == ("large", "regularizers")
+
+
+@pytest.mark.parametrize(
+    ("graph", "message"),
+    [
+        ("stages: [", "dvc.yaml is not a mapping in YAML"),
+        ("[1, 2]", "dvc.yaml is not a mapping in YAML"),
+        ("", "dvc.yaml has no stages that are mappings"),
+        ("stages: {train_a: }", "dvc.yaml has no stages that are mappings"),
+        ("stages: {train_b: {}}", "studies.a has no block train_a in dvc.yaml"),
+        ("stages: {train_b: {}}", "dvc.yaml has train_b, expected a study b in params.yaml"),
+        ("stages: {train_a: {vars: [{study: b}]}}", "train_a in dvc.yaml has vars [{'study': 'b'}], expected"),
+    ],
+)
+def test_blocks_of_dvc_yaml_and_studies_go_together(graph: str, message: str) -> None:
+    with pytest.raises(ParamsError) as caught:
+        check_blocks(graph, ["a"])
+    assert any(line.startswith(message) for line in str(caught.value).splitlines())

@@ -38,18 +38,20 @@ def render(comparison: Comparison) -> str:
             "",
             f"| variant | arm | {' | '.join(columns)} |",
             f"|---|---|{'--:|--:|---|' * len(columns)}",
-            *(render_row(*row) for row in shown),
+            *(render_row(*row, baseline=study.baseline) for row in shown),
         ]
         parts.append("\n".join(lines))
     return "\n\n".join(parts)
 
 
-def render_row(key: ArmKey, arm: ArmResult) -> str:
+def render_row(key: ArmKey, arm: ArmResult, *, baseline: str) -> str:
+    """One arm; a baseline of its own is named."""
     cells = [f"| {key.variant} | {ARMS[key.kind]} |"]
     for judged in arm.judged.values():
         found, difference = judged.difference, ""
         if found:
-            difference = f"{found.value:+.4f} ({found.ci_low:+.4f} to {found.ci_high:+.4f})"
+            other = f" from {arm.baseline}" if arm.baseline != baseline else ""
+            difference = f"{found.value:+.4f} ({found.ci_low:+.4f} to {found.ci_high:+.4f}){other}"
         cells.append(f"{judged.value:.4f} | {difference} | {judged.verdict} |")
     return " ".join(cells)
 

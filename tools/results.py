@@ -8,14 +8,18 @@ METRICS = Path("metrics/metrics.json")
 NUM_SCORES = 8  # columns that fit 120 characters
 
 
-def load_metrics() -> dict[str, dict[str, dict[str, float]]]:
-    """study -> variant -> score -> mean; empty in a project that has no such file."""
+Metrics = dict[str, dict[str, float | str]]  # of a study: variant -> score -> mean, or verdict
+
+
+def load_metrics() -> dict[str, Metrics]:
+    """study -> variant -> score -> mean, or verdict; empty in a project that has no such file."""
     return json.loads(METRICS.read_text(encoding="utf-8")) if METRICS.is_file() else {}
 
 
-def tabulate(study: str, variants: dict[str, dict[str, float]]) -> Iterator[str]:
-    """The lines of a table: a row per variant, a column per score."""
-    names = list(dict.fromkeys(name for scores in variants.values() for name in scores))[:NUM_SCORES]
+def tabulate(study: str, variants: Metrics) -> Iterator[str]:
+    """The lines of a table: a row per variant, a column per score; verdicts are left to the report."""
+    numbers = [name for scores in variants.values() for name, value in scores.items() if not isinstance(value, str)]
+    names = list(dict.fromkeys(numbers))[:NUM_SCORES]
     words = [["variant"], *(name.split("_") for name in names)]  # one below the other, so that columns are narrow
     height = max(map(len, words))
     rows = [list(line) for line in zip(*([""] * (height - len(word)) + word for word in words), strict=True)]

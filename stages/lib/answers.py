@@ -14,29 +14,33 @@ NUM_NAMED = 4  # arms that a sentence names; the others are counted
 
 
 class Finding(NamedTuple):
-    """An arm that was compared, by one score."""
+    """An arm that was compared with a baseline, by one score."""
 
     key: ArmKey
-    value: float
+    baseline: str
     difference: float
     verdict: str
 
 
 def answer(study: StudyResult) -> list[str]:
-    """Per question what is better, worse, without a difference that matters, and open; then no skill and size."""
+    """Per question what is better, worse, without a difference that matters, and open; then the same of no skill.
+
+    Variants that differ from their baseline in other settings than regularisers have sentences of their own.
+    """
     sentences = []
-    for question, score in study.scores.items():
-        findings = list_findings(study, score, group="regularizers")
-        if findings:
-            sentences.append(f"{QUESTIONS[question]} ({SCORES[score].label}): {tell_verdicts(study, score, findings)}")
-    sentences += [text for text in (tell_settings(study), tell_skill(study)) if text]
-    return sentences or ["The baseline is the only arm."]
+    for group, lead in (("regularizers", ""), ("settings", "Other settings, the same regularisers. ")):
+        for question, score in study.scores.items():
+            findings = list_findings(study, score, group=group)
+            if findings:
+                words = f"{lead}{QUESTIONS[question]} ({SCORES[score].label})"
+                sentences.append(f"{words}: {tell_verdicts(study, score, findings)}")
+    return [*sentences, tell_skill(study)]
 
 
 def list_findings(study: StudyResult, score: str, *, group: str) -> list[Finding]:
     """The compared arms of a group by one score, the best first."""
     found = [
-        Finding(key, judged.value, judged.difference.value, judged.verdict)
+        Finding(key, arm.baseline, judged.difference.value, judged.verdict)
         for key, arm in study.list_arms()
         if arm.group == group and (judged := arm.judged[score]).difference
     ]
@@ -45,27 +49,27 @@ def list_findings(study: StudyResult, score: str, *, group: str) -> list[Finding
 
 
 def tell_verdicts(study: StudyResult, score: str, findings: Sequence[Finding]) -> str:
-    """`better than unregularized are ...; worse are ...; no difference that matters: ...; open are ...`."""
+    """`better than the baseline: ...; worse: ...; no difference that matters: ...; open: ...`."""
     parts = []
     for verdict, words in (
-        ("better", f"better than {study.baseline}: "),
+        ("better", "better than the baseline: "),
         ("worse", "worse: "),
         ("equivalent", "no difference that matters: "),
     ):
         chosen = [finding for finding in findings if finding.verdict == verdict]
         chosen = chosen[::-1] if verdict == "worse" else chosen
-        parts.append(words + (name_findings(chosen) if chosen else "none"))
+        parts.append(words + (name_findings(study, chosen) if chosen else "none"))
     undecided = [finding for finding in findings if finding.verdict == "undecided"]
     parts.append(tell_open(study, score, undecided))
     return "; ".join(part for part in parts if part) + "."
 
 
-def name_findings(findings: Sequence[Finding]) -> str:
-    """The first arms with their differences, and the number of the others."""
-    named = [
-        f"{finding.key.variant} {ARMS[finding.key.kind]} {sign_number(finding.difference)}"
-        for finding in findings[:NUM_NAMED]
-    ]
+def name_findings(study: StudyResult, findings: Sequence[Finding]) -> str:
+    """The first arms with their differences, and the number of the others; a baseline of its own is named."""
+    named = []
+    for finding in findings[:NUM_NAMED]:
+        other = f" (from {finding.baseline})" if finding.baseline != study.baseline else ""
+        named.append(f"{finding.key.variant} {ARMS[finding.key.kind]} {sign_number(finding.difference)}{other}")
     more = [f"{len(findings) - NUM_NAMED} more"] if len(findings) > NUM_NAMED else []
     return ", ".join([*named, *more])
 
@@ -83,21 +87,10 @@ def tell_open(study: StudyResult, score: str, undecided: Sequence[Finding]) -> s
         f"{reach.margin:.3f}"
     )
     times = (reach.detectable / largest) ** 2 if largest else 1.0
+    if times <= 1:
+        return text
     unit = "seeds and test rows" if study.protocol.fixed_test else "rows"
-    return (
-        f"{text}; the largest open difference, {largest:.3f}, would need about {max(times, 1.1):.1f} times the {unit}"
-    )
-
-
-def tell_settings(study: StudyResult) -> str:
-    """What other settings than regularisers do, in the words of their verdicts."""
-    told = []
-    for score in study.scores.values():
-        for finding in list_findings(study, score, group="settings")[:NUM_NAMED]:
-            told.append(
-                f"{finding.key.variant} {finding.verdict} ({SCORES[score].label} {sign_number(finding.difference)})"
-            )
-    return f"Other settings, regularisers unchanged: {', '.join(told)}." if told else ""
+    return f"{text}; the largest open difference, {largest:.3f}, would need about {times:.1f} times the {unit}"
 
 
 def tell_skill(study: StudyResult) -> str:

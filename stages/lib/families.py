@@ -27,10 +27,10 @@ def judge_study(judge: Judge) -> StudyResult:
     networks = compare_all(judge, against_baseline, references=False)
     differences = judge_family(judge, networks)
     differences |= judge_family(judge, compare_all(judge, against_baseline, references=True))
-    against_nobody = dict.fromkeys(arms, NO_SKILL)
+    against_no_skill = dict.fromkeys(arms, NO_SKILL)
     skills: dict[Key, Difference] = {}
     for references in (False, True):
-        skills |= judge_family(judge, compare_all(judge, against_nobody, references=references))
+        skills |= judge_family(judge, compare_all(judge, against_no_skill, references=references))
     found: dict[str, dict] = {plan.baseline: {}}  # the baseline comes first
     for key in arms:
         judged = {score: describe_judgement(judge, key, score, differences, skills) for score in judge.scores}

@@ -545,7 +545,8 @@ def test_durations_are_told_in_words() -> None:
 
 def test_the_summary_is_plain_and_aligned(inside: Path) -> None:
     assert results.load_metrics() == {}
-    scores = {f"score_number_{number}": 0.12344 * number for number in range(10)}
+    scores: dict[str, float | str] = {"verdict_score_number_1": "better"}
+    scores |= {f"score_number_{number}": 0.12344 * number for number in range(10)}
     Path("metrics").mkdir()
     results.METRICS.write_text(
         json.dumps({"study": {"variant_of_long_name": scores, "no_skill": {"score_number_1": 0.5}}})

@@ -1066,3 +1066,12 @@ def test_without_git_it_says_so(repository: Repository, monkeypatch: pytest.Monk
 def test_no_tensorflow_is_imported() -> None:
     code = "import tools.review.__main__, sys; sys.exit('tensorflow' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
+
+
+@pytest.mark.parametrize(("settings", "score"), [({}, "auc"), ({"select_by": "log_loss"}, "log_loss")])
+def test_the_score_that_chooses_strengths_is_an_input_of_an_arm(settings: Json, score: str) -> None:
+    study = {"scores": {"discrimination": "auc", "probabilities": "log_loss"}} | settings
+    plan = {"cmd": "plan", "params": {"params.yaml": {"studies": {"made": study}}}}
+    record = read_record(dumps_yaml({"schema": "2.0", "stages": {"plan": plan}}))
+    assert record is not None
+    assert record.find_select_by("made") == score

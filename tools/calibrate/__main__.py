@@ -2,7 +2,8 @@
 
 Twins of the Thoracic table are trained by the real lanes and judged by the real statistics, at three strengths of
 signal, under several risks, and where arms are equal by construction. Predictions are kept in .dvc/tmp/calibration, so
-that a run which was stopped goes on from there, and a change of the statistics trains nothing.
+that a run which was stopped goes on from there, and a change of the statistics trains nothing. After a change of the
+lanes remove that folder.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from stages.lib.settings.params import parse_params
 from stages.lib.studies.plans import StatisticsPlan
 from tools.calibrate.counting import count_setting
 from tools.calibrate.judging import judge_twin
-from tools.calibrate.training import EXCHANGEABLE, RISKS, kept_path, load, train_missing
+from tools.calibrate.training import EXCHANGEABLE, SETTINGS, kept_path, load, train_missing
 
 OUTPUT = Path("metrics/calibration.json")
 DECISIVE = ("none", "table", "twice")  # with all tables; the other settings with a quarter of them
@@ -47,7 +48,7 @@ def main() -> None:
     parser.add_argument("--tables", type=int, default=200, help="twins of each decisive setting (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=1, help="of the twins; another seed is another calibration")
     parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="processes (default: the cores, %(default)s)")
-    names = [*RISKS, EXCHANGEABLE]
+    names = [*SETTINGS, EXCHANGEABLE]
     parser.add_argument("--settings", nargs="+", choices=names, default=names, metavar="SETTING", help=", ".join(names))
     options = parser.parse_args()
     if options.tables < 2 or options.jobs < 1:

@@ -17,7 +17,7 @@ from tools.calibrate.twins import Population, Twin, draw_exchangeable, read_tabl
 
 KEPT = Path(".dvc/tmp/calibration")
 PER_GRAPH = 2  # tables trained together
-RISKS = {  # setting -> risk, strength of its signal; at strength 0 all risks are the same
+SETTINGS = {  # setting -> risk, strength of its signal; at strength 0 all risks are the same
     "none": ("logistic", 0.0),
     "table": ("logistic", 1.0),
     "twice": ("logistic", 2.0),
@@ -33,7 +33,7 @@ def draw_twin(population: Population, name: str, number: int, seed: int) -> Twin
     rng = np.random.default_rng([seed, number, *name.encode()])
     if name == EXCHANGEABLE:
         return draw_exchangeable(population.prevalence, len(population.table), rng)
-    return scale_risk(population, *RISKS[name]).draw(population, len(population.table), rng)
+    return scale_risk(population, *SETTINGS[name]).draw(population, len(population.table), rng)
 
 
 def train_tables(task: tuple[str, tuple[int, ...]], *, seed: int) -> None:
@@ -58,8 +58,10 @@ def train_missing(counts: dict[str, int], *, seed: int, jobs: int) -> None:
     """Train the tables that are not kept yet, several at a time."""
     tasks = []
     for name, count in counts.items():
-        missing = [number for number in range(count) if not kept_path(name, seed, number).exists()]
-        tasks += [(name, tuple(missing[first : first + PER_GRAPH])) for first in range(0, len(missing), PER_GRAPH)]
+        groups = [tuple(range(first, min(first + PER_GRAPH, count))) for first in range(0, count, PER_GRAPH)]
+        tasks += [
+            (name, group) for group in groups if not all(kept_path(name, seed, table).exists() for table in group)
+        ]
     if not tasks:
         return
     context = multiprocessing.get_context("spawn")

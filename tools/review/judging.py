@@ -11,13 +11,12 @@ from dataclasses import dataclass
 
 from stages.lib import statistics
 from stages.lib.families import adjust_family
+from stages.lib.judge import Compared
 from stages.lib.scores import SCORES
 from stages.lib.settings.params import StatisticsParams
 from tools.review.pairs import Pair
 from tools.review.record import Key, ScoredKey
 from tools.review.rows import ByRow, FamilyKey
-
-Compared = tuple[statistics.Comparison, statistics.Evidence | None]
 
 
 @dataclass(frozen=True)

@@ -102,7 +102,7 @@ class Record:
     def find_select_by(self, study: str) -> object:
         """The score that chooses strengths; no file of the study alone holds it."""
         settings = self.params.get("studies", {}).get(study, {})
-        return settings.get("select_by") or settings.get("scores")
+        return settings.get("select_by") or settings.get("scores", {}).get("discrimination")
 
     def find_hash(self, path: str) -> str:
         """The hash of the output of a stage; empty where none is recorded."""

@@ -29,7 +29,7 @@ REASONS = {
     "other_results": "the predictions that dvc.lock of {side} names are not those of its metrics/comparison.json",
     "unpaired": "protocol, data or seed differ",
     "other_rows": "the same protocol and seed drew other rows",
-    "few_repeats": "cross-validation has too few repeats to know the influence of a row",
+    "few_repeats": "the protocol does not hold out every row in enough repeats to know its influence",
 }
 RECOMPUTED = "Recomputed although no input that DVC tracks changed (another machine or library version)"
 

@@ -13,8 +13,7 @@ PREFIX = "train_"
 
 def check_blocks(graph: str, studies: Collection[str]) -> None:
     """Raise ParamsError where blocks and studies do not go together; graph: the text of dvc.yaml."""
-    stages = yaml.safe_load(graph)["stages"]
-    blocks = {name.removeprefix(PREFIX): stage for name, stage in stages.items() if name.startswith(PREFIX)}
+    blocks = {name.removeprefix(PREFIX): stage for name, stage in parse_graph(graph).items() if name.startswith(PREFIX)}
     mistakes = [text for study, block in blocks.items() if study in studies for text in check_block(study, block)]
     mistakes += [
         f"studies.{study} has no block {PREFIX}{study} in dvc.yaml, expected one: copy the last train block, and put "
@@ -29,6 +28,20 @@ def check_blocks(graph: str, studies: Collection[str]) -> None:
     ]
     if mistakes:
         raise ParamsError("\n".join(mistakes))
+
+
+def parse_graph(graph: str) -> dict[str, dict]:
+    """The stages of dvc.yaml; ParamsError where it has none that are mappings."""
+    try:
+        stages = (yaml.safe_load(graph) or {}).get("stages")
+    except (yaml.YAMLError, AttributeError) as error:
+        reason = " ".join(str(error).split())
+        raise ParamsError(
+            f"dvc.yaml is not a mapping in YAML ({reason}), expected one: restore or correct it"
+        ) from None
+    if not isinstance(stages, dict) or not all(isinstance(stage, dict) for stage in stages.values()):
+        raise ParamsError("dvc.yaml has no stages that are mappings, expected `stages:` with a block each: restore it")
+    return stages
 
 
 def check_block(study: str, block: dict) -> Iterator[str]:

@@ -6,7 +6,7 @@ Units   those of the score; an interval and a p-value that belong together never
 Random  `adjust` and `critical_value` draw from the seed they are given; nothing else is random
 
 designs     the standard error of a mean: `CrossValidation`, `FixedTest`; where rows are unknown, `resampled_mean`
-families    `adjust`: step-down over all comparisons of a study
+families    `adjust`: step-down over all comparisons of a family
 verdicts    `compare`, `verdict`, and what a study can see
 """
 

@@ -88,7 +88,7 @@ class CrossValidation:
     noisy, sampling variance v = p / (1 - p) r / (r - 1) e^2 / s^2 with p the share of training rows, so it is shrunk
     to its value without signal, b = 1 + (ratio - 1) / (1 + v / RATIO_VARIANCE), and kept within [0, MAX_RATIO].
 
-    Constants were fixed by `make calibrate`, before any verdict on the real table was looked at.
+    Constants were chosen on twins such as `make calibrate` draws, before any verdict on the real table was seen.
 
     Fields: row numbers, held_out [replicate, row] and training [replicate, n]; replicate r * folds + k is fold k.
     """

@@ -1,4 +1,4 @@
-"""Values and how far they may be off, where replicates are few and nothing is known of single rows."""
+"""Means with standard errors, from the scores of replicates."""
 
 from dataclasses import dataclass
 
@@ -63,7 +63,7 @@ def resampled_mean(score: ArrayLike, *, test_train_ratio: float) -> Estimate:
     folds times r repeats). n_train counts all rows outside the fold, those held back for validation too.
     Ratio 0 is the plain t over independent replicates. The correction assumes that two replicates correlate by
     n_test / (n_test + n_train), and no estimate of that is unbiased (Bengio and Grandvalet 2004). It serves where only
-    the replicates' scores are known; where rows are, `cross_validation` is up to twice as sharp.
+    the replicates' scores are known; where rows are, `CrossValidation` is up to twice as sharp.
     """
     score = check_layout(score, "[replicate]")
     if not 0 <= test_train_ratio < np.inf:

@@ -69,6 +69,9 @@ def critical_value(
 ) -> float:
     """What the largest |estimate| / standard error of a family exceeds by chance with probability alpha."""
     members = [family[key] for key in sorted(family)]
+    if any(0 < len(member.seeds) < MIN_SEEDS for member in members):  # Holm's first step, as in `adjust`
+        known = [member.estimate for member in members if member.estimate.standard_error > 0]
+        return max((one.half_width(alpha / len(members)) / one.standard_error for one in known), default=0.0)
     largest = np.concatenate([draws.max(axis=1) for draws in draw_statistics(members, seed=seed, num_draws=num_draws)])
     return float(np.quantile(largest, 1 - alpha))
 
