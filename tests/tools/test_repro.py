@@ -292,11 +292,11 @@ def test_reports_mistakes_in_params_in_words(inside: Path) -> None:
     check_params.check_params()  # not this project's params.yaml: anything goes
     (inside / "dvc.yaml").touch()
     (inside / "stages/lib/settings").mkdir(parents=True)
-    check_params.PATHS[-1].touch()
+    (check_params.SCHEMA / "settings/params.py").touch()
     with pytest.raises(UserError, match="seed: is missing"):
         check_params.check_params()
     (inside / "params.yaml").write_bytes("seed: 3  # gewählt".encode("latin-1"))
-    with pytest.raises(UserError, match="expected it to be: save it as UTF-8"):
+    with pytest.raises(UserError, match="expected UTF-8: save it as such"):
         check_params.check_params()
 
 

@@ -47,7 +47,7 @@ PREDICTED = predictions.Predictions(
     test=np.full((2, 2, 1), 0.75, np.float32),
     mechanisms=RUN.mechanisms,
 )
-LABELS = predictions.Labels(*(np.array([[0, 1]], np.uint8) for _ in range(4)))
+LABELS = predictions.Labels(*(np.array([[0, 1]], np.uint8) for _ in range(6)))
 
 
 @pytest.fixture(autouse=True)
