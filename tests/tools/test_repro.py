@@ -302,11 +302,14 @@ def test_reports_mistakes_in_params_in_words(inside: Path) -> None:
 
 def test_what_has_no_mistake_is_checked_once(inside: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for path in check_params.PATHS:
-        path.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / path, path)
+    shutil.copytree(ROOT / check_params.SCHEMA, check_params.SCHEMA)
     check_params.check_params()
     monkeypatch.setattr("stages.lib.settings.blocks.check_blocks", lambda *arguments: pytest.fail("a second time"))
     check_params.check_params()
+    (check_params.SCHEMA / "scores.py").write_text("# other rules")
+    with pytest.raises(pytest.fail.Exception, match="a second time"):
+        check_params.check_params()
 
 
 @pytest.mark.parametrize(
