@@ -30,6 +30,7 @@ def make_plans(params: Params, facts: Mapping[str, Facts], read: Callable[[str],
     named: dict[str, object] = {
         "_studies": tuple(params.studies),
         "_statistics": StatisticsPlan(params.statistics.confidence, dict(params.statistics.equivalence)),
+        "_audit": params.audit,
     }
     for name, declaration in params.datasets.items():
         named[f"_datasets/{name}"] = make_fetch_plan(name, declaration.kind, declaration.source_files, read)

@@ -12,6 +12,7 @@ from pydantic import Field, ValidationError, create_model, model_validator
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
+from stages.lib.audit.rules import AuditParams
 from stages.lib.datasets.kinds import Declaration
 from stages.lib.lanes.monitors import MONITORS
 from stages.lib.lanes.regularizers import CATALOGUE
@@ -90,6 +91,7 @@ class Params(Knobs):  # type: ignore[misc, valid-type]
     callbacks: CallbacksParams
     references: ReferencesParams
     statistics: StatisticsParams
+    audit: AuditParams
     datasets: Annotated[dict[Name, Declaration], Field(min_length=1)]
     studies: Annotated[dict[Name, StudyParams], Field(min_length=1)]
 
