@@ -4,7 +4,7 @@ Needs no data. DVC itself ends with status 0 also where stages would run.
 
 exit status:
   0    nothing would run
-  1    something would: dvc.lock and metrics/ are of other code or parameters
+  1    something would: dvc.lock and metrics/ are of other code or parameters; or dvc.lock is not to be trusted
 """
 
 import re
@@ -12,6 +12,7 @@ import subprocess
 import sys
 
 from stages.lib.base.commands import make_parser
+from tools.guard import GuardError, check_records
 
 COMMAND = [sys.executable, "-m", "dvc", "repro", "--allow-missing", "--dry"]
 SHOWN = 5  # stages named
@@ -19,6 +20,11 @@ SHOWN = 5  # stages named
 
 def main() -> int:
     make_parser("tools.in_step", __doc__).parse_args()
+    try:
+        check_records()
+    except GuardError as error:
+        print("\n".join(f"error: {line}" for line in str(error).splitlines()), file=sys.stderr)
+        return 1
     done = subprocess.run(COMMAND, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     stages = re.findall(r"^Running stage '([^']*)'", done.stdout, flags=re.MULTILINE)
     if stages:

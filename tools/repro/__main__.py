@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING
 from stages.lib.base.commands import UserError, make_parser
 from tools import results
 from tools.check_params import check_params
+from tools.guard import check_records
 from tools.repro import project
 
 if TYPE_CHECKING:
@@ -105,6 +106,7 @@ def main() -> int:
     try:
         project.check_project()
         with project.alone(print):
+            check_records()
             check_params()
             return reproduce(options)
     except UserError as error:

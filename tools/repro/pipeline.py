@@ -16,9 +16,11 @@ from dvc.stage import PipelineStage
 from dvc.stage.cache import RunCacheNotFoundError
 
 from stages.lib.base.commands import UserError
+from tools.guard import check_outputs
 from tools.repro import leftovers
 from tools.repro.engine import Job
 from tools.repro.lockfile import RECORD, Lockfile
+from tools.repro.objects import CheckedCache
 from tools.repro.progress import Outcome
 from tools.repro.project import Tell, check_signals, wait_until
 
@@ -41,6 +43,7 @@ class Pipeline:
         self.in_use: dict[str, ExitStack] = {}  # the files of the stages whose commands run
         try:
             self.repo = Repo()
+            self.repo.stage_cache = CheckedCache(self.repo, tell)
             if Path(self.repo.root_dir) != Path.cwd():
                 raise PipelineError(f"the DVC project is {self.repo.root_dir}: change to that folder, run this again")
             wait_until(self.find_obstacle, tell)
@@ -51,6 +54,8 @@ class Pipeline:
         except DvcException as error:
             raise PipelineError(explain(error)) from error
         self.stages = {stage.addressing: stage for stage in steps}
+        outputs = [Path(out.fs_path) for stage in steps for out in stage.outs]
+        check_outputs(outputs, root=Path.cwd(), cache=Path(self.repo.cache.local.path))
         self.upstream = {stage.addressing: {needed.addressing for needed in graph.successors(stage)} for stage in steps}
         self.seconds = {name: float((stage.meta or {}).get("seconds", 1)) for name, stage in self.stages.items()}
 

@@ -1,0 +1,234 @@
+"""Hostile dvc.lock files, caches and links against real runs: nothing outside the project is written or removed.
+
+Every test has a scratch home: the project, and beside it files of somebody else, which stay as they are.
+"""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from hashlib import md5
+from pathlib import Path
+
+import pytest
+
+from tests.tools.test_repro import Pipeline
+
+CHECK = [sys.executable, "-m", "tools.in_step"]
+
+
+class Home:
+    """A folder with a pipeline that has run, and files that are not the pipeline's."""
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+        self.pipeline = Pipeline(folder / "work/project", {"a": 0, "b": 0})
+        self.project, self.lock = self.pipeline.folder, self.pipeline.folder / "dvc.lock"
+        for name in ("victim.txt", "work/victim.txt", "work/other/one/deep.txt", "work/other/two.txt"):
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / name).write_text("somebody else's")
+        self.pipeline.run()
+        self.before = self.watch()
+
+    def watch(self) -> dict[str, tuple[bytes, int]]:
+        """Every file outside the project and DVC's site cache: its content and the time of its last change."""
+        outside = [path for path in self.folder.rglob("*") if path.is_file() and not path.is_relative_to(self.project)]
+        own = self.project.with_name("site")
+        return {
+            str(path): (path.read_bytes(), path.stat().st_mtime_ns) for path in outside if not path.is_relative_to(own)
+        }
+
+    def find_object(self, name: str) -> Path:
+        """The cached object of an output."""
+        found = re.search(rf"- path: {name}\n      hash: md5\n      md5: (\w\w)(\S+)", self.lock.read_text())
+        assert found
+        return self.project / ".dvc/cache/files/md5" / found[1] / found[2]
+
+    def check(self) -> str:
+        """What `make check` says of dvc.lock, with status 1."""
+        done = subprocess.run(CHECK, cwd=self.project, env=self.pipeline.environment, text=True, capture_output=True)
+        assert done.returncode == 1, done.stdout
+        return done.stderr
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Home:
+    return Home(tmp_path)
+
+
+def climb(home: Home) -> str:
+    """The victim as a hash: DVC looks for it below the first two characters of the hash."""
+    objects = home.project / ".dvc/cache/files/md5"
+    return f"../{os.path.relpath(home.folder / 'victim.txt', objects)}"
+
+
+ATTACKS: dict[str, tuple[Callable[[str, Home], str], str]] = {
+    "hash of an output": (
+        lambda text, home: re.sub(r"(outs:\n    - path: head.txt\n.*\n      md5: )\w+", rf"\1{climb(home)}", text),
+        "expected 32 hex digits",
+    ),
+    "hash of a dependency": (
+        lambda text, home: re.sub(r"(deps:\n    - path: source\n.*\n      md5: )\w+", rf"\1{climb(home)}", text),
+        "expected 32 hex digits",
+    ),
+    "path of an output": (
+        lambda text, home: text.replace("- path: tail.txt", "- path: ../../victim.txt"),
+        "expected a path inside the project",
+    ),
+    "absolute path": (
+        lambda text, home: text.replace("- path: tail.txt", f"- path: {home.folder}/victim.txt"),
+        "expected a path inside the project",
+    ),
+    "list of files": (
+        lambda text, home: text.replace(
+            "- path: tail.txt\n", f"- path: tail.txt\n      files:\n      - {{relpath: ../x, md5: '{'0' * 32}'}}\n"
+        ),
+        "files",
+    ),
+    "another kind of hash": (lambda text, home: text.replace("hash: md5", "hash: etag", 1), "expected md5"),
+    "conflict marker": (lambda text, home: f"<<<<<<< HEAD\n{text}=======\n>>>>>>> main\n", "conflict marker"),
+    "alias": (
+        lambda text, home: text.replace("schema: '2.0'", "x: &a [1]\ny: [*a, *a]\nschema: '2.0'"),
+        "aliases",
+    ),
+    "half a file": (lambda text, home: text[: text.index("      md5") + 9], "YAML"),
+    "no mapping": (lambda text, home: "- a\n- b\n", "expected"),
+}
+
+
+@pytest.mark.parametrize("name", ATTACKS)
+def test_a_hostile_lock_is_refused_in_words_before_dvc_reads_it(home: Home, name: str) -> None:
+    change, words = ATTACKS[name]
+    text = home.lock.read_text()
+    changed = change(text, home)
+    assert changed != text
+    home.lock.write_text(changed)
+    for path in ("head.txt", "tail.txt"):
+        (home.project / path).unlink()
+    printed = home.pipeline.run(status=2)
+    assert words in printed
+    assert re.search(r"^error: dvc\.lock(, line \d+)?: ", printed, re.MULTILINE), printed
+    assert "git checkout dvc.lock" in printed
+    assert words in home.check()
+    assert home.watch() == home.before
+
+
+def test_a_lock_that_names_a_file_of_the_project_as_an_output_does_not_touch_it(home: Home) -> None:
+    precious = home.project / "precious.txt"
+    precious.write_text("mine")
+    home.lock.write_text(home.lock.read_text().replace("- path: tail.txt", "- path: precious.txt"))
+    home.pipeline.run()
+    assert precious.read_text() == "mine"
+    assert home.watch() == home.before
+
+
+@pytest.mark.parametrize("output", ["../other/two.txt", "link/two.txt", "link"])
+def test_an_output_that_leads_out_of_the_project_is_refused(home: Home, output: str) -> None:
+    (home.project / "link").symlink_to(home.project / "../other")
+    graph = home.project / "dvc.yaml"
+    graph.write_text(graph.read_text().replace("outs: [tail.txt]", f"outs: [{output}]"))
+    assert "expected a path inside the project" in home.pipeline.run(status=2)
+    assert home.watch() == home.before
+
+
+LISTINGS: dict[str, Callable[[list[dict]], object]] = {
+    "climbs": lambda entries: [entry | {"relpath": "../../../victim.txt"} for entry in entries],
+    "is absolute": lambda entries: [entry | {"relpath": "/tmp/none/victim.txt"} for entry in entries],
+    "has a hash that is a path": lambda entries: [entry | {"md5": "../../../victim"} for entry in entries],
+    "is no list": lambda entries: {"relpath": "x"},
+    "names one file twice": lambda entries: [*entries, *entries],
+}
+
+
+def damage(path: Path) -> None:
+    """Flip a bit of a file, which stays read-only and keeps its dates, as a disk does it."""
+    known = path.stat()
+    path.chmod(0o644)
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    path.chmod(0o444)
+    os.utime(path, ns=(known.st_atime_ns, known.st_mtime_ns))
+
+
+@pytest.mark.parametrize("runs", ["with its cache of runs", "without"])
+def test_a_damaged_object_is_named_and_made_anew(home: Home, runs: str) -> None:
+    good, lock = (home.project / "head.txt").read_bytes(), home.lock.read_bytes()
+    path = home.find_object("head.txt")
+    damage(path)
+    (home.project / "head.txt").unlink()
+    if runs == "without":
+        (home.project / "dvc.lock").unlink()
+        shutil.rmtree(home.project / ".dvc/cache/runs")
+    printed = home.pipeline.run()
+    assert re.search(rf"Damaged in DVC's cache, removed: \S*{path.parent.name}/{path.name} \(of head.txt\)", printed)
+    assert (home.project / "head.txt").read_bytes() == path.read_bytes() == good
+    assert home.lock.read_bytes() == lock
+    (home.project / "head.txt").unlink()
+    assert "Damaged" not in home.pipeline.run()
+    assert (home.project / "head.txt").read_bytes() == good
+
+
+def test_a_damaged_file_of_a_folder_is_named_and_made_anew(folders: Home) -> None:
+    listing = folders.find_object("out")
+    (entry,) = json.loads(listing.read_bytes())
+    path = listing.parents[1] / entry["md5"][:2] / entry["md5"][2:]
+    good = path.read_bytes()
+    damage(path)
+    (folders.project / "out/one").unlink()
+    assert f"{path.name} (of out)" in folders.pipeline.run()
+    assert path.read_bytes() == (folders.project / "out/one").read_bytes() == good
+    damage(listing)
+    (folders.project / "out/one").unlink()
+    assert f"{listing.name} (of out)" in folders.pipeline.run()
+    assert (folders.project / "out/one").read_bytes() == good
+
+
+FOLDERS = "stages: {folder: {cmd: mkdir -p out; cp source out/one, deps: [source], outs: [out]}}\n"
+
+
+@pytest.fixture
+def folders(home: Home) -> Home:
+    """A pipeline whose output is a folder."""
+    (home.project / "dvc.yaml").write_text(FOLDERS)
+    home.lock.unlink()
+    shutil.rmtree(home.project / ".dvc/cache/runs")
+    home.pipeline.run()
+    return home
+
+
+@pytest.mark.parametrize("fault", LISTINGS)
+@pytest.mark.parametrize("way", ["dvc.lock", "run cache"])
+def test_a_listing_that_leads_out_of_the_project_plants_nothing(folders: Home, fault: str, way: str) -> None:
+    """It comes from a shared remote with its right hash, which dvc.lock or the cache of runs names."""
+    listing = folders.find_object("out")
+    content = json.dumps(LISTINGS[fault](json.loads(listing.read_bytes()))).encode()
+    planted = md5(content).hexdigest()
+    path = listing.parents[1] / planted[:2] / f"{planted[2:]}.dir"
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(content)
+    path.chmod(0o444)
+    old = f"{listing.parent.name}{listing.name}"
+    records = [folders.lock] if way == "dvc.lock" else [*(folders.project / ".dvc/cache/runs").rglob("*")]
+    for record in [record for record in records if record.is_file()]:
+        assert old in record.read_text()
+        record.write_text(record.read_text().replace(old, f"{planted}.dir"))
+    if way == "run cache":
+        folders.lock.unlink()
+    (folders.project / "out/one").unlink()
+    assert f"{path.name} (of out)" in folders.pipeline.run()
+    assert [file.name for file in (folders.project / "out").rglob("*")] == ["one"]
+    assert folders.watch() == folders.before
+
+
+def test_an_entry_of_the_run_cache_names_outputs_of_its_stage_alone(folders: Home) -> None:
+    (record,) = [path for path in (folders.project / ".dvc/cache/runs").rglob("*") if path.is_file()]
+    record.write_text(record.read_text().replace("path: out", "path: ../../victim.txt"))
+    folders.lock.unlink()
+    (folders.project / "out/one").unlink()
+    assert record.name in folders.pipeline.run()
+    assert (folders.project / "out/one").read_text() == "one"
+    assert folders.watch() == folders.before

@@ -1,0 +1,159 @@
+"""Say whether what DVC will read in dvc.lock is what DVC may have written, before DVC reads it.
+
+DVC makes a path of each hash that dvc.lock names, and replaces or removes what it finds there. Plain `dvc` cannot be
+kept from that: ask `python -m tools.guard` about a dvc.lock that somebody else has changed. `make` and `make check` do.
+
+exit status:
+  0    nothing in dvc.lock or in files *.dvc leads out of the project
+  1    something does, or the file is damaged; each fault has its line
+"""
+
+import re
+import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path, PurePosixPath
+
+import yaml
+
+from stages.lib.base.commands import UserError, make_parser
+from stages.lib.settings.yaml_text import TextError, compose, decode
+
+LOCK = Path("dvc.lock")
+MAX_BYTES, MAX_VALUES = 2**25, 2**21  # a dvc.lock of 85 stages has 126 kB
+HASH = re.compile(r"[0-9a-f]{32}(\.dir)?", re.ASCII)
+KNOWN = {"path", "hash", "md5", "size", "nfiles", "isexec"}  # of a file that DVC keeps in its local cache
+OWN_FOLDERS = {".git", ".dvc", ".venv"}
+SHOWN = 40  # characters of a value in a message
+
+
+class GuardError(UserError):
+    """What DVC would read leads out of the project, or is damaged; the message has one line per fault."""
+
+
+def check_records() -> None:
+    """GuardError with every fault of dvc.lock and of files *.dvc."""
+    faults = [fault for path in list_records() for fault in check_record(path)]
+    if faults:
+        raise GuardError("\n".join(faults))
+
+
+def list_records() -> Iterator[Path]:
+    """All files in which DVC looks for hashes, as it goes through folders."""
+    folders = [Path()]
+    while folders:
+        for path in sorted(folders.pop().iterdir()):
+            if path.is_dir() and not path.is_symlink() and path.name not in OWN_FOLDERS:
+                folders.append(path)
+            elif path.name == LOCK.name or (path.suffix == ".dvc" and not path.is_dir()):
+                yield path
+
+
+def check_record(path: Path) -> Iterator[str]:
+    """The faults of one file, in words."""
+    remedy = f"restore it with `git checkout {path}`"
+    if path == LOCK:
+        remedy += ", or delete it (results come back from DVC's cache)"
+    if path.is_symlink() or not path.is_file():
+        yield f"{path}: is no plain file, expected one: {remedy}"
+        return
+    try:
+        with path.open("rb") as file:
+            root = compose(decode(file.read(MAX_BYTES + 1), limit=MAX_BYTES), most=MAX_VALUES, aliases=False)
+        faults = list(check_root(root, has_stages=path.name == LOCK.name)) if root else []
+    except TextError as error:
+        yield f"{path}, {error}: {remedy}" if error.line else f"{path}: {error}: {remedy}"
+        return
+    for node, text in faults:
+        yield f"{path}, line {node.start_mark.line + 1}: {text}: {remedy}"
+
+
+Fault = tuple[yaml.Node, str]
+
+
+def check_root(root: yaml.Node, *, has_stages: bool) -> Iterator[Fault]:
+    """Walk through all stages of a dvc.lock, or the one of a file *.dvc."""
+    if not isinstance(root, yaml.MappingNode):
+        yield root, "is no mapping, expected what DVC writes"
+        return
+    if not has_stages:
+        yield from check_stage("this file", root)
+        return
+    stages = dict(list_items(root)).get("stages")
+    if stages is not None and not isinstance(stages, yaml.MappingNode):
+        yield stages, "stages is no mapping, expected what DVC writes"
+    elif stages is not None:
+        for name, stage in list_items(stages):
+            yield from check_stage(name, stage)
+
+
+def check_stage(name: str, stage: yaml.Node) -> Iterator[Fault]:
+    if not isinstance(stage, yaml.MappingNode):
+        yield stage, f"{name} is no mapping, expected what DVC writes"
+        return
+    for role, entries in list_items(stage):
+        if role in ("deps", "outs"):
+            for entry in entries.value if isinstance(entries, yaml.SequenceNode) else [entries]:
+                yield from check_entry(f"{name}, {role}", entry)
+
+
+def check_entry(where: str, entry: yaml.Node) -> Iterator[Fault]:
+    """One file or folder and its hash."""
+    fields = dict(list_items(entry)) if isinstance(entry, yaml.MappingNode) else {}
+    texts = {key: node.value for key, node in fields.items() if isinstance(node, yaml.ScalarNode)}
+    if "path" not in texts:
+        yield entry, f"{where}: an entry has no path, expected what DVC writes"
+        return
+    where = f"{where}, {shorten(texts['path'])}"
+    if not is_inside(texts["path"]):
+        yield fields["path"], f"{where}: expected a path inside the project"
+    if texts.get("hash", "md5") != "md5":
+        yield fields["hash"], f"{where}: hash is {shorten(texts['hash'])}, expected md5"
+    if "md5" in fields and not HASH.fullmatch(texts.get("md5", "")):
+        yield fields["md5"], f"{where}: md5 is {shorten(texts.get('md5', 'no text'))}, expected 32 hex digits"
+    for key in fields.keys() - KNOWN:
+        yield fields[key], f"{where}: has the key {shorten(key)}, expected none but {', '.join(sorted(KNOWN))}"
+
+
+def list_items(node: yaml.MappingNode) -> list[tuple[str, yaml.Node]]:
+    return [(str(key.value), value) for key, value in node.value]
+
+
+def is_inside(path: str) -> bool:
+    """Whether a path as DVC writes it stays in the project: relative, and nowhere up."""
+    parts = PurePosixPath(path).parts
+    return bool(parts) and not path.startswith("/") and ".." not in parts and "\\" not in path and "\0" not in path
+
+
+def shorten(text: object) -> str:
+    shown = repr(str(text))
+    return shown if len(shown) <= SHOWN else f"{shown[: SHOWN - 4]}...'"
+
+
+def check_outputs(outputs: Iterable[Path], *, root: Path, cache: Path) -> None:
+    """GuardError where an output leads out of the project, also through a link. Links into DVC's cache are DVC's."""
+    faults = []
+    for output in outputs:
+        parent, end = output.parent.resolve(), output.resolve()
+        inside = parent.is_relative_to(root.resolve()) and (
+            end.is_relative_to(root.resolve()) or end.is_relative_to(cache.resolve())
+        )
+        if not inside or output == root:
+            faults.append(
+                f"the output {output} leads to {end}, expected a path inside the project: change it in dvc.yaml, or "
+                "put a folder in place of the link"
+            )
+    if faults:
+        raise GuardError("\n".join(dict.fromkeys(faults)))
+
+
+def main() -> None:
+    make_parser("tools.guard", __doc__).parse_args()
+    try:
+        check_records()
+    except GuardError as error:
+        sys.exit("\n".join(f"error: {line}" for line in str(error).splitlines()))
+    print("Nothing in dvc.lock leads out of the project.")
+
+
+if __name__ == "__main__":
+    main()
