@@ -14,10 +14,10 @@ from collections.abc import Mapping
 from stages.lib import predictions
 from stages.lib.arms import build_arms
 from stages.lib.base.commands import parse_arguments, run_main
-from stages.lib.base.store import prune_folders
 from stages.lib.comparison import PathPoint, StudyResult, save_comparison, save_paths
 from stages.lib.families import judge_study
 from stages.lib.judge import Judge
+from stages.lib.leavings import prune_folders
 from stages.lib.paths import trace_path
 from stages.lib.predictions import (
     Labels,

@@ -5,13 +5,14 @@ Writes  data/processed/<study>/development.npz   training and validation rows of
         data/processed/<study>/held_out.npz      held-out rows, which only evaluate and reference read
 """
 
+import hashlib
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
 from stages.lib.base.commands import parse_arguments, run_main
-from stages.lib.base.store import read_bytes
+from stages.lib.base.store import DamagedArtifactError, read_bytes
 from stages.lib.datasets.dataset import Rows
 from stages.lib.datasets.split_plan import SplitPlan, load_split_plan
 from stages.lib.samples import Development, HeldOut, check_no_leak, save_samples
@@ -79,11 +80,23 @@ def encode_once(rows: Rows, split: Split) -> Samples:
     return development, held_out
 
 
+def load_raw(plan: SplitPlan, name: str) -> bytes:
+    """A raw file, which has to be the pinned one wherever it comes from: the disk and DVC's cache may be damaged."""
+    path = RAW / plan.dataset / name
+    content = read_bytes(path, written_by=f"fetch@{plan.dataset}")
+    found = hashlib.sha256(content).hexdigest()
+    if found != plan.raw[name]:
+        raise DamagedArtifactError(
+            f"{path} has the SHA-256 {found}, expected {plan.raw[name]}: delete it and run `make`, which fetches it "
+            "again"
+        )
+    return content
+
+
 def main() -> None:
     (study,) = parse_arguments(__doc__, "study")
     plan = load_split_plan(study)
-    folder, stage = RAW / plan.dataset, f"fetch@{plan.dataset}"
-    development, held_out = run(plan, lambda name: read_bytes(folder / name, written_by=stage))
+    development, held_out = run(plan, lambda name: load_raw(plan, name))
     save_samples(study, development, held_out)
 
 

@@ -12,20 +12,23 @@ import pytest
 from sklearn.datasets import load_breast_cancer
 from sklearn.preprocessing import StandardScaler
 
-from stages import preprocess
+from stages import plan, preprocess
 from stages.lib.base.commands import UserError
 from stages.lib.base.plan_files import save_plans
+from stages.lib.base.store import write_bytes
 from stages.lib.datasets.fashion_mnist import FashionMnist
 from stages.lib.datasets.split_plan import SplitPlan, load_split_plan
 from stages.lib.datasets.table import Table
 from stages.lib.datasets.thoracic_surgery import ThoracicSurgery
 from stages.lib.samples import Development, HeldOut, LeakError, check_no_leak, load_development, load_held_out
+from stages.lib.sources.thoracic_surgery import PINS
 from stages.lib.studies.protocols import FixedTest, RepeatedStratifiedKFold
+from tests.conftest import ROOT
 
 K_FOLD = RepeatedStratifiedKFold(folds=5, repeats=2, validation=0.2)
 FIXED = FixedTest(seeds=3, training=200, validation=0.2)
 HOLD_OUT = FixedTest(seeds=3, validation=0.2, test=0.25)
-THORACIC = SplitPlan("thoracic", "thoracic_surgery", ThoracicSurgery(), "encoded", K_FOLD, 3)
+THORACIC = SplitPlan("thoracic", "thoracic_surgery", ThoracicSurgery(), "encoded", K_FOLD, 3, {})
 MINE = Table(file="data/source/mine.csv", target="target")
 Load = Callable[[str], bytes]
 
@@ -42,7 +45,7 @@ def thoracic(load_thoracic: Load) -> tuple[Development, HeldOut]:
 
 @pytest.fixture(scope="module")
 def fashion(fashion_files: dict[str, bytes]) -> tuple[Development, HeldOut]:
-    plan = SplitPlan("small", "fashion_mnist", FashionMnist(), "encoded", FIXED, 3)
+    plan = SplitPlan("small", "fashion_mnist", FashionMnist(), "encoded", FIXED, 3, {})
     return preprocess.run(plan, fashion_files.__getitem__)
 
 
@@ -52,7 +55,7 @@ def breast_cancer() -> pd.DataFrame:
 
 
 def run_table(frame: pd.DataFrame, protocol: RepeatedStratifiedKFold | FixedTest) -> tuple[Development, HeldOut]:
-    plan = SplitPlan("mine", "mine", MINE, "encoded", protocol, 3)
+    plan = SplitPlan("mine", "mine", MINE, "encoded", protocol, 3, {})
     return preprocess.run(plan, {"table.csv": frame.to_csv(index=False).encode()}.__getitem__)
 
 
@@ -120,7 +123,9 @@ def test_pixels_stay_bytes_and_are_scaled_by_the_network(fashion: tuple[Developm
 
 
 def test_images_under_k_fold_are_held_out_among_the_development_images(fashion_files: dict[str, bytes]) -> None:
-    plan = SplitPlan("folds", "fashion_mnist", FashionMnist(), "encoded", K_FOLD.model_copy(update={"repeats": 1}), 3)
+    plan = SplitPlan(
+        "folds", "fashion_mnist", FashionMnist(), "encoded", K_FOLD.model_copy(update={"repeats": 1}), 3, {}
+    )
     development, held_out = preprocess.run(plan, fashion_files.__getitem__)
     assert development.inputs.shape == held_out.inputs.shape == (60_000, 784)
     assert held_out.test.shape == (5, 12_000)
@@ -186,8 +191,9 @@ def test_stage_reads_the_plan_and_writes_both_files(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, load_thoracic: Load
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    save_plans({"thoracic/_split": THORACIC})
-    assert load_split_plan("thoracic") == THORACIC
+    split = dataclasses.replace(THORACIC, raw={"thoracic_surgery.csv": PINS["thoracic_surgery.csv"].sha256})
+    save_plans({"thoracic/_split": split})
+    assert load_split_plan("thoracic") == split
     monkeypatch.setattr(sys, "argv", ["preprocess", "thoracic"])
     with pytest.raises(UserError, match=r"data/raw/thoracic_surgery/thoracic_surgery\.csv is missing, expected the .*"):
         preprocess.main()
@@ -196,3 +202,18 @@ def test_stage_reads_the_plan_and_writes_both_files(
     preprocess.main()
     assert len(load_development("thoracic").training) == 10
     assert len(load_held_out("thoracic").test) == 10
+
+
+def test_a_raw_file_that_is_not_the_pinned_one_is_not_trained_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, thoracic_csv: bytes
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    plans, _ = plan.run((ROOT / "params.yaml").read_text(), lambda path: (ROOT / path).read_bytes())
+    split = plans["thoracic/_split"]
+    path = Path("data/raw/thoracic_surgery/thoracic_surgery.csv")
+    write_bytes(path, thoracic_csv)
+    assert isinstance(split, SplitPlan)
+    assert preprocess.load_raw(split, path.name) == thoracic_csv
+    write_bytes(path, thoracic_csv.replace(b"\n1,", b"\n2,", 1))
+    with pytest.raises(UserError, match=rf"{path} has the SHA-256 .*, expected {split.raw[path.name]}: delete it"):
+        preprocess.load_raw(split, path.name)

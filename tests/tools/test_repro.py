@@ -264,6 +264,7 @@ def test_says_what_is_wrong_with_the_project(tmp_path: Path) -> None:
     (pipeline.folder / "dvc.lock").write_text("stages: {")
     (line,) = pipeline.run(status=2).splitlines()
     assert re.fullmatch(r"error: .*dvc\.lock.*restore it with `git checkout dvc\.lock`.*", line)
+    (pipeline.folder / "dvc.lock").unlink()
     (pipeline.folder / "dvc.yaml").write_text("stages: {a: {cmd: ls, dep: [b]}}")
     (line,) = pipeline.run(status=2).splitlines()
     assert re.fullmatch(r"error: .*dvc\.yaml' validation failed.*: mend it.*", line)

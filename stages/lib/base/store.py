@@ -6,12 +6,14 @@ this module knows none of them.
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import os
-import shutil
+import stat
 import tempfile
-from collections.abc import Collection, Mapping
+import zipfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +21,16 @@ import numpy as np
 
 from stages.lib.base.commands import UserError
 
+# What NumPy raises on bytes that are no .npz.
+DAMAGE = (ValueError, EOFError, LookupError, OSError, AttributeError, NotImplementedError, zipfile.BadZipFile)
+
 
 class MissingArtifactError(UserError):
     """An input of a stage is missing; the message names the stage that writes it."""
+
+
+class DamagedArtifactError(UserError):
+    """An input of a stage is not what was written; the message names the file."""
 
 
 def write_bytes(path: Path, content: bytes) -> None:
@@ -48,6 +57,18 @@ def read_bytes(path: Path, *, written_by: str) -> bytes:
         ) from None
 
 
+def read_plain(path: Path, *, most: int) -> bytes:
+    """A whole file of the user's; OSError, with the reason, where it is a pipe or a device or has too many bytes."""
+    handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))  # a pipe would wait for its other end
+    with os.fdopen(handle, "rb") as file:
+        if not stat.S_ISREG(os.fstat(handle).st_mode):
+            raise OSError(errno.EINVAL, "is no plain file", str(path))
+        content = file.read(most + 1)
+    if len(content) > most:
+        raise OSError(errno.EFBIG, f"has more than {most:,} bytes", str(path))
+    return content
+
+
 def write_json(path: Path, content: Any) -> None:
     """Indented JSON. ValueError where a number is not finite."""
     write_bytes(path, (json.dumps(content, indent=2, allow_nan=False) + "\n").encode())
@@ -61,9 +82,28 @@ def write_arrays(path: Path, arrays: Mapping[str, Any]) -> None:
 
 
 def read_arrays(path: Path, *, written_by: str) -> dict[str, Any]:
-    """The members of an .npz; one without dimensions becomes a plain number or text, one of text a tuple."""
-    with np.load(io.BytesIO(read_bytes(path, written_by=written_by)), allow_pickle=False) as arrays:
-        return {name: to_value(array) for name, array in arrays.items()}
+    """The members of an .npz; one without dimensions becomes a plain number or text, one of text a tuple.
+
+    DamagedArtifactError where it is none: the checksum of each member is checked.
+    """
+    content = read_bytes(path, written_by=written_by)
+    try:
+        with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
+            return {name: to_value(array) for name, array in arrays.items()}
+    except (
+        ValueError,
+        EOFError,
+        LookupError,
+        OSError,
+        AttributeError,
+        NotImplementedError,
+        zipfile.BadZipFile,
+    ) as error:
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        raise DamagedArtifactError(
+            f"{path} is damaged ({reason}), expected the arrays that `{written_by}` wrote: delete it and run `make`, "
+            "which checks what it restores"
+        ) from None
 
 
 def to_value(array: np.ndarray) -> Any:
@@ -81,13 +121,3 @@ def pop_prefix(prefix: str, arrays: dict[str, Any]) -> dict[str, Any]:
     """The inverse of `add_prefix`; takes its members out of `arrays`."""
     names = [name for name in arrays if name.startswith(f"{prefix}_")]
     return {name.removeprefix(f"{prefix}_"): arrays.pop(name) for name in names}
-
-
-def prune_folders(root: Path, names: Collection[str]) -> None:
-    """Remove the folders in `root` that have another name: what studies and variants that are gone have left.
-
-    DVC leaves them on disk, and would count them as an input of the next stage.
-    """
-    for folder in sorted(root.glob("*")):
-        if folder.is_dir() and folder.name not in names:
-            shutil.rmtree(folder)

@@ -11,7 +11,10 @@ from stages.lib.studies.protocols import Protocol
 
 @dataclass(frozen=True)
 class SplitPlan:
-    """One study's data set, its encoding (one of the declaration's `encodings`), its protocol and its seed."""
+    """One study's data set, its encoding (one of the declaration's `encodings`), its protocol and its seed.
+
+    raw: raw file -> its SHA-256.
+    """
 
     study: str
     dataset: str
@@ -19,6 +22,7 @@ class SplitPlan:
     features: str
     protocol: Protocol
     seed: int
+    raw: dict[str, str]
 
 
 def load_split_plan(study: str) -> SplitPlan:

@@ -19,6 +19,7 @@ from stages.lib.runs.plan import (
 from stages.lib.settings.params import CallbacksParams, Params
 from stages.lib.settings.studies import Recipe, StudyParams, VariantParams
 from stages.lib.sources.fetch_plan import make_fetch_plan
+from stages.lib.sources.kinds import KINDS
 from stages.lib.studies.facts import Facts
 from stages.lib.studies.plans import ComparedVariant, ReferenceModelPlan, ReferencePlan, StatisticsPlan, StudyPlan
 
@@ -32,11 +33,14 @@ def make_plans(params: Params, facts: Mapping[str, Facts], read: Callable[[str],
         "_statistics": StatisticsPlan(params.statistics.confidence, dict(params.statistics.equivalence)),
         "_audit": params.audit,
     }
+    raw: dict[str, dict[str, str]] = {}  # of each data set
     for name, declaration in params.datasets.items():
-        named[f"_datasets/{name}"] = make_fetch_plan(name, declaration.kind, declaration.source_files, read)
+        fetched = make_fetch_plan(name, declaration.kind, declaration.source_files, read)
+        named[f"_datasets/{name}"] = fetched
+        raw[name] = {file: pin.sha256 for file, pin in KINDS[declaration.kind].pins(fetched).items()}
     for name, study in params.studies.items():
         outputs = facts[study.dataset].outputs
-        named[f"{name}/_split"] = split_plan(params, name)
+        named[f"{name}/_split"] = split_plan(params, name, raw[study.dataset])
         named[f"{name}/_study"] = study_plan(params, name, outputs=outputs)
         named[f"{name}/_reference"] = reference_plan(params, name, outputs=outputs)
         for variant in study.variants:
@@ -44,10 +48,10 @@ def make_plans(params: Params, facts: Mapping[str, Facts], read: Callable[[str],
     return named
 
 
-def split_plan(params: Params, study_name: str) -> SplitPlan:
+def split_plan(params: Params, study_name: str, raw: dict[str, str]) -> SplitPlan:
     study = params.studies[study_name]
     declaration = params.datasets[study.dataset]
-    return SplitPlan(study_name, study.dataset, declaration, study.features, study.protocol, params.seed)
+    return SplitPlan(study_name, study.dataset, declaration, study.features, study.protocol, params.seed, raw)
 
 
 def study_plan(params: Params, study_name: str, *, outputs: int) -> StudyPlan:

@@ -20,10 +20,10 @@ def from_debian_package(scratch: Path) -> Source:
     """The package, unpacked in the folder `scratch`."""
     unpacked = scratch / "unpacked"
 
-    def read(name: str) -> bytes:
+    def read(name: str, size: int) -> bytes:
         if not unpacked.exists():
             unpack_package(scratch, unpacked)
-        return read_folder(unpacked / SYSTEM_FOLDER.relative_to("/"), name)
+        return read_folder(unpacked / SYSTEM_FOLDER.relative_to("/"), name, size)
 
     return Source(f"Debian package {PACKAGE}", read)
 

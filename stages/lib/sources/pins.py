@@ -39,10 +39,13 @@ class Broken(Unavailable):
 
 @dataclass(frozen=True)
 class Source:
-    """A place that may have the files; `read` maps a file's name to its content, not yet checked."""
+    """A place that may have the files; `read` maps a file's name and size to its content, not yet checked.
+
+    It may read no more than that size needs: a source that never ends is left.
+    """
 
     label: str
-    read: Callable[[str], bytes]
+    read: Callable[[str, int], bytes]
 
 
 def collect(pins: Mapping[str, Pin], chain: Iterable[Source], target: Path) -> None:
@@ -93,7 +96,7 @@ def deliver(source: Source, name: str, pin: Pin) -> bytes:
 def read_checked(source: Source, name: str, pin: Pin) -> bytes:
     """A file's content; Broken where it is not the pinned one."""
     try:
-        data = source.read(name)
+        data = source.read(name, pin.size)
     except DAMAGE as error:
         raise Broken(f"{type(error).__name__}: {error}") from error
     if len(data) != pin.size:

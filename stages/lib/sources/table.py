@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from stages.lib.base.store import read_plain
 from stages.lib.sources.fetch_plan import FetchPlan
 from stages.lib.sources.pins import Pin, Source
 
@@ -18,4 +19,4 @@ def make_pins(plan: FetchPlan) -> dict[str, Pin]:
 def from_plan(plan: FetchPlan) -> Source:
     """The files that the plan names."""
     label = ", ".join(file.path for file in plan.files.values())
-    return Source(label, lambda name: Path(plan.files[name].path).read_bytes())
+    return Source(label, lambda name, size: read_plain(Path(plan.files[name].path), most=size))

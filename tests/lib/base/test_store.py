@@ -125,11 +125,3 @@ def test_what_is_missing_is_named_with_the_stage_that_writes_it() -> None:
         store.MissingArtifactError, match=r"data/plan/s/v.json is missing, expected the output of `plan`"
     ):
         plan.load_run_plan("s", "v")
-
-
-def test_folders_of_variants_that_are_gone_are_removed() -> None:
-    for variant in ("kept", "gone"):
-        store.write_bytes(Path("models/study", variant, "lanes.npz"), b"")
-    store.write_bytes(Path("models/study/a_file"), b"")
-    store.prune_folders(Path("models/study"), ["kept"])
-    assert sorted(entry.name for entry in Path("models/study").iterdir()) == ["a_file", "kept"]

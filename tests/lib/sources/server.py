@@ -5,6 +5,7 @@ import hashlib
 import random
 import socket
 import threading
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -43,6 +44,10 @@ class Handler(BaseHTTPRequestHandler):
             return
         body = answer if isinstance(answer, bytes) else gzip.compress(FILES[self.path[1:-3]])
         self.send_response(200)
+        if answer in ("endless", "trickle"):
+            self.end_headers()
+            self.go_on(bytes(2**16) if answer == "endless" else b"\x1f", 0 if answer == "endless" else 0.05)
+            return
         self.send_header("Content-Length", str(len(body)))
         if answer == "decompressed":
             self.send_header("Content-Encoding", "gzip")
@@ -52,6 +57,12 @@ class Handler(BaseHTTPRequestHandler):
         if answer == "stalled":
             self.server.is_stalled.set()
             self.server.is_over.wait(30)
+
+    def go_on(self, piece: bytes, pause: float) -> None:
+        """Answer without an end, until the client has left."""
+        with suppress(OSError):
+            while not self.server.is_over.wait(pause):
+                self.wfile.write(piece)
 
     def log_message(self, *_: object) -> None:
         pass

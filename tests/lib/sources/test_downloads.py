@@ -1,6 +1,8 @@
 """Mirrors as sources, under every fault of a server; the server is real, on this machine."""
 
 import gzip
+import random
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -57,6 +59,42 @@ def test_lasting_fault_falls_through(
         collect(PINNED, [from_mirror(server.url, timeout=TIMEOUT)], target)
     assert len(server.requests) == num_requests
     assert not read_all(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("fault", "num_requests", "reason"),
+    [
+        (random.Random(0).randbytes(2**20), 1, "more than 265,536 bytes, expected fewer"),
+        (gzip.compress(bytes(2**27), mtime=0), 2, "more than 200,000 bytes when decompressed, expected 200,000"),
+        ("endless", 1, "more than 265,536 bytes, expected fewer"),
+        ("trickle", 1, r"gave no whole answer within [\d.]+ seconds"),
+    ],
+)
+def test_an_answer_without_end_is_left_and_the_next_source_asked(
+    server: Server, target: Path, tmp_path: Path, fault: bytes | str, num_requests: int, reason: str
+) -> None:
+    """Within little memory: a gzip bomb, a body without end, a byte now and then."""
+    server.serve(f"{FIRST}.gz", fault)
+    for name, data in FILES.items():
+        (tmp_path / name).write_bytes(data)
+    code = f"""
+import resource
+from pathlib import Path
+from stages.lib.sources.downloads import from_mirror
+from stages.lib.sources.folders import from_folder
+from stages.lib.sources.pins import collect
+from tests.lib.sources.server import PINNED
+
+chain = [from_mirror({server.url!r}, patience=0.5), from_folder(Path({str(tmp_path)!r}))]
+collect(PINNED, chain, Path({str(target)!r}))
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    first, *_, megabytes = done.stdout.splitlines()
+    assert re.fullmatch(f"{server.url}: no {FIRST}: {reason}", first)
+    assert int(megabytes) < 300
+    assert len(server.requests) == num_requests
+    assert read_all(target) == FILES
 
 
 def test_refused_connection_falls_through(target: Path) -> None:

@@ -1,10 +1,13 @@
 """Folders as sources, under every fault of their files."""
 
 import gzip
+import os
 from pathlib import Path
 
 import pytest
 
+from stages.lib.sources import table
+from stages.lib.sources.fetch_plan import make_fetch_plan
 from stages.lib.sources.folders import from_folder
 from stages.lib.sources.pins import Unavailable, collect
 from tests.lib.sources.server import FILES, FIRST, PINNED, SECOND, read_all
@@ -38,3 +41,20 @@ def test_faulty_folder_says_why(tmp_path: Path, target: Path, content: dict[str,
     with pytest.raises(Unavailable, match=f"{folder}: no {FIRST}: {reason}"):
         collect(PINNED, [from_folder(folder)], target)
     assert not target.exists()
+
+
+def test_a_bomb_and_a_pipe_are_left(tmp_path: Path, target: Path) -> None:
+    (tmp_path / f"{FIRST}.gz").write_bytes(gzip.compress(bytes(2**26)))
+    with pytest.raises(Unavailable, match="more than 200,000 bytes when decompressed"):
+        collect(PINNED, [from_folder(tmp_path)], target)
+    (tmp_path / FIRST).write_bytes(bytes(300_000))
+    with pytest.raises(Unavailable, match="has more than 265,536 bytes"):
+        collect(PINNED, [from_folder(tmp_path)], target)
+    (tmp_path / FIRST).unlink()
+    (tmp_path / f"{FIRST}.gz").unlink()
+    os.mkfifo(tmp_path / FIRST)
+    with pytest.raises(Unavailable, match="neither"):
+        collect(PINNED, [from_folder(tmp_path)], target)
+    plan = make_fetch_plan("mine", "table", {"table.csv": str(tmp_path / FIRST)}, lambda path: b"")
+    with pytest.raises(Unavailable, match="is no plain file"):
+        collect({"table.csv": PINNED[FIRST]}, [table.from_plan(plan)], target)
