@@ -5,16 +5,18 @@ Reads   data/plan/{_studies,_statistics}.json, data/plan/<study>/_study.json, da
 Writes  metrics/metrics.json      study -> variant -> scores (means over replicates at the knobs) and verdicts
         metrics/comparison.json   study -> arms: scores, differences from baseline and no skill, verdicts
         metrics/paths.csv         both scores at each strength of each path, with its interval
+        metrics/searches.csv      both scores at each point of each search
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import NamedTuple
 
 from stages.lib import predictions
-from stages.lib.arms import build_arms
+from stages.lib.arms import build_arms, build_best_singles
 from stages.lib.base.commands import parse_arguments, run_main
-from stages.lib.comparison import PathPoint, StudyResult, save_comparison, save_paths
+from stages.lib.comparison import PathPoint, SearchPoint, StudyResult, save_comparison, save_paths, save_searches
 from stages.lib.families import judge_study
 from stages.lib.judge import Judge
 from stages.lib.leavings import prune_folders
@@ -27,6 +29,7 @@ from stages.lib.predictions import (
     load_predictions,
     load_reference,
 )
+from stages.lib.searches import list_points
 from stages.lib.studies.plans import (
     StatisticsPlan,
     StudyPlan,
@@ -36,22 +39,32 @@ from stages.lib.studies.plans import (
 )
 
 
+class Compared(NamedTuple):
+    """The result of one study, and the points of its paths and of its searches."""
+
+    result: StudyResult
+    paths: list[PathPoint]
+    searches: list[SearchPoint]
+
+
 def run(
     plan: StudyPlan,
     settings: StatisticsPlan,
     labels: Labels,
     predicted: Mapping[str, Predictions],
     references: Mapping[str, ReferencePredictions],
-) -> tuple[StudyResult, list[PathPoint]]:
-    """The result of one study, and the points of its paths."""
+) -> Compared:
+    """Compare the arms of one study."""
     arms = build_arms(predicted, references, labels, select_by=plan.select_by)
-    points = [
-        point for variant, found in predicted.items() for point in trace_path(plan, settings, labels, variant, found)
-    ]
-    return judge_study(Judge(plan, settings, labels, arms)), points
+    arms |= build_best_singles(predicted, plan.searches, labels, select_by=plan.select_by)
+    return Compared(
+        judge_study(Judge(plan, settings, labels, arms)),
+        [point for variant, found in predicted.items() for point in trace_path(plan, settings, labels, variant, found)],
+        [row for search in plan.searches for row in list_points(plan, labels, search, predicted[search.variant])],
+    )
 
 
-def compare_study(study: str) -> tuple[StudyResult, list[PathPoint]]:
+def compare_study(study: str) -> Compared:
     """`run` on what the earlier stages have left of a study."""
     plan = load_study_plan(study)
     predicted = {variant.name: load_predictions(study, variant.name) for variant in plan.variants}
@@ -64,8 +77,9 @@ def main() -> None:
     found = {study: compare_study(study) for study in load_studies()}
     for folder in (predictions.FOLDER, predictions.REFERENCE_FOLDER):
         prune_folders(folder, found)
-    save_comparison({study: result for study, (result, _) in found.items()})
-    save_paths([point for _, points in found.values() for point in points])
+    save_comparison({study: compared.result for study, compared in found.items()})
+    save_paths([point for compared in found.values() for point in compared.paths])
+    save_searches([row for compared in found.values() for row in compared.searches])
 
 
 if __name__ == "__main__":

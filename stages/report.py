@@ -42,6 +42,7 @@ def describe_study(name: str, study: StudyResult, paths: Sequence[PathPoint]) ->
             for key, result in rank_arms(study)
             if (said := tell_mechanisms(result.mechanisms))
         ],
+        "tuned": [(key, arm.optimism) for key, arm in rank_arms(study) if arm.optimism],
         "paths": [point for point in paths if point.study == name],
     }
 

@@ -32,6 +32,8 @@ def shrink_params(text: str) -> dict:
         study["training"] |= {"epochs": 2, "batch_size": 64}
         for variant in study["variants"].values():
             variant.pop("epochs", None)
+            if "search" in variant:
+                variant["search"]["points"] = 4
             if "hidden" in variant:
                 variant["hidden"] = [4 for _ in variant["hidden"]]
     return params

@@ -12,7 +12,6 @@ from stages.lib import statistics
 from stages.lib.answers import answer, list_findings, name_findings
 from stages.lib.comparison import (
     Comparison,
-    PathPoint,
     StudyResult,
     load_comparison,
     load_paths,
@@ -98,12 +97,12 @@ def make_plan(*names: str) -> StudyPlan:
 
 
 @pytest.fixture(scope="module")
-def outcome(labels: Labels, predicted: dict[str, Predictions]) -> tuple[StudyResult, list[PathPoint]]:
+def outcome(labels: Labels, predicted: dict[str, Predictions]) -> compare.Compared:
     return compare.run(make_plan(*predicted), STATISTICS, labels, predicted, {})
 
 
 @pytest.fixture(scope="module")
-def result(outcome: tuple[StudyResult, list[PathPoint]]) -> StudyResult:
+def result(outcome: compare.Compared) -> StudyResult:
     return outcome[0]
 
 
@@ -174,7 +173,7 @@ def test_verdicts_do_not_depend_on_the_order_of_arms(
 ) -> None:
     names = list(predicted)[::-1]
     turned = {name: predicted[name] for name in names}
-    other, _ = compare.run(make_plan(*names), STATISTICS, labels, turned, {})
+    other, *_ = compare.run(make_plan(*names), STATISTICS, labels, turned, {})
     assert {name: other.arms[name] for name in result.arms} == result.arms
     assert other.reach == result.reach
 
@@ -185,7 +184,7 @@ def test_verdicts_do_not_depend_on_the_order_of_rows(
     order = np.random.Generator(np.random.PCG64(5)).permutation(ROWS)
     turned = {name: dataclasses.replace(found, test=found.test[:, order]) for name, found in predicted.items()}
     moved = dataclasses.replace(labels, test=labels.test[:, order], test_numbers=labels.test_numbers[:, order])
-    other, _ = compare.run(make_plan(*predicted), STATISTICS, moved, turned, {})
+    other, *_ = compare.run(make_plan(*predicted), STATISTICS, moved, turned, {})
     for key, arm in result.list_arms():
         found = other.arms[key.variant][key.kind]
         assert [found.judged[score].verdict for score in arm.judged] == [
@@ -212,7 +211,7 @@ def test_few_repeats_are_judged_by_replicate(labels: Labels, predicted: dict[str
     cut = Labels(**{name: values[:kept] for name, values in vars(labels).items()})
     protocol = RepeatedStratifiedKFold(folds=FOLDS, repeats=2, validation=0.2)
     plan = dataclasses.replace(make_plan(*predicted), protocol=protocol)
-    result, _ = compare.run(plan, STATISTICS, cut, few, {})
+    result, *_ = compare.run(plan, STATISTICS, cut, few, {})
     arm, baseline = result.arms["strong"]["at_knob"].judged["auc"], result.baseline_result.judged["auc"]
     differences = np.array(arm.replicates) - np.array(baseline.replicates)
     error = differences.std(ddof=1) * np.sqrt(1 / kept + 1 / (FOLDS - 1))
@@ -222,7 +221,7 @@ def test_few_repeats_are_judged_by_replicate(labels: Labels, predicted: dict[str
     assert result.reach == {}
 
 
-def test_a_path_runs_from_the_weakest_to_the_strongest(outcome: tuple[StudyResult, list[PathPoint]]) -> None:
+def test_a_path_runs_from_the_weakest_to_the_strongest(outcome: compare.Compared) -> None:
     points = outcome[1]
     assert [(point.score, point.variant) for point in points] == [("auc", "misled")] * 3 + [("log_loss", "misled")] * 3
     assert [point.strength for point in points] == [0.1, 0.5, 0.9] * 2
@@ -231,10 +230,10 @@ def test_a_path_runs_from_the_weakest_to_the_strongest(outcome: tuple[StudyResul
 
 
 def test_results_survive_their_files(
-    outcome: tuple[StudyResult, list[PathPoint]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    outcome: compare.Compared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    result, points = outcome
+    result, points, _ = outcome
     save_comparison({"made": result})
     save_paths(points)
     assert load_comparison() == {"made": result}
@@ -248,7 +247,7 @@ def test_a_variant_without_finite_weights_still_gives_finite_numbers(
     lost = predicted["unregularized"]
     mechanisms = lost.mechanisms | {"kernel_norm": np.full(REPLICATES, np.nan)}
     changed = predicted | {"unregularized": dataclasses.replace(lost, mechanisms=mechanisms)}
-    result, _ = compare.run(make_plan(*predicted), STATISTICS, labels, changed, {})
+    result, *_ = compare.run(make_plan(*predicted), STATISTICS, labels, changed, {})
     assert result.baseline_result.mechanisms["kernel_norm"] == 0
 
 
@@ -284,8 +283,8 @@ def test_another_verdict_gives_another_answer(result: StudyResult) -> None:
     assert "no difference that matters: strong at the knob" in answer(other)[0]
 
 
-def test_the_report_holds_the_answer_and_every_arm(outcome: tuple[StudyResult, list[PathPoint]]) -> None:
-    result, points = outcome
+def test_the_report_holds_the_answer_and_every_arm(outcome: compare.Compared) -> None:
+    result, points, _ = outcome
     text = report.run({"made": result}, points)
     for sentence in answer(result):
         assert f"- {sentence}" in text
@@ -298,7 +297,7 @@ def test_the_report_holds_the_answer_and_every_arm(outcome: tuple[StudyResult, l
 
 def test_a_study_of_its_baseline_alone_is_reported(labels: Labels, predicted: dict[str, Predictions]) -> None:
     alone = {"unregularized": predicted["unregularized"]}
-    result, _ = compare.run(make_plan("unregularized"), STATISTICS, labels, alone, {})
+    result, *_ = compare.run(make_plan("unregularized"), STATISTICS, labels, alone, {})
     comparison: Comparison = {"made": result}
     assert "Compared with no skill" in report.run(comparison, [])
     assert result.reach == {}

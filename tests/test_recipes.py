@@ -28,7 +28,7 @@ PAGE = (ROOT / "docs/extend.md").read_text()
 MOST_INSTRUCTIONS, MOST_LINES_OF_A_TABLE = 10, 25
 ELLIPSIS = "..."
 CODE = ("A score", "A reference model", "A regulariser", "A loss", "A protocol", "A kind of data set")
-TABLE, STUDY, VARIANT = "A table of your own", "A study", "A variant"
+TABLE, STUDY, VARIANT, SEARCH = "A table of your own", "A study", "A variant", "A search"
 
 # Another table and another study by the same recipes: what stands in their blocks, and what takes its place.
 WINE = {
@@ -160,7 +160,7 @@ def test_page_lists_its_recipes_and_each_is_short() -> None:
 
 def test_blocks_that_need_no_code_fit_the_files(params_text: str) -> None:
     params, graph = load_text(params_text), (ROOT / "dvc.yaml").read_text()
-    for title in (VARIANT, STUDY, TABLE):
+    for title in (VARIANT, SEARCH, STUDY, TABLE):
         for block in read_blocks(title):
             if block.files == ("params.yaml",):
                 params = merge(params, load_text(block.text))
@@ -168,7 +168,12 @@ def test_blocks_that_need_no_code_fit_the_files(params_text: str) -> None:
                 graph = graph.replace("\n  evaluate:\n", f"\n{take_stages(block.text)}\n  evaluate:\n")
     table = b"size,target\n" + b"1.5,0\n2.5,1\n" * 100
     plans, _ = plan.run(json.dumps(params), lambda path: (ROOT / path).read_bytes() if "thoracic" in path else table)
-    assert {"thoracic/dropout_path", "thoracic_fixed/dropout", "breast_cancer/l2"} <= set(plans)
+    assert {
+        "thoracic/dropout_path",
+        "thoracic/penalty_and_dropout",
+        "thoracic_fixed/dropout",
+        "breast_cancer/l2",
+    } <= set(plans)
     for study in ("thoracic_fixed", "breast_cancer"):
         stage = load_text(graph)["stages"][f"train_{study}"]
         assert list(check_block(study, stage)) == []
@@ -297,7 +302,7 @@ def extended(tmp_path_factory: pytest.TempPathFactory, params_text: str) -> Proj
     params = keep_studies(shrink_params(params_text), "thoracic")
     params["studies"]["thoracic"]["variants"] = {"unregularized": {}}
     project = make_project(tmp_path_factory.mktemp("extended"), params, more=("tests", "pyproject.toml"))
-    for title in (VARIANT, *CODE):
+    for title in (VARIANT, SEARCH, *CODE):
         follow(project, title)
     params = load_yaml(project.folder / "params.yaml")
     shrink_study(params["studies"]["thoracic"])
@@ -336,6 +341,30 @@ def test_a_variant_trains_with_its_own_settings(extended: Project, monkeypatch: 
     assert small.weights["kernel_1"].shape[2] == 8
     assert sorted(set(path.strengths["dropout"])) == [0.2, 0.4, 0.5, 0.6]
     assert set(read_arms(extended)["dropout_path"]) == {"at_knob", "tuned"}
+
+
+def test_a_search_is_trained_and_judged_against_the_best_single_regularizer(
+    extended: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(extended.folder)
+    strengths = load_run("thoracic", "penalty_and_dropout").strengths
+    l2, dropout = (strengths[name].reshape(16, 3)[:, 0] for name in ("l2", "dropout"))
+    assert (l2[0], dropout[0], set(strengths["batch_norm"])) == (0.01, 0.5, {0.99}), (
+        "the first point is that of the knobs"
+    )
+    assert len(set(zip(l2, dropout, strict=True))) >= 14, "but for points without either"
+    assert l2.min() == 0 < l2.max() <= 0.1 and dropout.min() == 0 < 0.1 <= dropout[dropout > 0].min()
+    study = parse_comparison(extended.read("metrics/comparison.json"))["thoracic"]
+    search = study.searches["penalty_and_dropout"]
+    assert (search.num_points, search.best_single, set(search.against_best_single)) == (
+        16,
+        "best_single",
+        {"matthews", "log_loss"},
+    )
+    assert set(study.arms["best_single"]["tuned"].strengths) <= {"dropout", "infinity_norm"}
+    rows = extended.read("metrics/searches.csv").decode().splitlines()
+    assert len(rows) == 1 + 16 * 2 * 2
+    assert "beat the best single one, tuned too? penalty_and_dropout" in extended.read("metrics/report.md").decode()
 
 
 def test_a_score_judges_a_study(extended: Project, monkeypatch: pytest.MonkeyPatch) -> None:

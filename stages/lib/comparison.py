@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeVar
 
 from pydantic import Field, FiniteFloat, TypeAdapter
 
@@ -19,7 +19,8 @@ from stages.lib.studies.plans import Question
 from stages.lib.studies.protocols import Protocol
 
 FOLDER = Path("metrics")
-COMPARISON, METRICS, PATHS = FOLDER / "comparison.json", FOLDER / "metrics.json", FOLDER / "paths.csv"
+COMPARISON, METRICS = FOLDER / "comparison.json", FOLDER / "metrics.json"
+PATHS, SEARCHES = FOLDER / "paths.csv", FOLDER / "searches.csv"
 NO_SKILL = "no_skill"  # the row of a study's metrics for predictions that know the class shares alone
 
 Kind = Literal["at_knob", "tuned", "reference"]
@@ -75,6 +76,8 @@ class ArmResult:
     scores: name -> mean over replicates; `gap` is the score of discrimination on training rows less that on held-out
         rows.
     mechanisms: what the regularisers did, means over replicates; see lanes/mechanisms.py.
+    optimism: of a tuned arm, score -> that on the validation rows which chose its points less that on held-out rows,
+        mean over replicates.
     """
 
     baseline: str
@@ -83,6 +86,34 @@ class ArmResult:
     strengths: dict[str, list[FiniteFloat]]
     scores: dict[str, FiniteFloat]
     mechanisms: dict[str, FiniteFloat]
+    optimism: dict[str, FiniteFloat] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Use:
+    """How an arm uses one regulariser: the share of its replicates that do, and their least and greatest strength."""
+
+    share: FiniteFloat
+    low: FiniteFloat
+    high: FiniteFloat
+
+
+@dataclass(frozen=True)
+class SearchResult:
+    """The search of a variant, whose tuned arm takes the best points.
+
+    num_points: the knobs' included.
+    uses: regulariser of the search -> how the best points use it; without those that none uses.
+    best_single: the arm, tuned, that is the best single regulariser; empty where no variant has one regulariser.
+    singles: regulariser -> how that arm uses it.
+    against_best_single: score -> the search's tuned arm less the best single regulariser.
+    """
+
+    num_points: int
+    uses: dict[str, Use]
+    best_single: str
+    singles: dict[str, Use]
+    against_best_single: dict[str, Difference]
 
 
 @dataclass(frozen=True)
@@ -106,6 +137,7 @@ class StudyResult:
     no_skill: score -> what predictions that know the class shares alone would score.
     reach: score -> what the study can see by it; empty where the baseline is the only arm.
     arms: variant or reference model -> kind of arm -> result.
+    searches: variant -> what its search found.
     """
 
     dataset: str
@@ -117,6 +149,7 @@ class StudyResult:
     no_skill: dict[str, FiniteFloat]
     reach: dict[str, Reach]
     arms: dict[str, dict[Kind, ArmResult]]
+    searches: dict[str, SearchResult] = field(default_factory=dict)
 
     def list_arms(self) -> Iterator[tuple[ArmKey, ArmResult]]:
         for variant, kinds in self.arms.items():
@@ -154,6 +187,24 @@ class PathPoint:
     ci_low: float
     ci_high: float
     gap: float
+
+
+@dataclass(frozen=True)
+class SearchPoint:
+    """One score of one point of a search, and the strength of one of its regularisers; means over replicates.
+
+    chosen: share of the replicates whose best point it is.
+    """
+
+    study: str
+    variant: str
+    point: int
+    regularizer: str
+    strength: float
+    score: str
+    validation: float
+    held_out: float
+    chosen: float
 
 
 def save_comparison(comparison: Comparison) -> None:
@@ -197,16 +248,35 @@ def round_all(values: Mapping[str, float]) -> dict[str, float]:
 
 
 def save_paths(points: Sequence[PathPoint]) -> None:
-    """Write a flat table, the form in which `dvc plots` can show it."""
-    import pandas as pd  # here, since a review reads no paths and pandas is slow to import
-
-    table = pd.DataFrame([asdict(point) for point in points], columns=list(PathPoint.__annotations__))
-    write_bytes(PATHS, table.to_csv(index=False, float_format="%.7g", lineterminator="\n").encode())
+    save_table(PATHS, PathPoint, points)
 
 
 def load_paths() -> list[PathPoint]:
-    """The inverse of `save_paths`."""
+    return load_table(PATHS, PathPoint)
+
+
+def save_searches(points: Sequence[SearchPoint]) -> None:
+    save_table(SEARCHES, SearchPoint, points)
+
+
+def load_searches() -> list[SearchPoint]:
+    return load_table(SEARCHES, SearchPoint)
+
+
+Row = TypeVar("Row", PathPoint, SearchPoint)
+
+
+def save_table(path: Path, kind: type[Row], rows: Sequence[Row]) -> None:
+    """Write a flat table, the form in which `dvc plots` can show it."""
+    import pandas as pd  # here, since a review reads no tables and pandas is slow to import
+
+    table = pd.DataFrame([asdict(row) for row in rows], columns=list(kind.__annotations__))
+    write_bytes(path, table.to_csv(index=False, float_format="%.7g", lineterminator="\n").encode())
+
+
+def load_table(path: Path, kind: type[Row]) -> list[Row]:
+    """The inverse of `save_table`."""
     import pandas as pd
 
-    table = pd.read_csv(io.BytesIO(read_bytes(PATHS, written_by="compare")))
-    return [PathPoint(*row) for row in table.itertuples(index=False)]
+    table = pd.read_csv(io.BytesIO(read_bytes(path, written_by="compare")))
+    return [kind(*row) for row in table.itertuples(index=False)]

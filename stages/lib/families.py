@@ -2,6 +2,7 @@
 
 The comparisons of a family are adjusted together, over its arms and over both scores. A study has four families: its
 networks against their baselines, its reference models against the study's baseline, and each of these against no skill.
+The first holds as well what each search is asked: its best points against the best single regulariser.
 """
 
 from __future__ import annotations
@@ -11,10 +12,11 @@ from collections.abc import Mapping
 import numpy as np
 
 from stages.lib import statistics
-from stages.lib.arms import AT_KNOB, REFERENCE, ArmKey
+from stages.lib.arms import AT_KNOB, REFERENCE, TUNED, ArmKey
 from stages.lib.comparison import ArmResult, Difference, Judgement, Reach, StudyResult, round_all, round_number
 from stages.lib.judge import NO_SKILL, Compared, Judge
 from stages.lib.scores import SCORES, list_scores, no_skill
+from stages.lib.searches import compare_searches, describe_search
 
 Key = tuple[str, str, str]  # variant, kind of arm, score
 
@@ -24,7 +26,7 @@ def judge_study(judge: Judge) -> StudyResult:
     plan = judge.plan
     arms = [key for key in judge.arms if key != NO_SKILL]
     against_baseline = {key: other for key in arms if (other := find_baseline(judge, key)) != key}
-    networks = compare_all(judge, against_baseline, references=False)
+    networks = compare_all(judge, against_baseline, references=False) | compare_searches(judge)
     differences = judge_family(judge, networks)
     differences |= judge_family(judge, compare_all(judge, against_baseline, references=True))
     against_no_skill = dict.fromkeys(arms, NO_SKILL)
@@ -45,12 +47,14 @@ def judge_study(judge: Judge) -> StudyResult:
         no_skill=describe_no_skill(judge),
         reach=find_reach(judge, networks),
         arms=found,
+        searches={search.variant: describe_search(judge, search, differences) for search in plan.searches},
     )
 
 
 def find_baseline(judge: Judge, key: ArmKey) -> ArmKey:
     """What an arm is compared with: its variant's baseline at its knobs; the study's for a reference model."""
     baselines = {variant.name: variant.baseline for variant in judge.plan.variants}
+    baselines |= {search.best_single: baselines[search.variant] for search in judge.plan.searches}
     return ArmKey(baselines.get(key.variant, judge.plan.baseline), AT_KNOB)
 
 
@@ -117,12 +121,18 @@ def describe_arm(judge: Judge, key: ArmKey, judged: dict[str, Judgement]) -> Arm
     scores = {name: float(judge.measure(name, key).mean()) for name in list_scores(judge.plan.outputs)}
     return ArmResult(
         baseline=find_baseline(judge, key).variant,
-        group=groups.get(key.variant, "model"),
+        group=groups.get(key.variant, "model" if key.kind == REFERENCE else "regularizers"),
         judged=judged,
-        strengths={name: sorted({round_number(value) for value in found}) for name, found in arm.strengths.items()},
+        strengths={name: list_used(found) for name, found in arm.strengths.items()},
         scores=round_all(scores | {"gap": judge.gap(judge.scores[0], key)}),
         mechanisms=round_all({name: finite_mean(values) for name, values in arm.mechanisms.items()}),
+        optimism=round_all({score: judge.optimism(score, key) for score in judge.scores} if key.kind == TUNED else {}),
     )
+
+
+def list_used(strengths: np.ndarray) -> list[float]:
+    """Each strength [replicate] once, in order; NaN is none."""
+    return sorted({round_number(value) for value in strengths[~np.isnan(strengths)]})
 
 
 def describe_no_skill(judge: Judge) -> dict[str, float]:
@@ -140,7 +150,7 @@ def find_reach(judge: Judge, networks: Mapping[Key, Compared]) -> dict[str, Reac
     critical = statistics.critical_value(evidence, seed=judge.plan.seed, alpha=judge.alpha)
     reach = {}
     for score in judge.scores:
-        estimates = [known.estimate for key, known in evidence.items() if key[2] == score]
+        estimates = [found.estimate for key, found in evidence.items() if key[2] == score and key[:2] in judge.arms]
         typical = sorted(estimates, key=lambda estimate: estimate.standard_error)[len(estimates) // 2]
         numbers = {
             "detectable": statistics.detectable_difference(typical, critical),

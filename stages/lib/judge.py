@@ -51,6 +51,11 @@ class Judge:
         training = measure(score, self.labels.training, self.arms[key].training)
         return float(training.mean() - self.measure(score, key).mean())
 
+    def optimism(self, score: str, key: ArmKey) -> float:
+        """The score on the validation rows that chose the arm's points, less that on held-out rows."""
+        validation = measure(score, self.labels.validation, self.arms[key].validation)
+        return float(validation.mean() - self.measure(score, key).mean())
+
     def contributions(self, score: str, key: ArmKey) -> np.ndarray | None:
         """What each row adds to a score, [replicate, row]; None where the score or the design knows no rows."""
         if (key, score) not in self._contributions:

@@ -12,12 +12,12 @@ from stages.lib.studies.plans import StatisticsPlan, StudyPlan
 def trace_path(
     plan: StudyPlan, settings: StatisticsPlan, labels: Labels, variant: str, predictions: Predictions
 ) -> list[PathPoint]:
-    """A variant's path, score by score, the smallest strength first; empty where its strengths do not vary.
+    """A variant's path, score by score, the smallest strength first; empty where it has none.
 
     An interval is that of the score itself, not of a difference.
     """
     varied = [name for name, values in predictions.strengths.items() if len(set(values)) > 1]
-    if not varied:
+    if not varied or variant in (search.variant for search in plan.searches):
         return []
     keys = {ArmKey(variant, str(point)): arm_at(predictions, point) for point in range(predictions.grid.num_points)}
     judge = Judge(plan, settings, labels, keys)

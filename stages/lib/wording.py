@@ -24,7 +24,7 @@ def name_strengths(strengths: Mapping[str, Sequence[float]]) -> str:
 
 
 def describe_range(strengths: Sequence[float]) -> str:
-    return f"{strengths[0]:g}" if len(strengths) == 1 else f"{strengths[0]:g} to {strengths[-1]:g}"
+    return f"{strengths[0]:g}" if strengths[0] == strengths[-1] else f"{strengths[0]:g} to {strengths[-1]:g}"
 
 
 def sign_number(value: float) -> str:

@@ -22,13 +22,13 @@ from stages.lib.base.plan_files import save_plans
 from stages.lib.comparison import LAYOUT, ArmResult, Difference, Judgement, StudyResult
 from stages.lib.predictions import Labels, Predictions, ReferencePredictions, save_predictions, save_references
 from stages.lib.settings.params import parse_yaml
-from stages.lib.studies.plans import ComparedVariant, StatisticsPlan, StudyPlan
+from stages.lib.studies.plans import ComparedSearch, ComparedVariant, StatisticsPlan, StudyPlan
 from stages.lib.studies.protocols import FixedTest, Protocol, RepeatedStratifiedKFold
 from tests.conftest import ROOT
 from tools.review import changes, wording
 from tools.review.judging import Change
 from tools.review.outputs import list_folder
-from tools.review.record import Key, ScoredKey, read_record
+from tools.review.record import Key, Record, ScoredKey, StageRecord, read_record
 from tools.review.rows import Basis
 from tools.review.sides import Side
 
@@ -621,7 +621,7 @@ def make_predictions(labels: Labels, variant: str, skill: float) -> Predictions:
     return Predictions(np.tile(np.arange(len(labels.test)), 2), strengths, **answers, mechanisms={})
 
 
-def make_plan(protocol: Protocol, *variants: str) -> StudyPlan:
+def make_plan(protocol: Protocol, *variants: str, searches: tuple[ComparedSearch, ...] = ()) -> StudyPlan:
     return StudyPlan(
         study="made",
         dataset="thoracic_surgery",
@@ -634,6 +634,7 @@ def make_plan(protocol: Protocol, *variants: str) -> StudyPlan:
         seed=3,
         variants=tuple(ComparedVariant(name, "unregularized", "regularizers") for name in variants),
         references=("forest",),
+        searches=searches,
     )
 
 
@@ -644,7 +645,13 @@ def cached(tmp_path: Path, params_text: str, monkeypatch: pytest.MonkeyPatch) ->
     return Repository(tmp_path, params_text)
 
 
-def run_pipeline(repository: Repository, protocol: Protocol = K_FOLD, **skills: float) -> None:
+def run_pipeline(
+    repository: Repository,
+    protocol: Protocol = K_FOLD,
+    *,
+    searches: tuple[ComparedSearch, ...] = (),
+    **skills: float,
+) -> None:
     """Leave what a run with these skills leaves: predictions, metrics, dvc.lock, and the objects in DVC's cache."""
     labels, chosen = make_labels(protocol), SKILLS | skills
     variants = [name for name in chosen if name != "forest"]
@@ -653,12 +660,12 @@ def run_pipeline(repository: Repository, protocol: Protocol = K_FOLD, **skills: 
     kept = found.grid.lanes_at(0)
     strength = np.ones(len(kept))
     references = {"forest": ReferencePredictions(strength, strength, found.training[kept], found.test[kept])}
-    plan = make_plan(protocol, *variants)
+    plan = make_plan(protocol, *variants, searches=searches)
     save_plans({"made/_study": plan})
     save_predictions("made", labels, predicted)
     save_references("made", references)
     settings = StatisticsPlan(0.95, {"auc": 0.01, "log_loss": 0.01})
-    result, _ = compare.run(plan, settings, labels, predicted, references)
+    result, *_ = compare.run(plan, settings, labels, predicted, references)
     repository.write(LAYOUT.dump_python({"made": result}, mode="json"))
     record_run(repository, *skills)
 
@@ -708,7 +715,7 @@ def test_by_row_a_change_is_judged_as_compare_judges_two_arms(cached: Repository
     settings = StatisticsPlan(0.95, {"auc": 0.01, "log_loss": 0.01})
     plan = make_plan(protocol, "unregularized", "l2")
     plan = dataclasses.replace(plan, references=())
-    oracle, _ = compare.run(plan, settings, labels, {"unregularized": before, "l2": after}, {})
+    oracle, *_ = compare.run(plan, settings, labels, {"unregularized": before, "l2": after}, {})
     for score, judged in oracle.arms["l2"]["at_knob"].judged.items():
         change, expected = by_score(found)["made", "forest", "reference", score], judged.difference
         assert expected is not None
@@ -740,6 +747,21 @@ def test_by_row_every_kind_of_arm_is_found_in_any_order(cached: Repository) -> N
     cached.write(recorded)
     assert by_score(review_main()) == found
     assert "made by row, from DVC's cache" in cached.review().stdout
+
+
+def test_by_row_the_best_single_regularizer_moves_with_the_variants_that_it_is_chosen_from(cached: Repository) -> None:
+    searches = (ComparedSearch("l2", 2, ("l2",), (), ("dropout",), "best_single"),)
+    run_pipeline(cached, searches=searches)
+    cached.commit()
+    run_pipeline(cached, searches=searches, dropout=2.6)
+    found = review_main()
+    assert (found.basis, found.recomputed) == ({"made": Basis(by_row=True)}, [])
+    moved = {(change.variant, change.kind, change.score): change.difference for change in found.changes}
+    assert {key[:2] for key in moved} == {("dropout", "at_knob"), ("dropout", "tuned"), ("best_single", "tuned")}
+    for score in ("auc", "log_loss"):
+        assert moved["best_single", "tuned", score] == moved["dropout", "tuned", score]
+    record = Record({name: StageRecord("run") for name in ("train_made@l2", "train_made@dropout", "train_other@l2")})
+    assert record.find_runs(Key("made", "best_single", "tuned")) == {"train_made@l2", "train_made@dropout"}
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ from pydantic import TypeAdapter, ValidationError
 from ruamel.yaml.resolver import implicit_resolvers
 
 from stages.lib.arms import REFERENCE
+from stages.lib.studies.plans import BEST_SINGLE
 
 COMPARISON, PARAMS = "metrics/comparison.json", "params.yaml"
 GATHERED = ("data/plan", "data/predictions", "data/reference", "models")  # folders that hold parts of many arms
@@ -89,15 +90,21 @@ class Record:
 
         Folders that hold parts of other arms as well are left out; what the arm uses of them is recorded by itself.
         """
-        names = {f"reference@{key.study}"}
+        names = {"compare", f"reference@{key.study}"}
         if key.kind != REFERENCE:
-            names = {f"train_{key.study}@{key.variant}", f"evaluate@{key.study}"}
-        names.add("compare")
+            names = {"compare", f"evaluate@{key.study}", *self.find_runs(key)}
         if not names <= self.stages.keys():
             return None
         files = {file for name in names for file in self.stages[name].deps if is_own(file.path, key.study)}
         commands = {(name, self.stages[name].cmd) for name in names}
         return frozenset({*files, *commands, ("select_by", self.find_select_by(key.study))})
+
+    def find_runs(self, key: Key) -> set[str]:
+        """The train stages of an arm of networks; the best single regulariser is chosen among all of its study."""
+        prefix = f"train_{key.study}@"
+        if key.variant.startswith(BEST_SINGLE):
+            return {name for name in self.stages if name.startswith(prefix)}
+        return {f"{prefix}{key.variant}"}
 
     def find_select_by(self, study: str) -> object:
         """The score that chooses strengths; no file of the study alone holds it."""
@@ -116,8 +123,8 @@ class Record:
         """
         names = {"plan", "compare"}
         for study, variant, kind in keys:
-            run = f"reference@{study}" if kind == REFERENCE else f"train_{study}@{variant}"
-            names |= {f"preprocess@{study}", f"evaluate@{study}", run}
+            runs = {f"reference@{study}"} if kind == REFERENCE else self.find_runs(Key(study, variant, kind))
+            names |= {f"preprocess@{study}", f"evaluate@{study}", *runs}
         files = {file for name in names & self.stages.keys() for file in self.stages[name].files}
         if len({file.path for file in files}) < len(files):
             return ["the last run was not completed"]

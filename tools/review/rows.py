@@ -13,7 +13,7 @@ from typing import Literal
 import numpy as np
 
 from stages.lib import predictions, statistics
-from stages.lib.arms import REFERENCE, Arm, ArmKey, build_arms
+from stages.lib.arms import REFERENCE, Arm, ArmKey, build_arms, build_best_singles
 from stages.lib.base import plan_files
 from stages.lib.base.store import pop_prefix
 from stages.lib.comparison import ArmResult
@@ -139,9 +139,16 @@ class StudyOutputs:
         if is_reference:
             fields = self.files.read_arrays(predictions.REFERENCE_FOLDER / self.study, f"{variant}.npz")
             return self.build({}, {variant: ReferencePredictions(**fields)})
+        searches = [search for search in self.plan.searches if search.best_single == variant][:1]
+        if searches:
+            found = {name: self.load_predictions(name) for name in searches[0].singles}
+            return build_best_singles(found, searches, self.labels, select_by=self.plan.select_by)
+        return self.build({variant: self.load_predictions(variant)}, {})
+
+    def load_predictions(self, variant: str) -> Predictions:
         fields = self.files.read_arrays(predictions.FOLDER / self.study, f"{variant}.npz")
         strengths, mechanisms = pop_prefix("strength", fields), pop_prefix("mechanism", fields)
-        return self.build({variant: Predictions(**fields, strengths=strengths, mechanisms=mechanisms)}, {})
+        return Predictions(**fields, strengths=strengths, mechanisms=mechanisms)
 
     def build(
         self, predicted: Mapping[str, Predictions], references: Mapping[str, ReferencePredictions]

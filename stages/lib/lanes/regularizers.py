@@ -37,6 +37,7 @@ class Regularizer:
         softens_targets: targets become shares of classes, which a loss of class numbers cannot express.
         inert_at_zero: a strength of 0 in every lane leaves the regulariser out of the graph.
         single_precision: Keras rounds this strength to float32, also in a float64 network.
+        scale: the scale on which its strengths are evenly spread, where a search does not state another.
 
     Args:
         strengths: [lane of the run].
@@ -54,6 +55,7 @@ class Regularizer:
     softens_targets: ClassVar[bool] = False
     inert_at_zero: ClassVar[bool] = True
     single_precision: ClassVar[bool] = False
+    scale: ClassVar[Literal["linear", "log", "momentum"]] = "linear"
     keras_weights: ClassVar[tuple[str, ...]] = ()  # of its Keras layer, in the layer's order
 
     def __init__(
@@ -146,6 +148,7 @@ class L1(Regularizer):
 
     acts_on = "kernels"
     single_precision = True
+    scale = "log"
 
     def penalize_kernel(self, kernel: tf.Tensor) -> tf.Tensor:
         return self.strength * sum_absolutes(kernel)
@@ -160,6 +163,7 @@ class L2(Regularizer):
 
     acts_on = "kernels"
     single_precision = True
+    scale = "log"
 
     def penalize_kernel(self, kernel: tf.Tensor) -> tf.Tensor:
         return self.strength * sum_squares(kernel)
@@ -173,6 +177,7 @@ class L1Proximal(Regularizer):
     """After each step w = sign(w) * max(|w| - rate * lambda, 0), so zeros are exact (Parikh and Boyd 2014, 6.5.2)."""
 
     acts_on = "kernels"
+    scale = "log"
 
     def constrain_kernel(self, kernel: tf.Tensor, rate: tf.Tensor) -> tf.Tensor:
         threshold = per_lane(self.strength * rate, kernel)
@@ -184,6 +189,7 @@ class WeightDecay(Regularizer):
 
     acts_on = "kernels"
     single_precision = True
+    scale = "log"
 
     def decay_kernel(self, kernel: tf.Tensor, rate: tf.Tensor) -> tf.Tensor:
         return kernel - kernel * per_lane(self.strength * rate, kernel)
@@ -194,6 +200,7 @@ class ActivityL1(Regularizer):
 
     acts_on = "hidden"
     single_precision = True
+    scale = "log"
 
     def penalize_activity(self, activity: tf.Tensor) -> tf.Tensor:
         num_rows = tf.cast(tf.shape(activity)[1], activity.dtype)
@@ -210,6 +217,7 @@ class MaxNorm(Regularizer):
     minimum = 1e-6
     acts_on = "hidden kernels"
     inert_at_zero = False
+    scale = "log"
 
     def constrain_kernel(self, kernel: tf.Tensor, rate: tf.Tensor) -> tf.Tensor:
         norms = column_norms(kernel)
@@ -226,6 +234,7 @@ class UnitNorm(Regularizer):
     minimum = 1e-6
     acts_on = "hidden kernels"
     inert_at_zero = False
+    scale = "log"
 
     def constrain_kernel(self, kernel: tf.Tensor, rate: tf.Tensor) -> tf.Tensor:
         return kernel * (per_lane(self.strength, kernel) / (NORM_EPSILON + column_norms(kernel)))
@@ -261,6 +270,7 @@ class BatchNorm(Regularizer):
     acts_on = "hidden"
     inert_at_zero = False
     keras_weights = ("gamma", "beta", "moving_mean", "moving_variance")
+    scale = "momentum"
 
     def transform_sums(
         self, layer: int, sums: tf.Tensor, weights: Tensors, *, training: bool
@@ -325,6 +335,7 @@ class Mixup(Regularizer):
     """Mix each row with another of its batch, share drawn from Beta(alpha, alpha) per row (Zhang et al. 2018)."""
 
     softens_targets = True
+    scale = "log"
 
     def noise(self, num_features: int, hidden: Sequence[int]) -> list[Noise]:
         return [Noise("mixup_partner", "permutation", ()), Noise("mixup_share", "beta", (), self.strengths)]
@@ -352,6 +363,7 @@ class Ema(Regularizer):
     """Evaluate the exponential moving average of the weights; strength: its momentum (Polyak and Juditsky 1992)."""
 
     below = 1
+    scale = "momentum"
 
 
 class EarlyStopping(Regularizer):
@@ -361,6 +373,7 @@ class EarlyStopping(Regularizer):
     knob_path = "callbacks.early_stopping.patience"
     stops_training = True
     inert_at_zero = False
+    scale = "log"
 
     @classmethod
     def effective(cls, strength: float, *, epochs: int, image: tuple[int, ...]) -> float:

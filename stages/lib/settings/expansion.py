@@ -17,11 +17,20 @@ from stages.lib.runs.plan import (
     RunPlan,
 )
 from stages.lib.settings.params import CallbacksParams, Params
-from stages.lib.settings.studies import Recipe, StudyParams, VariantParams
+from stages.lib.settings.search import SearchParams, can_be_off, draw_points
+from stages.lib.settings.studies import StudyParams, find_changed_settings
 from stages.lib.sources.fetch_plan import make_fetch_plan
 from stages.lib.sources.kinds import KINDS
 from stages.lib.studies.facts import Facts
-from stages.lib.studies.plans import ComparedVariant, ReferenceModelPlan, ReferencePlan, StatisticsPlan, StudyPlan
+from stages.lib.studies.plans import (
+    BEST_SINGLE,
+    ComparedSearch,
+    ComparedVariant,
+    ReferenceModelPlan,
+    ReferencePlan,
+    StatisticsPlan,
+    StudyPlan,
+)
 
 NO_STRENGTH = (0.0,)  # what a reference model without a strength tries
 
@@ -68,6 +77,9 @@ def study_plan(params: Params, study_name: str, *, outputs: int) -> StudyPlan:
         seed=params.seed,
         variants=tuple(compared_variant(study, name) for name in study.variants),
         references=tuple(study.references),
+        searches=tuple(
+            compared_search(study, name, variant.search) for name, variant in study.variants.items() if variant.search
+        ),
     )
 
 
@@ -76,6 +88,25 @@ def compared_variant(study: StudyParams, name: str) -> ComparedVariant:
     baseline = study.baseline_of(name)
     same = set(study.variants[name].regularizers) == set(study.variants[baseline].regularizers)
     return ComparedVariant(name, baseline, group="settings" if same and name != baseline else "regularizers")
+
+
+def compared_search(study: StudyParams, name: str, search: SearchParams) -> ComparedSearch:
+    """A search with the variants of one regulariser that are its rivals: those with its settings and its baseline."""
+    baseline = study.baseline_of(name)
+    singles = [
+        other
+        for other, variant in study.variants.items()
+        if other not in (name, baseline) and len(variant.regularizers) == 1 and study.baseline_of(other) == baseline
+        if not find_changed_settings(study.recipe(variant), study.recipe(study.variants[name]))
+    ]
+    return ComparedSearch(
+        variant=name,
+        num_points=search.points,
+        varied=tuple(search.ranges),
+        always_on=tuple(name for name in search.ranges if not can_be_off(name)),
+        singles=tuple(singles),
+        best_single=BEST_SINGLE if baseline == study.baseline else f"{BEST_SINGLE}_{baseline}",
+    )
 
 
 def reference_plan(params: Params, study_name: str, *, outputs: int) -> ReferencePlan:
@@ -97,6 +128,7 @@ def run_plan(params: Params, study_name: str, variant_name: str, *, outputs: int
     names = [name for name in CATALOGUE if name in variant.regularizers]  # one order, whatever params.yaml says
     if recipe.optimizer == "adamw" and "weight_decay" not in names:
         names.append("weight_decay")
+    points = point_strengths(params, study_name, variant_name)
     optimizer = "adam" if recipe.optimizer == "adamw" else recipe.optimizer
     return RunPlan(
         study=study_name,
@@ -104,7 +136,10 @@ def run_plan(params: Params, study_name: str, variant_name: str, *, outputs: int
         seed=params.seed,
         replicates=tuple(range(study.protocol.num_replicates)),
         network=NetworkPlan(tuple(recipe.hidden), recipe.activation, outputs),
-        regularizers=tuple(regularizer_plan(params, name, recipe, variant) for name in names),
+        regularizers=tuple(
+            RegularizerPlan(name, points.get(name, (params.strength(name, variant),)), recipe.layers_of(name))
+            for name in names
+        ),
         callbacks=callbacks_plan(params.callbacks, names, recipe.callbacks),
         loss=recipe.loss,
         optimizer=OptimizerPlan(optimizer, recipe.learning_rate, recipe.momentum),
@@ -113,11 +148,19 @@ def run_plan(params: Params, study_name: str, variant_name: str, *, outputs: int
     )
 
 
-def regularizer_plan(params: Params, name: str, recipe: Recipe, variant: VariantParams) -> RegularizerPlan:
-    """A path varies the regulariser that the variant names, not the weight decay that adamw adds."""
-    first, path = params.strength(name, variant), variant.path if name in variant.regularizers else []
-    strengths = (first, *(strength for strength in sorted(set(path)) if strength != first))
-    return RegularizerPlan(name, strengths, recipe.layers_of(name))
+def point_strengths(params: Params, study_name: str, variant_name: str) -> dict[str, tuple[float, ...]]:
+    """Regulariser -> its strength at every point, of those whose strengths a path or a search varies; the knob first.
+
+    So the weight decay that adamw adds has no part in a path.
+    """
+    variant = params.studies[study_name].variants[variant_name]
+    knobs = {name: params.strength(name, variant) for name in variant.varied}
+    if variant.search:
+        return draw_points(variant.search, knobs, seed=params.seed, name=f"{study_name}/{variant_name}")
+    return {
+        name: (knob, *(strength for strength in sorted(set(variant.path)) if strength != knob))
+        for name, knob in knobs.items()
+    }
 
 
 def callbacks_plan(callbacks: CallbacksParams, names: Sequence[str], chosen: Sequence[str]) -> CallbacksPlan:

@@ -11,6 +11,7 @@ from stages.lib.lanes.regularizers import CATALOGUE
 from stages.lib.scores import list_scores
 from stages.lib.settings.mistakes import ParamsError
 from stages.lib.settings.params import Params
+from stages.lib.settings.search import can_be_off
 from stages.lib.settings.studies import StudyParams, VariantParams
 from stages.lib.studies.facts import Facts
 
@@ -87,13 +88,17 @@ def find_idle_in(
     recipe = study.recipe(variant)
     if "checkpoint" in recipe.callbacks and not params.callbacks.checkpoint.save_best_only:
         yield "the checkpoint has no effect, since it keeps the last epoch's weights: set save_best_only, or remove it"
+    search = variant.search
+    if search and search.off and not any(map(can_be_off, search.ranges)):
+        yield f"search.off has no effect, since {', '.join(search.ranges)} cannot be off: set it to 0"
     for name in variant.regularizers:
         rule, strengths = CATALOGUE[name], [params.strength(name, variant), *variant.path]
+        strengths += [search.ranges[name].low] if search and name in search.ranges else []
         if rule.stops_training and min(strengths) >= recipe.epochs:
             yield (
                 f"{name} never stops a run, since its patience {min(strengths):g} is not below the {recipe.epochs} "
                 "epochs: it only hands on the best epoch's weights"
             )
         acting = [rule.effective(strength, epochs=recipe.epochs, image=image) for strength in sorted(set(strengths))]
-        if len(set(acting)) < len(acting):
+        if variant.path and len(set(acting)) < len(acting):
             yield f"path holds strengths of {name} that act alike ({sorted(set(strengths))}): leave one of them"

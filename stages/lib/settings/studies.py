@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Field, ValidationInfo, field_validator, model_validator
 
 from stages.lib.lanes.losses import LOSSES
-from stages.lib.lanes.regularizers import CATALOGUE, INFINITY
+from stages.lib.lanes.regularizers import CATALOGUE
 from stages.lib.references import REFERENCES
 from stages.lib.scores import SCORES
 from stages.lib.settings.mistakes import raise_all
+from stages.lib.settings.search import SearchParams, parse_search
+from stages.lib.settings.strengths import check_strength
 from stages.lib.studies.declarations import (
     Count,
     Momentum,
@@ -21,6 +23,7 @@ from stages.lib.studies.declarations import (
     empty_if_none,
     one_of,
 )
+from stages.lib.studies.plans import BEST_SINGLE
 from stages.lib.studies.protocols import Protocol
 
 RegularizerName = Annotated[str, one_of(CATALOGUE)]
@@ -30,6 +33,8 @@ ReferenceName = Annotated[str, one_of(REFERENCES)]
 OptimizerName = Literal["sgd", "rmsprop", "adam", "adamw"]
 CallbackName = Literal["checkpoint", "reduce_lr_on_plateau", "terminate_on_nan"]
 Activation = Literal["linear", "relu", "tanh", "sigmoid", "elu", "selu", "gelu", "silu", "softplus"]
+
+NO_SETTINGS = {"baseline", "regularizers", "strengths", "path", "search"}  # what a variant holds besides settings
 
 
 class NetworkParams(Strict):
@@ -70,12 +75,14 @@ class VariantParams(Strict):
 
     baseline: the variant it is compared with, in place of the study's baseline; itself if it is compared with none.
     strengths: in place of the knobs, for regularisers that the variant names.
+    path, search: strengths that are trained beside them, of one regulariser or of several at once.
     """
 
     baseline: Name | None = None
     regularizers: list[RegularizerName] = Field(default_factory=list)
     strengths: dict[RegularizerName, float] = Field(default_factory=dict)
     path: list[float] = Field(default_factory=list)
+    search: SearchParams | None = None
     hidden: list[Count] | None = None
     activation: Activation | None = None
     layers: dict[RegularizerName, list[Count]] | None = None
@@ -87,9 +94,21 @@ class VariantParams(Strict):
     epochs: Count | None = None
     callbacks: list[CallbackName] | None = None
 
+    @field_validator("search", mode="plain")
+    @classmethod
+    def read_search(cls, found: Any, info: ValidationInfo) -> SearchParams:
+        return parse_search(found, info.data.get("regularizers"))
+
+    @property
+    def varied(self) -> list[str]:
+        """The regularisers whose strengths differ between points."""
+        return list(self.search.ranges) if self.search else self.regularizers if self.path else []
+
     @model_validator(mode="after")
     def check(self) -> VariantParams:
         mistakes = []
+        if self.path and self.search:
+            mistakes.append("has a path and a search, expected at most one of the two: remove the path")
         if len(set(self.regularizers)) < len(self.regularizers):
             mistakes.append("regularizers names one twice, expected each at most once: remove the repetition")
         if self.path and len(self.regularizers) != 1:
@@ -132,7 +151,9 @@ class StudyParams(Strict):
         return self.variants[name].baseline or self.baseline
 
     def recipe(self, variant: VariantParams) -> Recipe:
-        changed = variant.model_dump(exclude={"baseline", "regularizers", "strengths", "path"}, exclude_none=True)
+        changed = variant.model_dump(
+            exclude={"baseline", "regularizers", "strengths", "path", "search"}, exclude_none=True
+        )
         return Recipe(**{**self.network.model_dump(), **self.training.model_dump(), **changed})
 
     def callbacks(self, variant: VariantParams) -> set[str]:
@@ -149,6 +170,11 @@ class StudyParams(Strict):
             f"variants and references both hold {name}, expected one of a name: rename the variant"
             for name in self.references
             if name in self.variants
+        ]
+        mistakes += [
+            f"variants holds {name}, expected another name, since a search has an arm of this name: rename the variant"
+            for name in self.variants
+            if name.startswith(BEST_SINGLE) and any(variant.search for variant in self.variants.values())
         ]
         for name, variant in self.variants.items():
             found = [*check_variant(self.recipe(variant), variant), check_baseline(self, name)]
@@ -206,13 +232,3 @@ def check_layers(name: str, recipe: Recipe) -> str:
         f"{name} acts on layers {list(layers)}, expected some of {list(allowed)} of a network with "
         f"{len(recipe.hidden)} hidden layers: change hidden or layers.{name}"
     )
-
-
-def check_strength(field: str, name: str, strength: float) -> str:
-    """A strength keeps to the bounds of its regulariser."""
-    rule = CATALOGUE[name]
-    if rule.minimum <= strength < rule.below and (not rule.whole_number or strength == int(strength)):
-        return ""
-    kind = "a whole number" if rule.whole_number else "a number"
-    upper = "" if rule.below == INFINITY else f" and less than {rule.below:g}"
-    return f"{field} holds {strength!r}, expected {kind} of at least {rule.minimum:g}{upper} for {name}: change it"

@@ -10,6 +10,8 @@ from stages.lib.studies.protocols import Protocol
 
 Question = Literal["discrimination", "probabilities"]
 
+BEST_SINGLE = "best_single"  # begins the name of the arm that is the best of all variants of one regulariser
+
 
 @dataclass(frozen=True)
 class ReferenceModelPlan:
@@ -48,6 +50,23 @@ class ComparedVariant:
 
 
 @dataclass(frozen=True)
+class ComparedSearch:
+    """A variant with a search, and what its best points are compared with besides its baseline.
+
+    varied: the regularisers that have ranges; always_on: those of them for which 0 is a strength like any other.
+    singles: the variants of one regulariser that are its rivals.
+    best_single: the name of the arm that is the best of them.
+    """
+
+    variant: str
+    num_points: int
+    varied: tuple[str, ...]
+    always_on: tuple[str, ...]
+    singles: tuple[str, ...]
+    best_single: str
+
+
+@dataclass(frozen=True)
 class StudyPlan:
     """What `evaluate` and `compare` need to know of a study."""
 
@@ -62,6 +81,7 @@ class StudyPlan:
     seed: int
     variants: tuple[ComparedVariant, ...]
     references: tuple[str, ...]
+    searches: tuple[ComparedSearch, ...] = ()
 
 
 def load_reference_plan(study: str) -> ReferencePlan:
