@@ -2,24 +2,28 @@
 
 Reads   data/plan/<study>/<variant>.json, data/processed/<study>/development.npz
 Writes  models/<study>/<variant>/{model.keras,lanes.npz,history.csv}
+
+Blocks of lanes that are trained are kept in .dvc/tmp/unfinished until all are: a run that was stopped goes on there.
 """
 
 from __future__ import annotations
 
 from stages.lib.base.commands import Progress, parse_arguments, run_main
+from stages.lib.base.plan_files import find_plan
 from stages.lib.lanes import runtime
 from stages.lib.lanes.export import build_keras, to_file
 from stages.lib.lanes.training import train_lanes
 from stages.lib.runs.plan import RunPlan, load_run_plan
 from stages.lib.runs.trained import TrainedRun, save_run
-from stages.lib.samples import Development, load_development
+from stages.lib.runs.unfinished import UnfinishedRun
+from stages.lib.samples import Development, find_development, load_development
 
 
-def run(plan: RunPlan, development: Development) -> tuple[TrainedRun, bytes]:
+def run(plan: RunPlan, development: Development, unfinished: UnfinishedRun) -> tuple[TrainedRun, bytes]:
     """The trained lanes, and the first replicate at its knobs as a .keras file."""
     num_rows = plan.epochs * development.training.shape[1]
     with Progress(num_rows, label=f"{plan.study} {plan.variant}", unit="rows") as progress:
-        trained = train_lanes(plan, development, report=progress.report)
+        trained = train_lanes(plan, development, report=progress.report, unfinished=unfinished)
     return trained, to_file(build_keras(plan, trained.weights, lane=0, scale=development.scale))
 
 
@@ -27,8 +31,10 @@ def main() -> None:
     study, variant = parse_arguments(__doc__, "study", "variant")
     runtime.configure()
     plan = load_run_plan(study, variant)
-    trained, model = run(plan, load_development(study))
+    unfinished = UnfinishedRun(study, variant, inputs=(find_plan(f"{study}/{variant}"), find_development(study)))
+    trained, model = run(plan, load_development(study), unfinished)
     save_run(trained, model, study, variant)
+    unfinished.forget()
 
 
 if __name__ == "__main__":

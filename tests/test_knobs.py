@@ -57,3 +57,14 @@ def test_ten_knobs_drawn_at_random_retrain_exactly_the_runs_that_name_them(proje
         users = find_users(original, knob)
         assert users, "else there would be nothing to show"
         assert ran == {"plan"} | users, knob
+
+
+def test_another_number_of_points_retrains_that_search_alone(project: Project) -> None:
+    project.commit()
+    ran = project.stages_run(
+        "exp", "run", "-S", "studies.thoracic.variants.cocktail.search.points=6", "evaluate@thoracic"
+    )
+    assert ran == {"plan", "train_thoracic@cocktail", "evaluate@thoracic"}
+    with np.load(project.folder / "data/predictions/thoracic/cocktail.npz") as predicted:
+        assert len(predicted["replicate"]) == 6 * int(predicted["replicate"].max() + 1)
+    project.call("git", "checkout", "--quiet", ".")

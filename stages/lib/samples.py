@@ -66,13 +66,17 @@ def check_no_leak(development: Development, held_out: HeldOut) -> None:
             )
 
 
+def find_development(study: str) -> Path:
+    return FOLDER / study / "development.npz"
+
+
 def save_samples(study: str, development: Development, held_out: HeldOut) -> None:
-    write_arrays(FOLDER / study / "development.npz", vars(development) | {"image": np.array(development.image, int)})
+    write_arrays(find_development(study), vars(development) | {"image": np.array(development.image, int)})
     write_arrays(FOLDER / study / "held_out.npz", vars(held_out))
 
 
 def load_development(study: str) -> Development:
-    fields = read_arrays(FOLDER / study / "development.npz", written_by=f"preprocess@{study}")
+    fields = read_arrays(find_development(study), written_by=f"preprocess@{study}")
     return Development(**fields | {"image": tuple(fields["image"].tolist())})
 
 

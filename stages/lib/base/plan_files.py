@@ -24,12 +24,17 @@ def from_json(kind: type[Plan], text: str) -> Plan:
     return TypeAdapter(kind).validate_json(text)
 
 
+def find_plan(name: str) -> Path:
+    """The file of a plan, by the plan's name in the plan folder."""
+    return FOLDER / f"{name}.json"
+
+
 def save_plans(named: Mapping[str, object]) -> None:
     """Write every plan under its name in the plan folder. Names that start with _ are no variants."""
     for name, plan in named.items():
-        write_bytes(FOLDER / f"{name}.json", to_json(plan).encode())
+        write_bytes(find_plan(name), to_json(plan).encode())
 
 
 def load_plan(kind: type[Plan], name: str) -> Plan:
     """Read one plan by its name in the plan folder."""
-    return from_json(kind, read_bytes(FOLDER / f"{name}.json", written_by="plan").decode())
+    return from_json(kind, read_bytes(find_plan(name), written_by="plan").decode())

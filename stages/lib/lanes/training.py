@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -18,6 +17,7 @@ from stages.lib.lanes.randomness import NoiseSource, batch_orders
 from stages.lib.lanes.runtime import tf
 from stages.lib.runs.plan import RunPlan
 from stages.lib.runs.trained import TrainedRun, Weights
+from stages.lib.runs.unfinished import TrainedBlock, UnfinishedRun
 from stages.lib.samples import Development
 
 NOISE_BYTES = 16_000_000  # of random numbers for all lanes of a run; more are drawn in several calls
@@ -32,6 +32,7 @@ def train_lanes(
     start: Weights | None = None,
     dtype: str = "float32",
     report: Callable[[int], None] = lambda done: None,
+    unfinished: UnfinishedRun | None = None,
 ) -> TrainedRun:
     """Train all lanes of a run.
 
@@ -40,8 +41,9 @@ def train_lanes(
         dtype: float32, or float64 to compare with another implementation.
         report: called now and then with the number of training rows that a lane has seen so far, of
             epochs * training rows in all; the mean over the lanes where blocks of them are trained in turn.
+        unfinished: keeps blocks that are trained and gives back those that are kept; None trains all of them.
     """
-    return Training(plan, development, start=start, dtype=dtype, report=report).run()
+    return Training(plan, development, start=start, dtype=dtype, report=report).run(unfinished)
 
 
 class Training:
@@ -78,13 +80,22 @@ class Training:
         """Of any block as many as of the whole run, since a call adds up the losses of its steps."""
         return max(1, min(STEPS_PER_CALL, NOISE_BYTES // max(self.noise.bytes_per_step(batch_size), 1)))
 
-    def run(self) -> TrainedRun:
+    def run(self, unfinished: UnfinishedRun | None) -> TrainedRun:
+        kept = unfinished if len(self.blocks) > 1 else None
         parts = []
         for number, block in enumerate(self.blocks):
-            if number:
-                self.graph.restart(block, self.start_of(block))
-            parts.append(BlockTraining(self, block, number).run())
+            part = kept.load(number) if kept else None
+            if part is None:
+                part = self.train_block(number, block)
+                if kept:
+                    kept.save(number, part)
+            parts.append(part)
         return self._result(parts)
+
+    def train_block(self, number: int, block: Block) -> TrainedBlock:
+        if number:
+            self.graph.restart(block, self.start_of(block))
+        return BlockTraining(self, block, number).run()
 
     def report_block(self, number: int, num_seen: int) -> None:
         """Report how many rows the lanes of a block have seen."""
@@ -103,14 +114,6 @@ class Training:
             mechanisms=measure_mechanisms(plan, weights),
             history=history.sort_values(["epoch", "lane"], ignore_index=True),
         )
-
-
-class TrainedBlock(NamedTuple):
-    """What `TrainedRun` holds, of a block; ends: its epochs_run, best_epoch, stopped_early and diverged."""
-
-    weights: Weights
-    ends: dict[str, np.ndarray]
-    history: pd.DataFrame
 
 
 class BlockTraining:

@@ -1,6 +1,7 @@
 """Blocks: how a run is cut, and that its lanes do not notice."""
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 from stages.lib.lanes import blocks, training
 from stages.lib.lanes.blocks import cut_into_blocks
 from stages.lib.lanes.graph import Graph
-from stages.lib.lanes.training import train_lanes
+from stages.lib.lanes.training import BlockTraining, train_lanes
 from stages.lib.runs.grid import Grid
 from stages.lib.runs.plan import (
     CallbacksPlan,
@@ -20,6 +21,7 @@ from stages.lib.runs.plan import (
     RunPlan,
 )
 from stages.lib.runs.trained import TrainedRun
+from stages.lib.runs.unfinished import FOLDER, TrainedBlock, UnfinishedRun
 from stages.lib.samples import Development
 from tests.lib.lanes.cases import OPTIMIZERS, make_development, make_plan
 
@@ -138,3 +140,86 @@ def test_report_counts_rows_over_all_blocks(monkeypatch):
     plan, development = make_plan(hidden=(), epochs=2, replicates=tuple(range(8))), make_development(num_replicates=8)
     train_in_blocks(plan, development, monkeypatch, size=4, report=seen.append)
     assert seen == [28, 29, 57, 58, 86, 87, 115, 116]
+
+
+# Runs that are stopped ---------------------------------------------------------------------------------------------
+
+
+class StoppedError(Exception):
+    """As if the process had been killed."""
+
+
+@pytest.fixture
+def unfinished(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> UnfinishedRun:
+    """In a folder of its own, as are its inputs."""
+    monkeypatch.chdir(tmp_path)
+    Path("plan.json").write_text("{}")
+    return UnfinishedRun("study", "variant", [Path("plan.json")])
+
+
+def stop_after(num_blocks: int, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Let the training of a block fail once so many have been trained; the numbers of those that are begun."""
+    begun: list[int] = []
+    run = BlockTraining.run
+
+    def run_or_stop(block: BlockTraining) -> TrainedBlock:
+        begun.append(block.number)
+        if len(begun) > num_blocks:
+            raise StoppedError
+        return run(block)
+
+    monkeypatch.setattr(BlockTraining, "run", run_or_stop)
+    return begun
+
+
+def check_same(run: TrainedRun, other: TrainedRun) -> None:
+    """To the byte."""
+    assert run.weights.keys() == other.weights.keys()
+    for name, values in run.weights.items():
+        assert values.tobytes() == other.weights[name].tobytes(), name
+    assert run.history.to_csv() == other.history.to_csv()
+    for name in ("replicate", "epochs_run", "best_epoch", "stopped_early", "diverged"):
+        assert getattr(run, name).tobytes() == getattr(other, name).tobytes(), name
+
+
+def test_a_run_that_was_stopped_goes_on_from_the_blocks_that_are_kept(unfinished, monkeypatch):
+    plan, development = make_run()
+    whole = train_in_blocks(plan, development, monkeypatch, size=4)
+    with monkeypatch.context() as patch:
+        stop_after(2, patch)
+        with pytest.raises(StoppedError):
+            train_in_blocks(plan, development, monkeypatch, size=4, unfinished=unfinished)
+    seen = []
+    begun = stop_after(100, monkeypatch)
+    again = train_in_blocks(plan, development, monkeypatch, size=4, unfinished=unfinished, report=seen.append)
+    assert begun == [2, 3, 4, 5]
+    assert seen == sorted(seen) and seen[-1] == plan.epochs * development.training.shape[1]
+    check_same(again, whole)
+    unfinished.forget()
+    assert not list(FOLDER.rglob("*.npz"))
+
+
+def test_a_damaged_block_is_trained_anew(unfinished, monkeypatch):
+    plan, development = make_run()
+    whole = train_in_blocks(plan, development, monkeypatch, size=8, unfinished=unfinished)
+    path = unfinished.folder / "1.npz"
+    path.write_bytes(path.read_bytes()[:1000])
+    begun = stop_after(100, monkeypatch)
+    check_same(train_in_blocks(plan, development, monkeypatch, size=8, unfinished=unfinished), whole)
+    assert begun == [1]
+
+
+def test_blocks_of_other_inputs_are_not_taken(unfinished, monkeypatch):
+    plan, development = make_run()
+    train_in_blocks(plan, development, monkeypatch, size=8, unfinished=unfinished)
+    Path("plan.json").write_text("{ }")
+    other = UnfinishedRun("study", "variant", [Path("plan.json")])
+    assert other.folder != unfinished.folder and other.load(0) is None and unfinished.load(0) is not None
+    monkeypatch.setattr("stages.lib.runs.unfinished.distributions", list)
+    assert UnfinishedRun("study", "variant", [Path("plan.json")]).folder != other.folder
+
+
+def test_a_run_of_one_block_keeps_nothing(unfinished):
+    plan, development = make_run()
+    train_lanes(plan, development, unfinished=unfinished)
+    assert not FOLDER.exists()
