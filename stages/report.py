@@ -1,6 +1,6 @@
 """Write metrics/report.md: per study the conclusions, in sentences made from verdicts, and the table of its arms.
 
-Reads   metrics/comparison.json, metrics/paths.csv
+Reads   metrics/{comparison,audit}.json, metrics/paths.csv
 Writes  metrics/report.md
 """
 
@@ -12,6 +12,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from stages.lib.answers import answer, rank_arms
+from stages.lib.audit.record import ClaimResult, Figure, load_audit
 from stages.lib.base.commands import parse_arguments, run_main
 from stages.lib.base.store import write_bytes
 from stages.lib.comparison import FOLDER, Comparison, Difference, PathPoint, StudyResult, load_comparison, load_paths
@@ -19,14 +20,15 @@ from stages.lib.scores import SCORES
 from stages.lib.wording import ARMS, QUESTIONS, describe_rows, name_strengths, sign_number
 
 
-def run(comparison: Comparison, paths: Sequence[PathPoint]) -> str:
+def run(comparison: Comparison, paths: Sequence[PathPoint], audit: Sequence[ClaimResult] = ()) -> str:
     """The report in Markdown."""
     environment = Environment(
         loader=PackageLoader("stages"), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     environment.filters |= {"signed": sign_number, "strengths": name_strengths, "difference": describe_difference}
+    environment.filters |= {"figure": describe_figure}
     studies = {name: describe_study(name, study, paths) for name, study in comparison.items()}
-    return environment.get_template("report.md.jinja").render(studies=studies, arms=ARMS)
+    return environment.get_template("report.md.jinja").render(studies=studies, arms=ARMS, audit=audit)
 
 
 def describe_study(name: str, study: StudyResult, paths: Sequence[PathPoint]) -> dict[str, Any]:
@@ -57,6 +59,16 @@ def describe_difference(difference: Difference | None) -> str:
     )
 
 
+def describe_figure(figure: Figure | None) -> str:
+    """`held-out accuracy 0.8511 (0.8156 to 0.882), thoracic`; empty where there is none."""
+    if figure is None:
+        return ""
+    unit = f" {figure.unit}" if figure.unit else ""
+    where = ", ".join(part for part in (figure.study, figure.variant, ARMS.get(figure.arm, figure.arm)) if part)
+    numbers = f"{figure.value:.4g} ({figure.low:.4g} to {figure.high:.4g}){unit}"
+    return f"{figure.label}: {numbers}" + (f"; {where}" if where else "")
+
+
 def tell_mechanisms(found: dict[str, float]) -> str:
     """What the regulariser did inside the network, where it did something."""
     if not found:
@@ -77,7 +89,7 @@ def tell_mechanisms(found: dict[str, float]) -> str:
 
 def main() -> None:
     parse_arguments(__doc__)
-    write_bytes(FOLDER / "report.md", run(load_comparison(), load_paths()).encode())
+    write_bytes(FOLDER / "report.md", run(load_comparison(), load_paths(), load_audit()).encode())
 
 
 if __name__ == "__main__":

@@ -36,7 +36,21 @@ def shrink_params(text: str) -> dict:
                 variant["search"]["points"] = 4
             if "hidden" in variant:
                 variant["hidden"] = [4 for _ in variant["hidden"]]
-    return params
+    for experiment in params["experiments"].values():
+        experiment |= {"replicates": 2, "levels": experiment.get("levels", [])[:2]}
+        experiment.pop("epochs", None)
+    return keep_experiments(params)
+
+
+def keep_experiments(params: dict) -> dict:
+    """The experiments whose study and variants are there."""
+    studies = params["studies"]
+    kept = {
+        name: experiment
+        for name, experiment in params["experiments"].items()
+        if set(experiment["variants"]) <= set(studies.get(experiment["study"], {}).get("variants", []))
+    }
+    return params | {"experiments": kept}
 
 
 def keep_studies(params: dict, *names: str) -> dict:
@@ -44,7 +58,7 @@ def keep_studies(params: dict, *names: str) -> dict:
     studies = {name: params["studies"][name] for name in names}
     used = {study["dataset"] for study in studies.values()}
     datasets = {name: entry for name, entry in params["datasets"].items() if name in used}
-    return params | {"datasets": datasets, "studies": studies}
+    return keep_experiments(params | {"datasets": datasets, "studies": studies})
 
 
 @pytest.fixture(scope="session")

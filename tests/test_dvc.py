@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from stages.lib.sources.fashion_mnist import PINS
-from tests.conftest import shrink_params
+from tests.conftest import keep_experiments, shrink_params
 from tests.project import Project, load_yaml, make_project
 
 STUDIES = ("tutorial_thoracic", "tutorial_fashion")  # with two variants each: TensorFlow's start is what a run costs
@@ -23,7 +23,7 @@ def keep_few(params: dict) -> dict:
         names = list(study["variants"])
         study["variants"] = {name: study["variants"][name] for name in (names[0], names[-1])}
         study["baseline"] = names[0]
-    return params
+    return keep_experiments(params)
 
 
 @pytest.fixture(scope="module")
@@ -74,6 +74,7 @@ def test_a_fresh_clone_without_data_knows_that_it_is_in_step(project: Project, t
 
 def test_forced_runs_repeat_every_byte(project: Project) -> None:
     kept = ("dvc.lock", "metrics/metrics.json", "metrics/comparison.json", "metrics/paths.csv", "metrics/report.md")
+    kept += ("metrics/audit.json",)
     before = [project.read(path) for path in kept]
     stages = {
         "plan",
@@ -82,7 +83,10 @@ def test_forced_runs_repeat_every_byte(project: Project) -> None:
         "train_tutorial_thoracic@poisson",
         "evaluate@tutorial_fashion",
         "reference@tutorial_thoracic",
+        "measure@tutorial_fashion",
+        "experiment@columns",
         "compare",
+        "audit",
         "report",
     }
     assert project.stages_run("repro", "--force", "--single-item", *stages) == stages
@@ -93,7 +97,8 @@ def test_forced_runs_repeat_every_byte(project: Project) -> None:
 
 def test_an_experiment_retrains_just_the_runs_that_use_its_knob(project: Project) -> None:
     ran = project.stages_run("exp", "run", "-S", "dropout=0.3")
-    follow = {"plan", "evaluate@tutorial_fashion", "evaluate@tutorial_thoracic", "compare", "report"}
+    follow = {"plan", "compare", "audit", "report", "experiment@columns", "experiment@whole_table"}
+    follow |= {f"{stage}@{study}" for stage in ("evaluate", "measure") for study in STUDIES}
     trained = {"train_tutorial_fashion@l2_activity_l1_dropout", "train_tutorial_thoracic@poisson"}
     trained |= {"train_tutorial_thoracic@mean_squared_logarithmic_error"}
     assert ran == trained | follow
@@ -122,7 +127,8 @@ def test_an_experiment_retrains_just_the_runs_that_use_its_knob(project: Project
 def test_a_new_variant_trains_alone_and_leaves_no_trace_when_it_goes(project: Project) -> None:
     variant = "+studies.tutorial_fashion.variants.mine={regularizers: [l2]}"
     ran = project.stages_run("exp", "run", "-S", variant)
-    assert ran == {"plan", "train_tutorial_fashion@mine", "evaluate@tutorial_fashion", "compare", "report"}
+    follow = {"plan", "evaluate@tutorial_fashion", "measure@tutorial_fashion", "compare", "audit", "report"}
+    assert ran == {"train_tutorial_fashion@mine", *follow}
     assert "mine" in json.loads(project.read("metrics/metrics.json"))["tutorial_fashion"]
     project.call("git", "checkout", "--quiet", "params.yaml")
     trained = {name for name in project.stages_run("repro") if name.startswith("train_")}
@@ -136,10 +142,22 @@ def test_a_new_variant_trains_alone_and_leaves_no_trace_when_it_goes(project: Pr
 
 
 def test_another_confidence_trains_nothing(project: Project) -> None:
-    assert project.stages_run("exp", "run", "-S", "statistics.confidence=0.9") == {"plan", "compare", "report"}
+    ran = project.stages_run("exp", "run", "-S", "statistics.confidence=0.9")
+    assert ran == {"plan", *(f"measure@{study}" for study in STUDIES), "compare", "audit", "report"}
     project.call("git", "checkout", "--quiet", ".")
     assert project.stages_run("repro") <= {"report"}
     assert project.call("git", "status", "--porcelain") == ""
+
+
+def test_another_threshold_of_the_audit_trains_nothing(project: Project) -> None:
+    before = {claim["id"]: claim["verdict"] for claim in json.loads(project.read("metrics/audit.json"))}
+    ran = project.stages_run("exp", "run", "-S", "audit.rules.D4.risk.matters=0.9")
+    assert ran == {"plan", "compare", "audit", "report"}
+    after = {claim["id"]: claim["verdict"] for claim in json.loads(project.read("metrics/audit.json"))}
+    changed = {name: (before[name], after[name]) for name in before if before[name] != after[name]}
+    assert changed == {"D4": ("supported", "refuted")}
+    project.call("git", "checkout", "--quiet", ".")
+    assert project.stages_run("repro") <= {"report"}
 
 
 def test_a_colleague_pulls_and_has_nothing_to_train(project: Project, tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ NUM_CHANGES = 10
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory, params_text: str) -> Project:
     """After one whole run."""
-    params = shrink_params(params_text)
+    params = shrink_params(params_text) | {"experiments": {}}
     params["studies"] = {name: params["studies"][name] for name in STUDIES}
     second = params["studies"][STUDIES[1]]
     second["variants"] = {name: second["variants"][name] for name in KEPT}

@@ -90,6 +90,12 @@ def test_a_folder_among_the_deps_of_a_long_stage_is_imported_whole(stage: str) -
         "answers",
         "arms",
         "scores",
+        "measurements",
+        "evidence",
+        "audit/claims",
+        "audit/judging",
+        "audit/rules",
+        "experiments/table",
         "studies/protocols",
         "wording",
     ]
@@ -111,7 +117,7 @@ def test_what_is_said_or_computed_of_predictions_retrains_nothing(module: str) -
 def test_the_map_fits_a_page_and_no_dep_list_stands_in_it_twice() -> None:
     blocks = re.split(r"(?m)^(?=  \w+:)", Path("dvc.yaml").read_text())
     own = [block for block in blocks if "<<: *train" not in block]  # a study of one's own adds such a block
-    assert sum(len(block.splitlines()) for block in own) <= 150
+    assert sum(len(block.splitlines()) for block in own) <= 210
     lists = [tuple(map(str, body(stage)["deps"])) for stage in GRAPH.values()]
     shared = sum(stage.startswith("train_") for stage in GRAPH) - 1  # blocks that share one anchor
     assert len(set(lists)) == len(lists) - shared
@@ -141,7 +147,7 @@ def test_packages_hold_no_code_of_their_own() -> None:
         assert kinds <= {ast.Expr, ast.ImportFrom, ast.Assign}, path
 
 
-@pytest.mark.parametrize("verb", ["plan", "fetch", "preprocess", "compare", "report"])
+@pytest.mark.parametrize("verb", ["plan", "fetch", "preprocess", "measure", "compare", "audit", "report"])
 def test_stages_that_do_not_train_do_not_import_tensorflow(verb: str) -> None:
     code = f"import stages.{verb}, sys; sys.exit('tensorflow' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -1,5 +1,6 @@
 """params.yaml to plans: what a plan holds, which plans a changed knob changes, and every mistake in words."""
 
+import dataclasses
 import subprocess
 import sys
 
@@ -7,6 +8,7 @@ import pytest
 
 from stages import plan
 from stages.lib.base.plan_files import from_json, to_json
+from stages.lib.experiments.plan import ExperimentPlan
 from stages.lib.lanes.regularizers import CATALOGUE
 from stages.lib.runs.plan import RunPlan
 from stages.lib.settings.blocks import check_blocks
@@ -79,7 +81,7 @@ def test_the_patience_is_the_knob_of_early_stopping(params_text: str) -> None:
 def test_a_path_starts_with_the_knob_and_is_free_of_repetitions(params_text: str) -> None:
     text = replace(
         params_text,
-        ("l2_activity_l1: {regularizers: [l2, activity_l1]", "path: {path: [0.1, 0.01, 0.001], regularizers: [l2]"),
+        ("      l2_activity_l1:", "      path: {path: [0.1, 0.01, 0.001], regularizers: [l2]}\n      l2_activity_l1:"),
     )
     run = expand(text)["tutorial_fashion", "path"]
     assert run.regularizers[0].strengths == (0.01, 0.001, 0.1)
@@ -325,3 +327,42 @@ def test_blocks_of_dvc_yaml_and_studies_go_together(graph: str, message: str) ->
     with pytest.raises(ParamsError) as caught:
         check_blocks(graph, ["a"])
     assert any(line.startswith(message) for line in str(caught.value).splitlines())
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("C2:   ", "C99:  ", "audit.rules.C2 holds nothing, expected norm: change it"),
+        ("C2:   ", "C99:  ", "audit.rules.C99 holds norm, expected no such entry: change it"),
+        ("norm: {matters: 0.1}", "size: {matters: 0.1}", "audit.rules.C2 holds size, expected norm: change it"),
+        ("norm: {matters: 0.1}", "norm: {}", "audit.rules.C2.norm: holds nothing, expected exactly one of matters"),
+        ("kind: decay", "kind: delay", "experiments.decay.kind: is 'delay', expected one of stopping, thinned"),
+        (
+            "kind: decay, study: thoracic",
+            "kind: decay, study: none",
+            "experiments.decay.study is none, expected one",
+        ),
+        (
+            "variants: [l2], replicates",
+            "variants: [l7], replicates",
+            "experiments.decay.variants holds l7, expected",
+        ),
+        (
+            "variants: [l2], replicates: 10",
+            "variants: [l2], replicates: 99",
+            "experiments.decay.replicates is 99, expected at most the 50 of the study thoracic: lower it",
+        ),
+    ],
+)
+def test_mistakes_of_the_audit_are_told_in_words(params_text: str, old: str, new: str, message: str) -> None:
+    assert any(message in line for line in mistakes(replace(params_text, (old, new))))
+
+
+def test_an_experiment_shrinks_the_runs_of_its_variants(params_text: str) -> None:
+    plans = make_plans(params_text)
+    found, run = plans["_experiments/decay"], plans["thoracic/l2"]
+    assert isinstance(found, ExperimentPlan)
+    assert found.runs == {"l2": dataclasses.replace(run, replicates=tuple(range(10)), epochs=30)}
+    assert (found.levels, found.shared_rows) == ((0.1,), True)
+    assert from_json(ExperimentPlan, to_json(found)) == found
+    assert plans["_experiments"] == tuple(parse_params(params_text).experiments)

@@ -21,7 +21,7 @@ from stages.lib.predictions import load_labels, load_predictions, load_reference
 from stages.lib.runs.trained import load_run
 from stages.lib.samples import load_development, load_held_out
 from stages.lib.settings.blocks import check_block
-from tests.conftest import ROOT, keep_studies, shrink_params
+from tests.conftest import ROOT, keep_experiments, keep_studies, shrink_params
 from tests.project import Project, load_yaml, make_project, name_anchor, save_yaml
 
 PAGE = (ROOT / "docs/extend.md").read_text()
@@ -196,10 +196,10 @@ def shrink_study(study: dict) -> None:
 
 
 def remove_study(project: Project, name: str) -> None:
-    """Its entry and its block; the lines that other blocks refer to move on to the next one."""
+    """Its entry, its experiments and its block; the lines that other blocks refer to move on to the next one."""
     params, graph = (load_yaml(project.folder / file) for file in ("params.yaml", "dvc.yaml"))
     del params["studies"][name], graph["stages"][f"train_{name}"]
-    save_yaml(project.folder / "params.yaml", params)
+    save_yaml(project.folder / "params.yaml", keep_experiments(params))
     save_yaml(project.folder / "dvc.yaml", graph)
     name_anchor(project.folder / "dvc.yaml")
 
@@ -286,7 +286,8 @@ def test_review_knows_the_arms_of_a_table(tables: Project) -> None:
     assert tables.call_tool("review", "HEAD").stdout.startswith("Nothing has changed since HEAD")
     tables.change_params("\nl2: 0.01\n", "\nl2: 0.1\n")
     ran = tables.stages_run("repro")
-    assert ran == {"plan", "train_breast_cancer@l2", "evaluate@breast_cancer", "compare", "report"}
+    follow = {"plan", "evaluate@breast_cancer", "measure@breast_cancer", "compare", "audit", "report"}
+    assert ran == {"train_breast_cancer@l2", *follow}
     review = json.loads(tables.call_tool("review", "HEAD", "--json").stdout)
     changed = [(change["study"], change["variant"]) for change in review["changes"]]
     assert set(changed) == {("breast_cancer", "l2")}

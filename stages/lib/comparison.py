@@ -17,6 +17,7 @@ from stages.lib.arms import ArmKey
 from stages.lib.base.store import read_bytes, write_bytes, write_json
 from stages.lib.studies.plans import Question
 from stages.lib.studies.protocols import Protocol
+from stages.lib.values import round_number
 
 FOLDER = Path("metrics")
 COMPARISON, METRICS = FOLDER / "comparison.json", FOLDER / "metrics.json"
@@ -236,11 +237,6 @@ def tabulate_metrics(result: StudyResult) -> dict[str, dict[str, float | str]]:
 def round_as_shown(values: Mapping[str, float]) -> dict[str, float | str]:
     """Round to the five decimals that `dvc metrics diff` shows: what looks the same there is the same."""
     return {name: round(float(value), 5) + 0.0 for name, value in values.items()}  # + 0.0: no negative zero
-
-
-def round_number(value: float) -> float:
-    """Round to the seven digits that float32 predictions carry."""
-    return float(f"{value:.7g}")
 
 
 def round_all(values: Mapping[str, float]) -> dict[str, float]:

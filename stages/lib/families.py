@@ -13,10 +13,11 @@ import numpy as np
 
 from stages.lib import statistics
 from stages.lib.arms import AT_KNOB, REFERENCE, TUNED, ArmKey
-from stages.lib.comparison import ArmResult, Difference, Judgement, Reach, StudyResult, round_all, round_number
+from stages.lib.comparison import ArmResult, Difference, Judgement, Reach, StudyResult, round_all
 from stages.lib.judge import NO_SKILL, Compared, Judge
 from stages.lib.scores import SCORES, list_scores, no_skill
 from stages.lib.searches import compare_searches, describe_search
+from stages.lib.values import round_number
 
 Key = tuple[str, str, str]  # variant, kind of arm, score
 

@@ -7,11 +7,12 @@ from collections.abc import Mapping
 import numpy as np
 
 from stages.lib.arms import TUNED, ArmKey, choose_points
-from stages.lib.comparison import Difference, SearchPoint, SearchResult, Use, round_number
+from stages.lib.comparison import Difference, SearchPoint, SearchResult, Use
 from stages.lib.judge import Compared, Judge
 from stages.lib.predictions import Labels, Predictions
 from stages.lib.scores import measure
 from stages.lib.studies.plans import ComparedSearch, StudyPlan
+from stages.lib.values import round_number
 
 AGAINST_BEST_SINGLE = "against_best_single"  # in place of the kind of arm: tuned, against another than its baseline
 

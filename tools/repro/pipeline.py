@@ -24,7 +24,7 @@ from tools.repro.objects import CheckedCache
 from tools.repro.progress import Outcome
 from tools.repro.project import Tell, check_signals, wait_until
 
-AT_HOME = ("plan", "fetch", "compare", "report")  # not for a cluster: they are quick, or need the internet
+AT_HOME = ("plan", "fetch", "compare", "audit", "report")  # not for a cluster: they are quick, or need the internet
 
 
 class PipelineError(UserError):

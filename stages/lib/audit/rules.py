@@ -6,6 +6,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
+from stages.lib.base.plan_files import load_plan
 from stages.lib.studies.declarations import Share, Strict
 
 Finding = Literal["supported", "refuted", "undecided"]
@@ -54,3 +55,7 @@ class AuditParams(Strict):
 
     confidence: Share
     rules: dict[str, dict[str, Threshold]]
+
+
+def load_audit_plan() -> AuditParams:
+    return load_plan(AuditParams, "_audit")

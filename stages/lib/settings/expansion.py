@@ -16,6 +16,7 @@ from stages.lib.runs.plan import (
     RegularizerPlan,
     RunPlan,
 )
+from stages.lib.settings.experiments import make_experiment_plans
 from stages.lib.settings.params import CallbacksParams, Params
 from stages.lib.settings.search import SearchParams, can_be_off, draw_points
 from stages.lib.settings.studies import StudyParams, find_changed_settings
@@ -43,6 +44,11 @@ def make_plans(params: Params, facts: Mapping[str, Facts], read: Callable[[str],
         "_audit": params.audit,
     }
     raw: dict[str, dict[str, str]] = {}  # of each data set
+    named |= make_experiment_plans(
+        params.experiments,
+        params.studies,
+        lambda study, variant: run_plan(params, study, variant, outputs=facts[params.studies[study].dataset].outputs),
+    )
     for name, declaration in params.datasets.items():
         fetched = make_fetch_plan(name, declaration.kind, declaration.source_files, read)
         named[f"_datasets/{name}"] = fetched

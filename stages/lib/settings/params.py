@@ -12,11 +12,13 @@ from pydantic import Field, ValidationError, create_model, model_validator
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
+from stages.lib.audit.claims import CLAIMS
 from stages.lib.audit.rules import AuditParams
 from stages.lib.datasets.kinds import Declaration
 from stages.lib.lanes.monitors import MONITORS
 from stages.lib.lanes.regularizers import CATALOGUE
 from stages.lib.references import REFERENCES
+from stages.lib.settings.experiments import ExperimentParams, find_mistakes
 from stages.lib.settings.mistakes import ParamsError, explain, raise_all
 from stages.lib.settings.studies import ScoreName, StudyParams, VariantParams
 from stages.lib.studies.declarations import (
@@ -94,6 +96,7 @@ class Params(Knobs):  # type: ignore[misc, valid-type]
     audit: AuditParams
     datasets: Annotated[dict[Name, Declaration], Field(min_length=1)]
     studies: Annotated[dict[Name, StudyParams], Field(min_length=1)]
+    experiments: dict[Name, ExperimentParams]
 
     @model_validator(mode="after")
     def check(self) -> Params:
@@ -106,7 +109,9 @@ class Params(Knobs):  # type: ignore[misc, valid-type]
                 for score in study.scores.model_dump().values()
                 if score not in self.statistics.equivalence
             ]
-        raise_all(mistakes)
+        for name, experiment in self.experiments.items():
+            mistakes += find_mistakes(name, experiment, self.studies)
+        raise_all([*mistakes, *check_rules(self.audit)])
         return self
 
     def strength(self, name: str, variant: VariantParams) -> float:
@@ -127,6 +132,18 @@ def check_dataset(datasets: dict[str, Any], name: str, study: StudyParams) -> st
     if study.features not in encodings:
         return f"studies.{name}.features is {study.features}, expected {' or '.join(encodings)}: change it"
     return ""
+
+
+def check_rules(audit: AuditParams) -> list[str]:
+    """Each claim of the audit has the thresholds that judge it, and no others."""
+    found = {name: set(quantities) for name, quantities in audit.rules.items()}
+    expected = {name: set(claim.quantities) for name, claim in CLAIMS.items()}
+    return [
+        f"audit.rules.{name} holds {', '.join(sorted(found.get(name, []))) or 'nothing'}, expected "
+        f"{', '.join(sorted(expected.get(name, []))) or 'no such entry'}: change it"
+        for name in dict.fromkeys([*expected, *found])
+        if found.get(name) != expected.get(name)
+    ]
 
 
 def parse_yaml(text: str) -> Any:

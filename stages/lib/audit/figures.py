@@ -1,0 +1,138 @@
+"""Figures before they are judged: what they are, where they come from, and their interval at any confidence."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from stages.lib.comparison import Difference
+
+Interval = tuple[float, float, float]  # value, low, high
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a figure comes from; see `record.Figure`."""
+
+    file: str
+    study: str = ""
+    variant: str = ""
+    arm: str = ""
+
+
+@dataclass(frozen=True)
+class Draft:
+    """A figure whose interval is still open.
+
+    quantity: the rule that judges it; empty where it only informs.
+    interval: (confidence) -> value and interval.
+    stands: whether it counts among the other comparisons of its family; one that does not can support nothing.
+    """
+
+    label: str
+    source: Source
+    interval: Callable[[float], Interval]
+    quantity: str = ""
+    unit: str = ""
+    stands: bool = True
+
+
+def mean(values: ArrayLike, ratio: float) -> Callable[[float], Interval]:
+    """Mean over replicates; ratio: of test and training rows where replicates share them, else 0."""
+    from stages.lib.statistics import resampled_mean  # here, since `plan` reads the table of claims and needs no SciPy
+
+    estimate = resampled_mean(np.asarray(values), test_train_ratio=ratio)
+    return lambda confidence: (estimate.value, *estimate.interval(confidence))
+
+
+def bounded_mean(values: ArrayLike, ratio: float) -> Callable[[float], Interval]:
+    """As `mean`, of values between 0 and 1: so is the interval."""
+    unbounded = mean(values, ratio)
+
+    def interval(confidence: float) -> Interval:
+        value, low, high = unbounded(confidence)
+        return value, max(low, 0.0), min(high, 1.0)
+
+    return interval
+
+
+def one_more(values: ArrayLike) -> Callable[[float], Interval]:
+    """Mean over independent runs, with the interval that holds one more run (Hahn and Meeker 1991, section 4.2)."""
+    from scipy import stats
+
+    array = np.asarray(values, dtype=np.float64)
+    centre, spread, number = float(array.mean()), float(array.std(ddof=1)), array.size
+
+    def interval(confidence: float) -> Interval:
+        half = float(stats.t.isf((1 - confidence) / 2, number - 1)) * spread * np.sqrt(1 + 1 / number)
+        return centre, centre - half, centre + half
+
+    return interval
+
+
+def share(hits: int, cases: int) -> Callable[[float], Interval]:
+    """Share of independent cases, with the exact interval (Clopper and Pearson 1934)."""
+    from scipy import stats
+
+    def interval(confidence: float) -> Interval:
+        found = stats.binomtest(hits, cases).proportion_ci(confidence)
+        return hits / cases, float(found.low), float(found.high)
+
+    return interval
+
+
+def mean_share(values: ArrayLike, ratio: float) -> Callable[[float], Interval]:
+    """Mean of 0 or 1 over replicates. As `share`, of as many independent cases as give the variance of `mean`.
+
+    That is 1 / (1 / replicates + ratio), which need not be a whole number: the bounds are quantiles of Beta
+    distributions. Unlike the interval of `mean` it has a width where all replicates are alike.
+    """
+    from scipy import stats
+
+    array = np.asarray(values, dtype=np.float64)
+    centre, number = float(array.mean()), 1 / (1 / array.size + ratio)
+
+    def interval(confidence: float) -> Interval:
+        tail, hits = (1 - confidence) / 2, centre * number
+        low = stats.beta.ppf(tail, hits, number - hits + 1) if hits > 0 else 0.0
+        high = stats.beta.isf(tail, hits + 1, number - hits) if hits < number else 1.0
+        return centre, float(low), float(high)
+
+    return interval
+
+
+def share_difference(first: tuple[int, int], second: tuple[int, int]) -> Callable[[float], Interval]:
+    """Difference of two independent shares, each (hits, cases): Newcombe 1998, method 10, from Wilson's intervals."""
+    from scipy import stats
+
+    def interval(confidence: float) -> Interval:
+        shares, bounds = [], []
+        for hits, cases in (first, second):
+            found = stats.binomtest(hits, cases).proportion_ci(confidence, method="wilson")
+            shares.append(hits / cases)
+            bounds.append((float(found.low), float(found.high)))
+        value = shares[0] - shares[1]
+        below = np.hypot(shares[0] - bounds[0][0], bounds[1][1] - shares[1])
+        above = np.hypot(bounds[0][1] - shares[0], shares[1] - bounds[1][0])
+        return value, float(value - below), float(value + above)
+
+    return interval
+
+
+def exact(value: float) -> Callable[[float], Interval]:
+    """A number that is known without error."""
+    return lambda confidence: (value, value, value)
+
+
+def fixed(value: float, low: float, high: float) -> Callable[[float], Interval]:
+    """A number whose interval another stage has made."""
+    return lambda confidence: (value, low, high)
+
+
+def turn(difference: Difference, *, sign: int) -> Callable[[float], Interval]:
+    """A difference that `compare` has judged; with sign -1 it counts the other way round."""
+    low, high = sorted((sign * difference.ci_low, sign * difference.ci_high))
+    return fixed(sign * difference.value, low, high)

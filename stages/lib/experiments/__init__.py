@@ -1,0 +1,1 @@
+"""The experiments of the audit: small trainings that answer what no study does."""
