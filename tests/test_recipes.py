@@ -302,6 +302,7 @@ def extended(tmp_path_factory: pytest.TempPathFactory, params_text: str) -> Proj
     """A project with one study that uses everything that the recipes add, run by DVC."""
     params = keep_studies(shrink_params(params_text), "thoracic")
     params["studies"]["thoracic"]["variants"] = {"unregularized": {}}
+    params = keep_experiments(params)
     project = make_project(tmp_path_factory.mktemp("extended"), params, more=("tests", "pyproject.toml"))
     for title in (VARIANT, SEARCH, *CODE):
         follow(project, title)

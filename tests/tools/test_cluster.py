@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.conftest import shrink_params
+from tests.conftest import keep_experiments, shrink_params
 from tests.project import make_project
 from tests.tools.test_repro import Pipeline, wait_for_children
 from tools.repro import remote
@@ -185,6 +185,7 @@ def test_the_pipeline_itself_leaves_the_same_bytes_on_a_cluster(
     study["baseline"] = next(iter(study["variants"]))
     params["studies"] = {"tutorial_thoracic": study}
     params["datasets"] = {study["dataset"]: params["datasets"][study["dataset"]]}
+    params = keep_experiments(params)
     ours, theirs = (make_project(tmp_path / name, params) for name in ("ours", "theirs"))
     theirs.call("dvc", "repro", "--quiet")
     done = ours.call_tool("repro", "--cluster", str(cluster.file))
