@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 METRICS = Path("metrics/metrics.json")
+REPORT = Path("metrics/report.md")
 NUM_SCORES = 8  # columns that fit 120 characters
 
 
@@ -32,3 +33,11 @@ def tabulate(study: str, variants: Metrics) -> Iterator[str]:
     for variant, *cells in rows:
         padded = [cell.rjust(width) for cell, width in zip(cells, widths[1:], strict=True)]
         yield "  ".join([variant.ljust(widths[0]), *padded]).rstrip()
+
+
+def show() -> None:
+    """Print the table of each study, and where the report is; nothing in a project that has none."""
+    for study, variants in load_metrics().items():
+        print("", *tabulate(study, variants), sep="\n")
+    if REPORT.is_file():
+        print(f"\nDifferences, verdicts and tuned strengths: {REPORT}", end="")

@@ -8,63 +8,75 @@ exit status:
   2    nothing has run yet
 """
 
-import json
+import asyncio
+import contextlib
+import io
+import selectors
 import sys
 
 from stages.lib.base.commands import make_parser
 from tools.repro.engine import Job
-from tools.repro.pipeline import Pipeline
-from tools.repro.progress import Result, View
-from tools.repro.schedule import SECONDS, Run
+from tools.repro.pipeline import SECONDS, Pipeline
+from tools.repro.run import Run
 
 WORKERS = (1, 2, 4, 8, 64)
 SECONDS_AT_HOME = 0.25  # to begin and to record a stage: DVC hashes and copies its files
 
 
+class JumpingLoop(asyncio.SelectorEventLoop):
+    """An event loop whose clock jumps to what comes next, instead of waiting for it."""
+
+    def __init__(self) -> None:
+        self.clock = 0.0
+        super().__init__(JumpingSelector(self))
+
+    def time(self) -> float:
+        return self.clock
+
+
+class JumpingSelector(selectors.SelectSelector):
+    def __init__(self, loop: JumpingLoop):
+        super().__init__()
+        self.loop = loop
+
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        self.loop.clock += timeout or 0.0
+        return super().select(0)
+
+
 class Simulation:
-    """A pipeline and an engine in one, with a clock that they alone move."""
+    """A pipeline and an engine in one, on a clock that they alone move."""
 
     def __init__(self, pipeline: Pipeline, seconds: dict[str, float], *, workers: int):
-        self.stages, self.upstream, self.seconds = pipeline.stages, pipeline.upstream, seconds
-        self.slots, self.clock, self.ends = workers, 0.0, dict[str, float]()
+        self.upstream, self.seconds, self.slots = pipeline.upstream, dict(seconds), workers
+        self.free, self.loop = asyncio.Semaphore(workers), JumpingLoop()
 
     def begin(self, name: str) -> Job:
         return Job(name, "", "")
 
-    def submit(self, job: Job) -> None:
-        self.ends[job.name] = self.clock + self.seconds[job.name]
+    async def run(self, job: Job) -> int:
+        async with self.free:
+            await asyncio.sleep(self.seconds[job.name])
+        return 0
 
-    def wait(self, seconds: float) -> list[tuple[str, int]]:
-        if seconds and self.ends:
-            self.clock = max(self.clock, min(self.ends.values()))
-        ended = [name for name, end in self.ends.items() if end <= self.clock]
-        for name in ended:
-            del self.ends[name]
-        return [(name, 0) for name in ended]
+    def record(self, name: str) -> None:
+        self.loop.clock += SECONDS_AT_HOME
 
-    def finish(self, name: str, *, status: int) -> None:
-        self.clock += SECONDS_AT_HOME
+    def close(self, *, stopped: bool) -> None:
+        """Nothing is left."""
 
-    def stop(self) -> None:
-        """Nothing runs."""
-
-    def run(self) -> float:
-        """Seconds."""
-        run = Run(self, self, Silence(len(self.stages)))  # type: ignore[arg-type]
-        while len(run.results) < len(self.stages):
-            run.step()
-        return self.clock
-
-
-class Silence(View):
-    def finish(self, result: Result) -> None:
-        """Tell nothing."""
+    def measure(self) -> float:
+        """Seconds of a whole run."""
+        with contextlib.redirect_stdout(io.StringIO()):
+            self.loop.run_until_complete(Run(self, self).run())  # type: ignore[arg-type]
+        self.loop.close()
+        return self.loop.clock
 
 
 def find_longest_way(pipeline: Pipeline, seconds: dict[str, float]) -> float:
     """The seconds of the longest chain of stages that wait for one another: no number of workers goes below."""
     longest: dict[str, float] = {}
-    for name in pipeline.stages:
+    for name in pipeline.upstream:
         before = max((longest[needed] for needed in pipeline.upstream[name]), default=0.0)
         longest[name] = before + seconds[name] + SECONDS_AT_HOME
     return max(longest.values())
@@ -72,14 +84,14 @@ def find_longest_way(pipeline: Pipeline, seconds: dict[str, float]) -> float:
 
 def main() -> int:
     make_parser("tools.scaling", __doc__).parse_args()
-    pipeline = Pipeline(print)
     if not SECONDS.exists():
         print(f"error: {SECONDS} is missing, expected what a run has left: run make in a fresh clone", file=sys.stderr)
         return 2
-    seconds = pipeline.seconds | json.loads(SECONDS.read_text())
+    pipeline = Pipeline()
+    seconds = pipeline.seconds
     print(f"{sum(seconds[name] for name in pipeline.stages):.0f} s of work in {len(pipeline.stages)} stages")
     for workers in WORKERS:
-        print(f"{workers:3d} workers {Simulation(pipeline, seconds, workers=workers).run():6.0f} s")
+        print(f"{workers:3d} workers {Simulation(pipeline, seconds, workers=workers).measure():6.0f} s")
     print(f"longest way {find_longest_way(pipeline, seconds):6.0f} s")
     return 0
 

@@ -1,7 +1,7 @@
 """Bring the whole pipeline up to date, independent stages side by side.
 
-The result is that of `dvc repro`: the same stages run or come back from DVC's cache, and dvc.lock is the same. A stage
-that fails stops those that depend on it, and no other. Ctrl-C stops everything; the next run goes on from there.
+The result is that of `dvc repro`. A stage that fails stops those that depend on it, and no other. Ctrl-C stops
+everything; what is done comes back from DVC's cache in the next run, and dvc.lock is written at the end of one.
 
 exit status:
   0    everything is up to date
@@ -11,113 +11,74 @@ exit status:
 """
 
 import argparse
+import asyncio
 import gc
 import os
 import signal
 import sys
 import time
-from collections import Counter
+from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from stages.lib.base.commands import UserError, make_parser
 from tools import results
 from tools.check_params import check_params
 from tools.guard import check_records
-from tools.repro import project
-
-if TYPE_CHECKING:
-    from tools.repro.engine import Engine
-
-REPORT = Path("metrics/report.md")
+from tools.repro.engine import FOLDER, SIGNALS, LocalEngine
 
 
 def parse_arguments() -> argparse.Namespace:
     parser = make_parser("tools.repro", __doc__)
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    parser.add_argument(
-        "--jobs", type=parse_count, default=cores, help="stages to run at once (default: the cores, %(default)s)"
-    )
-    parser.add_argument(
-        "--cluster", help="run stages on a Dask cluster: its scheduler's address, or the file it writes"
-    )
-    return parser.parse_args()
-
-
-def parse_count(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text} given, expected a whole number of at least 1")
-    return int(text)
+    parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="stages at once (default: the cores)")
+    parser.add_argument("--cluster", help="run them on a Dask cluster: its scheduler's address, or the file it writes")
+    options = parser.parse_args()
+    if options.jobs < 1:
+        parser.error(f"--jobs: {options.jobs} given, expected a whole number of at least 1")
+    return options
 
 
 def reproduce(options: argparse.Namespace) -> int:
     """Run what has changed, say how it ended, and return the exit status."""
-    gc.disable()  # what is loaded now stays: to look for garbage in it takes a tenth of the time
+    if missing := [needed for needed in ("dvc.yaml", ".dvc") if not Path(needed).exists()]:
+        raise UserError(f"{Path.cwd()} has no {missing[0]}, expected the folder of a DVC project: change to it")
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    check_records()
+    check_params()
+    started = time.monotonic()
+    gc.disable()  # to look for garbage takes a tenth of the time, and finds a megabyte
     # Here, because importing DVC takes half a second: neither --help nor a wrong folder waits for it.
     from tools.repro.pipeline import Pipeline
-    from tools.repro.progress import Outcome, View, format_seconds
-    from tools.repro.schedule import Run
+    from tools.repro.run import Run
 
-    started, pipeline = time.monotonic(), Pipeline(print)
-    gc.freeze()
-    gc.enable()
-    run = Run(pipeline, make_engine(options), View(len(pipeline.stages)))
-    run.run()
-    took, num_stages = format_seconds(time.monotonic() - started), len(run.results)
-    counts = Counter(result.outcome for result in run.results.values())
-    for result in run.results.values():
-        if result.outcome is Outcome.FAILED:
-            print(f"\n{result.name} failed. {result.output[0]}", *result.output[1:], sep="\n    ")
-    if counts[Outcome.FAILED]:
-        skipped = f", {counts[Outcome.SKIPPED]} skipped because of that" if counts[Outcome.SKIPPED] else ""
-        print(f"\n{counts[Outcome.FAILED]} of {num_stages} stages failed{skipped}, after {took}: ", end="")
-        print("mend what the output above names and run this again")
-        return 1
-    for study, variants in results.load_metrics().items():
-        print("", *results.tabulate(study, variants), sep="\n")
-    if REPORT.is_file():
-        print(f"\nDifferences, verdicts and tuned strengths: {REPORT}", end="")
-    if counts[Outcome.UNCHANGED] == num_stages:
-        print(f"\nEverything is up to date ({num_stages} stages).")
-    else:
-        parts = [f"{counts[Outcome[name]]} {name.lower()}" for name in ("RUN", "RESTORED", "UNCHANGED")]
-        print(f"\n{num_stages} stages up to date in {took}: {', '.join(parts)}")
-    return 0
-
-
-def make_engine(options: argparse.Namespace) -> "Engine":
-    from tools.repro.engine import LocalEngine
-
-    home = LocalEngine(options.jobs)
-    if not options.cluster:
-        return home
-    try:
+    if options.cluster:
         from tools.repro.cluster import ClusterEngine
-    except ModuleNotFoundError as error:
-        raise UserError(
-            f"{error.name} is missing, expected what a cluster needs: make CLUSTER=... installs it"
-        ) from None
-    return ClusterEngine(options.cluster, home)
+    run = Run(Pipeline(), ClusterEngine(options.cluster) if options.cluster else LocalEngine(options.jobs))
+    asyncio.run(run.run())
+    gc.freeze()  # nor is it looked for at the end
+    took, parts = (
+        timedelta(seconds=round(time.monotonic() - started)),
+        [f"{run.counts[how]} {how}" for how in run.counts],
+    )
+    if run.failures:
+        print(*run.failures, f"\n{', '.join(parts)} after {took}: mend what failed and run this again", sep="\n")
+        return 1
+    results.show()
+    print(f"\nEverything is up to date after {took}: {', '.join(parts)}")
+    return 0
 
 
 def main() -> int:
     options = parse_arguments()
-    project.listen()
+    signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)  # they wait to be looked at: no step of DVC's is cut short
     try:
-        project.check_project()
-        with project.alone(print):
-            check_records()
-            check_params()
-            return reproduce(options)
-    except UserError as error:
+        return reproduce(options)
+    except (UserError, ModuleNotFoundError) as error:
         print("\n".join(f"error: {line}" for line in str(error).splitlines()), file=sys.stderr)
     except OSError as error:
-        remedy = "expected a project folder that can be written to: mend it, run this again"
-        print(f"error: {error}, {remedy}", file=sys.stderr)
-    except project.Stopped:
-        number = project.signals[0]
-        name = "Ctrl-C" if number == signal.SIGINT else signal.Signals(number).name
-        print(f"Stopped by {name}. What is done is kept: run this again to go on from there.")
+        print(f"error: {error}, expected a folder that can be written to: mend it, run this again", file=sys.stderr)
+    except KeyboardInterrupt:
+        number = min(signal.sigpending(), default=signal.SIGINT)
+        print("Stopped by", "Ctrl-C." if number == signal.SIGINT else "SIGTERM.", "What is done is kept: run again.")
         return 128 + number
     return 2
 

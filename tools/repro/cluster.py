@@ -1,130 +1,103 @@
 """The workers of a Dask cluster. Nothing is shared with them: a task brings its files along and returns its outputs."""
 
+import asyncio
 import hashlib
 import logging
-import warnings
-from collections.abc import Iterable, Iterator
+import subprocess
+import sys
+import tempfile
+import time
+from importlib.metadata import distributions
 from pathlib import Path, PurePosixPath
-from queue import Empty, SimpleQueue
 
 import cloudpickle
-from distributed import Client, Future
+from distributed import Client, Future, get_worker
 
 from stages.lib.base.commands import UserError
-from tools.repro import remote
-from tools.repro.engine import Engine, Job
+from tools.repro import child
+from tools.repro.engine import TICK, Job, LocalEngine
+
+LIBRARIES = ("keras", "numpy", "pandas", "scikit-learn", "scipy", "tensorflow")
+Results = tuple[int, bytes, dict[str, bytes]]
 
 
-class ClusterError(UserError):
-    """There is no cluster, or it is gone."""
+class ClusterEngine(LocalEngine):
+    """Commands on the workers of a cluster, but those that belong at home; all that are ready wait at its scheduler."""
 
-
-class ClusterEngine:
-    """Commands on the workers of a cluster, one at a time a thread; those that belong at home run on the engine `home`.
-
-    address: of the scheduler (`tcp://host:8786`), or the file that it has written
-    """
-
-    def __init__(self, address: str, home: Engine):
+    def __init__(self, address: str):
+        super().__init__(slots=1000)
+        self.address, self.files, self.versions = address, dict[str, Future](), find_versions()
+        logging.captureWarnings(True)
         logging.getLogger("distributed").setLevel(logging.CRITICAL)  # this tells in its own words what is wrong
-        warnings.filterwarnings("ignore", "Sending large graph")
-        cloudpickle.register_pickle_by_value(remote)  # the workers have no copy of this project
-        self.address, self.home = address, home
-        self.jobs: dict[str, tuple[Job, Future]] = {}
-        self.files: dict[str, Future] = {}  # by the digest of their content
-        self.ended: SimpleQueue[Future] = SimpleQueue()
+        cloudpickle.register_pickle_by_value(sys.modules[__name__])  # the workers have no copy of this project
         where = {"address": address} if "://" in address else {"scheduler_file": address}
         try:
             self.client = Client(**where, timeout=10, set_as_default=False)
         except (OSError, ValueError) as error:
-            raise ClusterError(
-                f"no cluster answers at {address} ({error}), expected a Dask scheduler: start it (docs/cluster.md)"
-            ) from None
-        self.versions = remote.find_versions()
+            raise UserError(f"no cluster answers at {address} ({error}): start it (docs/cluster.md)") from None
 
-    @property
-    def slots(self) -> int:
-        """As many as there are threads; those beyond wait at the scheduler, so that no worker has to wait for us."""
-        return self.home.slots + sum(self.ask("nthreads").values())
-
-    def ask(self, method: str) -> dict[str, int]:
-        try:
-            if self.client.status == "running":
-                return getattr(self.client, method)()
-        except OSError:
-            pass
-        raise ClusterError(
-            f"the cluster at {self.address} is gone, expected its scheduler to answer: what is done is kept; "
-            "start it and run this again, or go on without it"
-        )
-
-    def submit(self, job: Job) -> None:
+    async def run(self, job: Job) -> int:
+        """Run its command on a worker, and take what it has printed and written home."""
         if job.at_home:
-            self.home.submit(job)
-            return
+            return await super().run(job)
+        job.started = time.monotonic()
         job.log.write_bytes(b"")
-        files = {path: self.send(Path(path).read_bytes()) for path in list_files(job.inputs)}
-        future = self.client.submit(
-            lambda *arguments, **options: remote.run(*arguments, **options),
-            job.name,
-            job.command,
-            files,
-            job.outputs,
-            versions=self.versions,
-            pure=False,
-        )
-        self.jobs[future.key] = job, future
-        future.add_done_callback(self.ended.put)
-
-    def send(self, content: bytes) -> Future:
-        """To the first worker that needs it; the others have it from that one, and the scheduler can send it again."""
-        digest = hashlib.sha256(content).hexdigest()
-        if digest not in self.files:
-            self.files[digest] = self.client.submit(bytes, content, key=f"file-{digest}")
-        return self.files[digest]
-
-    def wait(self, seconds: float) -> Iterable[tuple[str, int]]:
-        ended = list(self.home.wait(0 if self.jobs else seconds))
-        if self.jobs:
-            try:
-                future = self.ended.get(timeout=0 if ended else seconds) if seconds else self.ended.get_nowait()
-            except Empty:
-                return ended
-            ended.append(self.collect(future))
-        return ended
-
-    def collect(self, future: Future) -> tuple[str, int]:
-        """Take a command's results home."""
+        paths = [file for path in map(Path, job.inputs) for file in [path, *path.rglob("*")] if file.is_file()]
+        files = {str(file): self.send(file.read_bytes()) for file in paths if file.suffix != ".pyc"}
+        self.files |= files  # else Dask forgets them
+        starter = [Path(child.__file__).read_text(), job.name, job.command]
+        future = self.client.submit(run_there, starter, files, list(job.outputs), self.versions, pure=False)
         try:
+            while not future.done():
+                await asyncio.sleep(TICK)
             status, printed, outputs = future.result()
         except Exception as error:  # whatever a task or Dask raises
-            self.ask("nthreads")
+            if self.client.status != "running":
+                raise UserError(f"cluster {self.address} is gone; what is done is kept: start it, run again") from None
             status, printed, outputs = 1, f"{type(error).__name__}: {error}".encode(), {}
-        job, _ = self.jobs.pop(future.key)
+        finally:
+            if not future.done() and self.client.status == "running":
+                self.client.cancel([future], force=True)
         job.log.write_bytes(printed)
         for path, content in outputs.items():
             if not is_part(path, job.outputs):
-                raise ClusterError(
-                    f"the cluster at {self.address} returned {path}, expected outputs of {job.name} alone"
-                )
+                raise UserError(f"the cluster at {self.address} returned {path}, expected outputs of {job.name} alone")
             Path(path).parent.mkdir(parents=True, exist_ok=True)
             Path(path).write_bytes(content)
-        return job.name, status
+        return status
 
-    def stop(self) -> None:
-        self.home.stop()
-        if self.client.status == "running":
-            self.client.cancel([future for _, future in self.jobs.values()], force=True)
-        self.client.close(timeout=2)
+    def send(self, content: bytes) -> Future:
+        """To the first worker that needs it, once for the same content; the others have it from that one."""
+        return self.client.submit(bytes, content, key=f"file-{hashlib.sha256(content).hexdigest()}")
 
 
-def list_files(paths: Iterable[str]) -> Iterator[str]:
-    for path in map(Path, paths):
-        found = sorted(path.rglob("*")) if path.is_dir() else [path]
-        yield from (file.as_posix() for file in found if file.is_file() and "__pycache__" not in file.parts)
-
-
-def is_part(path: str, outputs: Iterable[str]) -> bool:
+def is_part(path: str, outputs: tuple[str, ...]) -> bool:
     """Whether it is one of the outputs, or lies in one."""
-    found = PurePosixPath(path)
-    return ".." not in found.parts and any(found.is_relative_to(output) for output in outputs)
+    return ".." not in path.split("/") and any(PurePosixPath(path).is_relative_to(output) for output in outputs)
+
+
+def find_versions() -> dict[str, str]:
+    """The versions that results depend on."""
+    installed = {(found.name or "").removesuffix("-cpu"): found.version for found in distributions()}
+    return {name: installed.get(name, "missing") for name in LIBRARIES} | {"python": sys.version[:4]}
+
+
+def run_there(starter: list[str], files: dict[str, bytes], outputs: list[str], versions: dict[str, str]) -> Results:
+    """On a worker, run a stage in a scratch folder with its files: its status, all it printed, its outputs by path."""
+    if wrong := dict(find_versions().items() - versions.items()):
+        said = "; ".join(f"{name} {found}, expected {versions[name]}" for name, found in sorted(wrong.items()))
+        raise RuntimeError(f"a worker has {said} as at home: install the same requirements there")
+    tasks, key = get_worker().state.tasks, get_worker().get_current_task()
+    with tempfile.TemporaryDirectory() as scratch:
+        folder, log = Path(scratch, "project"), Path(scratch, "log")
+        for path, content in files.items():
+            (folder / path).parent.mkdir(parents=True, exist_ok=True)
+            (folder / path).write_bytes(content)
+        command = [sys.executable, "-c", *starter, str(folder), str(log)]
+        with subprocess.Popen(command, cwd=folder, stdin=subprocess.PIPE) as process:
+            while process.poll() is None:
+                if key not in tasks or tasks[key].state != "executing":  # its client is gone, or has cancelled it
+                    process.stdin.close()  # type: ignore[union-attr]  # which ends it
+                time.sleep(TICK)
+        written = [file for path in outputs for file in [folder / path, *(folder / path).rglob("*")] if file.is_file()]
+        return process.returncode, log.read_bytes(), {str(f.relative_to(folder)): f.read_bytes() for f in written}

@@ -1,21 +1,22 @@
-"""What runs the commands of stages: this machine, or a cluster, behind one interface."""
+"""What runs the commands of stages: processes of this machine."""
 
+import asyncio
+import multiprocessing
 import os
 import re
-import shutil
 import signal
-import subprocess
-import sys
-from collections.abc import Iterable
+import time
+from contextlib import suppress
 from dataclasses import dataclass
-from multiprocessing import Pipe
-from multiprocessing.connection import Connection, wait
+from multiprocessing import resource_tracker
 from pathlib import Path
-from typing import Protocol
 
-from tools.repro.project import FOLDER
+from tools.repro import child
 
-OF_A_STAGE = re.compile(r"python -m (stages\.\w+)(?: [\w.@-]+)*")
+FOLDER = Path(".dvc/tmp/repro")  # what a run needs on disk while it lasts
+SIGNALS = {signal.SIGINT, signal.SIGTERM}  # they end a run
+PAUSE, TICK, GRACE = 0.2, 0.02, 1.0  # seconds between two looks, two at a command, asking it to end and killing it
+forked, spawned = multiprocessing.get_context("forkserver").Process, multiprocessing.get_context("spawn").Process
 
 
 @dataclass
@@ -27,89 +28,43 @@ class Job:
     folder: str
     inputs: tuple[str, ...] = ()
     outputs: tuple[str, ...] = ()
-    at_home: bool = False  # not for a cluster
-    started: float = 0.0  # by the monotonic clock
-    seconds: float = 0.0  # that it took
+    at_home: bool = False  # quick, or not for a cluster
+    started: float = 0.0  # by the monotonic clock; 0: not yet
 
     @property
     def log(self) -> Path:
         return FOLDER / (re.sub(r"[^\w@.-]", "_", self.name) + ".log")
 
-    @property
-    def module(self) -> str:
-        """The module that a command `python -m stages.train a b` runs; empty for any other command."""
-        found = OF_A_STAGE.fullmatch(self.command)
-        return found[1] if found else ""
-
     def read_end(self, num_lines: int) -> list[str]:
         """The last lines of its output that hold something."""
-        with self.log.open("rb") as file:
-            file.seek(max(0, self.log.stat().st_size - 1000 * num_lines))
-            lines = file.read().decode(errors="replace").splitlines()
+        lines = self.log.read_text(errors="replace").splitlines()
         return [line.rstrip() for line in lines if line.strip()][-num_lines:]
 
 
-class Engine(Protocol):
-    @property
-    def slots(self) -> int:
-        """Commands at once."""
-
-    def submit(self, job: Job) -> None:
-        """Start its command. All it prints goes to its log."""
-
-    def wait(self, seconds: float) -> Iterable[tuple[str, int]]:
-        """The stages whose commands have ended, and the status of each, as soon as there are any."""
-
-    def stop(self) -> None:
-        """End all that runs, within seconds."""
-
-
 class LocalEngine:
-    """Processes of this machine. Each module of stages has a server that has imported it and forks for its commands."""
+    """So many commands at once, in `slots`. Stages are forks of one process that has imported their libraries."""
 
     def __init__(self, slots: int):
-        self.slots, self.running = slots, dict[str, str]()  # stage -> module
-        self.servers: dict[str, tuple[Connection, subprocess.Popen[bytes]]] = {}
+        self.slots, self.free = slots, asyncio.Semaphore(slots)
+        multiprocessing.set_forkserver_preload(["tools.repro.preload"])
+        os.environ |= {"DVC_ROOT": str(Path.cwd()), "DVC_STAGE": "of a run"}  # so that the next run knows what is left
 
-    def submit(self, job: Job) -> None:
-        job.log.write_bytes(b"")
-        is_ours = Path(shutil.which("python") or "").parent == Path(sys.executable).parent
-        self.running[job.name] = module = job.module if is_ours and job.folder == str(Path.cwd()) else ""
-        if module not in self.servers:
-            self.servers[module] = start_server(module)
-        self.servers[module][0].send((job.name, job.command, job.folder, str(job.log)))
-
-    def wait(self, seconds: float) -> list[tuple[str, int]]:
-        ready, ended = wait([connection for connection, _ in self.servers.values()], seconds), list[tuple[str, int]]()
-        for key, (connection, _) in [item for item in self.servers.items() if item[1][0] in ready]:
+    async def run(self, job: Job) -> int:
+        """Run its command in the next free slot, and return the status. All it prints goes to its log."""
+        async with self.free:
+            start = forked if child.STAGE.fullmatch(job.command) and not job.at_home else spawned
+            process = start(target=child.be, args=(job.name, job.command, job.folder, str(job.log.absolute())))
+            job.started = time.monotonic()
+            job.log.write_bytes(b"")
+            resource_tracker.ensure_running()  # else starting a process does, which unblocks signals
+            signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+            process.start()
             try:
-                ended.append(connection.recv())
-            except (EOFError, OSError):  # the server was killed, and with it all that it ran
-                self.servers.pop(key)[1].wait()
-                ended += [(name, -signal.SIGKILL) for name, module in self.running.items() if module == key]
-        for name, _ in ended:
-            self.running.pop(name, None)
-        return ended
-
-    def stop(self) -> None:
-        for connection, _ in self.servers.values():
-            connection.close()
-        for _, process in self.servers.values():
-            process.wait()
-
-
-def start_server(module: str) -> tuple[Connection, subprocess.Popen[bytes]]:
-    """A process of tools.repro.server and the way to it. What is written to it before it is ready waits there."""
-    ours, theirs = Pipe()
-    with (FOLDER / f"{module or 'shell'}.log").open("wb") as log:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "tools.repro.server", str(theirs.fileno()), module],
-            env=os.environ | {"DVC_STAGE": f"of {module or 'the shell'}", "DVC_ROOT": str(Path.cwd())},
-            pass_fds=[theirs.fileno()],
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            start_new_session=True,  # Ctrl-C on the terminal is for the run alone
-        )
-    theirs.close()
-    return ours, process
+                while process.exitcode is None:
+                    await asyncio.sleep(TICK)
+            finally:
+                for number in (signal.SIGINT, signal.SIGKILL) if process.exitcode != 0 else ():
+                    with suppress(ProcessLookupError, PermissionError):
+                        os.killpg(process.pid, number)  # type: ignore[arg-type]  # all that it has started, too
+                        await asyncio.sleep(GRACE)
+        return process.exitcode

@@ -1,146 +1,122 @@
 """The pipeline as DVC sees it: what has changed, what its cache has, what is recorded. One process alone asks DVC."""
 
+import json
 import logging
-import sys
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
-from functools import cached_property
+import signal
+import time
+from contextlib import suppress
 from pathlib import Path
 
+import psutil
 from dvc.exceptions import DvcException
 from dvc.lock import LockError
 from dvc.repo import Repo
 from dvc.repo.reproduce import get_active_graph, plan_repro
-from dvc.rwlock import rwlock
-from dvc.stage import PipelineStage
 from dvc.stage.cache import RunCacheNotFoundError
+from dvc.stage.serialize import to_lockfile
+from dvc.utils.serialize import dumps_yaml, loads_yaml
 
 from stages.lib.base.commands import UserError
 from tools.guard import check_outputs
-from tools.repro import leftovers
-from tools.repro.engine import Job
-from tools.repro.lockfile import RECORD, Lockfile
-from tools.repro.objects import CheckedCache
-from tools.repro.progress import Outcome
-from tools.repro.project import Tell, check_signals, wait_until
+from tools.guard.objects import guard_cache
+from tools.repro.engine import FOLDER, PAUSE, Job
 
+SECONDS = FOLDER / "seconds.json"  # that each stage took when it last ran
 AT_HOME = ("plan", "fetch", "compare", "audit", "report")  # not for a cluster: they are quick, or need the internet
 
 
-class PipelineError(UserError):
-    """DVC cannot read this project."""
-
-
 class Pipeline:
-    """The stages that `dvc repro` would go through, in its order.
+    """The stages that `dvc repro` would go through, in its order. DVC's lock is held: nothing else may change them."""
 
-    upstream: the stages that a stage takes its inputs from, itself not among them
-    seconds: what a stage takes, where dvc.yaml says so (`meta: {seconds: 60}`); it shapes nothing but the order of work
-    """
-
-    def __init__(self, tell: Tell):
+    def __init__(self) -> None:
         logging.getLogger("dvc").setLevel(logging.CRITICAL)  # its remarks would go across the progress view
-        self.in_use: dict[str, ExitStack] = {}  # the files of the stages whose commands run
         try:
             self.repo = Repo()
-            self.repo.stage_cache = CheckedCache(self.repo, tell)
-            if Path(self.repo.root_dir) != Path.cwd():
-                raise PipelineError(f"the DVC project is {self.repo.root_dir}: change to that folder, run this again")
-            wait_until(self.find_obstacle, tell)
-            with self.hold_lock():
-                graph = get_active_graph(self.repo.index.graph)
-                targets = [stage for stage in self.repo.index.stages if stage.relpath == "dvc.yaml"]
-                steps = plan_repro(graph, targets)
+            if others := self.find_others():
+                print(f"Waiting: {others} (Ctrl-C gives up)", flush=True)
+            while others and (others := self.find_others()):
+                if signal.sigpending():
+                    raise KeyboardInterrupt
+                time.sleep(PAUSE)
+            guard_cache(self.repo, print)
+            graph = get_active_graph(self.repo.index.graph)
+            steps = plan_repro(graph, [stage for stage in self.repo.index.stages if stage.relpath == "dvc.yaml"])
         except DvcException as error:
-            raise PipelineError(explain(error)) from error
-        self.stages = {stage.addressing: stage for stage in steps}
-        outputs = [Path(out.fs_path) for stage in steps for out in stage.outs]
-        check_outputs(outputs, root=Path.cwd(), cache=Path(self.repo.cache.local.path))
+            raise UserError(explain(error)) from error
+        check_outputs([Path(out.fs_path) for stage in steps for out in stage.outs], self.repo.cache.local.path)
+        self.stages, self.recorded = {stage.addressing: stage for stage in steps}, dict[str, object]()
         self.upstream = {stage.addressing: {needed.addressing for needed in graph.successors(stage)} for stage in steps}
         self.seconds = {name: float((stage.meta or {}).get("seconds", 1)) for name, stage in self.stages.items()}
+        self.seconds |= json.loads(SECONDS.read_text()) if SECONDS.exists() else {}
 
-    @cached_property
-    def lockfile(self) -> Lockfile:
-        return Lockfile(list(self.stages))
-
-    def find_obstacle(self) -> str:
-        """What else is at work in this project; empty if nothing is."""
+    def find_others(self) -> str:
+        """What else is at work in this project, in words; empty, and DVC's lock is taken, if nothing is."""
         try:
-            with self.repo.lock:
-                return leftovers.find_others()
+            self.repo.lock.lock()  # the system frees that of a process that is killed
         except LockError:
-            return "another DVC command is at work in this project"
-
-    @contextmanager
-    def hold_lock(self) -> Iterator[None]:
-        """DVC's own lock, which every DVC command takes; not held while a stage's command runs."""
-        while not self.repo.lock.is_locked:
-            check_signals()
-            with suppress(LockError):
-                self.repo.lock.lock()
-        try:
-            yield
-        finally:
+            return f"process {Path(self.repo.lock.lockfile).read_text().strip()} is at work in this project already"
+        if found := find_stages():
             self.repo.lock.unlock()
+            return f"another run is at work in this project: {', '.join(found)}"
+        Path(self.repo.tmp_dir, "rwlock").unlink(missing_ok=True)  # of killed processes, whose numbers are given anew
+        return ""
 
-    def begin(self, name: str) -> Outcome | Job:
-        """Do what needs no command; its job if it needs one. LockError while another DVC command uses its files."""
+    def begin(self, name: str) -> str | Job:
+        """Do what needs no command, and say what was done; the stage's job if it needs one."""
         stage = self.stages[name]
-        with self.hold_lock():
-            if not stage.status():  # as `changed`, with a third of the locks
-                return Outcome.UNCHANGED
-            if not stage.cmd or stage.frozen:
-                stage.run()
-                self.lockfile.put(stage)
-                return Outcome.RUN
-            stage.remove_outs(ignore_remove=False)
-            try:
+        if not stage.status():  # as `changed`, with a third of the locks
+            return "unchanged"
+        try:
+            if not stage.frozen:
+                stage.remove_outs(ignore_remove=False)
                 self.repo.stage_cache.restore(stage)
-            except RunCacheNotFoundError:
-                stage.save_deps()
-                self.in_use[name] = self.use_files(stage)
-                return make_job(stage)
-            self.record(stage)
-            return Outcome.RESTORED
+        except RunCacheNotFoundError:
+            stage.save_deps()
+            commands = stage.cmd if isinstance(stage.cmd, list) else stage.cmd.splitlines()
+            command = " && ".join(f"(\n{command}\n)" for command in commands) if len(commands) > 1 else commands[0]
+            inputs, outputs = (tuple(item.def_path for item in items) for items in (stage.deps, stage.outs))
+            at_home = stage.name.partition("@")[0] in AT_HOME or stage.wdir != str(Path.cwd())
+            return Job(stage.name, command, stage.wdir, inputs, outputs, at_home)
+        self.record(name)
+        return "run" if stage.frozen else "restored"
 
-    def use_files(self, stage: PipelineStage) -> ExitStack:
-        """Have other DVC commands leave the stage's files alone."""
-        reads, writes = ([item.fs_path for item in items] for items in (stage.deps, stage.outs))
-        command, hardlink = f"{' '.join(sys.argv)} ({stage.name})", self.repo.config["core"].get("hardlink_lock", False)
-        with ExitStack() as stack:
-            stack.enter_context(rwlock(self.repo.tmp_dir, self.repo.fs, command, reads, writes, hardlink))
-            return stack.pop_all()
-
-    def finish(self, name: str, *, status: int) -> None:
-        """Record a stage whose command has ended, unless it has failed."""
-        with self.hold_lock():
-            self.in_use.pop(name).close()
-            if status == 0:
-                self.record(self.stages[name])
-
-    def record(self, stage: PipelineStage) -> None:
-        """As `dvc repro`: into the cache first, so that nothing is lost if this process is killed."""
-        is_cached = all(out.use_cache or out.is_metric or out.is_plot for out in stage.outs)
-        with self.repo.scm_context() as context:
-            stage.save(run_cache=is_cached)
-            stage.commit()
-            self.lockfile.put(stage)
-            context.track_file("dvc.lock")
+    def record(self, name: str) -> None:
+        """Take a stage into DVC's cache, where a later run finds it even if this one is killed before its end."""
+        stage = self.stages[name]
+        stage.save(run_cache=all(out.use_cache or out.is_metric or out.is_plot for out in stage.outs))
+        stage.commit()
+        self.recorded |= to_lockfile(stage)
 
     def close(self, *, stopped: bool) -> None:
-        """At the end of a run. One that was stopped is taken up by the next."""
-        for stack in self.in_use.values():
-            stack.close()
-        if not stopped:
-            RECORD.unlink(missing_ok=True)
+        """At the end of a run, write what it has recorded to dvc.lock, in the order in which `dvc repro` appends it."""
+        if self.recorded and not stopped:
+            found = loads_yaml(Path("dvc.lock").read_text(encoding="utf-8")) if Path("dvc.lock").exists() else None
+            content = {"schema": "2.0", "stages": {}} | (found or {})
+            content["stages"] |= {name: self.recorded[name] for name in self.stages if name in self.recorded}
+            with self.repo.scm_context() as context:
+                write_in_one_step(Path("dvc.lock"), dumps_yaml(content))
+                context.track_file("dvc.lock")
+        write_in_one_step(SECONDS, json.dumps(self.seconds))
+        self.repo.lock.unlock()
 
 
-def make_job(stage: PipelineStage) -> Job:
-    commands = stage.cmd if isinstance(stage.cmd, list) else stage.cmd.splitlines()  # the first that fails is the last
-    command = commands[0] if len(commands) == 1 else " && ".join(f"(\n{command}\n)" for command in commands)
-    inputs, outputs = (tuple(item.def_path for item in items) for items in (stage.deps, stage.outs))
-    at_home = stage.name.partition("@")[0] in AT_HOME or stage.wdir != str(Path.cwd())
-    return Job(stage.name, command, stage.wdir, inputs, outputs, at_home)
+def write_in_one_step(path: Path, text: str) -> None:
+    """Whoever reads the file, and whenever this process is killed, it is whole."""
+    draft = FOLDER / f"{path.name}.draft"
+    draft.write_text(text, encoding="utf-8")
+    draft.replace(path)
+
+
+def find_stages() -> list[str]:
+    """The processes that run stages of this project, but for queued experiments: DVC sets their environment."""
+    found, ours = list[str](), {psutil.Process(), *psutil.Process().parents()}
+    for process in set(psutil.process_iter()) - ours:
+        with suppress(psutil.Error):  # it has ended, or is another user's
+            variables = process.environ()
+            is_stage = "DVC_STAGE" in variables and variables.get("DVC_ROOT") == str(Path.cwd())
+            if is_stage and "/.dvc/tmp/exps/" not in process.cwd():
+                found.append(f"process {process.pid} ({' '.join(process.cmdline())[:60]})")
+    return found
 
 
 def explain(error: DvcException) -> str:

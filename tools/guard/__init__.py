@@ -1,21 +1,12 @@
-"""Say whether what DVC will read in dvc.lock is what DVC may have written, before DVC reads it.
-
-DVC makes a path of each hash that dvc.lock names, and replaces or removes what it finds there. Plain `dvc` cannot be
-kept from that: ask `python -m tools.guard` about a dvc.lock that somebody else has changed. `make` and `make check` do.
-
-exit status:
-  0    nothing in dvc.lock or in files *.dvc leads out of the project
-  1    something does, or the file is damaged; each fault has its line
-"""
+"""What is checked before DVC believes it: what dvc.lock names, where outputs lead, and what its cache holds."""
 
 import re
-import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
 
 import yaml
 
-from stages.lib.base.commands import UserError, make_parser
+from stages.lib.base.commands import UserError
 from stages.lib.settings.yaml_text import TextError, compose, decode
 
 LOCK = Path("dvc.lock")
@@ -129,13 +120,13 @@ def shorten(text: object) -> str:
     return shown if len(shown) <= SHOWN else f"{shown[: SHOWN - 4]}...'"
 
 
-def check_outputs(outputs: Iterable[Path], *, root: Path, cache: Path) -> None:
+def check_outputs(outputs: Iterable[Path], cache: str) -> None:
     """GuardError where an output leads out of the project, also through a link. Links into DVC's cache are DVC's."""
-    faults = []
+    faults, root = [], Path.cwd()
     for output in outputs:
         parent, end = output.parent.resolve(), output.resolve()
         inside = parent.is_relative_to(root.resolve()) and (
-            end.is_relative_to(root.resolve()) or end.is_relative_to(cache.resolve())
+            end.is_relative_to(root.resolve()) or end.is_relative_to(Path(cache).resolve())
         )
         if not inside or output == root:
             faults.append(
@@ -144,16 +135,3 @@ def check_outputs(outputs: Iterable[Path], *, root: Path, cache: Path) -> None:
             )
     if faults:
         raise GuardError("\n".join(dict.fromkeys(faults)))
-
-
-def main() -> None:
-    make_parser("tools.guard", __doc__).parse_args()
-    try:
-        check_records()
-    except GuardError as error:
-        sys.exit("\n".join(f"error: {line}" for line in str(error).splitlines()))
-    print("Nothing in dvc.lock leads out of the project.")
-
-
-if __name__ == "__main__":
-    main()

@@ -19,6 +19,11 @@ from tools.guard import HASH, KNOWN, is_inside
 MAX_LISTING = 2**26  # bytes of the list of a folder's files
 
 
+def guard_cache(repo: Any, tell: Callable[[str], None]) -> None:
+    """Have DVC restore nothing that is not what its hash says. `tell` is called with each fault."""
+    repo.stage_cache = CheckedCache(repo, tell)
+
+
 class CheckedCache(StageCache):
     """DVC's cache of runs. What it would restore are outputs of the stage, and their objects have their hashes."""
 

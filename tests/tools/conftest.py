@@ -1,0 +1,24 @@
+"""The real pipeline with few variants, and what `dvc repro` makes of it."""
+
+import pytest
+
+from tests.conftest import keep_experiments, keep_studies, shrink_params
+from tests.project import make_project
+
+
+@pytest.fixture(scope="session")
+def few_params(params_text: str) -> dict:
+    """Two variants of one study."""
+    params = keep_studies(shrink_params(params_text), "tutorial_thoracic")
+    study = params["studies"]["tutorial_thoracic"]
+    study["variants"] = dict(list(study["variants"].items())[:2])
+    study["baseline"] = next(iter(study["variants"]))
+    return keep_experiments(params)
+
+
+@pytest.fixture(scope="session")
+def expected_lock(tmp_path_factory: pytest.TempPathFactory, few_params: dict) -> bytes:
+    """The dvc.lock that `dvc repro` leaves, with the digest of every output."""
+    project = make_project(tmp_path_factory.mktemp("expected") / "project", few_params)
+    project.call("dvc", "repro", "--quiet")
+    return project.read("dvc.lock")
