@@ -81,8 +81,8 @@ class Records:
         if found is None:
             raise MissingError(f"a difference of {variant} by {score} in the study {study}")
         sign = (1 if SCORES[score].greater_is_better else -1) * (-1 if cost else 1)
-        word = "lost" if cost else "gained"
-        label = f"held-out {SCORES[score].label} {word} by {variant} over {arm.baseline}"
+        words = ("gained", "lost") if SCORES[score].greater_is_better else ("saved", "added")
+        label = f"held-out {SCORES[score].label} {words[cost]} by {variant} against {arm.baseline}"
         source = Source(str(COMPARISON), study, variant, kind)
         stands = found.p_adjusted < 1 - self.confidence
         return Draft(label, source, turn(found, sign=sign), quantity, "nats" if score == "log_loss" else "", stands)

@@ -132,6 +132,11 @@ def units_act_like_an_ensemble(records: Records) -> list[Draft]:
         label = "log loss of one pass less that of all units"
         drafts.append(records.mean_in(name, one - units, label, quantity="one_pass", unit="nats"))
     for name in THINNED:
+        members = max(records.levels(name, "separate"))
+        apart = records.case(name, "all_units", "log_loss") - records.case(name, "separate", "log_loss", members)
+        label = f"log loss of all units less that of {members:g} separately trained thinned networks"
+        drafts.append(records.mean_in(name, apart, label, unit="nats"))
+    for name in THINNED:
         for case in records.experiment(name).cases:
             for quantity, values in case.values.items():
                 what = {"passes": "the mean of {} passes", "separate": "{} separately trained thinned networks"}
