@@ -53,12 +53,12 @@ def judge_claim(
 
 
 def finish(draft: Draft, thresholds: Mapping[str, Threshold], confidence: float) -> Figure:
-    """The figure of a draft, judged by what is kept of it: a reader who rounds alike finds alike."""
+    """The figure of a draft, judged by what is kept of it, so that a reader of the record finds the same."""
     value, low, high = (round_number(number) for number in draft.interval(confidence))
     finding: Finding | None = None
     if draft.quantity:
         finding = thresholds[draft.quantity].judge(low, high)
-        if finding == "supported" and not draft.stands:
+        if (finding == "supported" and not draft.stands) or not low <= value <= high:  # a record that has been changed
             finding = "undecided"
     source = draft.source
     return Figure(

@@ -227,6 +227,13 @@ def test_what_does_not_stand_in_its_family_supports_nothing(plan: AuditParams) -
     assert judge(plan, files)["C1"].verdict == "undecided"
 
 
+def test_a_value_outside_its_own_interval_decides_nothing(plan: AuditParams) -> None:
+    files = make_files()
+    judged = files["comparison"]["fashion"]["arms"]["early_stopping"]["at_knob"]["judged"]["log_loss"]
+    judged["difference"]["value"] *= -1
+    assert judge(plan, files)["C1"].verdict == "undecided"
+
+
 def test_a_study_or_an_experiment_that_is_gone_leaves_its_claims_open(plan: AuditParams) -> None:
     files = make_files()
     del files["evidence"]["decay"], files["comparison"]["tutorial_thoracic"], files["measurements"]["tutorial_thoracic"]
