@@ -16,6 +16,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from stages import plan
+from stages.lib.audit.record import parse_audit
+from stages.lib.audit.rules import Threshold
 from stages.lib.comparison import parse_comparison
 from stages.lib.predictions import load_labels, load_predictions, load_reference
 from stages.lib.runs.trained import load_run
@@ -27,7 +29,7 @@ from tests.project import Project, load_yaml, make_project, name_anchor, save_ya
 PAGE = (ROOT / "docs/extend.md").read_text()
 MOST_INSTRUCTIONS, MOST_LINES_OF_A_TABLE = 10, 25
 ELLIPSIS = "..."
-CODE = ("A score", "A reference model", "A regulariser", "A loss", "A protocol", "A kind of data set")
+CODE = ("A score", "A reference model", "A regulariser", "A loss", "A protocol", "A kind of data set", "A claim")
 TABLE, STUDY, VARIANT, SEARCH = "A table of your own", "A study", "A variant", "A search"
 
 # Another table and another study by the same recipes: what stands in their blocks, and what takes its place.
@@ -326,7 +328,7 @@ def test_added_code_keeps_to_the_style_of_the_house(extended: Project) -> None:
 def test_tests_that_the_recipes_add_pass(extended: Project) -> None:
     """Stock Keras and scikit-learn are the oracles in them."""
     files = {name for title in CODE for block in read_blocks(title) for name in block.files if "/test_" in name}
-    words = ("matthews", "nearest_neighbors", "infinity_norm", "huber", "shuffle_split", "digits")
+    words = ("matthews", "nearest_neighbors", "infinity_norm", "huber", "shuffle_split", "digits", "small_networks")
     told = extended.call(
         *("python", "-m", "pytest", "-p", "no:cacheprovider", "-p", "no:xdist", "--verbosity", "1"),
         *sorted(files),
@@ -442,6 +444,21 @@ def test_a_kind_of_data_set_is_fetched_and_split(extended: Project, monkeypatch:
         np.testing.assert_array_equal(rows.inputs, digits.data[rows.identifiers])
         np.testing.assert_array_equal(rows.labels, digits.target[rows.identifiers])
     assert len(development.labels) + len(held_out.labels) == 1797
+
+
+def test_a_claim_is_judged_by_its_rule(extended: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(extended.folder)
+    claims = {claim.id: claim for claim in parse_audit(extended.read("metrics/audit.json"))}
+    (figure,) = claims["E1"].figures
+    losses = []
+    for variant in ("unregularized", "small_network"):
+        labels, predicted = load_labels("thoracic"), load_predictions("thoracic", variant)
+        for label, probability in ((labels.test, predicted.test), (labels.training, predicted.training)):
+            found = [metrics.log_loss(*case) for case in zip(label, probability[..., 0].astype(float), strict=True)]
+            losses.append(np.mean(found))
+    assert figure.value == pytest.approx(losses[0] - losses[1] - losses[2] + losses[3], rel=1e-4)
+    assert claims["E1"].verdict == Threshold(matters=0.01).judge(figure.low, figure.high)
+    assert "| E1 | Small networks overfit less. |" in extended.read("metrics/report.md").decode()
 
 
 def test_a_line_that_the_code_no_longer_has_is_named() -> None:
