@@ -6,7 +6,7 @@ BIN := .venv/bin
 RUN := PATH="$(CURDIR)/$(BIN):$$PATH"
 
 .DEFAULT_GOAL := pipeline
-.PHONY: pipeline test check review bench calibrate lock setup help
+.PHONY: pipeline test check review bench calibrate processors lock setup help
 .SUFFIXES:
 
 pipeline: $(if $(CLUSTER),.venv/installed-cluster,.venv/installed) .git  ## Run what has changed, JOBS stages side by side or on a CLUSTER
@@ -29,6 +29,9 @@ bench: .venv/installed-bench  ## Time the lanes against Keras, scikit-learn and 
 
 calibrate: .venv/installed  ## Measure on synthetic twins how often the verdicts are right, into metrics/calibration.json
 	@$(RUN) python -m tools.calibrate --jobs $(JOBS)
+
+processors: .venv/installed  ## Compare the bytes of small runs here with those on emulated processors (needs qemu-user)
+	@$(RUN) python -m tools.processors
 
 setup: .venv/installed  ## Set up .venv with the pinned requirements, and run nothing
 

@@ -224,6 +224,16 @@ def test_a_study_names_the_reference_models_it_tries(params_text: str) -> None:
     assert from_json(ReferencePlan, to_json(found)) == found
 
 
+def test_a_study_may_have_strengths_of_its_own_for_its_reference_models(params_text: str) -> None:
+    old = "references: [logistic_regression, majority]"
+    text = replace(params_text, (old, f"{old}\n    reference_strengths: {{logistic_regression: [0.5, 0.25]}}"))
+    found = make_plans(text)["tutorial_thoracic/_reference"]
+    assert isinstance(found, ReferencePlan)
+    assert found.models[0] == ReferenceModelPlan("logistic_regression", (0.5, 0.25))
+    text = replace(params_text, (old, f"{old}\n    reference_strengths: {{mlp: [0.5]}}"))
+    assert any("reference_strengths names mlp, expected one of" in line for line in mistakes(text))
+
+
 def test_strengths_are_chosen_by_discrimination_unless_the_study_says_otherwise(params_text: str) -> None:
     for study, chosen in (("tutorial_fashion", "accuracy"), ("tutorial_thoracic", "log_loss")):
         for name in ("_study", "_reference"):

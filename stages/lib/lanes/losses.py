@@ -2,8 +2,9 @@
 
 A loss takes targets [lane, row, output] (sparse: [lane, row] class numbers) and the network's logits and probabilities
 [lane, row, output]. It gives one value per lane and batch: the mean over rows, as Keras reduces it. Keras' own
-functions do the work where they exist. A cross-entropy is computed from the logits of its own output activation, as
-Keras does in a graph.
+functions do the work where they exist and round alike on all processors. TensorFlow's gradient of a logarithm does not:
+it uses an approximate reciprocal, which Intel and AMD round differently. Losses with one are written here, with `log`.
+A cross-entropy is computed from the logits of its own output activation, as Keras does in a graph.
 """
 
 from __future__ import annotations
@@ -34,15 +35,49 @@ def mean_over_rows(name: str) -> Function:
 
 
 def cross_entropy(name: str) -> Function:
-    """Keras' cross-entropy of that name, of (target, logit), averaged over a batch's rows.
-
-    For a softmax network Keras' binary cross-entropy takes each class's logit as that of a sigmoid, and so do lanes.
-    """
+    """Keras' cross-entropy of that name, of (target, logit), averaged over a batch's rows."""
 
     def compute(target: tf.Tensor, logit: tf.Tensor, probability: tf.Tensor) -> tf.Tensor:
         return tf.reduce_mean(getattr(keras.losses, name)(target, logit, from_logits=True), axis=1)
 
     return compute
+
+
+def log(values: tf.Tensor) -> tf.Tensor:
+    """The natural logarithm, whose gradient divides where TensorFlow's multiplies by an approximate reciprocal."""
+
+    @tf.custom_gradient
+    def compute(values: tf.Tensor) -> tuple[tf.Tensor, Callable[[tf.Tensor], tf.Tensor]]:
+        return tf.math.log(values), lambda slope: slope / values
+
+    return compute(values)
+
+
+def binary_crossentropy(target: tf.Tensor, logit: tf.Tensor, probability: tf.Tensor) -> tf.Tensor:
+    """max(x, 0) - x t + log(1 + exp(-|x|)) of logit x and target t, with sigmoid(x) - t as its gradient.
+
+    For a softmax network Keras' binary cross-entropy takes each class's logit as that of a sigmoid, and so do lanes.
+    """
+
+    @tf.custom_gradient
+    def compute(logit: tf.Tensor) -> tuple[tf.Tensor, Callable[[tf.Tensor], tf.Tensor]]:
+        value = tf.nn.sigmoid_cross_entropy_with_logits(target, logit)
+        return value, lambda slope: slope * (tf.sigmoid(logit) - target)
+
+    return tf.reduce_mean(compute(logit), axis=(1, 2))
+
+
+def mean_squared_logarithmic_error(target: tf.Tensor, logit: tf.Tensor, probability: tf.Tensor) -> tf.Tensor:
+    """Mean of (log(1 + t) - log(1 + p))^2."""
+    smallest = tf.cast(keras.config.epsilon(), probability.dtype)
+    known, predicted = (log(tf.maximum(values, smallest) + 1) for values in (target, probability))
+    return tf.reduce_mean(tf.math.squared_difference(predicted, known), axis=(1, 2))
+
+
+def poisson(target: tf.Tensor, logit: tf.Tensor, probability: tf.Tensor) -> tf.Tensor:
+    """Mean of p - t log p."""
+    smallest = tf.cast(keras.config.epsilon(), probability.dtype)
+    return tf.reduce_mean(probability - target * log(probability + smallest), axis=(1, 2))
 
 
 def root_mean_squared_error(target: tf.Tensor, logit: tf.Tensor, probability: tf.Tensor) -> tf.Tensor:
@@ -68,11 +103,11 @@ LOSSES: dict[str, Loss] = {
     "mean_absolute_error": Loss(mean_over_rows("mean_absolute_error")),
     "r_squared": Loss(r_squared),
     "mean_absolute_percentage_error": Loss(mean_over_rows("mean_absolute_percentage_error")),
-    "mean_squared_logarithmic_error": Loss(mean_over_rows("mean_squared_logarithmic_error")),
-    "binary_crossentropy": Loss(cross_entropy("binary_crossentropy")),
+    "mean_squared_logarithmic_error": Loss(mean_squared_logarithmic_error),
+    "binary_crossentropy": Loss(binary_crossentropy),
     "categorical_crossentropy": Loss(cross_entropy("categorical_crossentropy"), needs_classes=True),
     "sparse_categorical_crossentropy": Loss(
         cross_entropy("sparse_categorical_crossentropy"), sparse=True, needs_classes=True
     ),
-    "poisson": Loss(mean_over_rows("poisson")),
+    "poisson": Loss(poisson),
 }

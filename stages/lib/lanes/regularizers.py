@@ -255,8 +255,8 @@ class Dropout(Regularizer):
 
     def transform_activity(self, layer: int, activity: tf.Tensor, noise: Tensors) -> tf.Tensor:
         kept = tf.cast(noise[f"dropout_{layer}"], activity.dtype)
-        scale = self.choose(1 / (1 - self.of_run))  # TensorFlow rounds this by a lane's place: by that in the run
-        return activity * (kept * per_lane(scale, activity))
+        scale = tf.constant(1 / (1 - self.strengths), activity.dtype)  # TensorFlow's own reciprocal is approximate
+        return activity * (kept * per_lane(self.choose(scale), activity))
 
     @staticmethod
     def keras_activity_layer(strength: float, name: str) -> keras.layers.Layer:
@@ -283,7 +283,8 @@ class BatchNorm(Regularizer):
             moved[f"moving_mean_{layer}"] = moving_mean * share + mean * (1 - share)
             moved[f"moving_variance_{layer}"] = moving_variance * share + variance * (1 - share)
         offset, scale = weights[f"beta_{layer}"], weights[f"gamma_{layer}"]
-        return tf.nn.batch_normalization(sums, mean, variance, offset, scale, BATCH_NORM_EPSILON), moved
+        inverse = scale / tf.sqrt(variance + BATCH_NORM_EPSILON)  # TensorFlow's rsqrt differs between processors
+        return sums * inverse + (offset - mean * inverse), moved
 
     @staticmethod
     def keras_sums_layer(strength: float, name: str) -> keras.layers.Layer:

@@ -116,7 +116,8 @@ def compared_search(study: StudyParams, name: str, search: SearchParams) -> Comp
 
 
 def reference_plan(params: Params, study_name: str, *, outputs: int) -> ReferencePlan:
-    study, tried = params.studies[study_name], params.references.model_dump()
+    study = params.studies[study_name]
+    tried = params.references.model_dump() | study.reference_strengths.model_dump(exclude_none=True)
     return ReferencePlan(
         study=study_name,
         seed=params.seed,

@@ -17,18 +17,14 @@ from stages.lib.audit.rules import AuditParams
 from stages.lib.datasets.kinds import Declaration
 from stages.lib.lanes.monitors import MONITORS
 from stages.lib.lanes.regularizers import CATALOGUE
-from stages.lib.references import REFERENCES
 from stages.lib.settings.experiments import ExperimentParams, find_mistakes
 from stages.lib.settings.mistakes import ParamsError, explain, raise_all
-from stages.lib.settings.studies import ScoreName, StudyParams, VariantParams
+from stages.lib.settings.studies import TRIED, ScoreName, StudyParams, VariantParams
 from stages.lib.studies.declarations import (
-    Count,
     Name,
     Natural,
     NotNegative,
-    Positive,
     Share,
-    Strengths,
     Strict,
     one_of,
 )
@@ -75,12 +71,8 @@ KNOBS: dict[str, Any] = {
 }
 Knobs = create_model("Knobs", __base__=Strict, **KNOBS)
 
-TRIED: dict[str, Any] = {
-    name: (Strengths[Count] if model.whole_number else Strengths[Positive], ...)
-    for name, model in REFERENCES.items()
-    if model.strength
-}
-ReferencesParams: Any = create_model("ReferencesParams", __base__=Strict, **TRIED)
+REQUIRED: dict[str, Any] = {name: (tried, ...) for name, tried in TRIED.items()}
+ReferencesParams: Any = create_model("ReferencesParams", __base__=Strict, **REQUIRED)
 
 
 class StatisticsParams(Strict):

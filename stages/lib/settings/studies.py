@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, ValidationInfo, field_validator, model_validator
+from pydantic import BeforeValidator, Field, ValidationInfo, create_model, field_validator, model_validator
 
 from stages.lib.lanes.losses import LOSSES
 from stages.lib.lanes.regularizers import CATALOGUE
@@ -18,6 +18,7 @@ from stages.lib.studies.declarations import (
     Momentum,
     Name,
     Positive,
+    Strengths,
     Strict,
     Unrepeated,
     empty_if_none,
@@ -129,7 +130,21 @@ class VariantParams(Strict):
         return self
 
 
+TRIED: dict[str, Any] = {  # reference model -> the type of the strengths that it tries
+    name: Strengths[Count] if model.whole_number else Strengths[Positive]
+    for name, model in REFERENCES.items()
+    if model.strength
+}
+OPTIONAL: dict[str, Any] = {name: (tried | None, None) for name, tried in TRIED.items()}
+OwnReferencesParams: Any = create_model("OwnReferencesParams", __base__=Strict, **OPTIONAL)
+
+
 class StudyParams(Strict):
+    """One study.
+
+    reference_strengths: what its reference models try, in place of the strengths under `references`.
+    """
+
     dataset: Name
     features: str = "encoded"
     baseline: Name
@@ -140,6 +155,7 @@ class StudyParams(Strict):
     variants: Annotated[dict[Name, Annotated[VariantParams, BeforeValidator(empty_if_none)]], Field(min_length=1)]
     select_by: ScoreName | None = None
     references: Unrepeated[ReferenceName] = Field(default_factory=list)
+    reference_strengths: OwnReferencesParams = Field(default_factory=OwnReferencesParams)
 
     @property
     def choosing_score(self) -> str:
@@ -170,6 +186,12 @@ class StudyParams(Strict):
             f"variants and references both hold {name}, expected one of a name: rename the variant"
             for name in self.references
             if name in self.variants
+        ]
+        mistakes += [
+            f"reference_strengths names {name}, expected one of the study's references {self.references}: add it there "
+            "or remove its strengths"
+            for name in self.reference_strengths.model_dump(exclude_none=True)
+            if name not in self.references
         ]
         mistakes += [
             f"variants holds {name}, expected another name, since a search has an arm of this name: rename the variant"
