@@ -56,7 +56,7 @@ class Network:
 
     def __init__(self, plan: NetworkPlan, regularizers: Sequence[Regularizer] = ()):
         self.num_layers = len(plan.hidden) + 1
-        self.activation = keras.activations.get(plan.activation)
+        self.activation = gelu if plan.activation == "gelu" else keras.activations.get(plan.activation)
         self.output = tf.sigmoid if plan.outputs == 1 else tf.nn.softmax
         self.regularizers = regularizers
 
@@ -86,6 +86,11 @@ class Network:
                 for regularizer in acting:
                     hidden = regularizer.transform_activity(layer, hidden, noise)
         return apply_dense(weights, self.num_layers, hidden), penalty, moved
+
+
+def gelu(values: tf.Tensor) -> tf.Tensor:
+    """x Phi(x), as Keras' gelu; where that divides by sqrt(2), which processors round differently, this multiplies."""
+    return 0.5 * values * (1 + tf.math.erf(values * tf.constant(0.5**0.5, values.dtype)))
 
 
 def apply_dense(weights: Tensors, layer: int, inputs: tf.Tensor) -> tf.Tensor:
