@@ -46,8 +46,8 @@ def find_imports(path: Path) -> set[Path]:
 
 
 def walk_imports(path: Path) -> set[Path]:
-    """A file and all that it imports, and what that imports."""
-    reached, waiting = set(), {path}
+    """A file, the package that is imported before it, and all that they import, and what that imports."""
+    reached, waiting = set(), {path, Path("stages/__init__.py")}
     while waiting:
         file = waiting.pop()
         reached.add(file)
