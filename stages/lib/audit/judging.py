@@ -58,7 +58,8 @@ def finish(draft: Draft, thresholds: Mapping[str, Threshold], confidence: float)
     finding: Finding | None = None
     if draft.quantity:
         finding = thresholds[draft.quantity].judge(low, high)
-        if (finding == "supported" and not draft.stands) or not low <= value <= high:  # a record that has been changed
+        is_altered = not low <= value <= high  # by somebody, in the record that it comes from
+        if is_altered or (finding == "supported" and not draft.stands):
             finding = "undecided"
     source = draft.source
     return Figure(
