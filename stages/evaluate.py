@@ -1,7 +1,7 @@
 """Predict the held-out, the validation and some training rows of a study with every network.
 
 Reads   data/plan/<study>/, models/<study>/, data/processed/<study>/{development,held_out}.npz
-Writes  data/predictions/<study>/{<variant>,_labels}.npz
+Writes  data/predictions/<study>/{<variant>,_labels,_mistakes}.npz
 
 One process works on a whole study: starting TensorFlow takes seconds, predicting does not.
 """
@@ -14,13 +14,14 @@ from stages.lib.base.commands import Progress, parse_arguments, run_main
 from stages.lib.inference import predict_lanes
 from stages.lib.lanes import runtime
 from stages.lib.leavings import prune_folders
-from stages.lib.predictions import NUM_TRAINING_ROWS, Labels, Predictions, save_predictions
+from stages.lib.predictions import NUM_TRAINING_ROWS, Labels, Mistakes, Predictions, save_predictions
 from stages.lib.runs import trained as trained_runs
 from stages.lib.runs.plan import RunPlan, load_run_plan
 from stages.lib.runs.trained import TrainedRun, load_run
 from stages.lib.samples import Development, HeldOut, check_no_leak, load_development, load_held_out
 from stages.lib.studies.plans import load_study_plan
 
+NUM_MISTAKES = 8  # images handed on for each variant
 TRAINING_HISTORY = ("epochs_run", "best_epoch", "stopped_early", "diverged")  # fields of a run
 
 
@@ -65,6 +66,37 @@ def collect_labels(development: Development, held_out: HeldOut, *, outputs: int)
     )
 
 
+def find_mistakes(predictions: dict[str, Predictions], development: Development, held_out: HeldOut) -> Mistakes:
+    """The held-out images with the most confident wrong predictions of each variant."""
+    rows, row = np.unique(held_out.test, return_inverse=True)
+    label, found = held_out.labels[rows].astype(int), []
+    for variant, predicted in predictions.items() if development.image else ():
+        probability = average_by_row(predicted.test[predicted.grid.lanes_at(0)], row.reshape(held_out.test.shape))
+        confidence, decided = probability.max(axis=1), probability.argmax(axis=1)
+        wrong = np.flatnonzero(decided != label)
+        for index in wrong[np.argsort(-confidence[wrong], kind="stable")[:NUM_MISTAKES]]:
+            found.append((variant, index, decided[index], confidence[index]))
+    chosen = np.array([entry[1] for entry in found], int)
+    return Mistakes(
+        variant=tuple(entry[0] for entry in found),
+        number=held_out.identifiers[rows[chosen]],
+        label=label[chosen],
+        predicted=np.array([entry[2] for entry in found], int),
+        confidence=np.array([entry[3] for entry in found], np.float32),
+        inputs=held_out.inputs[rows[chosen]],
+        scale=development.scale,
+    )
+
+
+def average_by_row(probability: np.ndarray, row: np.ndarray) -> np.ndarray:
+    """Mean over replicates of the probability of each class, [row, class]; row: [replicate, row], from 0."""
+    if probability.shape[-1] == 1:
+        probability = np.concatenate([1 - probability, probability], axis=-1)
+    total = np.zeros((row.max() + 1, probability.shape[-1]))
+    np.add.at(total, row, probability)
+    return total / np.bincount(row.ravel())[:, None]
+
+
 def main() -> None:
     (study,) = parse_arguments(__doc__, "study")
     runtime.configure()
@@ -79,7 +111,8 @@ def main() -> None:
             plan = load_run_plan(study, variant)
             predictions[variant] = run(plan, load_run(study, variant), development, held_out)
             progress.report(done)
-    save_predictions(study, collect_labels(development, held_out, outputs=study_plan.outputs), predictions)
+    labels = collect_labels(development, held_out, outputs=study_plan.outputs)
+    save_predictions(study, labels, predictions, find_mistakes(predictions, development, held_out))
 
 
 if __name__ == "__main__":

@@ -1,95 +1,109 @@
-"""Write metrics/report.md: per study the conclusions, in sentences made from verdicts, and the table of its arms.
+"""Write the report: one page that opens offline, the same in Markdown with pictures, and a model card per study.
 
-Reads   metrics/{comparison,audit}.json, metrics/paths.csv
-Writes  metrics/report.md
+Reads   metrics/{comparison.json,paths.csv,searches.csv,audit.json,series/}, and where they were measured
+        metrics/{bench,calibration}.json
+Writes  metrics/{report.html,report.md}, metrics/figures/<figure>.svg, metrics/cards/<study>.md
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from pathlib import Path
 from typing import Any
 
+import altair as alt
+import vl_convert
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from stages.lib.answers import answer, rank_arms
-from stages.lib.audit.record import ClaimResult, Figure, load_audit
+from stages.lib.audit.record import load_audit
 from stages.lib.base.commands import parse_arguments, run_main
 from stages.lib.base.store import write_bytes
-from stages.lib.comparison import FOLDER, Comparison, Difference, PathPoint, StudyResult, load_comparison, load_paths
-from stages.lib.scores import SCORES
-from stages.lib.wording import ARMS, QUESTIONS, describe_rows, name_strengths, sign_number
+from stages.lib.comparison import FOLDER, load_comparison, load_paths, load_searches
+from stages.lib.figures.compose import draw_page, draw_picture
+from stages.lib.figures.figure import CONFIG, THEMES, VEGA_LITE, to_variables
+from stages.lib.figures.page import FILTERS, describe_studies, list_measured, tabulate_run
+from stages.lib.figures.sections import Results, draw_answer
+from stages.lib.summaries.series import load_all
+
+FIGURES, CARDS = FOLDER / "figures", FOLDER / "cards"
+TEMPLATES = Path("stages/templates")
 
 
-def run(comparison: Comparison, paths: Sequence[PathPoint], audit: Sequence[ClaimResult] = ()) -> str:
-    """The report in Markdown."""
+def run(found: Results) -> dict[Path, bytes]:
+    """Every file of the report, by its path.
+
+    Charts are not checked against Vega-Lite's schema, which takes longer than all else; tests check them.
+    """
+    with alt.utils.schemapi.debug_mode(False):
+        return write(found)
+
+
+def write(found: Results) -> dict[Path, bytes]:
+    answer, studies = draw_answer(found), describe_studies(found)
+    measured = list_measured(found)
+    context: dict[str, Any] = {
+        "answer": answer,
+        "studies": studies,
+        "measured": measured,
+        "facts": found.facts,
+        "run": tabulate_run(found),
+    }
+    environment = make_environment()
+    page = environment.get_template("report.html.jinja").render(
+        **context,
+        config=CONFIG,
+        themes=to_variables(),
+        notices=(TEMPLATES / "notices.txt").read_text(encoding="utf-8"),
+        bundle=vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;", vl_version=VEGA_LITE),
+    )
+    text = environment.get_template("report.md.jinja").render(**context)
+    files = {FOLDER / "report.html": page, FOLDER / "report.md": text}
+    for theme in THEMES:
+        files[FIGURES / f"answer-{theme}.svg"] = draw_picture(answer, theme)
+    for figure in [figure for study in studies for figure in study.figures] + [
+        f for part in measured for f in part.figures
+    ]:
+        files[FIGURES / f"{figure.key}.svg"] = draw_page(figure)
+    card = environment.get_template("card.md.jinja")
+    files |= {CARDS / f"{study.name}.md": card.render(study=study, facts=found.facts) for study in studies}
+    return {path: content.encode() for path, content in files.items()}
+
+
+def make_environment() -> Environment:
     environment = Environment(
         loader=PackageLoader("stages"), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters |= {"signed": sign_number, "strengths": name_strengths, "difference": describe_difference}
-    environment.filters |= {"figure": describe_figure}
-    studies = {name: describe_study(name, study, paths) for name, study in comparison.items()}
-    return environment.get_template("report.md.jinja").render(studies=studies, arms=ARMS, audit=audit)
+    environment.filters |= FILTERS
+    return environment
 
 
-def describe_study(name: str, study: StudyResult, paths: Sequence[PathPoint]) -> dict[str, Any]:
-    """What the template says of one study."""
-    return {
-        "protocol": describe_rows(study),
-        "scores": [(score, SCORES[score].label, QUESTIONS[question]) for question, score in study.scores.items()],
-        "no_skill": study.no_skill,
-        "rows": rank_arms(study),
-        "answer": answer(study),
-        "mechanisms": [
-            f"**{key.variant}** {ARMS[key.kind]}: {said}."
-            for key, result in rank_arms(study)
-            if (said := tell_mechanisms(result.mechanisms))
-        ],
-        "tuned": [(key, arm.optimism) for key, arm in rank_arms(study) if arm.optimism],
-        "paths": [point for point in paths if point.study == name],
-    }
-
-
-def describe_difference(difference: Difference | None) -> str:
-    """`+0.0123 (+0.0010 to +0.0236)`; empty for an arm that is compared with none."""
-    if difference is None:
-        return ""
-    return (
-        f"{sign_number(difference.value)} ({sign_number(difference.ci_low)} to {sign_number(difference.ci_high)}), "
-        f"{difference.verdict}"
+def load_results() -> Results:
+    """All results that are there."""
+    comparison = load_comparison()
+    series = load_all(comparison)
+    return Results(
+        comparison=comparison,
+        paths=load_paths(),
+        tables=series.tables,
+        pictures=series.pictures,
+        facts=series.facts,
+        bench=load_if_there("bench.json"),
+        calibration=load_if_there("calibration.json"),
+        audit=load_audit(),
+        searches=load_searches(),
     )
 
 
-def describe_figure(figure: Figure | None) -> str:
-    """`held-out accuracy 0.8511 (0.8156 to 0.882), thoracic`; empty where there is none."""
-    if figure is None:
-        return ""
-    unit = f" {figure.unit}" if figure.unit else ""
-    where = ", ".join(part for part in (figure.study, figure.variant, ARMS.get(figure.arm, figure.arm)) if part)
-    numbers = f"{figure.value:.4g} ({figure.low:.4g} to {figure.high:.4g}){unit}"
-    return f"{figure.label}: {numbers}" + (f"; {where}" if where else "")
-
-
-def tell_mechanisms(found: dict[str, float]) -> str:
-    """What the regulariser did inside the network, where it did something."""
-    if not found:
-        return ""
-    said = []
-    if found["zero_share"] >= 0.005:
-        said.append(f"{found['zero_share']:.0%} of the weights are exactly zero")
-    if found["bound_share"] >= 0.005:
-        said.append(f"{found['bound_share']:.0%} of the units that it bounds are at their bound")
-    if found["stopped_early"] > 0:
-        said.append(
-            f"{found['stopped_early']:.0%} of the networks stopped early; {found['epochs_run']:.1f} epochs on average"
-        )
-    if found["diverged"] > 0:
-        said.append(f"{found['diverged']:.0%} of the networks diverged")
-    return "; ".join(said)
+def load_if_there(name: str) -> Any:
+    """JSON that a tool, and not the pipeline, has measured; None where it has not."""
+    path = FOLDER / name
+    return json.loads(path.read_bytes()) if path.is_file() else None
 
 
 def main() -> None:
     parse_arguments(__doc__)
-    write_bytes(FOLDER / "report.md", run(load_comparison(), load_paths(), load_audit()).encode())
+    for path, content in run(load_results()).items():
+        write_bytes(path, content)
 
 
 if __name__ == "__main__":

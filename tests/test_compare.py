@@ -2,16 +2,17 @@
 
 import dataclasses
 import json
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from stages import compare, report
+from stages import compare
 from stages.lib import statistics
-from stages.lib.answers import answer, list_findings, name_findings
+from stages.lib.answers import answer, choose_arms, headline, name_variants, rank_arms
+from stages.lib.arms import ArmKey
 from stages.lib.comparison import (
-    Comparison,
     StudyResult,
     load_comparison,
     load_paths,
@@ -19,10 +20,10 @@ from stages.lib.comparison import (
     save_paths,
     tabulate_metrics,
 )
+from stages.lib.figures.page import tell_mechanisms
 from stages.lib.predictions import Labels, Predictions
 from stages.lib.studies.plans import ComparedVariant, StatisticsPlan, StudyPlan
 from stages.lib.studies.protocols import RepeatedStratifiedKFold
-from stages.lib.wording import ARMS
 
 FOLDS, REPLICATES, ROWS = 2, 20, 40  # ROWS: held out by each replicate
 K_FOLD = RepeatedStratifiedKFold(folds=FOLDS, repeats=REPLICATES // FOLDS, validation=0.2)
@@ -259,18 +260,25 @@ def test_the_words_of_a_protocol_change_no_result(
 
 
 def test_the_answer_follows_from_the_verdicts(result: StudyResult) -> None:
-    ranks, probabilities, skill = answer(result)
-    assert ranks.startswith("Does it rank or classify better? (AUC): better than the baseline: strong at the knob +")
-    assert "; worse: hurt at the knob -" in ranks
-    assert "; open: " in ranks
-    assert probabilities.startswith("Are its probabilities better? (log loss): better than the baseline: strong")
-    assert skill.startswith("Compared with no skill (the class shares alone): by AUC ")
+    best, own, ranks, probabilities, skill = answer(result, 0.95)
+    found = result.arms["strong"]["at_knob"].judged["auc"]
+    assert found.difference is not None
+    assert best == (
+        f"Strong (knob) helps most: AUC rises by {found.difference.value:.3f} (95 % interval "
+        f"{found.difference.ci_low:.3f} to {found.difference.ci_high:.3f}), from "
+        f"{found.value - found.difference.value:.3f} to {found.value:.3f}."
+    )
+    assert "of its own (knob)" in own
+    assert "(strong)" in own
+    assert re.fullmatch(r"By AUC, of 4 tried: 1 better \(strong\), \d worse \(hurt.*", ranks)
+    assert probabilities.startswith("By log loss, of 4 tried: 1 better (strong)")
+    assert skill.startswith("Against a guess that knows the class shares alone: by AUC ")
+    assert headline(result, 0.95).startswith(f"{best} By AUC 1 of 4 help, ")
 
 
 def test_an_answer_names_a_baseline_that_is_not_the_studys(result: StudyResult) -> None:
-    findings = {finding.key.variant: finding for finding in list_findings(result, "auc", group="regularizers")}
-    assert name_findings(result, [findings["of_its_own"]]).endswith(" (from strong)")
-    assert "from" not in name_findings(result, [findings["hurt"]])
+    assert name_variants(result, ["of_its_own"]) == " (of its own than strong)"
+    assert name_variants(result, ["hurt"]) == " (hurt)"
 
 
 def test_another_verdict_gives_another_answer(result: StudyResult) -> None:
@@ -280,26 +288,30 @@ def test_another_verdict_gives_another_answer(result: StudyResult) -> None:
     turned = dataclasses.replace(judged, difference=dataclasses.replace(judged.difference, verdict="equivalent"))
     changed = dataclasses.replace(arm, judged=arm.judged | {"auc": turned})
     other = dataclasses.replace(result, arms=result.arms | {"strong": {"at_knob": changed}})
-    assert "no difference that matters: strong at the knob" in answer(other)[0]
+    assert answer(other, 0.95)[0].startswith("No regulariser is shown to help by AUC: strong (knob) came closest")
+    assert "not different enough to matter (strong, " in answer(other, 0.95)[2]
 
 
-def test_the_report_holds_the_answer_and_every_arm(outcome: compare.Compared) -> None:
-    result, points, _ = outcome
-    text = report.run({"made": result}, points)
-    for sentence in answer(result):
-        assert f"- {sentence}" in text
-    for key, arm in result.list_arms():
-        row = next(line for line in text.splitlines() if line.startswith(f"| {key.variant} | {ARMS[key.kind]} |"))
-        assert all(judged.difference is None or judged.verdict in row for judged in arm.judged.values())
-    assert "| auc | misled | 0.1 |" in text
-    assert "\n\n\n" not in text
+def test_arms_are_ranked_by_verdict_before_difference(result: StudyResult) -> None:
+    verdicts = [arm.judged["auc"].verdict for _, arm in rank_arms(result)]
+    order = ["baseline", "better", "undecided", "equivalent", "worse"]
+    assert verdicts == sorted(verdicts, key=order.index)
+    assert set(verdicts) >= {"baseline", "better", "worse"}
 
 
-def test_a_study_of_its_baseline_alone_is_reported(labels: Labels, predicted: dict[str, Predictions]) -> None:
+def test_the_arms_that_matter_are_the_baseline_the_best_and_the_worst(result: StudyResult) -> None:
+    chosen = choose_arms(result)
+    assert chosen[:2] == [ArmKey("unregularized", "at_knob"), ArmKey("strong", "at_knob")]
+    assert ArmKey("hurt", "at_knob") in chosen
+    assert len(chosen) == len(set(chosen)) <= 5
+
+
+def test_a_study_of_its_baseline_alone_is_answered(labels: Labels, predicted: dict[str, Predictions]) -> None:
     alone = {"unregularized": predicted["unregularized"]}
     result, *_ = compare.run(make_plan("unregularized"), STATISTICS, labels, alone, {})
-    comparison: Comparison = {"made": result}
-    assert "Compared with no skill" in report.run(comparison, [])
+    (skill,) = answer(result, 0.95)
+    assert skill.startswith("Against a guess")
+    assert headline(result, 0.95)
     assert result.reach == {}
 
 
@@ -310,7 +322,7 @@ def test_mechanisms_are_told_where_they_acted() -> None:
         "stopped_early": 1.0,
         "epochs_run": 7.0,
     }
-    said = report.tell_mechanisms(found | {"diverged": 0.02})
+    said = tell_mechanisms(found | {"diverged": 0.02})
     for part in (
         "25% of the weights",
         "50% of the units that it bounds",
@@ -318,4 +330,4 @@ def test_mechanisms_are_told_where_they_acted() -> None:
         "2% of the networks",
     ):
         assert part in said
-    assert report.tell_mechanisms(dict.fromkeys(MECHANISMS, 0.0)) == ""
+    assert tell_mechanisms(dict.fromkeys(MECHANISMS, 0.0)) == ""

@@ -74,7 +74,7 @@ def test_a_fresh_clone_without_data_knows_that_it_is_in_step(project: Project, t
 
 def test_forced_runs_repeat_every_byte(project: Project) -> None:
     kept = ("dvc.lock", "metrics/metrics.json", "metrics/comparison.json", "metrics/paths.csv", "metrics/report.md")
-    kept += ("metrics/audit.json",)
+    kept += ("metrics/audit.json", "metrics/report.html", "metrics/series/tutorial_fashion/pictures.json")
     before = [project.read(path) for path in kept]
     stages = {
         "plan",
@@ -87,6 +87,7 @@ def test_forced_runs_repeat_every_byte(project: Project) -> None:
         "experiment@columns",
         "compare",
         "audit",
+        "summarize@tutorial_fashion",
         "report",
     }
     assert project.stages_run("repro", "--force", "--single-item", *stages) == stages
@@ -98,7 +99,7 @@ def test_forced_runs_repeat_every_byte(project: Project) -> None:
 def test_an_experiment_retrains_just_the_runs_that_use_its_knob(project: Project) -> None:
     ran = project.stages_run("exp", "run", "-S", "dropout=0.3")
     follow = {"plan", "compare", "audit", "report", "experiment@columns", "experiment@whole_table"}
-    follow |= {f"{stage}@{study}" for stage in ("evaluate", "measure") for study in STUDIES}
+    follow |= {f"{stage}@{study}" for stage in ("evaluate", "measure", "summarize") for study in STUDIES}
     trained = {"train_tutorial_fashion@l2_activity_l1_dropout", "train_tutorial_thoracic@poisson"}
     trained |= {"train_tutorial_thoracic@mean_squared_logarithmic_error"}
     assert ran == trained | follow
@@ -128,6 +129,7 @@ def test_a_new_variant_trains_alone_and_leaves_no_trace_when_it_goes(project: Pr
     variant = "+studies.tutorial_fashion.variants.mine={regularizers: [l2]}"
     ran = project.stages_run("exp", "run", "-S", variant)
     follow = {"plan", "evaluate@tutorial_fashion", "measure@tutorial_fashion", "compare", "audit", "report"}
+    follow |= {f"summarize@{study}" for study in STUDIES}
     assert ran == {"train_tutorial_fashion@mine", *follow}
     assert "mine" in json.loads(project.read("metrics/metrics.json"))["tutorial_fashion"]
     project.call("git", "checkout", "--quiet", "params.yaml")
@@ -143,7 +145,8 @@ def test_a_new_variant_trains_alone_and_leaves_no_trace_when_it_goes(project: Pr
 
 def test_another_confidence_trains_nothing(project: Project) -> None:
     ran = project.stages_run("exp", "run", "-S", "statistics.confidence=0.9")
-    assert ran == {"plan", *(f"measure@{study}" for study in STUDIES), "compare", "audit", "report"}
+    follow = {f"{stage}@{study}" for stage in ("measure", "summarize") for study in STUDIES}
+    assert ran == {"plan", *follow, "compare", "audit", "report"}
     project.call("git", "checkout", "--quiet", ".")
     assert project.stages_run("repro") <= {"report"}
     assert project.call("git", "status", "--porcelain") == ""

@@ -117,7 +117,7 @@ def test_what_is_said_or_computed_of_predictions_retrains_nothing(module: str) -
 def test_the_map_fits_a_page_and_no_dep_list_stands_in_it_twice() -> None:
     blocks = re.split(r"(?m)^(?=  \w+:)", Path("dvc.yaml").read_text())
     own = [block for block in blocks if "<<: *train" not in block]  # a study of one's own adds such a block
-    assert sum(len(block.splitlines()) for block in own) <= 210
+    assert sum(len(block.splitlines()) for block in own) <= 250
     lists = [tuple(map(str, body(stage)["deps"])) for stage in GRAPH.values()]
     shared = sum(stage.startswith("train_") for stage in GRAPH) - 1  # blocks that share one anchor
     assert len(set(lists)) == len(lists) - shared

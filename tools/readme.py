@@ -1,4 +1,4 @@
-"""Put the results of metrics/ into README.md, between its markers, so that no number there is typed.
+"""Put the results of metrics/ and the graph of dvc.yaml into README.md, between its markers, so that none is typed.
 
 `python -m tools.readme` writes; with --check it only says whether README.md is in step.
 """
@@ -7,53 +7,56 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from stages.lib.answers import answer, rank_arms
-from stages.lib.arms import ArmKey
+import yaml
+
+from stages.lib.answers import headline
 from stages.lib.base.commands import UserError, make_parser
-from stages.lib.comparison import ArmResult, Comparison, load_comparison
-from stages.lib.scores import SCORES
-from stages.lib.wording import ARMS, describe_rows
+from stages.lib.comparison import load_comparison
+from stages.lib.summaries.series import load_facts
 
-README, BENCH = Path("README.md"), Path("metrics/bench.json")
+README, BENCH, GRAPH = Path("README.md"), Path("metrics/bench.json"), Path("dvc.yaml")
 START, END = "<!-- {} -->\n", "<!-- end of {} -->\n"
-STUDIES = ("thoracic", "fashion")  # that README.md opens with
-NUM_ARMS = 8  # of each
 
 
-def render(comparison: Comparison) -> str:
-    """The answers of the first studies, and their best arms, as Markdown."""
-    parts = []
-    for name in (name for name in STUDIES if name in comparison):
-        study = comparison[name]
-        ranked = rank_arms(study)
-        shown = [row for index, row in enumerate(ranked) if index < NUM_ARMS or row[1] is study.baseline_result]
-        columns = [f"{SCORES[score].label} | difference | verdict" for score in study.scores.values()]
-        lines = [
-            f"**`{name}`**: {describe_rows(study)}",
-            "",
-            *(f"- {sentence}" for sentence in answer(study)),
-            "",
-            f"| variant | arm | {' | '.join(columns)} |",
-            f"|---|---|{'--:|--:|---|' * len(columns)}",
-            *(render_row(*row, baseline=study.baseline) for row in shown),
-        ]
-        parts.append("\n".join(lines))
-    return "\n\n".join(parts)
+def render_answers() -> str:
+    """A line for each study."""
+    lines = []
+    for name, study in load_comparison().items():
+        facts = load_facts(name)
+        rows = facts.studies[name].describe(study.protocol.fixed_test)
+        lines.append(f"- **{rows}** (`{name}`): {headline(study, facts.confidence)}")
+    return "\n".join(lines)
 
 
-def render_row(key: ArmKey, arm: ArmResult, *, baseline: str) -> str:
-    """One arm; a baseline of its own is named."""
-    cells = [f"| {key.variant} | {ARMS[key.kind]} |"]
-    for judged in arm.judged.values():
-        found, difference = judged.difference, ""
-        if found:
-            other = f" from {arm.baseline}" if arm.baseline != baseline else ""
-            difference = f"{found.value:+.4f} ({found.ci_low:+.4f} to {found.ci_high:+.4f}){other}"
-        cells.append(f"{judged.value:.4f} | {difference} | {judged.verdict} |")
-    return " ".join(cells)
+def render_graph(stages: dict[str, Any]) -> str:
+    """The stages of dvc.yaml and what flows between them, as Mermaid; the train blocks are one box."""
+    bodies = {name: stage.get("do", stage) for name, stage in stages.items()}
+    verbs = {name: "train" if name.startswith("train_") else name for name in stages}
+    writers = {path: verbs[name] for name, body in bodies.items() for path in list_outputs(body)}
+    arrows = {
+        (writer, verbs[name]): None
+        for name, body in bodies.items()
+        for needed in body["deps"]
+        for path, writer in writers.items()
+        if is_inside(needed, path) and writer != verbs[name]
+    }
+    lines = [f"    {first} --> {second}" for first, second in arrows]
+    return "\n".join(["```mermaid", "flowchart LR", *lines, "```"])
+
+
+def list_outputs(body: dict[str, Any]) -> list[str]:
+    entries: Iterable[Any] = [entry for kind in ("outs", "metrics", "plots") for entry in body.get(kind, [])]
+    return [entry if isinstance(entry, str) else next(iter(entry)) for entry in entries]
+
+
+def is_inside(needed: str, written: str) -> bool:
+    """Whether what a stage needs is an output, lies in it, or holds it; names of studies and variants match all."""
+    first, second = ([part for part in path.split("/") if part] for path in (needed, written))
+    return all(one == other or "${" in one + other for one, other in zip(first, second, strict=False))
 
 
 def render_bench(bench: dict[str, Any]) -> str:
@@ -84,7 +87,8 @@ def main() -> None:
     options = parser.parse_args()
     try:
         readme = README.read_text(encoding="utf-8")
-        wanted = insert(readme, "results", render(load_comparison()))
+        wanted = insert(readme, "answers", render_answers())
+        wanted = insert(wanted, "graph", render_graph(yaml.safe_load(GRAPH.read_text(encoding="utf-8"))["stages"]))
         wanted = insert(wanted, "bench", render_bench(json.loads(BENCH.read_text(encoding="utf-8"))))
     except UserError as error:
         sys.exit(f"error: {error}")

@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from stages.lib.arms import REFERENCE, ArmKey
-from stages.lib.comparison import ArmResult, StudyResult, Use
+from stages.lib.arms import AT_KNOB, REFERENCE, TUNED, ArmKey
+from stages.lib.comparison import ArmResult, Difference, StudyResult, Use
 from stages.lib.scores import SCORES
-from stages.lib.wording import ARMS, QUESTIONS, describe_range, sign_number
+from stages.lib.styles import VERDICT_ORDER, name_arm, style_of
+from stages.lib.wording import describe_range
 
-NUM_NAMED = 4  # arms that a sentence names; the others are counted
+NUM_NAMED = 3  # variants that a sentence names; the others are counted
+NOUNS = {"regularizers": "regulariser", "settings": "other setting"}
+NUM_MATTER = 5
+MAJORITY = "majority"  # the reference model without skill
 
 
 class Finding(NamedTuple):
@@ -18,79 +22,148 @@ class Finding(NamedTuple):
 
     key: ArmKey
     baseline: str
-    difference: float
-    verdict: str
+    value: float
+    difference: Difference
+
+    @property
+    def verdict(self) -> str:
+        return self.difference.verdict
 
 
-def answer(study: StudyResult) -> list[str]:
-    """Per question what is better, worse, without a difference that matters, and open; then the same of no skill.
+def answer(study: StudyResult, confidence: float) -> list[str]:
+    """What helps most, what else helps or hurts by each score, and how that compares with no skill.
 
-    Variants that differ from their baseline in other settings than regularisers have sentences of their own.
+    Each variant counts once: tuned where it has a path of strengths, else at its knob. confidence: of the intervals.
     """
     sentences = []
-    for group, lead in (("regularizers", ""), ("settings", "Other settings, the same regularisers. ")):
-        for question, score in study.scores.items():
-            findings = list_findings(study, score, group=group)
-            if findings:
-                words = f"{lead}{QUESTIONS[question]} ({SCORES[score].label})"
-                sentences.append(f"{words}: {tell_verdicts(study, score, findings)}")
+    for group in ("regularizers", "settings"):
+        scores = [score for score in study.scores.values() if list_findings(study, score, group=group)]
+        if scores:
+            sentences += tell_best(study, scores[0], confidence, group=group)
+            sentences += [tell_verdicts(study, score, group=group) for score in scores]
     return [*sentences, *tell_searches(study), tell_skill(study)]
 
 
+def headline(study: StudyResult, confidence: float) -> str:
+    """What helps most, and by each score how many help and hurt: one line for a study."""
+    group = "regularizers" if list_findings(study, study.scores["discrimination"], group="regularizers") else "settings"
+    told = []
+    for score in study.scores.values():
+        verdicts = [finding.verdict for finding in list_findings(study, score, group=group)]
+        counts = f"{verdicts.count('better')} of {len(verdicts)} help, {verdicts.count('worse')} hurt"
+        told.append(f"by {SCORES[score].label} {counts}")
+    best, *_ = tell_best(study, study.scores["discrimination"], confidence, group=group) or ["One network alone."]
+    return f"{best} {capitalize('; '.join(told))}."
+
+
+def capitalize(text: str) -> str:
+    """The first letter large, the others as they are."""
+    return text[:1].upper() + text[1:]
+
+
 def list_findings(study: StudyResult, score: str, *, group: str) -> list[Finding]:
-    """The compared arms of a group by one score, the best first."""
+    """The arm of each variant of a group that is compared, by one score, the best first."""
     found = [
-        Finding(key, arm.baseline, judged.difference.value, judged.verdict)
+        Finding(key, arm.baseline, judged.value, judged.difference)
         for key, arm in study.list_arms()
-        if arm.group == group and (judged := arm.judged[score]).difference
+        if arm.group == group and is_used(study, key) and (judged := arm.judged[score]).difference
     ]
-    sign = -1 if SCORES[score].greater_is_better else 1
-    return sorted(found, key=lambda finding: sign * finding.difference)
+    return sorted(found, key=lambda finding: sign_of(score) * finding.difference.value)
 
 
-def tell_verdicts(study: StudyResult, score: str, findings: Sequence[Finding]) -> str:
-    """`better than the baseline: ...; worse: ...; no difference that matters: ...; open: ...`."""
-    parts = []
-    for verdict, words in (
-        ("better", "better than the baseline: "),
-        ("worse", "worse: "),
-        ("equivalent", "no difference that matters: "),
-    ):
-        chosen = [finding for finding in findings if finding.verdict == verdict]
-        chosen = chosen[::-1] if verdict == "worse" else chosen
-        parts.append(words + (name_findings(study, chosen) if chosen else "none"))
-    undecided = [finding for finding in findings if finding.verdict == "undecided"]
-    parts.append(tell_open(study, score, undecided))
-    return "; ".join(part for part in parts if part) + "."
+def is_used(study: StudyResult, key: ArmKey) -> bool:
+    """Whether this is the arm of its variant as one would use it: tuned where it has a path, else at its knob.
+
+    The best single regulariser of a search is an arm of other variants.
+    """
+    if any(key.variant == search.best_single for search in study.searches.values()):
+        return False
+    return key.kind == TUNED or (key.kind != REFERENCE and TUNED not in study.arms[key.variant])
 
 
-def name_findings(study: StudyResult, findings: Sequence[Finding]) -> str:
-    """The first arms with their differences, and the number of the others; a baseline of its own is named."""
+def sign_of(score: str) -> int:
+    """-1 where greater is better: what makes the best value the smallest."""
+    return -1 if SCORES[score].greater_is_better else 1
+
+
+def tell_best(study: StudyResult, score: str, confidence: float, *, group: str) -> list[str]:
+    """A sentence for each baseline, the study's own first."""
+    findings = list_findings(study, score, group=group)
+    baselines = sorted({finding.baseline for finding in findings}, key=lambda name: (name != study.baseline, name))
+    return [
+        tell_best_of(study, score, confidence, [found for found in findings if found.baseline == name], group=group)
+        for name in baselines
+    ]
+
+
+def tell_best_of(study: StudyResult, score: str, confidence: float, findings: Sequence[Finding], *, group: str) -> str:
+    """The best arm that is better; where none is, the one that came closest."""
+    label, better = SCORES[score].label, [finding for finding in findings if finding.verdict == "better"]
+    best = (better or findings)[0]
+    value, found, name = best.difference.value, best.difference, name_arm(*best.key)
+    size = f"{abs(value):.3f} ({100 * confidence:g} % interval {tell_interval(found, flip=value < 0)})"
+    other = tell_baseline(study, best)
+    moves = f"from {best.value - value:.3f}{other} to {best.value:.3f}"
+    if better:
+        most, way = " most" if len(findings) > 1 else "", "rises" if value > 0 else "falls"
+        return f"{capitalize(name)} helps{most}: {label} {way} by {size}, {moves}."
+    lead = f"No {NOUNS[group]} is shown to help by {label}{other}"
+    if sign_of(score) * value < 0:
+        return f"{lead}: {name} came closest, better by {size}, which can be luck."
+    return f"{lead}: with the best, {name}, it goes {moves}."
+
+
+def tell_interval(found: Difference, *, flip: bool) -> str:
+    """`0.065 to 0.160`; of the size of the difference where it is negative."""
+    low, high = (-found.ci_high, -found.ci_low) if flip else (found.ci_low, found.ci_high)
+    return f"{low:.3f} to {high:.3f}"
+
+
+def tell_baseline(study: StudyResult, finding: Finding) -> str:
+    """A baseline of its own is named."""
+    return f" ({style_of(finding.baseline).label})" if finding.baseline != study.baseline else ""
+
+
+def tell_verdicts(study: StudyResult, score: str, *, group: str) -> str:
+    """`By AUC 4 of 16 are better (...), 1 worse (...), 2 without a difference that matters, 9 undecided.`"""
+    findings = list_findings(study, score, group=group)
+    parts, left = [], sum(finding.verdict == "undecided" for finding in findings)
+    for verdict, words in (("better", "better"), ("worse", "worse"), ("equivalent", "not different enough to matter")):
+        order = findings[::-1] if verdict == "worse" else findings
+        chosen = [finding.key.variant for finding in order if finding.verdict == verdict]
+        parts.append(f"{len(chosen)} {words}{name_variants(study, chosen)}" if chosen else f"none {words}")
+    text = f"By {SCORES[score].label}, of {len(findings)} tried: {', '.join(parts)}"
+    return f"{text}, {left} undecided{tell_reach(study, score)}." if left else f"{text}."
+
+
+def name_variants(study: StudyResult, variants: Sequence[str]) -> str:
+    """The first variants in brackets, and the number of the others; a baseline of its own is named."""
     named = []
-    for finding in findings[:NUM_NAMED]:
-        other = f" (from {finding.baseline})" if finding.baseline != study.baseline else ""
-        named.append(f"{finding.key.variant} {ARMS[finding.key.kind]} {sign_number(finding.difference)}{other}")
-    more = [f"{len(findings) - NUM_NAMED} more"] if len(findings) > NUM_NAMED else []
-    return ", ".join([*named, *more])
+    for variant in variants[:NUM_NAMED]:
+        baseline = next(iter(study.arms[variant].values())).baseline
+        other = f" than {style_of(baseline).label}" if baseline != study.baseline else ""
+        named.append(f"{style_of(variant).label}{other}")
+    more = [f"{len(variants) - NUM_NAMED} more"] if len(variants) > NUM_NAMED else []
+    return f" ({', '.join([*named, *more])})"
 
 
-def tell_open(study: StudyResult, score: str, undecided: Sequence[Finding]) -> str:
-    """What remains open, and what it would take to close it."""
-    if not undecided:
-        return "nothing remains open"
-    text = f"open: {len(undecided)} of the arms"
+def tell_reach(study: StudyResult, score: str) -> str:
+    """How large a difference has to be for this study to see it."""
     if score not in study.reach:
-        return text
-    reach, largest = study.reach[score], max(abs(finding.difference) for finding in undecided)
-    text += (
-        f", as this study sees differences from about {reach.detectable:.3f} on and can call arms equal within "
-        f"{reach.margin:.3f}"
-    )
-    times = (reach.detectable / largest) ** 2 if largest else 1.0
-    if times <= 1:
-        return text
-    unit = "seeds and test rows" if study.protocol.fixed_test else "rows"
-    return f"{text}; the largest open difference, {largest:.3f}, would need about {times:.1f} times the {unit}"
+        return ""
+    return f" (this study sees differences from about {study.reach[score].detectable:.3f} on)"
+
+
+def tell_skill(study: StudyResult) -> str:
+    """How many networks are better or worse than predictions that know the class shares alone."""
+    told = []
+    for score in study.scores.values():
+        verdicts = [arm.judged[score].skill.verdict for key, arm in study.list_arms() if key.kind != REFERENCE]
+        told.append(
+            f"by {SCORES[score].label} {verdicts.count('better')} of {len(verdicts)} arms are better and "
+            f"{verdicts.count('worse')} worse"
+        )
+    return f"Against a guess that knows the class shares alone: {'; '.join(told)}."
 
 
 CLAIMS = {
@@ -105,19 +178,17 @@ def tell_searches(study: StudyResult) -> list[str]:
     """Whether a set of regularisers, tuned together, beats the best single one, tuned too; what each consists of."""
     sentences = []
     for variant, search in study.searches.items():
+        name = style_of(variant).label
         verdicts = [
-            f"by {SCORES[score].label} it {CLAIMS[found.verdict]} the best single regulariser, "
-            f"{sign_number(found.value)} ({sign_number(found.ci_low)} to {sign_number(found.ci_high)})"
+            f"by {SCORES[score].label} it {CLAIMS[found.verdict]} the best single regulariser, {found.value:+.3f} "
+            f"({found.ci_low:+.3f} to {found.ci_high:+.3f})"
             for score, found in search.against_best_single.items()
         ]
         if verdicts:
-            sentences.append(
-                f"Does a set of regularisers, tuned together, beat the best single one, tuned too? {variant}, "
-                f"{search.num_points} points: {'; '.join(verdicts)}."
-            )
+            sentences.append(f"{capitalize(name)}, {search.num_points} mixtures tuned together: {'; '.join(verdicts)}.")
         for subject, uses in (
-            (f"the best point of {variant} uses", search.uses),
-            ("the best single regulariser is", search.singles),
+            (f"the best mixture of {name} uses", search.uses),
+            ("the best single is", search.singles),
         ):
             if uses:
                 sentences.append(f"By share of replicates, {subject}: {tell_uses(uses)}.")
@@ -125,25 +196,45 @@ def tell_searches(study: StudyResult) -> list[str]:
 
 
 def tell_uses(uses: Mapping[str, Use]) -> str:
-    """`l2 0.01 to 0.1 in 90%, dropout 0.5 in 40%`: the most used first."""
+    """`L2 penalty 0.01 to 0.1 in 90%, dropout 0.5 in 40%`: the most used first."""
     ranked = sorted(uses.items(), key=lambda entry: -entry[1].share)
-    return ", ".join(f"{name} {describe_range([use.low, use.high])} in {use.share:.0%}" for name, use in ranked)
+    return ", ".join(
+        f"{style_of(name).label} {describe_range([use.low, use.high])} in {use.share:.0%}" for name, use in ranked
+    )
 
 
-def tell_skill(study: StudyResult) -> str:
-    """How many networks are better or worse than predictions that know the class shares alone."""
-    told = []
-    for score in study.scores.values():
-        verdicts = [arm.judged[score].skill.verdict for key, arm in study.list_arms() if key.kind != REFERENCE]
-        told.append(
-            f"by {SCORES[score].label} {verdicts.count('better')} of {len(verdicts)} networks are better and "
-            f"{verdicts.count('worse')} worse"
+def rank_arms(study: StudyResult, score: str | None = None) -> list[tuple[ArmKey, ArmResult]]:
+    """All arms: the baseline, then by verdict from better to worse, then by difference, the best first.
+
+    score: the study's score of discrimination if none is given.
+    """
+    score = score or next(iter(study.scores.values()))
+
+    def place(entry: tuple[ArmKey, ArmResult]) -> tuple[int, float]:
+        judged = entry[1].judged[score]
+        return VERDICT_ORDER.get(judged.verdict, -1), sign_of(score) * (
+            judged.difference.value if judged.difference else judged.value
         )
-    return f"Compared with no skill (the class shares alone): {'; '.join(told)}."
+
+    return sorted(study.list_arms(), key=place)
 
 
-def rank_arms(study: StudyResult) -> list[tuple[ArmKey, ArmResult]]:
-    """All arms, the best by the study's score of discrimination first."""
-    score = next(iter(study.scores.values()))
-    sign = -1 if SCORES[score].greater_is_better else 1
-    return sorted(study.list_arms(), key=lambda entry: sign * entry[1].judged[score].value)
+def choose_arms(study: StudyResult) -> list[ArmKey]:
+    """The NUM_MATTER arms that matter.
+
+    The baseline, the best by each score, the worst, the best reference model; then the next best.
+    """
+
+    def rank(score: str) -> list[ArmKey]:
+        ranked = sorted(study.list_arms(), key=lambda entry: sign_of(score) * entry[1].judged[score].value)
+        return [key for key, _ in ranked]
+
+    def is_better(key: ArmKey, score: str) -> bool:
+        return study.find(key).judged[score].verdict == "better"
+
+    first = study.scores["discrimination"]
+    networks = {score: [key for key in rank(score) if is_used(study, key)] for score in study.scores.values()}
+    models = [key for key in rank(first) if key.kind == REFERENCE and key.variant != MAJORITY]
+    best = [next((key for key in found if is_better(key, score)), found[0]) for score, found in networks.items()]
+    chosen = [ArmKey(study.baseline, AT_KNOB), *best, networks[first][-1], *models[:1], *networks[first]]
+    return list(dict.fromkeys(chosen))[:NUM_MATTER]

@@ -157,6 +157,9 @@ class StudyResult:
             for kind, result in kinds.items():
                 yield ArmKey(variant, kind), result
 
+    def find(self, key: ArmKey) -> ArmResult:
+        return next(arm for found, arm in self.list_arms() if found == key)
+
     @property
     def baseline_result(self) -> ArmResult:
         return self.arms[self.baseline]["at_knob"]

@@ -67,9 +67,27 @@ class ReferencePredictions:
     test: np.ndarray
 
 
-def save_predictions(study: str, labels: Labels, predictions: Mapping[str, Predictions]) -> None:
-    """Write the whole folder of a study; `_labels` cannot be a variant's name."""
+@dataclass(frozen=True)
+class Mistakes:
+    """Held-out images that the networks of a variant at its knobs, averaged, were most surely wrong about.
+
+    variant, number (in the data set), label, predicted, confidence: [image]. inputs: [image, pixel]. Empty where rows
+    are no images.
+    """
+
+    variant: tuple[str, ...]
+    number: np.ndarray
+    label: np.ndarray
+    predicted: np.ndarray
+    confidence: np.ndarray
+    inputs: np.ndarray
+    scale: float
+
+
+def save_predictions(study: str, labels: Labels, predictions: Mapping[str, Predictions], mistakes: Mistakes) -> None:
+    """Write the whole folder of a study; names that start with _ cannot be a variant's."""
     write_arrays(FOLDER / study / "_labels.npz", vars(labels))
+    write_arrays(FOLDER / study / "_mistakes.npz", vars(mistakes) | {"variant": np.array(mistakes.variant, str)})
     for variant, predicted in predictions.items():
         fields = dict(vars(predicted))
         fields |= add_prefix("strength", fields.pop("strengths")) | add_prefix("mechanism", fields.pop("mechanisms"))
@@ -78,6 +96,10 @@ def save_predictions(study: str, labels: Labels, predictions: Mapping[str, Predi
 
 def load_labels(study: str) -> Labels:
     return Labels(**read_arrays(FOLDER / study / "_labels.npz", written_by=f"evaluate@{study}"))
+
+
+def load_mistakes(study: str) -> Mistakes:
+    return Mistakes(**read_arrays(FOLDER / study / "_mistakes.npz", written_by=f"evaluate@{study}"))
 
 
 def load_predictions(study: str, variant: str) -> Predictions:

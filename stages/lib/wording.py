@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 
 from stages.lib.comparison import StudyResult
 
-ARMS = {"at_knob": "at the knob", "tuned": "tuned", "reference": "reference model"}
 QUESTIONS = {
     "discrimination": "Does it rank or classify better?",
     "probabilities": "Are its probabilities better?",

@@ -1,6 +1,7 @@
 """Runs of a pipeline side by side against `dvc repro`: real DVC on small throw-away projects."""
 
 import asyncio
+import dataclasses
 import json
 import os
 import re
@@ -14,12 +15,17 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
+import pandas as pd
 import psutil
 import pytest
 from dvc.lock import make_lock
 
+from stages.lib.answers import choose_arms, headline
 from stages.lib.base.commands import UserError
+from stages.lib.comparison import save_comparison
 from stages.lib.settings.blocks import check_blocks
+from stages.lib.summaries.series import TABLES, Series, save_series
+from tests.made import make_results
 from tests.project import make_project
 from tools import check_params, results
 from tools.repro import pipeline as pipelines
@@ -504,18 +510,18 @@ def test_the_longest_way_to_the_end_goes_first(inside: Path) -> None:
     assert [run.ready.get_nowait()[1] for _ in range(2)] == ["b", "a"]
 
 
-def test_the_summary_is_plain_and_aligned(inside: Path) -> None:
-    assert results.load_metrics() == {}
-    scores: dict[str, float | str] = {"verdict_score_number_1": "better"}
-    scores |= {f"score_number_{number}": 0.12344 * number for number in range(10)}
-    Path("metrics").mkdir()
-    results.METRICS.write_text(
-        json.dumps({"study": {"variant_of_long_name": scores, "no_skill": {"score_number_1": 0.5}}})
-    )
-    ((study, variants),) = results.load_metrics().items()
-    lines = list(results.tabulate(study, variants))
-    assert lines[0].strip() == "study, held-out means at the knob"
-    assert lines[-2].split() == ["variant_of_long_name", *(f"{0.12344 * number:.4f}" for number in range(8))]
-    assert lines[-1].split() == ["no_skill", "0.5000"]
-    assert lines[-1].index("0.5000") == lines[-2].index("0.1234")
-    assert max(map(len, lines)) <= 120
+def test_the_end_tells_the_answer_and_the_arms_that_matter(inside: Path) -> None:
+    assert list(results.tell_results()) == []
+    made = make_results()
+    for name, study in made.comparison.items():
+        facts = dataclasses.replace(made.facts, studies={name: made.facts.studies[name]})
+        empty = {table: pd.DataFrame(columns=list(columns)) for table, columns in TABLES.items()}
+        save_series(name, Series(empty, [], facts))
+        lines = list(results.tabulate(study))
+        assert len(lines) == len(choose_arms(study))
+        assert len({line.index(" log loss ") for line in lines}) == 1
+    save_comparison(made.comparison)
+    told = list(results.tell_results())
+    for name, study in made.comparison.items():
+        (line,) = [line for line in told if line.startswith(f"{name}, ")]
+        assert headline(study, 0.95) in line

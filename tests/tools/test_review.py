@@ -20,7 +20,14 @@ from stages import compare
 from stages.lib.base.commands import UserError
 from stages.lib.base.plan_files import save_plans
 from stages.lib.comparison import LAYOUT, ArmResult, Difference, Judgement, StudyResult
-from stages.lib.predictions import Labels, Predictions, ReferencePredictions, save_predictions, save_references
+from stages.lib.predictions import (
+    Labels,
+    Mistakes,
+    Predictions,
+    ReferencePredictions,
+    save_predictions,
+    save_references,
+)
 from stages.lib.settings.params import parse_yaml
 from stages.lib.studies.plans import ComparedSearch, ComparedVariant, StatisticsPlan, StudyPlan
 from stages.lib.studies.protocols import FixedTest, Protocol, RepeatedStratifiedKFold
@@ -662,7 +669,9 @@ def run_pipeline(
     references = {"forest": ReferencePredictions(strength, strength, found.training[kept], found.test[kept])}
     plan = make_plan(protocol, *variants, searches=searches)
     save_plans({"made/_study": plan})
-    save_predictions("made", labels, predicted)
+    none = np.zeros(0, int)
+    mistakes = Mistakes((), none, none, none, none, none, 1.0)
+    save_predictions("made", labels, predicted, mistakes)
     save_references("made", references)
     settings = StatisticsPlan(0.95, {"auc": 0.01, "log_loss": 0.01})
     result, *_ = compare.run(plan, settings, labels, predicted, references)

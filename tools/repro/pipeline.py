@@ -22,7 +22,14 @@ from tools.guard.objects import guard_cache
 from tools.repro.engine import FOLDER, PAUSE, Job
 
 SECONDS = FOLDER / "seconds.json"  # that each stage took when it last ran
-AT_HOME = ("plan", "fetch", "compare", "audit", "report")  # not for a cluster: they are quick, or need the internet
+AT_HOME = (
+    "plan",
+    "fetch",
+    "compare",
+    "audit",
+    "summarize",
+    "report",
+)  # not for a cluster: they are quick, or need the internet
 
 
 class Pipeline:

@@ -7,7 +7,7 @@ from collections.abc import Sequence, Sized
 from dataclasses import asdict
 
 from stages.lib.scores import SCORES
-from stages.lib.wording import ARMS
+from stages.lib.styles import ARMS
 from tools.review.changes import ORDER, NewArm, NewScore, Review
 from tools.review.judging import Change
 from tools.review.record import Key, ScoredKey

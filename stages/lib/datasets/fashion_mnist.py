@@ -19,6 +19,9 @@ IMAGE_SHAPE = (28, 28)
 NUM_CLASSES = 10
 NUM_TRAINING, NUM_TEST = 60_000, 10_000
 PIXEL_SCALE = 1 / 255
+CLASS_NAMES = (
+    "T-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle boot",
+)  # fmt: skip
 UNSIGNED_BYTE = 0x08  # IDX code of the element type
 
 
@@ -37,7 +40,8 @@ class FashionMnist(Dataset):
         )
 
     def facts(self, read: Read) -> Facts:
-        return Facts((NUM_TRAINING // NUM_CLASSES,) * NUM_CLASSES, NUM_TEST, IMAGE_SHAPE)
+        counts = (NUM_TRAINING // NUM_CLASSES,) * NUM_CLASSES
+        return Facts(counts, NUM_TEST, IMAGE_SHAPE, "Fashion-MNIST", "images", CLASS_NAMES)
 
     def load(self, load_raw: Read, encoding: str) -> Rows:
         images, labels, test_images, test_labels = map(load_raw, self.raw_files)

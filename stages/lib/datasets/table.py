@@ -98,7 +98,8 @@ class Table(Dataset):
             raise DataError(
                 f"{self.file} cannot be read ({reason}), expected a CSV file: copy your table there"
             ) from None
-        return Facts(tuple(np.bincount(parse_table(self, data).labels).tolist()))
+        counts = tuple(np.bincount(parse_table(self, data).labels).tolist())
+        return Facts(counts, title=PurePosixPath(self.file).stem.replace("_", " "))
 
     def load(self, load_raw: Read, encoding: str) -> Rows:
         parsed = parse_table(self, load_raw(RAW_NAME))

@@ -10,6 +10,7 @@ from stages.lib.datasets.dataset import Dataset, Encode, Read, Rows
 from stages.lib.studies.facts import Facts
 
 NUM_SURVIVORS, NUM_DEATHS = 400, 70  # thoracic_table checks them
+CLASS_NAMES = ("lived", "died within a year")
 
 
 class ThoracicSurgery(Dataset):
@@ -24,7 +25,8 @@ class ThoracicSurgery(Dataset):
         return ("thoracic_surgery.csv",)
 
     def facts(self, read: Read) -> Facts:
-        return Facts((NUM_SURVIVORS, NUM_DEATHS))
+        counts = (NUM_SURVIVORS, NUM_DEATHS)
+        return Facts(counts, title="Thoracic Surgery", unit="patients", class_names=CLASS_NAMES)
 
     def load(self, load_raw: Read, encoding: str) -> Rows:
         from stages.lib.datasets import thoracic_encoder, thoracic_table  # pandas and pandera are slow to import

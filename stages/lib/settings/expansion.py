@@ -56,7 +56,7 @@ def make_plans(params: Params, facts: Mapping[str, Facts], read: Callable[[str],
     for name, study in params.studies.items():
         outputs = facts[study.dataset].outputs
         named[f"{name}/_split"] = split_plan(params, name, raw[study.dataset])
-        named[f"{name}/_study"] = study_plan(params, name, outputs=outputs)
+        named[f"{name}/_study"] = study_plan(params, name, facts[study.dataset])
         named[f"{name}/_reference"] = reference_plan(params, name, outputs=outputs)
         for variant in study.variants:
             named[f"{name}/{variant}"] = run_plan(params, name, variant, outputs=outputs)
@@ -69,13 +69,13 @@ def split_plan(params: Params, study_name: str, raw: dict[str, str]) -> SplitPla
     return SplitPlan(study_name, study.dataset, declaration, study.features, study.protocol, params.seed, raw)
 
 
-def study_plan(params: Params, study_name: str, *, outputs: int) -> StudyPlan:
+def study_plan(params: Params, study_name: str, facts: Facts) -> StudyPlan:
     study = params.studies[study_name]
     return StudyPlan(
         study=study_name,
         dataset=study.dataset,
         features=study.features,
-        outputs=outputs,
+        outputs=facts.outputs,
         baseline=study.baseline,
         scores={"discrimination": study.scores.discrimination, "probabilities": study.scores.probabilities},
         select_by=study.choosing_score,
@@ -86,6 +86,9 @@ def study_plan(params: Params, study_name: str, *, outputs: int) -> StudyPlan:
         searches=tuple(
             compared_search(study, name, variant.search) for name, variant in study.variants.items() if variant.search
         ),
+        title=facts.title or study.dataset,
+        unit=facts.unit,
+        class_names=facts.class_names,
     )
 
 

@@ -1,4 +1,4 @@
-"""The facts of a data set that protocols and studies depend on."""
+"""The facts of a data set that protocols, studies and what is written of them depend on."""
 
 from __future__ import annotations
 
@@ -11,11 +11,15 @@ class Facts(NamedTuple):
     class_counts: number of rows of each class [class], test rows of the data set's own not counted.
     num_own_test: number of test rows that the data set itself sets apart.
     image: (height, width) where a row is an image, else empty.
+    title, unit, class_names: of the data set, its rows and its classes; classes without names go by number.
     """
 
     class_counts: tuple[int, ...]
     num_own_test: int = 0
     image: tuple[int, ...] = ()
+    title: str = ""
+    unit: str = "rows"
+    class_names: tuple[str, ...] = ()
 
     @property
     def num_rows(self) -> int:

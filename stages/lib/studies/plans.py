@@ -82,6 +82,9 @@ class StudyPlan:
     variants: tuple[ComparedVariant, ...]
     references: tuple[str, ...]
     searches: tuple[ComparedSearch, ...] = ()
+    title: str = ""  # of the data set
+    unit: str = "rows"  # what a row of it is, in the plural
+    class_names: tuple[str, ...] = ()
 
 
 def load_reference_plan(study: str) -> ReferencePlan:

@@ -47,6 +47,15 @@ PREDICTED = predictions.Predictions(
     test=np.full((2, 2, 1), 0.75, np.float32),
     mechanisms=RUN.mechanisms,
 )
+MISTAKES = predictions.Mistakes(
+    variant=("v",),
+    number=np.array([7]),
+    label=np.array([0]),
+    predicted=np.array([1]),
+    confidence=np.array([0.75], np.float32),
+    inputs=np.array([[1, 2]], np.uint8),
+    scale=0.5,
+)
 LABELS = predictions.Labels(*(np.array([[0, 1]], np.uint8) for _ in range(6)))
 
 
@@ -89,7 +98,8 @@ def test_a_run_survives_its_files() -> None:
 
 
 def test_predictions_survive_their_files() -> None:
-    predictions.save_predictions("s", LABELS, {"v": PREDICTED})
+    predictions.save_predictions("s", LABELS, {"v": PREDICTED}, MISTAKES)
+    assert_same(predictions.load_mistakes("s"), MISTAKES)
     assert_same(predictions.load_labels("s"), LABELS)
     assert_same(predictions.load_predictions("s", "v"), PREDICTED)
     assert predictions.load_predictions("s", "v").grid.num_points == 2

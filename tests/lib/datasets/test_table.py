@@ -71,7 +71,7 @@ def test_columns_are_read_by_their_roles() -> None:
 
 def test_facts_are_class_counts() -> None:
     text = CSV + "5,east,1,50,1,yes\n"
-    assert declare().facts({FILE: text.encode()}.__getitem__) == Facts((2, 3))
+    assert declare().facts({FILE: text.encode()}.__getitem__) == Facts((2, 3), title="mine")
     three = declare(target="grade", categorical=["ward"], drop=["id", "outcome"])
     facts = three.facts({FILE: text.encode()}.__getitem__)
     assert (facts.class_counts, facts.outputs) == ((2, 2, 1), 3)

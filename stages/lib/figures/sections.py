@@ -1,0 +1,85 @@
+"""The table of what a report shows: a section is one entry, and stands where its data are there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import pandas as pd
+
+from stages.lib.answers import list_findings
+from stages.lib.audit.record import ClaimResult
+from stages.lib.comparison import Comparison, PathPoint, SearchPoint, StudyResult
+from stages.lib.figures import forest, judging, paths, training
+from stages.lib.figures.figure import Figure
+from stages.lib.summaries.series import Facts, Picture, Tables
+
+MOST_SMALL = 5  # studies that compare fewer regularisers are left out of the first figure
+
+
+@dataclass(frozen=True)
+class Results:
+    """All that a report reads. bench and calibration are None where they were not measured."""
+
+    comparison: Comparison
+    paths: Sequence[PathPoint]
+    tables: Tables
+    pictures: Sequence[Picture]
+    facts: Facts
+    bench: dict[str, Any] | None = None
+    calibration: dict[str, Any] | None = None
+    audit: Sequence[ClaimResult] = ()
+    searches: Sequence[SearchPoint] = ()
+
+    def of(self, table: str, study: str) -> pd.DataFrame:
+        rows = self.tables[table]
+        return rows[rows["study"] == study]
+
+
+class StudySection(NamedTuple):
+    """draw: figures of one study; None and empty ones are left out."""
+
+    key: str
+    draw: Callable[[Results, str], Sequence[Figure | None]]
+
+
+STUDY_SECTIONS: tuple[StudySection, ...] = (
+    StudySection("forest", lambda found, name: [draw_study_forest(found, name)]),
+    StudySection("paths", lambda found, name: paths.draw_paths(name, found.comparison[name], found.paths)),
+    StudySection("learning", lambda found, name: [training.draw_learning(name, found.of("learning", name))]),
+    StudySection("curves", lambda found, name: [draw_study_curves(found, name)]),
+    StudySection("confusion", lambda found, name: [judging.draw_confusion(name, found.of("confusion", name))]),
+    StudySection("mistakes", lambda found, name: [judging.draw_mistakes(name, found.pictures)]),
+    StudySection("weights", lambda found, name: [training.draw_weights(name, found.of("weights", name))]),
+    StudySection("inputs", lambda found, name: [training.draw_inputs(name, found.of("inputs", name))]),
+    StudySection("first_layer", lambda found, name: [training.draw_first_layer(name, found.pictures)]),
+)
+
+
+def draw_study_forest(found: Results, name: str) -> Figure:
+    return forest.draw_forest(name, found.comparison[name], found.facts.equivalence, found.facts.confidence)
+
+
+def draw_study_curves(found: Results, name: str) -> Figure | None:
+    facts = found.facts.studies[name]
+    return judging.draw_curves(name, found.of("curves", name), found.of("reliability", name), facts)
+
+
+def draw_study(found: Results, name: str) -> list[Figure]:
+    """The figures of a study, in the order of STUDY_SECTIONS."""
+    return [figure for section in STUDY_SECTIONS for figure in section.draw(found, name) if figure is not None]
+
+
+def count_regularizers(study: StudyResult) -> int:
+    """Variants that are compared with one that has other regularisers."""
+    return len(list_findings(study, study.scores["discrimination"], group="regularizers"))
+
+
+def draw_answer(found: Results) -> Figure:
+    """The figure of the first screen: every study that compares many regularisers."""
+    used = {name: count_regularizers(study) for name, study in found.comparison.items()}
+    chosen = [name for name, count in used.items() if count >= min(MOST_SMALL, max(used.values()))]
+    titles = {name: found.facts.studies[name].describe(found.comparison[name].protocol.fixed_test) for name in chosen}
+    studies = {name: found.comparison[name] for name in chosen}
+    return forest.draw_answer(studies, titles, found.facts.equivalence, found.facts.confidence)

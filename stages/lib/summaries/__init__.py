@@ -1,0 +1,1 @@
+"""What the figures show, aggregated from models and predictions into small tables."""
