@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from stages.lib import predictions
-from stages.lib.arms import build_arms, build_best_singles
+from stages.lib.arms import build_arms, build_search_arms
 from stages.lib.base.commands import parse_arguments, run_main
 from stages.lib.comparison import PathPoint, SearchPoint, StudyResult, save_comparison, save_paths, save_searches
 from stages.lib.families import judge_study
@@ -56,7 +56,7 @@ def run(
 ) -> Compared:
     """Compare the arms of one study."""
     arms = build_arms(predicted, references, labels, select_by=plan.select_by)
-    arms |= build_best_singles(predicted, plan.searches, labels, select_by=plan.select_by)
+    arms |= build_search_arms(predicted, plan.searches, labels, select_by=plan.select_by)
     return Compared(
         judge_study(Judge(plan, settings, labels, arms)),
         [point for variant, found in predicted.items() for point in trace_path(plan, settings, labels, variant, found)],

@@ -33,7 +33,7 @@ def shrink_params(text: str) -> dict:
         for variant in study["variants"].values():
             variant.pop("epochs", None)
             if "search" in variant:
-                variant["search"]["points"] = 4
+                variant["search"] |= {"points": 4, "average": 2}
             if "hidden" in variant:
                 variant["hidden"] = [4 for _ in variant["hidden"]]
     for experiment in params["experiments"].values():

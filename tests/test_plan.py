@@ -305,7 +305,7 @@ def test_a_strength_of_its_own_stands_in_place_of_the_knob(params_text: str) -> 
             "epochs: 9",
             "its baseline unregularized in its regularizers and in epochs",
         ),
-        ("epochs: 24, baseline: large", "epochs: 24", "large_ema_label_smoothing: differs from its baseline unregular"),
+        ("epochs: 12, baseline: large", "epochs: 12", "large_ema_label_smoothing: differs from its baseline unregular"),
         ("baseline: large}", "baseline: larger}", "baseline is larger, expected one of the variants unregularized, l1"),
     ],
 )

@@ -366,6 +366,8 @@ def test_a_search_is_trained_and_judged_against_the_best_single_regularizer(
         "best_single",
         {"matthews", "log_loss"},
     )
+    assert set(study.arms["penalty_and_dropout"]) == {"at_knob", "tuned", "averaged"}
+    assert search.average == 4 and set(search.averaged_against_best_single) == {"matthews", "log_loss"}
     assert set(study.arms["best_single"]["tuned"].strengths) <= {"dropout", "infinity_norm"}
     rows = extended.read("metrics/searches.csv").decode().splitlines()
     assert len(rows) == 1 + 16 * 2 * 2

@@ -76,9 +76,9 @@ def is_used(study: StudyResult, key: ArmKey) -> bool:
 
     The best single regulariser of a search is an arm of other variants.
     """
-    if any(key.variant == search.best_single for search in study.searches.values()):
+    if any(key.variant in (search.best_single, search.best_singles) for search in study.searches.values()):
         return False
-    return key.kind == TUNED or (key.kind != REFERENCE and TUNED not in study.arms[key.variant])
+    return key.kind == TUNED or (key.kind == AT_KNOB and TUNED not in study.arms[key.variant])
 
 
 def sign_of(score: str) -> int:
@@ -179,13 +179,12 @@ def tell_searches(study: StudyResult) -> list[str]:
     sentences = []
     for variant, search in study.searches.items():
         name = style_of(variant).label
-        verdicts = [
-            f"by {SCORES[score].label} it {CLAIMS[found.verdict]} the best single regulariser, {found.value:+.3f} "
-            f"({found.ci_low:+.3f} to {found.ci_high:+.3f})"
-            for score, found in search.against_best_single.items()
-        ]
-        if verdicts:
-            sentences.append(f"{capitalize(name)}, {search.num_points} mixtures tuned together: {'; '.join(verdicts)}.")
+        for how, found in (
+            ("tuned together", search.against_best_single),
+            (f"the {search.average} best averaged", search.averaged_against_best_single),
+        ):
+            if found:
+                sentences.append(f"{capitalize(name)}, {search.num_points} mixtures, {how}: {tell_claim(found)}.")
         for subject, uses in (
             (f"the best mixture of {name} uses", search.uses),
             ("the best single is", search.singles),
@@ -193,6 +192,15 @@ def tell_searches(study: StudyResult) -> list[str]:
             if uses:
                 sentences.append(f"By share of replicates, {subject}: {tell_uses(uses)}.")
     return sentences
+
+
+def tell_claim(against: Mapping[str, Difference]) -> str:
+    """The verdict by each score, with its interval; the best single regulariser is chosen in the same way."""
+    return "; ".join(
+        f"by {SCORES[score].label} it {CLAIMS[found.verdict]} the best single regulariser, chosen in the same way, "
+        f"{found.value:+.3f} ({found.ci_low:+.3f} to {found.ci_high:+.3f})"
+        for score, found in against.items()
+    )
 
 
 def tell_uses(uses: Mapping[str, Use]) -> str:

@@ -2,7 +2,8 @@
 
 A tuned arm takes, for each replicate, the point of strengths that does best on the replicate's own validation rows. It
 is judged on held-out rows without any further training. So is the best single regulariser: for each replicate, the
-variant of one regulariser and the point of it that do best on the validation rows.
+variant of one regulariser and the point of it that do best on the validation rows. An averaged arm takes the mean of
+the probabilities of several such points, which is less a matter of luck than the best of them.
 """
 
 from __future__ import annotations
@@ -14,24 +15,26 @@ from typing import NamedTuple
 import numpy as np
 
 from stages.lib.predictions import Labels, Predictions, ReferencePredictions
+from stages.lib.runs.grid import Grid
 from stages.lib.scores import SCORES, measure
 from stages.lib.studies.plans import ComparedSearch
 
-AT_KNOB, TUNED, REFERENCE = "at_knob", "tuned", "reference"
+AT_KNOB, TUNED, AVERAGED, REFERENCE = "at_knob", "tuned", "averaged", "reference"
 
 
 class ArmKey(NamedTuple):
     """Names an arm within a study."""
 
     variant: str  # or a reference model, or the best of the variants of one regulariser
-    kind: str  # AT_KNOB, TUNED or REFERENCE
+    kind: str  # AT_KNOB, TUNED, AVERAGED or REFERENCE
 
 
 @dataclass(frozen=True)
 class Arm:
     """Probabilities [replicate, row, output]; strengths and mechanisms: name -> [replicate].
 
-    A strength is NaN in a replicate that does without the regulariser. validation: empty where it is not kept.
+    A strength is NaN in a replicate that does without the regulariser; an averaged arm has several of a replicate.
+    validation: empty where it is not kept.
     """
 
     training: np.ndarray
@@ -65,29 +68,70 @@ def choose_points(predictions: Predictions, labels: Labels, *, select_by: str) -
     return rate_points(predictions, labels, select_by=select_by).argmax(axis=0)
 
 
-def choose_singles(
-    predictions: Mapping[str, Predictions], singles: Sequence[str], labels: Labels, *, select_by: str
-) -> np.ndarray:
-    """Which of the variants [replicate] has the point with the best validation score; the first of equals."""
-    rated = [rate_points(predictions[name], labels, select_by=select_by).max(axis=0) for name in singles]
-    return np.stack(rated).argmax(axis=0)
-
-
-def build_best_singles(
+def build_search_arms(
     predictions: Mapping[str, Predictions], searches: Sequence[ComparedSearch], labels: Labels, *, select_by: str
 ) -> dict[ArmKey, Arm]:
-    """The best single regulariser that each search is compared with, as a tuned arm."""
+    """The arms that searches add to those of variants, as far as the predictions are there.
+
+    The best points of a search, averaged, where it says so; the best single regulariser, tuned and averaged likewise.
+    """
     arms = {}
     for search in searches:
-        key = ArmKey(search.best_single, TUNED)
-        if search.singles and key not in arms:
-            chosen = choose_singles(predictions, search.singles, labels, select_by=select_by)
-            tuned = [
-                arm_at(predictions[name], choose_points(predictions[name], labels, select_by=select_by))
-                for name in search.singles
-            ]
-            arms[key] = mix_arms(tuned, chosen)
+        singles = [predictions[name] for name in search.singles if name in predictions]
+        singles = singles if len(singles) == len(search.singles) else []
+        found = [predictions[search.variant]] if search.variant in predictions else []
+        if singles:
+            arms[ArmKey(search.best_single, TUNED)] = choose_best(singles, labels, select_by=select_by)
+        for name, members in ((search.best_singles, singles), (search.variant, found)):
+            if search.average and members:
+                arms[ArmKey(name, AVERAGED)] = average_best(members, labels, select_by=select_by, count=search.average)
     return arms
+
+
+def choose_best(predictions: Sequence[Predictions], labels: Labels, *, select_by: str) -> Arm:
+    """The best point of several variants on each replicate's validation rows; the first of equals."""
+    rated = [rate_points(found, labels, select_by=select_by) for found in predictions]
+    chosen = np.stack([points.max(axis=0) for points in rated]).argmax(axis=0)
+    tuned = [arm_at(found, points.argmax(axis=0)) for found, points in zip(predictions, rated, strict=True)]
+    return mix_arms(tuned, chosen)
+
+
+def average_best(predictions: Sequence[Predictions], labels: Labels, *, select_by: str, count: int) -> Arm:
+    """The mean probabilities of the `count` best points of several variants on each replicate's validation rows."""
+    rated = np.concatenate([rate_points(found, labels, select_by=select_by) for found in predictions])
+    best = np.argsort(-rated, axis=0, kind="stable")[:count]
+    weight = np.zeros(rated.shape)
+    np.put_along_axis(weight, best, 1 / len(best), axis=0)
+    sizes = np.cumsum([found.grid.num_points for found in predictions])[:-1]
+    weights = np.split(weight, sizes)  # of each variant, [point, replicate]
+
+    def average(name: str) -> np.ndarray:
+        return sum_weighted([getattr(found, name) for found in predictions], weights).astype(np.float32)
+
+    strengths: dict[str, list[np.ndarray]] = {}
+    for found, share in zip(predictions, weights, strict=True):
+        for name, values in found.strengths.items():
+            strengths.setdefault(name, []).append(values[share.ravel() > 0])
+    return Arm(
+        training=average("training"),
+        test=average("test"),
+        strengths={name: np.concatenate(values) for name, values in strengths.items() if np.concatenate(values).size},
+        mechanisms={
+            name: sum_weighted([found.mechanisms[name] for found in predictions], weights)
+            for name in predictions[0].mechanisms
+        },
+        validation=average("validation"),
+    )
+
+
+def sum_weighted(values: Sequence[np.ndarray], weights: Sequence[np.ndarray]) -> np.ndarray:
+    """The sum over points [replicate, ...] of values [lane, ...] times weights [point, replicate], of all variants."""
+    total = np.zeros((weights[0].shape[1], *values[0].shape[1:]))
+    for lanes, shares in zip(values, weights, strict=True):
+        for point, share in zip(Grid(*shares.shape).by_point(lanes), shares, strict=True):
+            used = share > 0  # what is not may be NaN
+            total[used] += share[used].reshape(-1, *[1] * (point.ndim - 1)) * point[used]
+    return total
 
 
 def mix_arms(arms: Sequence[Arm], chosen: np.ndarray) -> Arm:

@@ -24,7 +24,7 @@ COMPARISON, METRICS = FOLDER / "comparison.json", FOLDER / "metrics.json"
 PATHS, SEARCHES = FOLDER / "paths.csv", FOLDER / "searches.csv"
 NO_SKILL = "no_skill"  # the row of a study's metrics for predictions that know the class shares alone
 
-Kind = Literal["at_knob", "tuned", "reference"]
+Kind = Literal["at_knob", "tuned", "averaged", "reference"]
 Verdict = Literal["better", "worse", "equivalent", "undecided"]
 
 
@@ -77,8 +77,8 @@ class ArmResult:
     scores: name -> mean over replicates; `gap` is the score of discrimination on training rows less that on held-out
         rows.
     mechanisms: what the regularisers did, means over replicates; see lanes/mechanisms.py.
-    optimism: of a tuned arm, score -> that on the validation rows which chose its points less that on held-out rows,
-        mean over replicates.
+    optimism: of a tuned or averaged arm, score -> that on the validation rows which chose its points less that on
+        held-out rows, mean over replicates.
     """
 
     baseline: str
@@ -108,6 +108,9 @@ class SearchResult:
     best_single: the arm, tuned, that is the best single regulariser; empty where no variant has one regulariser.
     singles: regulariser -> how that arm uses it.
     against_best_single: score -> the search's tuned arm less the best single regulariser.
+    average: number of the best points that are averaged, or 0. best_singles: the arm that averages as many of all
+        points of variants of one regulariser; or empty.
+    averaged_against_best_single: score -> the same as above, both averaged.
     """
 
     num_points: int
@@ -115,6 +118,9 @@ class SearchResult:
     best_single: str
     singles: dict[str, Use]
     against_best_single: dict[str, Difference]
+    average: int = 0
+    best_singles: str = ""
+    averaged_against_best_single: dict[str, Difference] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -232,7 +238,7 @@ def tabulate_metrics(result: StudyResult) -> dict[str, dict[str, float | str]]:
         key.variant: round_as_shown(arm.scores)
         | {f"verdict_{score}": judged.verdict for score, judged in arm.judged.items()}
         for key, arm in result.list_arms()
-        if key.kind != "tuned"
+        if key.kind in ("at_knob", "reference")
     }
     return shown | {NO_SKILL: round_as_shown(result.no_skill)}
 

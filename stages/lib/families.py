@@ -12,7 +12,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from stages.lib import statistics
-from stages.lib.arms import AT_KNOB, REFERENCE, TUNED, ArmKey
+from stages.lib.arms import AT_KNOB, AVERAGED, REFERENCE, TUNED, ArmKey
 from stages.lib.comparison import ArmResult, Difference, Judgement, Reach, StudyResult, round_all
 from stages.lib.judge import NO_SKILL, Compared, Judge
 from stages.lib.scores import SCORES, list_scores, no_skill
@@ -20,6 +20,7 @@ from stages.lib.searches import compare_searches, describe_search
 from stages.lib.values import round_number
 
 Key = tuple[str, str, str]  # variant, kind of arm, score
+CHOSEN = (TUNED, AVERAGED)  # kinds of arms whose points are chosen on validation rows
 
 
 def judge_study(judge: Judge) -> StudyResult:
@@ -55,7 +56,8 @@ def judge_study(judge: Judge) -> StudyResult:
 def find_baseline(judge: Judge, key: ArmKey) -> ArmKey:
     """What an arm is compared with: its variant's baseline at its knobs; the study's for a reference model."""
     baselines = {variant.name: variant.baseline for variant in judge.plan.variants}
-    baselines |= {search.best_single: baselines[search.variant] for search in judge.plan.searches}
+    for search in judge.plan.searches:
+        baselines |= dict.fromkeys((search.best_single, search.best_singles), baselines[search.variant])
     return ArmKey(baselines.get(key.variant, judge.plan.baseline), AT_KNOB)
 
 
@@ -127,7 +129,9 @@ def describe_arm(judge: Judge, key: ArmKey, judged: dict[str, Judgement]) -> Arm
         strengths={name: list_used(found) for name, found in arm.strengths.items()},
         scores=round_all(scores | {"gap": judge.gap(judge.scores[0], key)}),
         mechanisms=round_all({name: finite_mean(values) for name, values in arm.mechanisms.items()}),
-        optimism=round_all({score: judge.optimism(score, key) for score in judge.scores} if key.kind == TUNED else {}),
+        optimism=round_all(
+            {score: judge.optimism(score, key) for score in judge.scores} if key.kind in (TUNED, AVERAGED) else {}
+        ),
     )
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from stages.lib.arms import TUNED, ArmKey, choose_points
+from stages.lib.arms import AVERAGED, TUNED, ArmKey, choose_points
 from stages.lib.comparison import Difference, SearchPoint, SearchResult, Use
 from stages.lib.judge import Compared, Judge
 from stages.lib.predictions import Labels, Predictions
@@ -14,42 +14,38 @@ from stages.lib.scores import measure
 from stages.lib.studies.plans import ComparedSearch, StudyPlan
 from stages.lib.values import round_number
 
-AGAINST_BEST_SINGLE = "against_best_single"  # in place of the kind of arm: tuned, against another than its baseline
+QUESTIONS = {TUNED: "against_best_single", AVERAGED: "averaged_against_best_single"}  # in place of the kind of arm
 
 Key = tuple[str, str, str]  # variant, kind of arm, score
 
 
 def compare_searches(judge: Judge) -> dict[Key, Compared]:
-    """The best points of each search against the best single regulariser, by both scores."""
+    """The best points of each search against the best single regulariser, tuned and averaged, by both scores."""
     return {
-        (*name_question(search), score): judge.compare(score, *name_arms(search))
+        (search.variant, QUESTIONS[kind], score): judge.compare(score, *arms)
         for search in judge.plan.searches
-        if search.singles
+        for kind, rival in ((TUNED, search.best_single), (AVERAGED, search.best_singles))
+        if judge.arms.keys() >= set(arms := (ArmKey(search.variant, kind), ArmKey(rival, kind)))
         for score in judge.scores
     }
 
 
-def name_question(search: ComparedSearch) -> tuple[str, str]:
-    """What the question of a search stands under among the comparisons of arms."""
-    return search.variant, AGAINST_BEST_SINGLE
-
-
-def name_arms(search: ComparedSearch) -> tuple[ArmKey, ArmKey]:
-    """The arm of the best points, and that of the best single regulariser."""
-    return ArmKey(search.variant, TUNED), ArmKey(search.best_single, TUNED)
-
-
 def describe_search(judge: Judge, search: ComparedSearch, differences: Mapping[Key, Difference]) -> SearchResult:
     """What a search found."""
-    tuned, single = name_arms(search)
-    best = judge.arms[tuned].strengths
+    best = judge.arms[ArmKey(search.variant, TUNED)].strengths
+    single = judge.arms[ArmKey(search.best_single, TUNED)].strengths if search.singles else {}
     off = {name: 0.0 for name in search.varied if name not in search.always_on}
     return SearchResult(
         num_points=search.num_points,
         uses=describe_uses({name: np.where(best[name] == off.get(name), np.nan, best[name]) for name in search.varied}),
         best_single=search.best_single if search.singles else "",
-        singles=describe_uses(judge.arms[single].strengths if search.singles else {}),
-        against_best_single={key[2]: found for key, found in differences.items() if key[:2] == name_question(search)},
+        singles=describe_uses(single),
+        average=search.average,
+        best_singles=search.best_singles if search.singles else "",
+        **{
+            question: {key[2]: found for key, found in differences.items() if key[:2] == (search.variant, question)}
+            for question in QUESTIONS.values()
+        },
     )
 
 

@@ -66,8 +66,8 @@ SHAPES = {
 }
 VERDICT_ORDER = {verdict: place for place, verdict in enumerate(VERDICTS)}
 
-ARMS = {"at_knob": "at the knob", "tuned": "tuned", "reference": "reference model"}
-SHORT_ARMS = {"at_knob": "knob", "tuned": "tuned", "reference": "reference"}
+ARMS = {"at_knob": "at the knob", "tuned": "tuned", "averaged": "averaged", "reference": "reference model"}
+SHORT_ARMS = {"at_knob": "knob", "tuned": "tuned", "averaged": "averaged", "reference": "reference"}
 
 
 def style_of(variant: str) -> Style:

@@ -5,9 +5,9 @@ import dataclasses
 import numpy as np
 import pytest
 
-from stages import compare, report
+from stages import compare
 from stages.lib import statistics
-from stages.lib.answers import answer
+from stages.lib.answers import tell_searches
 from stages.lib.comparison import LAYOUT, load_searches, save_searches
 from stages.lib.predictions import Labels, Predictions
 from stages.lib.studies.plans import ComparedSearch, ComparedVariant, StatisticsPlan, StudyPlan
@@ -161,7 +161,7 @@ def test_a_better_set_is_called_better(labels: Labels, predicted: dict[str, Pred
     able = dataclasses.replace(cocktail, test=(0.05 + 0.9 * truth).astype(np.float32))
     result = compare.run(make_plan(SEARCH), STATISTICS, labels, predicted | {"cocktail": able}, {}).result
     assert result.searches["cocktail"].against_best_single["log_loss"].verdict == "better"
-    assert "by log loss it is better than the best single regulariser" in " ".join(answer(result))
+    assert "by log loss it is better than the best single regulariser" in " ".join(tell_searches(result))
 
 
 def test_optimism_is_the_validation_score_less_the_held_out_score(
@@ -199,15 +199,13 @@ def test_results_survive_their_files(outcome: compare.Compared, tmp_path, monkey
     assert LAYOUT.validate_json(LAYOUT.dump_json(comparison)) == comparison
 
 
-def test_the_report_answers_the_question(outcome: compare.Compared) -> None:
-    text = report.run({"made": outcome.result}, outcome.paths)
-    assert (
-        "- Does a set of regularisers, tuned together, beat the best single one, tuned too? cocktail, 3 points:" in text
+def test_the_answer_is_in_words(outcome: compare.Compared) -> None:
+    claim, uses, singles = tell_searches(outcome.result)
+    assert claim.startswith(
+        "Cocktail, 3 mixtures, tuned together: by AUC it does not differ by what matters from the best"
     )
-    assert "by AUC it does not differ by what matters from the best single regulariser, " in text
-    assert "the best point of cocktail uses: max_norm 0.5 to 1.5 in 100%, l2 0.01 in 50%." in text
-    assert "the best single regulariser is: dropout 0.2 in 50%, mixup 0.2 in 50%." in text
-    assert f"| best_single | {outcome.result.arms['best_single']['tuned'].optimism['auc']:+.4f} |" in text
+    assert uses.endswith("the best mixture of cocktail uses: max norm 0.5 to 1.5 in 100%, L2 penalty 0.01 in 50%.")
+    assert singles.endswith("the best single is: dropout 0.2 in 50%, mixup 0.2 in 50%.")
 
 
 def test_a_search_without_rivals_is_asked_nothing(labels: Labels, predicted: dict[str, Predictions]) -> None:
@@ -215,7 +213,7 @@ def test_a_search_without_rivals_is_asked_nothing(labels: Labels, predicted: dic
     result = compare.run(make_plan(alone), STATISTICS, labels, predicted, {}).result
     assert "best_single" not in result.arms
     assert (result.searches["cocktail"].best_single, result.searches["cocktail"].against_best_single) == ("", {})
-    assert "beat the best single" not in report.run({"made": result}, [])
+    assert len(tell_searches(result)) == 1
 
 
 def test_rivals_have_the_baseline_of_the_search(labels: Labels, predicted: dict[str, Predictions]) -> None:
@@ -223,3 +221,59 @@ def test_rivals_have_the_baseline_of_the_search(labels: Labels, predicted: dict[
     plan = make_plan(search, cocktail="dropout", mixup="dropout")
     result = compare.run(plan, STATISTICS, labels, predicted, {}).result
     assert result.arms["best_single_dropout"]["tuned"].baseline == "dropout"
+
+
+# The best points averaged ------------------------------------------------------------------------------------------
+
+AVERAGING = dataclasses.replace(SEARCH, average=2, best_singles="best_singles_2")
+
+
+@pytest.fixture(scope="module")
+def averaged(labels: Labels, predicted: dict[str, Predictions]) -> compare.Compared:
+    return compare.run(make_plan(AVERAGING), STATISTICS, labels, predicted, {})
+
+
+def test_the_mean_of_the_best_points_is_judged(
+    averaged: compare.Compared, labels: Labels, predicted: dict[str, Predictions]
+) -> None:
+    """The knobs' point is second best on all rows of the cocktail, and so is the first of dropout."""
+    arm = averaged.result.arms["cocktail"]["averaged"]
+    points = predicted["cocktail"].test[:, :, 0].astype(float).reshape(3, REPLICATES, ROWS)
+    mean = (points[0] + np.where(ODD[:, None], points[1], points[2])) / 2
+    np.testing.assert_allclose(arm.judged["log_loss"].replicates, held_out_losses(labels, mean).mean(axis=1), rtol=1e-5)
+    assert arm.strengths == {"l2": [0.0, 0.01, 0.1], "max_norm": [0.5, 1.5, 2.0]}
+    assert (arm.baseline, arm.group) == ("unregularized", "regularizers")
+    assert averaged.result.arms["cocktail"]["tuned"].optimism["log_loss"] < arm.optimism["log_loss"] < 0
+
+
+def test_the_best_points_of_all_single_regularizers_are_averaged_alike(
+    averaged: compare.Compared, labels: Labels, predicted: dict[str, Predictions]
+) -> None:
+    arm = averaged.result.arms["best_singles_2"]["averaged"]
+    knob, path = predicted["dropout"].test[:, :, 0].astype(float).reshape(2, REPLICATES, ROWS)
+    mixup = predicted["mixup"].test[:, :, 0].astype(float)
+    mean = (knob + np.where(ODD[:, None], path, mixup)) / 2
+    np.testing.assert_allclose(arm.judged["log_loss"].replicates, held_out_losses(labels, mean).mean(axis=1), rtol=1e-5)
+    assert arm.strengths == {"dropout": [0.2, 0.5], "mixup": [0.2]}
+
+
+def test_averages_are_compared_with_averages(averaged: compare.Compared) -> None:
+    search, arms = averaged.result.searches["cocktail"], averaged.result.arms
+    for score, found in search.averaged_against_best_single.items():
+        pair = [np.array(arms[name]["averaged"].judged[score].replicates) for name in ("cocktail", "best_singles_2")]
+        assert found.value == pytest.approx((pair[0] - pair[1]).mean(), abs=1e-6)
+    assert (search.average, search.best_singles) == (2, "best_singles_2")
+    assert tell_searches(averaged.result)[1].startswith("Cocktail, 3 mixtures, the 2 best averaged: by AUC it ")
+
+
+def test_without_an_average_there_is_none(outcome: compare.Compared) -> None:
+    assert set(outcome.result.arms["cocktail"]) == {"at_knob", "tuned"}
+    assert outcome.result.searches["cocktail"].averaged_against_best_single == {}
+
+
+def test_a_network_without_finite_weights_spoils_no_average(labels: Labels, predicted: dict[str, Predictions]) -> None:
+    found = predicted["cocktail"]
+    norm = np.where(np.arange(3 * REPLICATES) == REPLICATES, np.nan, 1.0)  # the second point, of an even replicate
+    lost = dataclasses.replace(found, mechanisms=found.mechanisms | {"kernel_norm": norm})
+    result = compare.run(make_plan(AVERAGING), STATISTICS, labels, predicted | {"cocktail": lost}, {}).result
+    assert result.arms["cocktail"]["averaged"].mechanisms["kernel_norm"] == 1

@@ -13,13 +13,13 @@ from typing import Literal
 import numpy as np
 
 from stages.lib import predictions, statistics
-from stages.lib.arms import REFERENCE, Arm, ArmKey, build_arms, build_best_singles
+from stages.lib.arms import REFERENCE, Arm, ArmKey, build_arms, build_search_arms
 from stages.lib.base import plan_files
 from stages.lib.base.store import pop_prefix
 from stages.lib.comparison import ArmResult
 from stages.lib.judge import Judge
 from stages.lib.predictions import Labels, Predictions, ReferencePredictions
-from stages.lib.studies.plans import StatisticsPlan, StudyPlan
+from stages.lib.studies.plans import BEST_SINGLE, StatisticsPlan, StudyPlan
 from tools.review import outputs
 from tools.review.outputs import UNUSABLE, Outputs, UnavailableError
 from tools.review.pairs import Pair
@@ -139,11 +139,15 @@ class StudyOutputs:
         if is_reference:
             fields = self.files.read_arrays(predictions.REFERENCE_FOLDER / self.study, f"{variant}.npz")
             return self.build({}, {variant: ReferencePredictions(**fields)})
-        searches = [search for search in self.plan.searches if search.best_single == variant][:1]
-        if searches:
-            found = {name: self.load_predictions(name) for name in searches[0].singles}
-            return build_best_singles(found, searches, self.labels, select_by=self.plan.select_by)
-        return self.build({variant: self.load_predictions(variant)}, {})
+        searches = [
+            search
+            for search in self.plan.searches
+            if variant in (search.variant, search.best_single, search.best_singles)
+        ]
+        names = searches[0].singles if variant.startswith(BEST_SINGLE) and searches else (variant,)
+        found = {name: self.load_predictions(name) for name in names}
+        added = build_search_arms(found, searches, self.labels, select_by=self.plan.select_by)
+        return added if variant not in found else self.build(found, {}) | added
 
     def load_predictions(self, variant: str) -> Predictions:
         fields = self.files.read_arrays(predictions.FOLDER / self.study, f"{variant}.npz")

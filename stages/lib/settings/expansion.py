@@ -108,13 +108,16 @@ def compared_search(study: StudyParams, name: str, search: SearchParams) -> Comp
         if other not in (name, baseline) and len(variant.regularizers) == 1 and study.baseline_of(other) == baseline
         if not find_changed_settings(study.recipe(variant), study.recipe(study.variants[name]))
     ]
+    suffix = "" if baseline == study.baseline else f"_{baseline}"
     return ComparedSearch(
         variant=name,
         num_points=search.points,
         varied=tuple(search.ranges),
         always_on=tuple(name for name in search.ranges if not can_be_off(name)),
         singles=tuple(singles),
-        best_single=BEST_SINGLE if baseline == study.baseline else f"{BEST_SINGLE}_{baseline}",
+        best_single=f"{BEST_SINGLE}{suffix}",
+        average=search.average,
+        best_singles=f"{BEST_SINGLE}s_{search.average}{suffix}" if search.average else "",
     )
 
 

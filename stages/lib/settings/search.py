@@ -57,15 +57,18 @@ class Range(NamedTuple):
 class SearchParams:
     """points: of strengths, that of the knobs included. off: share of the drawn points in which a regulariser is off,
     where one can be: a strength of 0 is no effect. ranges: regulariser -> range, in the order of the catalogue.
+    average: number of the best points whose probabilities are averaged; 0 for none.
     """
 
     points: int
     off: float
     ranges: dict[str, Range]
+    average: int = 0
 
 
 # Mistakes ------------------------------------------------------------------------------------------------------------
 
+KEYS = ("points", "off", "average")
 EXAMPLE = "search: {points: 64, off: 0.3, l2: [0.0001, 0.1], dropout: [0, 0.8]}"
 
 
@@ -78,11 +81,11 @@ def parse_search(found: Any, regularizers: Sequence[str] | None) -> SearchParams
         raise ValueError(f"is {found!r}, expected a mapping, such as {EXAMPLE}: change it")
     raise_all([*check_counts(found), *check_names(found, regularizers), *check_ranges(found)])
     ranges = {name: read_range(name, found[name]) for name in CATALOGUE if name in found}
-    return SearchParams(found["points"], float(found["off"]), ranges)
+    return SearchParams(found["points"], float(found["off"]), ranges, found.get("average", 0))
 
 
 def check_counts(found: Mapping[str, Any]) -> Iterator[str]:
-    """Mistakes in the number of points and in the share that is off."""
+    """Mistakes in the numbers of points and in the share that is off."""
     points, off = found.get("points"), found.get("off")
     if not is_whole(points) or not FEWEST_POINTS <= points <= MOST_POINTS:
         yield (
@@ -94,16 +97,22 @@ def check_counts(found: Mapping[str, Any]) -> Iterator[str]:
             f"off {tell(found, 'off')}, expected the share of points in which a regulariser is off, at least 0 and "
             "less than 1: change it"
         )
+    average, most = found.get("average", FEWEST_POINTS), points if is_whole(points) else MOST_POINTS
+    if not is_whole(average) or not FEWEST_POINTS <= average <= max(most, FEWEST_POINTS):
+        yield (
+            f"average is {average!r}, expected the number of the best points to average, from {FEWEST_POINTS} to "
+            f"points: change it or remove it"
+        )
 
 
 def check_names(found: Mapping[str, Any], regularizers: Sequence[str] | None) -> Iterator[str]:
     """Mistakes in the names of ranges."""
-    names = [name for name in found if name not in ("points", "off")]
+    names = [name for name in found if name not in KEYS]
     if not names:
         yield f"names no regularizer, expected a range for at least one, such as {EXAMPLE}: add one"
     for name in names:
         if name not in CATALOGUE:
-            yield f"names {name}, expected points, off or one of {', '.join(CATALOGUE)}: mend its spelling"
+            yield f"names {name}, expected {', '.join(KEYS)} or one of {', '.join(CATALOGUE)}: mend its spelling"
         elif regularizers is not None and name not in regularizers:
             yield (
                 f"names {name}, expected one of the variant's regularizers {list(regularizers)}: add it there or "

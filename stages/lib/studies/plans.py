@@ -10,7 +10,7 @@ from stages.lib.studies.protocols import Protocol
 
 Question = Literal["discrimination", "probabilities"]
 
-BEST_SINGLE = "best_single"  # begins the name of the arm that is the best of all variants of one regulariser
+BEST_SINGLE = "best_single"  # begins the name of an arm of the best points of all variants of one regulariser
 
 
 @dataclass(frozen=True)
@@ -56,6 +56,8 @@ class ComparedSearch:
     varied: the regularisers that have ranges; always_on: those of them for which 0 is a strength like any other.
     singles: the variants of one regulariser that are its rivals.
     best_single: the name of the arm that is the best of them.
+    average: number of the best points that are averaged, or 0. best_singles: the name of the arm that averages as many
+        points of the rivals, or empty.
     """
 
     variant: str
@@ -64,6 +66,8 @@ class ComparedSearch:
     always_on: tuple[str, ...]
     singles: tuple[str, ...]
     best_single: str
+    average: int = 0
+    best_singles: str = ""
 
 
 @dataclass(frozen=True)

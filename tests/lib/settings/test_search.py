@@ -128,6 +128,9 @@ def test_an_override_of_the_number_of_points_changes_one_run(params_text: str) -
         ("points: 20, ", "", "search: points is missing, expected a whole number"),
         ("off: 0.25", "off: 1", "search: off is 1, expected the share of points"),
         ("off: 0.25", "off: many", "search: off is 'many', expected the share of points"),
+        ("off: 0.25", "off: 0.25, average: 21", "search: average is 21, expected the number of the best points"),
+        ("off: 0.25", "off: 0.25, average: 1", "search: average is 1, expected the number of the best points"),
+        ("off: 0.25", "off: 0.25, average: 2.5", "search: average is 2.5, expected the number of the best points"),
         ("l2: [0.001, 0.1]", "l2: [0.1, 0.001]", "search: l2 is [0.1, 0.001], expected the smaller strength first"),
         ("l2: [0.001, 0.1]", "l2: [0.1, 0.1]", "search: l2 is [0.1, 0.1], expected the smaller strength first"),
         ("l2: [0.001, 0.1]", "l2: [0, 0.1]", "search: l2 is [0, 0.1], expected a least strength greater than 0"),
@@ -148,7 +151,7 @@ def test_an_override_of_the_number_of_points_changes_one_run(params_text: str) -
             "early_stopping: [2.5, 9]",
             "search: early_stopping holds 2.5, expected a whole",
         ),
-        ("l2: [0.001, 0.1]", "l3: [0.001, 0.1]", "search: names l3, expected points, off or one of l1, l2"),
+        ("l2: [0.001, 0.1]", "l3: [0.001, 0.1]", "search: names l3, expected points, off, average or one of l1, l2"),
         (
             "l2: [0.001, 0.1]",
             "mixup: [0.1, 1]",
@@ -180,3 +183,14 @@ def test_a_share_that_nothing_can_be_off_in_is_told(params_text: str) -> None:
     assert any(
         "search.off has no effect, since max_norm, early_stopping cannot be off" in line for line in remarks(text)
     )
+
+
+def test_each_number_of_averaged_points_has_averaged_singles_of_its_own(params_text: str) -> None:
+    lines = "".join(
+        f"      set_{number}: {{regularizers: [l2], search: {{points: 4, off: 0, average: {number}, l2: [0.1, 1]}}}}\n"
+        for number in (2, 3)
+    )
+    plan_of_study = make_plans(replace(params_text, ("      l2_activity_l1: {", f"{lines}      l2_activity_l1: {{")))
+    found = plan_of_study["tutorial_fashion/_study"].searches
+    assert [(search.average, search.best_singles) for search in found] == [(2, "best_singles_2"), (3, "best_singles_3")]
+    assert {search.best_single for search in found} == {"best_single"}
