@@ -2,16 +2,23 @@
 PYTHON ?= python3
 JOBS ?= $(shell nproc 2>/dev/null || sysctl -n hw.ncpu 2>/dev/null || echo 1)
 BASE ?= main
+REPORT := metrics/report.html
 BIN := .venv/bin
 RUN := PATH="$(CURDIR)/$(BIN):$$PATH"
 
 .DEFAULT_GOAL := pipeline
-.PHONY: pipeline test check review bench calibrate processors lock setup help
+.PHONY: pipeline show test check review bench calibrate processors lock setup help
 .SUFFIXES:
 
 pipeline: $(if $(CLUSTER),.venv/installed-cluster,.venv/installed) .git  ## Run what has changed, JOBS stages side by side or on a CLUSTER
 	@$(RUN) python -m tools.repro --jobs $(JOBS) $(if $(CLUSTER),--cluster "$(CLUSTER)")
 	@$(RUN) python -m tools.readme
+
+show:  ## Open the report of the last run, and name it
+	@test -f $(REPORT) || { echo "error: $(REPORT) is missing, expected it from a run: make"; exit 1; }
+	@echo "$(CURDIR)/$(REPORT)"
+	@if [ -n "$$DISPLAY$$WAYLAND_DISPLAY" ] || [ "$$(uname)" = Darwin ]; then \
+		$(PYTHON) -m webbrowser "file://$(CURDIR)/$(REPORT)"; fi
 
 test: .venv/installed-dev  ## Run the tests
 	@$(RUN) python -m pytest --numprocesses $(JOBS) --dist loadfile

@@ -18,6 +18,7 @@ CARRIED = (
     "dvc.yaml",
     ".dvc/config",
     ".dvc/plots",
+    ".dvc/plots_page.html",
     ".dvcignore",
     ".gitignore",
     ".gitattributes",

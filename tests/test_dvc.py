@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from stages.lib.sources.fashion_mnist import PINS
+from tests.browser import needs_chromium, open_page, start_browser
 from tests.conftest import keep_experiments, shrink_params
 from tests.project import Project, load_yaml, make_project
 
@@ -194,6 +195,26 @@ def test_dvc_plots_the_paths_one_by_one(project: Project) -> None:
     assert sorted(points) == sorted(expected)
     assert shown["spec"]["encoding"]["x"]["field"] == "strength"
     project.call("git", "reset", "--quiet", "--hard", "HEAD~2")
+    project.call("dvc", "repro", "--quiet")
+
+
+@needs_chromium
+def test_plots_of_two_revisions_open_offline_with_every_chart(project: Project) -> None:
+    project.call("dvc", "exp", "run", "--quiet", "-S", "dropout=0.4")
+    project.commit()
+    project.call("dvc", "plots", "diff", "--quiet", "HEAD~1", "HEAD")
+    with start_browser() as browser:
+        opened = open_page(browser, project.folder / "dvc_plots/index.html", width=1280, theme="light")
+        charts = "[...document.querySelectorAll('body > div')].map((one) => [one.id, one.querySelector('canvas, svg')])"
+        opened.page.wait_for_function(f"{charts}.every((entry) => entry[1])")
+        sizes = dict(opened.page.evaluate(f"{charts}.map(([name, chart]) => [name, chart.clientHeight])"))
+        assert opened.requests == []
+    assert {name for name, height in sizes.items() if height < 50} == set()
+    for study in STUDIES:
+        for name in ("forest_csv", "learning_csv", "reliability_csv", "confusion_csv", "weights_csv"):
+            assert f"metrics_series_{study}_{name}" in sizes
+    assert "metrics_series_tutorial_thoracic_curves_csv" in sizes
+    project.call("git", "reset", "--quiet", "--hard", "HEAD~1")
     project.call("dvc", "repro", "--quiet")
 
 

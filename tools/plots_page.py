@@ -1,0 +1,54 @@
+"""The page of `dvc plots`, .dvc/plots_page.html: with Vega inside, so that plots open offline.
+
+`python -m tools.plots_page` writes it, after another version of vl-convert-python was pinned.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import vl_convert
+
+from stages.lib.figures.figure import VEGA_LITE
+
+PAGE, NOTICES = Path(".dvc/plots_page.html"), Path("stages/templates/notices.txt")
+# A file without rows of its kind, such as the ROC curve of a study with ten classes, has no place on the page.
+EMBED = """
+window.vegaEmbed = (place, spec, options) => {
+  if (spec.data?.values?.length) return vegaEmbed(place, spec, options);
+  document.querySelector(place).remove();
+};
+"""
+HTML = """<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+{{refresh_tag}}
+<title>Plots</title>
+<link rel="icon" href="data:,">
+<style>body {{ font-family: system-ui, sans-serif; margin: 1rem; }} body > div {{ overflow-x: auto; margin-bottom: 2rem; }}</style>
+<!--
+{notices}
+-->
+<script>{bundle}</script>
+</head>
+<body>
+<h1>Plots</h1>
+{{plot_divs}}
+</body>
+</html>
+"""
+
+
+def render() -> str:
+    bundle = vl_convert.javascript_bundle(EMBED, vl_version=VEGA_LITE)
+    return HTML.format(notices=NOTICES.read_text(encoding="utf-8"), bundle=bundle)
+
+
+def main() -> None:
+    PAGE.write_text(render(), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
