@@ -22,14 +22,7 @@ from tools.guard.objects import guard_cache
 from tools.repro.engine import FOLDER, PAUSE, Job
 
 SECONDS = FOLDER / "seconds.json"  # that each stage took when it last ran
-AT_HOME = (
-    "plan",
-    "fetch",
-    "compare",
-    "audit",
-    "summarize",
-    "report",
-)  # not for a cluster: they are quick, or need the internet
+AT_HOME = ("plan", "fetch", "compare", "audit", "summarize", "report")  # no cluster: quick, or in need of the internet
 
 
 class Pipeline:
