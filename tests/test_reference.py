@@ -37,7 +37,7 @@ def samples(thoracic_csv: bytes) -> Samples:
     """Two folds."""
     protocol = RepeatedStratifiedKFold(folds=2, repeats=1, validation=0.2)
     declaration = ThoracicSurgery(kind="thoracic_surgery")
-    split = SplitPlan("thoracic", "thoracic_surgery", declaration, "encoded", protocol, 3)
+    split = SplitPlan("thoracic", "thoracic_surgery", declaration, "encoded", protocol, 3, {})
     return preprocess.run(split, {"thoracic_surgery.csv": thoracic_csv}.__getitem__)
 
 
