@@ -11,37 +11,72 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 from stages.lib.base.commands import parse_arguments, run_main
 from stages.lib.base.plan_files import save_plans
-from stages.lib.base.store import read_bytes
-from stages.lib.settings.blocks import check_blocks
+from stages.lib.base.store import MissingArtifactError, read_plain
+from stages.lib.settings import rules
+from stages.lib.settings.blocks import GRAPH, examine_graph
 from stages.lib.settings.expansion import make_plans
-from stages.lib.settings.params import parse_params
-from stages.lib.settings.rules import check_data, find_facts, find_idle
+from stages.lib.settings.machine import Machine, find_machine, find_too_large
+from stages.lib.settings.mistakes import PARAMS, ParamsError, raise_all, run_checks
+from stages.lib.settings.params import examine
+from stages.lib.settings.yaml_text import MAX_BYTES, TextError, decode
+
+LARGEST_TABLE = 2**25  # bytes
 
 
-def run(text: str, read: Callable[[str], bytes]) -> tuple[dict[str, object], list[str]]:
-    """Every plan in the text of params.yaml, by its name in the plan folder; and its settings without effect, in words.
+class Planned(NamedTuple):
+    """Every plan by its name in the plan folder; and the settings without effect, in words."""
+
+    plans: dict[str, object]
+    remarks: list[str]
+
+
+def run(
+    text: str, read: Callable[[str], bytes], *, graph: str | None = None, machine: Machine | None = None
+) -> Planned:
+    """Every plan in the text of params.yaml; ParamsError with every mistake.
 
     read: gives the content of a file by its path in the project.
+    graph: the text of dvc.yaml, whose blocks have to go with the studies. machine: has to hold the runs.
     """
-    params = parse_params(text)
-    facts = find_facts(params, read)
-    check_data(params, facts)
-    return make_plans(params, facts, read), find_idle(params, facts)
+    params, mistakes, root = examine(text)
+    whole, roots = not mistakes, {PARAMS: root}
+    facts, faults = rules.find_facts(params, read)
+    mistakes += faults
+    mistakes += run_checks(rules.list_checks(params, facts), whole=whole)
+    if graph is not None:
+        wrong_blocks, roots[GRAPH] = examine_graph(graph, getattr(params, "studies", {}))
+        mistakes += wrong_blocks
+    raise_all(mistakes, roots)
+    plans = make_plans(params, facts, read)
+    if machine:
+        known = {name: (facts[study.dataset], study.protocol) for name, study in params.studies.items()}
+        raise_all(find_too_large(plans, known, machine), roots)
+    return Planned(plans, rules.find_idle(params, facts))
+
+
+def read_text(name: str) -> str:
+    """A settings file; ParamsError where it is missing, no plain file, too long or not UTF-8."""
+    try:
+        return decode(read_plain(Path(name), most=MAX_BYTES))
+    except FileNotFoundError:
+        raise MissingArtifactError(f"{name} is missing, expected it beside dvc.yaml: git checkout {name}") from None
+    except OSError as error:
+        raise ParamsError(f"{name} {error.strerror}, expected a short text file: git checkout {name}") from None
+    except TextError as error:
+        raise ParamsError(f"{name}, {error}" if error.line else f"{name} {error}") from None
 
 
 def main() -> None:
     parse_arguments(__doc__)
-    text, graph = (
-        read_bytes(Path(name), written_by=f"git checkout {name}").decode() for name in ("params.yaml", "dvc.yaml")
-    )
-    check_blocks(graph, parse_params(text).studies)
-    plans, remarks = run(text, lambda path: Path(path).read_bytes())
-    for remark in remarks:
+    graph, text = read_text(GRAPH), read_text(PARAMS)
+    planned = run(text, lambda path: read_plain(Path(path), most=LARGEST_TABLE), graph=graph, machine=find_machine())
+    for remark in planned.remarks:
         print(f"note: {remark}")
-    save_plans(plans)
+    save_plans(planned.plans)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """params.yaml to plans: what a plan holds, which plans a changed knob changes, and every mistake in words."""
 
 import dataclasses
+import re
 import subprocess
 import sys
 
@@ -11,9 +12,10 @@ from stages.lib.base.plan_files import from_json, to_json
 from stages.lib.experiments.plan import ExperimentPlan
 from stages.lib.lanes.regularizers import CATALOGUE
 from stages.lib.runs.plan import RunPlan
-from stages.lib.settings.blocks import check_blocks
-from stages.lib.settings.mistakes import ParamsError
+from stages.lib.settings.blocks import examine_graph
+from stages.lib.settings.mistakes import ParamsError, raise_all
 from stages.lib.settings.params import parse_params
+from stages.lib.settings.yaml_text import compose
 from stages.lib.studies.plans import ReferenceModelPlan, ReferencePlan
 from tests.conftest import ROOT
 
@@ -31,9 +33,12 @@ def expand(text: str) -> dict[tuple[str, str], RunPlan]:
 
 
 def mistakes(text: str) -> list[str]:
+    """What is told, without the file and the line with which every mistake begins."""
     with pytest.raises(ParamsError) as caught:
         plan.run(text, read)
-    return str(caught.value).splitlines()
+    told = str(caught.value).splitlines()
+    assert all(re.match(r"params\.yaml, line \d+: ", line) for line in told), told
+    return [re.sub(r"params\.yaml, line \d+: ", "", line) for line in told]
 
 
 def remarks(text: str) -> list[str]:
@@ -273,7 +278,7 @@ def test_one_data_set_may_stand_under_two_protocols(params_text: str) -> None:
 def test_a_score_that_judges_needs_its_margin(params_text: str) -> None:
     text = replace(params_text, ("probabilities: log_loss", "probabilities: brier"))
     assert any(
-        "statistics.equivalence has no brier, expected the greatest difference" in line for line in mistakes(text)
+        "statistics.equivalence: has no brier, expected the greatest difference" in line for line in mistakes(text)
     )
     with_margin = replace(text, ("    auc: 0.01", "    brier: 0.001\n    auc: 0.01"))
     assert make_plans(with_margin)["tutorial_thoracic/_study"].scores["probabilities"] == "brier"
@@ -324,18 +329,22 @@ def test_other_settings_are_a_group_of_their_own(params_text: str) -> None:
 @pytest.mark.parametrize(
     ("graph", "message"),
     [
-        ("stages: [", "dvc.yaml is not a mapping in YAML"),
-        ("[1, 2]", "dvc.yaml is not a mapping in YAML"),
-        ("", "dvc.yaml has no stages that are mappings"),
-        ("stages: {train_a: }", "dvc.yaml has no stages that are mappings"),
-        ("stages: {train_b: {}}", "studies.a has no block train_a in dvc.yaml"),
-        ("stages: {train_b: {}}", "dvc.yaml has train_b, expected a study b in params.yaml"),
-        ("stages: {train_a: {vars: [{study: b}]}}", "train_a in dvc.yaml has vars [{'study': 'b'}], expected"),
+        ("stages: [", "dvc.yaml, line 2: is not YAML (while parsing a "),
+        ("[1, 2]", "dvc.yaml, line 1: is not a mapping in YAML"),
+        ("", "dvc.yaml, line 1: has no stages that are mappings"),
+        ("stages: {train_a: }", "dvc.yaml, line 1: has no stages that are mappings"),
+        ("stages: {train_b: {}}", "params.yaml, line 3: studies.a: has no block train_a in dvc.yaml"),
+        ("stages:\n  train_b: {}", "dvc.yaml, line 2: stages.train_b: expected a study b in params.yaml"),
+        (
+            "stages:\n  train_a:\n    vars: [{study: b}]",
+            "dvc.yaml, line 3: stages.train_a: has vars [{'study': 'b'}], exp",
+        ),
     ],
 )
 def test_blocks_of_dvc_yaml_and_studies_go_together(graph: str, message: str) -> None:
     with pytest.raises(ParamsError) as caught:
-        check_blocks(graph, ["a"])
+        found, root = examine_graph(graph, ["a"])
+        raise_all(found, {"params.yaml": compose("# a\nstudies:\n  a:"), "dvc.yaml": root})
     assert any(line.startswith(message) for line in str(caught.value).splitlines())
 
 

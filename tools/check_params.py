@@ -17,15 +17,13 @@ def check_params() -> None:
     if CHECKED.is_file() and CHECKED.read_text() == digest:
         return
     # Here, because pydantic takes a fifth of a second.
-    from stages.lib.settings.blocks import check_blocks
-    from stages.lib.settings.mistakes import ParamsError
-    from stages.lib.settings.params import parse_params
+    from stages.lib.settings import blocks
+    from stages.lib.settings.mistakes import PARAMS, raise_all
+    from stages.lib.settings.params import examine
+    from stages.plan import read_text
 
-    texts = []
-    for path in PATHS:
-        try:
-            texts.append(path.read_text(encoding="utf-8"))
-        except UnicodeDecodeError as error:
-            raise ParamsError(f"{path} is not UTF-8 text ({error}), expected UTF-8: save it as such") from None
-    check_blocks(texts[1], parse_params(texts[0]).studies)
+    text, graph = (read_text(str(path)) for path in PATHS)
+    params, mistakes, root = examine(text)
+    wrong_blocks, graph_root = blocks.examine_graph(graph, getattr(params, "studies", {}))
+    raise_all([*mistakes, *wrong_blocks], {PARAMS: root, blocks.GRAPH: graph_root})
     CHECKED.write_text(digest)

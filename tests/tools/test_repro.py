@@ -362,7 +362,7 @@ def test_what_has_no_mistake_is_checked_once(inside: Path, monkeypatch: pytest.M
         shutil.copy(ROOT / path, path)
     shutil.copytree(ROOT / check_params.SCHEMA, check_params.SCHEMA)
     check_params.check_params()
-    monkeypatch.setattr("stages.lib.settings.blocks.check_blocks", lambda *arguments: pytest.fail("a second time"))
+    monkeypatch.setattr("stages.lib.settings.blocks.examine_graph", lambda *arguments: pytest.fail("a second time"))
     check_params.check_params()
     (check_params.SCHEMA / "scores.py").write_text("# other rules")
     with pytest.raises(pytest.fail.Exception, match="a second time"):
@@ -372,10 +372,10 @@ def test_what_has_no_mistake_is_checked_once(inside: Path, monkeypatch: pytest.M
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("  train_thoracic:", "  train_other:", "studies.thoracic has no block train_thoracic in dvc.yaml"),
-        ("  train_thoracic:", "  train_other:", "dvc.yaml has train_other, expected a study other in params.yaml"),
-        ("{study: thoracic}", "{study: fashion}", "train_thoracic in dvc.yaml has vars [{'study': 'fashion'}]"),
-        ("studies.thoracic.v", "studies.fashion.v", "train_thoracic in dvc.yaml has matrix"),
+        ("  train_thoracic:", "  train_other:", "studies.thoracic: has no block train_thoracic in dvc.yaml"),
+        ("  train_thoracic:", "  train_other:", "stages.train_other: expected a study other in params.yaml"),
+        ("{study: thoracic}", "{study: fashion}", "stages.train_thoracic: has vars [{'study': 'fashion'}]"),
+        ("studies.thoracic.v", "studies.fashion.v", "stages.train_thoracic: has matrix"),
     ],
 )
 def test_a_study_and_its_block_go_together(old: str, new: str, message: str) -> None:

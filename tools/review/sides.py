@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
-from ruamel.yaml.error import YAMLError
 
 from stages.lib.base.commands import UserError
 from stages.lib.comparison import ArmResult, Comparison, StudyResult, parse_comparison
 from stages.lib.scores import SCORES
 from stages.lib.settings.mistakes import ParamsError
 from stages.lib.settings.params import StatisticsParams, parse_params, parse_yaml
+from stages.lib.settings.yaml_text import TextError
 from tools.review.outputs import Outputs
 from tools.review.record import COMPARISON, PARAMS, Key, Record, read_record
 
@@ -86,9 +86,8 @@ class Side:
         """params.yaml as nested mappings, not checked."""
         try:
             return parse_yaml(self.read(PARAMS))
-        except YAMLError as error:
-            reason = " ".join(str(error).split())
-            raise UserError(f"{PARAMS} of {self.name} is not YAML ({reason}), expected YAML: correct it") from None
+        except TextError as error:
+            raise UserError(f"{PARAMS} of {self.name}, {error}") from None
 
     @property
     def settings(self) -> StatisticsParams:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from pydantic import TypeAdapter
 
@@ -15,13 +16,19 @@ Plan = TypeVar("Plan")
 FOLDER = Path("data/plan")
 
 
+@cache
+def adapter_of(kind: Any) -> TypeAdapter[Any]:
+    """pydantic takes ten milliseconds to make one."""
+    return TypeAdapter(kind)
+
+
 def to_json(plan: object) -> str:
-    return TypeAdapter(type(plan)).dump_json(plan, indent=2).decode() + "\n"
+    return adapter_of(type(plan)).dump_json(plan, indent=2).decode() + "\n"
 
 
 def from_json(kind: type[Plan], text: str) -> Plan:
     """The inverse of `to_json`."""
-    return TypeAdapter(kind).validate_json(text)
+    return adapter_of(kind).validate_json(text)
 
 
 def find_plan(name: str) -> Path:

@@ -13,7 +13,7 @@ from stages.lib.datasets.columns import Column, read_categories, read_numbers, r
 from stages.lib.datasets.csv_table import CsvTable, read_csv
 from stages.lib.datasets.dataset import DataError, Dataset, Encode, Read, Rows
 from stages.lib.datasets.table_encoder import TableEncoder
-from stages.lib.studies.declarations import Unrepeated
+from stages.lib.studies.declarations import Text, Unrepeated, shorten
 from stages.lib.studies.facts import Facts
 
 FOLDER = "data/source"
@@ -24,17 +24,14 @@ NUM_NAMES = 10  # columns named in a message
 def check_file(path: str) -> str:
     """Refuse a file outside the folder that git tracks, which a colleague's clone would not have."""
     parts = PurePosixPath(path).parts
-    if "\\" in path or ".." in parts or parts[:-1][:2] != tuple(FOLDER.split("/")):
-        raise ValueError(f"is {path!r}, expected a file in {FOLDER}, such as {FOLDER}/mine.csv: copy it there")
+    if "\\" in path or "\0" in path or ".." in parts or parts[:-1][:2] != tuple(FOLDER.split("/")):
+        raise ValueError(f"is {shorten(path)}, expected a file in {FOLDER}, such as {FOLDER}/mine.csv: copy it there")
     return path
 
 
 def to_text(value: Any) -> Any:
     """`positive: 1` means the class written 1 in the file."""
     return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
-
-
-ColumnName = Annotated[str, Field(min_length=1)]
 
 
 class Parsed(NamedTuple):
@@ -59,11 +56,11 @@ class Table(Dataset):
     """
 
     kind: Literal["table"] = "table"
-    file: Annotated[str, AfterValidator(check_file)]
-    target: ColumnName
-    positive: Annotated[str | None, BeforeValidator(to_text)] = None
-    drop: Unrepeated[ColumnName] = Field(default_factory=list)
-    categorical: Unrepeated[ColumnName] = Field(default_factory=list)
+    file: Annotated[Text, AfterValidator(check_file)]
+    target: Text
+    positive: Annotated[Text | None, BeforeValidator(to_text)] = None
+    drop: Unrepeated[Text] = Field(default_factory=list)
+    categorical: Unrepeated[Text] = Field(default_factory=list)
     missing: Literal["refuse", "impute"] = "refuse"
 
     @model_validator(mode="after")
@@ -98,8 +95,12 @@ class Table(Dataset):
             raise DataError(
                 f"{self.file} cannot be read ({reason}), expected a CSV file: copy your table there"
             ) from None
-        counts = tuple(np.bincount(parse_table(self, data).labels).tolist())
-        return Facts(counts, title=PurePosixPath(self.file).stem.replace("_", " "))
+        parsed = parse_table(self, data)
+        return Facts(
+            tuple(np.bincount(parsed.labels).tolist()),
+            title=PurePosixPath(self.file).stem.replace("_", " "),
+            num_columns=len(parsed.names),
+        )
 
     def load(self, load_raw: Read, encoding: str) -> Rows:
         parsed = parse_table(self, load_raw(RAW_NAME))

@@ -1,22 +1,73 @@
-"""Mistakes in params.yaml in words: what was found, what was expected, how to mend it."""
+"""Mistakes in params.yaml in words: where, what was found, what was expected, how to mend it."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, NamedTuple
+
+import yaml
 
 from stages.lib.base.commands import UserError
 from stages.lib.datasets.kinds import KINDS
+from stages.lib.settings.yaml_text import Lines
+from stages.lib.studies.declarations import shorten
 from stages.lib.studies.protocols import PROTOCOLS
+
+PARAMS = "params.yaml"
+
+
+class Mistake(NamedTuple):
+    """A mistake, in words.
+
+    where: the keys on the way to what it is told of, from the top of the file. text: what was found, and so on.
+    below: further keys, to the line in which it stands. line: where it is known without them.
+    """
+
+    where: tuple[str | int, ...]
+    text: str
+    below: tuple[str | int, ...] = ()
+    file: str = PARAMS
+    line: int = 0
+
+    def within(self, *keys: str | int) -> Mistake:
+        """The same mistake, told from further up."""
+        return self._replace(where=(*keys, *self.where))
+
+    def tell(self, lines: Lines) -> str:
+        """In one line; lines: of the file."""
+        line = self.line or lines.find((*self.where, *self.below))
+        name = ".".join(map(str, self.where))
+        return f"{self.file}, line {line}: {name}: {self.text}" if name else f"{self.file}, line {line}: {self.text}"
 
 
 class ParamsError(UserError):
     """params.yaml cannot be used; the message has one line per mistake."""
 
 
-def raise_all(mistakes: list[str]) -> None:
-    found = [text for text in mistakes if text]
-    if found:
+def raise_all(mistakes: Iterable[Mistake], roots: dict[str, yaml.Node | None]) -> None:
+    """ParamsError with all of them, if there are any; roots: file -> its nodes."""
+    lines = {file: Lines(root) for file, root in roots.items()}
+    told = [mistake.tell(lines.get(mistake.file, Lines(None))) for mistake in mistakes]
+    if told:
+        raise ParamsError("\n".join(dict.fromkeys(told)))
+
+
+def refuse_all(mistakes: Iterable[str]) -> None:
+    """ValueError with all of them, for pydantic, if there are any."""
+    if found := list(mistakes):
         raise ValueError("\n".join(found))
+
+
+def run_checks(checks: Iterable[Callable[[], Iterable[Mistake]]], *, whole: bool) -> Iterator[Mistake]:
+    """What each check finds; where params are not whole, a check that needs what they lack finds nothing."""
+    for check in checks:
+        try:
+            found = list(check())
+        except (AttributeError, KeyError):
+            if whole:
+                raise
+            continue
+        yield from found
 
 
 # What pydantic's errors expected, in words; {names} come from the error's own context.
@@ -25,14 +76,19 @@ EXPECTED = {
     "dict_type": "a mapping",
     "finite_number": "a finite number",
     "float_type": "a number",
-    "greater_than": "a number greater than {gt:g}",
-    "greater_than_equal": "a number of at least {ge:g}",
+    "greater_than": "a number greater than {gt}",
+    "greater_than_equal": "a number of at least {ge}",
     "int_type": "a whole number",
-    "less_than": "a number less than {lt:g}",
+    "invalid_key": "text for every key",
+    "less_than": "a number less than {lt}",
+    "less_than_equal": "a number of at most {le}",
     "list_type": "a list",
     "literal_error": "{expected}",
+    "model_attributes_type": "a mapping",
     "model_type": "a mapping",
     "string_pattern_mismatch": "a name of small letters, digits and _, a letter first",
+    "string_too_long": "at most {max_length} characters",
+    "string_too_short": "at least one character",
     "string_type": "text",
     "too_short": "at least one entry",
     "union_tag_invalid": "a kind among {expected_tags}",
@@ -40,18 +96,36 @@ EXPECTED = {
 }
 
 
-def explain(entry: Any) -> list[str]:
+def explain(entry: Any) -> list[Mistake]:
     """One mistake that pydantic found, in words; a check of several fields at once may have found several."""
-    parts = [str(part) for part in drop_tags(entry["loc"])]
-    where = ".".join(parts) or "params.yaml"
+    where = tuple(part if isinstance(part, int) else limit(part) for part in drop_tags(entry["loc"]))
     if entry["type"] == "value_error":
-        return [f"{where}: {line}" for line in str(entry["ctx"]["error"]).splitlines()]
+        return [Mistake(where, line) for line in str(entry["ctx"]["error"]).splitlines()]
     if entry["type"] == "missing":
-        return [f"{where}: is missing, expected a value: add it"]
+        return [Mistake(where, "is missing, expected a value: add it")]
     if entry["type"] == "extra_forbidden":
-        return [f"{where}: is not a known key, expected one that params.yaml came with: remove it or mend its spelling"]
-    expected = EXPECTED.get(entry["type"], entry["msg"]).format(**entry.get("ctx", {}))
-    return [f"{where}: is {entry['input']!r}, expected {expected}: change it"]
+        return [
+            Mistake(
+                where, "is not a known key, expected one that params.yaml came with: remove it or mend its spelling"
+            )
+        ]
+    if entry["type"] == "too_long":
+        found, most = len(entry["input"]), entry["ctx"]["max_length"]
+        return [Mistake(where, f"has {found:,} entries, expected at most {most:,}: remove some")]
+    expected = EXPECTED.get(entry["type"], entry["msg"])
+    expected = expected.format(**{key: write_number(value) for key, value in entry.get("ctx", {}).items()})
+    return [Mistake(where, f"is {shorten(entry['input'])}, expected {expected}: change it")]
+
+
+def write_number(value: Any) -> Any:
+    """A bound as people write it."""
+    if isinstance(value, float) and value == int(value):
+        value = int(value)
+    return f"{value:,}" if isinstance(value, int) and value >= 10_000 else f"{value}"
+
+
+def limit(key: str) -> str:
+    return key if len(key) <= 80 else f"{key[:77]}..."
 
 
 def drop_tags(location: tuple[str | int, ...]) -> list[str | int]:

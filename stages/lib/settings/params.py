@@ -5,10 +5,12 @@ YAML is read with the parser that DVC uses (YAML 1.2), so that `1e-4` and `off` 
 
 from __future__ import annotations
 
-from functools import reduce
-from typing import Annotated, Any
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial, reduce
+from typing import Annotated, Any, NamedTuple
 
-from pydantic import Field, ValidationError, create_model, model_validator
+import yaml
+from pydantic import Field, ValidationError, create_model
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
@@ -17,13 +19,19 @@ from stages.lib.audit.rules import AuditParams
 from stages.lib.datasets.kinds import Declaration
 from stages.lib.lanes.monitors import MONITORS
 from stages.lib.lanes.regularizers import CATALOGUE
+from stages.lib.settings import studies
 from stages.lib.settings.experiments import ExperimentParams, find_mistakes
-from stages.lib.settings.mistakes import ParamsError, explain, raise_all
+from stages.lib.settings.mistakes import PARAMS, Mistake, ParamsError, explain, raise_all, run_checks
+from stages.lib.settings.salvage import salvage
 from stages.lib.settings.studies import TRIED, ScoreName, StudyParams, VariantParams
+from stages.lib.settings.yaml_text import TextError, compose, explain_yaml, list_children
 from stages.lib.studies.declarations import (
+    LARGEST,
+    Declared,
     Name,
-    Natural,
     NotNegative,
+    Rounds,
+    Seed,
     Share,
     Strict,
     one_of,
@@ -35,8 +43,8 @@ Monitor = Annotated[str, one_of(["loss", "val_loss", *(f"val_{name}" for name in
 class EarlyStoppingParams(Strict):
     monitor: Monitor
     min_delta: NotNegative
-    patience: Natural
-    start_from_epoch: Natural
+    patience: Rounds
+    start_from_epoch: Rounds
     restore_best: bool
 
 
@@ -48,9 +56,9 @@ class CheckpointParams(Strict):
 class ReduceLrOnPlateauParams(Strict):
     monitor: Monitor
     factor: Share
-    patience: Natural
+    patience: Rounds
     min_delta: NotNegative
-    cooldown: Natural
+    cooldown: Rounds
     min_lr: NotNegative
 
 
@@ -65,7 +73,7 @@ class CallbacksParams(Strict):
 
 
 KNOBS: dict[str, Any] = {
-    name: (Annotated[float, Field(ge=rule.minimum, lt=rule.below)], ...)
+    name: (Annotated[float, Field(ge=rule.minimum, lt=rule.below, le=LARGEST if rule.below > LARGEST else None)], ...)
     for name, rule in CATALOGUE.items()
     if not rule.knob_path  # such a knob stands elsewhere in params.yaml
 }
@@ -81,30 +89,14 @@ class StatisticsParams(Strict):
 
 
 class Params(Knobs):  # type: ignore[misc, valid-type]
-    seed: Natural
+    seed: Seed
     callbacks: CallbacksParams
     references: ReferencesParams
     statistics: StatisticsParams
     audit: AuditParams
-    datasets: Annotated[dict[Name, Declaration], Field(min_length=1)]
-    studies: Annotated[dict[Name, StudyParams], Field(min_length=1)]
+    datasets: Annotated[dict[Name, Declaration], Declared]
+    studies: Annotated[dict[Name, StudyParams], Declared]
     experiments: dict[Name, ExperimentParams]
-
-    @model_validator(mode="after")
-    def check(self) -> Params:
-        mistakes = []
-        for name, study in self.studies.items():
-            mistakes.append(check_dataset(self.datasets, name, study))
-            mistakes += [
-                f"statistics.equivalence has no {score}, expected the greatest difference that does not matter, as "
-                f"studies.{name} is judged by it: add it"
-                for score in study.scores.model_dump().values()
-                if score not in self.statistics.equivalence
-            ]
-        for name, experiment in self.experiments.items():
-            mistakes += find_mistakes(name, experiment, self.studies)
-        raise_all([*mistakes, *check_rules(self.audit)])
-        return self
 
     def strength(self, name: str, variant: VariantParams) -> float:
         """The strength of a regulariser in a variant: the variant's own, else the knob."""
@@ -113,17 +105,26 @@ class Params(Knobs):  # type: ignore[misc, valid-type]
         return float(reduce(getattr, (CATALOGUE[name].knob_path or name).split("."), self))
 
 
-def check_dataset(datasets: dict[str, Any], name: str, study: StudyParams) -> str:
-    """A study's data set is declared, and has the encoding that it asks for."""
-    if study.dataset not in datasets:
-        return (
-            f"studies.{name}.dataset is {study.dataset}, expected one of {', '.join(datasets)}: mend its spelling or "
-            "declare it under datasets"
-        )
-    encodings = datasets[study.dataset].encodings
-    if study.features not in encodings:
-        return f"studies.{name}.features is {study.features}, expected {' or '.join(encodings)}: change it"
-    return ""
+class Examined(NamedTuple):
+    """What a text of params.yaml holds.
+
+    params: where there are mistakes, those parts that have none. mistakes: all but those about data sets.
+    root: its nodes, which know their lines.
+    """
+
+    params: Any
+    mistakes: list[Mistake]
+    root: yaml.Node | None
+
+
+def find_wrong_experiment(params: Params, name: str, experiment: ExperimentParams) -> Iterator[Mistake]:
+    for text in find_mistakes(name, experiment, params.studies):
+        yield Mistake((), text, ("experiments", name))
+
+
+def find_wrong_rules(params: Params) -> Iterator[Mistake]:
+    for text in check_rules(params.audit):
+        yield Mistake((), text, ("audit", "rules"))
 
 
 def check_rules(audit: AuditParams) -> list[str]:
@@ -139,17 +140,94 @@ def check_rules(audit: AuditParams) -> list[str]:
 
 
 def parse_yaml(text: str) -> Any:
-    """YAML as DVC reads it; YAMLError if it is none."""
-    return YAML(typ="safe", pure=True).load(text)
+    """YAML as DVC reads it; TextError, a UserError, if it is none or more than is read."""
+    return load_values(text, compose(text))
+
+
+def load_values(text: str, root: yaml.Node | None) -> Any:
+    try:
+        return YAML(typ="safe", pure=True).load(text)
+    except YAMLError as error:
+        raise explain_yaml(error, text) from None
+    except (ValueError, TypeError, OverflowError, RecursionError, AttributeError) as error:  # such as the 45th of May
+        reason = " ".join(str(error).split())[:100]
+        raise TextError(f"holds no value ({reason}), expected one: change it", find_bad_value(root)) from None
+
+
+def find_bad_value(root: yaml.Node | None) -> int:
+    """The line of the first value that ruamel.yaml cannot make one of."""
+    waiting = [root] if root else []
+    while waiting:
+        node = waiting.pop()
+        waiting += reversed(list(list_children(node)))
+        if isinstance(node, yaml.ScalarNode) and not node.style and node.value[:1] in "+-.0123456789":
+            try:
+                YAML(typ="safe", pure=True).load(node.value)
+            except (ValueError, OverflowError, YAMLError):
+                return node.start_mark.line + 1
+    return 0
+
+
+def examine(text: str) -> Examined:
+    """Read the text of params.yaml and find its mistakes. Data sets are not looked at. ParamsError if it is no YAML."""
+    try:
+        root = compose(text)
+        values = load_values(text, root)
+    except TextError as error:
+        raise ParamsError(f"{PARAMS}, {error}" if error.line else f"{PARAMS}: {error}") from None
+    mistakes, params = list[Mistake](), None
+    try:
+        params = Params.model_validate(values)
+    except ValidationError as error:
+        mistakes = [mistake for entry in error.errors() for mistake in explain(entry)]
+        params = salvage(Params, values)
+    mistakes += run_checks(list_checks(params), whole=not mistakes)
+    return Examined(params, mistakes, root)
+
+
+def list_checks(params: Any) -> Iterator[Callable[[], Iterable[Mistake]]]:
+    """What is to be asked of the studies, by themselves and beside the other sections."""
+    for name, study in getattr(params, "studies", {}).items():
+        for check in (find_wrong_dataset, find_missing_margins):
+            yield partial(check, params, name, study)
+        for own in studies.list_checks(study) if isinstance(study, StudyParams) else ():
+            yield partial(tell_of_study, own, name)
+    for name, experiment in getattr(params, "experiments", {}).items():
+        yield partial(find_wrong_experiment, params, name, experiment)
+    yield partial(find_wrong_rules, params)
+
+
+def tell_of_study(check: studies.Check, name: str) -> Iterator[Mistake]:
+    return (mistake.within("studies", name) for mistake in check())
+
+
+def find_wrong_dataset(params: Params, name: str, study: StudyParams) -> Iterator[Mistake]:
+    """A study's data set is declared, and has the encoding that it asks for."""
+    where = ("studies", name)
+    if study.dataset not in params.datasets:
+        text = (
+            f"is {study.dataset}, expected one of {', '.join(params.datasets)}: mend its spelling or declare it under "
+            "datasets"
+        )
+        yield Mistake((*where, "dataset"), text)
+        return
+    encodings = params.datasets[study.dataset].encodings
+    if study.features not in encodings:
+        yield Mistake((*where, "features"), f"is {study.features}, expected {' or '.join(encodings)}: change it")
+
+
+def find_missing_margins(params: Params, name: str, study: StudyParams) -> Iterator[Mistake]:
+    for score in study.scores.model_dump().values():
+        if score not in params.statistics.equivalence:
+            text = (
+                f"has no {score}, expected the greatest difference that does not matter, as studies.{name} is judged "
+                "by it: add it"
+            )
+            yield Mistake(("statistics", "equivalence"), text)
 
 
 def parse_params(text: str) -> Params:
     """Read the text of params.yaml; ParamsError lists every mistake, one a line. Data sets are not looked at."""
-    try:
-        values = parse_yaml(text)
-    except YAMLError as error:
-        raise ParamsError(f"params.yaml is not YAML: {error}") from error
-    try:
-        return Params.model_validate(values)
-    except ValidationError as error:
-        raise ParamsError("\n".join(line for entry in error.errors() for line in explain(entry))) from error
+    params, mistakes, root = examine(text)
+    raise_all(mistakes, {PARAMS: root})
+    return params

@@ -2,74 +2,89 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
+from typing import Any
 
-from stages.lib.datasets.kinds import DataError
+from stages.lib.datasets.kinds import DataError, Dataset
 from stages.lib.lanes.losses import LOSSES
 from stages.lib.lanes.monitors import choose_monitor
 from stages.lib.lanes.regularizers import CATALOGUE
 from stages.lib.scores import list_scores
-from stages.lib.settings.mistakes import ParamsError
+from stages.lib.settings.mistakes import Mistake
 from stages.lib.settings.params import Params
 from stages.lib.settings.search import can_be_off
 from stages.lib.settings.studies import StudyParams, VariantParams
 from stages.lib.studies.facts import Facts
 
 
-def find_facts(params: Params, read: Callable[[str], bytes]) -> dict[str, Facts]:
-    """Data set -> its facts; ParamsError with the faults of all that cannot be used."""
-    facts, faults = {}, []
-    for name, declaration in params.datasets.items():
+def find_facts(params: Any, read: Callable[[str], bytes]) -> tuple[dict[str, Facts], list[Mistake]]:
+    """Data set -> its facts, of those that can be used; and the faults of the others."""
+    facts, faults = {}, list[Mistake]()
+    for name, declaration in getattr(params, "datasets", {}).items():
         try:
-            facts[name] = declaration.facts(read)
+            if isinstance(declaration, Dataset):
+                facts[name] = declaration.facts(read)
         except DataError as error:
-            faults.append(f"datasets.{name}: {error}")
-    if faults:
-        raise ParamsError("\n".join(faults))
-    return facts
+            faults.append(Mistake(("datasets", name), str(error)))
+    return facts, faults
 
 
-def check_data(params: Params, facts: Mapping[str, Facts]) -> None:
-    """Raise ParamsError with every study's mistakes about its data set, one a line."""
-    mistakes = [
-        f"studies.{name}: {text}"
-        for name, study in params.studies.items()
-        for text in find_mistakes(params, study, facts[study.dataset])
-    ]
-    if mistakes:
-        raise ParamsError("\n".join(mistakes))
+def list_checks(params: Any, facts: Mapping[str, Facts]) -> Iterator[Callable[[], Iterable[Mistake]]]:
+    """What is to be asked of each study about its data set."""
+    for name, study in getattr(params, "studies", {}).items():
+        for check in (find_wrong_protocol, find_wrong_scores, find_wrong_losses, partial(find_wrong_monitors, params)):
+            yield partial(tell_of_study, check, name, study, facts)
 
 
-def find_mistakes(params: Params, study: StudyParams, facts: Facts) -> Iterator[str]:
-    """The mistakes of one study, in words."""
-    yield from study.protocol.check(facts)
+def tell_of_study(
+    check: Callable[[StudyParams, Facts], Iterator[Mistake]], name: str, study: StudyParams, facts: Mapping[str, Facts]
+) -> Iterator[Mistake]:
+    """What a check finds; nothing where the data set cannot be used, which is told of that."""
+    if study.dataset in facts:
+        for mistake in check(study, facts[study.dataset]):
+            yield mistake.within("studies", name)
+
+
+def find_wrong_protocol(study: StudyParams, facts: Facts) -> Iterator[Mistake]:
+    for text in study.protocol.check(facts):
+        yield Mistake((), text, ("protocol",))
+
+
+def find_wrong_scores(study: StudyParams, facts: Facts) -> Iterator[Mistake]:
     defined = list_scores(facts.outputs)
-    named = {f"scores.{question}": score for question, score in study.scores.model_dump().items()}
-    for field, score in (named | {"select_by": study.choosing_score}).items():
+    named = {("scores", question): score for question, score in study.scores.model_dump().items()}
+    for field, score in (named | {("select_by",): study.choosing_score}).items():
         if score not in defined:
-            yield f"{field} is {score}, expected one of {', '.join(defined)}, as {study.dataset} has " + (
+            text = (
+                f"{'.'.join(field)} is {score}, expected one of {', '.join(defined)}, as {study.dataset} has "
                 f"{facts.num_classes} classes: change it"
             )
+            yield Mistake((), text, field)
+
+
+def find_wrong_losses(study: StudyParams, facts: Facts) -> Iterator[Mistake]:
     for name, variant in study.variants.items():
-        loss = study.recipe(variant).loss
-        if LOSSES[loss].needs_classes and facts.outputs == 1:
-            yield (
-                f"variants.{name}: loss is {loss}, expected one that is defined for the single output of "
-                f"{study.dataset}: choose binary_crossentropy"
+        loss = getattr(study.recipe(variant), "loss", None)
+        if loss and LOSSES[loss].needs_classes and facts.outputs == 1:
+            text = (
+                f"loss is {loss}, expected one that is defined for the single output of {study.dataset}: choose "
+                "binary_crossentropy"
             )
-    yield from find_wrong_monitors(params, study, facts)
+            yield Mistake(("variants", name), text, ("loss",))
 
 
-def find_wrong_monitors(params: Params, study: StudyParams, facts: Facts) -> Iterator[str]:
+def find_wrong_monitors(params: Params, study: StudyParams, facts: Facts) -> Iterator[Mistake]:
     """Callbacks can follow the losses and the one score that training measures on validation rows."""
     allowed = ("loss", "val_loss", f"val_{choose_monitor(facts.outputs)}")
     for callback, monitor in params.callbacks.monitors().items():
         users = [name for name, variant in study.variants.items() if callback in study.callbacks(variant)]
         if users and monitor not in allowed:
-            yield (
-                f"variants.{users[0]} uses {callback}, and callbacks.{callback}.monitor is {monitor}, expected "
+            text = (
+                f"uses {callback}, and callbacks.{callback}.monitor is {monitor}, expected "
                 f"{', '.join(allowed[:-1])} or {allowed[-1]} for {study.dataset}: change it"
             )
+            yield Mistake(("variants", users[0]), text)
 
 
 def find_idle(params: Params, facts: Mapping[str, Facts]) -> list[str]:

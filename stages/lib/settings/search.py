@@ -11,8 +11,9 @@ from typing import Any, NamedTuple, TypeGuard
 import numpy as np
 
 from stages.lib.lanes.regularizers import CATALOGUE
-from stages.lib.settings.mistakes import raise_all
+from stages.lib.settings.mistakes import limit, refuse_all
 from stages.lib.settings.strengths import check_strength
+from stages.lib.studies.declarations import shorten
 
 FEWEST_POINTS, MOST_POINTS = 2, 2**16  # the knobs' point and one that is drawn; what one run may hold
 DIGITS = 4  # of a drawn strength, so that plans and reports can be read
@@ -78,8 +79,8 @@ def parse_search(found: Any, regularizers: Sequence[str] | None) -> SearchParams
     regularizers: of the variant; None where they have mistakes of their own.
     """
     if not isinstance(found, dict):
-        raise ValueError(f"is {found!r}, expected a mapping, such as {EXAMPLE}: change it")
-    raise_all([*check_counts(found), *check_names(found, regularizers), *check_ranges(found)])
+        raise ValueError(f"is {shorten(found)}, expected a mapping, such as {EXAMPLE}: change it")
+    refuse_all([*check_counts(found), *check_names(found, regularizers), *check_ranges(found)])
     ranges = {name: read_range(name, found[name]) for name in CATALOGUE if name in found}
     return SearchParams(found["points"], float(found["off"]), ranges, found.get("average", 0))
 
@@ -112,7 +113,8 @@ def check_names(found: Mapping[str, Any], regularizers: Sequence[str] | None) ->
         yield f"names no regularizer, expected a range for at least one, such as {EXAMPLE}: add one"
     for name in names:
         if name not in CATALOGUE:
-            yield f"names {name}, expected {', '.join(KEYS)} or one of {', '.join(CATALOGUE)}: mend its spelling"
+            known = f"{', '.join(KEYS)} or one of {', '.join(CATALOGUE)}"
+            yield f"names {limit(str(name))}, expected {known}: mend its spelling"
         elif regularizers is not None and name not in regularizers:
             yield (
                 f"names {name}, expected one of the variant's regularizers {list(regularizers)}: add it there or "
@@ -132,7 +134,7 @@ def check_range(name: str, value: Any) -> Iterator[str]:
     well_formed = isinstance(value, list) and len(value) in (2, 3) and all(map(is_number, value[:2]))
     if not well_formed or (len(value) == 3 and value[2] not in SCALES):
         yield (
-            f"{name} is {value!r}, expected [least strength, greatest strength], and as a third entry "
+            f"{name} is {shorten(value)}, expected [least strength, greatest strength], and as a third entry "
             f"{', '.join(others)} or {last} for another scale than {CATALOGUE[name].scale}: change it"
         )
         return
@@ -140,11 +142,14 @@ def check_range(name: str, value: Any) -> Iterator[str]:
     yield from wrong
     low, high, scale = read_range(name, value)
     if not low < high:
-        yield f"{name} is {value!r}, expected the smaller strength first, and two that differ: exchange or change them"
+        yield (
+            f"{name} is {shorten(value)}, expected the smaller strength first, and two that differ: exchange or change "
+            "them"
+        )
     elif not wrong and not SCALES[scale].defined(low, high):
         yield (
-            f"{name} is {value!r}, expected {SCALES[scale].rule} on a scale that is {scale}: change it (`off` says in "
-            f"which share of points it is 0), or write [{low:g}, {high:g}, linear]"
+            f"{name} is {shorten(value)}, expected {SCALES[scale].rule} on a scale that is {scale}: change it (`off` "
+            f"says in which share of points it is 0), or write [{low:g}, {high:g}, linear]"
         )
 
 
@@ -153,7 +158,7 @@ def read_range(name: str, value: Sequence[Any]) -> Range:
 
 
 def tell(found: Mapping[str, Any], key: str) -> str:
-    return f"is {found[key]!r}" if key in found else "is missing"
+    return f"is {shorten(found[key])}" if key in found else "is missing"
 
 
 def is_number(value: Any) -> TypeGuard[float]:

@@ -22,11 +22,11 @@ Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 class TextError(UserError):
-    """Text that is no YAML, or more than is read; the message has one line, and `line` is that of the fault."""
+    """Text that is no YAML, or more than is read; the message has one line."""
 
     def __init__(self, text: str, line: int = 0):
         super().__init__(f"line {line}: {text}" if line else text)
-        self.line = line
+        self.text, self.line = text, line
 
 
 def decode(data: bytes, *, limit: int = MAX_BYTES) -> str:
@@ -54,8 +54,8 @@ def compose(text: str, *, most: int = MAX_VALUES, aliases: bool = True) -> yaml.
         check_events(text, aliases=aliases)
         root = yaml.compose(text, Loader=Loader)
     except yaml.YAMLError as error:
-        raise explain(error) from None
-    except ValueError as error:  # such as a character that no text has
+        raise explain_yaml(error, text) from None
+    except (ValueError, RecursionError) as error:  # such as a character that no text has
         raise TextError(f"is not YAML ({' '.join(str(error).split())}), expected YAML: correct it") from None
     if root is not None and count_values(root, {}, most) > most:
         raise TextError(f"has more than {most:,} values (aliases written out), expected at most that: shorten it")
@@ -73,11 +73,15 @@ def check_events(text: str, *, aliases: bool) -> None:
             raise TextError(f"is nested more than {MAX_DEPTH} levels deep, expected fewer: remove brackets", line)
 
 
-def explain(error: yaml.YAMLError) -> TextError:
-    """libyaml's message in one line."""
+def explain_yaml(error: Any, text: str) -> TextError:
+    """libyaml's or ruamel.yaml's message in one line."""
+    if hasattr(error, "position"):  # a character that YAML does not take
+        line, reason = text.count("\n", 0, error.position) + 1, getattr(error, "reason", "")
+        return TextError(f"is not YAML (a character that it does not take: {reason}), expected YAML: remove it", line)
     mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
     parts = [getattr(error, name, None) for name in ("context", "problem")]
-    reason = ", ".join(part for part in parts if part) or " ".join(str(error).split())[:200]
+    first_lines = [part.strip().splitlines()[0][:200] for part in parts if part and part.strip()]
+    reason = ", ".join(first_lines) or " ".join(str(error).split())[:200]
     return TextError(f"is not YAML ({reason}), expected YAML: correct it", mark.line + 1 if mark else 0)
 
 
@@ -97,19 +101,29 @@ def list_children(node: yaml.Node) -> Iterator[yaml.Node]:
         yield from node.value
 
 
-def find_line(root: yaml.Node | None, where: Sequence[str | int]) -> int:
-    """The line, counted from 1, of the key or entry at a path; where it is missing, of the last part that is there."""
-    if root is None:
-        return 1
-    line, node = root.start_mark.line + 1, root
-    for part in where:
-        if isinstance(node, yaml.MappingNode):
-            found = [(key, value) for key, value in node.value if key.value == str(part)]
-        elif isinstance(node, yaml.SequenceNode) and isinstance(part, int):
-            found = [(value, value) for value in node.value[part : part + 1]]
-        else:
-            found = []
-        if not found:
-            break
-        line, node = found[-1][0].start_mark.line + 1, found[-1][1]
-    return line
+class Lines:
+    """Knows the line, counted from 1, of every key and entry of a document."""
+
+    def __init__(self, root: yaml.Node | None):
+        self.root, self.known = root, dict[int, dict[str | int, tuple[int, yaml.Node]]]()
+
+    def find(self, where: Sequence[str | int]) -> int:
+        """The line of what is at a path; where it is missing, that of the last part that is there."""
+        node, line = self.root, self.root.start_mark.line + 1 if self.root else 1
+        for part in where:
+            places = self.index(node) if node else {}
+            if part not in places:
+                break
+            line, node = places[part]
+        return line
+
+    def index(self, node: yaml.Node) -> dict[str | int, tuple[int, yaml.Node]]:
+        """Key or number of an entry -> its line and its value."""
+        if id(node) not in self.known:
+            pairs = list[tuple[Any, yaml.Node, yaml.Node]]()
+            if isinstance(node, yaml.MappingNode):
+                pairs = [(key.value, key, value) for key, value in node.value if isinstance(key, yaml.ScalarNode)]
+            elif isinstance(node, yaml.SequenceNode):
+                pairs = [(number, value, value) for number, value in enumerate(node.value)]
+            self.known[id(node)] = {key: (place.start_mark.line + 1, value) for key, place, value in pairs}
+        return self.known[id(node)]

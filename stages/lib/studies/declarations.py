@@ -3,9 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from reprlib import Repr
 from typing import Annotated, Any, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+
+class Shortened(Repr):
+    """repr() of what a file holds, short enough for a message."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.maxstring = self.maxother = self.maxlong = 60
+        self.maxlist = self.maxdict = self.maxtuple = self.maxset = 6
+        self.maxlevel = 3
+
+    def repr_int(self, value: int, level: int) -> str:  # Python writes no number out that has thousands of digits
+        return repr(value) if abs(value) < 10**18 else f"a number of {value.bit_length()} bits"
+
+
+shorten = Shortened().repr
 
 
 class Strict(BaseModel):
@@ -14,13 +31,26 @@ class Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
 
 
-Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
-Count = Annotated[int, Field(ge=1)]
-Natural = Annotated[int, Field(ge=0)]
-Positive = Annotated[float, Field(gt=0)]
-NotNegative = Annotated[float, Field(ge=0)]
+LONGEST_NAME, LONGEST_TEXT, LONGEST_LIST = 64, 200, 1000  # characters, characters, entries
+LARGEST = 1e9  # of numbers without a bound of their own: float32 keeps its square
+MOST_ROUNDS = 100_000  # epochs, and what counts them
+
+Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$", max_length=LONGEST_NAME)]
+Text = Annotated[str, Field(min_length=1, max_length=LONGEST_TEXT)]
+Seed = Annotated[int, Field(ge=0, le=2**32 - 1)]  # what NumPy and scikit-learn take
+Count = Annotated[int, Field(ge=1, le=10**7)]  # of rows, which a data set bounds
+Units = Annotated[int, Field(ge=1, le=2**14)]  # of a layer
+Layer = Annotated[int, Field(ge=1, le=100)]  # counted from 1
+Epochs = Annotated[int, Field(ge=1, le=MOST_ROUNDS)]
+Rounds = Annotated[int, Field(ge=0, le=MOST_ROUNDS)]  # of waiting
+Repeats = Annotated[int, Field(ge=1, le=1000)]
+Folds = Annotated[int, Field(ge=2, le=1000)]
+Seeds = Annotated[int, Field(ge=2, le=10_000)]
+Positive = Annotated[float, Field(gt=0, le=LARGEST)]
+NotNegative = Annotated[float, Field(ge=0, le=LARGEST)]
 Share = Annotated[float, Field(gt=0, lt=1)]
 Momentum = Annotated[float, Field(ge=0, lt=1)]
+Declared = Field(min_length=1, max_length=200)  # a mapping of so many names
 
 
 def one_of(names: Iterable[str]) -> AfterValidator:
@@ -29,7 +59,7 @@ def one_of(names: Iterable[str]) -> AfterValidator:
 
     def check(name: str) -> str:
         if name not in known:
-            raise ValueError(f"is {name!r}, expected one of {', '.join(known)}: mend its spelling")
+            raise ValueError(f"is {shorten(name)}, expected one of {', '.join(known)}: mend its spelling")
         return name
 
     return AfterValidator(check)
@@ -42,10 +72,11 @@ def empty_if_none(value: Any) -> Any:
 
 def refuse_repetition(values: list[Any]) -> list[Any]:
     if len(set(values)) < len(values):
-        raise ValueError(f"is {values}, expected each entry at most once: remove the repetition")
+        raise ValueError(f"is {shorten(values)}, expected each entry at most once: remove the repetition")
     return values
 
 
 Entry = TypeVar("Entry")
-Unrepeated = Annotated[list[Entry], AfterValidator(refuse_repetition)]
+Listed = Annotated[list[Entry], Field(max_length=LONGEST_LIST)]
+Unrepeated = Annotated[list[Entry], Field(max_length=LONGEST_LIST), AfterValidator(refuse_repetition)]
 Strengths = Annotated[Unrepeated[Entry], Field(min_length=1)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import prod
 from typing import NamedTuple
 
 
@@ -12,6 +13,7 @@ class Facts(NamedTuple):
     num_own_test: number of test rows that the data set itself sets apart.
     image: (height, width) where a row is an image, else empty.
     title, unit, class_names: of the data set, its rows and its classes; classes without names go by number.
+    num_columns: number of inputs of a row that is no image, where it is known.
     """
 
     class_counts: tuple[int, ...]
@@ -20,6 +22,12 @@ class Facts(NamedTuple):
     title: str = ""
     unit: str = "rows"
     class_names: tuple[str, ...] = ()
+    num_columns: int = 1
+
+    @property
+    def num_inputs(self) -> int:
+        """Inputs of a network."""
+        return prod(self.image) if self.image else self.num_columns
 
     @property
     def num_rows(self) -> int:

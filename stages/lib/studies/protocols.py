@@ -11,7 +11,7 @@ from typing import Annotated, Literal, NamedTuple
 import numpy as np
 from pydantic import Field
 
-from stages.lib.studies.declarations import Count, Share, Strict
+from stages.lib.studies.declarations import Count, Folds, Repeats, Seeds, Share, Strict
 from stages.lib.studies.facts import Facts
 
 TEST_KEY = 0  # separates the random stream that draws test rows from those of the replicates
@@ -33,8 +33,8 @@ class RepeatedStratifiedKFold(Strict):
     """
 
     kind: Literal["repeated_stratified_k_fold"] = "repeated_stratified_k_fold"
-    folds: Annotated[int, Field(ge=2)]
-    repeats: Count
+    folds: Folds
+    repeats: Repeats
     validation: Share
 
     @property
@@ -100,7 +100,7 @@ class FixedTest(Strict):
     """
 
     kind: Literal["fixed_test"] = "fixed_test"
-    seeds: Annotated[int, Field(ge=2)]
+    seeds: Seeds
     training: Count | None = None
     validation: Share
     test: Share | None = None

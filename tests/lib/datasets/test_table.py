@@ -17,7 +17,6 @@ from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from stages.lib.datasets.dataset import DataError, Rows
 from stages.lib.datasets.kinds import KINDS, Declaration
 from stages.lib.datasets.table import Table
-from stages.lib.studies.facts import Facts
 from tests.conftest import ROOT
 
 FILE = "data/source/mine.csv"
@@ -71,7 +70,8 @@ def test_columns_are_read_by_their_roles() -> None:
 
 def test_facts_are_class_counts() -> None:
     text = CSV + "5,east,1,50,1,yes\n"
-    assert declare().facts({FILE: text.encode()}.__getitem__) == Facts((2, 3), title="mine")
+    facts = declare().facts({FILE: text.encode()}.__getitem__)
+    assert (facts.class_counts, facts.title) == ((2, 3), "mine")
     three = declare(target="grade", categorical=["ward"], drop=["id", "outcome"])
     facts = three.facts({FILE: text.encode()}.__getitem__)
     assert (facts.class_counts, facts.outputs) == ((2, 2, 1), 3)
