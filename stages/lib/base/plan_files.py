@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -14,12 +13,14 @@ from stages.lib.base.store import read_bytes, write_bytes
 Plan = TypeVar("Plan")
 
 FOLDER = Path("data/plan")
+ADAPTERS: dict[Any, TypeAdapter[Any]] = {}
 
 
-@cache
 def adapter_of(kind: Any) -> TypeAdapter[Any]:
-    """pydantic takes ten milliseconds to make one."""
-    return TypeAdapter(kind)
+    """Made once for each kind: pydantic takes ten milliseconds for one."""
+    if kind not in ADAPTERS:
+        ADAPTERS[kind] = TypeAdapter(kind)
+    return ADAPTERS[kind]
 
 
 def to_json(plan: object) -> str:
