@@ -53,7 +53,7 @@ def run(
     raise_all(mistakes, roots)
     plans = make_plans(params, facts, read)
     if machine:
-        known = {name: (facts[study.dataset], study.protocol) for name, study in params.studies.items()}
+        known = {name: facts[study.dataset] for name, study in params.studies.items()}
         raise_all(find_too_large(plans, known, machine), roots)
     return Planned(plans, rules.find_idle(params, facts))
 

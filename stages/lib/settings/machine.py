@@ -16,7 +16,6 @@ from typing import NamedTuple
 from stages.lib.runs.plan import RunPlan
 from stages.lib.settings.mistakes import Mistake
 from stages.lib.studies.facts import Facts
-from stages.lib.studies.protocols import Protocol
 
 FLOAT = 4  # bytes
 COPIES = 2  # of the lanes' weights: those of the blocks, and those of the run
@@ -51,13 +50,12 @@ def find_machine() -> Machine:
     return Machine(memory, shutil.disk_usage(Path.cwd()).free)
 
 
-def estimate(plan: RunPlan, facts: Facts, protocol: Protocol) -> Need:
+def estimate(plan: RunPlan, facts: Facts) -> Need:
     """What a run needs at least."""
     lanes = plan.grid.num_lanes
     widths = [facts.num_inputs, *plan.network.hidden, plan.network.outputs]
     weights = sum((before + 1) * after for before, after in pairwise(widths))
-    held_out = facts.num_own_test if protocol.fixed_test else facts.num_rows // protocol.num_folds
-    predicted = lanes * held_out * plan.network.outputs * FLOAT
+    predicted = lanes * facts.num_own_test * plan.network.outputs * FLOAT  # how many others are held out differs
     history = lanes * plan.epochs * HISTORY
     rows = facts.num_rows * facts.num_inputs
     widest = min(plan.batch_size, facts.num_rows) * sum(widths) * FLOAT
@@ -65,14 +63,12 @@ def estimate(plan: RunPlan, facts: Facts, protocol: Protocol) -> Need:
     return Need(lanes, max(training, predicted), lanes * weights * FLOAT + history + predicted)
 
 
-def find_too_large(
-    plans: Mapping[str, object], facts: Mapping[str, tuple[Facts, Protocol]], machine: Machine
-) -> Iterator[Mistake]:
+def find_too_large(plans: Mapping[str, object], facts: Mapping[str, Facts], machine: Machine) -> Iterator[Mistake]:
     """The runs that this machine cannot hold; facts: of each study."""
     for plan in plans.values():
         if not isinstance(plan, RunPlan):
             continue
-        need = estimate(plan, *facts[plan.study])
+        need = estimate(plan, facts[plan.study])
         present = sum(path.stat().st_size for path in (FOLDER / plan.study / plan.variant).glob("*"))
         for what, needed, there in (
             ("of memory", need.memory, machine.memory),
