@@ -121,7 +121,7 @@ def write_number(value: Any) -> Any:
     """A bound as people write it."""
     if isinstance(value, float) and value == int(value):
         value = int(value)
-    return f"{value:,}" if isinstance(value, int) and value >= 10_000 else f"{value}"
+    return f"{value:,}" if isinstance(value, int) and value >= 1000 else f"{value}"
 
 
 def limit(key: str) -> str:

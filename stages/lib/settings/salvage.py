@@ -35,7 +35,7 @@ def keep(found: dict[str, Any], name: str, kind: Any, value: Any) -> None:
 
 
 def salvage_entries(key_kind: Any, entry_kind: Any, value: dict[Any, Any]) -> dict[str, Any]:
-    """All entries with a valid name; of one that is not valid nothing is known but its name."""
+    """All entries with a valid name; of a declaration that is not valid nothing is known but its name."""
     entries: dict[str, Any] = {}
     names = TypeAdapter(key_kind)
     for name, entry in value.items():
@@ -43,7 +43,8 @@ def salvage_entries(key_kind: Any, entry_kind: Any, value: dict[Any, Any]) -> di
             names.validate_python(name)
         except ValidationError:
             continue
-        entries[name] = SimpleNamespace()
+        if not isinstance(strip(entry_kind), type) or issubclass(strip(entry_kind), BaseModel):
+            entries[name] = SimpleNamespace()
         keep(entries, name, entry_kind, entry)
     return entries
 
