@@ -331,3 +331,20 @@ def test_mechanisms_are_told_where_they_acted() -> None:
     ):
         assert part in said
     assert tell_mechanisms(dict.fromkeys(MECHANISMS, 0.0)) == ""
+
+
+def test_a_baseline_that_failed_in_every_lane_is_told_first(labels: Labels, predicted: dict[str, Predictions]) -> None:
+    """All its lanes diverged; or all of them answer with the majority, whatever the row."""
+    failed = predicted["unregularized"]
+    diverged = dataclasses.replace(failed, mechanisms=failed.mechanisms | {"diverged": np.ones(REPLICATES)})
+    stuck = dataclasses.replace(failed, test=failed.test * np.float32(0.2))
+    for found, words in ((diverged, "diverged in training"), (stuck, "puts all held-out rows into one class")):
+        pair = {"unregularized": found, "strong": predicted["strong"]}
+        result, *_ = compare.run(make_plan(*pair), STATISTICS, labels, pair, {})
+        assert answer(result, 0.95)[0].startswith(f"Beware: every network of the baseline unregularized {words}")
+        assert not any("Beware" in sentence for sentence in answer(result, 0.95)[1:])
+    mechanisms = result.arms["unregularized"]["at_knob"].mechanisms
+    assert "every network puts all held-out rows into one class" in tell_mechanisms(mechanisms)
+    pair = {name: predicted[name] for name in ("unregularized", "strong")}
+    result, *_ = compare.run(make_plan(*pair), STATISTICS, labels, pair, {})
+    assert not any("Beware" in sentence for sentence in answer(result, 0.95))

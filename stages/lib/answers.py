@@ -41,7 +41,24 @@ def answer(study: StudyResult, confidence: float) -> list[str]:
         if scores:
             sentences += tell_best(study, scores[0], confidence, group=group)
             sentences += [tell_verdicts(study, score, group=group) for score in scores]
-    return [*sentences, *tell_searches(study), tell_skill(study)]
+    return [*tell_failures(study), *sentences, *tell_searches(study), tell_skill(study)]
+
+
+def tell_failures(study: StudyResult) -> list[str]:
+    """Networks, all of whose lanes have failed, with which others are compared: a difference from them says little."""
+    found = []
+    for name in dict.fromkeys(arm.baseline for _, arm in study.list_arms()):
+        mechanisms = study.arms[name]["at_knob"].mechanisms
+        for mechanism, words in (
+            ("diverged", "diverged in training"),
+            ("one_answer", "puts all held-out rows into one class"),
+        ):
+            if mechanisms.get(mechanism, 0.0) == 1:
+                found.append(
+                    f"Beware: every network of the baseline {name} {words}, so a difference from it does not say that "
+                    "a regulariser helps."
+                )
+    return found
 
 
 def headline(study: StudyResult, confidence: float) -> str:

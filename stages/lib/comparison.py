@@ -76,7 +76,8 @@ class ArmResult:
     strengths: regulariser -> the strengths that its replicates use, each once.
     scores: name -> mean over replicates; `gap` is the score of discrimination on training rows less that on held-out
         rows.
-    mechanisms: what the regularisers did, means over replicates; see lanes/mechanisms.py.
+    mechanisms: what the regularisers did, means over replicates; see lanes/mechanisms.py. `one_answer` is the share of
+        replicates in which a network puts all held-out rows into one class.
     optimism: of a tuned or averaged arm, score -> that on the validation rows which chose its points less that on
         held-out rows, mean over replicates.
     """

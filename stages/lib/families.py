@@ -122,17 +122,26 @@ def describe_arm(judge: Judge, key: ArmKey, judged: dict[str, Judgement]) -> Arm
     arm = judge.arms[key]
     groups = {variant.name: variant.group for variant in judge.plan.variants}
     scores = {name: float(judge.measure(name, key).mean()) for name in list_scores(judge.plan.outputs)}
+    mechanisms = {name: finite_mean(values) for name, values in arm.mechanisms.items()}
+    if mechanisms:  # of networks; a reference model may be meant to do so
+        mechanisms["one_answer"] = float(give_one_answer(arm.test).mean())
     return ArmResult(
         baseline=find_baseline(judge, key).variant,
         group=groups.get(key.variant, "model" if key.kind == REFERENCE else "regularizers"),
         judged=judged,
         strengths={name: list_used(found) for name, found in arm.strengths.items()},
         scores=round_all(scores | {"gap": judge.gap(judge.scores[0], key)}),
-        mechanisms=round_all({name: finite_mean(values) for name, values in arm.mechanisms.items()}),
+        mechanisms=round_all(mechanisms),
         optimism=round_all(
             {score: judge.optimism(score, key) for score in judge.scores} if key.kind in (TUNED, AVERAGED) else {}
         ),
     )
+
+
+def give_one_answer(probability: np.ndarray) -> np.ndarray:
+    """Whether all rows of a replicate are put into the same class; [replicate, row, output] to [replicate]."""
+    chosen = probability[..., 0] > 0.5 if probability.shape[-1] == 1 else probability.argmax(axis=-1)
+    return (chosen == chosen[:, :1]).all(axis=1)
 
 
 def list_used(strengths: np.ndarray) -> list[float]:

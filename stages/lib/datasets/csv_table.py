@@ -58,6 +58,9 @@ def parse_records(data: bytes, *, name: str) -> list[tuple[int, list[str]]]:
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         raise DataError(f"{name} is not UTF-8 in line {line}, expected UTF-8 text: save it as CSV UTF-8") from None
+    if "\0" in text:
+        line = text.count("\n", 0, text.index("\0")) + 1
+        raise DataError(f"{name} has a zero byte in line {line}, expected text: save it as CSV UTF-8")
     reader = csv.reader(io.StringIO(text, newline=""), strict=True, skipinitialspace=True)
     records, line = [], 1
     try:

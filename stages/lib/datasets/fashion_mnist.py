@@ -22,6 +22,7 @@ PIXEL_SCALE = 1 / 255
 CLASS_NAMES = (
     "T-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle boot",
 )  # fmt: skip
+MOST_DIMENSIONS = 64  # that an array of NumPy has
 UNSIGNED_BYTE = 0x08  # IDX code of the element type
 
 
@@ -93,6 +94,8 @@ def parse_idx(data: bytes, *, name: str) -> NDArray[np.uint8]:
     element_type, num_dimensions = data[2:4]
     if element_type != UNSIGNED_BYTE:
         raise DataError(f"{name}: element type 0x{element_type:02x}, expected 0x{UNSIGNED_BYTE:02x} (unsigned byte)")
+    if num_dimensions > MOST_DIMENSIONS:
+        raise DataError(f"{name}: {num_dimensions} dimensions, expected at most {MOST_DIMENSIONS}")
     start = 4 + 4 * num_dimensions
     if len(data) < start:
         raise DataError(f"{name}: {len(data)} bytes, too short for the sizes of {num_dimensions} dimensions")

@@ -1,15 +1,16 @@
 """The file thoracic_surgery.csv: its schema, and the faults that reading it may find."""
 
-import io
 from collections.abc import Callable
 
 import pandas as pd
 import pandera.pandas as pa
 from pandera.errors import SchemaError, SchemaErrorReason, SchemaErrors
 
+from stages.lib.datasets.csv_table import read_csv
 from stages.lib.datasets.dataset import DataError, list_examples
 from stages.lib.datasets.thoracic_surgery import NUM_DEATHS, NUM_SURVIVORS
 
+FILE = "thoracic_surgery.csv"
 LABEL = "Risk1Yr"
 DIAGNOSES = (1, 2, 3, 4, 5, 6, 8)  # the codes of DGN, nominal
 NUM_PATIENTS = NUM_SURVIVORS + NUM_DEATHS
@@ -85,16 +86,17 @@ def read_thoracic(text: bytes | str) -> pd.DataFrame:
     Raises DataError with every fault by THORACIC_SCHEMA: the column, what was expected, what was found in which line.
     """
     data = text.encode() if isinstance(text, str) else text
-    try:  # as text, since the schema converts the columns and names the line of a value that is no number
-        table = pd.read_csv(io.BytesIO(data), dtype=str, keep_default_na=False)
-    except ValueError as error:
-        raise DataError(f"thoracic_surgery.csv is not a CSV table: {error}") from error
+    parsed = read_csv(data, name=FILE)
+    if parsed.faults:
+        raise DataError("\n  ".join([f"{FILE} cannot be used:", *parsed.faults]))
+    # As text, since the schema converts the columns and names the line of a value that is no number.
+    table = pd.DataFrame(parsed.columns, dtype=str)
     try:
         return THORACIC_SCHEMA.validate(table, lazy=True)
     except SchemaErrors as errors:
         # The failed conversion of a column is reported with its lines, so its wrong type is not reported again.
         faults = [fault for fault in errors.schema_errors if fault.reason_code != SchemaErrorReason.WRONG_DATATYPE]
-        lines = [f"thoracic_surgery.csv with its {len(table)} rows is not as expected:", *map(describe_fault, faults)]
+        lines = [f"{FILE} with its {len(table)} rows is not as expected:", *map(describe_fault, faults)]
         raise DataError("\n  ".join(lines)) from None
 
 

@@ -151,6 +151,8 @@ def tell_mechanisms(found: dict[str, float]) -> str:
         )
     if found["diverged"] > 0:
         said.append(f"{found['diverged']:.0%} of the networks diverged")
+    if found.get("one_answer", 0.0) == 1:
+        said.append("every network puts all held-out rows into one class")
     return "; ".join(said)
 
 
