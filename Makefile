@@ -6,12 +6,14 @@ REPORT := metrics/report.html
 BIN := .venv/bin
 RUN := PATH="$(CURDIR)/$(BIN):$$PATH"
 
+export BASE CLUSTER  # as text, which no shell expands
+
 .DEFAULT_GOAL := pipeline
 .PHONY: pipeline show test check review bench calibrate processors lock setup help
 .SUFFIXES:
 
 pipeline: $(if $(CLUSTER),.venv/installed-cluster,.venv/installed) .git  ## Run what has changed, JOBS stages side by side or on a CLUSTER
-	@$(RUN) python -m tools.repro --jobs $(JOBS) $(if $(CLUSTER),--cluster "$(CLUSTER)")
+	@$(RUN) python -m tools.repro --jobs $(JOBS) $(if $(CLUSTER),--cluster "$$CLUSTER")
 	@$(RUN) python -m tools.readme
 
 show:  ## Open the report of the last run, and name it
@@ -29,7 +31,7 @@ check: .venv/installed-dev  ## Lint, types, and whether dvc.lock is in step with
 	@$(RUN) python -m tools.in_step
 
 review: .venv/installed  ## Say what has changed in the held-out scores since the git revision BASE (default: main)
-	@$(RUN) python -m tools.review $(if $(BASE),"$(BASE)")
+	@$(RUN) python -m tools.review $(if $(BASE),"$$BASE")
 
 bench: .venv/installed-bench  ## Time the lanes against Keras, scikit-learn and JAX, into metrics/bench.json
 	@$(RUN) python -m tools.bench

@@ -215,6 +215,7 @@ class Score(NamedTuple):
     by_row: what each row adds, (label, probability) -> [replicate, row]; None where that is not known.
     proper: it is best for the true probabilities, so it judges probabilities and not decisions alone.
     binary, multiclass: the outcomes it is defined for.
+    most: the greatest value that it can have; the least is 0.
     """
 
     label: str
@@ -225,6 +226,7 @@ class Score(NamedTuple):
     proper: bool = False
     binary: bool = True
     multiclass: bool = True
+    most: float = 1.0
 
 
 def chance(share: Array, num_rows: int) -> Array:
@@ -268,8 +270,8 @@ SCORES: dict[str, Score] = {
     "average_precision": Score(
         "average precision", average_precision, random_average_precision, True, multiclass=False
     ),
-    "brier": Score("Brier score", brier, base_rate_brier, False, row_brier, proper=True),
-    "log_loss": Score("log loss", log_loss, base_rate_log_loss, False, row_log_loss, proper=True),
+    "brier": Score("Brier score", brier, base_rate_brier, False, row_brier, proper=True, most=2.0),
+    "log_loss": Score("log loss", log_loss, base_rate_log_loss, False, row_log_loss, proper=True, most=1000.0),
     "calibration_error": Score("calibration error", calibration_error, nothing, False),
     "g_mean": Score("G-mean", g_mean, nothing, True, multiclass=False),
 }

@@ -33,6 +33,7 @@ from stages.lib.studies.plans import ComparedSearch, ComparedVariant, Statistics
 from stages.lib.studies.protocols import FixedTest, Protocol, RepeatedStratifiedKFold
 from tests.conftest import ROOT
 from tools.review import changes, wording
+from tools.review.escaping import escape
 from tools.review.judging import Change
 from tools.review.outputs import list_folder
 from tools.review.record import Key, Record, ScoredKey, StageRecord, read_record
@@ -955,7 +956,6 @@ def test_the_record_is_read_as_dvc_writes_it() -> None:
     "text",
     [
         "",
-        "stages: [",
         "stages: []",
         "stages: {}",
         "stages: {plan: {cmd: plan}}",
@@ -1014,10 +1014,12 @@ def test_a_base_of_the_older_layout_is_refused_in_one_line(repository: Repositor
     expect_refusal(repository.review(), message, "name another revision")
 
 
-def expect_refusal(done: subprocess.CompletedProcess[str], message: str, remedy: str) -> None:
+def expect_refusal(
+    done: subprocess.CompletedProcess[str], message: str, remedy: str, *, file: str = "metrics/comparison.json"
+) -> None:
     assert (done.returncode, done.stdout) == (2, "")
     (line,) = done.stderr.splitlines()
-    assert line.startswith("error: metrics/comparison.json")
+    assert line.startswith(f"error: {file}")
     assert message in line
     assert line.endswith(remedy)
 
@@ -1106,3 +1108,116 @@ def test_the_score_that_chooses_strengths_is_an_input_of_an_arm(settings: Json, 
     record = read_record(dumps_yaml({"schema": "2.0", "stages": {"plan": plan}}))
     assert record is not None
     assert record.find_select_by("made") == score
+
+
+# What is hostile or broken ------------------------------------------------------------------------------------------
+
+HOSTILE = "<img src=x onerror=y> | @everyone </details> `code` **Better** [click](https://evil.example) \u202e"
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["stages: [", "<<<<<<< HEAD\nstages: {}\n=======\n>>>>>>> main\n", "a: &a [1]\nstages: [*a]", "a: " + "[" * 3000],
+)
+@pytest.mark.parametrize("side", ["base", "head"])
+def test_a_broken_record_is_refused_in_one_line(repository: Repository, text: str, side: str) -> None:
+    repository.write_lock()
+    whole = (repository.folder / "dvc.lock").read_text()
+    (repository.folder / "dvc.lock").write_text(text if side == "base" else whole)
+    repository.commit()
+    (repository.folder / "dvc.lock").write_text(text if side == "head" else whole)
+    expect_refusal(repository.review(), ", line ", "", file="dvc.lock of")
+
+
+def test_a_record_of_another_layout_is_told_first(repository: Repository) -> None:
+    (repository.folder / "dvc.lock").write_text("stages: {plan: [1]}")
+    assert "dvc.lock does not hold what a run records" in repository.review().stdout.splitlines()[0]
+
+
+def test_text_of_others_does_nothing(repository: Repository, params_text: str) -> None:
+    head = copy.deepcopy(shift(BASE, "l2", 0.1))
+    for study in head.values():
+        study["arms"][HOSTILE] = copy.deepcopy(study["arms"]["dropout"])
+    repository.write(head, f"{params_text}\n{json.dumps(HOSTILE)}: {json.dumps(HOSTILE)}\n")
+    repository.git("checkout", "--quiet", "-b", "other")
+    repository.commit()
+    repository.write(BASE, params_text)
+    done = repository.review("other")
+    assert "Removed arms" in done.stdout, done.stderr
+    assert "Changed parameters" in done.stdout
+    for raw in ("<img", "</details>", "@everyone", " `code", " **Better** ", "](https", "://evil", "\u202e", HOSTILE):
+        assert raw not in done.stdout, raw
+    rows = [line for line in done.stdout.splitlines() if line.startswith("|")]
+    assert len({line.replace("\\|", "").count("|") for line in rows}) == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("l2: 0.1 -> 0.2", "l2: 0.1 -> 0.2"),
+        ("path: [0.1, 0.2] -> (none)", "path: [0.1, 0.2] -> (none)"),
+        ("a|b", "a\\|b"),
+        ("<b>", "&lt;b&gt;"),
+        ("a\nb\r\n# c", "a b # c"),
+        ("__all__", "\\_\\_all\\_\\_"),
+        ("x" * 500, "x" * 157 + "..."),
+        ("&lt;", "&amp;lt;"),
+    ],
+)
+def test_text_is_shown_as_it_is_written(text: str, shown: str) -> None:
+    assert escape(text) == shown
+
+
+@pytest.mark.parametrize("value", [1e308, -0.1, 1.01])
+def test_a_score_that_cannot_be_is_refused_in_one_line(repository: Repository, value: float) -> None:
+    head = copy.deepcopy(BASE)
+    head["made"]["arms"]["l2"]["at_knob"]["judged"]["auc"]["replicates"][0] = value
+    repository.write(head)
+    expect_refusal(repository.review(), "made.arms.l2.at_knob.judged.auc: Input should be from 0 to 1", "run make")
+
+
+@pytest.mark.parametrize("text", ["- a", "3", "a: [", "a: &a [*a]", "a: " + "[" * 100, "<<<<<<< HEAD\n"])
+def test_broken_parameters_of_the_base_are_refused_in_one_line(
+    repository: Repository, params_text: str, text: str
+) -> None:
+    repository.write(BASE, text)
+    repository.commit()
+    repository.write(BASE, params_text)
+    expect_refusal(repository.review(), "", "", file="params.yaml of main")
+
+
+def test_lists_for_mappings_in_the_base_are_shown_and_do_not_end_in_an_error(
+    repository: Repository, params_text: str
+) -> None:
+    repository.write(shift(BASE, "l2", 0.1), "studies: [1]\nseed: {a: [1, {b: 2}]}\n")
+    repository.write_lock()
+    repository.commit()
+    repository.write(BASE, params_text)
+    repository.write_lock()
+    done = repository.review()
+    assert done.returncode in (0, 1), done.stderr
+    assert "studies: [1] ->" in done.stdout
+
+
+@pytest.mark.parametrize("revision", ["--output=stolen", "-O", "--exec=true", "a\nb", ""])
+@pytest.mark.parametrize("option", ["--head={}", "{}"])
+def test_an_option_is_no_revision(repository: Repository, revision: str, option: str) -> None:
+    done = repository.review(option.format(revision))
+    assert done.returncode == 2
+    assert not (repository.folder / "stolen").exists()
+
+
+def test_the_shell_expands_no_revision(tmp_path: Path) -> None:
+    """`make review BASE=...` hands it on as text."""
+    (tmp_path / ".venv/bin").mkdir(parents=True)
+    (tmp_path / ".venv/bin/python").write_text('#!/bin/sh\nfor word; do echo "<$word>"; done\n')
+    (tmp_path / ".venv/bin/python").chmod(0o755)
+    (tmp_path / "requirements").mkdir()
+    for name in ("requirements/base.txt", ".venv/bin/pip", ".venv/installed"):
+        (tmp_path / name).touch()
+    base = '`touch one`$$(touch two); touch three " &'
+    done = subprocess.run(
+        ["make", "--file", ROOT / "Makefile", "review", f"BASE={base}"], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert done.stdout.splitlines()[-1] == f"<{base.replace('$$', '$')}>"
+    assert not [name for name in ("one", "two", "three") if (tmp_path / name).exists()]

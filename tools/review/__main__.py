@@ -41,6 +41,8 @@ def parse_arguments() -> argparse.Namespace:
 def parse_revision(text: str) -> str:
     if not text:
         raise argparse.ArgumentTypeError("is empty, expected a git revision: name one")
+    if text.startswith("-") or not text.isprintable() or len(text) > 300:
+        raise argparse.ArgumentTypeError("is no git revision, expected a branch, a tag or a commit: name one")
     return text
 
 
@@ -68,7 +70,7 @@ def main() -> int:
         drop_output()
     except (UserError, UnicodeDecodeError, OSError) as error:
         drop_output()
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
     except Exception:  # else Python would end with status 1, which means worse
         traceback.print_exc()

@@ -8,12 +8,14 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import yaml
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter
 from ruamel.yaml.resolver import implicit_resolvers
 
 from stages.lib.arms import REFERENCE
+from stages.lib.settings.yaml_text import compose
 from stages.lib.studies.plans import BEST_SINGLE
 
+MAX_VALUES = 2**21  # of dvc.lock, which has a hundredth of that with 85 stages
 COMPARISON, PARAMS = "metrics/comparison.json", "params.yaml"
 GATHERED = ("data/plan", "data/predictions", "data/reference", "models")  # folders that hold parts of many arms
 
@@ -108,8 +110,8 @@ class Record:
 
     def find_select_by(self, study: str) -> object:
         """The score that chooses strengths; no file of the study alone holds it."""
-        settings = self.params.get("studies", {}).get(study, {})
-        return settings.get("select_by") or settings.get("scores", {}).get("discrimination")
+        settings = pick(pick(self.params, "studies"), study)
+        return pick(settings, "select_by") or pick(pick(settings, "scores"), "discrimination")
 
     def find_hash(self, path: str) -> str:
         """The hash of the output of a stage; empty where none is recorded."""
@@ -138,6 +140,11 @@ class Record:
 LAYOUT = TypeAdapter(Record)
 
 
+def pick(mapping: Any, key: str) -> Any:
+    """The value of a key; None where there is none, or no mapping."""
+    return mapping.get(key) if isinstance(mapping, dict) else None
+
+
 def is_own(path: str, study: str) -> bool:
     """Whether a file shapes the results of one study; of the gathered folders, only files below the study's own."""
     folders = [folder for folder in GATHERED if path == folder or path.startswith(f"{folder}/")]
@@ -145,9 +152,13 @@ def is_own(path: str, study: str) -> bool:
 
 
 def read_record(text: str) -> Record | None:
-    """Parse dvc.lock; None where it does not have DVC's layout, or does not hold the parameters of `plan`."""
+    """Parse dvc.lock; None where it has another layout than DVC's, or does not hold what `plan` records.
+
+    Raises TextError where it is no YAML, such as one with a conflict that is not resolved.
+    """
+    compose(text, most=MAX_VALUES, aliases=False)
     try:
         record = LAYOUT.validate_python(yaml.load(text, LockLoader))
-    except (yaml.YAMLError, ValidationError):
+    except (yaml.YAMLError, ValueError):
         return None
-    return record if "plan" in record.stages and record.params is not None else None
+    return record if "plan" in record.stages and isinstance(record.params, dict) else None

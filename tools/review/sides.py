@@ -7,20 +7,22 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 
 from stages.lib.base.commands import UserError
+from stages.lib.base.store import read_plain
 from stages.lib.comparison import ArmResult, Comparison, StudyResult, parse_comparison
 from stages.lib.scores import SCORES
 from stages.lib.settings.mistakes import ParamsError
 from stages.lib.settings.params import StatisticsParams, parse_params, parse_yaml
-from stages.lib.settings.yaml_text import TextError
+from stages.lib.settings.yaml_text import TextError, decode
 from tools.review.outputs import Outputs
 from tools.review.record import COMPARISON, PARAMS, Key, Record, read_record
 
 LOCK = "dvc.lock"
+MAX_BYTES = 2**26  # of one file; the largest, comparison.json, has a hundredth of that
 INPUTS = (PARAMS, "dvc.yaml", "stages", "data/source")  # what results depend on
 ABSENT = "(none)"
 
@@ -36,18 +38,31 @@ class Side:
         return self.revision or "the working tree"
 
     def read(self, path: str) -> str:
+        """A file as text; MissingError where the side has none, UserError where it is too long or no text."""
+        try:
+            return decode(self.read_bytes(path), limit=MAX_BYTES)
+        except TextError as error:
+            raise self.refuse_file(path, error) from None
+
+    def read_bytes(self, path: str) -> bytes:
         if self.revision is None:
             try:
-                return Path(path).read_text(encoding="utf-8")
+                return read_plain(Path(path), most=MAX_BYTES)
             except FileNotFoundError:
-                raise UserError(f"{path} is missing, expected the output of a complete run: run make") from None
-        shown = run_git("show", f"{self.revision}:./{path}")
-        if shown.returncode:
-            reason = shown.stderr.strip().removeprefix("fatal: ")
-            raise UserError(
+                raise MissingError(f"{path} is missing, expected the output of a complete run: run make") from None
+        name = f"{self.revision}:./{path}"
+        size = run_git("cat-file", "-s", "--end-of-options", name)
+        if size.returncode:
+            reason = " ".join(size.stderr.split()).removeprefix("fatal: ")
+            raise MissingError(
                 f"{path} of {self.name} cannot be read ({reason}), expected a revision that has it: name another"
             )
-        return shown.stdout
+        if int(size.stdout) > MAX_BYTES:
+            raise self.refuse_file(path, TextError(f"has {int(size.stdout):,} bytes, expected at most {MAX_BYTES:,}"))
+        return run_git("cat-file", "blob", "--end-of-options", name).stdout
+
+    def refuse_file(self, path: str, error: TextError) -> UserError:
+        return UserError(f"{path} of {self.name}{',' if error.line else ''} {error}")
 
     @cached_property
     def comparison(self) -> Comparison:
@@ -66,11 +81,16 @@ class Side:
             if score not in SCORES:
                 raise self.refuse(f"{study}.scores.{question}", f"Input should be one of {', '.join(SCORES)}")
             for key, arm in result.list_arms():
+                where = f"{study}.arms.{key.variant}.{key.kind}.judged"
                 if score not in arm.judged:
-                    raise self.refuse(f"{study}.arms.{key.variant}.{key.kind}.judged", f"Input should hold {score}")
+                    raise self.refuse(where, f"Input should hold {score}")
+                judged, most = arm.judged[score], SCORES[score].most
+                if not all(0 <= value <= most for value in (judged.value, *judged.replicates)):
+                    raise self.refuse(f"{where}.{score}", f"Input should be from 0 to {most:g}")
 
     def refuse(self, where: str, reason: str) -> UserError:
         remedy = "name another revision" if self.revision else "run make"
+        where, reason = (" ".join(text.split())[:200] for text in (where, reason))
         return UserError(
             f"{COMPARISON} of {self.name} cannot be used ({where}: {reason}), expected what compare writes now: "
             f"{remedy}"
@@ -85,24 +105,41 @@ class Side:
     def params(self) -> Any:
         """params.yaml as nested mappings, not checked."""
         try:
-            return parse_yaml(self.read(PARAMS))
+            found = parse_yaml(self.read(PARAMS))
         except TextError as error:
-            raise UserError(f"{PARAMS} of {self.name}, {error}") from None
+            raise self.refuse_file(PARAMS, error) from None
+        if not isinstance(found, dict):
+            raise self.refuse_file(PARAMS, TextError("is no mapping, expected params.yaml's keys: correct it", 1))
+        return found
 
     @property
     def settings(self) -> StatisticsParams:
         try:
             return parse_params(self.read(PARAMS)).statistics
         except ParamsError as error:
-            raise UserError(f"{PARAMS} of {self.name} has mistakes, expected none: correct them\n{error}") from None
+            mistakes = str(error).splitlines()
+            more = f" and {len(mistakes) - 1:,} more" if len(mistakes) > 1 else ""
+            raise UserError(
+                f"{PARAMS} of {self.name} has mistakes, expected none: correct them ({mistakes[0]}{more})"
+            ) from None
 
     @cached_property
     def record(self) -> Record | None:
-        """The record of the last run; None where dvc.lock is missing or unreadable."""
+        """The record of the last run; None where dvc.lock is missing, or does not hold what `plan` records."""
         try:
             return read_record(self.read(LOCK))
-        except UserError:
+        except MissingError:
             return None
+        except TextError as error:
+            raise self.refuse_file(LOCK, error) from None
+
+    @property
+    def has_lock(self) -> bool:
+        """Whether there is a dvc.lock."""
+        try:
+            return bool(self.read_bytes(LOCK))
+        except MissingError:
+            return False
 
     @cached_property
     def outputs(self) -> Outputs:
@@ -116,25 +153,40 @@ class Side:
     def find_stale(self) -> list[str]:
         """Reasons why the results are not those of a complete run with these parameters; empty if none is recorded."""
         if self.record is None:
-            return []
+            return [f"{LOCK} does not hold what a run records"] if self.has_lock else []
         changed = compare_params(self.record.params, self.params)
         return changed or self.record.find_unfinished(self.arms, comparison=self.read(COMPARISON))
 
 
-def run_git(*arguments: str) -> subprocess.CompletedProcess[str]:
+class MissingError(UserError):
+    """A side has no such file."""
+
+
+class Done(NamedTuple):
+    """How a git command ended."""
+
+    returncode: int
+    stdout: bytes
+    stderr: str
+
+
+def run_git(*arguments: str) -> Done:
     try:
-        done = subprocess.run(["git", *arguments], capture_output=True, encoding="utf-8")
+        done = subprocess.run(["git", *arguments], capture_output=True, stdin=subprocess.DEVNULL)
     except FileNotFoundError:
         raise UserError("git is missing, expected it on the PATH: install the package git") from None
-    if "not a git repository" in done.stderr:
+    said = done.stderr.decode(errors="replace")
+    if "not a git repository" in said:
         raise UserError(f"{Path.cwd()} is not in a git repository, expected a clone of the project: change to one")
-    return done
+    return Done(done.returncode, done.stdout, said)
 
 
 def find_fork(base: Side, head: Side) -> str:
     """The commit at which the head branched off; empty unless the base has since changed what results depend on."""
-    fork = run_git("merge-base", str(base.revision), head.revision or "HEAD").stdout.strip()
-    if not fork or run_git("diff", "--quiet", fork, str(base.revision), "--", *INPUTS).returncode == 0:
+    found = run_git("merge-base", "--end-of-options", str(base.revision), head.revision or "HEAD")
+    fork = found.stdout.decode().strip()
+    unchanged = "diff", "--quiet", "--no-ext-diff", "--end-of-options", fork, str(base.revision), "--", *INPUTS
+    if not fork or run_git(*unchanged).returncode == 0:
         return ""
     return fork[:10]
 

@@ -9,9 +9,11 @@ from dataclasses import asdict
 from stages.lib.scores import SCORES
 from stages.lib.styles import ARMS
 from tools.review.changes import ORDER, NewArm, NewScore, Review
+from tools.review.escaping import escape
 from tools.review.judging import Change
 from tools.review.record import Key, ScoredKey
 
+NUM_ENTRIES = 200  # of a list; what is more has changed altogether
 NUM_REASONS = 3  # reasons why results are out of date that the first line names
 CONCLUSIONS = {
     "worse": "**Worse**: {worse} of {all} changed arms are worse by more than noise, by at least one score{others}.",
@@ -46,7 +48,7 @@ def conclude(found: Review, *, base: str) -> str:
 
 def name_reasons(reasons: Sequence[str]) -> str:
     more = [f"{len(reasons) - NUM_REASONS} more"] if len(reasons) > NUM_REASONS else []
-    return "; ".join([*reasons[:NUM_REASONS], *more])
+    return "; ".join([*map(escape, reasons[:NUM_REASONS]), *more])
 
 
 def conclude_empty(found: Review, *, base: str) -> str:
@@ -90,6 +92,7 @@ def count_arms(number: int) -> str:
 
 def render(found: Review, *, base: str, remedy: str = "") -> str:
     """The review as Markdown. remedy: the command that compares with the commit at which the head branched off."""
+    base = escape(base)
     if found.is_empty:
         return conclude(found, base=base)
     quiet = [change for change in found.recomputed if change not in found.judged]
@@ -104,7 +107,7 @@ def render(found: Review, *, base: str, remedy: str = "") -> str:
         f"The results of {base} are out of date as well ({name_reasons(found.base_stale)})."
         if found.base_stale
         else "",
-        render_list("Changed parameters", found.params),
+        render_list("Changed parameters", [escape(change) for change in found.params]),
         render_list("New arms", [render_new(arm) for arm in found.added]),
         render_list("Removed arms", [name_arm(key) for key in found.removed]),
         render_list(
@@ -170,18 +173,18 @@ def describe_basis(found: Review, study: str) -> str:
     """On what the differences of a study are judged."""
     basis = found.basis[study]
     if basis.reason:
-        return f"{study} by replicate: {REASONS[basis.reason].format(side=basis.side)}"
+        return f"{escape(study)} by replicate: {REASONS[basis.reason].format(side=escape(basis.side))}"
     coarse = [change.score for change in found.judged if change.study == study and not change.by_row]
     labels = ", ".join(SCORES[score].label for score in dict.fromkeys(coarse))
-    return f"{study} by row, from DVC's cache" + (f" ({labels} by replicate)" if labels else "")
+    return f"{escape(study)} by row, from DVC's cache" + (f" ({labels} by replicate)" if labels else "")
 
 
 def render_change(change: Change, *, recomputed: bool) -> str:
     applicable = (("†", change.fixed_test and not change.by_row), ("\\*", not change.paired), ("‡", recomputed))
     marks = [mark for mark, applies in applicable if applies]
     cells = (
-        change.study,
-        change.variant,
+        escape(change.study),
+        escape(change.variant),
         ARMS[change.kind],
         SCORES[change.score].label,
         f"{change.base:.4f}",
@@ -195,7 +198,8 @@ def render_change(change: Change, *, recomputed: bool) -> str:
 
 
 def render_list(title: str, entries: Sequence[str]) -> str:
-    return "\n".join([f"{title}:", "", *(f"- {entry}" for entry in entries)]) if entries else ""
+    shown = [*entries[:NUM_ENTRIES], *([f"{len(entries) - NUM_ENTRIES:,} more"] if len(entries) > NUM_ENTRIES else [])]
+    return "\n".join([f"{title}:", "", *(f"- {entry}" for entry in shown)]) if entries else ""
 
 
 def render_new(arm: NewArm) -> str:
@@ -207,7 +211,7 @@ def render_new_score(name: str, score: NewScore, *, baseline: str) -> str:
     value = f"{SCORES[name].label} {score.value:.4f}"
     if score.difference is None:
         return value
-    return f"{value} ({score.difference:+.4f} from {baseline}: {score.verdict})"
+    return f"{value} ({score.difference:+.4f} from {escape(baseline)}: {escape(score.verdict)})"
 
 
 def name_score(key: ScoredKey) -> str:
@@ -215,7 +219,7 @@ def name_score(key: ScoredKey) -> str:
 
 
 def name_arm(key: Key) -> str:
-    return f"{key.study} {key.variant} {ARMS[key.kind]}"
+    return f"{escape(key.study)} {escape(key.variant)} {ARMS[key.kind]}"
 
 
 def to_json(found: Review, *, base: str, head: str) -> str:
