@@ -12,6 +12,7 @@ import sys
 from collections.abc import Callable
 from hashlib import md5
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -232,3 +233,31 @@ def test_an_entry_of_the_run_cache_names_outputs_of_its_stage_alone(folders: Hom
     assert record.name in folders.pipeline.run()
     assert (folders.project / "out/one").read_text() == "one"
     assert folders.watch() == folders.before
+
+
+@pytest.mark.parametrize("fault", ["no folder", "no data base"])
+def test_a_site_cache_that_cannot_be_used_is_told_and_done_without(home: Home, fault: str) -> None:
+    site = home.project.with_name("site")
+    if fault == "no folder":
+        shutil.rmtree(site)
+        site.write_text("somebody else's")
+    else:
+        (path,) = site.rglob("hashes/local/cache.db")
+        path.write_bytes(b"damaged" * 1000)
+    printed = home.pipeline.run()
+    assert "DVC's site cache cannot be used" in printed
+    assert "4 stages" in printed
+    assert home.watch() == home.before
+
+
+def test_temporary_files_may_lie_on_another_disk(home: Home, tmp_path: Path) -> None:
+    shared = Path("/dev/shm")
+    if not shared.is_dir() or shared.stat().st_dev == tmp_path.stat().st_dev:
+        pytest.skip("needs a second file system")
+    with TemporaryDirectory(dir=shared) as other:
+        shutil.rmtree(home.project / ".dvc/tmp")
+        (home.project / ".dvc/tmp").symlink_to(other)
+        (home.project / "source").write_text("two")
+        assert "4 stages up to date" in home.pipeline.run()
+        assert (home.project / "head.txt").read_text() == "two"
+        assert not list(home.project.glob(".*.draft"))

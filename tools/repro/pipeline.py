@@ -10,7 +10,6 @@ from pathlib import Path
 import psutil
 from dvc.exceptions import DvcException
 from dvc.lock import LockError
-from dvc.repo import Repo
 from dvc.repo.reproduce import get_active_graph, plan_repro
 from dvc.stage.cache import RunCacheNotFoundError
 from dvc.stage.serialize import to_lockfile
@@ -19,6 +18,7 @@ from dvc.utils.serialize import dumps_yaml, loads_yaml
 from stages.lib.base.commands import UserError
 from tools.guard import check_outputs
 from tools.guard.objects import guard_cache
+from tools.guard.site import open_repo
 from tools.repro.engine import FOLDER, PAUSE, Job
 
 SECONDS = FOLDER / "seconds.json"  # that each stage took when it last ran
@@ -31,7 +31,7 @@ class Pipeline:
     def __init__(self) -> None:
         logging.getLogger("dvc").setLevel(logging.CRITICAL)  # its remarks would go across the progress view
         try:
-            self.repo = Repo()
+            self.repo = open_repo(FOLDER / "site", print)
             if others := self.find_others():
                 print(f"Waiting: {others} (Ctrl-C gives up)", flush=True)
             while others and (others := self.find_others()):
@@ -103,6 +103,8 @@ class Pipeline:
 def write_in_one_step(path: Path, text: str) -> None:
     """Whoever reads the file, and whenever this process is killed, it is whole."""
     draft = FOLDER / f"{path.name}.draft"
+    if path.parent.stat().st_dev != FOLDER.stat().st_dev:  # no file moves between disks in one step
+        draft = path.with_name(f".{path.name}.draft")
     draft.write_text(text, encoding="utf-8")
     draft.replace(path)
 

@@ -33,9 +33,24 @@ class DamagedArtifactError(UserError):
     """An input of a stage is not what was written; the message names the file."""
 
 
+class UnwritableError(UserError, OSError):
+    """A file could not be written: the disk is full, or the folder read-only; the message names the file."""
+
+
 def write_bytes(path: Path, content: bytes) -> None:
     """Write a whole file or nothing: into a draft beside it, which then takes its place."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_draft(path, content)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise UnwritableError(
+            f"{path} cannot be written ({reason}), expected room for {len(content):,} bytes: free space on the disk, "
+            "or let the folder be written to, and run this again"
+        ) from error
+
+
+def write_draft(path: Path, content: bytes) -> None:
     handle, draft = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(handle, "wb") as file:

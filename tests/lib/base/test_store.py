@@ -1,6 +1,8 @@
 """Files are whole or absent, their bytes repeat, and what is missing is named with the stage that writes it."""
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +12,7 @@ import pytest
 from stages.lib import predictions, samples
 from stages.lib.base import store
 from stages.lib.runs import plan, trained
+from tests.conftest import ROOT
 
 DEVELOPMENT = samples.Development(
     inputs=np.arange(6, dtype=np.float32).reshape(3, 2),
@@ -135,3 +138,24 @@ def test_what_is_missing_is_named_with_the_stage_that_writes_it() -> None:
         store.MissingArtifactError, match=r"data/plan/s/v.json is missing, expected the output of `plan`"
     ):
         plan.load_run_plan("s", "v")
+
+
+def test_a_full_disk_is_told_with_the_name_of_the_file() -> None:
+    """A limit on the size of files is a disk that is full after so many bytes."""
+    code = """
+import resource, signal
+from pathlib import Path
+from stages.lib.base.commands import run_main
+from stages.lib.base.store import write_bytes
+
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
+run_main(lambda: write_bytes(Path("models/study/variant/lanes.npz"), bytes(100_000)))
+"""
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert done.stderr.startswith(
+        "error: models/study/variant/lanes.npz cannot be written (File too large), expected room"
+    )
+    assert not [path for path in Path("models").rglob("*") if path.is_file()]
