@@ -1,8 +1,8 @@
 """Expand params.yaml into one resolved file per run, so that a changed knob changes just the files of runs that use it.
 
-Reads   params.yaml, dvc.yaml, the tables in data/source that params.yaml declares
+Reads   params.yaml, dvc.yaml, the tables in data/source that params.yaml declares, requirements/base.txt
 Writes  data/plan/_datasets/<dataset>.json, data/plan/<study>/{<variant>,_split,_study,_reference}.json,
-        data/plan/{_studies,_statistics}.json
+        data/plan/{_studies,_statistics}.json, data/plan/_versions/<stage>.json
 
 Every mistake is found here, before any work starts. Settings without effect are told.
 """
@@ -22,6 +22,7 @@ from stages.lib.settings.expansion import make_plans
 from stages.lib.settings.machine import Machine, find_machine, find_too_large
 from stages.lib.settings.mistakes import PARAMS, ParamsError, raise_all, run_checks
 from stages.lib.settings.params import examine
+from stages.lib.settings.versions import REQUIREMENTS, find_other_versions, plan_versions
 from stages.lib.settings.yaml_text import MAX_BYTES, TextError, decode
 
 LARGEST_TABLE = 2**25  # bytes
@@ -74,9 +75,11 @@ def main() -> None:
     parse_arguments(__doc__)
     graph, text = read_text(GRAPH), read_text(PARAMS)
     planned = run(text, lambda path: read_plain(Path(path), most=LARGEST_TABLE), graph=graph, machine=find_machine())
-    for remark in planned.remarks:
+    requirements = Path(REQUIREMENTS)
+    others = find_other_versions(requirements.read_text(encoding="utf-8")) if requirements.is_file() else ()
+    for remark in [*planned.remarks, *others]:
         print(f"note: {remark}")
-    save_plans(planned.plans)
+    save_plans(planned.plans | plan_versions())
 
 
 if __name__ == "__main__":

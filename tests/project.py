@@ -15,6 +15,7 @@ from tests.conftest import ROOT
 CARRIED = (
     "stages",
     "data/source",
+    "requirements/base.txt",
     "dvc.yaml",
     ".dvc/config",
     ".dvc/plots",

@@ -11,6 +11,9 @@ import pytest
 import yaml
 from ruamel.yaml import YAML
 
+from stages.lib.settings import versions
+from stages.lib.settings.versions import USED
+
 GRAPH = yaml.safe_load(Path("dvc.yaml").read_text())["stages"]  # with merge keys resolved
 PARAMS = YAML(typ="safe", pure=True).load(Path("params.yaml").read_text())
 MODULES = sorted(Path("stages").rglob("*.py"))
@@ -151,3 +154,57 @@ def test_packages_hold_no_code_of_their_own() -> None:
 def test_stages_that_do_not_train_do_not_import_tensorflow(verb: str) -> None:
     code = f"import stages.{verb}, sys; sys.exit('tensorflow' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+NUMERIC = {name: name for name in ("keras", "numpy", "pandas", "scipy", "tensorflow")} | {"sklearn": "scikit-learn"}
+
+
+NOT_CALLED = {"evaluate": {"scikit-learn"}}  # it reads protocols, and leaves splitting to preprocess
+
+
+def find_libraries(stage: str) -> set[str]:
+    """The numeric libraries that a stage's modules import, anywhere in them."""
+    found = set()
+    for path in walk_imports(Path("stages", f"{stage}.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ImportFrom):
+                found.add((node.module or "").partition(".")[0])
+            elif isinstance(node, ast.Import):
+                found |= {alias.name.partition(".")[0] for alias in node.names}
+    return {NUMERIC[name] for name in found & NUMERIC.keys()}
+
+
+@pytest.mark.parametrize("stage", USED)
+def test_versions_are_an_input_of_the_stages_that_use_them(stage: str) -> None:
+    assert set(USED[stage]) == find_libraries(stage) - NOT_CALLED.get(stage, set())
+    users = [name for name, entry in GRAPH.items() if find_verb(entry) == stage]
+    assert users
+    for name in users:
+        assert f"data/plan/_versions/{stage}.json" in body(GRAPH[name])["deps"]
+    assert "requirements/base.txt" in body(GRAPH["plan"])["deps"]
+
+
+def test_an_upgrade_reruns_what_uses_it_and_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = versions.plan_versions()
+    for upgraded, stale in (
+        ("tensorflow", {"train", "evaluate"}),
+        ("scikit-learn", {"preprocess", "reference"}),
+        ("scipy", {"reference"}),
+        ("dvc", set()),
+    ):
+        with monkeypatch.context() as patch:
+            patch.setattr(
+                versions, "find_version", lambda name, other=upgraded: "9.9" if name == other else version_of(name)
+            )
+            after = versions.plan_versions()
+        assert {name.removeprefix("_versions/") for name in before if before[name] != after[name]} == stale
+
+
+version_of = versions.find_version
+
+
+def test_an_environment_that_is_not_the_pinned_one_is_told() -> None:
+    text = Path("requirements/base.txt").read_text()
+    assert not list(versions.find_other_versions(text))
+    (told,) = versions.find_other_versions(re.sub(r"^keras==\S+", "keras==1.0", text, flags=re.MULTILINE))
+    assert told.endswith("expected 1.0 of requirements/base.txt: `make setup` installs it, `make lock` pins another")

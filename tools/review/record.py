@@ -17,6 +17,7 @@ from stages.lib.studies.plans import BEST_SINGLE
 
 MAX_VALUES = 2**21  # of dvc.lock, which has a hundredth of that with 85 stages
 COMPARISON, PARAMS = "metrics/comparison.json", "params.yaml"
+VERSIONS = "data/plan/_versions/"
 GATHERED = ("data/plan", "data/predictions", "data/reference", "models")  # folders that hold parts of many arms
 
 
@@ -146,7 +147,12 @@ def pick(mapping: Any, key: str) -> Any:
 
 
 def is_own(path: str, study: str) -> bool:
-    """Whether a file shapes the results of one study; of the gathered folders, only files below the study's own."""
+    """Whether a file shapes the results of one study; of the gathered folders, only files below the study's own.
+
+    The versions of the libraries shape those of all.
+    """
+    if path.startswith(VERSIONS):
+        return True
     folders = [folder for folder in GATHERED if path == folder or path.startswith(f"{folder}/")]
     return all(path.startswith(f"{folder}/{study}/") for folder in folders)
 

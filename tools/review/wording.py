@@ -33,7 +33,7 @@ REASONS = {
     "other_rows": "the same protocol and seed drew other rows",
     "few_repeats": "the protocol does not hold out every row in enough repeats to know its influence",
 }
-RECOMPUTED = "Recomputed although no input that DVC tracks changed (another machine or library version)"
+RECOMPUTED = "Recomputed although no input that DVC tracks changed (another machine)"
 
 
 def conclude(found: Review, *, base: str) -> str:

@@ -1,0 +1,50 @@
+"""The versions of the numeric libraries, which are an input of the stages that use them.
+
+`plan` writes them, one file for each such stage, and runs anew when requirements/base.txt changes. So an upgrade reruns
+the stages that use what was upgraded, and an upgrade of anything else none.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from importlib.metadata import PackageNotFoundError, version
+
+# Stage -> the libraries that its modules import (tests/test_pipeline.py).
+USED: dict[str, tuple[str, ...]] = {
+    "preprocess": ("numpy", "pandas", "scikit-learn"),
+    "train": ("keras", "numpy", "pandas", "tensorflow"),
+    "evaluate": ("keras", "numpy", "pandas", "tensorflow"),
+    "reference": ("numpy", "scikit-learn", "scipy"),
+}
+PACKAGES = {"tensorflow": ("tensorflow-cpu", "tensorflow")}  # that install a library, where it is not of its name
+REQUIREMENTS = "requirements/base.txt"
+
+Versions = dict[str, str]
+
+
+def find_version(library: str) -> str:
+    """The installed version; `missing` where there is none, which the stage that needs it will tell."""
+    for package in PACKAGES.get(library, (library,)):
+        try:
+            return version(package)
+        except PackageNotFoundError:
+            continue
+    return "missing"
+
+
+def plan_versions() -> dict[str, Versions]:
+    """The libraries of each stage with their versions, by the name of the plan."""
+    return {f"_versions/{stage}": {name: find_version(name) for name in names} for stage, names in USED.items()}
+
+
+def find_other_versions(requirements: str) -> Iterator[str]:
+    """Libraries that are installed in another version than any that is pinned, in words; requirements: the text."""
+    for library in sorted(set().union(*USED.values())):
+        packages = "|".join(PACKAGES.get(library, (library,)))
+        pinned = re.findall(rf"^(?:{packages})==([^ ;\\]+)", requirements, re.MULTILINE)
+        if pinned and find_version(library) not in pinned:
+            yield (
+                f"{library} {find_version(library)} is installed, expected {' or '.join(dict.fromkeys(pinned))} of "
+                f"{REQUIREMENTS}: `make setup` installs it, `make lock` pins another"
+            )
