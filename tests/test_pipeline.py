@@ -187,9 +187,9 @@ def test_versions_are_an_input_of_the_stages_that_use_them(stage: str) -> None:
 def test_an_upgrade_reruns_what_uses_it_and_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
     before = versions.plan_versions()
     for upgraded, stale in (
-        ("tensorflow", {"train", "evaluate"}),
-        ("scikit-learn", {"preprocess", "reference"}),
-        ("scipy", {"reference"}),
+        ("tensorflow", {"train", "evaluate", "measure", "experiment"}),
+        ("scikit-learn", {"preprocess", "measure", "audit", "reference"}),
+        ("scipy", {"measure", "experiment", "audit", "reference"}),
         ("dvc", set()),
     ):
         with monkeypatch.context() as patch:

@@ -10,11 +10,14 @@ import re
 from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
 
-# Stage -> the libraries that its modules import (tests/test_pipeline.py).
+# `compare` depends on all of data/plan. Stage -> the libraries that its modules import (tests/test_pipeline.py).
 USED: dict[str, tuple[str, ...]] = {
     "preprocess": ("numpy", "pandas", "scikit-learn"),
     "train": ("keras", "numpy", "pandas", "tensorflow"),
     "evaluate": ("keras", "numpy", "pandas", "tensorflow"),
+    "measure": ("keras", "numpy", "pandas", "scikit-learn", "scipy", "tensorflow"),
+    "experiment": ("keras", "numpy", "pandas", "scipy", "tensorflow"),
+    "audit": ("numpy", "pandas", "scikit-learn", "scipy"),
     "reference": ("numpy", "scikit-learn", "scipy"),
 }
 PACKAGES = {"tensorflow": ("tensorflow-cpu", "tensorflow")}  # that install a library, where it is not of its name
