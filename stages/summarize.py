@@ -25,6 +25,7 @@ from stages.lib.summaries import judging, training
 from stages.lib.summaries.pictures import draw_first_layer, draw_mistakes
 from stages.lib.summaries.series import TABLES, Facts, Picture, RecipeFacts, Series, StudyFacts, save_series
 
+NUM_WITH_MISTAKES = 3  # of the arms that matter: the baseline, the best by each score
 LIBRARIES = ("keras", "numpy", "scipy", "scikit-learn", "pandas")
 TENSORFLOW = ("tensorflow-cpu", "tensorflow")  # one of them is installed
 Named = Iterator[tuple[str, pd.DataFrame]]  # name of a table, some of its rows
@@ -44,7 +45,7 @@ def summarize_study(result: StudyResult, plan: StudyPlan) -> tuple[list[tuple[st
         mistakes = load_mistakes(plan.study)
         for variant, run in runs.items():
             pictures += draw_first_layer(plan.study, variant, run, development.image)
-        for variant in dict.fromkeys(key.variant for key in matter if key.variant in runs):
+        for variant in dict.fromkeys(key.variant for key in matter[:NUM_WITH_MISTAKES] if key.variant in runs):
             pictures += draw_mistakes(plan.study, variant, mistakes, development.image, names)
     return [(name, table.assign(study=plan.study)) for name, table in tables], pictures
 

@@ -27,7 +27,10 @@ HTML = """<!doctype html>
 {{refresh_tag}}
 <title>Plots</title>
 <link rel="icon" href="data:,">
-<style>body {{ font-family: system-ui, sans-serif; margin: 1rem; }} body > div {{ overflow-x: auto; margin-bottom: 2rem; }}</style>
+<style>
+body {{ font-family: system-ui, sans-serif; margin: 1rem; }}
+body > div {{ overflow-x: auto; margin-bottom: 2rem; }}
+</style>
 <!--
 {notices}
 -->

@@ -13,7 +13,7 @@ from typing import Any
 
 import yaml
 
-from stages.lib.answers import headline
+from stages.lib.answers import headline, order_studies
 from stages.lib.base.commands import UserError, make_parser
 from stages.lib.comparison import load_comparison
 from stages.lib.summaries.series import load_facts
@@ -25,8 +25,9 @@ START, END = "<!-- {} -->\n", "<!-- end of {} -->\n"
 def render_answers() -> str:
     """A line for each study."""
     lines = []
-    for name, study in load_comparison().items():
-        facts = load_facts(name)
+    comparison = load_comparison()
+    for name in order_studies(comparison):
+        study, facts = comparison[name], load_facts(name)
         rows = facts.studies[name].describe(study.protocol.fixed_test)
         lines.append(f"- **{rows}** (`{name}`): {headline(study, facts.confidence)}")
     return "\n".join(lines)

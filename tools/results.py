@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from stages.lib.answers import choose_arms, headline
+from stages.lib.answers import choose_arms, headline, order_studies
 from stages.lib.comparison import COMPARISON, StudyResult, load_comparison
 from stages.lib.scores import SCORES
 from stages.lib.styles import name_arm
@@ -22,8 +22,9 @@ def tell_results() -> Iterator[str]:
     """The lines of all studies; none in a project that has no comparison."""
     if not COMPARISON.is_file():
         return
-    for name, study in load_comparison().items():
-        facts = load_facts(name)
+    comparison = load_comparison()
+    for name in reversed(order_studies(comparison)):  # a terminal shows the end
+        study, facts = comparison[name], load_facts(name)
         rows = facts.studies[name].describe(study.protocol.fixed_test)
         yield ""
         yield f"{name}, {rows}: {headline(study, facts.confidence)}"

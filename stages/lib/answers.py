@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from stages.lib.arms import AT_KNOB, REFERENCE, TUNED, ArmKey
-from stages.lib.comparison import ArmResult, Difference, StudyResult, Use
+from stages.lib.comparison import ArmResult, Comparison, Difference, StudyResult, Use
 from stages.lib.scores import SCORES
 from stages.lib.styles import VERDICT_ORDER, name_arm, style_of
 from stages.lib.wording import describe_range
@@ -14,6 +14,7 @@ from stages.lib.wording import describe_range
 NUM_NAMED = 3  # variants that a sentence names; the others are counted
 NOUNS = {"regularizers": "regulariser", "settings": "other setting"}
 NUM_MATTER = 5
+MANY = 5  # regularisers that a survey compares at least
 MAJORITY = "majority"  # the reference model without skill
 
 
@@ -59,6 +60,16 @@ def tell_failures(study: StudyResult) -> list[str]:
                     "a regulariser helps."
                 )
     return found
+
+
+def order_studies(comparison: Comparison) -> list[str]:
+    """The studies that compare many regularisers first."""
+    return sorted(comparison, key=lambda name: not is_survey(comparison[name]))
+
+
+def is_survey(study: StudyResult) -> bool:
+    """Whether a study compares many regularisers."""
+    return len(list_findings(study, study.scores["discrimination"], group="regularizers")) >= MANY
 
 
 def headline(study: StudyResult, confidence: float) -> str:

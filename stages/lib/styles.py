@@ -41,8 +41,8 @@ VARIANTS: dict[str, Style] = {
     "large": Style("larger network", GREY, "square"),
     "large_ema_label_smoothing": Style("larger, EMA, smoothing", PURPLE, "cross"),
     "l2_activity_l1": Style("L2 and activity L1", BLUE, "cross"),
-    "l2_activity_l1_max_norm": Style("those and max norm", GREEN, "cross"),
-    "l2_activity_l1_dropout": Style("those and dropout", ORANGE, "cross"),
+    "l2_activity_l1_max_norm": Style("L2, activity L1, max norm", GREEN, "cross"),
+    "l2_activity_l1_dropout": Style("L2, activity L1, dropout", ORANGE, "cross"),
     "tutorial": Style("the tutorial's stack", RED, "cross"),
 }
 

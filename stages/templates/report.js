@@ -54,7 +54,9 @@
       await vegaEmbed(live, { ...specs[place], datasets: { rows: data[place] } }, options);
       const chart = live.querySelector("svg");
       // One picture with one name: its single marks have no words of their own.
-      chart.querySelectorAll("[role]").forEach((part) => part.removeAttribute("role"));
+      for (const name of ["role", "aria-label", "aria-roledescription"]) {
+        chart.querySelectorAll(`[${name}]`).forEach((part) => part.removeAttribute(name));
+      }
       chart.setAttribute("role", "img");
       chart.setAttribute("aria-label", still.getAttribute("aria-label"));
       still.replaceWith(live);

@@ -85,7 +85,7 @@ def draw_coverage(rows: pd.DataFrame, score: str, confidence: float) -> Panel:
         alt.Tooltip("tables:Q"),
     ]
     chart = alt.layer(
-        BASE.mark_rule(color=MUTED, strokeDash=[3, 3]).encode(x=alt.datum(confidence)),
+        BASE.mark_rule(color=MUTED, strokeDash=[3, 3]).encode(x=alt.XDatum(confidence, scale=scale)),
         new.mark_rule(strokeWidth=2, color=INK).encode(x=alt.X("low:Q", scale=scale), x2=alt.X2("high:Q"), y=y),
         old.mark_point(size=40, color=MUTED).encode(x=x, y=y, tooltip=tooltip),
         new.mark_point(filled=True, size=45, opacity=1, color=INK).encode(x=x, y=y, tooltip=tooltip),

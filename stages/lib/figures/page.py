@@ -10,12 +10,12 @@ from typing import Any
 import pandas as pd
 from markupsafe import Markup, escape
 
-from stages.lib.answers import answer, capitalize, choose_arms, headline, rank_arms
+from stages.lib.answers import answer, capitalize, choose_arms, headline, order_studies, rank_arms
 from stages.lib.arms import ArmKey
 from stages.lib.comparison import ArmResult, StudyResult
 from stages.lib.figures import measured
 from stages.lib.figures.figure import Figure, Panel, list_records
-from stages.lib.figures.sections import MOST_SMALL, Results, count_regularizers, draw_study
+from stages.lib.figures.sections import Results, draw_study
 from stages.lib.scores import SCORES
 from stages.lib.styles import SHAPES, VERDICTS, name_arm, style_of
 from stages.lib.summaries.series import RecipeFacts, StudyFacts
@@ -64,9 +64,7 @@ class Part:
 
 
 def describe_studies(found: Results) -> list[Study]:
-    """The studies that compare many regularisers first."""
-    studies = [describe_study(found, name) for name in found.comparison]
-    return sorted(studies, key=lambda study: count_regularizers(study.result) < MOST_SMALL)
+    return [describe_study(found, name) for name in order_studies(found.comparison)]
 
 
 def describe_study(found: Results, name: str) -> Study:

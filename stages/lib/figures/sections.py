@@ -8,14 +8,12 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from stages.lib.answers import list_findings
+from stages.lib.answers import is_survey, order_studies
 from stages.lib.audit.record import ClaimResult
-from stages.lib.comparison import Comparison, PathPoint, SearchPoint, StudyResult
+from stages.lib.comparison import Comparison, PathPoint, SearchPoint
 from stages.lib.figures import forest, judging, paths, training
 from stages.lib.figures.figure import Figure
 from stages.lib.summaries.series import Facts, Picture, Tables
-
-MOST_SMALL = 5  # studies that compare fewer regularisers are left out of the first figure
 
 
 @dataclass(frozen=True)
@@ -71,15 +69,10 @@ def draw_study(found: Results, name: str) -> list[Figure]:
     return [figure for section in STUDY_SECTIONS for figure in section.draw(found, name) if figure is not None]
 
 
-def count_regularizers(study: StudyResult) -> int:
-    """Variants that are compared with one that has other regularisers."""
-    return len(list_findings(study, study.scores["discrimination"], group="regularizers"))
-
-
 def draw_answer(found: Results) -> Figure:
     """The figure of the first screen: every study that compares many regularisers."""
-    used = {name: count_regularizers(study) for name, study in found.comparison.items()}
-    chosen = [name for name, count in used.items() if count >= min(MOST_SMALL, max(used.values()))]
+    surveys = [name for name in order_studies(found.comparison) if is_survey(found.comparison[name])]
+    chosen = surveys or list(found.comparison)
     titles = {name: found.facts.studies[name].describe(found.comparison[name].protocol.fixed_test) for name in chosen}
     studies = {name: found.comparison[name] for name in chosen}
     return forest.draw_answer(studies, titles, found.facts.equivalence, found.facts.confidence)

@@ -12,7 +12,7 @@ from stages.lib.summaries.png import encode_png, line_up
 from stages.lib.summaries.series import Picture
 from stages.lib.summaries.training import list_kernels
 
-NUM_UNITS = 5  # shown; the same units start with the same weights in every variant
+NUM_UNITS = 4  # shown; the same units start with the same weights in every variant
 QUANTILE = 0.99  # of the sizes: black and white
 
 

@@ -10,7 +10,7 @@ import pandas as pd
 from stages.lib.runs.grid import Grid
 from stages.lib.runs.trained import TrainedRun
 
-NUM_EPOCHS, NUM_BINS = 20, 25  # points of a curve, bars of a histogram
+NUM_EPOCHS, NUM_BINS = 16, 25  # points of a curve, bars of a histogram
 LOW, HIGH = 0.1, 0.9  # the band holds the middle 80 % of the replicates
 PARTS = {"training": "loss", "validation": "val_loss"}
 NEAR_ZERO = 1e-3  # as in lanes/mechanisms.py
