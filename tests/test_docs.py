@@ -1,0 +1,78 @@
+"""README and the pages of docs/: short, with links that lead somewhere and commands that exist."""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+import yaml
+from dvc.cli.parser import get_main_parser
+
+from tests.conftest import ROOT
+from tools import readme
+
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+WRITTEN_BY_A_RUN = ("metrics/",)
+
+
+def list_commands(page: Path) -> list[str]:
+    """The commands of DVC, make and this project's modules in the blocks of a page, without their comments."""
+    blocks = re.findall(r"^```(?:sh)?\n(.*?)^```$", page.read_text(), re.DOTALL | re.MULTILINE)
+    lines = [re.sub(r"\s+#.*", "", line).strip() for block in blocks for line in block.splitlines()]
+    parts = [part.strip() for line in lines for part in line.split(" && ")]
+    return [part for part in parts if re.match(r"(dvc|make|python -m)\b", part)]
+
+
+def test_the_readme_is_short_and_has_its_places() -> None:
+    text = readme.README.read_text()
+    assert len(text.splitlines()) < 150
+    for section in ("answers", "graph", "bench"):
+        assert text.count(readme.START.format(section)) == text.count(readme.END.format(section)) == 1
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)\s]+)\)|src(?:set)?=\"([^\"]+)\"", page.read_text()):
+        path, _, anchor = (target[0] or target[1]).partition("#")
+        if path.startswith(("http", *WRITTEN_BY_A_RUN)):
+            continue
+        found = (page.parent / path) if path else page
+        assert found.exists(), path
+        if anchor:
+            heads = re.findall(r"^#+ (.*)$", found.read_text(), re.MULTILINE)
+            assert anchor in {re.sub(r"[^\w\- ]", "", head.lower()).replace(" ", "-") for head in heads}, anchor
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_commands_exist(page: Path) -> None:
+    """DVC's own parser takes each of its commands; `make` has each target; modules are there."""
+    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    for command in list_commands(page):
+        words = shlex.split(re.sub(r"<[^>]*>", "placeholder", command))
+        if words[0] == "dvc":
+            get_main_parser().parse_args(words[1:])
+        elif words[0] == "make":
+            named = {word for word in words[1:] if not word.startswith("-") and "=" not in word}
+            assert named <= targets, command
+        elif words[:2] == ["python", "-m"]:
+            place = ROOT / words[2].replace(".", "/")
+            assert place.with_suffix(".py").is_file() or (place / "__main__.py").is_file(), command
+
+
+def test_the_graph_in_the_readme_is_that_of_dvc_yaml() -> None:
+    stages = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
+    drawn = readme.render_graph(stages)
+    verbs = {"train" if name.startswith("train_") else name for name in stages}
+    assert set(re.findall(r"^    (\w+) --> (\w+)$", drawn, re.MULTILINE)) >= {
+        ("plan", "train"),
+        ("train", "evaluate"),
+        ("evaluate", "compare"),
+        ("compare", "report"),
+    }
+    assert {word for pair in re.findall(r"(\w+) --> (\w+)", drawn) for word in pair} == verbs
+    assert ("fetch", "train") not in set(re.findall(r"(\w+) --> (\w+)", drawn))
+
+
+def test_the_citation_is_complete() -> None:
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    assert {"cff-version", "message", "title", "authors", "license"} <= citation.keys()
