@@ -10,11 +10,14 @@ import json
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import pandas as pd
 from pydantic import TypeAdapter
 
 from stages.lib.base.store import read_bytes, write_bytes, write_json
+
+if TYPE_CHECKING:
+    import pandas as pd  # else where it is used, since `make` reads no table here and pandas is slow to import
 
 FOLDER = Path("metrics/series")
 
@@ -29,7 +32,7 @@ TABLES: dict[str, tuple[str, ...]] = {
     "inputs": ("study", "variant", "input", "mean_size", "zero_share"),
 }
 
-Tables = dict[str, pd.DataFrame]
+Tables = dict[str, "pd.DataFrame"]
 
 
 @dataclass(frozen=True)
@@ -122,6 +125,8 @@ def load_facts(study: str) -> Facts:
 
 
 def parse_table(name: str, content: bytes) -> pd.DataFrame:
+    import pandas as pd
+
     text = dict.fromkeys(("study", "variant", "input", "actual"), str)
     if name == "confusion":
         text["predicted"] = str
@@ -130,6 +135,8 @@ def parse_table(name: str, content: bytes) -> pd.DataFrame:
 
 def load_all(studies: Iterable[str]) -> Series:
     """The series of several studies as one."""
+    import pandas as pd
+
     found = [load_series(study) for study in studies]
     facts = [series.facts for series in found]
     return Series(
