@@ -9,7 +9,7 @@ RUN := PATH="$(CURDIR)/$(BIN):$$PATH"
 export BASE CLUSTER  # as text, which no shell expands
 
 .DEFAULT_GOAL := pipeline
-.PHONY: pipeline show test check review bench calibrate processors lock setup help
+.PHONY: pipeline show test check review bench calibrate processors coverage audit-deps lock setup help
 .SUFFIXES:
 
 pipeline: $(if $(CLUSTER),.venv/installed-cluster,.venv/installed) .git  ## Run what has changed, JOBS stages side by side or on a CLUSTER
@@ -30,6 +30,13 @@ check: .venv/installed-dev  ## Lint, types, and whether dvc.lock is in step with
 	@$(RUN) python -m tools.readme --check
 	@$(RUN) python -m tools.in_step
 
+coverage: .venv/installed-dev  ## Run the tests and say how much of stages/ they reach
+	@$(RUN) python -m pytest --numprocesses $(JOBS) --dist loadfile --cov=stages --cov-report=term:skip-covered --cov-fail-under=95
+
+audit-deps: .venv/installed-audit  ## Look for known holes in the pinned requirements; list the licences of direct ones
+	@$(RUN) pip-licenses --from=mixed --order=license --packages $$($(RUN) python -m tools.dependencies)
+	@$(RUN) pip-audit --strict --disable-pip --require-hashes --requirement requirements/base.txt
+
 review: .venv/installed  ## Say what has changed in the held-out scores since the git revision BASE (default: main)
 	@$(RUN) python -m tools.review $(if $(BASE),"$$BASE")
 
@@ -48,7 +55,7 @@ lock: .venv/installed-dev  ## Pin the newest allowed versions of all requirement
 	@$(RUN) tools/lock.sh
 
 help:  ## List the commands
-	@sed -n 's/^\([a-z]*\):.*## /  make \1 \t/p' $(MAKEFILE_LIST) | expand -t 18
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1 \t/p' $(MAKEFILE_LIST) | expand -t 21
 
 .venv/installed: requirements/base.txt | .venv/bin/pip
 	@echo "Installing the pinned requirements (about a minute, once)"
@@ -63,6 +70,11 @@ help:  ## List the commands
 .venv/installed-bench: requirements/bench.txt | .venv/installed
 	@echo "Installing the pinned requirements of the benchmark (once)"
 	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/bench.txt
+	@touch $@
+
+.venv/installed-audit: requirements/audit.txt | .venv/installed
+	@echo "Installing the pinned requirements of the audit (once)"
+	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/audit.txt
 	@touch $@
 
 .venv/installed-cluster: requirements/cluster.txt | .venv/installed

@@ -9,3 +9,4 @@ lock --extra cpu --output-file requirements/base.txt
 lock --extra cpu --extra dev --constraint requirements/base.txt --output-file requirements/dev.txt
 lock --extra cpu --extra bench --constraint requirements/base.txt --output-file requirements/bench.txt
 lock --extra cpu --extra cluster --constraint requirements/base.txt --output-file requirements/cluster.txt
+lock --extra cpu --extra audit --constraint requirements/base.txt --output-file requirements/audit.txt

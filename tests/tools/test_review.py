@@ -428,7 +428,7 @@ def test_what_another_machine_computed_worse_is_told_all_the_same(repository: Re
     assert done.returncode == 1
     assert done.stdout.startswith("**Worse**: 1 of 1 changed arms")
     assert "‡ | " in done.stdout
-    assert "library version): 1 arm." in done.stdout
+    assert "(another machine): 1 arm." in done.stdout
 
 
 @pytest.mark.parametrize(
@@ -488,7 +488,7 @@ def test_verdicts_that_another_machine_turned_are_counted(repository: Repository
 
 
 def test_a_setting_of_the_study_touches_its_arms(repository: Repository, params_text: str) -> None:
-    params = params_text.replace("  thoracic:\n", "  made:\n")
+    params = params_text.replace("  thoracic:\n", "  made:\n").replace("study: thoracic,", "study: made,")
     repository.write(BASE, params)
     repository.write_lock()
     repository.commit()
@@ -924,7 +924,7 @@ def test_a_list_of_files_names_no_others(changed: Repository, relpath: str) -> N
     before = hashlib.md5(list_folder(Path("data/predictions/made"))).hexdigest() + ".dir"
     lock.write_text(lock.read_text().replace(before, put_object(json.dumps(members).encode(), suffix=".dir")))
     files = Side(None).outputs.list_members(Path("data/predictions/made"))
-    assert set(files) == {"_labels.npz", "unregularized.npz", "dropout.npz"}
+    assert set(files) == {"_labels.npz", "_mistakes.npz", "unregularized.npz", "dropout.npz"}
     assert review_main().basis == {"made": Basis(by_row=False, reason="unrecorded", side="the working tree")}
 
 
