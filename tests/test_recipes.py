@@ -289,8 +289,8 @@ def test_review_knows_the_arms_of_a_table(tables: Project) -> None:
     assert tables.call_tool("review", "HEAD").stdout.startswith("Nothing has changed since HEAD")
     tables.change_params("\nl2: 0.01\n", "\nl2: 0.1\n")
     ran = tables.stages_run("repro")
-    follow = {"plan", "evaluate@breast_cancer", "measure@breast_cancer", "compare", "audit", "report"}
-    assert ran == {"train_breast_cancer@l2", *follow}
+    of_study = {f"{verb}@breast_cancer" for verb in ("evaluate", "measure", "summarize")}
+    assert ran == {"plan", "train_breast_cancer@l2", *of_study, "compare", "audit", "report"}
     review = json.loads(tables.call_tool("review", "HEAD", "--json").stdout)
     changed = [(change["study"], change["variant"]) for change in review["changes"]]
     assert set(changed) == {("breast_cancer", "l2")}
@@ -359,16 +359,12 @@ def test_a_search_is_trained_and_judged_against_the_best_single_regularizer(
     )
     assert len(set(zip(l2, dropout, strict=True))) >= 14, "but for points without either"
     assert l2.min() == 0 < l2.max() <= 0.1 and dropout.min() == 0 < 0.1 <= dropout[dropout > 0].min()
-    study = parse_comparison(extended.read("metrics/comparison.json"))["thoracic"]
-    search = study.searches["penalty_and_dropout"]
-    assert (search.num_points, search.best_single, set(search.against_best_single)) == (
-        16,
-        "best_single",
-        {"matthews", "log_loss"},
-    )
-    assert set(study.arms["penalty_and_dropout"]) == {"at_knob", "tuned", "averaged"}
-    assert search.average == 4 and set(search.averaged_against_best_single) == {"matthews", "log_loss"}
-    assert set(study.arms["best_single"]["tuned"].strengths) <= {"dropout", "infinity_norm"}
+    study = json.loads(extended.read("metrics/comparison.json"))["thoracic"]
+    search, both = study["searches"]["penalty_and_dropout"], {"matthews", "log_loss"}
+    assert (search["num_points"], search["best_single"], search["average"]) == (16, "best_single", 4)
+    assert set(search["against_best_single"]) == set(search["averaged_against_best_single"]) == both
+    assert set(study["arms"]["penalty_and_dropout"]) == {"at_knob", "tuned", "averaged"}
+    assert set(study["arms"]["best_single"]["tuned"]["strengths"]) <= {"dropout", "infinity_norm"}
     rows = extended.read("metrics/searches.csv").decode().splitlines()
     assert len(rows) == 1 + 16 * 2 * 2
     assert "Penalty and dropout, " in extended.read("metrics/report.md").decode()
