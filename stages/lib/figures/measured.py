@@ -17,9 +17,9 @@ from stages.lib.styles import style_of
 
 WIDTH, ROW, LABELS = 200, 17, 138
 SETTINGS = {
-    "none": "nothing to learn",
-    "table": "as in the real table",
-    "twice": "twice as much to learn",
+    "none": "no signal",
+    "table": "the table's signal",
+    "twice": "twice the signal",
     "interaction": "risk by interactions",
     "sparse": "risk by few columns",
     "heavy_tailed": "heavy tails",
@@ -74,7 +74,7 @@ def read_share(share: Mapping[str, Any]) -> tuple[float, float, float, int]:
 def draw_coverage(rows: pd.DataFrame, score: str, confidence: float) -> Panel:
     low = min(0.8, float(rows["low"].min()))
     scale = alt.Scale(domain=[low, 1], nice=False, clamp=True)
-    x = alt.X("value:Q", title="coverage", scale=scale, axis=alt.Axis(tickCount=4, format="~%"))
+    x = alt.X("value:Q", title="coverage", scale=scale, axis=alt.Axis(values=[0.8, 0.9, 1], format="~%"))
     axis = alt.Axis(labelLimit=LABELS + 70, minExtent=LABELS, ticks=False, labelColor=INK)
     y = alt.Y("setting:N", sort=None, title=None, axis=axis)
     new, old = (BASE.transform_filter(f"datum.method == {name!r}") for name in METHODS.values())
