@@ -5,6 +5,8 @@ BASE ?= main
 REPORT := metrics/report.html
 BIN := .venv/bin
 RUN := PATH="$(CURDIR)/$(BIN):$$PATH"
+# Each file lists all that it needs: with nothing left to resolve, a release of tomorrow cannot get in the way.
+INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r
 
 export BASE CLUSTER  # as text, which no shell expands
 
@@ -59,27 +61,27 @@ help:  ## List the commands
 
 .venv/installed: requirements/base.txt | .venv/bin/pip
 	@echo "Installing the pinned requirements (about a minute, once)"
-	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/base.txt
+	@$(INSTALL) requirements/base.txt
 	@touch $@
 
 .venv/installed-dev: requirements/dev.txt | .venv/bin/pip
 	@echo "Installing the pinned requirements of the tests (about a minute, once)"
-	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
+	@$(INSTALL) requirements/dev.txt
 	@touch $@ .venv/installed
 
 .venv/installed-bench: requirements/bench.txt | .venv/installed
 	@echo "Installing the pinned requirements of the benchmark (once)"
-	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/bench.txt
+	@$(INSTALL) requirements/bench.txt
 	@touch $@
 
 .venv/installed-audit: requirements/audit.txt | .venv/installed
 	@echo "Installing the pinned requirements of the audit (once)"
-	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/audit.txt
+	@$(INSTALL) requirements/audit.txt
 	@touch $@
 
 .venv/installed-cluster: requirements/cluster.txt | .venv/installed
 	@echo "Installing the pinned requirements of a cluster (once)"
-	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/cluster.txt
+	@$(INSTALL) requirements/cluster.txt
 	@touch $@
 
 .venv/bin/pip:
