@@ -4,7 +4,6 @@
 import os
 import re
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -14,6 +13,7 @@ from stages.lib.settings.machine import Machine
 from stages.lib.settings.mistakes import ParamsError
 from stages.lib.settings.yaml_text import TextError, decode
 from tests.conftest import ROOT
+from tests.memory import run_measured
 
 STUDY = "repeats: 10, validation: 0.2"
 FIXED = "kind: fixed_test, seeds: 10"
@@ -334,27 +334,9 @@ FILES: dict[str, tuple[bytes, str]] = {
 }
 
 
-def start_plan(folder: Path) -> tuple[str, float, int]:
-    """What `python -m stages.plan` says with status 1, the seconds of a processor and the megabytes that it takes."""
-    code = """
-import resource, runpy, sys
-try:
-    runpy.run_module("stages.plan", run_name="__main__", alter_sys=True)
-finally:
-    used = resource.getrusage(resource.RUSAGE_SELF)
-    print("used", used.ru_utime + used.ru_stime, used.ru_maxrss // 1024)
-"""
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        cwd=folder,
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
-    assert done.returncode == 1, done.stdout
-    _, seconds, megabytes = done.stdout.split()
-    return done.stderr, float(seconds), int(megabytes)
+def start_plan(folder: Path) -> tuple[subprocess.CompletedProcess[str], int]:
+    """`python -m stages.plan` in `folder`, and the megabytes that it took."""
+    return run_measured('import runpy; runpy.run_module("stages.plan", run_name="__main__", alter_sys=True)', folder)
 
 
 @pytest.mark.parametrize("name", FILES)
@@ -362,20 +344,21 @@ def test_any_file_is_answered_within_little_time_and_memory(name: str, tmp_path:
     content, message = FILES[name]
     (tmp_path / "dvc.yaml").write_text(graph)
     (tmp_path / "params.yaml").write_bytes(content)
-    told, _, megabytes = start_plan(tmp_path)
-    assert told.startswith("error: params.yaml")
-    assert message in told
+    done, megabytes = start_plan(tmp_path)
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: params.yaml")
+    assert message in done.stderr
     assert megabytes < 500
 
 
 def test_a_file_that_is_none_is_told(tmp_path: Path, graph: str) -> None:
     (tmp_path / "dvc.yaml").write_text(graph)
-    assert "params.yaml is missing" in start_plan(tmp_path)[0]
+    assert "params.yaml is missing" in start_plan(tmp_path)[0].stderr
     os.mkfifo(tmp_path / "params.yaml")
-    assert "params.yaml is no plain file" in start_plan(tmp_path)[0]
+    assert "params.yaml is no plain file" in start_plan(tmp_path)[0].stderr
     (tmp_path / "params.yaml").unlink()
     (tmp_path / "params.yaml").mkdir()
-    assert re.match("error: params.yaml (is no plain file|Is a directory)", start_plan(tmp_path)[0])
+    assert re.match("error: params.yaml (is no plain file|Is a directory)", start_plan(tmp_path)[0].stderr)
 
 
 def test_what_the_machine_cannot_hold_is_refused_in_words(params_text: str) -> None:

@@ -13,6 +13,7 @@ from stages.lib.sources.downloads import from_mirror
 from stages.lib.sources.pins import Unavailable, collect
 from tests.conftest import ROOT
 from tests.lib.sources.server import FILES, FIRST, PINNED, SECOND, Server, read_all, serve_all, unused_url
+from tests.memory import run_measured
 
 TIMEOUT = (1.0, 0.3)
 
@@ -78,7 +79,6 @@ def test_an_answer_without_end_is_left_and_the_next_source_asked(
     for name, data in FILES.items():
         (tmp_path / name).write_bytes(data)
     code = f"""
-import resource
 from pathlib import Path
 from stages.lib.sources.downloads import from_mirror
 from stages.lib.sources.folders import from_folder
@@ -87,12 +87,11 @@ from tests.lib.sources.server import PINNED
 
 chain = [from_mirror({server.url!r}, patience=0.5), from_folder(Path({str(tmp_path)!r}))]
 collect(PINNED, chain, Path({str(target)!r}))
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
 """
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
-    first, *_, megabytes = done.stdout.splitlines()
-    assert re.fullmatch(f"{server.url}: no {FIRST}: {reason}", first)
-    assert int(megabytes) < 300
+    done, megabytes = run_measured(code)
+    assert done.returncode == 0, done.stderr
+    assert re.fullmatch(f"{server.url}: no {FIRST}: {reason}", done.stdout.splitlines()[0])
+    assert megabytes < 300
     assert len(server.requests) == num_requests
     assert read_all(target) == FILES
 
