@@ -7,6 +7,7 @@ Writes  metrics/series/<study>/{<table>.csv,pictures.json,facts.json}; see lib/s
 
 from __future__ import annotations
 
+import platform
 from collections.abc import Iterator
 from importlib.metadata import distributions, version
 
@@ -130,7 +131,13 @@ def run(result: StudyResult, plan: StudyPlan, settings: StatisticsPlan) -> Serie
     return Series(
         tables={name: concatenate(found, TABLES[name]) for name, found in rows.items()},
         pictures=pictures,
-        facts=Facts(settings.confidence, settings.equivalence, find_versions(), {plan.study: describe_study(plan)}),
+        facts=Facts(
+            settings.confidence,
+            settings.equivalence,
+            find_versions(),
+            f"{platform.system()} {platform.machine()}",
+            {plan.study: describe_study(plan)},
+        ),
     )
 
 

@@ -34,19 +34,29 @@ def render_answers() -> str:
 
 
 def render_graph(stages: dict[str, Any]) -> str:
-    """The stages of dvc.yaml and what flows between them, as Mermaid; the train blocks are one box."""
+    """The stages of dvc.yaml and what flows between them, as Mermaid; the train blocks are one box.
+
+    What a stage has of another only through a third, or beside it, has no arrow of its own.
+    """
     bodies = {name: stage.get("do", stage) for name, stage in stages.items()}
     verbs = {name: "train" if name.startswith("train_") else name for name in stages}
     writers = {path: verbs[name] for name, body in bodies.items() for path in list_outputs(body)}
-    arrows = {
-        (writer, verbs[name]): None
-        for name, body in bodies.items()
-        for needed in body["deps"]
-        for path, writer in writers.items()
-        if is_inside(needed, path) and writer != verbs[name]
-    }
-    lines = [f"    {first} --> {second}" for first, second in arrows]
+    arrows: dict[str, list[str]] = {}
+    for name, body in bodies.items():
+        for path, writer in writers.items():
+            if writer != verbs[name] and any(is_inside(needed, path) for needed in body["deps"]):
+                arrows.setdefault(writer, []).append(verbs[name])
+    lines = [
+        f"    {first} --> {second}"
+        for first, others in arrows.items()
+        for second in dict.fromkeys(others)
+        if not any(is_upstream(other, second, arrows) for other in others if other != second)
+    ]
     return "\n".join(["```mermaid", "flowchart LR", *lines, "```"])
+
+
+def is_upstream(first: str, second: str, arrows: dict[str, list[str]]) -> bool:
+    return any(other == second or is_upstream(other, second, arrows) for other in arrows.get(first, ()))
 
 
 def list_outputs(body: dict[str, Any]) -> list[str]:

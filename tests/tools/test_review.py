@@ -432,6 +432,26 @@ def test_what_another_machine_computed_worse_is_told_all_the_same(repository: Re
 
 
 @pytest.mark.parametrize(
+    ("base", "head", "cause"),
+    [
+        ("Linux x86_64", "Darwin arm64", "the base on Linux x86_64, now on Darwin arm64"),
+        ("Linux x86_64", "Linux x86_64", "both on Linux x86_64: no machine fact that is recorded differs"),
+        ("Linux x86_64", "", "another machine"),
+    ],
+)
+def test_the_machines_of_both_sides_are_named(repository: Repository, base: str, head: str, cause: str) -> None:
+    facts = repository.folder / "metrics/series/made/facts.json"
+    facts.parent.mkdir(parents=True)
+    facts.write_text(json.dumps({"machine": base}))
+    repository.write_lock()
+    repository.commit()
+    facts.write_text(json.dumps({"machine": head}))
+    repository.write(shift(BASE, "l2", 0.0))
+    repository.write_lock()
+    assert f"({cause}): 1 arm." in repository.review().stdout
+
+
+@pytest.mark.parametrize(
     ("path", "touched"),
     [
         ("stages/train.py", ["unregularized", "l2"]),

@@ -11,58 +11,63 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from dvc.repo import Repo
 from dvc.stage import PipelineStage
-from dvc.stage.cache import StageCache
+from dvc.stage.serialize import to_single_stage_lockfile
+from dvc.utils import dict_sha256
+from dvc.utils.serialize import YAMLFileCorruptedError, load_yaml
+from dvc_data.hashfile.hash_info import HashInfo
 
 from tools.guard import HASH, KNOWN, is_inside
 
 MAX_LISTING = 2**26  # bytes of the list of a folder's files
 
 
-def guard_cache(repo: Any, tell: Callable[[str], None]) -> None:
-    """Have DVC restore nothing that is not what its hash says. `tell` is called with each fault."""
-    repo.stage_cache = CheckedCache(repo, tell)
+def check_cache(repo: Repo, stage: PipelineStage, tell: Callable[[str], None]) -> None:
+    """Remove what DVC would restore of a stage and is not what its hash says; `tell` is called with each fault.
+
+    What it would restore is named by dvc.lock, if that is of today's inputs, or by an entry of the cache of runs. The
+    stage then has the hashes of today's inputs.
+    """
+    if stage.changed_stage() or stage.changed_deps():
+        for out in stage.outs:
+            out.hash_info = HashInfo()
+    stage.save_deps()
+    record = to_single_stage_lockfile(stage)
+    outs = record.get("outs", [])
+    paths = [out["path"] for out in outs]
+    for path in list_entries(repo, record | {"outs": paths}):
+        found = read_outs(path)
+        if is_about(found, set(paths)):
+            outs = outs + found
+        else:
+            tell(f"Damaged in DVC's cache of runs, removed: {path} (of {stage.addressing})")
+            remove(path)
+    for out in outs:
+        for bad in find_bad(Path(repo.cache.local.path), str(out.get("md5", ""))):
+            tell(f"Damaged in DVC's cache, removed: {bad} (of {out['path']})")
+            remove(bad)
 
 
-class CheckedCache(StageCache):
-    """DVC's cache of runs. What it would restore are outputs of the stage, and their objects have their hashes."""
+def list_entries(repo: Repo, identity: dict[str, Any]) -> list[Path]:
+    """The entries of the cache of runs for a command with its inputs and the paths of its outputs: DVC's layout."""
+    key = dict_sha256(identity, exclude=["size", "nfiles"])
+    return sorted(Path(repo.stage_cache.cache_dir, key[:2], key).glob("*"))
 
-    def __init__(self, repo: Any, tell: Callable[[str], None]):
-        super().__init__(repo)
-        self.tell, self.folder = tell, Path(repo.cache.local.path)
-        self.stage: Any = None  # that is at work
 
-    def restore(self, stage: PipelineStage, *arguments: Any, **options: Any) -> None:
-        self.stage = stage
-        super().restore(stage, *arguments, **options)
-
-    def save(self, stage: PipelineStage) -> None:
-        self.stage = stage
-        super().save(stage)
-
-    def _load_cache(self, key: str, value: str) -> Any:
-        """DVC's own step of reading an entry: one that is not about the outputs of the stage is removed."""
-        entry = super()._load_cache(key, value)
-        if entry is None or is_about(entry.get("outs") or [], {out.def_path for out in self.stage.outs}):
-            return entry
-        path = Path(self._get_cache_path(key, value))
-        self.tell(f"Damaged in DVC's cache of runs, removed: {path} (of {self.stage.addressing})")
-        remove(path)
-        return None
-
-    def _create_stage(self, cache: Any, wdir: str | None = None) -> PipelineStage:
-        """DVC's own step between reading an entry and touching files, when an entry is restored or written again."""
-        for out in cache["outs"]:
-            for bad in find_bad(self.folder, str(out.get("md5", ""))):
-                self.tell(f"Damaged in DVC's cache, removed: {bad} (of {out['path']})")
-                remove(bad)
-        return super()._create_stage(cache, wdir)
+def read_outs(path: Path) -> list[dict[str, Any]]:
+    """The outputs that an entry names; none if it cannot be read."""
+    try:
+        return list(load_yaml(str(path))["outs"])
+    except (OSError, YAMLFileCorruptedError, KeyError, TypeError):
+        return []
 
 
 def is_about(outs: list[dict[str, Any]], paths: set[str]) -> bool:
     """Whether an entry names these outputs by hashes of their content, and nothing else."""
-    plain = all(out.keys() <= KNOWN and HASH.fullmatch(str(out.get("md5", ""))) for out in outs)
-    return plain and {out["path"] for out in outs} == paths
+    if not all(isinstance(out, dict) and out.keys() <= KNOWN for out in outs):
+        return False
+    return all(HASH.fullmatch(str(out.get("md5", ""))) for out in outs) and {out.get("path") for out in outs} == paths
 
 
 def find_bad(folder: Path, md5: str) -> Iterator[Path]:

@@ -55,15 +55,13 @@ def reproduce(options: argparse.Namespace) -> int:
     run = Run(Pipeline(), ClusterEngine(options.cluster) if options.cluster else LocalEngine(options.jobs))
     asyncio.run(run.run())
     gc.freeze()  # nor is it looked for at the end
-    took, parts = (
-        timedelta(seconds=round(time.monotonic() - started)),
-        [f"{run.counts[how]} {how}" for how in run.counts],
-    )
+    took = timedelta(seconds=round(time.monotonic() - started))
+    parts = ", ".join(f"{number} {how}" for how, number in run.counts.items())
     if run.failures:
-        print(*run.failures, f"\n{', '.join(parts)} after {took}: mend what failed and run this again", sep="\n")
+        print(*run.failures, f"\n{parts} after {took}: mend what failed and run this again", sep="\n")
         return 1
     results.show()
-    print(f"\nEverything is up to date after {took}: {', '.join(parts)}")
+    print(f"\nEverything is up to date after {took}: {parts}")
     return 0
 
 

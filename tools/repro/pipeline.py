@@ -17,7 +17,7 @@ from dvc.utils.serialize import dumps_yaml, loads_yaml
 
 from stages.lib.base.commands import UserError
 from tools.guard import check_outputs
-from tools.guard.objects import guard_cache
+from tools.guard.objects import check_cache
 from tools.guard.site import open_repo
 from tools.repro.engine import FOLDER, PAUSE, Job
 
@@ -38,7 +38,6 @@ class Pipeline:
                 if signal.sigpending():
                     raise KeyboardInterrupt
                 time.sleep(PAUSE)
-            guard_cache(self.repo, print)
             graph = get_active_graph(self.repo.index.graph)
             steps = plan_repro(graph, [stage for stage in self.repo.index.stages if stage.relpath == "dvc.yaml"])
         except DvcException as error:
@@ -69,11 +68,11 @@ class Pipeline:
         try:
             if not stage.frozen:
                 stage.remove_outs(ignore_remove=False)
+                check_cache(self.repo, stage, print)
                 self.repo.stage_cache.restore(stage)
         except RunCacheNotFoundError:
-            stage.save_deps()
             commands = stage.cmd if isinstance(stage.cmd, list) else stage.cmd.splitlines()
-            command = " && ".join(f"(\n{command}\n)" for command in commands) if len(commands) > 1 else commands[0]
+            command = " && ".join(f"(\n{command}\n)" for command in commands) if commands[1:] else commands[0]
             inputs, outputs = (tuple(item.def_path for item in items) for items in (stage.deps, stage.outs))
             at_home = stage.name.partition("@")[0] in AT_HOME or stage.wdir != str(Path.cwd())
             return Job(stage.name, command, stage.wdir, inputs, outputs, at_home)
@@ -115,8 +114,8 @@ def find_stages() -> list[str]:
     for process in set(psutil.process_iter()) - ours:
         with suppress(psutil.Error):  # it has ended, or is another user's
             variables = process.environ()
-            is_stage = "DVC_STAGE" in variables and variables.get("DVC_ROOT") == str(Path.cwd())
-            if is_stage and "/.dvc/tmp/exps/" not in process.cwd():
+            is_ours = "DVC_STAGE" in variables and variables.get("DVC_ROOT") == str(Path.cwd())
+            if is_ours and "/.dvc/tmp/exps/" not in process.cwd():
                 found.append(f"process {process.pid} ({' '.join(process.cmdline())[:60]})")
     return found
 

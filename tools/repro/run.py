@@ -60,9 +60,8 @@ class Run:
             outcome, said = await self.settle(name)
             self.counts[outcome] += 1
             if outcome != "unchanged":
-                print(
-                    f"[{self.counts.total():{len(str(self.num_stages))}}/{self.num_stages}] {name}  {said}", flush=True
-                )
+                place = f"{self.counts.total():{len(str(self.num_stages))}}/{self.num_stages}"
+                print(f"[{place}] {name}  {said}", flush=True)
             self.graph.done(name)
             self.offer()
 

@@ -9,7 +9,7 @@ paired row by row and judged with the statistics of `compare`; else replicates a
 sees less. The review says for each study which of the two it is.
 
 By replicate on one fixed test set, an interval covers other seeds on the same test rows, not other rows. Arms whose
-scores differ although no input that DVC tracks changed (another machine) are reported apart.
+scores differ although no input that DVC tracks changed are reported apart, with the machines of both sides.
 
 exit status:
   0    no arm is worse by the present results, which may be out of date: the first line says so

@@ -43,6 +43,7 @@ class Review:
 
     changes: scores that differ, of arms of which an input changed, or may have changed.
     recomputed: scores that differ, of arms of which no input that DVC tracks changed.
+    machines: the kind of machine that the base, and the head, were run on; empty where that is not recorded.
     basis: study -> on what its differences are judged.
     touched: whether an input of any arm changed, be its scores different or not.
     verdicts: arms whose verdict against their own baseline changed: at the base, at the head.
@@ -52,6 +53,7 @@ class Review:
 
     changes: list[Change]
     recomputed: list[Change]
+    machines: tuple[str, str]
     basis: dict[str, Basis]
     touched: bool
     verdicts: dict[ScoredKey, tuple[str, str]]
@@ -104,6 +106,7 @@ def review(base: Side, head: Side) -> Review:
     return Review(
         changes=judge({key: pair for key, pair in moved.items() if key in touched}, by_row, settings=settings),
         recomputed=judge({key: pair for key, pair in moved.items() if key not in touched}, by_row, settings=settings),
+        machines=(base.machine, head.machine),
         basis=basis,
         touched=bool(touched),
         verdicts=find_verdicts(pairs),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -19,9 +20,10 @@ from stages.lib.settings.mistakes import ParamsError
 from stages.lib.settings.params import StatisticsParams, parse_params, parse_yaml
 from stages.lib.settings.yaml_text import TextError, decode
 from tools.review.outputs import Outputs
-from tools.review.record import COMPARISON, PARAMS, Key, Record, read_record
+from tools.review.record import COMPARISON, PARAMS, Key, Record, pick, read_record
 
 LOCK = "dvc.lock"
+FACTS = "metrics/series/{study}/facts.json"
 MAX_BYTES = 2**26  # of one file; the largest, comparison.json, has a hundredth of that
 INPUTS = (PARAMS, "dvc.yaml", "stages", "data/source")  # what results depend on
 ABSENT = "(none)"
@@ -140,6 +142,15 @@ class Side:
             return bool(self.read_bytes(LOCK))
         except MissingError:
             return False
+
+    @cached_property
+    def machine(self) -> str:
+        """The kind of machine that the results come from; empty where that is not recorded."""
+        try:
+            found = json.loads(self.read(FACTS.format(study=next(iter(self.comparison), ""))))
+        except (MissingError, ValueError, RecursionError):
+            return ""
+        return str(pick(found, "machine") or "")
 
     @cached_property
     def outputs(self) -> Outputs:

@@ -33,7 +33,7 @@ REASONS = {
     "other_rows": "the same protocol and seed drew other rows",
     "few_repeats": "the protocol does not hold out every row in enough repeats to know its influence",
 }
-RECOMPUTED = "Recomputed although no input that DVC tracks changed (another machine)"
+RECOMPUTED = "Recomputed although no input that DVC tracks changed ({cause})"
 
 
 def conclude(found: Review, *, base: str) -> str:
@@ -55,7 +55,7 @@ def conclude_empty(found: Review, *, base: str) -> str:
     """The one line where nothing that affects a result changed."""
     if not found.recomputed:
         return f"Nothing has changed since {base}: no parameter and no held-out score."
-    text = f"Nothing that affects a result has changed since {base}. {describe_recomputed(found.recomputed)}"
+    text = f"Nothing that affects a result has changed since {base}. {describe_recomputed(found, found.recomputed)}"
     return f"{text} Changed verdicts within a study: {len(found.verdicts)}." if found.verdicts else text
 
 
@@ -76,14 +76,26 @@ def conclude_arms(found: Review) -> str:
     return f"{text} Also: {listed}." if listed else text
 
 
-def describe_recomputed(changes: Sequence[Change]) -> str:
+def explain_recomputed(found: Review) -> str:
+    """Why scores may differ though no input does."""
+    base, head = map(escape, found.machines)
+    if not base or not head:
+        cause = "another machine"
+    elif base != head:
+        cause = f"the base on {base}, now on {head}"
+    else:
+        cause = f"both on {base}: no machine fact that is recorded differs"
+    return RECOMPUTED.format(cause=cause)
+
+
+def describe_recomputed(found: Review, changes: Sequence[Change]) -> str:
     """How many arms, and how far they moved; none by more than noise."""
     most = {score: 0.0 for score in SCORES if any(change.score == score for change in changes)}
     for change in changes:
         most[change.score] = max(most[change.score], abs(change.difference))
     moved = ", ".join(f"{value:.4f} ({SCORES[score].label})" for score, value in most.items())
     number = count_arms(len({change.arm for change in changes}))
-    return f"{RECOMPUTED}: {number}. The means moved by at most {moved}, none by more than noise."
+    return f"{explain_recomputed(found)}: {number}. The means moved by at most {moved}, none by more than noise."
 
 
 def count_arms(number: int) -> str:
@@ -99,7 +111,7 @@ def render(found: Review, *, base: str, remedy: str = "") -> str:
     parts = [
         conclude(found, base=base),
         render_table(found, base=base),
-        describe_recomputed(quiet) if quiet else "",
+        describe_recomputed(found, quiet) if quiet else "",
         f"{base} has changed since the head branched off, and its changes appear here as undone. `{remedy}` leaves "
         "them out."
         if remedy
@@ -164,7 +176,7 @@ def explain_numbers(found: Review) -> list[str]:
             "† One fixed test set: the interval covers other seeds on the same test rows, not other rows.",
             not all(fixed),
         ),
-        (f"‡ {RECOMPUTED}: adjusted as a separate family.", found.judged != found.changes),
+        (f"‡ {explain_recomputed(found)}: adjusted as a separate family.", found.judged != found.changes),
     )
     return [note for note, applies in notes if applies]
 

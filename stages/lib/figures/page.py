@@ -185,7 +185,7 @@ def tabulate_run(found: Results) -> Part:
         ]
     )  # fmt: skip
     tables = {"studies": studies, "versions": versions}
-    note = "The same inputs give the same bytes on any x86-64 machine."
+    note = f"Run on {found.facts.machine}. The same inputs give the same bytes on any x86-64 machine."
     if found.bench:
         machine = found.bench["machine"]
         tables["what one network costs"] = tabulate_bench(found.bench)

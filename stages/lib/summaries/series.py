@@ -84,11 +84,15 @@ class StudyFacts:
 
 @dataclass(frozen=True)
 class Facts:
-    """versions: library -> version with which the series were made. confidence, equivalence: as in params.yaml."""
+    """versions: library -> version with which the series were made. machine: its kind, of those whose bytes may differ.
+
+    confidence, equivalence: as in params.yaml.
+    """
 
     confidence: float
     equivalence: dict[str, float]
     versions: dict[str, str]
+    machine: str
     studies: dict[str, StudyFacts]
 
 
