@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -18,7 +19,8 @@ from stages.lib.base.commands import UserError, make_parser
 from stages.lib.comparison import load_comparison
 from stages.lib.summaries.series import load_facts
 
-README, BENCH, GRAPH = Path("README.md"), Path("metrics/bench.json"), Path("dvc.yaml")
+README, BENCH, GRAPH, TOUR = Path("README.md"), Path("metrics/bench.json"), Path("dvc.yaml"), Path("metrics/tour.json")
+NUM_SHOWN = 5  # lines of what a command printed
 START, END = "<!-- {} -->\n", "<!-- end of {} -->\n"
 
 
@@ -79,6 +81,34 @@ def render_bench(bench: dict[str, Any]) -> str:
         times = [f"{other['times_lanes']['median']:.3g}" for other in others]
         lines.append(f"| {name} | {found['lanes']['seconds']['median']:.3g} | {' | '.join(times)} |")
     return "\n".join(lines)
+
+
+def render_cost(tour: dict[str, Any]) -> str:
+    """What the first `make` takes, as `make tour` measured it."""
+    machine, first, again = (tour[name] for name in ("machine", "first", "again"))
+    return (
+        f"On {machine['cores']} cores of {machine['processor']} the first `make` took {first['seconds'] / 60:.0f} "
+        f"minutes, {tour['disk'] / 1e9:.1f} GB of disk and\n{first['memory'] / 1e9:.1f} GB of memory; the next one, "
+        f"after `{tour['knob']}`, {again['seconds'] / 60:.1f} minutes."
+    )
+
+
+def render_change(tour: dict[str, Any]) -> str:
+    """The end of `make` after a changed knob, and the start of what DVC tells of it."""
+    name = tour["knob"].partition("=")[0]
+    lines = tour["diff"]["printed"].splitlines()
+    rows = [line for line in lines[1:] if f".{name}." in line]
+    shown = [re.sub(r"  +", "  ", line) for line in [lines[0], *rows[:NUM_SHOWN]]]
+    done = next(line for line in reversed(tour["again"]["printed"].splitlines()) if line.startswith("Everything"))
+    return "\n".join(["```", f"$ make  # after {tour['knob']}", done, "$ dvc metrics diff", *shown, "...", "```"])
+
+
+def render_review(tour: dict[str, Any]) -> str:
+    """The conclusion of a review, and the first rows of its table."""
+    lines = tour["review"]["printed"].splitlines()
+    start = next(number for number, line in enumerate(lines) if line.startswith("|"))
+    shown = [lines[0], "", *lines[start : start + 2 + NUM_SHOWN]]
+    return "\n".join(f"> {line}".rstrip() for line in shown)
 
 
 def insert(readme: str, section: str, content: str) -> str:

@@ -10,7 +10,6 @@ import json
 import os
 import re
 import subprocess
-import sys
 import time
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -78,7 +77,7 @@ def measure_memory(pid: int) -> int:
 def measure_disk(folder: Path) -> int:
     """Bytes that a folder's files take, each counted once however many links it has."""
     found = {(status.st_dev, status.st_ino): status for status in map(Path.lstat, folder.rglob("*"))}
-    return sum(getattr(status, "st_blocks", status.st_size / 512) * 512 for status in found.values())
+    return sum(status.st_blocks * 512 for status in found.values())
 
 
 def change_knob(params: Path) -> None:
@@ -105,4 +104,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(run_main(main))
+    run_main(main)

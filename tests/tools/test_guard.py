@@ -235,6 +235,14 @@ def test_an_entry_of_the_run_cache_names_outputs_of_its_stage_alone(folders: Hom
     assert folders.watch() == folders.before
 
 
+def test_a_folder_of_the_run_cache_that_a_kill_left_empty_stops_nothing(folders: Home) -> None:
+    (record,) = [path for path in (folders.project / ".dvc/cache/runs").rglob("*") if path.is_file()]
+    record.unlink()
+    folders.lock.unlink()
+    folders.pipeline.run()
+    assert record.is_file()
+
+
 @pytest.mark.parametrize("fault", ["no folder", "no data base"])
 def test_a_site_cache_that_cannot_be_used_is_told_and_done_without(home: Home, fault: str) -> None:
     site = home.project.with_name("site")

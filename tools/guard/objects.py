@@ -6,7 +6,7 @@ seconds a gigabyte.
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -34,25 +34,37 @@ def check_cache(repo: Repo, stage: PipelineStage, tell: Callable[[str], None]) -
             out.hash_info = HashInfo()
     stage.save_deps()
     record = to_single_stage_lockfile(stage)
-    outs = record.get("outs", [])
-    paths = [out["path"] for out in outs]
-    for path in list_entries(repo, record | {"outs": paths}):
+    paths, named = [out["path"] for out in record.get("outs", [])], []
+    folder = find_entries(repo, record | {"outs": paths})
+    for path in sorted(folder.glob("*")):
         found = read_outs(path)
         if is_about(found, set(paths)):
-            outs = outs + found
+            named += found
         else:
             tell(f"Damaged in DVC's cache of runs, removed: {path} (of {stage.addressing})")
             remove(path)
-    for out in outs:
+    with suppress(OSError):  # it is missing, or holds an entry
+        folder.rmdir()  # as a run leaves it that is killed in between; DVC would look for its newest entry, and fail
+    check_objects(repo, stage, tell, more=named)
+
+
+def check_objects(
+    repo: Repo, stage: PipelineStage, tell: Callable[[str], None], *, more: Sequence[dict[str, Any]] = ()
+) -> None:
+    """Remove the damaged objects of a stage's outputs as they are hashed now, and of `more` outputs; each is told.
+
+    DVC restores or keeps an object that is there, and looks no closer.
+    """
+    for out in [*to_single_stage_lockfile(stage).get("outs", []), *more]:
         for bad in find_bad(Path(repo.cache.local.path), str(out.get("md5", ""))):
             tell(f"Damaged in DVC's cache, removed: {bad} (of {out['path']})")
             remove(bad)
 
 
-def list_entries(repo: Repo, identity: dict[str, Any]) -> list[Path]:
-    """The entries of the cache of runs for a command with its inputs and the paths of its outputs: DVC's layout."""
+def find_entries(repo: Repo, identity: dict[str, Any]) -> Path:
+    """The folder in the cache of runs for a command with its inputs and the paths of its outputs: DVC's layout."""
     key = dict_sha256(identity, exclude=["size", "nfiles"])
-    return sorted(Path(repo.stage_cache.cache_dir, key[:2], key).glob("*"))
+    return Path(repo.stage_cache.cache_dir, key[:2], key)
 
 
 def read_outs(path: Path) -> list[dict[str, Any]]:

@@ -21,7 +21,6 @@ from datetime import timedelta
 from pathlib import Path
 
 from stages.lib.base.commands import UserError, make_parser
-from tools import results
 from tools.check_params import check_params
 from tools.guard import check_records
 from tools.repro.engine import FOLDER, SIGNALS, LocalEngine
@@ -46,7 +45,8 @@ def reproduce(options: argparse.Namespace) -> int:
     check_params()
     started = time.monotonic()
     gc.disable()  # to look for garbage takes a tenth of the time, and finds a megabyte
-    # Here, because importing DVC takes half a second: neither --help nor a wrong folder waits for it.
+    # Here, because to import DVC takes half a second, and NumPy starts threads, which have to block signals as well.
+    from tools import results
     from tools.repro.pipeline import Pipeline
     from tools.repro.run import Run
 

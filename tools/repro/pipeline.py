@@ -17,7 +17,7 @@ from dvc.utils.serialize import dumps_yaml, loads_yaml
 
 from stages.lib.base.commands import UserError
 from tools.guard import check_outputs
-from tools.guard.objects import check_cache
+from tools.guard.objects import check_cache, check_objects
 from tools.guard.site import open_repo
 from tools.repro.engine import FOLDER, PAUSE, Job
 
@@ -82,7 +82,10 @@ class Pipeline:
     def record(self, name: str) -> None:
         """Take a stage into DVC's cache, where a later run finds it even if this one is killed before its end."""
         stage = self.stages[name]
-        stage.save(run_cache=all(out.use_cache or out.is_metric or out.is_plot for out in stage.outs))
+        stage.save(run_cache=False)
+        check_objects(self.repo, stage, print)
+        if all(out.use_cache or out.is_metric or out.is_plot for out in stage.outs):
+            self.repo.stage_cache.save(stage)
         stage.commit()
         self.recorded |= to_lockfile(stage)
 
@@ -101,9 +104,8 @@ class Pipeline:
 
 def write_in_one_step(path: Path, text: str) -> None:
     """Whoever reads the file, and whenever this process is killed, it is whole."""
-    draft = FOLDER / f"{path.name}.draft"
-    if path.parent.stat().st_dev != FOLDER.stat().st_dev:  # no file moves between disks in one step
-        draft = path.with_name(f".{path.name}.draft")
+    elsewhere = path.parent.stat().st_dev != FOLDER.stat().st_dev  # no file moves between disks in one step
+    draft = path.with_name(f".{path.name}.draft") if elsewhere else FOLDER / f"{path.name}.draft"
     draft.write_text(text, encoding="utf-8")
     draft.replace(path)
 
