@@ -25,7 +25,7 @@ show:  ## Open the report of the last run, and name it
 		$(PYTHON) -m webbrowser "file://$(CURDIR)/$(REPORT)"; fi
 
 test: .venv/installed-dev  ## Run the tests
-	@$(RUN) python -m pytest --numprocesses $(JOBS) --dist loadfile
+	@$(RUN) python -m pytest --numprocesses $(JOBS) --dist loadfile --no-loadscope-reorder
 
 check: .venv/installed-dev  ## Lint, types, and whether dvc.lock is in step with the code
 	@$(RUN) ruff check . && $(RUN) ruff format --check . && $(RUN) mypy
@@ -33,7 +33,7 @@ check: .venv/installed-dev  ## Lint, types, and whether dvc.lock is in step with
 	@$(RUN) python -m tools.in_step
 
 coverage: .venv/installed-dev  ## Run the tests and say how much of stages/ they reach
-	@$(RUN) python -m pytest --numprocesses $(JOBS) --dist loadfile --cov=stages --cov-report=term:skip-covered --cov-fail-under=95
+	@$(RUN) python -m pytest --numprocesses $(JOBS) --dist loadfile --no-loadscope-reorder --cov=stages --cov-report=term:skip-covered --cov-fail-under=95
 
 audit-deps: .venv/installed-audit  ## Look for known holes in the pinned requirements; list the licences of direct ones
 	@$(RUN) pip-licenses --from=mixed --order=license --packages $$($(RUN) python -m tools.dependencies)

@@ -9,6 +9,14 @@ from ruamel.yaml import YAML
 ROOT = Path(__file__).parent.parent
 
 
+# The files whose tests take longest: pytest-xdist gives each to one process, in this order, so that none is left for last.
+LONG = ("test_dvc", "test_recipes", "test_repro", "test_browser", "test_cluster", "test_knobs")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: LONG.index(item.path.stem) if item.path.stem in LONG else len(LONG))
+
+
 @pytest.fixture(scope="session")
 def params_text() -> str:
     return (ROOT / "tests/params.yaml").read_text()

@@ -229,7 +229,8 @@ def test_a_mistake_stops_before_any_work(project: Project) -> None:
     project.change_params("dropout: 0.5", "dropout: 1.5")
     done = subprocess.run(["dvc", "repro"], cwd=project.folder, env=project.environment, text=True, capture_output=True)
     assert done.returncode != 0
-    assert "error: dropout: is 1.5, expected a number less than 1: change it" in done.stderr
+    told = r"error: params.yaml, line \d+: dropout: is 1.5, expected a number less than 1: change it"
+    assert re.search(told, done.stderr)
     assert "Running stage 'train" not in done.stdout
     project.call("git", "checkout", "--quiet", "params.yaml")
     assert project.stages_run("repro") == set()

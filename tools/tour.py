@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import subprocess
 import time
 from contextlib import suppress
@@ -38,23 +39,25 @@ class Step:
 
 
 def follow(command: str, folder: Path) -> Step:
-    """Run a command as a user would, from a shell. Statuses up to 1 are answers: a review ends with 1 on `worse`."""
+    """Run a command as a user would. A review that finds something worse ends with a status of its own."""
     print(f"$ {command}", flush=True)
     start = time.monotonic()
-    shell = subprocess.Popen(command, shell=True, cwd=folder, text=True, stdout=subprocess.PIPE, env=find_environment())
+    process = subprocess.Popen(
+        shlex.split(command), cwd=folder, text=True, stdout=subprocess.PIPE, env=find_environment()
+    )
     ended, peaks = Event(), [0]
 
     def watch() -> None:
         while not ended.wait(TICK):
-            peaks[0] = max(peaks[0], measure_memory(shell.pid))
+            peaks[0] = max(peaks[0], measure_memory(process.pid))
 
     watcher = Thread(target=watch, daemon=True)
     watcher.start()
-    printed, _ = shell.communicate()
+    printed, _ = process.communicate()
     ended.set()
     watcher.join()
-    if shell.returncode not in (0, 1, 2):
-        raise UserError(f"`{command}` ended with status {shell.returncode}, expected a project that runs: see above")
+    if process.returncode not in (0, 1, 2):
+        raise UserError(f"`{command}` ended with status {process.returncode}, expected a project that runs: see above")
     return Step(command, printed, time.monotonic() - start, peaks[0])
 
 
@@ -97,7 +100,9 @@ def main() -> None:
         disk = measure_disk(clone)
         change_knob(clone / "params.yaml")
         again = follow("make", clone)
-        difference, reviewed = (follow(c, clone) for c in (".venv/bin/dvc metrics diff", "make --silent review"))
+        difference, reviewed = (
+            follow(c, clone) for c in (f"{clone}/.venv/bin/dvc metrics diff", "make --silent review")
+        )
     steps = {"install": install, "first": first, "again": again, "diff": difference, "review": reviewed}
     found = {"machine": describe_machine(), "disk": disk, "knob": f"{KNOB}={VALUE}"}
     OUTPUT.write_text(json.dumps(found | {name: asdict(step) for name, step in steps.items()}, indent=2) + "\n")
