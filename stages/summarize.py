@@ -135,7 +135,7 @@ def run(result: StudyResult, plan: StudyPlan, settings: StatisticsPlan) -> Serie
             settings.confidence,
             settings.equivalence,
             find_versions(),
-            f"{platform.system()} {platform.machine()}",
+            "{0.system} {0.machine}".format(platform.uname()),
             {plan.study: describe_study(plan)},
         ),
     )

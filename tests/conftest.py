@@ -9,7 +9,7 @@ from ruamel.yaml import YAML
 ROOT = Path(__file__).parent.parent
 
 
-# The files whose tests take longest: pytest-xdist gives each to one process, in this order, so that none is left for last.
+# The files whose tests take longest: pytest-xdist gives each to one process, in this order, so that none comes last.
 LONG = ("test_dvc", "test_recipes", "test_repro", "test_browser", "test_cluster", "test_knobs")
 
 
