@@ -73,15 +73,15 @@ def is_survey(study: StudyResult) -> bool:
 
 
 def headline(study: StudyResult, confidence: float) -> str:
-    """What helps most, and by each score how many help and hurt: one line for a study."""
+    """What helps most, with each baseline, and by each score how many help and hurt: one line for a study."""
     group = "regularizers" if list_findings(study, study.scores["discrimination"], group="regularizers") else "settings"
     told = []
     for score in study.scores.values():
         verdicts = [finding.verdict for finding in list_findings(study, score, group=group)]
         counts = f"{verdicts.count('better')} of {len(verdicts)} help, {verdicts.count('worse')} hurt"
         told.append(f"by {SCORES[score].label} {counts}")
-    best, *_ = tell_best(study, study.scores["discrimination"], confidence, group=group) or ["One network alone."]
-    return f"{best} {capitalize('; '.join(told))}."
+    best = tell_best(study, study.scores["discrimination"], confidence, group=group, brief=True)
+    return " ".join([*(best or ["One network alone."]), f"{capitalize('; '.join(told))}."])
 
 
 def capitalize(text: str) -> str:
@@ -114,13 +114,16 @@ def sign_of(score: str) -> int:
     return -1 if SCORES[score].greater_is_better else 1
 
 
-def tell_best(study: StudyResult, score: str, confidence: float, *, group: str) -> list[str]:
-    """A sentence for each baseline, the study's own first."""
+def tell_best(study: StudyResult, score: str, confidence: float, *, group: str, brief: bool = False) -> list[str]:
+    """A sentence for each baseline, the study's own first. brief: without others that no arm is better than."""
     findings = list_findings(study, score, group=group)
-    baselines = sorted({finding.baseline for finding in findings}, key=lambda name: (name != study.baseline, name))
+    by_baseline: dict[str, list[Finding]] = {}
+    for finding in sorted(findings, key=lambda found: (found.baseline != study.baseline, found.baseline)):
+        by_baseline.setdefault(finding.baseline, []).append(finding)
     return [
-        tell_best_of(study, score, confidence, [found for found in findings if found.baseline == name], group=group)
-        for name in baselines
+        tell_best_of(study, score, confidence, found, group=group)
+        for name, found in by_baseline.items()
+        if not brief or name == study.baseline or any(finding.verdict == "better" for finding in found)
     ]
 
 
@@ -131,10 +134,11 @@ def tell_best_of(study: StudyResult, score: str, confidence: float, findings: Se
     value, found, name = best.difference.value, best.difference, name_arm(*best.key)
     size = f"{abs(value):.3f} ({100 * confidence:g} % interval {tell_interval(found, flip=value < 0)})"
     other = tell_baseline(study, best)
-    moves = f"from {best.value - value:.3f}{other} to {best.value:.3f}"
     if better:
         most, way = " most" if len(findings) > 1 else "", "rises" if value > 0 else "falls"
-        return f"{capitalize(name)} helps{most}: {label} {way} by {size}, {moves}."
+        subject = f"Compared with its own baseline{other}, {name}" if other else capitalize(name)
+        return f"{subject} helps{most}: {label} {way} by {size}, from {best.value - value:.3f} to {best.value:.3f}."
+    moves = f"from {best.value - value:.3f}{other} to {best.value:.3f}"
     lead = f"No {NOUNS[group]} is shown to help by {label}{other}"
     if sign_of(score) * value < 0:
         return f"{lead}: {name} came closest, better by {size}, which can be luck."
