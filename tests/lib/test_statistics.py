@@ -16,6 +16,7 @@ from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.weightstats import CompareMeans, DescrStatsW
 
 from stages.lib import scores, statistics
+from stages.lib.statistics.families import CHUNK, draw_statistics, flip_seeds, vary_errors
 
 FOLDS, REPEATS, NUM_ROWS, SHARE = 5, 10, 60, 0.7  # of a small cross-validation; SHARE of the other rows is trained on
 
@@ -141,10 +142,11 @@ def cross_validate(label, features, held_out, training, *, penalty):
     return np.array(rows)
 
 
-def test_cross_validation_agrees_with_loops_over_rows_and_repeats():
-    rng = np.random.default_rng(20)
+@pytest.mark.parametrize("seed", [21, 22, 23])
+def test_cross_validation_agrees_with_loops_over_rows_and_repeats(seed):
+    rng = np.random.default_rng(seed)
     held_out, training = draw_folds(rng)
-    score = rng.normal(size=held_out.shape) + 0.5 * rng.normal(size=NUM_ROWS)[held_out]
+    score = rng.normal(size=held_out.shape) + 1.5 * rng.normal(size=NUM_ROWS)[held_out]
     found = statistics.CrossValidation(held_out, training, REPEATS).evidence(score)
     influence = np.zeros((REPEATS, NUM_ROWS))
     for replicate, rows in enumerate(held_out):
@@ -164,12 +166,33 @@ def test_cross_validation_agrees_with_loops_over_rows_and_repeats():
     covariance = np.mean(products) / (1 - share) / NUM_ROWS
     noise = np.mean(noise) * (REPEATS - 1) / REPEATS / len(held_out)
     sampling = share / (1 - share) * REPEATS / (REPEATS - 1) * noise / stable
-    ratio = np.clip(1 + (covariance / stable - 1) / (1 + sampling / 0.5), 0, 2)
+    ratio = 1 + (covariance / stable - 1) / (1 + sampling / 0.5)
+    assert 0 < ratio < 2, "a bound would hide what is estimated"
     assert found.estimate.value == pytest.approx(score.mean())
     assert found.estimate.standard_error == pytest.approx(
         np.hypot((1 + ratio) * np.sqrt(stable), np.sqrt(noise)), rel=1e-10
     )
+    assert found.estimate.errors[1] == pytest.approx((np.sqrt(noise), REPEATS - 1))
     assert np.sqrt((found.rows**2).sum()) == pytest.approx(found.estimate.standard_error)
+    total = influence.mean(axis=0) - influence.mean()
+    np.testing.assert_allclose(found.rows / found.estimate.standard_error, total / np.linalg.norm(total), atol=1e-12)
+
+
+@pytest.mark.parametrize(("learned", "bound"), [(-3.0, 0.0), (3.0, 2.0)])
+def test_the_ratio_of_influences_is_kept_within_its_bounds(learned, bound):
+    """Rows that help, or harm, others by far more than they move the score as held-out rows."""
+    rng = np.random.default_rng(29)
+    held_out, training = draw_folds(rng)
+    row = rng.normal(size=NUM_ROWS)
+    quality = [learned * row[known].mean() for known in training]
+    design = statistics.CrossValidation(held_out, training, REPEATS)
+    score = row[held_out] + np.array(quality)[:, None]
+    influence = np.zeros((REPEATS, NUM_ROWS))
+    for replicate, rows in enumerate(held_out):
+        influence[replicate // FOLDS, rows] = score[replicate] - score.mean()
+    pairs = [(r, s) for r in range(REPEATS) for s in range(REPEATS) if r != s]
+    stable = np.mean([influence[r] @ influence[s] for r, s in pairs]) / NUM_ROWS**2
+    assert design.evidence(score).estimate.errors[0][0] == pytest.approx((1 + bound) * np.sqrt(stable))
 
 
 def test_cross_validation_of_one_fixed_answer_is_the_standard_error_of_a_mean():
@@ -228,6 +251,21 @@ def test_row_auc_has_the_variance_of_delong():
     np.testing.assert_allclose(by_class[0] + by_class[1], delong, rtol=1e-10)
 
 
+def test_row_auc_is_the_derivative_of_the_auc_by_the_weight_of_a_row():
+    rng = np.random.default_rng(25)
+    label, probability = rng.permutation(np.repeat([1, 0], [9, 16])), np.round(rng.random(25), 1)
+    won = (probability[:, None] > probability) + 0.5 * (probability[:, None] == probability)
+
+    def weigh(weight):
+        pairs = weight[:, None] * weight * (label[:, None] == 1) * (label == 0)
+        return (pairs * won).sum() / pairs.sum()
+
+    step = 1e-6
+    slopes = [(weigh(1 + step * one) - weigh(1 - step * one)) / (2 * step) for one in np.eye(25)]
+    (contribution,) = scores.row_auc(label[None], probability[None])
+    np.testing.assert_allclose((contribution - weigh(np.ones(25))) / 25, slopes, atol=1e-9)
+
+
 # Comparisons, adjustment, verdicts ----------------------------------------------------------------------------------
 
 
@@ -249,6 +287,7 @@ def test_compare_is_paired_by_replicate_and_row():
     assert evidence.estimate == statistics.FixedTest().evidence(variant - baseline).estimate
     assert (comparison.ci_low, comparison.ci_high) == evidence.estimate.interval()
     assert comparison.difference == pytest.approx(variant.mean() - baseline.mean())
+    assert (comparison.value, comparison.baseline) == (variant.mean(), baseline.mean())
 
 
 def test_holm_agrees_with_statsmodels():
@@ -282,6 +321,20 @@ def test_verdict(difference, half_width, p_adjusted, word):
     assert statistics.verdict(comparison, p_adjusted, margin=0.01, greater_is_better=True) == word
     mirrored = {"better": "worse", "worse": "better"}.get(word, word)
     assert statistics.verdict(comparison, p_adjusted, margin=0.01, greater_is_better=False) == mirrored
+
+
+def test_a_verdict_at_its_bounds():
+    outside = statistics.Comparison(0.8, 0.7, 0.1, -1, 1, -0.01, 0.3, 0.0)
+    options = {"margin": 0.01, "greater_is_better": True}
+    assert statistics.verdict(outside, 0.0, **options) == "better"
+    assert statistics.verdict(outside, 0.05, **options) == "undecided"
+    assert statistics.verdict(outside, 1.0, **options) == "undecided"
+    assert statistics.verdict(outside, 0.0, margin=0.0, greater_is_better=True) == "better"
+    on_the_margin = statistics.Comparison(0.7, 0.7, 0.0, -1, 1, -0.01, 0.005, 0.9)
+    assert statistics.verdict(on_the_margin, 0.9, **options) == "undecided"
+    for wrong in (-0.1, 1.1, np.nan):
+        with pytest.raises(ValueError, match=r"p_adjusted in \[0, 1\]"):
+            statistics.verdict(outside, wrong, **options)
 
 
 def test_identical_arms_are_equivalent():
@@ -370,6 +423,49 @@ def test_step_down_spares_the_second_arm_the_price_of_the_first():
     assert adjusted["first"] < 1e-3
 
 
+@pytest.mark.parametrize("seeds", [True, False])
+def test_step_down_agrees_with_loops_over_draws(seeds):
+    rng = np.random.default_rng(39)
+    design = draw_design(rng)
+    crossed = make_family(rng, num_arms=4, shift=0.03)
+    family = crossed if seeds else {n: design.evidence(rng.normal(0.1, 1, size=(50, 12))) for n in "abcd"}
+    names, num_draws = sorted(family), CHUNK + 500
+    draws = np.concatenate(list(draw_statistics([family[name] for name in names], seed=8, num_draws=num_draws)))
+    assert draws.shape == (num_draws, 4)
+    found = [abs(family[name].estimate.value) / family[name].estimate.standard_error for name in names]
+    order, expected, before = np.argsort(found)[::-1], {}, 0.0
+    for place, number in enumerate(order):
+        exceeding = sum(draw[order[place:]].max() >= found[number] for draw in draws)
+        before = max(before, (1 + exceeding) / (1 + num_draws))
+        expected[names[number]] = before
+    assert statistics.step_down(family, seed=8, num_draws=num_draws) == pytest.approx(expected)
+    assert len(set(expected.values())) > 1
+
+
+def test_signs_of_seeds_have_the_mean_and_the_variance_of_the_seeds_that_they_turn():
+    seeds = np.array([[0.3, -0.1, -0.4, 0.2], [0.0, 0.5, -0.5, 0.0]])
+
+    class AllSigns:
+        def choice(self, values, size):
+            return np.array(np.meshgrid(*[values] * size[1])).reshape(size[1], -1).T
+
+    mean, variance = flip_seeds(seeds, 16, AllSigns())
+    signs = AllSigns().choice([-1.0, 1.0], (16, 4))
+    turned = signs[:, None] * seeds * np.sqrt(4 / 3)  # [draw, member, seed]; deviations are from a mean of their own
+    np.testing.assert_allclose(mean, turned.mean(axis=2))
+    np.testing.assert_allclose(variance, turned.var(axis=2, ddof=1) / 4)
+    assert mean.var(axis=0) == pytest.approx((seeds**2).sum(axis=1) / 3 / 4)
+
+
+def test_what_moves_an_estimate_on_a_fixed_test_set_is_told_by_row_and_by_seed():
+    score = np.random.default_rng(40).normal(3, 1, size=(6, 50)) + np.random.default_rng(41).normal(size=50)
+    found = statistics.FixedTest().evidence(score)
+    np.testing.assert_allclose(found.seeds, score.mean(axis=1) - score.mean())
+    rows = score.mean(axis=0) - score.mean()
+    np.testing.assert_allclose(found.rows / np.linalg.norm(found.rows), rows / np.linalg.norm(rows))
+    assert np.linalg.norm(found.rows) == pytest.approx(found.estimate.errors[1][0])
+
+
 def test_the_order_of_arms_does_not_matter():
     family = make_family(np.random.default_rng(34), shift=0.05)
     assert statistics.adjust(family, seed=5) == statistics.adjust(dict(reversed(family.items())), seed=5)
@@ -379,6 +475,37 @@ def test_few_seeds_are_adjusted_by_holm():
     family = make_family(np.random.default_rng(35), size=(5, 300), shift=0.1)
     own = [evidence.estimate.p_value for evidence in family.values()]
     assert list(statistics.adjust(family, seed=6).values()) == statistics.holm(own)
+    enough = make_family(np.random.default_rng(35), size=(8, 300), shift=0.1)
+    own = [evidence.estimate.p_value for evidence in enough.values()]
+    assert list(statistics.adjust(enough, seed=6).values()) != statistics.holm(own)
+
+
+def test_few_seeds_have_the_critical_value_of_holms_first_step():
+    family = make_family(np.random.default_rng(36), size=(5, 300))
+    ratios = [one.estimate.half_width(0.05 / 6) / one.estimate.standard_error for one in family.values()]
+    assert statistics.critical_value(family, seed=6) == max(ratios)
+    enough = make_family(np.random.default_rng(36), size=(8, 300))
+    assert statistics.critical_value(enough, seed=6) < max(ratios)
+    same = {"same": statistics.FixedTest().evidence(np.zeros((5, 4)))}
+    assert statistics.critical_value(same, seed=6) == 0
+    assert statistics.critical_value(family | same, seed=6) > 0
+
+
+def test_a_critical_value_depends_on_its_seed_alone():
+    rng = np.random.default_rng(37)
+    design = draw_design(rng)
+    family = {f"arm_{number}": design.evidence(rng.normal(size=(50, 12))) for number in range(3)}
+    assert statistics.critical_value(family, seed=6) == statistics.critical_value(family, seed=6)
+    assert statistics.critical_value(family, seed=6) != statistics.critical_value(family, seed=7)
+
+
+def test_errors_vary_by_the_degrees_of_freedom_of_their_parts():
+    parts = np.array([[[3.0, 4.0], [0.0, 9.0]], [[0.0, 4.0], [2.0, 9.0]], [[3.0, 4.0], [2.0, 9.0]]])
+    first, second, both = vary_errors(parts, 200_000, np.random.default_rng(38)).T
+    for found, error, df in ((first, 3, 4), (second, 2, 9)):
+        quantiles = np.sqrt(stats.chi2(df).ppf([0.1, 0.5, 0.9]) / df) * error
+        np.testing.assert_allclose(np.quantile(found, [0.1, 0.5, 0.9]), quantiles, rtol=0.01)
+    np.testing.assert_allclose(both, np.hypot(first, second))
 
 
 def test_an_empty_family_and_arms_without_any_difference():

@@ -119,10 +119,24 @@ def test_no_replicate_of_one_seed_is_a_replicate_of_another() -> None:
     assert len({rows.tobytes() for split in splits for rows in split.training}) == 8
 
 
-def test_splits_depend_on_the_seed_alone() -> None:
-    first, second, other = (split_k_fold(LABELS, repeats=1, seed=seed) for seed in (3, 3, 4))
-    np.testing.assert_array_equal(first.training, second.training)
-    assert not np.array_equal(first.training, other.training)
+@pytest.mark.parametrize("training", [None, 400])
+def test_splits_depend_on_the_seed_alone(training: int | None) -> None:
+    uneven = (np.arange(103) < 30).astype(np.uint8)  # some folds leave a row out
+    for draw in (
+        lambda seed: split_k_fold(LABELS, repeats=1, seed=seed),
+        lambda seed: split_k_fold(uneven, folds=4, seed=seed),
+        lambda seed: split_fixed(CLASSES, training=training, seed=seed),
+    ):
+        first, second, other = (draw(seed) for seed in (3, 3, 4))
+        for part, again in zip(first, second, strict=True):
+            np.testing.assert_array_equal(part, again)
+        assert not np.array_equal(first.training, other.training)
+
+
+def test_drawn_training_rows_keep_the_shares_of_the_classes() -> None:
+    split = split_fixed(CLASSES, training=400)
+    for part, expected in ((split.training, 40), (split.validation, 10)):
+        assert {tuple(np.bincount(CLASSES[rows])) for rows in part} == {(expected,) * 10}
 
 
 # Mistakes ----------------------------------------------------------------------------------------------------------
