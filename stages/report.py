@@ -1,7 +1,7 @@
 """Write the report: one page that opens offline, the same in Markdown with pictures, and a model card per study.
 
-Reads   metrics/{comparison.json,paths.csv,searches.csv,audit.json,series/}, and where they were measured
-        metrics/{bench,calibration}.json
+Reads   metrics/{comparison.json,paths.csv,searches.csv,audit.json,series/}; metrics/{bench,calibration}.json, which
+        `make bench` and `make calibrate` have measured
 Writes  metrics/{report.html,report.md}, metrics/figures/<figure>.svg, metrics/cards/<study>.md
 """
 
@@ -87,17 +87,11 @@ def load_results() -> Results:
         tables=series.tables,
         pictures=series.pictures,
         facts=series.facts,
-        bench=load_if_there("bench.json"),
-        calibration=load_if_there("calibration.json"),
+        bench=json.loads((FOLDER / "bench.json").read_bytes()),
+        calibration=json.loads((FOLDER / "calibration.json").read_bytes()),
         audit=load_audit(),
         searches=load_searches(),
     )
-
-
-def load_if_there(name: str) -> Any:
-    """JSON that a tool, and not the pipeline, has measured; None where it has not."""
-    path = FOLDER / name
-    return json.loads(path.read_bytes()) if path.is_file() else None
 
 
 def main() -> None:

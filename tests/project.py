@@ -16,6 +16,8 @@ CARRIED = (
     "stages",
     "data/source",
     "requirements/base.txt",
+    "metrics/bench.json",
+    "metrics/calibration.json",
     "dvc.yaml",
     ".dvc/config",
     ".dvc/plots",

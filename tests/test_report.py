@@ -95,7 +95,7 @@ def test_names_are_escaped(files: dict[Path, str]) -> None:
 
 
 def test_what_was_not_measured_is_left_out(results: Results, files: dict[Path, str]) -> None:
-    bare = dataclasses.replace(results, bench=None, calibration=None, audit=())
+    bare = dataclasses.replace(results, calibration={"seed": 1, "confidence": 0.95}, audit=())
     page = report.run(bare)[REPORT].decode()
     for key in ("calibration", "audit"):
         assert f'id="part-{key}"' in files[REPORT]

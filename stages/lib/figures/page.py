@@ -163,8 +163,8 @@ def list_measured(found: Results) -> list[Part]:
     if found.audit:
         note = "Claims of the tutorial, and its defects, each measured by an experiment of this pipeline."
         parts.append(Part("audit", "The tutorial's claims", note, measured.tabulate_audit(found.audit)))
-    figure = measured.draw_calibration(found.calibration or {})
-    if found.calibration and figure:
+    figure = measured.draw_calibration(found.calibration)
+    if figure:
         note = (
             "Intervals are not believed because their formula is published; they are counted where the truth is known."
         )
@@ -184,12 +184,12 @@ def tabulate_run(found: Results) -> Part:
             for name, study in found.comparison.items()
         ]
     )  # fmt: skip
-    tables = {"studies": studies, "versions": versions}
-    note = f"Run on {found.facts.machine}. The same inputs give the same bytes on any x86-64 machine."
-    if found.bench:
-        machine = found.bench["machine"]
-        tables["what one network costs"] = tabulate_bench(found.bench)
-        note += f" Durations were measured on {machine['cores']} cores of {machine['processor']} (make bench)."
+    machine = found.bench["machine"]
+    tables = {"studies": studies, "versions": versions, "what one network costs": tabulate_bench(found.bench)}
+    note = (
+        f"Run on {found.facts.machine}. The same inputs give the same bytes on any x86-64 machine. Durations were "
+        f"measured on {machine['cores']} cores of {machine['processor']} (make bench)."
+    )
     return Part("run", "What ran", note, tables)
 
 

@@ -18,15 +18,15 @@ from stages.lib.summaries.series import Facts, Picture, Tables
 
 @dataclass(frozen=True)
 class Results:
-    """All that a report reads. bench and calibration are None where they were not measured."""
+    """All that a report reads. bench, calibration: what `make bench` and `make calibrate` have measured."""
 
     comparison: Comparison
     paths: Sequence[PathPoint]
     tables: Tables
     pictures: Sequence[Picture]
     facts: Facts
-    bench: dict[str, Any] | None = None
-    calibration: dict[str, Any] | None = None
+    bench: dict[str, Any]
+    calibration: dict[str, Any]
     audit: Sequence[ClaimResult] = ()
     searches: Sequence[SearchPoint] = ()
 
