@@ -274,6 +274,7 @@ def test_the_answer_follows_from_the_verdicts(result: StudyResult) -> None:
     assert probabilities.startswith("By log loss, of 4 tried: 1 better (strong)")
     assert skill.startswith("Against a guess that knows the class shares alone: by AUC ")
     assert headline(result, 0.95).startswith(f"{best} By AUC 1 of 4 help, ")
+    assert re.search(r"by log loss 1 of 4 help, \d hurt \(.*hurt.*\)\.", headline(result, 0.95))
 
 
 def test_an_answer_names_a_baseline_that_is_not_the_studys(result: StudyResult) -> None:

@@ -73,15 +73,29 @@ def is_survey(study: StudyResult) -> bool:
 
 
 def headline(study: StudyResult, confidence: float) -> str:
-    """What helps most, with each baseline, and by each score how many help and hurt: one line for a study."""
+    """What helps most, with each baseline, what helps and hurts by each score, and whether that beats a guess."""
     group = "regularizers" if list_findings(study, study.scores["discrimination"], group="regularizers") else "settings"
     told = []
     for score in study.scores.values():
-        verdicts = [finding.verdict for finding in list_findings(study, score, group=group)]
-        counts = f"{verdicts.count('better')} of {len(verdicts)} help, {verdicts.count('worse')} hurt"
-        told.append(f"by {SCORES[score].label} {counts}")
+        findings = list_findings(study, score, group=group)
+        helpful, harmful = ([one for one in findings if one.verdict == verdict] for verdict in ("better", "worse"))
+        named = name_first([style_of(one.key.variant).label for one in harmful[::-1]]) if harmful else ""
+        told.append(f"by {SCORES[score].label} {len(helpful)} of {len(findings)} help, {len(harmful)} hurt{named}")
     best = tell_best(study, study.scores["discrimination"], confidence, group=group, brief=True)
-    return " ".join([*(best or ["One network alone."]), f"{capitalize('; '.join(told))}."])
+    sentences = [*tell_failures(study), *(best or ["One network alone."]), f"{capitalize('; '.join(told))}."]
+    return " ".join([*sentences, *tell_no_skill(study)])
+
+
+def tell_no_skill(study: StudyResult) -> list[str]:
+    """The scores by which no network is better than a guess."""
+    networks = [arm for key, arm in study.list_arms() if key.kind != REFERENCE]
+    labels = [
+        SCORES[score].label
+        for score in study.scores.values()
+        if all(arm.judged[score].skill.verdict != "better" for arm in networks)
+    ]
+    said = "no network is shown to beat a guess that knows the class shares alone"
+    return [f"By {' and by '.join(labels)}, {said}."] if labels else []
 
 
 def capitalize(text: str) -> str:
@@ -142,7 +156,7 @@ def tell_best_of(study: StudyResult, score: str, confidence: float, findings: Se
     lead = f"No {NOUNS[group]} is shown to help by {label}{other}"
     if sign_of(score) * value < 0:
         return f"{lead}: {name} came closest, better by {size}, which can be luck."
-    return f"{lead}: with the best, {name}, it goes {moves}."
+    return f"{lead}: even with the best, {name}, it goes {moves}."
 
 
 def tell_interval(found: Difference, *, flip: bool) -> str:
@@ -169,21 +183,26 @@ def tell_verdicts(study: StudyResult, score: str, *, group: str) -> str:
 
 
 def name_variants(study: StudyResult, variants: Sequence[str]) -> str:
-    """The first variants in brackets, and the number of the others; a baseline of its own is named."""
+    """As `name_first`; a baseline of its own is named."""
     named = []
     for variant in variants[:NUM_NAMED]:
         baseline = next(iter(study.arms[variant].values())).baseline
         other = f" than {style_of(baseline).label}" if baseline != study.baseline else ""
         named.append(f"{style_of(variant).label}{other}")
-    more = [f"{len(variants) - NUM_NAMED} more"] if len(variants) > NUM_NAMED else []
-    return f" ({', '.join([*named, *more])})"
+    return name_first([*named, *variants[NUM_NAMED:]])
+
+
+def name_first(names: Sequence[str]) -> str:
+    """The first names in brackets, and the number of the others."""
+    more = [f"{len(names) - NUM_NAMED} more"] if len(names) > NUM_NAMED else []
+    return f" ({', '.join([*names[:NUM_NAMED], *more])})"
 
 
 def tell_reach(study: StudyResult, score: str) -> str:
     """How large a difference has to be for this study to see it."""
     if score not in study.reach:
         return ""
-    return f" (this study sees differences from about {study.reach[score].detectable:.3f} on)"
+    return f" (the smallest difference that this study sees is about {study.reach[score].detectable:.3f})"
 
 
 def tell_skill(study: StudyResult) -> str:
@@ -202,7 +221,7 @@ CLAIMS = {
     "better": "is better than",
     "worse": "is worse than",
     "equivalent": "does not differ by what matters from",
-    "undecided": "cannot be distinguished from",
+    "undecided": "is not shown to differ from",
 }
 
 

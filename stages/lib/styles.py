@@ -25,7 +25,7 @@ VARIANTS: dict[str, Style] = {
     "unregularized": Style("no regulariser", GREY, "circle"),
     "l1": Style("L1 penalty", BLUE, "triangle-up"),
     "l2": Style("L2 penalty", BLUE, "circle"),
-    "l1_proximal": Style("L1, proximal", BLUE, "triangle-down"),
+    "l1_proximal": Style("proximal L1", BLUE, "triangle-down"),
     "weight_decay": Style("weight decay", BLUE, "square"),
     "activity_l1": Style("activity L1", BLUE, "diamond"),
     "max_norm": Style("max norm", GREEN, "circle"),
@@ -39,10 +39,10 @@ VARIANTS: dict[str, Style] = {
     "ema": Style("EMA of weights", PINK, "circle"),
     "early_stopping": Style("early stopping", PINK, "square"),
     "large": Style("larger network", GREY, "square"),
-    "large_ema_label_smoothing": Style("larger, EMA, smoothing", PURPLE, "cross"),
-    "l2_activity_l1": Style("L2 and activity L1", BLUE, "cross"),
-    "l2_activity_l1_max_norm": Style("L2, activity L1, max norm", GREEN, "cross"),
-    "l2_activity_l1_dropout": Style("L2, activity L1, dropout", ORANGE, "cross"),
+    "large_ema_label_smoothing": Style("larger + EMA + smoothing", PURPLE, "cross"),
+    "l2_activity_l1": Style("L2 + activity L1", BLUE, "cross"),
+    "l2_activity_l1_max_norm": Style("L2 + activity L1 + max norm", GREEN, "cross"),
+    "l2_activity_l1_dropout": Style("L2 + activity L1 + dropout", ORANGE, "cross"),
     "tutorial": Style("the tutorial's stack", RED, "cross"),
 }
 
