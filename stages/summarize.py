@@ -135,7 +135,7 @@ def run(result: StudyResult, plan: StudyPlan, settings: StatisticsPlan) -> Serie
             settings.confidence,
             settings.equivalence,
             find_versions(),
-            "{0.system} {0.machine}".format(platform.uname()),
+            platform.machine(),
             {plan.study: describe_study(plan)},
         ),
     )

@@ -38,7 +38,7 @@ def make_results() -> Results:
             0.95,
             STATISTICS.equivalence,
             {"keras": "3"},
-            "Linux x86_64",
+            "x86_64",
             {name: found[4] for name, found in studies.items()},
         ),
         bench=make_bench(),

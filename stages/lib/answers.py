@@ -129,7 +129,7 @@ def sign_of(score: str) -> int:
 
 
 def tell_best(study: StudyResult, score: str, confidence: float, *, group: str, brief: bool = False) -> list[str]:
-    """A sentence for each baseline, the study's own first. brief: without others that no arm is better than."""
+    """A sentence for each baseline, the study's own first. brief: not for others that no arm is better than."""
     findings = list_findings(study, score, group=group)
     by_baseline: dict[str, list[Finding]] = {}
     for finding in sorted(findings, key=lambda found: (found.baseline != study.baseline, found.baseline)):
@@ -137,7 +137,7 @@ def tell_best(study: StudyResult, score: str, confidence: float, *, group: str, 
     return [
         tell_best_of(study, score, confidence, found, group=group)
         for name, found in by_baseline.items()
-        if not brief or name == study.baseline or any(finding.verdict == "better" for finding in found)
+        if not brief or name == next(iter(by_baseline)) or any(finding.verdict == "better" for finding in found)
     ]
 
 

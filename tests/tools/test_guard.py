@@ -89,6 +89,7 @@ ATTACKS: dict[str, tuple[Callable[[str, Home], str], str]] = {
         ),
         "files",
     ),
+    "no kind of hash": (lambda text, home: text.replace("      hash: md5\n", "", 1), "hash is 'missing', expected md5"),
     "another kind of hash": (lambda text, home: text.replace("hash: md5", "hash: etag", 1), "expected md5"),
     "conflict marker": (lambda text, home: f"<<<<<<< HEAD\n{text}=======\n>>>>>>> main\n", "conflict marker"),
     "alias": (
@@ -233,6 +234,39 @@ def test_an_entry_of_the_run_cache_names_outputs_of_its_stage_alone(folders: Hom
     assert record.name in folders.pipeline.run()
     assert (folders.project / "out/one").read_text() == "one"
     assert folders.watch() == folders.before
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("path: out", "path: [a]"),
+        ("  md5: ", "  md5: 2026-99-99\n  x: "),
+        ("path: out", "path: \udcff"),
+        ("outs:", "outs:\n- {path: out, hash: md5, md5: 0cc175b9c0f1b6a831c399e269772661.dir}"),
+        ("  hash: md5\n", ""),
+        ("cmd:", "cmd: ["),
+        ("outs:", "other:"),
+    ],
+    ids=[
+        "path is a list",
+        "no date",
+        "no text",
+        "one output twice",
+        "another place of the cache",
+        "no YAML",
+        "no outs",
+    ],
+)
+def test_an_entry_of_the_run_cache_that_is_damaged_is_removed_and_made_anew(folders: Home, old: str, new: str) -> None:
+    (record,) = [path for path in (folders.project / ".dvc/cache/runs").rglob("*") if path.is_file()]
+    good = record.read_bytes()
+    assert old in good.decode()
+    record.write_bytes(good.decode().replace(old, new).encode(errors="surrogateescape"))
+    folders.lock.unlink()
+    (folders.project / "out/one").unlink()
+    assert record.name in folders.pipeline.run()
+    assert (folders.project / "out/one").read_text() == "one"
+    assert record.read_bytes() == good
 
 
 def test_a_folder_of_the_run_cache_that_a_kill_left_empty_stops_nothing(folders: Home) -> None:

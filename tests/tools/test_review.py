@@ -434,9 +434,9 @@ def test_what_another_machine_computed_worse_is_told_all_the_same(repository: Re
 @pytest.mark.parametrize(
     ("base", "head", "cause"),
     [
-        ("Linux x86_64", "Darwin arm64", "the base on Linux x86_64, now on Darwin arm64"),
-        ("Linux x86_64", "Linux x86_64", "both on Linux x86_64: no machine fact that is recorded differs"),
-        ("Linux x86_64", "", "another machine"),
+        ("x86_64", "arm64", "the base on x86_64, now on arm64"),
+        ("x86_64", "x86_64", "both on x86_64: no machine fact that is recorded differs"),
+        ("x86_64", "", "another machine"),
     ],
 )
 def test_the_machines_of_both_sides_are_named(repository: Repository, base: str, head: str, cause: str) -> None:

@@ -97,8 +97,8 @@ def check_entry(where: str, entry: yaml.Node) -> Iterator[Fault]:
     where = f"{where}, {shorten(texts['path'])}"
     if not is_inside(texts["path"]):
         yield fields["path"], f"{where}: expected a path inside the project"
-    if texts.get("hash", "md5") != "md5":
-        yield fields["hash"], f"{where}: hash is {shorten(texts['hash'])}, expected md5"
+    if "md5" in fields and texts.get("hash") != "md5":  # without it, DVC looks in another place of its cache
+        yield entry, f"{where}: hash is {shorten(texts.get('hash', 'missing'))}, expected md5"
     if "md5" in fields and not HASH.fullmatch(texts.get("md5", "")):
         yield fields["md5"], f"{where}: md5 is {shorten(texts.get('md5', 'no text'))}, expected 32 hex digits"
     for key in fields.keys() - KNOWN:

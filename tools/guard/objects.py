@@ -6,7 +6,7 @@ seconds a gigabyte.
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from dvc.repo import Repo
 from dvc.stage import PipelineStage
 from dvc.stage.serialize import to_single_stage_lockfile
 from dvc.utils import dict_sha256
-from dvc.utils.serialize import YAMLFileCorruptedError, load_yaml
+from dvc.utils.serialize import ParseError, load_yaml
 from dvc_data.hashfile.hash_info import HashInfo
 
 from tools.guard import HASH, KNOWN, is_inside
@@ -23,41 +23,40 @@ from tools.guard import HASH, KNOWN, is_inside
 MAX_LISTING = 2**26  # bytes of the list of a folder's files
 
 
-def check_cache(repo: Repo, stage: PipelineStage, tell: Callable[[str], None]) -> None:
-    """Remove what DVC would restore of a stage and is not what its hash says; `tell` is called with each fault.
+def prepare_restore(repo: Repo, stage: PipelineStage, tell: Callable[[str], None]) -> None:
+    """Give a stage the hashes of today's inputs, and remove what DVC would restore and is damaged.
 
-    What it would restore is named by dvc.lock, if that is of today's inputs, or by an entry of the cache of runs. The
-    stage then has the hashes of today's inputs.
+    Hashes of outputs, as dvc.lock has them, stay with the stage only if they are of the same command and inputs.
     """
     if stage.changed_stage() or stage.changed_deps():
         for out in stage.outs:
             out.hash_info = HashInfo()
     stage.save_deps()
+    check_cache(repo, stage, tell)
+
+
+def check_cache(repo: Repo, stage: PipelineStage, tell: Callable[[str], None]) -> None:
+    """Remove from DVC's cache what it would believe of a stage and is not what its hash says; each fault is told.
+
+    That are the objects of its outputs as they are hashed now, the entries of the cache of runs for its inputs, and the
+    objects that these name. DVC restores or keeps what is there, and looks no closer.
+    """
     record = to_single_stage_lockfile(stage)
-    paths, named = [out["path"] for out in record.get("outs", [])], []
+    outs = record.get("outs", [])
+    paths = [out["path"] for out in outs]
     folder = find_entries(repo, record | {"outs": paths})
     for path in sorted(folder.glob("*")):
-        found = read_outs(path)
-        if is_about(found, set(paths)):
-            named += found
+        named = read_outs(path)
+        if is_about(named, paths):
+            outs = outs + named
         else:
             tell(f"Damaged in DVC's cache of runs, removed: {path} (of {stage.addressing})")
             remove(path)
     with suppress(OSError):  # it is missing, or holds an entry
         folder.rmdir()  # as a run leaves it that is killed in between; DVC would look for its newest entry, and fail
-    check_objects(repo, stage, tell, more=named)
-
-
-def check_objects(
-    repo: Repo, stage: PipelineStage, tell: Callable[[str], None], *, more: Sequence[dict[str, Any]] = ()
-) -> None:
-    """Remove the damaged objects of a stage's outputs as they are hashed now, and of `more` outputs; each is told.
-
-    DVC restores or keeps an object that is there, and looks no closer.
-    """
-    for out in [*to_single_stage_lockfile(stage).get("outs", []), *more]:
-        for bad in find_bad(Path(repo.cache.local.path), str(out.get("md5", ""))):
-            tell(f"Damaged in DVC's cache, removed: {bad} (of {out['path']})")
+    for md5, output in {str(out.get("md5", "")): out["path"] for out in outs}.items():
+        for bad in find_bad(Path(repo.cache.local.path), md5):
+            tell(f"Damaged in DVC's cache, removed: {bad} (of {output})")
             remove(bad)
 
 
@@ -71,15 +70,17 @@ def read_outs(path: Path) -> list[dict[str, Any]]:
     """The outputs that an entry names; none if it cannot be read."""
     try:
         return list(load_yaml(str(path))["outs"])
-    except (OSError, YAMLFileCorruptedError, KeyError, TypeError):
+    except (OSError, ParseError, ValueError, KeyError, TypeError):
         return []
 
 
-def is_about(outs: list[dict[str, Any]], paths: set[str]) -> bool:
-    """Whether an entry names these outputs by hashes of their content, and nothing else."""
-    if not all(isinstance(out, dict) and out.keys() <= KNOWN for out in outs):
-        return False
-    return all(HASH.fullmatch(str(out.get("md5", ""))) for out in outs) and {out.get("path") for out in outs} == paths
+def is_about(outs: list[Any], paths: list[str]) -> bool:
+    """Whether an entry names these outputs, each once, by hashes of their content, and nothing else."""
+    for out in outs:
+        if not isinstance(out, dict) or not out.keys() <= KNOWN or out.get("hash") != "md5":
+            return False
+    plain = all(HASH.fullmatch(str(out.get("md5", ""))) for out in outs)
+    return plain and sorted(str(out.get("path")) for out in outs) == sorted(paths)
 
 
 def find_bad(folder: Path, md5: str) -> Iterator[Path]:

@@ -17,7 +17,7 @@ from dvc.utils.serialize import dumps_yaml, loads_yaml
 
 from stages.lib.base.commands import UserError
 from tools.guard import check_outputs
-from tools.guard.objects import check_cache, check_objects
+from tools.guard.objects import check_cache, prepare_restore
 from tools.guard.site import open_repo
 from tools.repro.engine import FOLDER, PAUSE, Job
 
@@ -68,7 +68,7 @@ class Pipeline:
         try:
             if not stage.frozen:
                 stage.remove_outs(ignore_remove=False)
-                check_cache(self.repo, stage, print)
+                prepare_restore(self.repo, stage, print)
                 self.repo.stage_cache.restore(stage)
         except RunCacheNotFoundError:
             commands = stage.cmd if isinstance(stage.cmd, list) else stage.cmd.splitlines()
@@ -83,7 +83,7 @@ class Pipeline:
         """Take a stage into DVC's cache, where a later run finds it even if this one is killed before its end."""
         stage = self.stages[name]
         stage.save(run_cache=False)
-        check_objects(self.repo, stage, print)
+        check_cache(self.repo, stage, print)
         if all(out.use_cache or out.is_metric or out.is_plot for out in stage.outs):
             self.repo.stage_cache.save(stage)
         stage.commit()

@@ -43,7 +43,7 @@ class Review:
 
     changes: scores that differ, of arms of which an input changed, or may have changed.
     recomputed: scores that differ, of arms of which no input that DVC tracks changed.
-    machines: the kind of machine that the base, and the head, were run on; empty where that is not recorded.
+    machines: the architecture on which the base, and the head, were summarized; empty where that is not recorded.
     basis: study -> on what its differences are judged.
     touched: whether an input of any arm changed, be its scores different or not.
     verdicts: arms whose verdict against their own baseline changed: at the base, at the head.

@@ -145,7 +145,7 @@ class Side:
 
     @cached_property
     def machine(self) -> str:
-        """The kind of machine that the results come from; empty where that is not recorded."""
+        """The architecture on which the results were summarized; empty where that is not recorded."""
         try:
             found = json.loads(self.read(FACTS.format(study=next(iter(self.comparison), ""))))
         except (MissingError, ValueError, RecursionError):

@@ -187,8 +187,8 @@ def tabulate_run(found: Results) -> Part:
     machine = found.bench["machine"]
     tables = {"studies": studies, "versions": versions, "what one network costs": tabulate_bench(found.bench)}
     note = (
-        f"Run on {found.facts.machine}. The same inputs give the same bytes on any x86-64 machine. Durations were "
-        f"measured on {machine['cores']} cores of {machine['processor']} (make bench)."
+        f"Summarized on {found.facts.machine}. The same inputs give the same bytes on any x86-64 machine. Durations "
+        f"were measured on {machine['cores']} cores of {machine['processor']} (make bench)."
     )
     return Part("run", "What ran", note, tables)
 

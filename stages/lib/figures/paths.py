@@ -23,9 +23,9 @@ COLUMNS = {
 }
 KNOB, TUNED = "knob", "chosen by validation rows"
 NOTE = (
-    "The line is the score on held-out rows at each strength, the band its interval: that of the score itself, which is "
-    "wider than that of a difference. The dashed line is the baseline. A filled mark is the knob of params.yaml; a "
-    "ring is a strength that some replicate chose on its validation rows."
+    "The line is the score on held-out rows at each strength, the band its interval: that of the score itself, which "
+    "is wider than that of a difference. The dashed line is the baseline. A filled mark is the knob of params.yaml; "
+    "a ring is a strength that some replicate chose on its validation rows."
 )
 WIDTH, HEIGHT = 130, 95
 

@@ -84,7 +84,7 @@ class StudyFacts:
 
 @dataclass(frozen=True)
 class Facts:
-    """versions: library -> version with which the series were made. machine: its kind, of those whose bytes may differ.
+    """versions: library -> version with which the series were made. machine: the architecture on which they were.
 
     confidence, equivalence: as in params.yaml.
     """
