@@ -354,7 +354,7 @@ def test_a_baseline_that_failed_in_every_lane_is_told_first(labels: Labels, pred
     for found, words in ((diverged, "diverged in training"), (stuck, "puts all held-out rows into one class")):
         pair = {"unregularized": found, "strong": predicted["strong"]}
         result, *_ = compare.run(make_plan(*pair), STATISTICS, labels, pair, {})
-        assert answer(result, 0.95)[0].startswith(f"Beware: every network of the baseline unregularized {words}")
+        assert answer(result, 0.95)[0].startswith(f"Beware: every network of the baseline, no regulariser, {words}, so")
         assert not any("Beware" in sentence for sentence in answer(result, 0.95)[1:])
     mechanisms = result.arms["unregularized"]["at_knob"].mechanisms
     assert "every network puts all held-out rows into one class" in tell_mechanisms(mechanisms)

@@ -56,8 +56,8 @@ def tell_failures(study: StudyResult) -> list[str]:
         ):
             if mechanisms.get(mechanism, 0.0) == 1:
                 found.append(
-                    f"Beware: every network of the baseline {name} {words}, so a difference from it does not say that "
-                    "a regulariser helps."
+                    f"Beware: every network of the baseline, {style_of(name).label}, {words}, so a difference from "
+                    "it does not say that a regulariser helps."
                 )
     return found
 
