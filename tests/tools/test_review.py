@@ -431,6 +431,14 @@ def test_what_another_machine_computed_worse_is_told_all_the_same(repository: Re
     assert "(another machine): 1 arm." in done.stdout
 
 
+def test_the_best_single_regularizer_is_not_chosen_among_variants_that_are_gone() -> None:
+    params = {"studies": {"made": {"variants": {"l2": {}, "dropout": {}}}}}
+    found = read_record(make_lock(BASE, params, set(), text=""))
+    assert found is not None
+    assert "train_made@unregularized" in found.stages
+    assert found.find_runs(Key("made", "best_single", "tuned")) == {"train_made@l2", "train_made@dropout"}
+
+
 @pytest.mark.parametrize(
     ("base", "head", "cause"),
     [

@@ -103,11 +103,15 @@ class Record:
         return frozenset({*files, *commands, ("select_by", self.find_select_by(key.study))})
 
     def find_runs(self, key: Key) -> set[str]:
-        """The train stages of an arm of networks; the best single regulariser is chosen among all of its study."""
+        """The train stages of an arm of networks; the best single regulariser is chosen among all of its study.
+
+        Not among those of variants that are gone, of which DVC keeps the entries.
+        """
         prefix = f"train_{key.study}@"
-        if key.variant.startswith(BEST_SINGLE):
-            return {name for name in self.stages if name.startswith(prefix)}
-        return {f"{prefix}{key.variant}"}
+        if not key.variant.startswith(BEST_SINGLE):
+            return {f"{prefix}{key.variant}"}
+        variants = pick(pick(pick(self.params, "studies"), key.study), "variants")
+        return {f"{prefix}{variant}" for variant in variants or ()} & self.stages.keys()
 
     def find_select_by(self, study: str) -> object:
         """The score that chooses strengths; no file of the study alone holds it."""
