@@ -11,7 +11,7 @@ INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --no-deps --re
 export BASE CLUSTER  # as text, which no shell expands
 
 .DEFAULT_GOAL := pipeline
-.PHONY: pipeline show test check review bench calibrate processors coverage audit-deps lock setup help
+.PHONY: pipeline show test check review bench tour calibrate processors coverage audit-deps lock setup help
 .SUFFIXES:
 
 pipeline: $(if $(CLUSTER),.venv/installed-cluster,.venv/installed) .git  ## Run what has changed, JOBS stages side by side or on a CLUSTER
@@ -44,6 +44,9 @@ review: .venv/installed  ## Say what has changed in the held-out scores since th
 
 bench: .venv/installed-bench  ## Time the lanes against Keras, scikit-learn and JAX, into metrics/bench.json
 	@$(RUN) python -m tools.bench
+
+tour: .venv/installed  ## Follow README.md in a clone, and record what its commands print and take, into metrics/tour.json
+	@$(RUN) python -m tools.tour
 
 calibrate: .venv/installed  ## Measure on synthetic twins how often the verdicts are right, into metrics/calibration.json
 	@$(RUN) python -m tools.calibrate --jobs $(JOBS)

@@ -85,9 +85,10 @@ def render_bench(bench: dict[str, Any]) -> str:
 
 def render_cost(tour: dict[str, Any]) -> str:
     """What the first `make` takes, as `make tour` measured it."""
-    machine, first, again = (tour[name] for name in ("machine", "first", "again"))
+    machine, install, first, again = (tour[name] for name in ("machine", "install", "first", "again"))
+    minutes = (install["seconds"] + first["seconds"]) / 60
     return (
-        f"On {machine['cores']} cores of {machine['processor']} the first `make` took {first['seconds'] / 60:.0f} "
+        f"On {machine['cores']} cores of {machine['processor']} the first `make` took {minutes:.0f} "
         f"minutes, {tour['disk'] / 1e9:.1f} GB of disk and\n{first['memory'] / 1e9:.1f} GB of memory; the next one, "
         f"after `{tour['knob']}`, {again['seconds'] / 60:.1f} minutes."
     )
@@ -104,11 +105,11 @@ def render_change(tour: dict[str, Any]) -> str:
 
 
 def render_review(tour: dict[str, Any]) -> str:
-    """The conclusion of a review, and the first rows of its table."""
-    lines = tour["review"]["printed"].splitlines()
-    start = next(number for number, line in enumerate(lines) if line.startswith("|"))
-    shown = [lines[0], "", *lines[start : start + 2 + NUM_SHOWN]]
-    return "\n".join(f"> {line}".rstrip() for line in shown)
+    """The conclusion of a review, and rows of its table: those that are decided first."""
+    conclusion, *lines = tour["review"]["printed"].splitlines()
+    head, rule, *rows = [line for line in lines if line.startswith("|")]
+    rows.sort(key=lambda row: not row.endswith(("| better |", "| worse |")))
+    return "\n".join(f"> {line}".rstrip() for line in [conclusion, "", head, rule, *rows[:NUM_SHOWN]])
 
 
 def insert(readme: str, section: str, content: str) -> str:
@@ -128,7 +129,10 @@ def main() -> None:
     options = parser.parse_args()
     try:
         readme = README.read_text(encoding="utf-8")
+        tour = json.loads(TOUR.read_text(encoding="utf-8"))
         wanted = insert(readme, "answers", render_answers())
+        for section, render in (("cost", render_cost), ("change", render_change), ("review", render_review)):
+            wanted = insert(wanted, section, render(tour))
         wanted = insert(wanted, "graph", render_graph(yaml.safe_load(GRAPH.read_text(encoding="utf-8"))["stages"]))
         wanted = insert(wanted, "bench", render_bench(json.loads(BENCH.read_text(encoding="utf-8"))))
     except UserError as error:

@@ -30,16 +30,15 @@ TICK = 2.0  # seconds between two looks at the memory
 
 @dataclass(frozen=True)
 class Step:
-    """A command, all that it printed, and what it took: seconds, and bytes of memory at the peak."""
+    """What a command has printed and what it took: seconds, and bytes of memory at the peak."""
 
-    command: str
     printed: str
     seconds: float
     memory: int
 
 
-def follow(command: str, folder: Path) -> Step:
-    """Run a command as a user would. A review that finds something worse ends with a status of its own."""
+def follow(command: str, folder: Path, *, ends_with: tuple[int, ...] = (0,)) -> Step:
+    """Run a command as a user would. UserError where it ends with another status than `ends_with`."""
     print(f"$ {command}", flush=True)
     start = time.monotonic()
     process = subprocess.Popen(
@@ -56,9 +55,9 @@ def follow(command: str, folder: Path) -> Step:
     printed, _ = process.communicate()
     ended.set()
     watcher.join()
-    if process.returncode not in (0, 1, 2):
+    if process.returncode not in ends_with:
         raise UserError(f"`{command}` ended with status {process.returncode}, expected a project that runs: see above")
-    return Step(command, printed, time.monotonic() - start, peaks[0])
+    return Step(printed, time.monotonic() - start, peaks[0])
 
 
 def find_environment() -> dict[str, str]:
@@ -94,15 +93,14 @@ def main() -> None:
     make_parser("tools.tour", __doc__).parse_args()
     with TemporaryDirectory() as scratch:
         clone = Path(scratch, "clone")
-        subprocess.run(["git", "clone", "--quiet", ".", str(clone)], check=True)
-        subprocess.run(["git", "checkout", "--quiet", "-B", "main"], cwd=clone, check=True)
+        follow(f"git clone --quiet {shlex.quote(str(Path.cwd()))} {clone}", Path(scratch))
+        follow("git checkout --quiet -B main", clone)
         install, first = follow("make setup", clone), follow("make", clone)
         disk = measure_disk(clone)
         change_knob(clone / "params.yaml")
         again = follow("make", clone)
-        difference, reviewed = (
-            follow(c, clone) for c in (f"{clone}/.venv/bin/dvc metrics diff", "make --silent review")
-        )
+        difference = follow(f"{clone}/.venv/bin/dvc metrics diff", clone)
+        reviewed = follow(f"{clone}/.venv/bin/python -m tools.review main", clone, ends_with=(0, 1))
     steps = {"install": install, "first": first, "again": again, "diff": difference, "review": reviewed}
     found = {"machine": describe_machine(), "disk": disk, "knob": f"{KNOB}={VALUE}"}
     OUTPUT.write_text(json.dumps(found | {name: asdict(step) for name, step in steps.items()}, indent=2) + "\n")
