@@ -282,25 +282,25 @@ def test_an_answer_names_a_baseline_that_is_not_the_studys(result: StudyResult) 
     assert name_variants(result, ["hurt"]) == " (hurt)"
 
 
-def test_the_headline_names_what_is_better_than_a_baseline_of_its_own(result: StudyResult) -> None:
-    arm = result.arms["of_its_own"]["at_knob"]
+def turn(result: StudyResult, variant: str, verdict: str) -> StudyResult:
+    """The result with another verdict by AUC of one variant at its knob."""
+    arm = result.arms[variant]["at_knob"]
     judged = arm.judged["auc"]
     assert judged.difference is not None
-    turned = dataclasses.replace(judged, difference=dataclasses.replace(judged.difference, verdict="better"))
+    turned = dataclasses.replace(judged, difference=dataclasses.replace(judged.difference, verdict=verdict))
     changed = dataclasses.replace(arm, judged=arm.judged | {"auc": turned})
-    other = dataclasses.replace(result, arms=result.arms | {"of_its_own": {"at_knob": changed}})
+    return dataclasses.replace(result, arms=result.arms | {variant: {"at_knob": changed}})
+
+
+def test_the_headline_names_what_is_better_than_a_baseline_of_its_own(result: StudyResult) -> None:
+    other = turn(result, "of_its_own", "better")
     told = "Compared with its own baseline (strong), of its own (knob) helps: AUC "
     assert told in headline(other, 0.95)
     assert told not in headline(result, 0.95)
 
 
 def test_another_verdict_gives_another_answer(result: StudyResult) -> None:
-    arm = result.arms["strong"]["at_knob"]
-    judged = arm.judged["auc"]
-    assert judged.difference is not None
-    turned = dataclasses.replace(judged, difference=dataclasses.replace(judged.difference, verdict="equivalent"))
-    changed = dataclasses.replace(arm, judged=arm.judged | {"auc": turned})
-    other = dataclasses.replace(result, arms=result.arms | {"strong": {"at_knob": changed}})
+    other = turn(result, "strong", "equivalent")
     assert answer(other, 0.95)[0].startswith("No regulariser is shown to help by AUC: strong (knob) came closest")
     assert "not different enough to matter (strong, " in answer(other, 0.95)[2]
 

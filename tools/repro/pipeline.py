@@ -116,8 +116,8 @@ def find_stages() -> list[str]:
     for process in set(psutil.process_iter()) - ours:
         with suppress(psutil.Error):  # it has ended, or is another user's
             variables = process.environ()
-            is_ours = "DVC_STAGE" in variables and variables.get("DVC_ROOT") == str(Path.cwd())
-            if is_ours and "/.dvc/tmp/exps/" not in process.cwd():
+            is_stage = "DVC_STAGE" in variables and variables.get("DVC_ROOT") == str(Path.cwd())
+            if is_stage and "/.dvc/tmp/exps/" not in process.cwd():
                 found.append(f"process {process.pid} ({' '.join(process.cmdline())[:60]})")
     return found
 
