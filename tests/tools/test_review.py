@@ -36,7 +36,7 @@ from tools.review import changes, wording
 from tools.review.escaping import escape
 from tools.review.judging import Change
 from tools.review.outputs import list_folder
-from tools.review.record import Key, Record, ScoredKey, StageRecord, read_record
+from tools.review.record import Key, ScoredKey, read_record
 from tools.review.rows import Basis
 from tools.review.sides import Side
 
@@ -117,6 +117,11 @@ def judge_by(comparison: Json, study: str, *, old: str, new: str) -> Json:
         for arm in kinds.values():
             arm["judged"] = {new if score == old else score: judged for score, judged in arm["judged"].items()}
     return changed
+
+
+def name_study_made(params: str) -> str:
+    """params.yaml with thoracic under the name that the study has in these tests."""
+    return params.replace("  thoracic:\n", "  made:\n").replace("study: thoracic,", "study: made,")
 
 
 def fix_test(comparison: Json) -> Json:
@@ -516,7 +521,7 @@ def test_verdicts_that_another_machine_turned_are_counted(repository: Repository
 
 
 def test_a_setting_of_the_study_touches_its_arms(repository: Repository, params_text: str) -> None:
-    params = params_text.replace("  thoracic:\n", "  made:\n").replace("study: thoracic,", "study: made,")
+    params = name_study_made(params_text)
     repository.write(BASE, params)
     repository.write_lock()
     repository.commit()
@@ -784,7 +789,10 @@ def test_by_row_every_kind_of_arm_is_found_in_any_order(cached: Repository) -> N
     assert "made by row, from DVC's cache" in cached.review().stdout
 
 
-def test_by_row_the_best_single_regularizer_moves_with_the_variants_that_it_is_chosen_from(cached: Repository) -> None:
+def test_by_row_the_best_single_regularizer_moves_with_the_variants_that_it_is_chosen_from(
+    cached: Repository, params_text: str
+) -> None:
+    (cached.folder / "params.yaml").write_text(name_study_made(params_text))
     searches = (ComparedSearch("l2", 2, ("l2",), (), ("dropout",), "best_single"),)
     run_pipeline(cached, searches=searches)
     cached.commit()
@@ -795,8 +803,6 @@ def test_by_row_the_best_single_regularizer_moves_with_the_variants_that_it_is_c
     assert {key[:2] for key in moved} == {("dropout", "at_knob"), ("dropout", "tuned"), ("best_single", "tuned")}
     for score in ("auc", "log_loss"):
         assert moved["best_single", "tuned", score] == moved["dropout", "tuned", score]
-    record = Record({name: StageRecord("run") for name in ("train_made@l2", "train_made@dropout", "train_other@l2")})
-    assert record.find_runs(Key("made", "best_single", "tuned")) == {"train_made@l2", "train_made@dropout"}
 
 
 @pytest.fixture
@@ -1242,7 +1248,10 @@ def test_the_shell_expands_no_revision(tmp_path: Path) -> None:
         (tmp_path / name).touch()
     base = '`touch one`$$(touch two); touch three " &'
     done = subprocess.run(
-        ["make", "--file", ROOT / "Makefile", "review", f"BASE={base}"], cwd=tmp_path, capture_output=True, text=True
+        ["make", "--no-print-directory", "--file", ROOT / "Makefile", "review", f"BASE={base}"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
     )
     assert done.stdout.splitlines()[-1] == f"<{base.replace('$$', '$')}>"
     assert not [name for name in ("one", "two", "three") if (tmp_path / name).exists()]
