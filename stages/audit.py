@@ -9,15 +9,15 @@ from __future__ import annotations
 
 from stages.lib import evidence, measurements
 from stages.lib.audit.claims import CLAIMS
+from stages.lib.audit.inputs import Records
 from stages.lib.audit.judging import judge_claim
 from stages.lib.audit.record import ClaimResult, save_audit
-from stages.lib.audit.records import Records
 from stages.lib.audit.rules import AuditParams, load_audit_plan
 from stages.lib.base.commands import parse_arguments, run_main
 from stages.lib.comparison import load_comparison, load_paths
 from stages.lib.evidence import load_evidence
 from stages.lib.experiments.plan import load_experiments
-from stages.lib.leavings import prune_folders
+from stages.lib.leftovers import prune_folders
 from stages.lib.measurements import load_measurements
 from stages.lib.studies.plans import load_statistics_plan, load_studies
 

@@ -17,9 +17,8 @@ from stages.lib import predictions
 from stages.lib.arms import build_arms, build_search_arms
 from stages.lib.base.commands import parse_arguments, run_main
 from stages.lib.comparison import PathPoint, SearchPoint, StudyResult, save_comparison, save_paths, save_searches
-from stages.lib.families import judge_study
 from stages.lib.judge import Judge
-from stages.lib.leavings import prune_folders
+from stages.lib.leftovers import prune_folders
 from stages.lib.paths import trace_path
 from stages.lib.predictions import (
     Labels,
@@ -37,6 +36,7 @@ from stages.lib.studies.plans import (
     load_studies,
     load_study_plan,
 )
+from stages.lib.study_verdicts import judge_study
 
 
 class Compared(NamedTuple):

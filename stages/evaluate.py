@@ -13,7 +13,7 @@ import numpy as np
 from stages.lib.base.commands import Progress, parse_arguments, run_main
 from stages.lib.inference import predict_lanes
 from stages.lib.lanes import runtime
-from stages.lib.leavings import prune_folders
+from stages.lib.leftovers import prune_folders
 from stages.lib.predictions import NUM_TRAINING_ROWS, Labels, Mistakes, Predictions, save_predictions
 from stages.lib.runs import trained as trained_runs
 from stages.lib.runs.plan import RunPlan, load_run_plan

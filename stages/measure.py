@@ -23,7 +23,7 @@ from stages.lib.runs.plan import RegularizerPlan, RunPlan, load_run_plan
 from stages.lib.runs.trained import TrainedRun, load_run
 from stages.lib.scores import THRESHOLD, measure, squeeze
 from stages.lib.studies.plans import StatisticsPlan, StudyPlan, load_statistics_plan, load_study_plan
-from stages.lib.values import Values, round_number
+from stages.lib.values import Values, keep, round_number
 
 SCORES = ("log_loss", "accuracy")  # on training and on held-out rows
 MECHANISMS = ("kernel_norm", "zero_share", "near_zero_share", "bound_share", "epochs_run")
@@ -123,7 +123,7 @@ def compare_additions(judge: Judge, plans: Mapping[str, RunPlan]) -> Iterator[Ad
 
 
 def to_values(arrays: Mapping[str, np.ndarray]) -> Values:
-    return {name: [round_number(value) for value in np.nan_to_num(values)] for name, values in arrays.items()}
+    return {name: keep(values) for name, values in arrays.items()}
 
 
 def main() -> None:

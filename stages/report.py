@@ -35,10 +35,11 @@ def run(found: Results) -> dict[Path, bytes]:
     Charts are not checked against Vega-Lite's schema, which takes longer than all else; tests check them.
     """
     with alt.utils.schemapi.debug_mode(False):
-        return write(found)
+        return render_files(found)
 
 
-def write(found: Results) -> dict[Path, bytes]:
+def render_files(found: Results) -> dict[Path, bytes]:
+    """The page for browsers, the page in Markdown, the figures and the model cards."""
     answer, studies = draw_answer(found), describe_studies(found)
     measured = list_measured(found)
     context: dict[str, Any] = {

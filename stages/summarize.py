@@ -22,7 +22,7 @@ from stages.lib.runs.plan import RunPlan, load_run_plan
 from stages.lib.runs.trained import TrainedRun, load_run
 from stages.lib.samples import Development, load_development
 from stages.lib.studies.plans import StatisticsPlan, StudyPlan, load_statistics_plan, load_study_plan
-from stages.lib.summaries import judging, training
+from stages.lib.summaries import prediction_quality, training
 from stages.lib.summaries.pictures import draw_first_layer, draw_mistakes
 from stages.lib.summaries.series import TABLES, Facts, Picture, RecipeFacts, Series, StudyFacts, save_series
 
@@ -82,9 +82,9 @@ def load_arms(plan: StudyPlan, wanted: list[ArmKey]) -> dict[ArmKey, Arm]:
 
 def summarize_arm(arm: Arm, labels: Labels, names: tuple[str, ...]) -> Named:
     if arm.test.shape[-1] == 1:
-        yield "curves", judging.summarize_curves(labels.test, arm.test)
-    yield "reliability", judging.summarize_reliability(labels.test, arm.test)
-    yield "confusion", judging.summarize_confusion(labels.test, arm.test, names)
+        yield "curves", prediction_quality.summarize_curves(labels.test, arm.test)
+    yield "reliability", prediction_quality.summarize_reliability(labels.test, arm.test)
+    yield "confusion", prediction_quality.summarize_confusion(labels.test, arm.test, names)
 
 
 def name_classes(plan: StudyPlan) -> tuple[str, ...]:

@@ -13,7 +13,7 @@ from stages.lib.predictions import Labels, Mistakes, Predictions
 from stages.lib.runs.trained import TrainedRun
 from stages.lib.studies.plans import ComparedVariant, StatisticsPlan, StudyPlan
 from stages.lib.studies.protocols import FixedTest
-from stages.lib.summaries import judging, training
+from stages.lib.summaries import prediction_quality, training
 from stages.lib.summaries.pictures import draw_first_layer, draw_mistakes
 from stages.lib.summaries.series import TABLES, Facts, Picture, RecipeFacts, StudyFacts
 
@@ -123,9 +123,9 @@ def summarize(study, result: StudyResult, labels: Labels, predicted, runs, names
         arm = {"variant": variant, "arm": "at_knob"}
         probability = predicted[variant].test[:REPLICATES]
         if probability.shape[-1] == 1:
-            found["curves"].append(judging.summarize_curves(labels.test, probability).assign(**arm))
-        found["reliability"].append(judging.summarize_reliability(labels.test, probability).assign(**arm))
-        found["confusion"].append(judging.summarize_confusion(labels.test, probability, names).assign(**arm))
+            found["curves"].append(prediction_quality.summarize_curves(labels.test, probability).assign(**arm))
+        found["reliability"].append(prediction_quality.summarize_reliability(labels.test, probability).assign(**arm))
+        found["confusion"].append(prediction_quality.summarize_confusion(labels.test, probability, names).assign(**arm))
     return {
         name: pd.concat(tables, ignore_index=True).assign(study=study) if tables else pd.DataFrame(columns=TABLES[name])
         for name, tables in found.items()

@@ -12,7 +12,7 @@ import pytest
 from stages.lib.sources.fashion_mnist import PINS
 from tests.browser import needs_chromium, open_page, start_browser
 from tests.conftest import keep_experiments, shrink_params
-from tests.project import Project, load_yaml, make_project
+from tests.project import Project, load_yaml, make_project, save_yaml
 
 STUDIES = ("tutorial_thoracic", "tutorial_fashion")  # with two variants each: TensorFlow's start is what a run costs
 
@@ -178,8 +178,10 @@ def test_a_colleague_pulls_and_has_nothing_to_train(project: Project, tmp_path: 
 
 def test_dvc_plots_the_paths_one_by_one(project: Project) -> None:
     for name in ("mine", "other"):
-        variant = f"+studies.tutorial_fashion.variants.{name}={{regularizers: [dropout], path: [0.1, 0.2]}}"
-        project.call("dvc", "exp", "run", "--quiet", "-S", variant)
+        params = load_yaml(project.folder / "params.yaml")
+        params["studies"]["tutorial_fashion"]["variants"][name] = {"regularizers": ["dropout"], "path": [0.1, 0.2]}
+        save_yaml(project.folder / "params.yaml", params)
+        project.make()
         project.commit()
     command = ("dvc", "plots", "diff", "--targets", "metrics/paths.csv", "--show-vega", "HEAD~1", "HEAD")
     shown = json.loads(project.call(*command))
@@ -195,12 +197,13 @@ def test_dvc_plots_the_paths_one_by_one(project: Project) -> None:
     assert sorted(points) == sorted(expected)
     assert shown["spec"]["encoding"]["x"]["field"] == "strength"
     project.call("git", "reset", "--quiet", "--hard", "HEAD~2")
-    project.call("dvc", "repro", "--quiet")
+    project.make()
 
 
 @needs_chromium
 def test_plots_of_two_revisions_open_offline_with_every_chart(project: Project) -> None:
-    project.call("dvc", "exp", "run", "--quiet", "-S", "dropout=0.4")
+    project.change_params("dropout: 0.5", "dropout: 0.4")
+    project.make()
     project.commit()
     project.call("dvc", "plots", "diff", "--quiet", "HEAD~1", "HEAD")
     with start_browser() as browser:
@@ -215,7 +218,7 @@ def test_plots_of_two_revisions_open_offline_with_every_chart(project: Project) 
             assert f"metrics_series_{study}_{name}" in sizes
     assert "metrics_series_tutorial_thoracic_curves_csv" in sizes
     project.call("git", "reset", "--quiet", "--hard", "HEAD~1")
-    project.call("dvc", "repro", "--quiet")
+    project.make()
 
 
 def test_a_comment_reruns_nothing(project: Project) -> None:

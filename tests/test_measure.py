@@ -1,6 +1,7 @@
 """measure on predictions and weights made by hand: gaps, units at a bound, one regulariser more."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -94,8 +95,28 @@ def test_a_tuned_arm_takes_the_points_that_validation_rows_choose(found: measure
     bounded = found.variants["bounded"]
     assert np.mean(bounded.tuned) > 0.8, "the second point is better on validation rows"
     expected = [bounded.points[point].values["gap"][place] for place, point in enumerate(bounded.tuned)]
-    assert bounded.at_tuned("gap") == expected
-    assert bounded.at_knob("gap") == bounded.points[0].values["gap"]
+    assert bounded.at_tuned("gap").tolist() == expected
+    assert bounded.at_knob("gap").tolist() == bounded.points[0].values["gap"]
+
+
+def test_a_network_that_has_diverged_has_no_norm_rather_than_one_of_0(
+    labels: Labels, predicted: dict[str, Predictions], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    norms = predicted["unregularized"].mechanisms["kernel_norm"].copy()
+    norms[1] = np.nan
+    mechanisms = predicted["unregularized"].mechanisms | {"kernel_norm": norms}
+    found = measure.measure_variant(
+        make_plan("unregularized"),
+        labels,
+        make_run(),
+        replace(predicted["unregularized"], mechanisms=mechanisms),
+        make_trained(make_run()),
+    )
+    monkeypatch.chdir(tmp_path)
+    save_measurements("made", measure.Measurements(0.25, {}, {"unregularized": found}, []))
+    kept = load_measurements("made").variants["unregularized"]
+    assert kept.points[0].values["kernel_norm"][1] is None
+    assert np.isnan(kept.at_knob("kernel_norm")).nonzero()[0].tolist() == [1]
 
 
 def test_units_over_their_bound_are_counted(found: measure.Measurements) -> None:

@@ -87,7 +87,7 @@ def test_a_folder_among_the_deps_of_a_long_stage_is_imported_whole(stage: str) -
     [
         "predictions",
         "comparison",
-        "families",
+        "study_verdicts",
         "judge",
         "paths",
         "answers",

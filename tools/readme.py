@@ -90,7 +90,7 @@ def render_cost(tour: dict[str, Any]) -> str:
     return (
         f"On {machine['cores']} cores of {machine['processor']} the first `make` took {minutes:.0f} "
         f"minutes, {tour['disk'] / 1e9:.1f} GB of disk and\n{first['memory'] / 1e9:.1f} GB of memory; the next one, "
-        f"after `{tour['knob']}`, {again['seconds'] / 60:.1f} minutes."
+        f"after `{tour['knob']}`, {again['seconds'] / 60:.1f} minutes (`make tour` at commit {tour['commit']})."
     )
 
 

@@ -95,6 +95,7 @@ def main() -> None:
         clone = Path(scratch, "clone")
         follow(f"git clone --quiet {shlex.quote(str(Path.cwd()))} {clone}", Path(scratch))
         follow("git checkout --quiet -B main", clone)
+        commit = follow("git rev-parse --short HEAD", clone).printed.strip()
         install, first = follow("make setup", clone), follow("make", clone)
         disk = measure_disk(clone)
         change_knob(clone / "params.yaml")
@@ -102,7 +103,7 @@ def main() -> None:
         difference = follow(f"{clone}/.venv/bin/dvc metrics diff", clone)
         reviewed = follow(f"{clone}/.venv/bin/python -m tools.review main", clone, ends_with=(0, 1))
     steps = {"install": install, "first": first, "again": again, "diff": difference, "review": reviewed}
-    found = {"machine": describe_machine(), "disk": disk, "knob": f"{KNOB}={VALUE}"}
+    found = {"machine": describe_machine(), "commit": commit, "disk": disk, "knob": f"{KNOB}={VALUE}"}
     OUTPUT.write_text(json.dumps(found | {name: asdict(step) for name, step in steps.items()}, indent=2) + "\n")
 
 

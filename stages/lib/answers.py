@@ -154,9 +154,11 @@ def tell_best_of(study: StudyResult, score: str, confidence: float, findings: Se
         return f"{subject} helps{most}: {label} {way} by {size}, from {best.value - value:.3f} to {best.value:.3f}."
     moves = f"from {best.value - value:.3f}{other} to {best.value:.3f}"
     lead = f"No {NOUNS[group]} is shown to help by {label}{other}"
+    if best.verdict == "equivalent":
+        return f"{lead} by as much as matters: {name} came closest, with a difference of {size}."
     if sign_of(score) * value < 0:
         return f"{lead}: {name} came closest, better by {size}, which can be luck."
-    return f"{lead}: even with the best, {name}, it goes {moves}."
+    return f"{lead}: even the best, {name}, takes it {moves}."
 
 
 def tell_interval(found: Difference, *, flip: bool) -> str:

@@ -14,7 +14,7 @@ import numpy as np
 from pydantic import TypeAdapter
 
 from stages.lib.base.store import read_bytes, write_json
-from stages.lib.values import Values, round_number
+from stages.lib.values import Values, keep
 
 FOLDER = Path("data/evidence/experiments")
 
@@ -55,7 +55,7 @@ LAYOUT = TypeAdapter(Evidence)
 
 def make_case(name: str, values: Mapping[str, np.ndarray], level: float = 0.0) -> Case:
     """A case of arrays [replicate]."""
-    return Case(name, level, {key: [round_number(value) for value in found] for key, found in values.items()})
+    return Case(name, level, {key: keep(found) for key, found in values.items()})
 
 
 def find_path(experiment: str) -> Path:

@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
+import numpy as np
 from pydantic import Field, FiniteFloat, TypeAdapter
 
 from stages.lib.base.store import read_bytes, write_json
-from stages.lib.values import Values
+from stages.lib.values import Values, read
 
 FOLDER = Path("data/evidence/studies")
 
@@ -23,6 +24,10 @@ class Point:
 
     strengths: dict[str, FiniteFloat]
     values: Values
+
+    def of(self, quantity: str) -> np.ndarray:
+        """[replicate], NaN where there is no finite value."""
+        return read(self.values[quantity])
 
 
 @dataclass(frozen=True)
@@ -37,11 +42,11 @@ class Measured:
     tuned: list[int]
     num_weights: int
 
-    def at_knob(self, quantity: str) -> list[float]:
-        return self.points[0].values[quantity]
+    def at_knob(self, quantity: str) -> np.ndarray:
+        return self.points[0].of(quantity)
 
-    def at_tuned(self, quantity: str) -> list[float]:
-        return [self.points[point].values[quantity][replicate] for replicate, point in enumerate(self.tuned)]
+    def at_tuned(self, quantity: str) -> np.ndarray:
+        return np.stack([point.of(quantity) for point in self.points])[self.tuned, np.arange(len(self.tuned))]
 
 
 @dataclass(frozen=True)

@@ -215,7 +215,7 @@ class Score(NamedTuple):
     by_row: what each row adds, (label, probability) -> [replicate, row]; None where that is not known.
     proper: it is best for the true probabilities, so it judges probabilities and not decisions alone.
     binary, multiclass: the outcomes it is defined for.
-    most: the greatest value that it can have; the least is 0.
+    least, most: the smallest and the greatest value that it can have.
     """
 
     label: str
@@ -226,6 +226,7 @@ class Score(NamedTuple):
     proper: bool = False
     binary: bool = True
     multiclass: bool = True
+    least: float = 0.0
     most: float = 1.0
 
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from stages.lib.references import REFERENCES
+
 
 class Style(NamedTuple):
     """label: for people. colour: of marks. shape: Vega's name of the point."""
@@ -46,8 +48,8 @@ VARIANTS: dict[str, Style] = {
     "tutorial": Style("the tutorial's stack", RED, "cross"),
 }
 
-# Reference models, losses and the like whose names are no words.
-OTHERS = {"mlp": "scikit-learn's MLP", "r_squared": "R squared", "majority": "majority class"}
+# Losses and reference models whose names are no words.
+OTHERS = {"r_squared": "R squared"} | {name: model.label for name, model in REFERENCES.items()}
 
 VERDICTS: dict[str, Style] = {
     "better": Style("better", BLUE, "triangle-up"),

@@ -16,7 +16,7 @@ from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.weightstats import CompareMeans, DescrStatsW
 
 from stages.lib import scores, statistics
-from stages.lib.statistics.families import CHUNK, draw_statistics, flip_seeds, vary_errors
+from stages.lib.statistics.multiplicity import CHUNK, draw_statistics, flip_seeds, vary_errors
 
 FOLDS, REPEATS, NUM_ROWS, SHARE = 5, 10, 60, 0.7  # of a small cross-validation; SHARE of the other rows is trained on
 

@@ -1,6 +1,8 @@
 """Twins, what is known of them, and how findings are counted."""
 
 import dataclasses
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +12,7 @@ from sklearn.metrics import roc_auc_score
 
 from stages.lib.datasets.thoracic_surgery import NUM_DEATHS, NUM_SURVIVORS
 from stages.lib.studies.plans import StatisticsPlan
+from tests.conftest import ROOT
 from tools.calibrate import training, twins
 from tools.calibrate.counting import NO_SKILL, Share, count_setting, is_null
 from tools.calibrate.judging import Predicted, judge_twin
@@ -102,6 +105,26 @@ def test_what_is_trained_survives_its_file(tmp_path: Path):
     assert found.baselines == predicted.baselines
     for name, probability in predicted.arms.items():
         np.testing.assert_array_equal(found.arms[name], probability)
+
+
+def test_kept_twins_of_other_code_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(training, "KEPT", tmp_path)
+    rng = np.random.default_rng(6)
+    found = [make_predicted(rng), make_predicted(rng)]
+    monkeypatch.setattr(training, "train_tables", lambda group, *, seed: found)
+    group = ("table", (0, 1))
+    training.keep_tables(group, seed=1)
+    assert training.is_as_trained_now(group, seed=1)
+    found[1].arms["l2_tuned"][0, 0] += 1e-6
+    assert not training.is_as_trained_now(group, seed=1)
+
+
+def test_a_part_of_a_calibration_replaces_nothing(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "tools.calibrate", "--tables", "2", "--settings", "none"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: a part of a calibration would replace metrics/calibration.json, expected")
+    assert len(done.stderr.splitlines()) == 1
 
 
 def test_twins_train_as_real_lanes():

@@ -96,6 +96,37 @@ ATTACKS: dict[str, tuple[Callable[[str, Home], str], str]] = {
         lambda text, home: text.replace("schema: '2.0'", "x: &a [1]\ny: [*a, *a]\nschema: '2.0'"),
         "aliases",
     ),
+    "merged into an entry": (
+        lambda text, home: text.replace("- path: tail.txt", f"- <<: {{md5: {climb(home)}}}\n      path: tail.txt"),
+        "has the key '<<'",
+    ),
+    "merged into a stage": (
+        lambda text, home: re.sub(
+            r"(    cmd: .*\n)",
+            rf"\1    <<: {{outs: [{{path: head.txt, hash: md5, md5: {climb(home)}}}]}}\n",
+            text,
+            count=1,
+        ),
+        "has the key '<<'",
+    ),
+    "merged into the stages": (
+        lambda text, home: text.replace("stages:\n", "stages:\n  <<: {head: {outs: [{path: ../../victim.txt}]}}\n"),
+        "has the key '<<'",
+    ),
+    "merged into the file": (
+        lambda text, home: f"<<: {{stages: {{head: {{outs: [{{path: ../../victim.txt}}]}}}}}}\n{text}",
+        "has the key '<<'",
+    ),
+    "the same key twice": (
+        lambda text, home: text.replace(
+            "stages:\n", "stages: {head: {outs: [{path: ../../victim.txt}]}}\nstages:\n", 1
+        ),
+        "the key 'stages' twice",
+    ),
+    "path as bytes": (
+        lambda text, home: text.replace("- path: tail.txt", "- path: !!binary Li4vLi4vdmljdGltLnR4dA=="),
+        "an entry has no path",
+    ),
     "half a file": (lambda text, home: text[: text.index("      md5") + 9], "YAML"),
     "no mapping": (lambda text, home: "- a\n- b\n", "expected"),
 }

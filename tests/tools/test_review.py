@@ -28,6 +28,7 @@ from stages.lib.predictions import (
     save_predictions,
     save_references,
 )
+from stages.lib.scores import SCORES
 from stages.lib.settings.params import parse_yaml
 from stages.lib.studies.plans import ComparedSearch, ComparedVariant, StatisticsPlan, StudyPlan
 from stages.lib.studies.protocols import FixedTest, Protocol, RepeatedStratifiedKFold
@@ -1193,10 +1194,23 @@ def test_text_of_others_does_nothing(repository: Repository, params_text: str) -
         ("__all__", "\\_\\_all\\_\\_"),
         ("x" * 500, "x" * 157 + "..."),
         ("&lt;", "&amp;lt;"),
+        ("a _b_ batch_norm", "a \\_b\\_ batch_norm"),
+        ("www.evil.example", "www\u200b.evil.example"),
+        ("owner/name#12, gh-3, #1", "owner/name#\u200b12, gh-\u200b3, #\u200b1"),
+        ("a@b https://c", "a@\u200bb https:\u200b//c"),
     ],
 )
 def test_text_is_shown_as_it_is_written(text: str, shown: str) -> None:
     assert escape(text) == shown
+
+
+def test_a_score_may_be_negative_where_its_entry_says_so(
+    repository: Repository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(SCORES, "auc", SCORES["auc"]._replace(least=-1.0))
+    head = copy.deepcopy(BASE)
+    head["made"]["arms"]["l2"]["at_knob"]["judged"]["auc"]["replicates"][0] = -0.1
+    assert repository.compare(head).judged
 
 
 @pytest.mark.parametrize("value", [1e308, -0.1, 1.01])

@@ -28,6 +28,7 @@ def make_tour() -> dict:
     step = {"printed": "", "seconds": 90.0, "memory": 2.5e9}
     return {
         "machine": {"cores": 2, "processor": "Example 1"},
+        "commit": "abc1234",
         "disk": 4.2e9,
         "knob": "dropout=0.3",
         "install": step | {"seconds": 60.0, "memory": 1e9},
@@ -78,7 +79,7 @@ def test_the_readme_shows_what_the_tour_found() -> None:
     assert cost.startswith(
         "On 2 cores of Example 1 the first `make` took 10 minutes, 4.2 GB of disk and\n2.5 GB of memory"
     )
-    assert cost.endswith("after `dropout=0.3`, 1.5 minutes.")
+    assert cost.endswith("after `dropout=0.3`, 1.5 minutes (`make tour` at commit abc1234).")
     change = readme.render_change(found).splitlines()
     assert change[2] == "Everything is up to date after 0:01:30: 2 run"
     assert [line.split()[1] for line in change[5:7]] == ["thoracic.dropout.auc", "thoracic.dropout.log_loss"]

@@ -2,8 +2,8 @@
 
 Twins of the Thoracic table are trained by the real lanes and judged by the real statistics, at three strengths of
 signal, under several risks, and where arms are equal by construction. Predictions are kept in .dvc/tmp/calibration, so
-that a run which was stopped goes on from there, and a change of the statistics trains nothing. After a change of the
-lanes remove that folder.
+that a run which was stopped goes on from there, and a change of the statistics trains nothing. Two of the kept tables
+are trained again each time, to see whether a change of the lanes has made what is kept out of date.
 """
 
 from __future__ import annotations
@@ -50,12 +50,19 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="processes (default: the cores, %(default)s)")
     names = [*SETTINGS, EXCHANGEABLE]
     parser.add_argument("--settings", nargs="+", choices=names, default=names, metavar="SETTING", help=", ".join(names))
+    parser.add_argument("--output", type=Path, help=f"file to write (default, for all that is measured: {OUTPUT})")
     options = parser.parse_args()
+    is_part = options.tables < parser.get_default("tables") or options.settings != names
+    if is_part and options.output is None:
+        raise UserError(
+            f"a part of a calibration would replace {OUTPUT}, expected a file of its own: add --output FILE"
+        )
+    output = options.output or OUTPUT
     if options.tables < 2 or options.jobs < 1:
         raise UserError("--tables and --jobs are counts, expected at least 2 tables and 1 job: change them")
     result = count(options.settings, options.tables, seed=options.seed, jobs=options.jobs)
-    write_json(OUTPUT, round_numbers(result))
-    print(f"Written: {OUTPUT}")
+    write_json(output, round_numbers(result))
+    print(f"Written: {output}")
 
 
 if __name__ == "__main__":

@@ -10,11 +10,11 @@ import numpy as np
 from stages.lib import statistics
 from stages.lib.arms import AT_KNOB, Arm, ArmKey
 from stages.lib.comparison import Difference
-from stages.lib.families import compare_all, judge_family
 from stages.lib.judge import NO_SKILL, Compared, Judge
 from stages.lib.predictions import Labels
 from stages.lib.studies.plans import ComparedVariant, Question, StatisticsPlan, StudyPlan
 from stages.lib.studies.protocols import RepeatedStratifiedKFold
+from stages.lib.study_verdicts import compare_all, judge_family
 
 SCORES: dict[Question, str] = {"discrimination": "auc", "probabilities": "log_loss"}
 REPEATS = 10

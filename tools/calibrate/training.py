@@ -11,9 +11,12 @@ from typing import Any
 import numpy as np
 from rich.progress import track
 
+from stages.lib.base.commands import UserError
 from stages.lib.base.store import read_arrays, write_arrays
 from tools.calibrate.judging import Predicted
 from tools.calibrate.twins import Population, Twin, draw_exchangeable, read_table, scale_risk
+
+Group = tuple[str, tuple[int, ...]]  # a setting, and the numbers of tables that are trained together
 
 KEPT = Path(".dvc/tmp/calibration")
 PER_GRAPH = 2  # tables trained together
@@ -36,16 +39,27 @@ def draw_twin(population: Population, name: str, number: int, seed: int) -> Twin
     return scale_risk(population, *SETTINGS[name]).draw(population, len(population.table), rng)
 
 
-def train_tables(task: tuple[str, tuple[int, ...]], *, seed: int) -> None:
-    """Train some tables of a setting in one graph, and keep their predictions."""
+def train_tables(group: Group, *, seed: int) -> list[Predicted]:
+    """Train the tables of a group in one graph."""
     from tools.calibrate import laboratory  # here, since it imports TensorFlow, which only the workers need
 
-    name, numbers = task
+    name, numbers = group
     population = Population.fit(read_table())
     batch = laboratory.prepare([draw_twin(population, name, number, seed) for number in numbers], numbers)
     train = laboratory.train_exchangeable if name == EXCHANGEABLE else laboratory.train_regularizers
-    for number, predicted in zip(numbers, train(batch, seed + numbers[0]), strict=True):
-        save(predicted, kept_path(name, seed, number))
+    return train(batch, seed + numbers[0])
+
+
+def keep_tables(group: Group, *, seed: int) -> None:
+    """Train the tables of a group, and keep their predictions."""
+    for path, predicted in zip(list_paths(group, seed), train_tables(group, seed=seed), strict=True):
+        save(predicted, path)
+
+
+def is_as_trained_now(group: Group, *, seed: int) -> bool:
+    """Whether the kept predictions of a group are those that it gives today; it is trained again to see."""
+    pairs = zip(list_paths(group, seed), train_tables(group, seed=seed), strict=True)
+    return all(np.array_equal(load(path).arms[name], found) for path, new in pairs for name, found in new.arms.items())
 
 
 def start_worker() -> None:
@@ -55,20 +69,29 @@ def start_worker() -> None:
 
 
 def train_missing(counts: dict[str, int], *, seed: int, jobs: int) -> None:
-    """Train the tables that are not kept yet, several at a time."""
-    tasks = []
-    for name, count in counts.items():
-        groups = [tuple(range(first, min(first + PER_GRAPH, count))) for first in range(0, count, PER_GRAPH)]
-        tasks += [
-            (name, group) for group in groups if not all(kept_path(name, seed, table).exists() for table in group)
-        ]
-    if not tasks:
-        return
+    """Train the tables that are not kept yet, several at a time.
+
+    UserError where what is kept comes from other code.
+    """
+    groups = [
+        (name, tuple(range(first, min(first + PER_GRAPH, count))))
+        for name, count in counts.items()
+        for first in range(0, count, PER_GRAPH)
+    ]
+    missing = [group for group in groups if not all(path.exists() for path in list_paths(group, seed))]
+    kept = [group for group in groups if group not in missing]
     context = multiprocessing.get_context("spawn")
     with context.Pool(jobs, start_worker) as pool:
-        work = pool.imap_unordered(partial(train_tables, seed=seed), tasks)
-        for _ in track(work, "Training twins", total=len(tasks)):
+        if kept and not pool.apply(is_as_trained_now, kept[:1], {"seed": seed}):
+            raise UserError(f"the twins in {KEPT} were trained by other code, expected this one's: remove that folder")
+        work = pool.imap_unordered(partial(keep_tables, seed=seed), missing)
+        for _ in track(work, "Training twins", total=len(missing)):
             pass
+
+
+def list_paths(group: Group, seed: int) -> list[Path]:
+    name, numbers = group
+    return [kept_path(name, seed, number) for number in numbers]
 
 
 def kept_path(name: str, seed: int, number: int) -> Path:

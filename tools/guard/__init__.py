@@ -1,7 +1,7 @@
 """What is checked before DVC believes it: what dvc.lock names, where outputs lead, and what its cache holds."""
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Set
 from pathlib import Path, PurePosixPath
 
 import yaml
@@ -10,9 +10,14 @@ from stages.lib.base.commands import UserError
 from stages.lib.settings.yaml_text import TextError, compose, decode
 
 LOCK = Path("dvc.lock")
-MAX_BYTES, MAX_VALUES = 2**25, 2**21  # a dvc.lock of 85 stages has 126 kB
+MAX_BYTES, MAX_VALUES = 2**25, 2**21  # a hundred times what this project's dvc.lock has
 HASH = re.compile(r"[0-9a-f]{32}(\.dir)?", re.ASCII)
-KNOWN = {"path", "hash", "md5", "size", "nfiles", "isexec"}  # of a file that DVC keeps in its local cache
+# The keys that DVC writes. Others are refused: `<<` brings in keys of another mapping, which nobody here looks at.
+ROOT = {"schema", "stages"}
+STAGE = {"cmd", "deps", "params", "outs"}  # in dvc.lock
+SINGLE_STAGE = STAGE | {"md5", "wdir", "desc", "meta", "frozen", "locked", "always_changed"}  # a file *.dvc
+ENTRY = {"path", "hash", "md5", "size", "nfiles", "isexec"}  # a file that DVC keeps in its local cache
+MERGE, BINARY = "<<", "tag:yaml.org,2002:binary"
 OWN_FOLDERS = {".git", ".dvc", ".venv"}
 SHOWN = 40  # characters of a value in a message
 
@@ -63,34 +68,31 @@ Fault = tuple[yaml.Node, str]
 
 def check_root(root: yaml.Node, *, has_stages: bool) -> Iterator[Fault]:
     """Walk through all stages of a dvc.lock, or the one of a file *.dvc."""
-    if not isinstance(root, yaml.MappingNode):
-        yield root, "is no mapping, expected what DVC writes"
-        return
     if not has_stages:
-        yield from check_stage("this file", root)
+        yield from check_stage("this file", root, SINGLE_STAGE)
         return
-    stages = dict(list_items(root)).get("stages")
-    if stages is not None and not isinstance(stages, yaml.MappingNode):
-        yield stages, "stages is no mapping, expected what DVC writes"
-    elif stages is not None:
-        for name, stage in list_items(stages):
-            yield from check_stage(name, stage)
+    yield from check_keys("this file", root, ROOT)
+    for key, stages in list_items(root):
+        if key == "stages":
+            yield from check_keys("stages", stages)
+            for name, stage in list_items(stages):
+                yield from check_stage(name, stage, STAGE)
 
 
-def check_stage(name: str, stage: yaml.Node) -> Iterator[Fault]:
-    if not isinstance(stage, yaml.MappingNode):
-        yield stage, f"{name} is no mapping, expected what DVC writes"
-        return
-    for role, entries in list_items(stage):
+def check_stage(name: str, stage: yaml.Node, known: Set[str]) -> Iterator[Fault]:
+    yield from check_keys(name, stage, known)
+    for role, value in list_items(stage):
         if role in ("deps", "outs"):
-            for entry in entries.value if isinstance(entries, yaml.SequenceNode) else [entries]:
+            for entry in value.value if isinstance(value, yaml.SequenceNode) else [value]:
                 yield from check_entry(f"{name}, {role}", entry)
+        elif role == "wdir" and value.value != "." and not (is_text(value) and is_inside(value.value)):
+            yield value, f"{name}: wdir is {shorten(value.value)}, expected a folder inside the project"
 
 
 def check_entry(where: str, entry: yaml.Node) -> Iterator[Fault]:
     """One file or folder and its hash."""
-    fields = dict(list_items(entry)) if isinstance(entry, yaml.MappingNode) else {}
-    texts = {key: node.value for key, node in fields.items() if isinstance(node, yaml.ScalarNode)}
+    fields = dict(list_items(entry))
+    texts = {key: node.value for key, node in fields.items() if is_text(node)}
     if "path" not in texts:
         yield entry, f"{where}: an entry has no path, expected what DVC writes"
         return
@@ -101,12 +103,33 @@ def check_entry(where: str, entry: yaml.Node) -> Iterator[Fault]:
         yield entry, f"{where}: hash is {shorten(texts.get('hash', 'missing'))}, expected md5"
     if "md5" in fields and not HASH.fullmatch(texts.get("md5", "")):
         yield fields["md5"], f"{where}: md5 is {shorten(texts.get('md5', 'no text'))}, expected 32 hex digits"
-    for key in fields.keys() - KNOWN:
-        yield fields[key], f"{where}: has the key {shorten(key)}, expected none but {', '.join(sorted(KNOWN))}"
+    yield from check_keys(where, entry, ENTRY)
 
 
-def list_items(node: yaml.MappingNode) -> list[tuple[str, yaml.Node]]:
-    return [(str(key.value), value) for key, value in node.value]
+def check_keys(where: str, node: yaml.Node, known: Set[str] | None = None) -> Iterator[Fault]:
+    """That it is a mapping, and each of its keys there once and known. known: None for names of stages."""
+    if not isinstance(node, yaml.MappingNode):
+        yield node, f"{where} is no mapping, expected what DVC writes"
+        return
+    seen = set[str]()
+    for key, _ in node.value:
+        name = key.value if is_text(key) else ""
+        if name in seen:
+            yield key, f"{where}: has the key {shorten(name)} twice, expected it once"
+        elif not name or name == MERGE or (known is not None and name not in known):
+            expected = "a name" if known is None else f"none but {', '.join(sorted(known))}"
+            yield key, f"{where}: has the key {shorten(key.value)}, expected {expected}"
+        seen.add(name)
+
+
+def is_text(node: yaml.Node) -> bool:
+    """Whether it is a plain value, and not bytes or an object under a tag of its own."""
+    return isinstance(node, yaml.ScalarNode) and node.tag.startswith("tag:yaml.org,2002:") and node.tag != BINARY
+
+
+def list_items(node: yaml.Node) -> list[tuple[str, yaml.Node]]:
+    """The keys and values of a mapping; none of what is not one."""
+    return [(str(key.value), value) for key, value in node.value] if isinstance(node, yaml.MappingNode) else []
 
 
 def is_inside(path: str) -> bool:

@@ -18,7 +18,7 @@ from dvc.utils import dict_sha256
 from dvc.utils.serialize import ParseError, load_yaml
 from dvc_data.hashfile.hash_info import HashInfo
 
-from tools.guard import HASH, KNOWN, is_inside
+from tools.guard import ENTRY, HASH, is_inside
 
 MAX_LISTING = 2**26  # bytes of the list of a folder's files
 
@@ -38,7 +38,7 @@ def prepare_restore(repo: Repo, stage: PipelineStage, tell: Callable[[str], None
 def check_cache(repo: Repo, stage: PipelineStage, tell: Callable[[str], None]) -> None:
     """Remove from DVC's cache what it would believe of a stage and is not what its hash says; each fault is told.
 
-    That are the objects of its outputs as they are hashed now, the entries of the cache of runs for its inputs, and the
+    These are the objects of its present outputs, the entries of the cache of runs for its inputs, and the
     objects that these name. DVC restores or keeps what is there, and looks no closer.
     """
     record = to_single_stage_lockfile(stage)
@@ -77,7 +77,7 @@ def read_outs(path: Path) -> list[dict[str, Any]]:
 def is_about(outs: list[Any], paths: list[str]) -> bool:
     """Whether an entry names these outputs, each once, by hashes of their content, and nothing else."""
     for out in outs:
-        if not isinstance(out, dict) or not out.keys() <= KNOWN or out.get("hash") != "md5":
+        if not isinstance(out, dict) or not out.keys() <= ENTRY or out.get("hash") != "md5":
             return False
     plain = all(HASH.fullmatch(str(out.get("md5", ""))) for out in outs)
     return plain and sorted(str(out.get("path")) for out in outs) == sorted(paths)

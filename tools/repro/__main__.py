@@ -28,7 +28,7 @@ from tools.repro.engine import FOLDER, SIGNALS, LocalEngine
 
 def parse_arguments() -> argparse.Namespace:
     parser = make_parser("tools.repro", __doc__)
-    parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="stages at once (default: the cores)")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="stages at once here (default: the cores)")
     parser.add_argument("--cluster", help="run them on a Dask cluster: its scheduler's address, or the file it writes")
     options = parser.parse_args()
     if options.jobs < 1:
@@ -52,7 +52,7 @@ def reproduce(options: argparse.Namespace) -> int:
 
     if options.cluster:
         from tools.repro.cluster import ClusterEngine
-    run = Run(Pipeline(), ClusterEngine(options.cluster) if options.cluster else LocalEngine(options.jobs))
+    run = Run(Pipeline(), ClusterEngine(**vars(options)) if options.cluster else LocalEngine(options.jobs))
     asyncio.run(run.run())
     gc.freeze()  # nor is it looked for at the end
     took = timedelta(seconds=round(time.monotonic() - started))

@@ -13,8 +13,8 @@ from threading import Thread
 STAGE = re.compile(r"python -m stages\.\w+(?: [\w.@-]+)*")  # a command that needs no process of its own
 
 
-def be(name: str, command: str, folder: str, log: str) -> None:
-    """Be the command of a stage, in a folder; all that it prints goes to a log."""
+def run_command(name: str, command: str, folder: str, log: str) -> None:
+    """Become the command of a stage, in a folder; all that it prints goes to a log."""
     os.setsid()  # so that it can be ended with all that it starts
     output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(output, 1)
@@ -40,4 +40,4 @@ def end_with_parent() -> None:
 
 
 if __name__ == "__main__":
-    be(*sys.argv[1:])
+    run_command(*sys.argv[1:])

@@ -24,17 +24,17 @@ Results = tuple[int, bytes, dict[str, bytes]]
 class ClusterEngine(LocalEngine):
     """Commands on the workers of a cluster, but those that belong at home; all that are ready wait at its scheduler."""
 
-    def __init__(self, address: str):
-        super().__init__(slots=1000)
-        self.address, self.files, self.versions = address, dict[str, Future](), find_versions()
+    def __init__(self, cluster: str, jobs: int):
+        super().__init__(jobs, slots=1000)
+        self.address, self.files, self.versions = cluster, dict[str, Future](), find_versions()
         logging.captureWarnings(True)
         logging.getLogger("distributed").setLevel(logging.CRITICAL)  # this tells in its own words what is wrong
         cloudpickle.register_pickle_by_value(sys.modules[__name__])  # the workers have no copy of this project
-        where = {"address": address} if "://" in address else {"scheduler_file": address}
+        where = {"address": cluster} if "://" in cluster else {"scheduler_file": cluster}
         try:
             self.client = Client(**where, timeout=10, set_as_default=False)
         except (OSError, ValueError) as error:
-            raise UserError(f"no cluster answers at {address} ({error}): start it (docs/cluster.md)") from None
+            raise UserError(f"no cluster answers at {cluster} ({error}): start it (docs/cluster.md)") from None
 
     async def run(self, job: Job) -> int:
         """Run its command on a worker, and take what it has printed and written home."""

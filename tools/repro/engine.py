@@ -42,18 +42,18 @@ class Job:
 
 
 class LocalEngine:
-    """So many commands at once, in `slots`. Stages are forks of one process that has imported their libraries."""
+    """So many jobs at once. Stages are forks of one process that has imported their libraries."""
 
-    def __init__(self, slots: int):
-        self.slots, self.free = slots, asyncio.Semaphore(slots)
+    def __init__(self, jobs: int, slots: int = 0):
+        self.slots, self.free = slots or jobs, asyncio.Semaphore(jobs)
         multiprocessing.set_forkserver_preload(["tools.repro.preload"])
         os.environ |= {"DVC_ROOT": str(Path.cwd()), "DVC_STAGE": "of a run"}  # so that the next run knows what is left
 
     async def run(self, job: Job) -> int:
-        """Run its command in the next free slot, and return the status. All it prints goes to its log."""
+        """Run its command in the next free place, and return the status. All it prints goes to its log."""
         async with self.free:
             start = forked if child.STAGE.fullmatch(job.command) and not job.at_home else spawned
-            process = start(target=child.be, args=(job.name, job.command, job.folder, str(job.log.absolute())))
+            process = start(target=child.run_command, args=(job.name, job.command, job.folder, str(job.log.absolute())))
             job.started = time.monotonic()
             job.log.write_bytes(b"")
             resource_tracker.ensure_running()  # else starting a process does, which unblocks signals

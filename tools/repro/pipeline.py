@@ -22,7 +22,7 @@ from tools.guard.site import open_repo
 from tools.repro.engine import FOLDER, PAUSE, Job
 
 SECONDS = FOLDER / "seconds.json"  # that each stage took when it last ran
-AT_HOME = ("plan", "fetch", "compare", "audit", "summarize", "report")  # no cluster: quick, or in need of the internet
+AT_HOME = ("plan", "fetch", "evaluate", "compare", "audit", "summarize", "report")  # short for what they need to read
 
 
 class Pipeline:

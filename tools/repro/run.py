@@ -33,17 +33,17 @@ class Run:
 
     async def run(self) -> None:
         """Bring everything up to date that can be. A stage that fails stops those that depend on it, and no other."""
-        hands = [asyncio.create_task(self.work()) for _ in range(self.engine.slots + 2)]  # two make ready what is next
+        tasks = [asyncio.create_task(self.work()) for _ in range(self.engine.slots + 2)]  # two make ready what is next
         try:
             while self.graph.is_active():
-                done, _ = await asyncio.wait(hands, timeout=PAUSE, return_when=asyncio.FIRST_COMPLETED)
+                done, _ = await asyncio.wait(tasks, timeout=PAUSE, return_when=asyncio.FIRST_COMPLETED)
                 if signal.sigpending():
                     raise KeyboardInterrupt
-                _ = [hand.result() for hand in done]  # raises what has ended it
+                _ = [task.result() for task in done]  # raises what has ended it
                 self.show()
         finally:
-            _ = [hand.cancel() for hand in hands]
-            await asyncio.gather(*hands, return_exceptions=True)
+            _ = [task.cancel() for task in tasks]
+            await asyncio.gather(*tasks, return_exceptions=True)
             if self.live:
                 self.live.stop()
             self.pipeline.close(stopped=self.graph.is_active())

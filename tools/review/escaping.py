@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 
 MOST = 160  # characters of one text
-SPECIAL = re.compile(r"[`|*~\\]|!(?=\[)|(?<=\])\(|__|^#")
+SPECIAL = re.compile(r"[`|*~\\]|!(?=\[)|(?<=\])\(|(?<![^\W_])_|_(?![^\W_])|^#")
+LINKED = re.compile(r"@|:(?=//)|\bwww(?=\.)|#(?=\d)|\bGH-(?=\d)", re.IGNORECASE)  # what GitHub makes links of
 HIDDEN = re.compile(
     r"[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]+"
 )  # also what turns lines around
@@ -20,5 +21,5 @@ def escape(text: object) -> str:
     shown = shown if len(shown) <= MOST else f"{shown[: MOST - 3]}..."
     shown = shown.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     shown = SPECIAL.sub(lambda found: "".join(f"\\{letter}" for letter in found[0]), shown)
-    shown = shown.replace("@", "@\u200b").replace("://", ":\u200b//")
+    shown = LINKED.sub("\\g<0>\u200b", shown)
     return shown.replace(" -&gt; ", " -> ")

@@ -86,9 +86,9 @@ class Side:
                 where = f"{study}.arms.{key.variant}.{key.kind}.judged"
                 if score not in arm.judged:
                     raise self.refuse(where, f"Input should hold {score}")
-                judged, most = arm.judged[score], SCORES[score].most
-                if not all(0 <= value <= most for value in (judged.value, *judged.replicates)):
-                    raise self.refuse(f"{where}.{score}", f"Input should be from 0 to {most:g}")
+                judged, least, most = arm.judged[score], SCORES[score].least, SCORES[score].most
+                if not all(least <= value <= most for value in (judged.value, *judged.replicates)):
+                    raise self.refuse(f"{where}.{score}", f"Input should be from {least:g} to {most:g}")
 
     def refuse(self, where: str, reason: str) -> UserError:
         remedy = "name another revision" if self.revision else "run make"

@@ -155,8 +155,8 @@ def explain_numbers(found: Review) -> list[str]:
     notes = (
         (
             "Each interval is for its arm and score alone. Adjusted p and verdict account for all changed arms and "
-            "both scores of a study, and for the number of studies: the chance of a false better or worse anywhere is "
-            f"at most {100 * (1 - found.confidence):.3g} %.",
+            "both scores of a study, and for the number of studies: the chance of a false better or worse among them "
+            f"is at most {100 * (1 - found.confidence):.3g} %.",
             True,
         ),
         (
@@ -176,7 +176,10 @@ def explain_numbers(found: Review) -> list[str]:
             "† One fixed test set: the interval covers other seeds on the same test rows, not other rows.",
             not all(fixed),
         ),
-        (f"‡ {explain_recomputed(found)}: adjusted as a separate family.", found.judged != found.changes),
+        (
+            f"‡ {explain_recomputed(found)}: adjusted as a separate family, with a chance of its own.",
+            found.judged != found.changes,
+        ),
     )
     return [note for note, applies in notes if applies]
 

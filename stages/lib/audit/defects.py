@@ -9,8 +9,8 @@ import numpy as np
 from stages.lib import evidence
 from stages.lib.arms import AT_KNOB
 from stages.lib.audit.figures import Draft, Source, exact, share, share_difference
+from stages.lib.audit.inputs import MissingError, Records
 from stages.lib.audit.printed import PRINTED, RECIPES, RUN_ROWS, T1, find_source
-from stages.lib.audit.records import MissingError, Records
 from stages.lib.audit.regularization import WITH_PATHS, bound_effects
 from stages.lib.comparison import COMPARISON
 

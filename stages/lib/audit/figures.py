@@ -87,21 +87,42 @@ def share(hits: int, cases: int) -> Callable[[float], Interval]:
 def mean_share(values: ArrayLike, ratio: float) -> Callable[[float], Interval]:
     """Mean of 0 or 1 over replicates. As `share`, of as many independent cases as give the variance of `mean`.
 
-    That is 1 / (1 / replicates + ratio), which need not be a whole number: the bounds are quantiles of Beta
-    distributions. Unlike the interval of `mean` it has a width where all replicates are alike.
+    That is 1 / (1 / replicates + ratio). Unlike the interval of `mean` it has a width where all replicates are alike.
+    """
+    array = np.asarray(values, dtype=np.float64)
+    centre, number = float(array.mean()), 1 / (1 / array.size + ratio)
+    return lambda confidence: (centre, *beta_bounds(centre, number, confidence))
+
+
+def clustered_share(shares: ArrayLike, cases: int) -> Callable[[float], Interval]:
+    """Share of cases that come in clusters, here all columns of one network; shares: [cluster], each of `cases` cases.
+
+    As `share`, of as many independent cases as give the variance between clusters, p (1 - p) / Var(p), and no more than
+    there are; fewer still for the degrees of freedom of that variance (Korn and Graubard 1998).
     """
     from scipy import stats
 
-    array = np.asarray(values, dtype=np.float64)
-    centre, number = float(array.mean()), 1 / (1 / array.size + ratio)
+    array = np.asarray(shares, dtype=np.float64)
+    centre, total = float(array.mean()), array.size * cases
+    variance = array.var(ddof=1) / array.size
+    number = min(centre * (1 - centre) / variance, total) if variance > 0 else total
 
     def interval(confidence: float) -> Interval:
-        tail, hits = (1 - confidence) / 2, centre * number
-        low = stats.beta.ppf(tail, hits, number - hits + 1) if hits > 0 else 0.0
-        high = stats.beta.isf(tail, hits + 1, number - hits) if hits < number else 1.0
-        return centre, float(low), float(high)
+        tail = (1 - confidence) / 2
+        fewer = (stats.t.isf(tail, total - 1) / stats.t.isf(tail, array.size - 1)) ** 2
+        return centre, *beta_bounds(centre, number * fewer, confidence)
 
     return interval
+
+
+def beta_bounds(share: float, number: float, confidence: float) -> tuple[float, float]:
+    """Clopper and Pearson's bounds for a share of so many cases, which need not be a whole number."""
+    from scipy import stats
+
+    tail, hits = (1 - confidence) / 2, share * number
+    low = stats.beta.ppf(tail, hits, number - hits + 1) if hits > 0 else 0.0
+    high = stats.beta.isf(tail, hits + 1, number - hits) if hits < number else 1.0
+    return float(low), float(high)
 
 
 def share_difference(first: tuple[int, int], second: tuple[int, int]) -> Callable[[float], Interval]:

@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from stages.lib.audit.figures import Draft
+from stages.lib.audit.inputs import MissingError, Records
 from stages.lib.audit.record import ClaimResult, Figure
-from stages.lib.audit.records import MissingError, Records
 from stages.lib.audit.rules import Finding, Threshold, Verdict
 from stages.lib.values import round_number
 
@@ -36,7 +36,7 @@ def judge_claim(
     try:
         drafts = claim.collect(records)
     except MissingError as missing:
-        return ClaimResult(name, claim.text, claim.experiment, "undecided", f"params.yaml has not {missing}", [], None)
+        return ClaimResult(name, claim.text, claim.experiment, "undecided", f"missing: {missing}", [], None)
     num_deciding = sum(bool(draft.quantity) for draft in drafts)
     each = 1 - (1 - confidence) / max(num_deciding, 1)
     figures = [finish(draft, thresholds, each if draft.quantity else confidence) for draft in drafts]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from stages.lib.audit.figures import Draft
-from stages.lib.audit.records import Records
+from stages.lib.audit.inputs import Records
 
 OUTLIERS, FLIPS = "outliers", "flips"
 SQUARED, ABSOLUTE = "mean_squared_error", "mean_absolute_error"

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from stages.lib import measurements
 from stages.lib.arms import AT_KNOB
 from stages.lib.audit.figures import Draft, Source, exact, one_more
-from stages.lib.audit.records import Records
+from stages.lib.audit.inputs import Records
 from stages.lib.comparison import COMPARISON
 
 

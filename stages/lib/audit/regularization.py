@@ -9,8 +9,8 @@ import numpy as np
 
 from stages.lib import evidence, measurements
 from stages.lib.arms import AT_KNOB
-from stages.lib.audit.figures import Draft, Source, fixed, share
-from stages.lib.audit.records import MissingError, Records
+from stages.lib.audit.figures import Draft, Source, clustered_share, fixed, share
+from stages.lib.audit.inputs import MissingError, Records
 
 STUDIES = ("thoracic", "fashion_small", "fashion")  # that have a line for every regulariser
 WITH_PATHS = STUDIES[:2]
@@ -67,7 +67,7 @@ def order_share(records: Records, study: str, variant: str, quantity: str) -> np
     """Share of pairs of strengths, 0 included, of which the larger has the smaller quantity, [replicate]."""
     points = sorted(records.measured(study, variant).points, key=lambda point: point.strengths[variant])
     rows = [records.values(study, records.baseline(study), AT_KNOB, quantity)]
-    rows += [np.array(point.values[quantity]) for point in points]
+    rows += [point.of(quantity) for point in points]
     values = np.stack(rows)
     first, second = np.triu_indices(len(values), 1)
     return (values[second] < values[first]).mean(axis=0)
@@ -78,8 +78,9 @@ def constraint_limits_weights(records: Records) -> list[Draft]:
     hits = cases = 0
     for found in (found for study in records.measurements.values() for found in study.variants.values()):
         for point in found.points:
-            hits += int(sum(point.values.get("num_over_bound", [])))
-            cases += int(sum(point.values.get("num_bounded", [])))
+            if "num_bounded" in point.values:
+                hits += int(point.of("num_over_bound").sum())
+                cases += int(point.of("num_bounded").sum())
     if not cases:
         raise MissingError("a variant with max_norm")
     label = f"share of {cases:,} bounded units, in all studies, that are over their bound"
@@ -111,8 +112,8 @@ def bound_effects(records: Records) -> Iterator[Draft]:
         for point in records.measured(study, "max_norm").points:
             bound = f"{point.strengths['max_norm']:g}"
             for quantity, values, unit in (
-                ("units at the bound", np.array(point.values["bound_share"]), ""),
-                ("held-out log loss saved by the bound", plain - np.array(point.values["held_out_log_loss"]), "nats"),
+                ("units at the bound", point.of("bound_share"), ""),
+                ("held-out log loss saved by the bound", plain - point.of("held_out_log_loss"), "nats"),
             ):
                 label = f"{quantity} {bound}"
                 yield records.mean_of(
@@ -188,10 +189,11 @@ def l1_selects_features(records: Records) -> list[Draft]:
     """C9."""
     name, drafts = "noise_columns", []
     for variant, quantity in (*((variant, "l1_found") for variant in L1_FORMS), ("l2", "l2_found")):
-        hits, cases = records.count(name, f"{variant}_noise_columns_zero")
-        label = f"share of {cases} columns of noise whose weights {variant} makes exactly 0"
+        found = records.case(name, variant, "noise_columns_zero")
+        number = int(records.case(name, variant, "num_noise_columns")[0])
+        label = f"share of {number * len(found)} columns of noise whose weights {variant} makes exactly 0"
         source = Source(str(evidence.find_path(name)), records.experiment(name).study, variant)
-        drafts.append(Draft(label, source, share(hits, cases), quantity))
+        drafts.append(Draft(label, source, clustered_share(found, number), quantity))
     for variant in L1_FORMS:
         noise, real = (records.case(name, variant, f"{columns}_columns_zero") for columns in ("noise", "real"))
         label = f"that share less the share of real columns, {variant}"

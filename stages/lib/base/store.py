@@ -105,15 +105,7 @@ def read_arrays(path: Path, *, written_by: str) -> dict[str, Any]:
     try:
         with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
             return {name: to_value(array) for name, array in arrays.items()}
-    except (
-        ValueError,
-        EOFError,
-        LookupError,
-        OSError,
-        AttributeError,
-        NotImplementedError,
-        zipfile.BadZipFile,
-    ) as error:
+    except DAMAGE as error:
         reason = " ".join(f"{type(error).__name__}: {error}".split())
         raise DamagedArtifactError(
             f"{path} is damaged ({reason}), expected the arrays that `{written_by}` wrote: delete it and run `make`, "

@@ -18,7 +18,7 @@ from stages.lib.samples import Development
 def add_noise_columns(plan: ExperimentPlan, development: Development) -> tuple[list[Case], list[Count]]:
     """Which columns get first-layer weights of 0, at the strength that validation rows choose; levels: one number of
     columns of standard normal noise, which stand last."""
-    number, cases, counts = int(plan.levels[0]), [], []
+    number, cases = int(plan.levels[0]), []
     noise = generator_of(plan).standard_normal((len(development.inputs), number), np.float32)
     noisy = replace(
         development,
@@ -32,11 +32,9 @@ def add_noise_columns(plan: ExperimentPlan, development: Development) -> tuple[l
         lanes = run.grid.lanes_at(run.grid.by_point(losses).argmin(axis=0))
         size = np.abs(trained.weights["kernel_1"][lanes]).max(axis=2)  # [replicate, column]
         exact, near = (count_columns(found, is_noise) for found in (size == 0, size < NEAR_ZERO))
-        strength = {"strength": trained.strengths[name][lanes]}
-        cases.append(make_case(name, exact | {f"near_{key}": values for key, values in near.items()} | strength))
-        hits = int((size == 0)[:, is_noise].sum())
-        counts.append(Count(f"{name}_noise_columns_zero", hits, number * len(run.replicates)))
-    return cases, counts
+        more = {"strength": trained.strengths[name][lanes], "num_noise_columns": np.full(len(lanes), number)}
+        cases.append(make_case(name, exact | {f"near_{key}": values for key, values in near.items()} | more))
+    return cases, []
 
 
 def count_columns(found: np.ndarray, is_noise: np.ndarray) -> dict[str, np.ndarray]:

@@ -11,7 +11,7 @@ import pandas as pd
 from stages.lib.answers import is_survey, order_studies
 from stages.lib.audit.record import ClaimResult
 from stages.lib.comparison import Comparison, PathPoint, SearchPoint
-from stages.lib.figures import forest, judging, paths, training
+from stages.lib.figures import forest, paths, prediction_quality, training
 from stages.lib.figures.figure import Figure
 from stages.lib.summaries.series import Facts, Picture, Tables
 
@@ -47,8 +47,10 @@ STUDY_SECTIONS: tuple[StudySection, ...] = (
     StudySection("paths", lambda found, name: paths.draw_paths(name, found.comparison[name], found.paths)),
     StudySection("learning", lambda found, name: [training.draw_learning(name, found.of("learning", name))]),
     StudySection("curves", lambda found, name: [draw_study_curves(found, name)]),
-    StudySection("confusion", lambda found, name: [judging.draw_confusion(name, found.of("confusion", name))]),
-    StudySection("mistakes", lambda found, name: [judging.draw_mistakes(name, found.pictures)]),
+    StudySection(
+        "confusion", lambda found, name: [prediction_quality.draw_confusion(name, found.of("confusion", name))]
+    ),
+    StudySection("mistakes", lambda found, name: [prediction_quality.draw_mistakes(name, found.pictures)]),
     StudySection("weights", lambda found, name: [training.draw_weights(name, found.of("weights", name))]),
     StudySection("inputs", lambda found, name: [training.draw_inputs(name, found.of("inputs", name))]),
     StudySection("first_layer", lambda found, name: [training.draw_first_layer(name, found.pictures)]),
@@ -61,7 +63,7 @@ def draw_study_forest(found: Results, name: str) -> Figure:
 
 def draw_study_curves(found: Results, name: str) -> Figure | None:
     facts = found.facts.studies[name]
-    return judging.draw_curves(name, found.of("curves", name), found.of("reliability", name), facts)
+    return prediction_quality.draw_curves(name, found.of("curves", name), found.of("reliability", name), facts)
 
 
 def draw_study(found: Results, name: str) -> list[Figure]:

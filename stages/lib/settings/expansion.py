@@ -105,7 +105,8 @@ def compared_search(study: StudyParams, name: str, search: SearchParams) -> Comp
     singles = [
         other
         for other, variant in study.variants.items()
-        if other not in (name, baseline) and len(variant.regularizers) == 1 and study.baseline_of(other) == baseline
+        if other not in (name, baseline) and len(variant.regularizers) == 1 and not variant.search
+        if study.baseline_of(other) == baseline
         if not find_changed_settings(study.recipe(variant), study.recipe(study.variants[name]))
     ]
     suffix = "" if baseline == study.baseline else f"_{baseline}"

@@ -84,7 +84,7 @@ ReferencesParams: Any = create_model("ReferencesParams", __base__=Strict, **REQU
 
 
 class StatisticsParams(Strict):
-    confidence: Share
+    confidence: Annotated[float, Field(gt=0.5, lt=1)]  # from one half down, two one-sided tests make no interval
     equivalence: dict[ScoreName, NotNegative]
 
 

@@ -6,13 +6,13 @@ Units   those of the score; an interval and a p-value that belong together never
 Random  `adjust` and `critical_value` draw from the seed they are given; nothing else is random
 
 designs     the standard error of a mean: `CrossValidation`, `FixedTest`; where rows are unknown, `resampled_mean`
-families    `adjust`: step-down over all comparisons of a family
+multiplicity `adjust`: step-down over all comparisons of a family
 verdicts    `compare`, `verdict`, and what a study can see
 """
 
 from stages.lib.statistics.designs import MIN_REPEATS, CrossValidation, Design, Evidence, FixedTest
 from stages.lib.statistics.estimates import ALPHA, Estimate, resampled_mean, welch
-from stages.lib.statistics.families import adjust, critical_value, holm, step_down
+from stages.lib.statistics.multiplicity import adjust, critical_value, holm, step_down
 from stages.lib.statistics.verdicts import (
     Comparison,
     Verdict,

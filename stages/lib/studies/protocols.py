@@ -42,10 +42,6 @@ class RepeatedStratifiedKFold(Strict):
         return self.folds * self.repeats
 
     @property
-    def num_folds(self) -> int:
-        return self.folds
-
-    @property
     def fixed_test(self) -> bool:
         """Whether all replicates are judged on the same rows."""
         return False
@@ -108,10 +104,6 @@ class FixedTest(Strict):
     @property
     def num_replicates(self) -> int:
         return self.seeds
-
-    @property
-    def num_folds(self) -> int:
-        return 1
 
     @property
     def fixed_test(self) -> bool:

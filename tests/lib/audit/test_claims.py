@@ -125,9 +125,9 @@ FLIPS: dict[str, list[Flip]] = {
         set_case("flips", ABSOLUTE, "accuracy", 0.5, low=0.4),
     ],
     "C9": [
-        *(set_count("noise_columns", f"{name}_noise_columns_zero", 0) for name in ("l1", "l1_proximal")),
-        set_count("noise_columns", "l2_noise_columns_zero", 500),
         *(set_case("noise_columns", name, "noise_columns_zero", 0.0) for name in ("l1", "l1_proximal")),
+        set_case("noise_columns", "l2", "noise_columns_zero", 0.8),
+        *(set_case("noise_columns", name, "real_columns_zero", 0.9) for name in ("l1", "l1_proximal")),
     ],
     "C10": [
         set_measured(study, name, "gap", 0.9)
@@ -234,11 +234,19 @@ def test_a_value_outside_its_own_interval_decides_nothing(plan: AuditParams) -> 
     assert judge(plan, files)["C1"].verdict == "undecided"
 
 
+def test_a_claim_about_networks_of_which_one_has_diverged_stays_open(plan: AuditParams) -> None:
+    files = make_files()
+    files["evidence"]["decay"]["cases"][0]["values"]["distance"][3] = None
+    found = judge(plan, files)["C12"]
+    assert (found.verdict, found.figures) == ("undecided", [])
+    assert found.condition.startswith("missing: a finite distance of ")
+
+
 def test_a_study_or_an_experiment_that_is_gone_leaves_its_claims_open(plan: AuditParams) -> None:
     files = make_files()
     del files["evidence"]["decay"], files["comparison"]["tutorial_thoracic"], files["measurements"]["tutorial_thoracic"]
     found = judge(plan, files)
-    assert found["C12"].condition == "params.yaml has not the experiment decay"
+    assert found["C12"].condition == "missing: the experiment decay"
     for name in ("C12", "D1", "D2"):
         assert (found[name].verdict, found[name].figures, found[name].decisive) == ("undecided", [], None)
     assert found["C2"].verdict == "supported"

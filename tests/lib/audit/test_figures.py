@@ -5,7 +5,7 @@ import pytest
 from scipy import stats
 from statsmodels.stats.proportion import confint_proportions_2indep, proportion_confint
 
-from stages.lib.audit.figures import exact, fixed, mean, mean_share, one_more, share, share_difference
+from stages.lib.audit.figures import clustered_share, exact, fixed, mean, mean_share, one_more, share, share_difference
 
 
 def test_a_mean_has_the_interval_of_student() -> None:
@@ -32,6 +32,32 @@ def test_replicates_that_share_rows_count_as_fewer_cases() -> None:
     assert wide[1] < narrow[1] < 1
     number = 1 / (1 / 50 + 0.25)
     assert wide[1] == pytest.approx(0.025 ** (1 / number))  # the chance that all of so many cases are hits is p^n
+
+
+def test_cases_of_one_cluster_that_agree_count_as_one() -> None:
+    """By Korn and Graubard the bounds are those of as many cases as give the variance between clusters."""
+    alike, apart = np.arange(10) < 4, np.full(10, 0.4)
+    count, wide, narrow = (share(4, 10)(0.9), clustered_share(alike, 20)(0.9), clustered_share(apart, 20)(0.9))
+    assert wide[0] == narrow[0] == count[0]
+    assert wide[2] - wide[1] > count[2] - count[1] > narrow[2] - narrow[1]
+    assert narrow[2] - narrow[1] > share(80, 200)(0.9)[2] - share(80, 200)(0.9)[1], "for its degrees of freedom"
+
+
+@pytest.mark.parametrize("correlation", [0.0, 0.3])
+def test_a_share_in_clusters_lies_in_its_interval_as_often_as_it_says(correlation: float) -> None:
+    generator, held = np.random.Generator(np.random.PCG64(8)), []
+    for _ in range(400):
+        parts = [0.3 * (1 - correlation) / correlation, 0.7 * (1 - correlation) / correlation] if correlation else []
+        chance = generator.beta(*parts, 20) if parts else np.full(20, 0.3)
+        _, low, high = clustered_share(generator.binomial(10, chance) / 10, 10)(0.9)
+        held.append(low <= 0.3 <= high)
+    assert 0.87 <= np.mean(held) <= 0.98
+
+
+def test_clusters_without_a_hit_have_an_interval() -> None:
+    value, low, high = clustered_share(np.zeros(20), 10)(0.95)
+    assert (value, low) == (0, 0)
+    assert share(0, 200)(0.95)[2] < high < share(0, 100)(0.95)[2]
 
 
 @pytest.mark.parametrize(("first", "second"), [((56, 70), (48, 80)), ((9, 10), (3, 10)), ((0, 20), (0, 10))])

@@ -101,6 +101,7 @@ EDITS: list[tuple[str, str, str]] = [
     ("training: 2000", "training: 99999999", "training: is 99999999, expected a number of at most 10,000,000"),
     ("confidence: 0.95", "confidence: 95", "confidence: is 95, expected a number less than 1"),
     ("confidence: 0.95", "confidence: 1", "confidence: is 1, expected a number less than 1"),
+    ("confidence: 0.95", "confidence: 0.5", "confidence: is 0.5, expected a number greater than 0.5"),
     ("    auc: 0.01", "    auc: -0.01", "equivalence.auc: is -0.01, expected a number of at least 0"),
     ("    auc: 0.01", "    auk: 0.01", "equivalence.auk: is 'auk', expected one of"),
     # knobs and strengths

@@ -102,10 +102,12 @@ def test_a_search_is_compared_with_the_variants_of_one_regularizer(params_text: 
         "tutorial: {regularizers: [l2, activity_l1, max_norm, dropout]}    # what",
         "small: {hidden: [8]}\n      small_l2: {regularizers: [l2], hidden: [8], baseline: small}\n      small_set: "
         "{regularizers: [l2, dropout], hidden: [8], baseline: small, search: {points: 4, off: 0, l2: [0.01, 0.1]}}\n"
+        "      l2_search: {regularizers: [l2], hidden: [8], baseline: small, search: {points: 4, off: 0, l2: [1, 2]}}\n"
         "      tutorial: {regularizers: [l2, activity_l1, max_norm, dropout]}    # what",
     )
     plan_of_study = make_plans(replace(params_text, more))["thoracic/_study"]
-    of_small, cocktail = sorted(plan_of_study.searches, key=lambda search: search.variant != "small_set")
+    cocktail, of_l2, of_small = sorted(plan_of_study.searches, key=lambda search: search.variant)
+    assert of_l2.singles == ("small_l2",)
     assert (of_small.singles, of_small.best_single) == (("small_l2",), "best_single_small")
     assert (of_small.varied, of_small.always_on, of_small.num_points) == (("l2",), (), 4)
     assert cocktail.best_single == "best_single"

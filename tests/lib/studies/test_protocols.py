@@ -228,8 +228,8 @@ def test_protocol_without_mistakes_can_be_split_and_keeps_every_class_in_every_p
 
 def test_facts_for_the_statistics_and_words_for_people() -> None:
     k_fold, fixed = make(K_FOLD), make(FIXED, training=2000)
-    assert (k_fold.num_replicates, k_fold.num_folds, k_fold.fixed_test, k_fold.test_train_ratio) == (50, 5, False, 0.25)
-    assert (fixed.num_replicates, fixed.num_folds, fixed.fixed_test, fixed.test_train_ratio) == (5, 1, True, 0.0)
+    assert (k_fold.num_replicates, k_fold.fixed_test, k_fold.test_train_ratio) == (50, False, 0.25)
+    assert (fixed.num_replicates, fixed.fixed_test, fixed.test_train_ratio) == (5, True, 0.0)
     assert k_fold.describe().startswith("5 folds x 10 repeats = 50 replicates, which share rows; 0.2 of")
     assert make(K_FOLD, repeats=1).describe().startswith("5 folds x 1 repeat = 5 replicates")
     assert fixed.describe().startswith("the data set's own test rows, 5 seeds = 5 replicates; 2,000 training rows")

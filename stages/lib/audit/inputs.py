@@ -14,6 +14,7 @@ from stages.lib.comparison import COMPARISON, PATHS, ArmResult, Comparison, Path
 from stages.lib.evidence import Evidence
 from stages.lib.measurements import Measured, Measurements
 from stages.lib.scores import SCORES
+from stages.lib.values import read
 
 
 class MissingError(Exception):
@@ -65,9 +66,10 @@ class Records:
         """A measured quantity of an arm, [replicate]."""
         found = self.measured(study, variant)
         try:
-            return np.array(found.at_tuned(quantity) if kind == TUNED else found.at_knob(quantity))
+            values = found.at_tuned(quantity) if kind == TUNED else found.at_knob(quantity)
         except KeyError:
             raise MissingError(f"{quantity} of {variant} in the study {study}") from None
+        return expect_finite(values, f"{quantity} of {variant} in the study {study}")
 
     def improvement(
         self, study: str, variant: str, kind: str, score: str, *, quantity: str = "", cost: bool = False
@@ -119,10 +121,11 @@ class Records:
 
     def case(self, experiment: str, name: str, quantity: str, level: float = 0.0) -> np.ndarray:
         """What an experiment has measured, [replicate]."""
+        where = f"{quantity} of {name} at {level:g} in the experiment {experiment}"
         for case in self.experiment(experiment).cases:
             if (case.name, case.level) == (name, level) and quantity in case.values:
-                return np.array(case.values[quantity])
-        raise MissingError(f"{quantity} of {name} at {level:g} in the experiment {experiment}")
+                return expect_finite(read(case.values[quantity]), where)
+        raise MissingError(where)
 
     def levels(self, experiment: str, name: str) -> list[float]:
         return [case.level for case in self.experiment(experiment).cases if case.name == name]
@@ -155,3 +158,10 @@ class Records:
         source = Source(str(evidence.find_path(experiment)), found.study, variant)
         interval = (bounded_mean if is_share else mean)(values, found.test_train_ratio)
         return Draft(label, source, interval, quantity, unit)
+
+
+def expect_finite(values: np.ndarray, what: str) -> np.ndarray:
+    """What was measured, [replicate]; MissingError where a network had diverged."""
+    if not np.isfinite(values).all():
+        raise MissingError(f"a finite {what} for every network")
+    return values

@@ -122,7 +122,7 @@ def describe_arm(judge: Judge, key: ArmKey, judged: dict[str, Judgement]) -> Arm
     arm = judge.arms[key]
     groups = {variant.name: variant.group for variant in judge.plan.variants}
     scores = {name: float(judge.measure(name, key).mean()) for name in list_scores(judge.plan.outputs)}
-    mechanisms = {name: finite_mean(values) for name, values in arm.mechanisms.items()}
+    mechanisms = {name: finite_mean(values) for name, values in arm.mechanisms.items() if np.isfinite(values).any()}
     if mechanisms:  # of networks; a reference model may be meant to do so
         mechanisms["one_answer"] = float(give_one_answer(arm.test).mean())
     return ArmResult(
@@ -132,9 +132,7 @@ def describe_arm(judge: Judge, key: ArmKey, judged: dict[str, Judgement]) -> Arm
         strengths={name: list_used(found) for name, found in arm.strengths.items()},
         scores=round_all(scores | {"gap": judge.gap(judge.scores[0], key)}),
         mechanisms=round_all(mechanisms),
-        optimism=round_all(
-            {score: judge.optimism(score, key) for score in judge.scores} if key.kind in (TUNED, AVERAGED) else {}
-        ),
+        optimism=round_all({score: judge.optimism(score, key) for score in judge.scores} if key.kind in CHOSEN else {}),
     )
 
 
@@ -175,6 +173,5 @@ def find_reach(judge: Judge, networks: Mapping[Key, Compared]) -> dict[str, Reac
 
 
 def finite_mean(values: np.ndarray) -> float:
-    """The mean of the finite values; 0 where there are none."""
-    finite = values[np.isfinite(values)]
-    return float(finite.mean()) if finite.size else 0.0
+    """The mean of the finite values, of which there is one at least."""
+    return float(values[np.isfinite(values)].mean())

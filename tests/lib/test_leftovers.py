@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from stages.lib.leavings import prune_folders
+from stages.lib.leftovers import prune_folders
 
 LOCK = """\
 schema: '2.0'
