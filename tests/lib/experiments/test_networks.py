@@ -174,9 +174,9 @@ def test_a_strong_proximal_penalty_finds_every_column_and_l2_none() -> None:
         replace(make_run(RegularizerPlan(name, (strength,), (1, 2, 3)), epochs=30), variant=name)
         for name, strength in (("l1_proximal", 5.0), ("l2", 0.001))
     ]
-    cases, counts = penalties.add_noise_columns(make_plan("noise_columns", *runs, levels=(3,)), make_development())
+    cases, _ = penalties.add_noise_columns(make_plan("noise_columns", *runs, levels=(3,)), make_development())
     assert [np.mean(case.values["noise_columns_zero"]) for case in cases] == [1, 0]
-    assert [(count.hits, count.cases) for count in counts] == [(3 * REPLICATES, 3 * REPLICATES), (0, 3 * REPLICATES)]
+    assert all(case.values["num_noise_columns"] == [3] * REPLICATES for case in cases)
 
 
 def test_l2_is_decoupled_decay_under_plain_descent_and_not_under_adam() -> None:
