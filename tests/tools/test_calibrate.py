@@ -93,7 +93,7 @@ def test_noise_is_judged_and_counted():
     counts = count_setting("none", tables, alpha=0.05, margins=MARGINS)
     family = counts["baseline"]["family_wise_error"]
     assert family["true_nulls"] == 3  # AUC of both arms, log loss of the equal one
-    assert family["new"]["count"] == 0
+    assert family["by_row"]["count"] == 0
     assert counts["baseline"]["scores"]["auc"]["l2_tuned"]["true_difference"] == 0.0
     assert set(counts[NO_SKILL]["scores"]["log_loss"]) == {"unregularized", "other_seeds", "l2_tuned"}
 

@@ -20,6 +20,7 @@ from tests.tools.test_repro import Pipeline, wait_for_children
 pytest.importorskip("distributed", reason="the extra `cluster` is not installed")
 
 from tools.repro import cluster as clusters
+from tools.repro.pipeline import AT_HOME
 
 # Network namespaces and their addresses, from two_hosts.sh; else all is on the loopback of this machine.
 HOSTS = [host.split("=") for host in os.environ.get("TEST_HOSTS", "=127.0.0.1 =127.0.0.1").split()]
@@ -176,6 +177,13 @@ def test_a_worker_with_other_libraries_is_refused_in_words() -> None:
     versions = clusters.find_versions() | {"numpy": "1.0", "keras": "2"}
     with pytest.raises(RuntimeError, match=r"a worker has keras .*, expected 2; numpy .*, expected 1\.0 as at home"):
         clusters.run_there([], {}, [], versions)
+
+
+def test_stages_that_remove_leftovers_of_others_run_at_home() -> None:
+    """A worker has neither dvc.lock nor the folders that stages which are gone have left."""
+    names = {path.stem for path in (ROOT / "stages").glob("*.py") if "prune_folders" in path.read_text()}
+    assert names
+    assert names <= set(AT_HOME)
 
 
 @pytest.mark.parametrize(

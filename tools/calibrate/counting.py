@@ -65,8 +65,8 @@ def count_arm(cases: Sequence[Finding], null: bool, margin: float, alpha: float)
         "true_difference": truth,
         "spread": float(column["difference"].std(ddof=1)),
         "wrong_equivalent": asdict(Share.count_true(equivalent & (abs(truth) >= margin))),
-        "new": count_method(missed, column["half_width"], column["p_adjusted"], alpha),
-        "old": count_method(missed, column["old_half_width"], column["old_p_adjusted"], alpha),
+        "by_row": count_method(missed, column["half_width"], column["p_adjusted"], alpha),
+        "resampled_t": count_method(missed, column["resampled_half_width"], column["holm_p_adjusted"], alpha),
     }
 
 
@@ -83,7 +83,7 @@ def count_family(tables: Sequence[Mapping[Key, Finding]], nulls: Sequence[Key], 
     """Share of the tables with a finding among comparisons without a difference."""
     if not nulls:
         return {"true_nulls": 0}
-    fields = {"new": "p_adjusted", "old": "old_p_adjusted"}
+    fields = {"by_row": "p_adjusted", "resampled_t": "holm_p_adjusted"}
     found = {
         name: np.array([any(getattr(table[key], field) < alpha for key in nulls) for table in tables])
         for name, field in fields.items()

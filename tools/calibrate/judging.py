@@ -44,8 +44,8 @@ class Finding:
     half_width: float  # of the interval at the confidence of params.yaml
     p_adjusted: float
     verdict: str
-    old_half_width: float  # of the corrected resampled t
-    old_p_adjusted: float  # Holm's, over the arms, each score by itself
+    resampled_half_width: float  # of the corrected resampled t
+    holm_p_adjusted: float  # Holm's, over the arms, each score by itself
 
 
 Key = tuple[str, str, str]  # baseline or no_skill, score, arm
@@ -125,6 +125,6 @@ def describe(compared: Compared, difference: Difference, old: statistics.Compari
         half_width=(comparison.ci_high - comparison.ci_low) / 2,
         p_adjusted=difference.p_adjusted,
         verdict=difference.verdict,
-        old_half_width=(old.ci_high - old.ci_low) / 2,
-        old_p_adjusted=old_p,
+        resampled_half_width=(old.ci_high - old.ci_low) / 2,
+        holm_p_adjusted=old_p,
     )

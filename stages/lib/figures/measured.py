@@ -25,7 +25,7 @@ SETTINGS = {
     "heavy_tailed": "heavy tails",
     "exchangeable": "arms that are equal",
 }
-METHODS = {"new": "this project's interval", "old": "corrected resampled t"}
+METHODS = {"by_row": "this project's interval", "resampled_t": "corrected resampled t"}
 AGAINST = "baseline"
 SEARCH_COLUMNS = {
     "variant": "search", "point": "point", "strengths": "strengths", "validation": "on validation rows",
@@ -55,7 +55,7 @@ def draw_calibration(calibration: Mapping[str, Any]) -> Figure | None:
     }
     table = pd.DataFrame(rows, columns=list(columns))
     panels = [draw_coverage(group, str(score), confidence) for score, group in table.groupby("score", sort=False)]
-    legend = [(METHODS["new"], INK, "circle"), (METHODS["old"], MUTED, "ring")]
+    legend = [(METHODS["by_row"], INK, "circle"), (METHODS["resampled_t"], MUTED, "ring")]
     note = (
         "How often the interval of a difference from the baseline holds the true difference, counted on synthetic "
         f"tables that resemble the Thoracic one. It should be {confidence:.0%}, the dashed line; more is too cautious."
@@ -97,14 +97,14 @@ def tabulate_errors(calibration: Mapping[str, Any]) -> pd.DataFrame:
     """Share of the synthetic tables with any false finding, and the power for each arm that truly differs."""
     rows = []
     for setting, counts in list_settings(calibration):
-        error = counts[AGAINST]["family_wise_error"].get("new")
+        error = counts[AGAINST]["family_wise_error"].get("by_row")
         if error:
             rows.append(("any false better or worse", SETTINGS.get(setting, setting), "", *read_share(error)))
         for score, arms in counts[AGAINST]["scores"].items():
             for arm, found in arms.items():
                 if found["true_difference"]:
                     what = f"{arm.replace('_', ' ')}: {found['true_difference']:+.3f} in {SCORES[score].label}"
-                    rows.append(("found", SETTINGS.get(setting, setting), what, *read_share(found["new"]["found"])))
+                    rows.append(("found", SETTINGS.get(setting, setting), what, *read_share(found["by_row"]["found"])))
     return pd.DataFrame(rows, columns=["what", "setting", "true difference", "share of tables", "from", "to", "tables"])
 
 
