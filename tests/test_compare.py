@@ -275,8 +275,11 @@ def test_the_answer_follows_from_the_verdicts(result: StudyResult) -> None:
     assert re.fullmatch(r"By AUC, of 4 tried: 1 better \(strong\), \d worse \(hurt.*", ranks)
     assert probabilities.startswith("By log loss, of 4 tried: 1 better (strong)")
     assert skill.startswith("Against a guess that knows the class shares alone: by AUC ")
-    assert headline(result, 0.95).startswith(f"{best} By AUC 1 of 4 help, ")
-    assert re.search(r"by log loss 1 of 4 help, \d hurt \(.*hurt.*\)\.", headline(result, 0.95))
+    told = headline(result, 0.95)
+    assert told.startswith(
+        f"{best} Shown to help, of 4: by AUC 1, by log loss 1, by both 1 (strong). Shown to hurt, of 4: "
+    )
+    assert re.search(r"Shown to hurt, of 4: by AUC \d, by log loss \d, by both \d \(.*hurt.*\)\.", told)
 
 
 def test_an_answer_names_a_baseline_that_is_not_the_studys(result: StudyResult) -> None:

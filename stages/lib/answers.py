@@ -8,7 +8,8 @@ from typing import NamedTuple
 from stages.lib.arms import AT_KNOB, REFERENCE, TUNED, ArmKey
 from stages.lib.comparison import ArmResult, Comparison, Difference, StudyResult, Use
 from stages.lib.scores import SCORES
-from stages.lib.styles import VERDICT_ORDER, name_arm, style_of
+from stages.lib.statistics.verdicts import POWER
+from stages.lib.styles import VERDICT_ORDER, VERDICTS, name_arm, style_of
 from stages.lib.wording import describe_range
 
 NUM_NAMED = 3  # variants that a sentence names; the others are counted
@@ -73,17 +74,59 @@ def is_survey(study: StudyResult) -> bool:
 
 
 def headline(study: StudyResult, confidence: float) -> str:
-    """What helps most, with each baseline, what helps and hurts by each score, and whether that beats a guess."""
-    group = "regularizers" if list_findings(study, study.scores["discrimination"], group="regularizers") else "settings"
-    told = []
-    for score in study.scores.values():
-        findings = list_findings(study, score, group=group)
-        helpful, harmful = ([one for one in findings if one.verdict == verdict] for verdict in ("better", "worse"))
-        named = name_first([style_of(one.key.variant).label for one in harmful[::-1]]) if harmful else ""
-        told.append(f"by {SCORES[score].label} {len(helpful)} of {len(findings)} help, {len(harmful)} hurt{named}")
-    best = tell_best(study, study.scores["discrimination"], confidence, group=group, brief=True)
-    sentences = [*tell_failures(study), *(best or ["One network alone."]), f"{capitalize('; '.join(told))}."]
-    return " ".join([*sentences, *tell_no_skill(study)])
+    """What helps most, with each baseline, what else helps or hurts, and what other models and a guess do."""
+    score = study.scores["discrimination"]
+    group = "regularizers" if list_findings(study, score, group="regularizers") else "settings"
+    best = tell_best(study, score, confidence, group=group, brief=True) or ["One network alone."]
+    return " ".join(
+        [
+            *tell_failures(study),
+            *best,
+            *tell_best_single(study, score, confidence),
+            tell_shown(study, "better", group=group),
+            tell_shown(study, "worse", group=group),
+            *tell_reference(study, score),
+            *tell_no_skill(study),
+        ]
+    )
+
+
+def tell_shown(study: StudyResult, verdict: str, *, group: str) -> str:
+    """`Shown to help, of 17: by AUC 5, by log loss 15, by both 5 (...).`"""
+    shown = {
+        score: [found.key.variant for found in list_findings(study, score, group=group) if found.verdict == verdict]
+        for score in study.scores.values()
+    }
+    both = [variant for variant in next(iter(shown.values())) if all(variant in names for names in shown.values())]
+    tried = len(list_findings(study, study.scores["discrimination"], group=group))
+    counts = [f"by {SCORES[score].label} {len(names)}" for score, names in shown.items()]
+    named = name_first([style_of(variant).label for variant in both], most=NUM_MATTER) if both else ""
+    way = "help" if verdict == "better" else "hurt"
+    return f"Shown to {way}, of {tried}: {', '.join(counts)}, by both {len(both)}{named}."
+
+
+def tell_best_single(study: StudyResult, score: str, confidence: float) -> list[str]:
+    """What the network gains whose regulariser is chosen on validation rows, and not by looking at this result."""
+    name = next((search.best_single for search in study.searches.values() if search.best_single), "")
+    found = study.arms[name][TUNED].judged[score].difference if name else None
+    if found is None:
+        return []
+    way, size = "rises" if found.value > 0 else "falls", tell_size(found, confidence)
+    what = f"Where validation rows choose the regulariser as well, {SCORES[score].label} {way} by {size}"
+    return [f"{what}: {VERDICTS[found.verdict].label}."]
+
+
+def tell_reference(study: StudyResult, score: str) -> list[str]:
+    """The best of the reference models, but for the one that knows the class shares alone."""
+    found = {
+        key.variant: arm.judged[score].value
+        for key, arm in study.list_arms()
+        if key.kind == REFERENCE and key.variant != MAJORITY
+    }
+    if not found:
+        return []
+    best = min(found, key=lambda name: sign_of(score) * found[name])
+    return [f"For comparison, the best reference model, {style_of(best).label}, has {found[best]:.3f}."]
 
 
 def tell_no_skill(study: StudyResult) -> list[str]:
@@ -146,7 +189,7 @@ def tell_best_of(study: StudyResult, score: str, confidence: float, findings: Se
     label, better = SCORES[score].label, [finding for finding in findings if finding.verdict == "better"]
     best = (better or findings)[0]
     value, found, name = best.difference.value, best.difference, name_arm(*best.key)
-    size = f"{abs(value):.3f} ({100 * confidence:g} % interval {tell_interval(found, flip=value < 0)})"
+    size = tell_size(found, confidence)
     other = tell_baseline(study, best)
     if better:
         most, way = " most" if len(findings) > 1 else "", "rises" if value > 0 else "falls"
@@ -161,10 +204,10 @@ def tell_best_of(study: StudyResult, score: str, confidence: float, findings: Se
     return f"{lead}: even the best, {name}, takes it {moves}."
 
 
-def tell_interval(found: Difference, *, flip: bool) -> str:
-    """`0.065 to 0.160`; of the size of the difference where it is negative."""
-    low, high = (-found.ci_high, -found.ci_low) if flip else (found.ci_low, found.ci_high)
-    return f"{low:.3f} to {high:.3f}"
+def tell_size(found: Difference, confidence: float) -> str:
+    """`0.112 (95 % interval 0.065 to 0.160)`; that of a fall is positive, too."""
+    low, high = (found.ci_low, found.ci_high) if found.value >= 0 else (-found.ci_high, -found.ci_low)
+    return f"{abs(found.value):.3f} ({100 * confidence:g} % interval {low:.3f} to {high:.3f})"
 
 
 def tell_baseline(study: StudyResult, finding: Finding) -> str:
@@ -194,17 +237,18 @@ def name_variants(study: StudyResult, variants: Sequence[str]) -> str:
     return name_first([*named, *variants[NUM_NAMED:]])
 
 
-def name_first(names: Sequence[str]) -> str:
+def name_first(names: Sequence[str], most: int = NUM_NAMED) -> str:
     """The first names in brackets, and the number of the others."""
-    more = [f"{len(names) - NUM_NAMED} more"] if len(names) > NUM_NAMED else []
-    return f" ({', '.join([*names[:NUM_NAMED], *more])})"
+    more = [f"{len(names) - most} more"] if len(names) > most else []
+    return f" ({', '.join([*names[:most], *more])})"
 
 
 def tell_reach(study: StudyResult, score: str) -> str:
-    """How large a difference has to be for this study to see it."""
+    """How large a difference has to be to be found, for an arm whose networks vary as much as those of most."""
     if score not in study.reach:
         return ""
-    return f" (the smallest difference that this study sees is about {study.reach[score].detectable:.3f})"
+    found = f"{study.reach[score].detectable:.3f}"
+    return f" (a typical arm needs a true difference of about {found} to be found in {POWER:.0%} of such studies)"
 
 
 def tell_skill(study: StudyResult) -> str:

@@ -27,8 +27,9 @@ WIDEST = 6  # times the typical difference: what lies further out is drawn at th
 def read_forest(confidence: float) -> str:
     """How a forest plot is read."""
     return (
-        "Each mark is the difference from the same network without the regulariser; right is better. The line is the "
-        f"{100 * confidence:g} % interval of that difference; in the shaded band differences are too small to matter."
+        "Each mark is the difference from the arm's baseline, mostly the same network without the regulariser; right "
+        f"is better. The line is the {100 * confidence:g} % interval of that difference; in the shaded band "
+        "differences are too small to matter."
     )
 
 

@@ -162,6 +162,7 @@ def tabulate_audit(audit: Sequence[ClaimResult]) -> dict[str, pd.DataFrame]:
             "claim": found.claim,
             "verdict": found.verdict,
             "the figure that decides": tell_decisive(found),
+            "what holds, what fails": found.condition if found.decisive_figure else "",
             "file": found.decisive_figure.file if found.decisive_figure else "",
         }
         for found in audit

@@ -158,12 +158,14 @@ def list_measured(found: Results) -> list[Part]:
     """The parts whose data are there."""
     parts = []
     if found.searches:
-        note = "Mixtures of regularisers, drawn at random and trained beside each other."
+        note = "Mixtures of regularisers, spread over the ranges of their strengths and trained beside each other."
         parts.append(Part("searches", "Mixtures of regularisers", note, figures=measured.draw_searches(found.searches)))
     if found.audit:
         note = (
             "Claims of the tutorial, and its defects, each measured by an experiment of this pipeline. Where the test "
-            "set is fixed, intervals of gaps, norms and training losses cover other seeds, not other rows."
+            "set is fixed, intervals of gaps, norms and training losses cover other seeds, not other rows. A claim is "
+            "supported, or refuted, where all figures that decide say so; it depends where some support and others "
+            "refute it, and is undecided else."
         )
         parts.append(Part("audit", "The tutorial's claims", note, measured.tabulate_audit(found.audit)))
     figure = measured.draw_calibration(found.calibration)

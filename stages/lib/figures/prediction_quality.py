@@ -55,7 +55,8 @@ def draw_curves(name: str, curves: pd.DataFrame, reliability: pd.DataFrame, fact
     legend = [(label, colour, "line") for label, colour in zip(names, COLOURS, strict=False)]
     note = (
         "Held-out rows, mean over replicates. In ROC, above the dotted line is better than chance. In the calibration, "
-        "on the line is right, and below it a network is too sure; its points hold as many rows each."
+        "on the line is right, and below it what is predicted comes true less often than it says; each point holds as "
+        "many rows as the next."
     )
     columns = {"chart": "chart", "arm": "arm", "x": "x", "y": "y", "rows": "rows"}
     return Figure(f"curves-{name}", "Predictions of the arms that matter", note, panels, columns, legend=legend)
