@@ -108,7 +108,7 @@ def tell_shown(study: StudyResult, verdict: str, *, group: str) -> str:
 def tell_best_single(study: StudyResult, score: str, confidence: float) -> list[str]:
     """What the network gains whose regulariser is chosen on validation rows, and not by looking at this result."""
     name = next((search.best_single for search in study.searches.values() if search.best_single), "")
-    found = study.arms[name][TUNED].judged[score].difference if name else None
+    found = study.find(ArmKey(name, TUNED)).judged[score].difference if name else None
     if found is None:
         return []
     way, size = "rises" if found.value > 0 else "falls", tell_size(found, confidence)
