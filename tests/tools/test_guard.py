@@ -125,7 +125,13 @@ ATTACKS: dict[str, tuple[Callable[[str, Home], str], str]] = {
     ),
     "path as bytes": (
         lambda text, home: text.replace("- path: tail.txt", "- path: !!binary Li4vLi4vdmljdGltLnR4dA=="),
-        "an entry has no path",
+        "has the tag 'tag:yaml.org,2002:binary'",
+    ),
+    "merged by a tag": (
+        lambda text, home: text.replace(
+            "- path: tail.txt", f"- !!merge size: {{md5: {climb(home)}}}\n      path: tail.txt"
+        ),
+        "has the tag 'tag:yaml.org,2002:merge'",
     ),
     "half a file": (lambda text, home: text[: text.index("      md5") + 9], "YAML"),
     "no mapping": (lambda text, home: "- a\n- b\n", "expected"),
@@ -173,6 +179,11 @@ LISTINGS: dict[str, Callable[[list[dict]], object]] = {
     "has a hash that is a path": lambda entries: [entry | {"md5": "../../../victim"} for entry in entries],
     "is no list": lambda entries: {"relpath": "x"},
     "names one file twice": lambda entries: [*entries, *entries],
+    "names a file in a file": lambda entries: [*entries, entries[0] | {"relpath": "one/two"}],
+    "has a name that is not plain": lambda entries: [entry | {"relpath": "./one"} for entry in entries],
+    "has more keys": lambda entries: [entry | {"size": 3} for entry in entries],
+    "is an empty mapping": lambda entries: {},
+    "is a word": lambda entries: False,
 }
 
 
@@ -277,6 +288,8 @@ def test_an_entry_of_the_run_cache_names_outputs_of_its_stage_alone(folders: Hom
         ("  hash: md5\n", ""),
         ("cmd:", "cmd: ["),
         ("outs:", "other:"),
+        ("path: out", "path: !!int ''"),
+        ("cmd:", "x: &x [1]\ny: [*x, *x]\ncmd:"),
     ],
     ids=[
         "path is a list",
@@ -286,6 +299,8 @@ def test_an_entry_of_the_run_cache_names_outputs_of_its_stage_alone(folders: Hom
         "another place of the cache",
         "no YAML",
         "no outs",
+        "a tag",
+        "aliases",
     ],
 )
 def test_an_entry_of_the_run_cache_that_is_damaged_is_removed_and_made_anew(folders: Home, old: str, new: str) -> None:
@@ -298,6 +313,55 @@ def test_an_entry_of_the_run_cache_that_is_damaged_is_removed_and_made_anew(fold
     assert record.name in folders.pipeline.run()
     assert (folders.project / "out/one").read_text() == "one"
     assert record.read_bytes() == good
+
+
+@pytest.mark.parametrize("what", ["entry", "object", "listing"])
+def test_a_folder_in_the_place_of_a_file_of_the_cache_is_removed_and_made_anew(folders: Home, what: str) -> None:
+    listing = folders.find_object("out")
+    (record,) = [path for path in (folders.project / ".dvc/cache/runs").rglob("*") if path.is_file()]
+    (entry,) = json.loads(listing.read_bytes())
+    member = listing.parents[1] / entry["md5"][:2] / entry["md5"][2:]
+    path = {"entry": record, "object": member, "listing": listing}[what]
+    path.unlink()
+    path.mkdir()
+    (path / "something").touch()
+    folders.lock.unlink()
+    (folders.project / "out/one").unlink()
+    assert path.name in folders.pipeline.run()
+    assert (folders.project / "out/one").read_text() == "one"
+
+
+@pytest.mark.parametrize("what", ["runs", "objects"])
+def test_a_link_in_the_place_of_a_folder_of_the_cache_is_refused(folders: Home, what: str) -> None:
+    """What would be removed there as damaged is somebody else's."""
+    (record,) = [path for path in (folders.project / ".dvc/cache/runs").rglob("*") if path.is_file()]
+    folder = record.parent if what == "runs" else folders.find_object("out").parent
+    shutil.rmtree(folder)
+    folder.symlink_to(folders.folder / "work/other", target_is_directory=True)
+    if what == "runs":
+        folders.lock.unlink()
+    (folders.project / "out/one").unlink()
+    printed = folders.pipeline.run(status=2)
+    assert f"{folder.relative_to(folders.project)} is a link" in printed.replace(f"{folders.project}/", "")
+    assert "Traceback" not in printed
+    assert folders.watch() == folders.before
+
+
+def test_a_file_that_dvc_add_tracks_is_taken_in_and_not_removed(home: Home) -> None:
+    """As `dvc repro` does: a stage depends on it, and somebody has changed it."""
+    own = home.project / "mine.csv"
+    own.write_text("first")
+    command = [sys.executable, "-m", "dvc", "add", "--quiet", own.name]
+    subprocess.run(command, cwd=home.project, env=home.pipeline.environment, check=True)
+    (home.project / "dvc.yaml").write_text(
+        f"stages: {{copy: {{cmd: cp {own.name} copy, deps: [{own.name}], outs: [copy]}}}}\n"
+    )
+    home.pipeline.run()
+    own.chmod(0o644)
+    own.write_text("second")
+    home.pipeline.run()
+    assert own.read_text() == (home.project / "copy").read_text() == "second"
+    assert md5(b"second").hexdigest() in own.with_name("mine.csv.dvc").read_text()
 
 
 def test_a_folder_of_the_run_cache_that_a_kill_left_empty_stops_nothing(folders: Home) -> None:

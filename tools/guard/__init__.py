@@ -1,5 +1,6 @@
 """What is checked before DVC believes it: what dvc.lock names, where outputs lead, and what its cache holds."""
 
+import os
 import re
 from collections.abc import Iterable, Iterator, Set
 from pathlib import Path, PurePosixPath
@@ -17,7 +18,7 @@ ROOT = {"schema", "stages"}
 STAGE = {"cmd", "deps", "params", "outs"}  # in dvc.lock
 SINGLE_STAGE = STAGE | {"md5", "wdir", "desc", "meta", "frozen", "locked", "always_changed"}  # a file *.dvc
 ENTRY = {"path", "hash", "md5", "size", "nfiles", "isexec"}  # a file that DVC keeps in its local cache
-MERGE, BINARY = "<<", "tag:yaml.org,2002:binary"
+MERGE = "tag:yaml.org,2002:merge"  # what YAML makes of `<<`
 OWN_FOLDERS = {".git", ".dvc", ".venv"}
 SHOWN = 40  # characters of a value in a message
 
@@ -37,7 +38,10 @@ def list_records() -> Iterator[Path]:
     """All files in which DVC looks for hashes, as it goes through folders."""
     folders = [Path()]
     while folders:
-        for path in sorted(folders.pop().iterdir()):
+        folder = folders.pop()
+        if not os.access(folder, os.R_OK | os.X_OK):  # DVC does not look into it either
+            continue
+        for path in sorted(folder.iterdir()):
             if path.is_dir() and not path.is_symlink() and path.name not in OWN_FOLDERS:
                 folders.append(path)
             elif path.name == LOCK.name or (path.suffix == ".dvc" and not path.is_dir()):
@@ -85,14 +89,18 @@ def check_stage(name: str, stage: yaml.Node, known: Set[str]) -> Iterator[Fault]
         if role in ("deps", "outs"):
             for entry in value.value if isinstance(value, yaml.SequenceNode) else [value]:
                 yield from check_entry(f"{name}, {role}", entry)
-        elif role == "wdir" and value.value != "." and not (is_text(value) and is_inside(value.value)):
+        elif (
+            role == "wdir"
+            and value.value != "."
+            and not (isinstance(value, yaml.ScalarNode) and is_inside(value.value))
+        ):
             yield value, f"{name}: wdir is {shorten(value.value)}, expected a folder inside the project"
 
 
 def check_entry(where: str, entry: yaml.Node) -> Iterator[Fault]:
     """One file or folder and its hash."""
     fields = dict(list_items(entry))
-    texts = {key: node.value for key, node in fields.items() if is_text(node)}
+    texts = {key: node.value for key, node in fields.items() if isinstance(node, yaml.ScalarNode)}
     if "path" not in texts:
         yield entry, f"{where}: an entry has no path, expected what DVC writes"
         return
@@ -113,18 +121,13 @@ def check_keys(where: str, node: yaml.Node, known: Set[str] | None = None) -> It
         return
     seen = set[str]()
     for key, _ in node.value:
-        name = key.value if is_text(key) else ""
+        name = key.value if isinstance(key, yaml.ScalarNode) else ""
         if name in seen:
             yield key, f"{where}: has the key {shorten(name)} twice, expected it once"
-        elif not name or name == MERGE or (known is not None and name not in known):
+        elif not name or key.tag == MERGE or (known is not None and name not in known):
             expected = "a name" if known is None else f"none but {', '.join(sorted(known))}"
             yield key, f"{where}: has the key {shorten(key.value)}, expected {expected}"
         seen.add(name)
-
-
-def is_text(node: yaml.Node) -> bool:
-    """Whether it is a plain value, and not bytes or an object under a tag of its own."""
-    return isinstance(node, yaml.ScalarNode) and node.tag.startswith("tag:yaml.org,2002:") and node.tag != BINARY
 
 
 def list_items(node: yaml.Node) -> list[tuple[str, yaml.Node]]:

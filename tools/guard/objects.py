@@ -6,9 +6,11 @@ seconds a gigabyte.
 
 import hashlib
 import json
+import os
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from dvc.repo import Repo
@@ -17,10 +19,20 @@ from dvc.stage.serialize import to_single_stage_lockfile
 from dvc.utils import dict_sha256
 from dvc.utils.serialize import ParseError, load_yaml
 from dvc_data.hashfile.hash_info import HashInfo
+from dvc_objects.errors import ObjectFormatError
 
-from tools.guard import ENTRY, HASH, is_inside
+from stages.lib.settings.yaml_text import TextError, compose, decode
+from tools.guard import ENTRY, HASH, GuardError, is_inside
 
-MAX_LISTING = 2**26  # bytes of the list of a folder's files
+MAX_LISTING, MAX_ENTRY = 2**26, 2**20  # bytes of the list of a folder's files, of an entry of the cache of runs
+
+
+def is_changed(stage: PipelineStage) -> bool:
+    """Whether there is something to do for a stage; also where DVC cannot read what its cache has of it."""
+    try:
+        return bool(stage.status())  # as `changed`, with a third of the locks
+    except (ObjectFormatError, ValueError, TypeError, LookupError, AttributeError):  # a forged list of files
+        return True
 
 
 def prepare_restore(repo: Repo, stage: PipelineStage, tell: Callable[[str], None]) -> None:
@@ -45,6 +57,7 @@ def check_cache(repo: Repo, stage: PipelineStage, tell: Callable[[str], None]) -
     outs = record.get("outs", [])
     paths = [out["path"] for out in outs]
     folder = find_entries(repo, record | {"outs": paths})
+    expect_no_link(Path(repo.stage_cache.cache_dir), folder)
     for path in sorted(folder.glob("*")):
         named = read_outs(path)
         if is_about(named, paths):
@@ -55,6 +68,7 @@ def check_cache(repo: Repo, stage: PipelineStage, tell: Callable[[str], None]) -
     with suppress(OSError):  # it is missing, or holds an entry
         folder.rmdir()  # as a run leaves it that is killed in between; DVC would look for its newest entry, and fail
     for md5, output in {str(out.get("md5", "")): out["path"] for out in outs}.items():
+        expect_no_link(Path(repo.cache.local.path), find_path(Path(repo.cache.local.path), md5).parent)
         for bad in find_bad(Path(repo.cache.local.path), md5):
             tell(f"Damaged in DVC's cache, removed: {bad} (of {output})")
             remove(bad)
@@ -66,11 +80,21 @@ def find_entries(repo: Repo, identity: dict[str, Any]) -> Path:
     return Path(repo.stage_cache.cache_dir, key[:2], key)
 
 
+def expect_no_link(root: Path, folder: Path) -> None:
+    """GuardError where a folder inside DVC's cache is a link: what is removed there would be somebody else's."""
+    for path in (folder, folder.parent):
+        if path.is_relative_to(root) and path != root and path.is_symlink():
+            raise GuardError(f"{path} is a link to {path.resolve()}, expected a folder of DVC's cache: remove the link")
+
+
 def read_outs(path: Path) -> list[dict[str, Any]]:
     """The outputs that an entry names; none if it cannot be read."""
+    if not is_plain(path) or path.stat().st_size > MAX_ENTRY:
+        return []
     try:
+        compose(decode(path.read_bytes(), limit=MAX_ENTRY), most=MAX_ENTRY, aliases=False)
         return list(load_yaml(str(path))["outs"])
-    except (OSError, ParseError, ValueError, KeyError, TypeError):
+    except (OSError, ParseError, TextError, ValueError, LookupError, TypeError):
         return []
 
 
@@ -79,8 +103,9 @@ def is_about(outs: list[Any], paths: list[str]) -> bool:
     for out in outs:
         if not isinstance(out, dict) or not out.keys() <= ENTRY or out.get("hash") != "md5":
             return False
-    plain = all(HASH.fullmatch(str(out.get("md5", ""))) for out in outs)
-    return plain and sorted(str(out.get("path")) for out in outs) == sorted(paths)
+        if not all(isinstance(out.get(key), str) for key in ("path", "md5")) or not HASH.fullmatch(out["md5"]):
+            return False
+    return sorted(out["path"] for out in outs) == sorted(paths)
 
 
 def find_bad(folder: Path, md5: str) -> Iterator[Path]:
@@ -88,7 +113,7 @@ def find_bad(folder: Path, md5: str) -> Iterator[Path]:
     if not HASH.fullmatch(md5):
         return
     path = find_path(folder, md5)
-    if not path.exists():
+    if not os.path.lexists(path):
         return
     if hash_file(path) != md5.removesuffix(".dir"):
         yield path
@@ -98,7 +123,8 @@ def find_bad(folder: Path, md5: str) -> Iterator[Path]:
             yield path
         for member in set(members or ()):
             member_path = find_path(folder, member)
-            if member_path.exists() and hash_file(member_path) != member:
+            expect_no_link(folder, member_path.parent)
+            if os.path.lexists(member_path) and hash_file(member_path) != member:
                 yield member_path
 
 
@@ -107,24 +133,34 @@ def find_path(folder: Path, md5: str) -> Path:
 
 
 def hash_file(path: Path) -> str:
-    """The MD5 of a file; empty of what is none."""
-    with suppress(OSError), path.open("rb") as file:
-        return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
+    """The MD5 of a file; empty of what is none: a link, a folder, a pipe."""
+    if is_plain(path):
+        with suppress(OSError), path.open("rb") as file:
+            return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
     return ""
+
+
+def is_plain(path: Path) -> bool:
+    return not path.is_symlink() and path.is_file()
 
 
 def read_listing(path: Path) -> list[str] | None:
     """The hashes of a folder's files; None where its list is not one that DVC writes."""
     try:
-        entries = json.loads(path.read_bytes()) if path.stat().st_size <= MAX_LISTING else None
-        names = [entry["relpath"] for entry in entries or ()]
-        hashes = [entry["md5"] for entry in entries or ()]
-        good = all(map(is_inside, names)) and all(len(md5) == 32 and HASH.fullmatch(md5) for md5 in hashes)
+        entries: Any = json.loads(path.read_bytes().decode("utf-8")) if path.stat().st_size <= MAX_LISTING else None
+        names, hashes = ([entry[key] for entry in entries] for key in ("relpath", "md5"))
+        good = all(len(entry) == 2 for entry in entries) and all(map(is_inside, names))
+        good = good and all(len(md5) == 32 and HASH.fullmatch(md5) for md5 in hashes)
+        folders = {str(parent) for name in names for parent in PurePosixPath(name).parents}
+        good = good and all(str(PurePosixPath(name)) == name for name in names) and folders.isdisjoint(names)
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         return None
-    return hashes if entries is not None and good and len(set(names)) == len(names) else None
+    return hashes if isinstance(entries, list) and good and len(set(names)) == len(names) else None
 
 
 def remove(path: Path) -> None:
-    with suppress(FileNotFoundError):
-        path.unlink()
+    """Remove a file or a link, or a folder in the place of one."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)

@@ -1,1 +1,0 @@
-"""`python -m tools.repro`: what `make` runs, `dvc repro` with independent stages side by side."""

@@ -1,14 +1,13 @@
 """What runs the commands of stages: processes of this machine."""
 
 import asyncio
-import multiprocessing
+import multiprocessing.resource_tracker
 import os
 import re
 import signal
 import time
 from contextlib import suppress
 from dataclasses import dataclass
-from multiprocessing import resource_tracker
 from pathlib import Path
 
 from tools.repro import child
@@ -56,7 +55,7 @@ class LocalEngine:
             process = start(target=child.run_command, args=(job.name, job.command, job.folder, str(job.log.absolute())))
             job.started = time.monotonic()
             job.log.write_bytes(b"")
-            resource_tracker.ensure_running()  # else starting a process does, which unblocks signals
+            multiprocessing.resource_tracker.ensure_running()  # else starting a process does, which unblocks signals
             signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
             process.start()
             try:

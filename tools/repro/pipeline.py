@@ -17,7 +17,7 @@ from dvc.utils.serialize import dumps_yaml, loads_yaml
 
 from stages.lib.base.commands import UserError
 from tools.guard import check_outputs
-from tools.guard.objects import check_cache, prepare_restore
+from tools.guard.objects import check_cache, is_changed, prepare_restore
 from tools.guard.site import open_repo
 from tools.repro.engine import FOLDER, PAUSE, Job
 
@@ -46,7 +46,8 @@ class Pipeline:
         self.stages, self.recorded = {stage.addressing: stage for stage in steps}, dict[str, object]()
         self.upstream = {stage.addressing: {needed.addressing for needed in graph.successors(stage)} for stage in steps}
         self.seconds = {name: float((stage.meta or {}).get("seconds", 1)) for name, stage in self.stages.items()}
-        self.seconds |= json.loads(SECONDS.read_text()) if SECONDS.exists() else {}
+        with suppress(OSError, ValueError, TypeError):  # none yet, or damaged
+            self.seconds |= json.loads(SECONDS.read_text())
 
     def find_others(self) -> str:
         """What else is at work in this project, in words; empty, and DVC's lock is taken, if nothing is."""
@@ -63,8 +64,11 @@ class Pipeline:
     def begin(self, name: str) -> str | Job:
         """Do what needs no command, and say what was done; the stage's job if it needs one."""
         stage = self.stages[name]
-        if not stage.status():  # as `changed`, with a third of the locks
+        if not is_changed(stage):
             return "unchanged"
+        if stage.cmd is None:  # a file *.dvc: DVC takes in what is there
+            stage.dump(update_pipeline=False) if stage.reproduce() else None
+            return "run"
         try:
             if not stage.frozen:
                 stage.remove_outs(ignore_remove=False)

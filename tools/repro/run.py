@@ -16,8 +16,6 @@ from tools.repro.pipeline import Pipeline, explain
 
 
 class Run:
-    """One run of a pipeline."""
-
     def __init__(self, pipeline: Pipeline, engine: LocalEngine):
         self.pipeline, self.engine, self.num_stages = pipeline, engine, len(pipeline.upstream)
         self.counts, self.jobs, self.failures = Counter[str](), list[Job](), list[str]()

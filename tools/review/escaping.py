@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 
 MOST = 160  # characters of one text
-SPECIAL = re.compile(r"[`|*~\\]|!(?=\[)|(?<=\])\(|(?<![^\W_])_|_(?![^\W_])|^#")
-LINKED = re.compile(r"@|:(?=//)|\bwww(?=\.)|#(?=\d)|\bGH-(?=\d)", re.IGNORECASE)  # what GitHub makes links of
-HIDDEN = re.compile(
-    r"[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]+"
-)  # also what turns lines around
+SPECIAL = re.compile(r"[`|*~$\\]|!(?=\[)|(?<=\])\(|(?<![^\W_])_|_(?![^\W_])")
+STARTS = re.compile(r"^(\d*)([#+.)-]|\[(?=[ xX]\]))(?=#* |#*$|[ xX]\])")  # what begins a heading, a list, a box to tick
+# What GitHub makes a link or a picture of.
+LINKED = re.compile(r"@|:(?=//)|:(?=[\w+-]+:)|(?<![^\W_])www(?=\.)|#(?=\d)|\bGH-(?=\d)", re.IGNORECASE)
+HIDDEN = {"Cc", "Cf", "Cs", "Zl", "Zp"}  # Unicode's categories, also of what turns lines around
 
 
 def escape(text: object) -> str:
@@ -17,9 +18,10 @@ def escape(text: object) -> str:
 
     `<` and `>` become entities, but the arrow of a change stays readable on a terminal.
     """
-    shown = HIDDEN.sub(" ", str(text))
+    letters = ["\0" if unicodedata.category(letter) in HIDDEN else letter for letter in str(text)[: 2 * MOST]]
+    shown = re.sub("\0+", " ", "".join(letters)).strip()
     shown = shown if len(shown) <= MOST else f"{shown[: MOST - 3]}..."
     shown = shown.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     shown = SPECIAL.sub(lambda found: "".join(f"\\{letter}" for letter in found[0]), shown)
-    shown = LINKED.sub("\\g<0>\u200b", shown)
+    shown = LINKED.sub("\\g<0>\u200b", STARTS.sub(r"\1\\\2", shown))
     return shown.replace(" -&gt; ", " -> ")

@@ -111,12 +111,13 @@ class Record:
         if not key.variant.startswith(BEST_SINGLE):
             return {f"{prefix}{key.variant}"}
         variants = pick(pick(pick(self.params, "studies"), key.study), "variants")
-        return {f"{prefix}{variant}" for variant in variants or ()} & self.stages.keys()
+        names = variants if isinstance(variants, dict) else ()
+        return {f"{prefix}{variant}" for variant in names} & self.stages.keys()
 
-    def find_select_by(self, study: str) -> object:
+    def find_select_by(self, study: str) -> str:
         """The score that chooses strengths; no file of the study alone holds it."""
         settings = pick(pick(self.params, "studies"), study)
-        return pick(settings, "select_by") or pick(pick(settings, "scores"), "discrimination")
+        return str(pick(settings, "select_by") or pick(pick(settings, "scores"), "discrimination"))
 
     def find_hash(self, path: str) -> str:
         """The hash of the output of a stage; empty where none is recorded."""

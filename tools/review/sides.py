@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from stages.lib.scores import SCORES
 from stages.lib.settings.mistakes import ParamsError
 from stages.lib.settings.params import StatisticsParams, parse_params, parse_yaml
 from stages.lib.settings.yaml_text import TextError, decode
+from tools.review.escaping import escape
 from tools.review.outputs import Outputs
 from tools.review.record import COMPARISON, PARAMS, Key, Record, pick, read_record
 
@@ -92,7 +94,7 @@ class Side:
 
     def refuse(self, where: str, reason: str) -> UserError:
         remedy = "name another revision" if self.revision else "run make"
-        where, reason = (" ".join(text.split())[:200] for text in (where, reason))
+        where, reason = escape(where), escape(reason)
         return UserError(
             f"{COMPARISON} of {self.name} cannot be used ({where}: {reason}), expected what compare writes now: "
             f"{remedy}"
@@ -148,7 +150,7 @@ class Side:
         """The architecture on which the results were summarized; empty where that is not recorded."""
         try:
             found = json.loads(self.read(FACTS.format(study=next(iter(self.comparison), ""))))
-        except (MissingError, ValueError, RecursionError):
+        except (UserError, ValueError, RecursionError):
             return ""
         return str(pick(found, "machine") or "")
 
@@ -215,9 +217,9 @@ def compare_params(base: Any, head: Any) -> list[str]:
     """`key: before -> after` for every value that differs; (none) stands for a value that one side lacks."""
     before, after = dict(flatten(base)), dict(flatten(head))
     for leaves, others in ((before, after), (after, before)):
-        for key in [key for key, value in leaves.items() if value == {}]:
-            if any(other.startswith(f"{key}.") for other in others):
-                del leaves[key]  # a variant without settings that was given some has not been removed
+        above = {key[: dot.start()] for key in others for dot in re.finditer(r"\.", key)}
+        for key in [key for key, value in leaves.items() if value == {} and key in above]:
+            del leaves[key]  # a variant without settings that was given some has not been removed
     return [
         f"{key}: {before.get(key, ABSENT)} -> {after.get(key, ABSENT)}"
         for key in dict.fromkeys([*before, *after])

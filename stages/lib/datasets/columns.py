@@ -13,6 +13,7 @@ from stages.lib.datasets.dataset import list_examples
 MISSING = ("", "NA", "NaN", "nan")  # cells that hold no value
 MISSING_CATEGORY = ""  # no cell that holds a value is empty
 MAX_CLASSES = 256  # class numbers are uint8
+MAX_CATEGORIES = 1000  # each is a column of features
 LARGEST = float(np.finfo(np.float32).max)  # networks compute with float32
 
 Key = float | str
@@ -107,6 +108,11 @@ def read_categories(column: Column, *, impute: bool) -> tuple[dict[str, np.ndarr
     """One-hot columns, category -> bool [row], and faults. Missing values are the category MISSING_CATEGORY."""
     cells = np.array([MISSING_CATEGORY if is_missing(cell) else cell for cell in column.cells])
     found = set(cells.tolist())
+    if len(found) > MAX_CATEGORIES:
+        return {}, [
+            f"column '{column.name}' (categorical): found {len(found):,} different values, expected at most "
+            f"{MAX_CATEGORIES:,} categories: declare it under drop, or leave it out of categorical"
+        ]
     categories = [*sort_texts(found - {MISSING_CATEGORY}), *sorted(found & {MISSING_CATEGORY})]
     return {category: cells == category for category in categories}, find_missing(column, impute=impute)
 

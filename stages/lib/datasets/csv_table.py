@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from stages.lib.datasets.dataset import DataError, list_examples
 
+MAX_NAME, MAX_CELL = 100, 1000  # characters of a column's name, of a cell
 OTHER_SEPARATORS = {";": "';'", "\t": "tabs", "|": "'|'"}
 
 
@@ -41,7 +42,7 @@ def read_csv(data: bytes, *, name: str) -> CsvTable:
         for separator, words in OTHER_SEPARATORS.items():
             if separator in header[0]:
                 raise DataError(f"{name} separates its cells by {words}, expected commas: save it with commas")
-    faults = find_header_faults(header) + find_ragged_rows(rows, len(header))
+    faults = find_header_faults(header) + find_ragged_rows(rows, len(header)) + find_long_cells(rows)
     whole = [(line, cells) for line, cells in rows if len(cells) == len(header)]
     if not whole:
         raise DataError("\n  ".join([f"{name} with its {len(rows)} rows cannot be used:", *faults]))
@@ -78,15 +79,29 @@ def parse_records(data: bytes, *, name: str) -> list[tuple[int, list[str]]]:
 
 def find_header_faults(header: list[str]) -> list[str]:
     """Columns without a name, and names that stand more than once."""
-    faults = [
-        f"column {number} has no name in the header line, expected one: name it"
-        for number, column in enumerate(header, start=1)
-        if not column
-    ]
+    faults = []
+    unnamed = [str(number) for number, column in enumerate(header, start=1) if not column]
+    if unnamed:
+        faults.append(
+            f"header: expected a name for each column; found none for column {list_examples(unnamed)}: name it"
+        )
+    odd = [repr(column[:40]) for column in header if len(column) > MAX_NAME or not column.isprintable()]
+    if odd:
+        faults.append(
+            f"header: expected names of at most {MAX_NAME} characters that can be printed; found {list_examples(odd)}: "
+            "rename the columns"
+        )
     repeated = [f"'{column}' {number} times" for column, number in Counter(header).items() if column and number > 1]
     if repeated:
         faults.append(f"header: expected each name once; found {list_examples(repeated)}: rename the columns")
     return faults
+
+
+def find_long_cells(rows: list[tuple[int, list[str]]]) -> list[str]:
+    examples = [f"{len(cell):,} in line {line}" for line, cells in rows for cell in cells if len(cell) > MAX_CELL]
+    if not examples:
+        return []
+    return [f"rows: expected at most {MAX_CELL:,} characters in a cell; found {list_examples(examples)}: shorten them"]
 
 
 def find_ragged_rows(rows: list[tuple[int, list[str]]], num_columns: int) -> list[str]:

@@ -102,4 +102,7 @@ def parse_idx(data: bytes, *, name: str) -> NDArray[np.uint8]:
     shape = np.frombuffer(data, ">u4", num_dimensions, offset=4).tolist()
     if len(data) - start != math.prod(shape):
         raise DataError(f"{name}: {len(data) - start} elements, expected {math.prod(shape)} for the shape {shape}")
-    return np.frombuffer(data, np.uint8, offset=start).reshape(shape)
+    try:
+        return np.frombuffer(data, np.uint8, offset=start).reshape(shape)
+    except ValueError:  # one dimension is 0, and the others are more than NumPy takes
+        raise DataError(f"{name}: the shape {shape} is no array, expected smaller dimensions") from None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import Annotated
 
@@ -30,16 +30,26 @@ class ExperimentParams(Strict):
     members: Count | None = None
 
 
+NUM_NAMED = 20  # names that a message lists
+
+
+def name_some(names: Iterable[str]) -> str:
+    """The first names, and how many more there are."""
+    found = list(names)
+    more = [f"{len(found) - NUM_NAMED} more"] if len(found) > NUM_NAMED else []
+    return ", ".join([*found[:NUM_NAMED], *more])
+
+
 def find_mistakes(name: str, experiment: ExperimentParams, studies: Mapping[str, StudyParams]) -> list[str]:
     """What does not go together with the studies, in words."""
     if experiment.study not in studies:
         return [
-            f"experiments.{name}.study is {experiment.study}, expected one of {', '.join(studies)}: mend its spelling "
+            f"experiments.{name}.study is {experiment.study}, expected one of {name_some(studies)}: mend its spelling "
             "or remove the experiment"
         ]
     study = studies[experiment.study]
     mistakes = [
-        f"experiments.{name}.variants holds {variant}, expected some of {', '.join(study.variants)}: mend its spelling "
+        f"experiments.{name}.variants holds {variant}, expected some of {name_some(study.variants)}: mend its spelling "
         "or remove the experiment"
         for variant in experiment.variants
         if variant not in study.variants

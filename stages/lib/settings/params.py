@@ -5,6 +5,7 @@ YAML is read with the parser that DVC uses (YAML 1.2), so that `1e-4` and `off` 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial, reduce
 from typing import Annotated, Any, NamedTuple
@@ -27,6 +28,7 @@ from stages.lib.settings.studies import TRIED, ScoreName, StudyParams, VariantPa
 from stages.lib.settings.yaml_text import TextError, compose, explain_yaml, list_children
 from stages.lib.studies.declarations import (
     LARGEST,
+    MOST_DECLARED,
     Declared,
     Name,
     NotNegative,
@@ -96,7 +98,7 @@ class Params(Knobs):  # type: ignore[misc, valid-type]
     audit: AuditParams
     datasets: Annotated[dict[Name, Declaration], Declared]
     studies: Annotated[dict[Name, StudyParams], Declared]
-    experiments: dict[Name, ExperimentParams]
+    experiments: Annotated[dict[Name, ExperimentParams], Field(max_length=MOST_DECLARED)]
 
     def strength(self, name: str, variant: VariantParams) -> float:
         """The strength of a regulariser in a variant: the variant's own, else the knob."""
@@ -149,18 +151,23 @@ def load_values(text: str, root: yaml.Node | None) -> Any:
         return YAML(typ="safe", pure=True).load(text)
     except YAMLError as error:
         raise explain_yaml(error, text) from None
-    except (ValueError, TypeError, OverflowError, RecursionError, AttributeError) as error:  # such as the 45th of May
+    except (ValueError, TypeError, LookupError, OverflowError, RecursionError, AttributeError) as error:  # May 45th
         reason = " ".join(str(error).split())[:100]
         raise TextError(f"holds no value ({reason}), expected one: change it", find_bad_value(root)) from None
 
 
+UNUSUAL = re.compile(r"[-+.]?\d[\d_]*[-:]|[-+.\w]{40}")  # dates, times and long numbers, of which not all are values
+
+
 def find_bad_value(root: yaml.Node | None) -> int:
     """The line of the first value that ruamel.yaml cannot make one of."""
-    waiting = [root] if root else []
+    waiting, tried = [root] if root else [], set[str]()
     while waiting:
         node = waiting.pop()
         waiting += reversed(list(list_children(node)))
-        if isinstance(node, yaml.ScalarNode) and not node.style and node.value[:1] in "+-.0123456789":
+        is_plain = isinstance(node, yaml.ScalarNode) and not node.style
+        if is_plain and UNUSUAL.match(node.value) and node.value not in tried:
+            tried.add(node.value)
             try:
                 YAML(typ="safe", pure=True).load(node.value)
             except (ValueError, OverflowError, YAMLError):

@@ -13,7 +13,7 @@ import numpy as np
 from stages.lib.lanes.regularizers import CATALOGUE
 from stages.lib.settings.mistakes import limit, refuse_all
 from stages.lib.settings.strengths import check_strength
-from stages.lib.studies.declarations import shorten
+from stages.lib.studies.declarations import LARGEST, shorten
 
 FEWEST_POINTS, MOST_POINTS = 2, 2**16  # the knobs' point and one that is drawn; what one run may hold
 DIGITS = 4  # of a drawn strength, so that plans and reports can be read
@@ -101,8 +101,8 @@ def check_counts(found: Mapping[str, Any]) -> Iterator[str]:
     average, most = found.get("average", FEWEST_POINTS), points if is_whole(points) else MOST_POINTS
     if not is_whole(average) or not FEWEST_POINTS <= average <= max(most, FEWEST_POINTS):
         yield (
-            f"average is {average!r}, expected the number of the best points to average, from {FEWEST_POINTS} to "
-            f"points: change it or remove it"
+            f"average is {shorten(average)}, expected the number of the best points to average, from {FEWEST_POINTS} "
+            "to points: change it or remove it"
         )
 
 
@@ -162,7 +162,7 @@ def tell(found: Mapping[str, Any], key: str) -> str:
 
 
 def is_number(value: Any) -> TypeGuard[float]:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= LARGEST
 
 
 def is_whole(value: Any) -> TypeGuard[int]:

@@ -65,6 +65,9 @@ def compose(text: str, *, most: int = MAX_VALUES, aliases: bool = True) -> yaml.
 def check_events(text: str, *, aliases: bool) -> None:
     depth = 0
     for event in yaml.parse(text, Loader=Loader):
+        if tag := getattr(event, "tag", None):  # it makes another thing of a value, such as a key that merges
+            text = f"has the tag {tag[:40]!r}, expected none: remove it"
+            raise TextError(text, event.start_mark.line + 1)
         if isinstance(event, yaml.AliasEvent) and not aliases:
             raise TextError("has aliases, expected none: write the values out", event.start_mark.line + 1)
         depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)

@@ -8,6 +8,7 @@ import signal
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from typing import Any
 
 from stages.lib.sources.folders import SLACK, gunzip
 from stages.lib.sources.pins import Broken, Source, Unavailable
@@ -53,7 +54,7 @@ def download(url: str, *, most: int, timeout: tuple[float, float] = TIMEOUT, pat
             progressbar=sys.stderr.isatty(),
             chunk_size=2**16,
             timeout=timeout,
-            hooks={"response": lambda response, **_: stack.enter_context(response)},
+            hooks={"response": lambda response, **_: drop_detour(stack.enter_context(response))},
         )
         stack.enter_context(within(patience + most / SLOWEST))
         try:
@@ -65,6 +66,12 @@ def download(url: str, *, most: int, timeout: tuple[float, float] = TIMEOUT, pat
             broke_off = isinstance(cause, http.client.HTTPException | ConnectionResetError)
             raise (Broken if broke_off else Unavailable)(f"{type(cause).__name__}: {cause}") from error
     return content.getvalue()
+
+
+def drop_detour(response: Any) -> None:
+    """Close a redirect before its body is read, which requests would do to its end."""
+    if response.is_redirect:
+        response.close()
 
 
 @contextmanager

@@ -8,6 +8,7 @@ are checked.
 from __future__ import annotations
 
 import hashlib
+import lzma
 import zipfile
 import zlib
 from collections.abc import Callable, Iterable, Mapping
@@ -19,7 +20,10 @@ from typing import NamedTuple
 from stages.lib.base.store import write_bytes
 
 # What reading, unpacking and converting raise on a file that is not what it should be.
-DAMAGE = (OSError, EOFError, ValueError, LookupError, zlib.error, zipfile.BadZipFile)
+DAMAGE = (
+    *(OSError, EOFError, ValueError, LookupError, RuntimeError),  # RuntimeError: encrypted, or NotImplementedError
+    *(zlib.error, lzma.LZMAError, zipfile.BadZipFile),
+)
 
 
 class Pin(NamedTuple):

@@ -50,7 +50,8 @@ Positive = Annotated[float, Field(gt=0, le=LARGEST)]
 NotNegative = Annotated[float, Field(ge=0, le=LARGEST)]
 Share = Annotated[float, Field(gt=0, lt=1)]
 Momentum = Annotated[float, Field(ge=0, lt=1)]
-Declared = Field(min_length=1, max_length=200)  # a mapping of so many names
+MOST_DECLARED = 200  # names in a mapping of things that one declares
+Declared = Field(min_length=1, max_length=MOST_DECLARED)
 
 
 def one_of(names: Iterable[str]) -> AfterValidator:

@@ -6,14 +6,15 @@ Each protocol is one class, which params.yaml chooses by `kind`. A split depends
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Annotated, Literal, NamedTuple
+from typing import Annotated, Literal, NamedTuple, Self
 
 import numpy as np
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from stages.lib.studies.declarations import Count, Folds, Repeats, Seeds, Share, Strict
 from stages.lib.studies.facts import Facts
 
+MOST_REPLICATES = 5000  # each is a number in the plan of every run
 TEST_KEY = 0  # separates the random stream that draws test rows from those of the replicates
 
 
@@ -36,6 +37,15 @@ class RepeatedStratifiedKFold(Strict):
     folds: Folds
     repeats: Repeats
     validation: Share
+
+    @model_validator(mode="after")
+    def check_replicates(self) -> Self:
+        if self.num_replicates > MOST_REPLICATES:
+            raise ValueError(
+                f"has {self.folds} folds x {self.repeats} repeats, expected at most {MOST_REPLICATES:,} replicates: "
+                "use fewer"
+            )
+        return self
 
     @property
     def num_replicates(self) -> int:

@@ -23,7 +23,21 @@ TABLES: list[tuple[str, str, dict, str]] = [
     ("", "", {"categorical": []}, "ward"),
     ("", "", {"drop": ["id", "age", "ward"], "categorical": []}, "no column is left to learn from"),
     ("id,age", "id,id", {}, "expected each name once; found 'id' 2 times"),
-    ("id,age", "id,", {}, "column 2 has no name"),
+    ("id,age", "id,", {}, "found none for column 2: name it"),
+    (
+        "id,age",
+        f"id,{'x' * 101}",
+        {},
+        "header: expected names of at most 100 characters that can be printed; found 'xxx",
+    ),
+    ("id,age", "id,a\x1b[2J", {}, "found 'a\\x1b[2J'"),
+    ("0,30,a,0\n", f"0,30,{'x' * 1001},0\n", {}, "expected at most 1,000 characters in a cell; found 1,001 in line 2"),
+    (
+        GOOD,
+        "id,ward,outcome\n" + "".join(f"{row},w{row},{row % 2}\n" for row in range(1001)),
+        {"drop": ["id"]},
+        "found 1,001 different values, expected at most 1,000 categories",
+    ),
     ("id,age,ward,outcome", "id;age;ward;outcome", {}, ""),
     ("id,age,ward,outcome", "id,age,ward", {}, "rows: expected 3 cells, as in the header; found 4 in line 2"),
     ("id,age,ward,outcome", "id,age,ward,outcome,x", {}, "rows: expected 5 cells, as in the header; found 4 in line 2"),
@@ -142,6 +156,10 @@ IDX = {
     "sizes cut short": (bytes([0, 0, 8, 3]) + bytes(4), "too short for the sizes of 3 dimensions"),
     "elements missing": (bytes([0, 0, 8, 1]) + np.array([9], ">u4").tobytes() + b"123", "3 elements, expected 9"),
     "elements too many": (bytes([0, 0, 8, 1]) + np.array([2], ">u4").tobytes() + b"123", "3 elements, expected 2"),
+    "no elements": (
+        bytes([0, 0, 8, 3]) + np.array([0, 2**32 - 1, 2**32 - 1], ">u4").tobytes(),
+        "is no array, expected smaller dimensions",
+    ),
     "sizes that overflow": (
         bytes([0, 0, 8, 3]) + np.full(3, 2**32 - 1, ">u4").tobytes(),
         "0 elements, expected 79228162458924105385300197375",

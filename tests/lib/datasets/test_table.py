@@ -224,7 +224,7 @@ def test_table_may_hold_categories_alone_or_numbers_alone() -> None:
             "put a cell that holds a comma in quotation marks",
         ),
         (CSV.replace("dose", "age"), "header: expected each name once; found 'age' 2 times: rename the columns"),
-        (CSV.replace("dose", ""), "column 5 has no name in the header line, expected one: name it"),
+        (CSV.replace("dose", ""), "header: expected a name for each column; found none for column 5: name it"),
     ],
 )
 def test_file_that_is_no_table_is_refused(text: str | bytes, fault: str) -> None:

@@ -92,6 +92,7 @@ EDITS: list[tuple[str, str, str]] = [
     (STUDY, "repeats: 10, validation: 0.2, seeds: 3", "protocol.seeds: is not a known key"),
     ("folds: 5", "folds: 1", "folds: is 1, expected a number of at least 2"),
     ("folds: 5", "folds: 1001", "folds: is 1001, expected a number of at most 1,000"),
+    ("folds: 5, repeats: 10", "folds: 70, repeats: 1000", "has 70 folds x 1000 repeats, expected at most 5,000"),
     ("folds: 5", "folds: 471", "folds is 471, expected at most 70"),
     (FIXED, "kind: fixed_test, seeds: 1000000", "seeds: is 1000000, expected a number of at most 10,000"),
     (FIXED, "kind: fixed_test, seeds: 10, test: 0.2", "protocol.test is 0.2, expected no such key"),
@@ -199,8 +200,8 @@ EDITS: list[tuple[str, str, str]] = [
     ("seed: 3", "seed: *nobody", "is not YAML (found undefined alias"),
     ("seed: 3", f"seed: {'[' * 3000}", "is nested more than 24 levels deep"),
     ("seed: 3", f"seed: {'{a: ' * 30}", "is nested more than 24 levels deep"),
-    ("seed: 3", "seed: !!python/object/apply:os.system ['true']", "is not YAML (could not determine a constructor"),
-    ("seed: 3", "seed: !mine 3", "is not YAML (could not determine a constructor"),
+    ("seed: 3", "seed: !!python/object/apply:os.system ['true']", "has the tag 'tag:yaml.org,2002:python/"),
+    ("seed: 3", "seed: !mine 3", "has the tag '!mine', expected none"),
     ("seed: 3", "seed: \x07", "is not YAML (a character that it does not take"),
     ("seed: 3", "seed: 3\n---\nseed: 4", "is not YAML (expected a single document"),
     ("seed: 3", "seed: 3\n? [a, b]\n: 1", "expected text for every key"),
@@ -332,6 +333,9 @@ FILES: dict[str, tuple[bytes, str]] = {
     "a list": (b"- a\n", "line 1: is ['a'], expected a mapping"),
     "zeros": (bytes(1000), "is not YAML"),
     "digits": (b"seed: " + b"9" * 100_000, "holds no value"),
+    "a tag": (b"seed: 3\nl1: !!bool maybe\n", "line 2: has the tag 'tag:yaml.org,2002:bool', expected none"),
+    "a tag of its own": (b"seed: !python/name:os.system\n", "line 1: has the tag '!python/name:os.system'"),
+    "no date behind numbers": (b"a: [" + b"1," * 19_000 + b"]\nb: 2020-13-45\n", "line 2: holds no value"),
 }
 
 

@@ -96,6 +96,14 @@ collect(PINNED, chain, Path({str(target)!r}))
     assert read_all(target) == FILES
 
 
+def test_the_body_of_a_redirect_is_not_read(server: Server, target: Path) -> None:
+    serve_all(server)
+    server.serve(f"{FIRST}.gz", "detour")
+    server.serve(f"other/{FIRST}.gz", gzip.compress(FILES[FIRST]))
+    collect(PINNED, [from_mirror(server.url, timeout=TIMEOUT, patience=5)], target)
+    assert read_all(target) == FILES
+
+
 def test_refused_connection_falls_through(target: Path) -> None:
     with pytest.raises(Unavailable, match=r"ConnectionRefusedError: .* Connection refused"):
         collect(PINNED, [from_mirror(unused_url())], target)
