@@ -8,7 +8,6 @@ from typing import NamedTuple
 from stages.lib.arms import AT_KNOB, REFERENCE, TUNED, ArmKey
 from stages.lib.comparison import ArmResult, Comparison, Difference, StudyResult, Use
 from stages.lib.scores import SCORES
-from stages.lib.statistics.verdicts import POWER
 from stages.lib.styles import VERDICT_ORDER, VERDICTS, name_arm, style_of
 from stages.lib.wording import describe_range
 
@@ -99,10 +98,14 @@ def tell_shown(study: StudyResult, verdict: str, *, group: str) -> str:
     }
     both = [variant for variant in next(iter(shown.values())) if all(variant in names for names in shown.values())]
     tried = len(list_findings(study, study.scores["discrimination"], group=group))
-    counts = [f"by {SCORES[score].label} {len(names)}" for score, names in shown.items()]
-    named = name_first([style_of(variant).label for variant in both], most=NUM_MATTER) if both else ""
     way = "help" if verdict == "better" else "hurt"
-    return f"Shown to {way}, of {tried}: {', '.join(counts)}, by both {len(both)}{named}."
+    if not any(shown.values()):
+        return f"None of {tried} is shown to {way}."
+    counts = [f"by {SCORES[score].label} {len(names)}" for score, names in shown.items()]
+    if both:
+        names = name_first([style_of(variant).label for variant in both], most=NUM_MATTER)
+        counts.append(f"by both {len(both)}{names}")
+    return f"Shown to {way}, of {tried}: {', '.join(counts)}."
 
 
 def tell_best_single(study: StudyResult, score: str, confidence: float) -> list[str]:
@@ -247,6 +250,8 @@ def tell_reach(study: StudyResult, score: str) -> str:
     """How large a difference has to be to be found, for an arm whose networks vary as much as those of most."""
     if score not in study.reach:
         return ""
+    from stages.lib.statistics.verdicts import POWER  # here, since `make` tells headlines without SciPy
+
     found = f"{study.reach[score].detectable:.3f}"
     return f" (a typical arm needs a true difference of about {found} to be found in {POWER:.0%} of such studies)"
 
