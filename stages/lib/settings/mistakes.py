@@ -36,7 +36,7 @@ class Mistake(NamedTuple):
     def tell(self, lines: Lines) -> str:
         """In one line; lines: of the file."""
         line = self.line or lines.find((*self.where, *self.below))
-        name = ".".join(map(str, self.where))
+        name = ".".join(limit(str(part)) for part in self.where)
         return f"{self.file}, line {line}: {name}: {self.text}" if name else f"{self.file}, line {line}: {self.text}"
 
 
@@ -98,7 +98,7 @@ EXPECTED = {
 
 def explain(entry: Any) -> list[Mistake]:
     """One mistake that pydantic found, in words; a check of several fields at once may have found several."""
-    where = tuple(part if isinstance(part, int) else limit(part) for part in drop_tags(entry["loc"]))
+    where = tuple(drop_tags(entry["loc"]))
     if entry["type"] == "value_error":
         return [Mistake(where, line) for line in str(entry["ctx"]["error"]).splitlines()]
     if entry["type"] == "missing":
@@ -125,7 +125,9 @@ def write_number(value: Any) -> Any:
 
 
 def limit(key: str) -> str:
-    return key if len(key) <= 80 else f"{key[:77]}..."
+    """A key as a message shows it: not too long, and nothing that a terminal would obey."""
+    shown = key[:100] if key.isprintable() else repr(key[:100])
+    return shown if len(shown) <= 80 else f"{shown[:77]}..."
 
 
 def drop_tags(location: tuple[str | int, ...]) -> list[str | int]:

@@ -22,7 +22,7 @@ from stages.lib.lanes.monitors import MONITORS
 from stages.lib.lanes.regularizers import CATALOGUE
 from stages.lib.settings import studies
 from stages.lib.settings.experiments import ExperimentParams, find_mistakes
-from stages.lib.settings.mistakes import PARAMS, Mistake, ParamsError, explain, raise_all, run_checks
+from stages.lib.settings.mistakes import PARAMS, Mistake, ParamsError, explain, limit, raise_all, run_checks
 from stages.lib.settings.salvage import salvage
 from stages.lib.settings.studies import TRIED, ScoreName, StudyParams, VariantParams
 from stages.lib.settings.yaml_text import TextError, compose, explain_yaml, list_children
@@ -134,8 +134,8 @@ def check_rules(audit: AuditParams) -> list[str]:
     found = {name: set(quantities) for name, quantities in audit.rules.items()}
     expected = {name: set(claim.quantities) for name, claim in CLAIMS.items()}
     return [
-        f"audit.rules.{name} holds {', '.join(sorted(found.get(name, []))) or 'nothing'}, expected "
-        f"{', '.join(sorted(expected.get(name, []))) or 'no such entry'}: change it"
+        f"audit.rules.{limit(name)} holds {', '.join(map(limit, sorted(found.get(name, []))[:20])) or 'nothing'}, "
+        f"expected {', '.join(sorted(expected.get(name, []))) or 'no such entry'}: change it"
         for name in dict.fromkeys([*expected, *found])
         if found.get(name) != expected.get(name)
     ]

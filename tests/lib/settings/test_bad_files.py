@@ -201,6 +201,8 @@ EDITS: list[tuple[str, str, str]] = [
     ("seed: 3", f"seed: {'[' * 3000}", "is nested more than 24 levels deep"),
     ("seed: 3", f"seed: {'{a: ' * 30}", "is nested more than 24 levels deep"),
     ("seed: 3", "seed: !!python/object/apply:os.system ['true']", "has the tag 'tag:yaml.org,2002:python/"),
+    ("seed: 3", 'seed: 3\n"a\\nerror: x\\e[2J": 1', "'a\\nerror: x\\x1b[2J': is not a known key"),
+    ("seed: 3", f"seed: 3\n{'k' * 90}: 1", f"{'k' * 77}...: is not a known key"),
     ("seed: 3", "seed: !mine 3", "has the tag '!mine', expected none"),
     ("seed: 3", "seed: \x07", "is not YAML (a character that it does not take"),
     ("seed: 3", "seed: 3\n---\nseed: 4", "is not YAML (expected a single document"),
