@@ -97,7 +97,9 @@ def measure_bounds(plan: RunPlan, trained: TrainedRun) -> dict[str, np.ndarray]:
             )
             return {
                 "num_bounded": np.full(len(norms), norms.shape[1]),
-                "num_over_bound": (norms > bounds * (1 + BOUND_TOLERANCE)).sum(axis=1),
+                "num_over_bound": np.where(
+                    np.isfinite(norms).all(axis=1), (norms > bounds * (1 + BOUND_TOLERANCE)).sum(axis=1), np.nan
+                ),
                 "start_norm": plan.grid.over_points(unit_norms(start, entry).max(axis=1)),
             }
     return {}

@@ -87,8 +87,8 @@ def load_raw(plan: SplitPlan, name: str) -> bytes:
     found = hashlib.sha256(content).hexdigest()
     if found != plan.raw[name]:
         raise DamagedArtifactError(
-            f"{path} has the SHA-256 {found}, expected {plan.raw[name]}: delete it and the entry of "
-            f"fetch@{plan.dataset} in dvc.lock, and run `make`, which fetches it again"
+            f"{path} has the SHA-256 {found}, expected {plan.raw[name]}: fetch it again by `dvc repro --force "
+            f"--single-item fetch@{plan.dataset}`, then run `make`"
         )
     return content
 

@@ -14,6 +14,7 @@ from stages.lib.answers import answer, choose_arms, headline, name_variants, ran
 from stages.lib.arms import ArmKey
 from stages.lib.comparison import (
     LAYOUT,
+    SearchResult,
     StudyResult,
     load_comparison,
     load_paths,
@@ -302,6 +303,64 @@ def test_the_headline_names_what_is_better_than_a_baseline_of_its_own(result: St
     told = "Compared with its own baseline (strong), of its own (knob) helps: AUC "
     assert told in headline(other, 0.95)
     assert told not in headline(result, 0.95)
+
+
+def with_others(result: StudyResult, *, worse: bool = False) -> StudyResult:
+    """The result with a search, whose best single regulariser is `strong`, and with three reference models."""
+    strong = result.arms["strong"]["at_knob"]
+    single = strong
+    if worse:
+        judged = strong.judged["auc"]
+        assert judged.difference is not None
+        moved = dataclasses.replace(judged.difference, value=-0.1, ci_low=-0.2, ci_high=0.01, verdict="undecided")
+        single = dataclasses.replace(
+            strong, judged=strong.judged | {"auc": dataclasses.replace(judged, difference=moved)}
+        )
+    values = {"forest": 0.7, "regression": 0.6, "majority": 0.9}
+    arms = {
+        name: {
+            "reference": dataclasses.replace(
+                strong,
+                judged={score: dataclasses.replace(judged, value=value) for score, judged in strong.judged.items()},
+            )
+        }
+        for name, value in values.items()
+    }
+    search = SearchResult(num_points=4, uses={}, best_single="best_single", singles={}, against_best_single={})
+    arms["best_single"] = {"tuned": single}
+    return dataclasses.replace(result, arms=result.arms | arms, searches={"set": search})
+
+
+def test_the_headline_tells_what_validation_rows_and_other_models_give(result: StudyResult) -> None:
+    found = result.arms["strong"]["at_knob"].judged["auc"].difference
+    assert found is not None
+    told = headline(with_others(result), 0.95)
+    size = f"{found.value:.3f} (95 % interval {found.ci_low:.3f} to {found.ci_high:.3f})"
+    assert f" Where validation rows choose among the single regularisers, too, AUC rises by {size}: better. " in told
+    assert " For comparison, the best of the reference models, forest, has AUC 0.700." in told
+    told = headline(with_others(result, worse=True), 0.95)
+    assert "too, AUC falls by 0.100 (95 % interval -0.010 to 0.200): undecided." in told
+    assert "Where validation rows" not in headline(result, 0.95)
+    assert "For comparison" not in headline(result, 0.95)
+
+
+def test_the_headline_leaves_out_what_is_not_there(result: StudyResult) -> None:
+    bare = {name: arms for name, arms in result.arms.items() if name == result.baseline}
+    assert headline(dataclasses.replace(result, arms=bare), 0.95).startswith("One network alone. ")
+    quiet = result
+    for name in result.arms:
+        quiet = turn(quiet, name, "undecided") if result.arms[name]["at_knob"].judged["auc"].difference else quiet
+    assert "Shown to help, of 4: by AUC 0, by log loss 1. " in headline(quiet, 0.95)
+    assert "one network alone. none of" not in headline(dataclasses.replace(result, arms=bare), 0.95).lower()
+
+
+def test_a_difference_that_does_not_matter_keeps_its_sign(result: StudyResult) -> None:
+    other = turn(result, "strong", "equivalent")
+    found = other.arms["strong"]["at_knob"].judged["auc"].difference
+    assert found is not None
+    assert f"strong (knob) came closest, by {found.value:+.3f} (95 % interval {found.ci_low:+.3f} to" in headline(
+        other, 0.95
+    )
 
 
 def test_another_verdict_gives_another_answer(result: StudyResult) -> None:

@@ -13,6 +13,7 @@ from stages.lib.wording import describe_range
 
 NUM_NAMED = 3  # variants that a sentence names; the others are counted
 NOUNS = {"regularizers": "regulariser", "settings": "other setting"}
+NUM_BOTH = 5  # that a headline names of those with an effect by both scores
 NUM_MATTER = 5
 MANY = 5  # regularisers that a survey compares at least
 MAJORITY = "majority"  # the reference model without skill
@@ -82,15 +83,15 @@ def headline(study: StudyResult, confidence: float) -> str:
             *tell_failures(study),
             *best,
             *tell_best_single(study, score, confidence),
-            tell_shown(study, "better", group=group),
-            tell_shown(study, "worse", group=group),
+            *tell_shown(study, "better", group=group),
+            *tell_shown(study, "worse", group=group),
             *tell_reference(study, score),
             *tell_no_skill(study),
         ]
     )
 
 
-def tell_shown(study: StudyResult, verdict: str, *, group: str) -> str:
+def tell_shown(study: StudyResult, verdict: str, *, group: str) -> list[str]:
     """`Shown to help, of 17: by AUC 5, by log loss 15, by both 5 (...).`"""
     shown = {
         score: [found.key.variant for found in list_findings(study, score, group=group) if found.verdict == verdict]
@@ -100,22 +101,24 @@ def tell_shown(study: StudyResult, verdict: str, *, group: str) -> str:
     tried = len(list_findings(study, study.scores["discrimination"], group=group))
     way = "help" if verdict == "better" else "hurt"
     if not any(shown.values()):
-        return f"None of {tried} is shown to {way}."
+        return [f"None of {tried} is shown to {way}."] if tried else []
     counts = [f"by {SCORES[score].label} {len(names)}" for score, names in shown.items()]
     if both:
-        names = name_first([style_of(variant).label for variant in both], most=NUM_MATTER)
+        order = both if verdict == "better" else both[::-1]  # the largest effect first
+        names = name_first([style_of(variant).label for variant in order], most=NUM_BOTH)
         counts.append(f"by both {len(both)}{names}")
-    return f"Shown to {way}, of {tried}: {', '.join(counts)}."
+    return [f"Shown to {way}, of {tried}: {', '.join(counts)}."]
 
 
 def tell_best_single(study: StudyResult, score: str, confidence: float) -> list[str]:
     """What the network gains whose regulariser is chosen on validation rows, and not by looking at this result."""
-    name = next((search.best_single for search in study.searches.values() if search.best_single), "")
-    found = study.find(ArmKey(name, TUNED)).judged[score].difference if name else None
+    names = [search.best_single for search in study.searches.values() if search.best_single]
+    arms = [arm for arm in (study.find(ArmKey(name, TUNED)) for name in names) if arm.baseline == study.baseline]
+    found = arms[0].judged[score].difference if arms else None
     if found is None:
         return []
-    way, size = "rises" if found.value > 0 else "falls", tell_size(found, confidence)
-    what = f"Where validation rows choose the regulariser as well, {SCORES[score].label} {way} by {size}"
+    way, size = "falls" if found.value < 0 else "rises", tell_size(found, confidence)
+    what = f"Where validation rows choose among the single regularisers, too, {SCORES[score].label} {way} by {size}"
     return [f"{what}: {VERDICTS[found.verdict].label}."]
 
 
@@ -129,7 +132,8 @@ def tell_reference(study: StudyResult, score: str) -> list[str]:
     if not found:
         return []
     best = min(found, key=lambda name: sign_of(score) * found[name])
-    return [f"For comparison, the best reference model, {style_of(best).label}, has {found[best]:.3f}."]
+    label = SCORES[score].label
+    return [f"For comparison, the best of the reference models, {style_of(best).label}, has {label} {found[best]:.3f}."]
 
 
 def tell_no_skill(study: StudyResult) -> list[str]:
@@ -201,7 +205,9 @@ def tell_best_of(study: StudyResult, score: str, confidence: float, findings: Se
     moves = f"from {best.value - value:.3f}{other} to {best.value:.3f}"
     lead = f"No {NOUNS[group]} is shown to help by {label}{other}"
     if best.verdict == "equivalent":
-        return f"{lead} by as much as matters: {name} came closest, with a difference of {size}."
+        low, high = found.ci_low + 0.0, found.ci_high + 0.0  # no -0.000
+        interval = f"{100 * confidence:g} % interval {low:+.3f} to {high:+.3f}"
+        return f"{lead} by as much as matters: {name} came closest, by {value + 0.0:+.3f} ({interval})."
     if sign_of(score) * value < 0:
         return f"{lead}: {name} came closest, better by {size}, which can be luck."
     return f"{lead}: even the best, {name}, takes it {moves}."

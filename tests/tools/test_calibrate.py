@@ -1,6 +1,7 @@
 """Twins, what is known of them, and how findings are counted."""
 
 import dataclasses
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -117,11 +118,15 @@ def test_kept_twins_of_other_code_are_refused(tmp_path: Path, monkeypatch: pytes
     assert training.is_as_trained_now(group, seed=1)
     found[1].arms["l2_tuned"][0, 0] += 1e-6
     assert not training.is_as_trained_now(group, seed=1)
+    found[1].arms["l2_tuned"][0, 0] -= 1e-6
+    found[1].arms["more"] = found[1].arms["l2_tuned"]
+    assert not training.is_as_trained_now(group, seed=1)
 
 
 def test_a_part_of_a_calibration_replaces_nothing(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "tools.calibrate", "--tables", "2", "--settings", "none"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert done.returncode == 1
     assert done.stderr.startswith("error: a part of a calibration would replace metrics/calibration.json, expected")
     assert len(done.stderr.splitlines()) == 1

@@ -20,7 +20,7 @@ from tests.tools.test_repro import Pipeline, wait_for_children
 pytest.importorskip("distributed", reason="the extra `cluster` is not installed")
 
 from tools.repro import cluster as clusters
-from tools.repro.pipeline import AT_HOME
+from tools.repro.pipeline import QUICK
 
 # Network namespaces and their addresses, from two_hosts.sh; else all is on the loopback of this machine.
 HOSTS = [host.split("=") for host in os.environ.get("TEST_HOSTS", "=127.0.0.1 =127.0.0.1").split()]
@@ -183,7 +183,7 @@ def test_stages_that_remove_leftovers_of_others_run_at_home() -> None:
     """A worker has neither dvc.lock nor the folders that stages which are gone have left."""
     names = {path.stem for path in (ROOT / "stages").glob("*.py") if "prune_folders" in path.read_text()}
     assert names
-    assert names <= set(AT_HOME)
+    assert names <= {*QUICK, *clusters.HEAVY}
 
 
 @pytest.mark.parametrize(

@@ -66,6 +66,9 @@ def climb(home: Home) -> str:
     return f"../{os.path.relpath(home.folder / 'victim.txt', objects)}"
 
 
+BOMB = "a: &a [x]\n" + "".join(
+    f"{chr(98 + level)}: &{chr(98 + level)} [{', '.join([f'*{chr(97 + level)}'] * 9)}]\n" for level in range(9)
+)
 ATTACKS: dict[str, tuple[Callable[[str, Home], str], str]] = {
     "hash of an output": (
         lambda text, home: re.sub(r"(outs:\n    - path: head.txt\n.*\n      md5: )\w+", rf"\1{climb(home)}", text),
@@ -92,9 +95,9 @@ ATTACKS: dict[str, tuple[Callable[[str, Home], str], str]] = {
     "no kind of hash": (lambda text, home: text.replace("      hash: md5\n", "", 1), "hash is 'missing', expected md5"),
     "another kind of hash": (lambda text, home: text.replace("hash: md5", "hash: etag", 1), "expected md5"),
     "conflict marker": (lambda text, home: f"<<<<<<< HEAD\n{text}=======\n>>>>>>> main\n", "conflict marker"),
-    "alias": (
-        lambda text, home: text.replace("schema: '2.0'", "x: &a [1]\ny: [*a, *a]\nschema: '2.0'"),
-        "aliases",
+    "bomb of aliases": (
+        lambda text, home: text.replace("schema: '2.0'", f"{BOMB}schema: '2.0'"),
+        "has more than 2,097,152 values (aliases written out)",
     ),
     "merged into an entry": (
         lambda text, home: text.replace("- path: tail.txt", f"- <<: {{md5: {climb(home)}}}\n      path: tail.txt"),
@@ -289,7 +292,6 @@ def test_an_entry_of_the_run_cache_names_outputs_of_its_stage_alone(folders: Hom
         ("cmd:", "cmd: ["),
         ("outs:", "other:"),
         ("path: out", "path: !!int ''"),
-        ("cmd:", "x: &x [1]\ny: [*x, *x]\ncmd:"),
     ],
     ids=[
         "path is a list",
@@ -300,7 +302,6 @@ def test_an_entry_of_the_run_cache_names_outputs_of_its_stage_alone(folders: Hom
         "no YAML",
         "no outs",
         "a tag",
-        "aliases",
     ],
 )
 def test_an_entry_of_the_run_cache_that_is_damaged_is_removed_and_made_anew(folders: Home, old: str, new: str) -> None:
@@ -345,6 +346,18 @@ def test_a_link_in_the_place_of_a_folder_of_the_cache_is_refused(folders: Home, 
     assert f"{folder.relative_to(folders.project)} is a link" in printed.replace(f"{folders.project}/", "")
     assert "Traceback" not in printed
     assert folders.watch() == folders.before
+
+
+def test_a_lock_with_aliases_is_what_dvc_writes_for_parameters_that_share_a_value(home: Home) -> None:
+    (home.project / "params.yaml").write_text("a: &a {x: 1}\nb: *a\n")
+    stage = "stages: {one: {cmd: cp source one, params: [params.yaml: ], deps: [source], outs: [one]}}\n"
+    (home.project / "dvc.yaml").write_text(stage)
+    home.pipeline.run()
+    assert "*id001" in home.lock.read_text()
+    assert "unchanged" in home.pipeline.run()
+    (home.project / "one").unlink()
+    home.lock.unlink()
+    assert "Damaged" not in home.pipeline.run()
 
 
 def test_a_file_that_dvc_add_tracks_is_taken_in_and_not_removed(home: Home) -> None:

@@ -58,8 +58,14 @@ def keep_tables(group: Group, *, seed: int) -> None:
 
 def is_as_trained_now(group: Group, *, seed: int) -> bool:
     """Whether the kept predictions of a group are those that it gives today; it is trained again to see."""
-    pairs = zip(list_paths(group, seed), train_tables(group, seed=seed), strict=True)
-    return all(np.array_equal(load(path).arms[name], found) for path, new in pairs for name, found in new.arms.items())
+    for path, new in zip(list_paths(group, seed), train_tables(group, seed=seed), strict=True):
+        try:
+            kept = load(path).arms
+        except (KeyError, TypeError):  # it was of another layout
+            return False
+        if kept.keys() != new.arms.keys() or not all(np.array_equal(kept[name], new.arms[name]) for name in kept):
+            return False
+    return True
 
 
 def start_worker() -> None:

@@ -14,7 +14,7 @@ LOCK = Path("dvc.lock")
 MAX_BYTES, MAX_VALUES = 2**25, 2**21  # a hundred times what this project's dvc.lock has
 HASH = re.compile(r"[0-9a-f]{32}(\.dir)?", re.ASCII)
 # The keys that DVC writes. Others are refused: `<<` brings in keys of another mapping, which nobody here looks at.
-ROOT = {"schema", "stages"}
+ROOT = {"schema", "stages", "datasets"}
 STAGE = {"cmd", "deps", "params", "outs"}  # in dvc.lock
 SINGLE_STAGE = STAGE | {"md5", "wdir", "desc", "meta", "frozen", "locked", "always_changed"}  # a file *.dvc
 ENTRY = {"path", "hash", "md5", "size", "nfiles", "isexec"}  # a file that DVC keeps in its local cache
@@ -58,8 +58,8 @@ def check_record(path: Path) -> Iterator[str]:
         return
     try:
         with path.open("rb") as file:
-            root = compose(decode(file.read(MAX_BYTES + 1), limit=MAX_BYTES), most=MAX_VALUES, aliases=False)
-        faults = list(check_root(root, has_stages=path.name == LOCK.name)) if root else []
+            root = compose(decode(file.read(MAX_BYTES + 1), limit=MAX_BYTES), most=MAX_VALUES)
+        faults = list(check_root(root, path.parent, has_stages=path.name == LOCK.name)) if root else []
     except TextError as error:
         yield f"{path}, {error}: {remedy}" if error.line else f"{path}: {error}: {remedy}"
         return
@@ -70,30 +70,26 @@ def check_record(path: Path) -> Iterator[str]:
 Fault = tuple[yaml.Node, str]
 
 
-def check_root(root: yaml.Node, *, has_stages: bool) -> Iterator[Fault]:
-    """Walk through all stages of a dvc.lock, or the one of a file *.dvc."""
+def check_root(root: yaml.Node, folder: Path, *, has_stages: bool) -> Iterator[Fault]:
+    """Walk through all stages of a dvc.lock, or the one of a file *.dvc; folder: in which the file lies."""
     if not has_stages:
-        yield from check_stage("this file", root, SINGLE_STAGE)
+        yield from check_stage("this file", root, SINGLE_STAGE, folder)
         return
     yield from check_keys("this file", root, ROOT)
     for key, stages in list_items(root):
         if key == "stages":
             yield from check_keys("stages", stages)
             for name, stage in list_items(stages):
-                yield from check_stage(name, stage, STAGE)
+                yield from check_stage(name, stage, STAGE, folder)
 
 
-def check_stage(name: str, stage: yaml.Node, known: Set[str]) -> Iterator[Fault]:
+def check_stage(name: str, stage: yaml.Node, known: Set[str], folder: Path) -> Iterator[Fault]:
     yield from check_keys(name, stage, known)
     for role, value in list_items(stage):
         if role in ("deps", "outs"):
             for entry in value.value if isinstance(value, yaml.SequenceNode) else [value]:
                 yield from check_entry(f"{name}, {role}", entry)
-        elif (
-            role == "wdir"
-            and value.value != "."
-            and not (isinstance(value, yaml.ScalarNode) and is_inside(value.value))
-        ):
+        elif role == "wdir" and Path(os.path.normpath(folder / str(value.value))).parts[:1] in (("/",), ("..",)):
             yield value, f"{name}: wdir is {shorten(value.value)}, expected a folder inside the project"
 
 

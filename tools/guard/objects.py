@@ -92,7 +92,7 @@ def read_outs(path: Path) -> list[dict[str, Any]]:
     if not is_plain(path) or path.stat().st_size > MAX_ENTRY:
         return []
     try:
-        compose(decode(path.read_bytes(), limit=MAX_ENTRY), most=MAX_ENTRY, aliases=False)
+        compose(decode(path.read_bytes(), limit=MAX_ENTRY), most=MAX_ENTRY)
         return list(load_yaml(str(path))["outs"])
     except (OSError, ParseError, TextError, ValueError, LookupError, TypeError):
         return []

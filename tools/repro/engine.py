@@ -27,7 +27,7 @@ class Job:
     folder: str
     inputs: tuple[str, ...] = ()
     outputs: tuple[str, ...] = ()
-    at_home: bool = False  # quick, or not for a cluster
+    quick: bool = False  # needs no cluster, and no fork of what has imported TensorFlow
     started: float = 0.0  # by the monotonic clock; 0: not yet
 
     @property
@@ -51,7 +51,7 @@ class LocalEngine:
     async def run(self, job: Job) -> int:
         """Run its command in the next free place, and return the status. All it prints goes to its log."""
         async with self.free:
-            start = forked if child.STAGE.fullmatch(job.command) and not job.at_home else spawned
+            start = forked if child.STAGE.fullmatch(job.command) and not job.quick else spawned
             process = start(target=child.run_command, args=(job.name, job.command, job.folder, str(job.log.absolute())))
             job.started = time.monotonic()
             job.log.write_bytes(b"")

@@ -22,7 +22,7 @@ from tools.guard.site import open_repo
 from tools.repro.engine import FOLDER, PAUSE, Job
 
 SECONDS = FOLDER / "seconds.json"  # that each stage took when it last ran
-AT_HOME = ("plan", "fetch", "evaluate", "compare", "audit", "summarize", "report")  # short for what they need to read
+QUICK = ("plan", "fetch", "compare", "audit", "summarize", "report")  # no cluster, and no TensorFlow
 
 
 class Pipeline:
@@ -78,8 +78,8 @@ class Pipeline:
             commands = stage.cmd if isinstance(stage.cmd, list) else stage.cmd.splitlines()
             command = " && ".join(f"(\n{command}\n)" for command in commands) if commands[1:] else commands[0]
             inputs, outputs = (tuple(item.def_path for item in items) for items in (stage.deps, stage.outs))
-            at_home = stage.name.partition("@")[0] in AT_HOME or stage.wdir != str(Path.cwd())
-            return Job(stage.name, command, stage.wdir, inputs, outputs, at_home)
+            quick = stage.name.partition("@")[0] in QUICK or stage.wdir != str(Path.cwd())
+            return Job(stage.name, command, stage.wdir, inputs, outputs, quick)
         self.record(name)
         return "run" if stage.frozen else "restored"
 
@@ -119,8 +119,7 @@ def find_stages() -> list[str]:
     found, ours = list[str](), {psutil.Process(), *psutil.Process().parents()}
     for process in set(psutil.process_iter()) - ours:
         with suppress(psutil.Error):  # it has ended, or is another user's
-            variables = process.environ()
-            is_stage = "DVC_STAGE" in variables and variables.get("DVC_ROOT") == str(Path.cwd())
+            is_stage = process.environ().get("DVC_ROOT") == str(Path.cwd()) and "DVC_STAGE" in process.environ()
             if is_stage and "/.dvc/tmp/exps/" not in process.cwd():
                 found.append(f"process {process.pid} ({' '.join(process.cmdline())[:60]})")
     return found

@@ -167,7 +167,7 @@ def read_record(text: str) -> Record | None:
 
     Raises TextError where it is no YAML, such as one with a conflict that is not resolved.
     """
-    compose(text, most=MAX_VALUES, aliases=False)
+    compose(text, most=MAX_VALUES)
     try:
         record = LAYOUT.validate_python(yaml.load(text, LockLoader))
     except (yaml.YAMLError, ValueError):

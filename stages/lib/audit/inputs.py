@@ -18,7 +18,7 @@ from stages.lib.values import read
 
 
 class MissingError(Exception):
-    """What a claim is judged by is not among the studies and experiments of params.yaml; says what."""
+    """What a claim is judged by is missing: it is not in params.yaml, or a network has diverged; says what."""
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import numpy as np
 from stages.lib import evidence, measurements
 from stages.lib.arms import AT_KNOB
 from stages.lib.audit.figures import Draft, Source, clustered_share, fixed, share
-from stages.lib.audit.inputs import MissingError, Records
+from stages.lib.audit.inputs import MissingError, Records, expect_finite
 
 STUDIES = ("thoracic", "fashion_small", "fashion")  # that have a line for every regulariser
 WITH_PATHS = STUDIES[:2]
@@ -65,9 +65,10 @@ def decay_keeps_weights_small(records: Records) -> list[Draft]:
 
 def order_share(records: Records, study: str, variant: str, quantity: str) -> np.ndarray:
     """Share of pairs of strengths, 0 included, of which the larger has the smaller quantity, [replicate]."""
+    where = f"{quantity} along the path of {variant} in the study {study}"
     points = sorted(records.measured(study, variant).points, key=lambda point: point.strengths[variant])
     rows = [records.values(study, records.baseline(study), AT_KNOB, quantity)]
-    rows += [point.of(quantity) for point in points]
+    rows += [expect_finite(point.of(quantity), where) for point in points]
     values = np.stack(rows)
     first, second = np.triu_indices(len(values), 1)
     return (values[second] < values[first]).mean(axis=0)
@@ -79,7 +80,7 @@ def constraint_limits_weights(records: Records) -> list[Draft]:
     for found in (found for study in records.measurements.values() for found in study.variants.values()):
         for point in found.points:
             if "num_bounded" in point.values:
-                hits += int(point.of("num_over_bound").sum())
+                hits += int(expect_finite(point.of("num_over_bound"), "number of units over their bound").sum())
                 cases += int(point.of("num_bounded").sum())
     if not cases:
         raise MissingError("a variant with max_norm")
@@ -186,7 +187,7 @@ def batch_norm_helps_learning(records: Records) -> list[Draft]:
 
 
 def l1_selects_features(records: Records) -> list[Draft]:
-    """C9."""
+    """C9. Each network has columns of noise of its own, so networks count as independent clusters of columns."""
     name, drafts = "noise_columns", []
     for variant, quantity in (*((variant, "l1_found") for variant in L1_FORMS), ("l2", "l2_found")):
         found = records.case(name, variant, "noise_columns_zero")

@@ -9,11 +9,13 @@ from typing import NamedTuple
 import numpy as np
 
 from stages.lib.datasets.dataset import list_examples
+from stages.lib.studies.declarations import shorten
 
 MISSING = ("", "NA", "NaN", "nan")  # cells that hold no value
 MISSING_CATEGORY = ""  # no cell that holds a value is empty
 MAX_CLASSES = 256  # class numbers are uint8
 MAX_CATEGORIES = 1000  # each is a column of features
+MAX_LENGTH = 100  # characters of a category or a class
 LARGEST = float(np.finfo(np.float32).max)  # networks compute with float32
 
 Key = float | str
@@ -32,7 +34,7 @@ class Column(NamedTuple):
         if not wrong:
             return ""
         pairs = zip(self.cells, self.lines, strict=True)
-        return list_examples([f"{cell!r} in line {line}" for cell, line in pairs if cell in wrong])
+        return list_examples([f"{shorten(cell)} in line {line}" for cell, line in pairs if cell in wrong])
 
 
 def read_target(column: Column, positive: str | None) -> tuple[np.ndarray, list[str]]:
@@ -60,6 +62,11 @@ def read_target(column: Column, positive: str | None) -> tuple[np.ndarray, list[
 
 def check_classes(name: str, classes: Sequence[Key], positive: str | None) -> list[str]:
     words = [key if isinstance(key, str) else f"{key:g}" for key in classes]
+    if long := [shorten(word) for word in words if len(word) > MAX_LENGTH]:
+        return [
+            f"column '{name}' (target): expected classes of at most {MAX_LENGTH} characters; found "
+            f"{list_examples(long)}: shorten them"
+        ]
     if len(classes) < 2:
         return [f"column '{name}' (target): found only the class '{words[0]}', expected two or more: choose another"]
     if len(classes) > MAX_CLASSES:
@@ -108,6 +115,11 @@ def read_categories(column: Column, *, impute: bool) -> tuple[dict[str, np.ndarr
     """One-hot columns, category -> bool [row], and faults. Missing values are the category MISSING_CATEGORY."""
     cells = np.array([MISSING_CATEGORY if is_missing(cell) else cell for cell in column.cells])
     found = set(cells.tolist())
+    if long := column.find(lambda cell: len(cell) > MAX_LENGTH):
+        return {}, [
+            f"column '{column.name}' (categorical): expected categories of at most {MAX_LENGTH} characters; found "
+            f"{long}: shorten them, or declare the column under drop"
+        ]
     if len(found) > MAX_CATEGORIES:
         return {}, [
             f"column '{column.name}' (categorical): found {len(found):,} different values, expected at most "

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from stages.lib.datasets.dataset import DataError, list_examples
 
-MAX_NAME, MAX_CELL = 100, 1000  # characters of a column's name, of a cell
+MAX_NAME = 100  # characters of a column's name
 OTHER_SEPARATORS = {";": "';'", "\t": "tabs", "|": "'|'"}
 
 
@@ -35,14 +35,15 @@ def read_csv(data: bytes, *, name: str) -> CsvTable:
     records = parse_records(data, name=name)
     if not records:
         raise DataError(f"{name} is empty, expected a header line and one line for each row: fill it")
-    (_, header), *rows = records
+    (_, named), *rows = records
+    header = [" ".join(column.split()) for column in named]  # spreadsheets write other spaces, too
     if not rows:
         raise DataError(f"{name} has no row below its header line, expected one line for each row: fill it")
-    if len(header) == 1:
+    if len(named) == 1:
         for separator, words in OTHER_SEPARATORS.items():
-            if separator in header[0]:
+            if separator in named[0]:
                 raise DataError(f"{name} separates its cells by {words}, expected commas: save it with commas")
-    faults = find_header_faults(header) + find_ragged_rows(rows, len(header)) + find_long_cells(rows)
+    faults = find_header_faults(header) + find_ragged_rows(rows, len(header))
     whole = [(line, cells) for line, cells in rows if len(cells) == len(header)]
     if not whole:
         raise DataError("\n  ".join([f"{name} with its {len(rows)} rows cannot be used:", *faults]))
@@ -95,13 +96,6 @@ def find_header_faults(header: list[str]) -> list[str]:
     if repeated:
         faults.append(f"header: expected each name once; found {list_examples(repeated)}: rename the columns")
     return faults
-
-
-def find_long_cells(rows: list[tuple[int, list[str]]]) -> list[str]:
-    examples = [f"{len(cell):,} in line {line}" for line, cells in rows for cell in cells if len(cell) > MAX_CELL]
-    if not examples:
-        return []
-    return [f"rows: expected at most {MAX_CELL:,} characters in a cell; found {list_examples(examples)}: shorten them"]
 
 
 def find_ragged_rows(rows: list[tuple[int, list[str]]], num_columns: int) -> list[str]:

@@ -156,7 +156,7 @@ def load_values(text: str, root: yaml.Node | None) -> Any:
         raise TextError(f"holds no value ({reason}), expected one: change it", find_bad_value(root)) from None
 
 
-UNUSUAL = re.compile(r"[-+.]?\d[\d_]*[-:]|[-+.\w]{40}")  # dates, times and long numbers, of which not all are values
+ORDINARY = re.compile(r"[-+]?\d{1,40}(\.\d{0,40})?([eE][-+]?\d{1,3})?")  # numbers of which each has a value
 
 
 def find_bad_value(root: yaml.Node | None) -> int:
@@ -165,8 +165,8 @@ def find_bad_value(root: yaml.Node | None) -> int:
     while waiting:
         node = waiting.pop()
         waiting += reversed(list(list_children(node)))
-        is_plain = isinstance(node, yaml.ScalarNode) and not node.style
-        if is_plain and UNUSUAL.match(node.value) and node.value not in tried:
+        is_number = isinstance(node, yaml.ScalarNode) and not node.style and node.value[:1] in "+-.0123456789"
+        if is_number and not ORDINARY.fullmatch(node.value) and node.value not in tried:
             tried.add(node.value)
             try:
                 YAML(typ="safe", pure=True).load(node.value)

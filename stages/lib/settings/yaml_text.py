@@ -40,8 +40,8 @@ def decode(data: bytes, *, limit: int = MAX_BYTES) -> str:
         raise TextError("is not UTF-8 text, expected UTF-8: save it as such", line) from None
 
 
-def compose(text: str, *, most: int = MAX_VALUES, aliases: bool = True) -> yaml.Node | None:
-    """The nodes of a document, each with its place; None of an empty one. aliases: whether it may have any.
+def compose(text: str, *, most: int = MAX_VALUES) -> yaml.Node | None:
+    """The nodes of a document, each with its place; None of an empty one.
 
     Raises TextError where it is no YAML, is nested too deeply, or has more than so many values.
     """
@@ -51,7 +51,7 @@ def compose(text: str, *, most: int = MAX_VALUES, aliases: bool = True) -> yaml.
             text.count("\n", 0, found.start()) + 1,
         )
     try:
-        check_events(text, aliases=aliases)
+        check_events(text)
         root = yaml.compose(text, Loader=Loader)
     except yaml.YAMLError as error:
         raise explain_yaml(error, text) from None
@@ -62,14 +62,12 @@ def compose(text: str, *, most: int = MAX_VALUES, aliases: bool = True) -> yaml.
     return root
 
 
-def check_events(text: str, *, aliases: bool) -> None:
+def check_events(text: str) -> None:
     depth = 0
     for event in yaml.parse(text, Loader=Loader):
         if tag := getattr(event, "tag", None):  # it makes another thing of a value, such as a key that merges
             text = f"has the tag {tag[:40]!r}, expected none: remove it"
             raise TextError(text, event.start_mark.line + 1)
-        if isinstance(event, yaml.AliasEvent) and not aliases:
-            raise TextError("has aliases, expected none: write the values out", event.start_mark.line + 1)
         depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
         if depth > MAX_DEPTH:
             line = event.start_mark.line + 1

@@ -31,7 +31,13 @@ TABLES: list[tuple[str, str, dict, str]] = [
         "header: expected names of at most 100 characters that can be printed; found 'xxx",
     ),
     ("id,age", "id,a\x1b[2J", {}, "found 'a\\x1b[2J'"),
-    ("0,30,a,0\n", f"0,30,{'x' * 1001},0\n", {}, "expected at most 1,000 characters in a cell; found 1,001 in line 2"),
+    (
+        "0,30,a,0\n",
+        f"0,30,{'x' * 1001},0\n",
+        {},
+        "(categorical): expected categories of at most 100 characters; found 'xxx",
+    ),
+    (",0\n", f",{'x' * 101}\n", {}, "(target): expected classes of at most 100 characters; found 'xxx"),
     (
         GOOD,
         "id,ward,outcome\n" + "".join(f"{row},w{row},{row % 2}\n" for row in range(1001)),
