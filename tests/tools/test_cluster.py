@@ -33,7 +33,9 @@ class Cluster:
         self.file, self.folder = folder / "scheduler.json", folder
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
         self.start("scheduler", HOSTS[0], "--port", "0", "--scheduler-file", str(self.file))
-        wait_until(self.file.exists)
+        wait_until(
+            lambda: self.file.exists() and self.file.read_text().rstrip().endswith("}")
+        )  # it is not written in one step
         self.address = json.loads(self.file.read_text())["address"]
         for name, host in zip(("one", "two"), HOSTS, strict=True):
             self.start_worker(name, host)
