@@ -215,5 +215,5 @@ def test_a_raw_file_that_is_not_the_pinned_one_is_not_trained_on(
     assert isinstance(split, SplitPlan)
     assert preprocess.load_raw(split, path.name) == thoracic_csv
     write_bytes(path, thoracic_csv.replace(b"\n1,", b"\n2,", 1))
-    with pytest.raises(UserError, match=rf"{path} has the SHA-256 .*, expected {split.raw[path.name]}: fetch it again by"):
+    with pytest.raises(UserError, match=rf"{path} has the SHA-256 .*, expected {split.raw[path.name]}: fetch it"):
         preprocess.load_raw(split, path.name)
