@@ -16,7 +16,9 @@ from tempfile import TemporaryDirectory
 
 import pytest
 
+from tests.lib.settings.test_bad_files import BOMB
 from tests.tools.test_repro import Pipeline
+from tools.guard import GuardError, check_records
 
 CHECK = [sys.executable, "-m", "tools.in_step"]
 
@@ -66,9 +68,6 @@ def climb(home: Home) -> str:
     return f"../{os.path.relpath(home.folder / 'victim.txt', objects)}"
 
 
-BOMB = "a: &a [x]\n" + "".join(
-    f"{chr(98 + level)}: &{chr(98 + level)} [{', '.join([f'*{chr(97 + level)}'] * 9)}]\n" for level in range(9)
-)
 ATTACKS: dict[str, tuple[Callable[[str, Home], str], str]] = {
     "hash of an output": (
         lambda text, home: re.sub(r"(outs:\n    - path: head.txt\n.*\n      md5: )\w+", rf"\1{climb(home)}", text),
@@ -156,6 +155,20 @@ def test_a_hostile_lock_is_refused_in_words_before_dvc_reads_it(home: Home, name
     assert "git checkout dvc.lock" in printed
     assert words in home.check()
     assert home.watch() == home.before
+
+
+@pytest.mark.parametrize(("wdir", "refused"), [("..", False), (".", False), ("../..", True), ("/tmp", True)])
+def test_the_folder_that_a_file_of_dvc_works_in_is_inside_the_project(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wdir: str, refused: bool
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("sub").mkdir()
+    Path("sub/mine.dvc").write_text(f"wdir: {wdir}\nouts:\n- {{path: mine, hash: md5, md5: {'0' * 32}}}\n")
+    if refused:
+        with pytest.raises(GuardError, match=r"sub/mine\.dvc, line 1: this file: wdir is .*, expected a folder inside"):
+            check_records()
+    else:
+        check_records()
 
 
 def test_a_lock_that_names_a_file_of_the_project_as_an_output_does_not_touch_it(home: Home) -> None:
