@@ -72,16 +72,24 @@ def _decide(probability: NDArray[np.floating]) -> ClassNumbers:
     return probability.argmax(axis=2) if probability.ndim == 3 else (probability > THRESHOLD).astype(np.intp)
 
 
+def rank(values: NDArray[np.floating]) -> Array:
+    """Mid-ranks of each replicate's rows, [replicate, row]: from 1, tied rows share the mean of their ranks."""
+    return (count_up_to(values) + 1 + values.shape[1] - count_up_to(-values)) / 2
+
+
+def count_up_to(values: NDArray[np.floating]) -> NDArray[np.intp]:
+    """How many rows of the replicate have a value that is not greater, [replicate, row]."""
+    return np.array([np.searchsorted(np.sort(row), row, side="right") for row in values])
+
+
 def auc(label: ArrayLike, probability: ArrayLike) -> Array:
     """Area under the ROC curve: the chance that a row of class 1 outranks one of class 0, a tie counting one half.
 
     (sum of the mid-ranks of class 1 - n1 (n1 + 1) / 2) / (n1 n0), from Mann-Whitney's U (Hanley and McNeil 1982).
     """
-    from scipy.stats import rankdata  # here, since `plan` reads the table of scores and needs no SciPy
-
     label, probability = _check_binary(label, probability)
     positives = label.sum(axis=1)
-    rank_sum = (rankdata(probability, axis=1) * label).sum(axis=1)
+    rank_sum = (rank(probability) * label).sum(axis=1)
     return (rank_sum - positives * (positives + 1) / 2) / (positives * (label.shape[1] - positives))
 
 
@@ -92,15 +100,13 @@ def row_auc(label: ArrayLike, probability: ArrayLike) -> Array:
     half; n_c is the number of rows of its own class. This is the influence function of the AUC plus its value (DeLong
     et al. 1988, structural components; LeDell, Petersen and van der Laan 2015, equation 5).
     """
-    from scipy.stats import rankdata
-
     label, probability = _check_binary(label, probability)
     num_rows, positives = label.shape[1], label.sum(axis=1, keepdims=True)
-    rank, won = rankdata(probability, axis=1), np.empty(label.shape)
+    ranks, won = rank(probability), np.empty(label.shape)
     for replicate, positive in enumerate(label == 1):
         for member in (positive, ~positive):
-            within = rankdata(probability[replicate, member])
-            won[replicate, member] = (rank[replicate, member] - within) / (num_rows - member.sum())
+            (within,) = rank(probability[replicate : replicate + 1, member])
+            won[replicate, member] = (ranks[replicate, member] - within) / (num_rows - member.sum())
     won = np.where(label == 1, won, 1 - won)
     area = (won * label).sum(axis=1, keepdims=True) / positives
     return area + num_rows / np.where(label == 1, positives, num_rows - positives) * (won - area)
@@ -111,11 +117,9 @@ def average_precision(label: ArrayLike, probability: ArrayLike) -> Array:
 
     Equal to sum_n (recall_n - recall_{n-1}) precision_n over the distinct thresholds, without interpolation.
     """
-    from scipy.stats import rankdata
-
     label, probability = _check_binary(label, probability)
     hits = np.take_along_axis(label, np.argsort(-probability, axis=1), axis=1).cumsum(axis=1)
-    depth = rankdata(-probability, method="max", axis=1).astype(np.intp)  # rows ranked at least as high as this one
+    depth = count_up_to(-probability)  # rows ranked at least as high as this one
     precision = np.take_along_axis(hits, depth - 1, axis=1) / depth
     return (precision * label).sum(axis=1) / label.sum(axis=1)
 

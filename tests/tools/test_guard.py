@@ -20,20 +20,21 @@ from tests.lib.settings.test_bad_files import BOMB
 from tests.tools.test_repro import Pipeline
 from tools.guard import GuardError, check_records
 
+FOLDER = "stages: {folder: {cmd: mkdir -p out; cp source out/one, deps: [source], outs: [out]}}\n"
 CHECK = [sys.executable, "-m", "tools.in_step"]
 
 
 class Home:
     """A folder with a pipeline that has run, and files that are not the pipeline's."""
 
-    def __init__(self, folder: Path):
+    def __init__(self, folder: Path, pipeline: Pipeline):
+        """pipeline: one that has run, of which it has a copy."""
         self.folder = folder
-        self.pipeline = Pipeline(folder / "work/project", {"a": 0, "b": 0})
+        self.pipeline = pipeline.copy_to(folder / "work/project")
         self.project, self.lock = self.pipeline.folder, self.pipeline.folder / "dvc.lock"
         for name in ("victim.txt", "work/victim.txt", "work/other/one/deep.txt", "work/other/two.txt"):
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             (folder / name).write_text("somebody else's")
-        self.pipeline.run()
         self.before = self.watch()
 
     def watch(self) -> dict[str, tuple[bytes, int]]:
@@ -57,9 +58,30 @@ class Home:
         return done.stderr
 
 
+@pytest.fixture(scope="module")
+def files_run(tmp_path_factory: pytest.TempPathFactory) -> Pipeline:
+    pipeline = Pipeline(tmp_path_factory.mktemp("run") / "project", {"a": 0, "b": 0})
+    pipeline.run()
+    return pipeline
+
+
+@pytest.fixture(scope="module")
+def folder_run(tmp_path_factory: pytest.TempPathFactory) -> Pipeline:
+    pipeline = Pipeline(tmp_path_factory.mktemp("run") / "project", {})
+    (pipeline.folder / "dvc.yaml").write_text(FOLDER)
+    pipeline.run()
+    return pipeline
+
+
 @pytest.fixture
-def home(tmp_path: Path) -> Home:
-    return Home(tmp_path)
+def home(tmp_path: Path, files_run: Pipeline) -> Home:
+    return Home(tmp_path, files_run)
+
+
+@pytest.fixture
+def folders(tmp_path: Path, folder_run: Pipeline) -> Home:
+    """Of a pipeline whose output is a folder."""
+    return Home(tmp_path, folder_run)
 
 
 def climb(home: Home) -> str:
@@ -247,19 +269,6 @@ def test_a_damaged_file_of_a_folder_is_named_and_made_anew(folders: Home) -> Non
     assert (folders.project / "out/one").read_bytes() == good
 
 
-FOLDERS = "stages: {folder: {cmd: mkdir -p out; cp source out/one, deps: [source], outs: [out]}}\n"
-
-
-@pytest.fixture
-def folders(home: Home) -> Home:
-    """A pipeline whose output is a folder."""
-    (home.project / "dvc.yaml").write_text(FOLDERS)
-    home.lock.unlink()
-    shutil.rmtree(home.project / ".dvc/cache/runs")
-    home.pipeline.run()
-    return home
-
-
 @pytest.mark.parametrize("fault", LISTINGS)
 @pytest.mark.parametrize("way", ["dvc.lock", "run cache"])
 def test_a_listing_that_leads_out_of_the_project_plants_nothing(folders: Home, fault: str, way: str) -> None:
@@ -400,6 +409,7 @@ def test_a_folder_of_the_run_cache_that_a_kill_left_empty_stops_nothing(folders:
 
 @pytest.mark.parametrize("fault", ["no folder", "no data base"])
 def test_a_site_cache_that_cannot_be_used_is_told_and_done_without(home: Home, fault: str) -> None:
+    home.pipeline.run()
     site = home.project.with_name("site")
     if fault == "no folder":
         shutil.rmtree(site)

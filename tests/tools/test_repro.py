@@ -1,6 +1,7 @@
 """Runs of a pipeline side by side against `dvc repro`: real DVC on small throw-away projects."""
 
 import asyncio
+import copy
 import dataclasses
 import json
 import os
@@ -71,6 +72,16 @@ class Pipeline:
         (folder / ".gitignore").write_text("/out/**\n/*.txt\n")
         (folder / "source").write_text("one")
         self.set_items(items)
+
+    def copy_to(self, folder: Path) -> "Pipeline":
+        """The same elsewhere, after the same runs, of which DVC's site cache knows nothing."""
+        copied = copy.copy(self)
+        shutil.copytree(self.folder, folder, symlinks=True)
+        copied.folder, copied.environment = (
+            folder,
+            self.environment | {"DVC_SITE_CACHE_DIR": str(folder.with_name("site"))},
+        )
+        return copied
 
     def set_items(self, items: dict[str, float]) -> None:
         (self.folder / "dvc.yaml").write_text(PIPELINE.format(items=json.dumps(items)))

@@ -33,6 +33,7 @@ from stages.lib.settings.params import parse_yaml
 from stages.lib.studies.plans import ComparedSearch, ComparedVariant, StatisticsPlan, StudyPlan
 from stages.lib.studies.protocols import FixedTest, Protocol, RepeatedStratifiedKFold
 from tests.conftest import ROOT
+from tests.forked import run_module
 from tools.review import changes, wording
 from tools.review.escaping import escape
 from tools.review.judging import Change
@@ -202,9 +203,8 @@ class Repository:
         return changes.review(Side("main"), Side(None))
 
     def review(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "tools.review", *arguments]
-        environment = {"PYTHONPATH": str(ROOT), "PATH": "/usr/local/bin:/usr/bin:/bin"}
-        return subprocess.run(command, cwd=self.folder, env=environment, capture_output=True, text=True)
+        environment = {"PATH": "/usr/local/bin:/usr/bin:/bin"}
+        return run_module("tools.review", *arguments, folder=self.folder, environment=environment)
 
 
 @pytest.fixture

@@ -61,13 +61,13 @@ def bounded_mean(values: ArrayLike, ratio: float) -> Callable[[float], Interval]
 
 def one_more(values: ArrayLike) -> Callable[[float], Interval]:
     """Mean over independent runs, with the interval that holds one more run (Hahn and Meeker 1991, section 4.2)."""
-    from scipy import stats
+    from scipy import special  # likewise
 
     array = np.asarray(values, dtype=np.float64)
     centre, spread, number = float(array.mean()), float(array.std(ddof=1)), array.size
 
     def interval(confidence: float) -> Interval:
-        half = float(stats.t.isf((1 - confidence) / 2, number - 1)) * spread * np.sqrt(1 + 1 / number)
+        half = -float(special.stdtrit(number - 1, (1 - confidence) / 2)) * spread * np.sqrt(1 + 1 / number)
         return centre, centre - half, centre + half
 
     return interval
@@ -75,13 +75,7 @@ def one_more(values: ArrayLike) -> Callable[[float], Interval]:
 
 def share(hits: int, cases: int) -> Callable[[float], Interval]:
     """Share of independent cases, with the exact interval (Clopper and Pearson 1934)."""
-    from scipy import stats
-
-    def interval(confidence: float) -> Interval:
-        found = stats.binomtest(hits, cases).proportion_ci(confidence)
-        return hits / cases, float(found.low), float(found.high)
-
-    return interval
+    return lambda confidence: (hits / cases, *beta_bounds(hits, cases, confidence))
 
 
 def mean_share(values: ArrayLike, ratio: float) -> Callable[[float], Interval]:
@@ -91,7 +85,7 @@ def mean_share(values: ArrayLike, ratio: float) -> Callable[[float], Interval]:
     """
     array = np.asarray(values, dtype=np.float64)
     centre, number = float(array.mean()), 1 / (1 / array.size + ratio)
-    return lambda confidence: (centre, *beta_bounds(centre, number, confidence))
+    return lambda confidence: (centre, *beta_bounds(centre * number, number, confidence))
 
 
 def clustered_share(shares: ArrayLike, cases: int) -> Callable[[float], Interval]:
@@ -100,7 +94,7 @@ def clustered_share(shares: ArrayLike, cases: int) -> Callable[[float], Interval
     As `share`, of as many independent cases as give the variance between clusters, p (1 - p) / Var(p), and no more than
     there are; fewer still for the degrees of freedom of that variance (Korn and Graubard 1998).
     """
-    from scipy import stats
+    from scipy import special
 
     array = np.asarray(shares, dtype=np.float64)
     centre, total = float(array.mean()), array.size * cases
@@ -109,32 +103,37 @@ def clustered_share(shares: ArrayLike, cases: int) -> Callable[[float], Interval
 
     def interval(confidence: float) -> Interval:
         tail = (1 - confidence) / 2
-        fewer = (stats.t.isf(tail, total - 1) / stats.t.isf(tail, array.size - 1)) ** 2
-        return centre, *beta_bounds(centre, number * fewer, confidence)
+        fewer = (special.stdtrit(total - 1, tail) / special.stdtrit(array.size - 1, tail)) ** 2
+        return centre, *beta_bounds(centre * number * fewer, number * fewer, confidence)
 
     return interval
 
 
-def beta_bounds(share: float, number: float, confidence: float) -> tuple[float, float]:
-    """Clopper and Pearson's bounds for a share of so many cases, which need not be a whole number."""
-    from scipy import stats
+def beta_bounds(hits: float, cases: float, confidence: float) -> tuple[float, float]:
+    """Clopper and Pearson's bounds for the share of hits among cases; neither need be a whole number."""
+    from scipy import special
 
-    tail, hits = (1 - confidence) / 2, share * number
-    low = stats.beta.ppf(tail, hits, number - hits + 1) if hits > 0 else 0.0
-    high = stats.beta.isf(tail, hits + 1, number - hits) if hits < number else 1.0
+    tail = (1 - confidence) / 2
+    low = special.betaincinv(hits, cases - hits + 1, tail) if hits > 0 else 0.0
+    high = special.betainccinv(hits + 1, cases - hits, tail) if hits < cases else 1.0
     return float(low), float(high)
+
+
+def wilson_bounds(hits: int, cases: int, confidence: float) -> tuple[float, float]:
+    """Wilson's bounds for the share of hits among cases (1927; Newcombe 1998, method 3)."""
+    from scipy import special
+
+    z = special.ndtri((1 + confidence) / 2)
+    centre, root = 2 * hits + z**2, z * np.sqrt(z**2 + 4 * hits * (1 - hits / cases))
+    return float((centre - root) / (2 * (cases + z**2))), float((centre + root) / (2 * (cases + z**2)))
 
 
 def share_difference(first: tuple[int, int], second: tuple[int, int]) -> Callable[[float], Interval]:
     """Difference of two independent shares, each (hits, cases): Newcombe 1998, method 10, from Wilson's intervals."""
-    from scipy import stats
+    shares = [hits / cases for hits, cases in (first, second)]
 
     def interval(confidence: float) -> Interval:
-        shares, bounds = [], []
-        for hits, cases in (first, second):
-            found = stats.binomtest(hits, cases).proportion_ci(confidence, method="wilson")
-            shares.append(hits / cases)
-            bounds.append((float(found.low), float(found.high)))
+        bounds = [wilson_bounds(*counts, confidence) for counts in (first, second)]
         value = shares[0] - shares[1]
         below = np.hypot(shares[0] - bounds[0][0], bounds[1][1] - shares[1])
         above = np.hypot(bounds[0][1] - shares[0], shares[1] - bounds[1][0])

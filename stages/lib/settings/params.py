@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator
-from functools import partial, reduce
+from copy import deepcopy
+from functools import lru_cache, partial, reduce
 from typing import Annotated, Any, NamedTuple
 
 import yaml
@@ -143,7 +144,14 @@ def check_rules(audit: AuditParams) -> list[str]:
 
 def parse_yaml(text: str) -> Any:
     """YAML as DVC reads it; TextError, a UserError, if it is none or more than is read."""
-    return load_values(text, compose(text))
+    return deepcopy(load_document(text)[0])
+
+
+@lru_cache(maxsize=4)  # a review reads two texts, twice each, and they are often one
+def load_document(text: str) -> tuple[Any, yaml.Node | None]:
+    """The values of a text and its nodes, which nobody changes."""
+    root = compose(text)
+    return load_values(text, root), root
 
 
 def load_values(text: str, root: yaml.Node | None) -> Any:
@@ -178,8 +186,7 @@ def find_bad_value(root: yaml.Node | None) -> int:
 def examine(text: str) -> Examined:
     """Read the text of params.yaml and find its mistakes. Data sets are not looked at. ParamsError if it is no YAML."""
     try:
-        root = compose(text)
-        values = load_values(text, root)
+        values, root = load_document(text)
     except TextError as error:
         raise ParamsError(f"{PARAMS}, {error}" if error.line else f"{PARAMS}: {error}") from None
     mistakes, params = list[Mistake](), None
