@@ -23,6 +23,8 @@ OVERFLOW = """() => {
     const found = [...document.querySelectorAll("body *")].filter(outside).map((one) => one.outerHTML.slice(0, 80));
     return [document.documentElement.scrollWidth - innerWidth, found];
 }"""
+# Rows of a table are written by one loop: axe-core needs the first of them, not 40,000 cells, which take it a minute.
+SHORTEN = "document.querySelectorAll('tbody tr:nth-child(n + 8)').forEach((row) => row.remove())"
 WAITING = """() => [...document.querySelectorAll("figure[data-charts]")].every(
     (one) => one.dataset.live === one.dataset.charts)"""
 
@@ -33,22 +35,27 @@ def browser() -> Iterator[Browser]:
         yield started
 
 
-@pytest.fixture(scope="module", params=["made", "last run"])
-def page_file(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    if request.param == "last run":
-        if not LAST_RUN.is_file():
-            pytest.skip("metrics/report.html is missing: run make")
-        return LAST_RUN
+@pytest.fixture(scope="module")
+def made_page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("report") / "report.html"
     path.write_bytes(report.run(make_results())[Path("metrics/report.html")])
     return path
+
+
+@pytest.fixture(params=["made", "last run"])
+def page_file(request: pytest.FixtureRequest, made_page: Path) -> Path:
+    if request.param == "made":
+        return made_page
+    if not LAST_RUN.is_file():
+        pytest.skip("metrics/report.html is missing: run make")
+    return LAST_RUN
 
 
 @pytest.mark.parametrize(
     ("page_file", "width", "theme"),
     [
         *(("made", width, theme) for width in (DESKTOP, PHONE) for theme in ("light", "dark")),
-        ("last run", DESKTOP, "light"),  # two of the four: it is large, and axe-core takes a minute
+        ("last run", DESKTOP, "light"),  # two of the four, since it is large
         ("last run", PHONE, "dark"),
     ],
     indirect=["page_file"],
@@ -57,6 +64,8 @@ def test_the_page_is_whole(browser: Browser, page_file: Path, width: int, theme:
     opened = open_page(browser, page_file, width=width, theme=theme)
     page = opened.page
     page.evaluate("document.querySelectorAll('details').forEach((fold) => (fold.open = true))")
+    assert page.evaluate(OVERFLOW) == [0, []]
+    page.evaluate(SHORTEN)
     scroll_through(page)
     page.wait_for_function(WAITING, timeout=60_000)
     assert page.locator("figure .vega-embed svg").count() == page.locator(".panel").count() > 0

@@ -1,5 +1,7 @@
 """A changed knob retrains the runs that use it, all of them and no other: shown with every regulariser, through DVC."""
 
+import sys
+
 import numpy as np
 import pytest
 
@@ -51,11 +53,14 @@ def test_ten_knobs_drawn_at_random_retrain_exactly_the_runs_that_name_them(proje
         params = load_yaml(path)
         change_knob(params, knob, generator.uniform(0.4, 0.9))
         save_yaml(path, params)
-        ran = project.stages_run("repro", *(f"train_{study}" for study in STUDIES))
+        project.call(sys.executable, "-m", "stages.plan")
+        # What DVC would run now, without the training itself: to start TensorFlow for each takes minutes.
+        ran = project.stages_run("repro", "--dry", *(f"train_{study}" for study in STUDIES))
         save_yaml(path, original)
         users = find_users(original, knob)
         assert users, "else there would be nothing to show"
         assert ran == {"plan"} | users, knob
+    project.make()
 
 
 def test_another_number_of_points_retrains_that_search_alone(project: Project) -> None:

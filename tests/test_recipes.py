@@ -221,7 +221,7 @@ def tables(tmp_path_factory: pytest.TempPathFactory, params_text: str) -> Projec
     for study in params["studies"].values():
         shrink_study(study)
     save_yaml(project.folder / "params.yaml", params)
-    project.call("dvc", "repro")
+    project.make()
     project.commit()
     return project
 
@@ -288,11 +288,8 @@ def test_protocol_decides_whether_replicates_share_their_test_rows(
 def test_review_knows_the_arms_of_a_table(tables: Project) -> None:
     assert tables.call_tool("review", "HEAD").stdout.startswith("Nothing has changed since HEAD")
     tables.change_params("\nl2: 0.01\n", "\nl2: 0.1\n")
-    ran = tables.stages_run("repro")
-    of_study = {f"{verb}@breast_cancer" for verb in ("evaluate", "measure", "summarize")}
-    params = load_yaml(tables.folder / "params.yaml")
-    of_all = {f"summarize@{study}" for study in params["studies"]}  # they read comparison.json, which holds all
-    assert ran == {"plan", "train_breast_cancer@l2", *of_study, "compare", "audit", "report", *of_all}
+    ran = tables.stages_run("repro", "compare")
+    assert ran == {"plan", "train_breast_cancer@l2", "evaluate@breast_cancer", "compare"}
     review = json.loads(tables.call_tool("review", "HEAD", "--json").stdout)
     changed = [(change["study"], change["variant"]) for change in review["changes"]]
     assert set(changed) == {("breast_cancer", "l2")}
@@ -314,7 +311,7 @@ def extended(tmp_path_factory: pytest.TempPathFactory, params_text: str) -> Proj
     params = load_yaml(project.folder / "params.yaml")
     shrink_study(params["studies"]["thoracic"])
     save_yaml(project.folder / "params.yaml", params)
-    project.call("dvc", "repro")
+    project.make()
     return project
 
 
