@@ -10,7 +10,16 @@ ROOT = Path(__file__).parent.parent
 
 
 # The files whose tests take longest: pytest-xdist gives each to one process, in this order, so that none comes last.
-LONG = ("test_dvc", "test_recipes", "test_repro", "test_browser", "test_cluster", "test_knobs")
+LONG = (
+    "test_dvc",
+    "test_repro",
+    "test_cluster",
+    "test_review",
+    "test_browser",
+    "test_recipes",
+    "test_knobs",
+    "test_guard",
+)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

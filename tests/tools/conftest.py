@@ -1,7 +1,10 @@
 """The real pipeline with few variants, and what `dvc repro` makes of it."""
 
+import os
+
 import pytest
 
+from stages.lib.base.store import write_bytes
 from tests.conftest import keep_experiments, keep_studies, shrink_params
 from tests.project import make_project
 
@@ -18,7 +21,11 @@ def few_params(params_text: str) -> dict:
 
 @pytest.fixture(scope="session")
 def expected_lock(tmp_path_factory: pytest.TempPathFactory, few_params: dict) -> bytes:
-    """The dvc.lock that `dvc repro` leaves, with the digest of every output."""
-    project = make_project(tmp_path_factory.mktemp("expected") / "project", few_params)
-    project.call("dvc", "repro", "--quiet")
-    return project.read("dvc.lock")
+    """The dvc.lock that `dvc repro` leaves, with the digest of every output. Processes of pytest-xdist share it."""
+    own = tmp_path_factory.getbasetemp()
+    shared = (own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "expected.lock"
+    if not shared.is_file():
+        project = make_project(tmp_path_factory.mktemp("expected") / "project", few_params)
+        project.call("dvc", "repro", "--quiet")
+        write_bytes(shared, project.read("dvc.lock"))
+    return shared.read_bytes()

@@ -10,13 +10,13 @@ import re
 from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
 
-# `compare` depends on all of data/plan. Stage -> the libraries that its modules import (tests/test_pipeline.py).
+# `compare` depends on all of data/plan. Stage -> the libraries that compute its results (tests/test_pipeline.py).
 USED: dict[str, tuple[str, ...]] = {
     "preprocess": ("numpy", "pandas", "scikit-learn"),
     "train": ("keras", "numpy", "pandas", "tensorflow"),
     "evaluate": ("keras", "numpy", "pandas", "tensorflow"),
     "measure": ("keras", "numpy", "pandas", "scikit-learn", "scipy", "tensorflow"),
-    "experiment": ("keras", "numpy", "pandas", "scipy", "tensorflow"),
+    "experiment": ("keras", "numpy", "pandas", "tensorflow"),
     "audit": ("numpy", "pandas", "scikit-learn", "scipy"),
     "reference": ("numpy", "scikit-learn", "scipy"),
 }
