@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -26,7 +26,7 @@ SETTINGS = {
     "exchangeable": "arms that are equal",
 }
 METHODS = {"by_row": "this project's interval", "resampled_t": "corrected resampled t"}
-AGAINST = "baseline"
+AGAINST = {"baseline": "the baseline", "no_skill": "no skill"}
 SEARCH_COLUMNS = {
     "variant": "search", "point": "point", "strengths": "strengths", "validation": "on validation rows",
     "held_out": "on held-out rows", "chosen": "replicates that chose it",
@@ -37,11 +37,10 @@ def draw_calibration(calibration: Mapping[str, Any]) -> Figure | None:
     """Coverage of the intervals on synthetic tables whose true differences are known."""
     confidence, rows = calibration.get("confidence", 0.95), []
     for setting, counts in list_settings(calibration):
-        for score, arms in counts[AGAINST]["scores"].items():
-            for arm, found in arms.items():
-                shares = [(METHODS[method], found[method]["coverage"]) for method in METHODS if method in found]
-                label = f"{SETTINGS.get(setting, setting)}: {arm.replace('_', ' ')}"
-                rows += [(SCORES[score].label, label, method, *read_share(share)) for method, share in shares]
+        for against, score, arm, found in list_arms(counts):
+            shares = [(METHODS[method], found[method]["coverage"]) for method in METHODS if method in found]
+            compared, label = f"{SCORES[score].label}, from {against}", f"{SETTINGS.get(setting, setting)}: {arm}"
+            rows += [(compared, label, method, *read_share(share)) for method, share in shares]
     if not rows:
         return None
     columns = {
@@ -57,14 +56,23 @@ def draw_calibration(calibration: Mapping[str, Any]) -> Figure | None:
     panels = [draw_coverage(group, str(score), confidence) for score, group in table.groupby("score", sort=False)]
     legend = [(METHODS["by_row"], INK, "circle"), (METHODS["resampled_t"], MUTED, "ring")]
     note = (
-        "How often the interval of a difference from the baseline holds the true difference, counted on synthetic "
-        f"tables that resemble the Thoracic one. It should be {confidence:.0%}, the dashed line; more is too cautious."
+        "How often the interval of a difference, from the baseline or from a guess without skill, holds the true "
+        f"difference, counted on synthetic tables that resemble the Thoracic one. It should be {confidence:.0%}, the "
+        "dashed line; more is too cautious, less is too sure."
     )
     return Figure("calibration", "How often the intervals are right", note, panels, columns, legend=legend)
 
 
 def list_settings(calibration: Mapping[str, Any]) -> list[tuple[str, Any]]:
-    return [(name, counts) for name, counts in calibration.items() if isinstance(counts, Mapping) and AGAINST in counts]
+    return [(name, counts) for name, counts in calibration.items() if isinstance(counts, Mapping)]
+
+
+def list_arms(counts: Mapping[str, Any]) -> Iterator[tuple[str, str, str, Mapping[str, Any]]]:
+    """What an arm is compared with, the score, the arm and its counts, of one setting."""
+    for family, against in AGAINST.items():
+        for score, arms in counts.get(family, {}).get("scores", {}).items():
+            for arm, found in arms.items():
+                yield against, score, arm.replace("_", " "), found
 
 
 def read_share(share: Mapping[str, Any]) -> tuple[float, float, float, int]:
@@ -97,14 +105,14 @@ def tabulate_errors(calibration: Mapping[str, Any]) -> pd.DataFrame:
     """Share of the synthetic tables with any false finding, and the power for each arm that truly differs."""
     rows = []
     for setting, counts in list_settings(calibration):
-        error = counts[AGAINST]["family_wise_error"].get("by_row")
-        if error:
-            rows.append(("any false better or worse", SETTINGS.get(setting, setting), "", *read_share(error)))
-        for score, arms in counts[AGAINST]["scores"].items():
-            for arm, found in arms.items():
-                if found["true_difference"]:
-                    what = f"{arm.replace('_', ' ')}: {found['true_difference']:+.3f} in {SCORES[score].label}"
-                    rows.append(("found", SETTINGS.get(setting, setting), what, *read_share(found["by_row"]["found"])))
+        name = SETTINGS.get(setting, setting)
+        for family, against in AGAINST.items():
+            if error := counts.get(family, {}).get("family_wise_error", {}).get("by_row"):
+                rows.append((f"any false difference from {against}", name, "", *read_share(error)))
+        for against, score, arm, found in list_arms(counts):
+            if found["true_difference"]:
+                what = f"{arm}: {found['true_difference']:+.3f} in {SCORES[score].label}"
+                rows.append((f"difference from {against} found", name, what, *read_share(found["by_row"]["found"])))
     return pd.DataFrame(rows, columns=["what", "setting", "true difference", "share of tables", "from", "to", "tables"])
 
 
