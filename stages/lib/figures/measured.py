@@ -20,8 +20,8 @@ SETTINGS = {
     "none": "no signal",
     "table": "the table's signal",
     "twice": "twice the signal",
-    "interaction": "risk by interactions",
-    "sparse": "risk by few columns",
+    "interaction": "interactions",
+    "sparse": "few columns",
     "heavy_tailed": "heavy tails",
     "exchangeable": "arms that are equal",
 }
@@ -53,7 +53,10 @@ def draw_calibration(calibration: Mapping[str, Any]) -> Figure | None:
         "tables": "tables",
     }
     table = pd.DataFrame(rows, columns=list(columns))
-    panels = [draw_coverage(group, str(score), confidence) for score, group in table.groupby("score", sort=False)]
+    scale = alt.Scale(domain=[min(0.8, float(table["low"].min())), 1], nice=False, clamp=True)
+    panels = [
+        draw_coverage(group, str(score), confidence, scale) for score, group in table.groupby("score", sort=False)
+    ]
     legend = [(METHODS["by_row"], INK, "circle"), (METHODS["resampled_t"], MUTED, "ring")]
     note = (
         "How often the interval of a difference, from the baseline or from a guess without skill, holds the true "
@@ -79,9 +82,7 @@ def read_share(share: Mapping[str, Any]) -> tuple[float, float, float, int]:
     return share["value"], share["low"], share["high"], share["of"]
 
 
-def draw_coverage(rows: pd.DataFrame, score: str, confidence: float) -> Panel:
-    low = min(0.8, float(rows["low"].min()))
-    scale = alt.Scale(domain=[low, 1], nice=False, clamp=True)
+def draw_coverage(rows: pd.DataFrame, score: str, confidence: float, scale: alt.Scale) -> Panel:
     x = alt.X("value:Q", title="coverage", scale=scale, axis=alt.Axis(values=[0.8, 0.9, 1], format="~%"))
     axis = alt.Axis(labelLimit=LABELS + 70, minExtent=LABELS, ticks=False, labelColor=INK)
     y = alt.Y("setting:N", sort=None, title=None, axis=axis)
