@@ -9,14 +9,17 @@ import pytest
 
 from stages import plan
 from stages.lib.base.plan_files import from_json, to_json
+from stages.lib.datasets.split_plan import SplitPlan
 from stages.lib.experiments.plan import ExperimentPlan
 from stages.lib.lanes.regularizers import CATALOGUE
 from stages.lib.runs.plan import RunPlan
 from stages.lib.settings.blocks import examine_graph
+from stages.lib.settings.experiments import NUM_NAMED, name_some
 from stages.lib.settings.mistakes import ParamsError, raise_all
 from stages.lib.settings.params import parse_params
 from stages.lib.settings.yaml_text import compose
-from stages.lib.studies.plans import ReferenceModelPlan, ReferencePlan
+from stages.lib.sources.kinds import KINDS
+from stages.lib.studies.plans import ReferenceModelPlan, ReferencePlan, StatisticsPlan
 from tests.conftest import ROOT
 
 
@@ -385,3 +388,89 @@ def test_an_experiment_shrinks_the_runs_of_its_variants(params_text: str) -> Non
     assert (found.levels, found.shared_rows) == ((0.1,), True)
     assert from_json(ExperimentPlan, to_json(found)) == found
     assert plans["_experiments"] == tuple(parse_params(params_text).experiments)
+
+
+def test_plans_of_a_study_hold_what_params_say_of_it(params_text: str) -> None:
+    params, plans = parse_params(params_text), make_plans(params_text)
+    assert plans["_studies"] == tuple(params.studies)
+    assert plans["_audit"] == params.audit
+    assert plans["_statistics"] == StatisticsPlan(params.statistics.confidence, dict(params.statistics.equivalence))
+    for name, study in params.studies.items():
+        split, compared = plans[f"{name}/_split"], plans[f"{name}/_study"]
+        fetched = plans[f"_datasets/{study.dataset}"]
+        assert split == SplitPlan(
+            study=name,
+            dataset=study.dataset,
+            declaration=params.datasets[study.dataset],
+            features=study.features,
+            protocol=study.protocol,
+            seed=params.seed,
+            raw={file: pin.sha256 for file, pin in KINDS[params.datasets[study.dataset].kind].pins(fetched).items()},
+        )
+        images = study.dataset == "fashion_mnist"
+        facts = (10, "Fashion-MNIST", "images") if images else (1, "Thoracic Surgery", "patients")
+        assert (compared.outputs, compared.title, compared.unit) == facts
+        assert len(compared.class_names) == (10 if images else 2)
+        same = ("dataset", "features", "baseline", "protocol")
+        assert [getattr(compared, field) for field in same] == [getattr(study, field) for field in same]
+        assert (compared.study, compared.seed) == (name, params.seed)
+        assert compared.scores == study.scores.model_dump()
+        assert [variant.name for variant in compared.variants] == list(study.variants)
+        assert list(compared.references) == study.references
+
+
+def test_experiments_hold_what_params_say_of_them(params_text: str) -> None:
+    params, plans = parse_params(params_text), make_plans(params_text)
+    for name, experiment in params.experiments.items():
+        found = plans[f"_experiments/{name}"]
+        for field in ("kind", "study", "rows", "members"):
+            assert getattr(found, field) == getattr(experiment, field)
+        assert list(found.levels) == experiment.levels
+        for run in found.runs.values():
+            assert len(run.replicates) == experiment.replicates or not experiment.replicates
+            assert run.epochs == experiment.epochs or not experiment.epochs
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "named", "decays"), [("adam", "adam", False), ("sgd", "sgd", False), ("adamw", "adam", True)]
+)
+def test_adamw_is_adam_with_weight_decay(params_text: str, optimizer: str, named: str, decays: bool) -> None:
+    run = expand(params_text.replace("optimizer: adam\n", f"optimizer: {optimizer}\n"))["thoracic", "unregularized"]
+    assert run.optimizer.name == named
+    assert [entry.name for entry in run.regularizers] == (["weight_decay"] if decays else [])
+    decayed = expand(params_text.replace("optimizer: adam\n", f"optimizer: {optimizer}\n"))["thoracic", "weight_decay"]
+    assert [entry.name for entry in decayed.regularizers] == ["weight_decay"]
+
+
+def test_a_run_has_the_callbacks_that_its_variant_names(params_text: str) -> None:
+    text = params_text.replace("callbacks: [terminate_on_nan]", "callbacks: [reduce_lr_on_plateau]")
+    runs, callbacks = expand(text), parse_params(text).callbacks
+    plain, stopped = (runs["thoracic", name].callbacks for name in ("unregularized", "early_stopping"))
+    assert plain.early_stopping is None and plain.checkpoint is None and not plain.terminate_on_nan
+    assert vars(plain.reduce_lr_on_plateau) == callbacks.reduce_lr_on_plateau.model_dump()
+    assert vars(stopped.early_stopping) == callbacks.early_stopping.model_dump(exclude={"patience"})
+    assert expand(params_text)["thoracic", "unregularized"].callbacks.reduce_lr_on_plateau is None
+    assert expand(params_text)["thoracic", "unregularized"].callbacks.terminate_on_nan
+
+
+@pytest.mark.parametrize(("patience", "told"), [(99, 0), (100, 1)])
+def test_a_patience_of_all_epochs_never_stops_a_run(params_text: str, patience: int, told: int) -> None:
+    study = parse_params(params_text).studies["thoracic"]
+    assert study.recipe(study.variants["early_stopping"]).epochs == 100
+    text = replace(
+        params_text,
+        ("patience: 10 ", f"patience: {patience} "),
+        (
+            "early_stopping: {regularizers: [early_stopping], path:",
+            "early_stopping: {regularizers: [early_stopping]} #",
+        ),
+    )
+    found = [remark for remark in remarks(text) if remark.startswith("studies.thoracic.variants.early_stopping: ")]
+    assert len(found) == told and all("it only hands on the best epoch's weights" in remark for remark in found)
+
+
+def test_few_of_many_names_are_told() -> None:
+    assert name_some("abc") == "a, b, c"
+    names = [f"name_{number}" for number in range(NUM_NAMED + 1)]
+    assert name_some(names[:-1]) == ", ".join(names[:-1])
+    assert name_some(names) == ", ".join([*names[:-1], "1 more"])

@@ -199,3 +199,11 @@ def test_each_number_of_averaged_points_has_averaged_singles_of_its_own(params_t
     found = plan_of_study["tutorial_fashion/_study"].searches
     assert [(search.average, search.best_singles) for search in found] == [(2, "best_singles_2"), (3, "best_singles_3")]
     assert {search.best_single for search in found} == {"best_single"}
+
+
+def test_points_that_are_not_off_reach_over_the_whole_range(params_text: str) -> None:
+    """Also where some are off: the others do not begin in the middle of it."""
+    text = replace(params_text, SEARCH, ("points: 20, off: 0.25", "points: 256, off: 0.5"))
+    drawn = [strength for strength in find_points(text)["dropout"][1:] if strength]
+    counts, _ = np.histogram(drawn, bins=4, range=BOUNDS["dropout"])
+    assert counts.min() >= 31 and counts.max() <= 33
