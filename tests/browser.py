@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, TimeoutError, sync_playwright
 
 CHROMIUM = shutil.which("chromium")
 FLAGS = (
     "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync",
     "--disable-background-networking", "--disable-component-update",
 )  # fmt: skip
+ATTEMPTS = 3
 needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="chromium is missing: apt-get install chromium")
 
 
@@ -37,6 +40,28 @@ def start_browser() -> Iterator[Browser]:
         browser.close()
 
 
+def in_a_browser(test: Callable[..., None]) -> Callable[..., None]:
+    """Give a test a browser of its own, its first argument; and another one where that one stops to draw.
+
+    Without a graphics card Chromium does so now and then on a large page: scripts still run, but no frame comes.
+    """
+
+    @functools.wraps(test)
+    def run(**arguments: object) -> None:
+        for attempt in range(1, ATTEMPTS + 1):
+            try:
+                with start_browser() as browser:
+                    test(browser, **arguments)
+                return
+            except TimeoutError:
+                if attempt == ATTEMPTS:
+                    raise
+
+    known = inspect.signature(test)
+    run.__signature__ = known.replace(parameters=list(known.parameters.values())[1:])  # the rest are fixtures
+    return run
+
+
 def open_page(browser: Browser, path: Path, *, width: int, theme: str, scripts: bool = True) -> Opened:
     context = browser.new_context(
         viewport={"width": width, "height": 900}, color_scheme=theme, java_script_enabled=scripts, offline=True
@@ -56,12 +81,15 @@ def open_page(browser: Browser, path: Path, *, width: int, theme: str, scripts: 
 
 
 def scroll_through(page: Page) -> None:
-    """Down to the end, a screen at a time, so that every part is seen once."""
+    """Down to the end, half a screen at a time, so that every part is seen once; also where no frame comes."""
     page.evaluate(
         """async () => {
             for (let y = 0; y < document.documentElement.scrollHeight; y += innerHeight / 2) {
                 scrollTo({ top: y, behavior: "instant" });
-                await new Promise((done) => requestAnimationFrame(() => setTimeout(done, 20)));
+                await new Promise((done) => {
+                    requestAnimationFrame(() => setTimeout(done, 20));
+                    setTimeout(done, 200);
+                });
             }
         }"""
     )

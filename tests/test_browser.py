@@ -1,6 +1,5 @@
 """The report in a real browser: the made-up one, and the one of the last run where this checkout has it."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -8,7 +7,7 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser
 
 from stages import report
-from tests.browser import needs_chromium, open_page, scroll_through, start_browser
+from tests.browser import in_a_browser, needs_chromium, open_page, scroll_through
 from tests.conftest import ROOT
 from tests.made import make_results
 
@@ -27,12 +26,6 @@ OVERFLOW = """() => {
 SHORTEN = "document.querySelectorAll('tbody tr:nth-child(n + 8)').forEach((row) => row.remove())"
 WAITING = """() => [...document.querySelectorAll("figure[data-charts]")].every(
     (one) => one.dataset.live === one.dataset.charts)"""
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with start_browser() as started:
-        yield started
 
 
 @pytest.fixture(scope="module")
@@ -60,6 +53,7 @@ def page_file(request: pytest.FixtureRequest, made_page: Path) -> Path:
     ],
     indirect=["page_file"],
 )
+@in_a_browser
 def test_the_page_is_whole(browser: Browser, page_file: Path, width: int, theme: str) -> None:
     opened = open_page(browser, page_file, width=width, theme=theme)
     page = opened.page
@@ -67,7 +61,7 @@ def test_the_page_is_whole(browser: Browser, page_file: Path, width: int, theme:
     assert page.evaluate(OVERFLOW) == [0, []]
     page.evaluate(SHORTEN)
     scroll_through(page)
-    page.wait_for_function(WAITING, timeout=60_000)
+    page.wait_for_function(WAITING, polling=100, timeout=30_000)
     assert page.locator("figure .vega-embed svg").count() == page.locator(".panel").count() > 0
     assert page.evaluate(OVERFLOW) == [0, []]
     assert (opened.errors, opened.requests) == ([], [])
@@ -77,16 +71,16 @@ def test_the_page_is_whole(browser: Browser, page_file: Path, width: int, theme:
         if rule["impact"] in ("serious", "critical")
     ]
     assert found == []
-    page.context.close()
 
 
+@in_a_browser
 def test_without_scripts_every_chart_is_there(browser: Browser, page_file: Path) -> None:
     page = open_page(browser, page_file, width=PHONE, theme="light", scripts=False).page
     assert page.locator(".panel > svg[role=img]").count() == page.locator(".panel").count() > 0
     assert page.locator(".panel > svg").first.bounding_box()["width"] > 200
-    page.context.close()
 
 
+@in_a_browser
 def test_a_table_sorts_by_its_heads(browser: Browser, page_file: Path) -> None:
     page = open_page(browser, page_file, width=DESKTOP, theme="light").page
     fold = page.locator("details", has_text="Table of every arm").first
@@ -103,16 +97,15 @@ def test_a_table_sorts_by_its_heads(browser: Browser, page_file: Path) -> None:
         head.locator("button").click()
         assert head.get_attribute("aria-sort") == direction
         assert [float(text) for text in read()] == sorted(before, reverse=reverse)
-    page.context.close()
 
 
+@in_a_browser
 def test_a_chart_answers_to_the_mouse(browser: Browser, page_file: Path) -> None:
     page = open_page(browser, page_file, width=DESKTOP, theme="light").page
     page.locator("figure").first.locator(".vega-embed svg").first.wait_for()
     page.locator("figure").first.locator(".vega-embed svg .mark-symbol path").first.hover()
     page.locator("#vg-tooltip-element").wait_for(state="visible")
     assert "difference" in page.locator("#vg-tooltip-element").inner_text()
-    page.context.close()
 
 
 def test_the_page_stays_small(page_file: Path) -> None:

@@ -211,7 +211,7 @@ def test_plots_of_two_revisions_open_offline_with_every_chart(project: Project) 
     with start_browser() as browser:
         opened = open_page(browser, project.folder / "dvc_plots/index.html", width=1280, theme="light")
         charts = "[...document.querySelectorAll('body > div')].map((one) => [one.id, one.querySelector('canvas, svg')])"
-        opened.page.wait_for_function(f"{charts}.every((entry) => entry[1])")
+        opened.page.wait_for_function(f"{charts}.every((entry) => entry[1])", polling=100)
         sizes = dict(opened.page.evaluate(f"{charts}.map(([name, chart]) => [name, chart.clientHeight])"))
         assert opened.requests == []
     assert {name for name, height in sizes.items() if height < 50} == set()
