@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, TimeoutError, sync_playwright
+from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import TimeoutError as WaitedTooLong
 
 CHROMIUM = shutil.which("chromium")
 FLAGS = (
@@ -53,7 +54,7 @@ def in_a_browser(test: Callable[..., None]) -> Callable[..., None]:
                 with start_browser() as browser:
                     test(browser, **arguments)
                 return
-            except TimeoutError:
+            except WaitedTooLong:
                 if attempt == ATTEMPTS:
                     raise
 

@@ -426,19 +426,21 @@ def test_experiments_hold_what_params_say_of_them(params_text: str) -> None:
         for field in ("kind", "study", "rows", "members"):
             assert getattr(found, field) == getattr(experiment, field)
         assert list(found.levels) == experiment.levels
-        for run in found.runs.values():
-            assert len(run.replicates) == experiment.replicates or not experiment.replicates
-            assert run.epochs == experiment.epochs or not experiment.epochs
+        assert list(found.runs) == experiment.variants
+        for variant, run in found.runs.items():
+            whole = plans[f"{experiment.study}/{variant}"]
+            assert len(run.replicates) == (experiment.replicates or len(whole.replicates))
+            assert run.epochs == (experiment.epochs or whole.epochs)
 
 
 @pytest.mark.parametrize(
     ("optimizer", "named", "decays"), [("adam", "adam", False), ("sgd", "sgd", False), ("adamw", "adam", True)]
 )
 def test_adamw_is_adam_with_weight_decay(params_text: str, optimizer: str, named: str, decays: bool) -> None:
-    run = expand(params_text.replace("optimizer: adam\n", f"optimizer: {optimizer}\n"))["thoracic", "unregularized"]
-    assert run.optimizer.name == named
-    assert [entry.name for entry in run.regularizers] == (["weight_decay"] if decays else [])
-    decayed = expand(params_text.replace("optimizer: adam\n", f"optimizer: {optimizer}\n"))["thoracic", "weight_decay"]
+    runs = expand(params_text.replace("optimizer: adam\n", f"optimizer: {optimizer}\n"))
+    plain, decayed = runs["thoracic", "unregularized"], runs["thoracic", "weight_decay"]
+    assert plain.optimizer.name == decayed.optimizer.name == named
+    assert [entry.name for entry in plain.regularizers] == (["weight_decay"] if decays else [])
     assert [entry.name for entry in decayed.regularizers] == ["weight_decay"]
 
 

@@ -77,10 +77,8 @@ class Pipeline:
         """The same elsewhere, after the same runs, of which DVC's site cache knows nothing."""
         copied = copy.copy(self)
         shutil.copytree(self.folder, folder, symlinks=True)
-        copied.folder, copied.environment = (
-            folder,
-            self.environment | {"DVC_SITE_CACHE_DIR": str(folder.with_name("site"))},
-        )
+        copied.folder = folder
+        copied.environment = self.environment | {"DVC_SITE_CACHE_DIR": str(folder.with_name("site"))}
         return copied
 
     def set_items(self, items: dict[str, float]) -> None:
