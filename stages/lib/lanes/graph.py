@@ -92,32 +92,34 @@ class Graph:
                 variable.assign(start[name])
         self.optimizer.restart()
 
-    def run_steps(self, order: tf.Tensor, noise: Mapping[str, tf.Tensor]) -> tf.Tensor:
+    def run_steps(self, order: tf.Tensor, noise: Mapping[str, tf.Tensor], losses: tf.Tensor) -> tf.Tensor:
         """Train on a sequence of batches.
 
         Args:
             order: [step, replicate, row] numbers of rows in the pool.
             noise: name -> [step, replicate or lane, row, ...].
+            losses: float64 [lane], the sum so far: one sum over all calls does not depend on how many there are.
 
         Returns:
-            [lane], the sum of the steps' losses, penalties included.
+            [lane], with the losses of these steps added, penalties included.
         """
 
         def any_number(part: tf.Tensor) -> tf.TensorSpec:
             return tf.TensorSpec([None, *part.shape[1:]], part.dtype)
 
         # One trace for any number of steps; TensorFlow would trace the first number by itself, then any other.
-        function = self._run_steps.get_concrete_function(*tf.nest.map_structure(any_number, (order, noise)))
-        return function(order, noise)
+        function = self._run_steps.get_concrete_function(*tf.nest.map_structure(any_number, (order, noise)), losses)
+        return function(order, noise, losses)
 
     # AutoGraph only matters to Python's own loops over tensors, and takes four times as long as the rest of a trace.
     @tf.function(autograph=False)
-    def _run_steps(self, order: tf.Tensor, noise: Mapping[str, tf.Tensor]) -> tf.Tensor:
+    def _run_steps(self, order: tf.Tensor, noise: Mapping[str, tf.Tensor], losses: tf.Tensor) -> tf.Tensor:
         def train(step: tf.Tensor, losses: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-            return step + 1, losses + self._train(order[step], {name: draws[step] for name, draws in noise.items()})
+            added = self._train(order[step], {name: draws[step] for name, draws in noise.items()})
+            return step + 1, losses + tf.cast(added, losses.dtype)
 
-        num_steps, start = tf.shape(order)[0], (0, tf.zeros(self.num_lanes, self.dtype))
-        return tf.while_loop(lambda step, losses: step < num_steps, train, start)[1]
+        num_steps = tf.shape(order)[0]
+        return tf.while_loop(lambda step, losses: step < num_steps, train, (0, losses))[1]
 
     def _train(self, rows: tf.Tensor, noise: Mapping[str, tf.Tensor]) -> tf.Tensor:
         """One step on the rows [replicate, row] of a batch: the losses [lane] before it."""

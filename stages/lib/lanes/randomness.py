@@ -6,6 +6,7 @@ depend on the lanes trained beside it, and tests can play the same masks back to
 
 from __future__ import annotations
 
+import math
 import zlib
 from collections.abc import Iterator, Sequence
 from functools import cache
@@ -68,24 +69,25 @@ class NoiseSource:
     """Draws the random numbers that `noises` lists, step after step.
 
     The draws of a replicate are one sequence. They do not depend on how many steps are drawn at once, nor on which
-    replicates are drawn beside it.
+    replicates are drawn beside it. A replicate that is listed twice, as in a block of lanes, is drawn once.
     """
 
     def __init__(self, noises: Sequence[Noise], *, seed: int, replicates: Sequence[int]):
         self.noises = noises
+        unique, self.places = np.unique(replicates, return_inverse=True)  # places: [replicate] among the unique ones
         self.streams = {}
         for noise in noises:
-            owners = np.asarray(replicates)
+            owners = unique
             if noise.kind == "beta":
-                owners = Grid.of_lanes(len(noise.strengths), len(replicates)).over_points(owners)
+                owners = Grid.of_lanes(len(noise.strengths), len(replicates)).over_points(np.asarray(replicates))
             self.streams[noise.name] = generators(seed, owners.tolist(), noise.name)
 
     def bytes_per_step(self, num_rows: int) -> int:
-        return sum(self._bytes_per_draw(noise) * num_rows * int(np.prod(noise.shape)) for noise in self.noises)
+        return sum(self._bytes_per_draw(noise) * num_rows * math.prod(noise.shape) for noise in self.noises)
 
     def _bytes_per_draw(self, noise: Noise) -> int:
         """Bytes of one number for each replicate or lane."""
-        return len(noise.strengths) if noise.kind == "kept" else 4 * len(self.streams[noise.name])
+        return len(noise.strengths) if noise.kind == "kept" else 4 * max(len(self.places), len(noise.strengths))
 
     def draw(self, num_steps: int, num_rows: int) -> dict[str, np.ndarray]:
         """Name -> [step, replicate (kept, beta: lane), row, ...]."""
@@ -94,19 +96,23 @@ class NoiseSource:
     def _draw(self, noise: Noise, num_steps: int, num_rows: int) -> np.ndarray:
         streams, size = self.streams[noise.name], (num_steps, num_rows, *noise.shape)
         if noise.kind == "uniform":
-            return np.stack([stream.random(size, np.float32) for stream in streams], axis=1)
+            return self._over_replicates([stream.random(size, np.float32) for stream in streams])
         if noise.kind == "permutation":
             rows = np.tile(np.arange(num_rows, dtype=np.int32), (num_steps, 1))
-            return np.stack([stream.permuted(rows, axis=1) for stream in streams], axis=1)
+            return self._over_replicates([stream.permuted(rows, axis=1) for stream in streams])
         if noise.kind == "beta":
             draws = [
                 stream.beta(alpha, alpha, size) if alpha > 0 else np.ones(size)  # alpha 0: every row stays as it is
                 for stream, alpha in zip(streams, noise.strengths, strict=True)
             ]
             return np.stack(draws, axis=1).astype(np.float32)
-        bits = np.stack([draw_bits(stream, num_steps, int(np.prod(size[1:]))) for stream in streams], axis=1)
+        bits = self._over_replicates([draw_bits(stream, num_steps, math.prod(size[1:])) for stream in streams])
         values = keep(bits, noise.strengths) if noise.kind == "kept" else look_up(normal_quantiles(), bits)
         return values.reshape(num_steps, -1, *size[1:])
+
+    def _over_replicates(self, draws: Sequence[np.ndarray]) -> np.ndarray:
+        """[step, replicate, ...] from the draws [step, ...] of each of the unique ones."""
+        return np.stack([draws[place] for place in self.places], axis=1)
 
 
 def draw_bits(generator: np.random.Generator, num_steps: int, count: int) -> np.ndarray:

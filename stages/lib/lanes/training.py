@@ -20,7 +20,7 @@ from stages.lib.runs.trained import TrainedRun, Weights
 from stages.lib.runs.unfinished import TrainedBlock, UnfinishedRun
 from stages.lib.samples import Development
 
-NOISE_BYTES = 16_000_000  # of random numbers for all lanes of a run; more are drawn in several calls
+NOISE_BYTES = 16_000_000  # of random numbers for all lanes of a block; more are drawn in several calls
 STEPS_PER_CALL = 250  # so that progress is seen within a long epoch; a call costs well under a step
 NEVER = np.iinfo(np.int64).max  # the patience of lanes without early stopping
 
@@ -70,15 +70,10 @@ class Training:
         self.noises = [
             noise for entry in self.graph.regularizers for noise in entry.noise(num_features, plan.network.hidden)
         ]
-        self.noise = NoiseSource(self.noises, seed=plan.seed, replicates=replicates)
 
     def start_of(self, block: Block) -> Weights:
         """The start weights [lane, ...] of a block."""
         return {name: block.grid.over_points(values[block.replicates]) for name, values in self.start.items()}
-
-    def steps_per_call(self, batch_size: int) -> int:
-        """Of any block as many as of the whole run, since a call adds up the losses of its steps."""
-        return max(1, min(STEPS_PER_CALL, NOISE_BYTES // max(self.noise.bytes_per_step(batch_size), 1)))
 
     def run(self, unfinished: UnfinishedRun | None) -> TrainedRun:
         kept = unfinished if len(self.blocks) > 1 else None
@@ -170,15 +165,15 @@ class BlockTraining:
     def _run_batches(self, order: np.ndarray, batch_size: int) -> np.ndarray:
         """Train on the rows of `order` [replicate, row], a whole number of batches: the sum of their losses [lane]."""
         steps = order.reshape(order.shape[0], -1, batch_size).swapaxes(0, 1)
-        per_call = self.training.steps_per_call(batch_size)
-        losses = np.zeros(self.graph.num_lanes)
+        per_call = max(1, min(STEPS_PER_CALL, NOISE_BYTES // max(self.noise.bytes_per_step(batch_size), 1)))
+        losses = tf.zeros(self.graph.num_lanes, tf.float64)
         for first in range(0, len(steps), per_call):
             part = steps[first : first + per_call]
             noise = {name: tf.constant(draws) for name, draws in self.noise.draw(len(part), batch_size).items()}
-            losses += self.graph.run_steps(tf.constant(part), noise).numpy()
+            losses = self.graph.run_steps(tf.constant(part), noise, losses)
             self.num_seen += part.shape[0] * batch_size
             self.training.report_block(self.number, self.num_seen)
-        return losses
+        return losses.numpy()
 
     def _keep(self, kept: np.ndarray) -> None:
         """Remember weights that may be handed on, and set the next epoch's learning rates."""

@@ -209,10 +209,19 @@ def test_every_process_gives_the_same_bytes():
     assert first == second == third
 
 
-def test_how_a_run_is_cut_into_calls_and_chunks_does_not_matter(monkeypatch):
+def test_how_many_steps_a_call_trains_changes_no_byte(monkeypatch):
     plan, development = make_plan(*NOISY), make_development()
     whole = train_lanes(plan, development)
     monkeypatch.setattr(training, "NOISE_BYTES", 1000)
+    pieces = train_lanes(plan, development)
+    for name, values in whole.weights.items():
+        assert values.tobytes() == pieces.weights[name].tobytes(), name
+    assert whole.history.to_csv() == pieces.history.to_csv()
+
+
+def test_how_validation_is_cut_into_chunks_does_not_matter(monkeypatch):
+    plan, development = make_plan(*NOISY), make_development()
+    whole = train_lanes(plan, development)
     monkeypatch.setattr(graph, "CHUNK_BYTES", 200)
     pieces = train_lanes(plan, development)
     for name, values in whole.weights.items():
