@@ -19,8 +19,11 @@ def predict_lanes(plan: RunPlan, weights: Weights, *, inputs: np.ndarray, rows: 
     """
     network = Network(plan.network, build_regularizers(plan, "float32"))
     tensors = {name: tf.constant(value, tf.float32) for name, value in weights.items()}
-    rows = plan.grid.over_points(rows)
-    size = max(1, CHUNK_BYTES // (4 * inputs.shape[1] * len(rows)))
+    num_lanes = plan.grid.num_lanes
+    shared = bool((rows == rows[0]).all())  # then every lane reads one copy of the inputs
+    rows = rows[:1] if shared else plan.grid.over_points(rows)
+    widest = max(len(rows) * inputs.shape[1], *(num_lanes * units for units in plan.network.hidden), num_lanes)
+    size = max(1, CHUNK_BYTES // (4 * widest))
     answers = []
     for first in range(0, rows.shape[1], size):
         chunk = inputs[rows[:, first : first + size]].astype(np.float32) * np.float32(scale)

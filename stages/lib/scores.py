@@ -46,10 +46,11 @@ def _check(label: ArrayLike, probability: ArrayLike) -> tuple[ClassNumbers, NDAr
             f"probability is {probability.dtype} of shape {probability.shape}; expected floats, "
             "[replicate, row] for a binary outcome or [replicate, row, class] for several classes, none of them empty"
         )
-    if not ((probability >= 0) & (probability <= 1)).all():
+    if not (probability.min() >= 0 and probability.max() <= 1):  # NaN is neither
         raise ValueError("probability must lie in [0, 1], without NaN; apply the sigmoid or the softmax first")
     rounding = np.sqrt(np.finfo(probability.dtype).eps)  # the slack scikit-learn grants
-    if probability.ndim == 3 and not np.allclose(probability.sum(axis=2), 1, rtol=rounding):
+    # A product with ones is many times as fast as a sum over an axis of ten.
+    if probability.ndim == 3 and np.abs(probability @ np.ones_like(probability[0, 0]) - 1).max() > rounding:
         raise ValueError("probability must sum to 1 over the classes of each row; apply the softmax first")
     label = _check_label(label, probability.shape[2] if probability.ndim == 3 else 2)
     shape = probability.shape[:2]

@@ -415,7 +415,8 @@ def sum_squares(values: tf.Tensor) -> tf.Tensor:
 
     @tf.custom_gradient
     def compute(values: tf.Tensor) -> tuple[tf.Tensor, Callable[[tf.Tensor], tf.Tensor]]:
-        return tf.reduce_sum(tf.square(values), axis=(1, 2)), lambda slope: per_lane(2 * slope, values) * values
+        norm = tf.math.reduce_euclidean_norm(values, axis=(1, 2))  # it alone writes no array of squares
+        return tf.square(norm), lambda slope: per_lane(2 * slope, values) * values
 
     return compute(values)
 
