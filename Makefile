@@ -16,7 +16,12 @@ export BASE CLUSTER  # as text, which no shell expands
 
 pipeline: $(if $(CLUSTER),.venv/installed-cluster,.venv/installed) .git  ## Run what has changed, JOBS stages side by side or on a CLUSTER
 	@$(RUN) python -m tools.repro --jobs $(JOBS) $(if $(CLUSTER),--cluster "$$CLUSTER")
+	@$(MAKE) --silent README.md
+
+# Written where results are newer, since to look whether it is in step takes a third of a second.
+README.md: dvc.yaml $(wildcard metrics/*.json)
 	@$(RUN) python -m tools.readme
+	@touch $@
 
 show:  ## Open the report of the last run, and name it
 	@test -f $(REPORT) || { echo "error: $(REPORT) is missing, expected it from a run: make"; exit 1; }
