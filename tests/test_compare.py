@@ -151,17 +151,21 @@ def test_every_arm_is_compared_with_no_skill(result: StudyResult, labels: Labels
 def test_an_entry_can_be_checked_by_hand(
     result: StudyResult, labels: Labels, predicted: dict[str, Predictions]
 ) -> None:
-    """The interval of the log loss from the instrument and rows that scikit-learn's definition gives."""
+    """The intervals of the log loss from the instrument and rows that scikit-learn's definition gives."""
     arms = [predicted[name].test[:, :, 0].astype(float) for name in ("strong", "unregularized")]
-    losses = [-np.log(np.where(labels.test == 1, probability, 1 - probability)) for probability in arms]
+    arms.append(np.broadcast_to(labels.shares[:, :1].astype(float), labels.test.shape))
+    strong, plain, guess = (-np.log(np.where(labels.test == 1, arm, 1 - arm)) for arm in arms)
     design = statistics.CrossValidation(labels.test_numbers, labels.training_numbers, K_FOLD.repeats)
-    estimate = design.evidence(losses[0] - losses[1]).estimate
-    found = result.arms["strong"]["at_knob"].judged["log_loss"].difference
-    assert found is not None
-    assert (found.value, found.ci_low, found.ci_high) == pytest.approx(
-        (estimate.value, *estimate.interval(0.95)), rel=1e-4
-    )
-    assert found.p_adjusted >= found.p_value
+    judged = result.arms["strong"]["at_knob"].judged["log_loss"]
+    for found, estimate in (
+        (judged.difference, design.evidence(strong - plain).estimate),
+        (judged.skill, design.evidence(strong - guess, alone=True).estimate),
+    ):
+        assert found is not None
+        assert (found.value, found.ci_low, found.ci_high) == pytest.approx(
+            (estimate.value, *estimate.interval(0.95)), rel=1e-4
+        )
+        assert found.p_adjusted >= found.p_value
 
 
 def test_metrics_are_few_and_finite_and_hold_both_verdicts(result: StudyResult) -> None:

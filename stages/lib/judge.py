@@ -30,6 +30,7 @@ class Judge:
         self.arms = {**arms, NO_SKILL: predict_shares(labels)}
         self.scores = tuple(plan.scores.values())  # discrimination first
         self.alpha = 1 - settings.confidence
+        self._measured: dict[tuple[ArmKey, str], np.ndarray] = {}
         self._contributions: dict[tuple[ArmKey, str], np.ndarray | None] = {}
 
     @cached_property
@@ -44,7 +45,9 @@ class Judge:
 
     def measure(self, score: str, key: ArmKey) -> np.ndarray:
         """A score on held-out rows, [replicate]."""
-        return measure(score, self.labels.test, self.arms[key].test)
+        if (key, score) not in self._measured:
+            self._measured[key, score] = measure(score, self.labels.test, self.arms[key].test)
+        return self._measured[key, score]
 
     def gap(self, score: str, key: ArmKey) -> float:
         """The score on training rows less that on held-out rows."""
@@ -68,7 +71,7 @@ class Judge:
         """Two arms by one score, with the evidence by row where that is known."""
         first, second = self.contributions(score, key), self.contributions(score, other)
         if first is not None and second is not None and self.design is not None:
-            return statistics.compare(first, second, self.design, alpha=self.alpha)
+            return statistics.compare(first, second, self.design, alone=other == NO_SKILL, alpha=self.alpha)
         ratio = self.plan.protocol.test_train_ratio
         replicates = self.measure(score, key), self.measure(score, other)
         return statistics.compare_replicates(*replicates, test_train_ratio=ratio, alpha=self.alpha), None
@@ -77,7 +80,7 @@ class Judge:
         """The mean of a score with its standard error."""
         contributions = self.contributions(score, key)
         if contributions is not None and self.design is not None:
-            return self.design.evidence(contributions).estimate
+            return self.design.evidence(contributions, alone=True).estimate
         ratio = self.plan.protocol.test_train_ratio
         return statistics.resampled_mean(self.measure(score, key), test_train_ratio=ratio)
 

@@ -17,7 +17,8 @@ from stages.lib.statistics.estimates import Array, Estimate, check_layout
 MIN_REPEATS = 4  # of cross-validation: fewer cannot tell a row's influence from the noise of one repeat
 DEGREES_OF_FREEDOM = 15  # of (1 + b) s in `CrossValidation`: hundreds of rows, but b comes from tens of networks
 NULL_RATIO = 1.0  # influence through training / through testing, where nothing can be learned
-RATIO_VARIANCE = 0.5  # variance about it, over tables and arms with and without signal
+RATIO_VARIANCE = 0.5  # mean square about it, over twins with and without signal: of the difference of two networks,
+RATIO_VARIANCE_ALONE = 0.25  # and of one network's own score, or of its difference from a guess without skill
 MAX_RATIO = 2.0
 
 
@@ -36,7 +37,8 @@ class Evidence:
 
 
 class Design(Protocol):
-    def evidence(self, contribution: ArrayLike) -> Evidence: ...
+    def evidence(self, contribution: ArrayLike, *, alone: bool = False) -> Evidence:
+        """From contributions [replicate, row]; `alone`: of one network, not of the difference between two."""
 
 
 class FixedTest:
@@ -50,8 +52,8 @@ class FixedTest:
     where seeds dominate and too much where the rest does; one df after Satterthwaite is too sure in the tails.
     """
 
-    def evidence(self, contribution: ArrayLike) -> Evidence:
-        """From contributions [seed, row]."""
+    def evidence(self, contribution: ArrayLike, *, alone: bool = False) -> Evidence:
+        """From contributions [seed, row]; one network and a difference of two are treated alike."""
         score = check_layout(contribution, "[seed, row]")
         num_seeds, num_rows = score.shape
         seed_mean, row_mean, mean = score.mean(axis=1), score.mean(axis=0), score.mean()
@@ -86,9 +88,13 @@ class CrossValidation:
     b is estimated: sum d_i t_i / sum d_i^2 is what networks do better on their fold, per unit of influence among their
     training rows (`_covariance`), with three different repeats for the three parts, which makes it unbiased. It is
     noisy, sampling variance v = p / (1 - p) r / (r - 1) e^2 / s^2 with p the share of training rows, so it is shrunk
-    to its value without signal, b = 1 + (ratio - 1) / (1 + v / RATIO_VARIANCE), and kept within [0, MAX_RATIO].
+    to its value without signal, b = 1 + (ratio - 1) / (1 + v / w), and kept within [0, MAX_RATIO]. The prior variance
+    w is smaller for one network alone: what the training rows do to two networks on the same rows partly cancels in
+    their difference, so that its b is often near 0, which that of one network is not. And one network's t_i can be at
+    right angles to d_i, where the risk lies in interactions; the estimate then misses it, and needs a stronger prior.
 
-    Constants were chosen on twins such as `make calibrate` draws, before any verdict on the real table was seen.
+    Constants were chosen on twins such as `make calibrate` draws, before any verdict on the real table was seen; w of one
+    network alone later, after twins whose risk lies in interactions had shown that 0.5 covers too little there.
 
     Fields: row numbers, held_out [replicate, row] and training [replicate, n]; replicate r * folds + k is fold k.
     """
@@ -122,8 +128,8 @@ class CrossValidation:
         object.__setattr__(self, "_share", float(trained.mean()))
         object.__setattr__(self, "_trained", trained.reshape(shape) - trained.mean())
 
-    def evidence(self, contribution: ArrayLike) -> Evidence:
-        """From contributions [replicate, row], rows as in `held_out`."""
+    def evidence(self, contribution: ArrayLike, *, alone: bool = False) -> Evidence:
+        """From contributions [replicate, row], rows as in `held_out`; `alone`: of one network, not a difference."""
         score = check_layout(contribution, "[replicate, row]")
         if score.shape != self._rows.shape:
             raise ValueError(f"contributions have shape {score.shape}; expected {self._rows.shape}, as held_out")
@@ -133,7 +139,8 @@ class CrossValidation:
         influence = influence.reshape(self.repeats, -1, num_rows).sum(axis=1)  # [repeat, row]
         stable = max(self._stable_variance(influence), 0.0)
         covariance, noise = self._covariance(influence)
-        error = (1 + self._ratio(stable, covariance, noise)) * float(np.sqrt(stable))
+        prior = RATIO_VARIANCE_ALONE if alone else RATIO_VARIANCE
+        error = (1 + self._ratio(stable, covariance, noise, prior)) * float(np.sqrt(stable))
         estimate = Estimate(mean, ((error, DEGREES_OF_FREEDOM), (float(np.sqrt(noise)), self.repeats - 1)))
         total = influence.mean(axis=0)
         return Evidence(estimate, scale_to(total - total.mean(), estimate.standard_error))
@@ -166,13 +173,13 @@ class CrossValidation:
         noise = ((quality - expected / others) ** 2).mean() * others / repeats / quality.size
         return float(covariance), float(noise)
 
-    def _ratio(self, stable: float, covariance: float, noise: float) -> float:
-        """b: the ratio of influences, shrunk to NULL_RATIO as far as it is noise."""
+    def _ratio(self, stable: float, covariance: float, noise: float, prior: float) -> float:
+        """b: the ratio of influences, shrunk to NULL_RATIO as far as it is noise; `prior`: its variance about that."""
         if stable <= 0:
             return 0.0
         odds = self._share / (1 - self._share)
         sampling = odds * self.repeats / (self.repeats - 1) * noise / stable
-        shrunk = NULL_RATIO + (covariance / stable - NULL_RATIO) / (1 + sampling / RATIO_VARIANCE)
+        shrunk = NULL_RATIO + (covariance / stable - NULL_RATIO) / (1 + sampling / prior)
         return float(np.clip(shrunk, 0, MAX_RATIO))
 
 

@@ -29,16 +29,20 @@ class Comparison:
 
 
 def compare(
-    variant: ArrayLike, baseline: ArrayLike, design: Design, *, alpha: float = ALPHA
+    variant: ArrayLike, baseline: ArrayLike, design: Design, *, alone: bool = False, alpha: float = ALPHA
 ) -> tuple[Comparison, Evidence]:
-    """Compare two arms by their contributions [replicate, row], paired by replicate and row."""
+    """Compare two arms by their contributions [replicate, row], paired by replicate and row.
+
+    Args:
+        alone: the baseline is a guess that has learned nothing from single rows, so that only one network varies.
+    """
     variant, baseline = np.asarray(variant, dtype=np.float64), np.asarray(baseline, dtype=np.float64)
     if variant.shape != baseline.shape:
         raise ValueError(
             f"variant {variant.shape} and baseline {baseline.shape} are not paired; expected the same replicates and "
             "rows in the same order, or use compare_unpaired"
         )
-    evidence = design.evidence(variant - baseline)
+    evidence = design.evidence(variant - baseline, alone=alone)
     value, reference = float(variant.mean()), float(baseline.mean())
     return describe(value, reference, difference=evidence.estimate, alpha=alpha), evidence
 
