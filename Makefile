@@ -16,10 +16,10 @@ export BASE CLUSTER  # as text, which no shell expands
 
 pipeline: $(if $(CLUSTER),.venv/installed-cluster,.venv/installed) .git  ## Run what has changed, JOBS stages side by side or on a CLUSTER
 	@$(RUN) python -m tools.repro --jobs $(JOBS) $(if $(CLUSTER),--cluster "$$CLUSTER")
-	@$(MAKE) --silent README.md
+	@$(MAKE) --silent .venv/readme
 
-# Written where results are newer, since to look whether it is in step takes a third of a second.
-README.md: dvc.yaml $(wildcard metrics/*.json)
+# Only where something is newer: the check alone takes a third of a second. A run that does anything writes dvc.lock.
+.venv/readme: README.md dvc.yaml tools/readme.py $(wildcard dvc.lock metrics/*.json) | .venv/installed
 	@$(RUN) python -m tools.readme
 	@touch $@
 

@@ -11,7 +11,7 @@ import pytest
 from stages import compare
 from stages.lib import statistics
 from stages.lib.answers import answer, choose_arms, headline, name_variants, rank_arms
-from stages.lib.arms import ArmKey
+from stages.lib.arms import AT_KNOB, REFERENCE, ArmKey, build_arms
 from stages.lib.comparison import (
     LAYOUT,
     SearchResult,
@@ -23,6 +23,7 @@ from stages.lib.comparison import (
     tabulate_metrics,
 )
 from stages.lib.figures.page import tell_mechanisms
+from stages.lib.judge import NO_SKILL, Judge, predict_shares
 from stages.lib.predictions import Labels, Predictions
 from stages.lib.studies.plans import ComparedVariant, StatisticsPlan, StudyPlan
 from stages.lib.studies.protocols import RepeatedStratifiedKFold
@@ -146,6 +147,17 @@ def test_every_arm_is_compared_with_no_skill(result: StudyResult, labels: Labels
     assert strong.value == pytest.approx(
         result.arms["strong"]["at_knob"].judged["log_loss"].value - np.mean(ignorant), abs=0.02
     )
+
+
+def test_class_shares_as_a_reference_model_mirror_no_skill(labels: Labels, predicted: dict[str, Predictions]) -> None:
+    """Both are the same guess, so its difference from the baseline is that of the baseline from it."""
+    arms = build_arms(predicted, {}, labels, select_by="log_loss")
+    majority, baseline = ArmKey("majority", REFERENCE), ArmKey("unregularized", AT_KNOB)
+    judge = Judge(make_plan(*predicted), STATISTICS, labels, arms | {majority: predict_shares(labels)})
+    for score in judge.scores:
+        first, _ = judge.compare(score, majority, baseline)
+        second, _ = judge.compare(score, baseline, NO_SKILL)
+        assert (first.ci_low, first.ci_high) == pytest.approx((-second.ci_high, -second.ci_low))
 
 
 def test_an_entry_can_be_checked_by_hand(
@@ -320,7 +332,7 @@ def with_others(result: StudyResult, *, worse: bool = False) -> StudyResult:
         single = dataclasses.replace(
             strong, judged=strong.judged | {"auc": dataclasses.replace(judged, difference=moved)}
         )
-    values = {"forest": 0.7, "regression": 0.6, "majority": 0.9}
+    values = {"random_forest": 0.7, "logistic_regression": 0.6, "majority": 0.9}
     arms = {
         name: {
             "reference": dataclasses.replace(
@@ -341,7 +353,7 @@ def test_the_headline_tells_what_validation_rows_and_other_models_give(result: S
     told = headline(with_others(result), 0.95)
     size = f"{found.value:.3f} (95 % interval {found.ci_low:.3f} to {found.ci_high:.3f})"
     assert f" Where validation rows choose among the single regularisers, too, AUC rises by {size}: better. " in told
-    assert " For comparison, the best of the reference models, forest, has AUC 0.700." in told
+    assert " For comparison, the best of the reference models, random forest, has AUC 0.700." in told
     told = headline(with_others(result, worse=True), 0.95)
     assert "too, AUC falls by 0.100 (95 % interval -0.010 to 0.200): undecided." in told
     assert "Where validation rows" not in headline(result, 0.95)

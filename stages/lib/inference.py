@@ -22,7 +22,7 @@ def predict_lanes(plan: RunPlan, weights: Weights, *, inputs: np.ndarray, rows: 
     num_lanes = plan.grid.num_lanes
     shared = bool((rows == rows[0]).all())  # then every lane reads one copy of the inputs
     rows = rows[:1] if shared else plan.grid.over_points(rows)
-    widest = max(len(rows) * inputs.shape[1], *(num_lanes * units for units in plan.network.hidden), num_lanes)
+    widest = max(len(rows) * inputs.shape[1], num_lanes * max(*plan.network.hidden, plan.network.outputs, 1))
     size = max(1, CHUNK_BYTES // (4 * widest))
     answers = []
     for first in range(0, rows.shape[1], size):

@@ -8,8 +8,9 @@ from functools import cached_property
 import numpy as np
 
 from stages.lib import statistics
-from stages.lib.arms import Arm, ArmKey
+from stages.lib.arms import REFERENCE, Arm, ArmKey
 from stages.lib.predictions import Labels
+from stages.lib.references import REFERENCES
 from stages.lib.scores import SCORES, measure, squeeze
 from stages.lib.studies.plans import StatisticsPlan, StudyPlan
 from stages.lib.studies.protocols import RepeatedStratifiedKFold
@@ -71,7 +72,8 @@ class Judge:
         """Two arms by one score, with the evidence by row where that is known."""
         first, second = self.contributions(score, key), self.contributions(score, other)
         if first is not None and second is not None and self.design is not None:
-            return statistics.compare(first, second, self.design, alone=other == NO_SKILL, alpha=self.alpha)
+            alone = not (has_skill(key) and has_skill(other))
+            return statistics.compare(first, second, self.design, alone=alone, alpha=self.alpha)
         ratio = self.plan.protocol.test_train_ratio
         replicates = self.measure(score, key), self.measure(score, other)
         return statistics.compare_replicates(*replicates, test_train_ratio=ratio, alpha=self.alpha), None
@@ -83,6 +85,11 @@ class Judge:
             return self.design.evidence(contributions, alone=True).estimate
         ratio = self.plan.protocol.test_train_ratio
         return statistics.resampled_mean(self.measure(score, key), test_train_ratio=ratio)
+
+
+def has_skill(key: ArmKey) -> bool:
+    """Whether an arm looks at the features."""
+    return key != NO_SKILL and (key.kind != REFERENCE or REFERENCES[key.variant].skill)
 
 
 def predict_shares(labels: Labels) -> Arm:

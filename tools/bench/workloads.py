@@ -56,5 +56,5 @@ TASKS = {
     "thoracic": Task(sizes=(16, 30, 30, 1), l2=0.01, rows=300, batch_size=30, epochs=100),
     "fashion_30": FASHION,
     "fashion_128": replace(FASHION, batch_size=128),
-    "fashion_small": Task(sizes=(784, 64, 10), l2=0.001, rows=2000, batch_size=32, epochs=16),
+    "fashion_small": Task(sizes=(784, 64, 10), l2=0.001, rows=2000, batch_size=32, epochs=20),
 }

@@ -16,7 +16,7 @@ from stages.lib.runs.plan import RunPlan
 from stages.lib.runs.trained import Weights
 from stages.lib.samples import Development
 
-CHUNK_BYTES = 32_000_000  # of inputs that a forward pass without training takes at once
+CHUNK_BYTES = 32_000_000  # of inputs, or of what a layer makes of them, in a forward pass without training
 
 
 def build_regularizers(

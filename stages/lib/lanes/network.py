@@ -63,7 +63,7 @@ class Network:
     def forward(
         self, weights: Tensors, inputs: tf.Tensor, noise: Tensors | None
     ) -> tuple[tf.Tensor, tf.Tensor, dict[str, tf.Tensor]]:
-        """Run the network on inputs [lane, row, feature].
+        """Run the network on inputs [lane, row, feature], or [1, row, feature] for all lanes.
 
         Args:
             noise: random numbers of a training step; None runs the network as in use: no noise, moving statistics.

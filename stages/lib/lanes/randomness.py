@@ -69,7 +69,8 @@ class NoiseSource:
     """Draws the random numbers that `noises` lists, step after step.
 
     The draws of a replicate are one sequence. They do not depend on how many steps are drawn at once, nor on which
-    replicates are drawn beside it. A replicate that is listed twice, as in a block of lanes, is drawn once.
+    replicates are drawn beside it. A replicate that is listed twice, as in a block of lanes, is drawn once (beta: for
+    each lane).
     """
 
     def __init__(self, noises: Sequence[Noise], *, seed: int, replicates: Sequence[int]):
@@ -87,7 +88,7 @@ class NoiseSource:
 
     def _bytes_per_draw(self, noise: Noise) -> int:
         """Bytes of one number for each replicate or lane."""
-        return len(noise.strengths) if noise.kind == "kept" else 4 * max(len(self.places), len(noise.strengths))
+        return (1 if noise.kind == "kept" else 4) * max(len(self.places), len(noise.strengths))
 
     def draw(self, num_steps: int, num_rows: int) -> dict[str, np.ndarray]:
         """Name -> [step, replicate (kept, beta: lane), row, ...]."""
@@ -106,8 +107,11 @@ class NoiseSource:
                 for stream, alpha in zip(streams, noise.strengths, strict=True)
             ]
             return np.stack(draws, axis=1).astype(np.float32)
-        bits = self._over_replicates([draw_bits(stream, num_steps, math.prod(size[1:])) for stream in streams])
-        values = keep(bits, noise.strengths) if noise.kind == "kept" else look_up(normal_quantiles(), bits)
+        bits = [draw_bits(stream, num_steps, math.prod(size[1:])) for stream in streams]
+        if noise.kind == "normal":
+            values = self._over_replicates([look_up(normal_quantiles(), part) for part in bits])
+        else:
+            values = keep(self._over_replicates(bits), noise.strengths)
         return values.reshape(num_steps, -1, *size[1:])
 
     def _over_replicates(self, draws: Sequence[np.ndarray]) -> np.ndarray:

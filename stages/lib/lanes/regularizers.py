@@ -415,7 +415,7 @@ def sum_squares(values: tf.Tensor) -> tf.Tensor:
 
     @tf.custom_gradient
     def compute(values: tf.Tensor) -> tuple[tf.Tensor, Callable[[tf.Tensor], tf.Tensor]]:
-        norm = tf.math.reduce_euclidean_norm(values, axis=(1, 2))  # it alone writes no array of squares
+        norm = tf.math.reduce_euclidean_norm(values, axis=(1, 2))  # reduce_sum would store all squares
         return tf.square(norm), lambda slope: per_lane(2 * slope, values) * values
 
     return compute(values)

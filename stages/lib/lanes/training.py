@@ -148,7 +148,7 @@ class BlockTraining:
             history.append(self._history_rows(epoch, running, logs))
             if not self.callbacks.running.any():
                 break
-        return self._result(pd.concat(history, ignore_index=True))
+        return self._result({name: np.concatenate([rows[name] for rows in history]) for name in history[0]})
 
     def _run_epoch(self) -> dict[str, np.ndarray]:
         order = next(self.orders)
@@ -182,12 +182,12 @@ class BlockTraining:
         if self.plan.callbacks.reduce_lr_on_plateau:
             self.graph.optimizer.learning_rate.assign(self.callbacks.learning_rate)
 
-    def _history_rows(self, epoch: int, running: np.ndarray, logs: dict[str, np.ndarray]) -> pd.DataFrame:
-        places = np.flatnonzero(running)
-        columns = {name: values[places] for name, values in logs.items()}
-        return pd.DataFrame({"epoch": epoch + 1, "lane": self.block.lanes[places], **columns})
+    def _history_rows(self, epoch: int, running: np.ndarray, logs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        lanes = self.block.lanes[running]
+        columns = {name: values[running] for name, values in logs.items()}
+        return {"epoch": np.full(len(lanes), epoch + 1), "lane": lanes, **columns}
 
-    def _result(self, history: pd.DataFrame) -> TrainedBlock:
+    def _result(self, history: dict[str, np.ndarray]) -> TrainedBlock:
         callbacks = self.callbacks
         ends = {
             "epochs_run": callbacks.epochs_run,
@@ -195,7 +195,8 @@ class BlockTraining:
             "stopped_early": ~callbacks.running & ~callbacks.diverged,
             "diverged": callbacks.diverged,
         }
-        return TrainedBlock({name: value.numpy() for name, value in self.graph.kept.items()}, ends, history)
+        weights = {name: value.numpy() for name, value in self.graph.kept.items()}
+        return TrainedBlock(weights, ends, pd.DataFrame(history))
 
 
 def normalized_layers(plan: RunPlan) -> list[int]:

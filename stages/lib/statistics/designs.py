@@ -17,8 +17,8 @@ from stages.lib.statistics.estimates import Array, Estimate, check_layout
 MIN_REPEATS = 4  # of cross-validation: fewer cannot tell a row's influence from the noise of one repeat
 DEGREES_OF_FREEDOM = 15  # of (1 + b) s in `CrossValidation`: hundreds of rows, but b comes from tens of networks
 NULL_RATIO = 1.0  # influence through training / through testing, where nothing can be learned
-RATIO_VARIANCE = 0.5  # mean square about it, over twins with and without signal: of the difference of two networks,
-RATIO_VARIANCE_ALONE = 0.25  # and of one network's own score, or of its difference from a guess without skill
+RATIO_VARIANCE = 0.5  # prior variance about it, of a difference of two networks: the mean square over twins
+RATIO_VARIANCE_ALONE = 0.25  # of one network, or of its difference from a guess without skill: by coverage of twins
 MAX_RATIO = 2.0
 
 
@@ -89,12 +89,12 @@ class CrossValidation:
     training rows (`_covariance`), with three different repeats for the three parts, which makes it unbiased. It is
     noisy, sampling variance v = p / (1 - p) r / (r - 1) e^2 / s^2 with p the share of training rows, so it is shrunk
     to its value without signal, b = 1 + (ratio - 1) / (1 + v / w), and kept within [0, MAX_RATIO]. The prior variance
-    w is smaller for one network alone: what the training rows do to two networks on the same rows partly cancels in
-    their difference, so that its b is often near 0, which that of one network is not. And one network's t_i can be at
-    right angles to d_i, where the risk lies in interactions; the estimate then misses it, and needs a stronger prior.
+    w is smaller for one network alone. In a difference of two networks the influence through training partly cancels,
+    so b is often near 0; for one network it is not. And where the risk lies in interactions, t_i can be uncorrelated
+    with d_i. The estimate then misses it, so the prior has to count for more.
 
-    Constants were chosen on twins such as `make calibrate` draws, before any verdict on the real table was seen; w of one
-    network alone later, after twins whose risk lies in interactions had shown that 0.5 covers too little there.
+    Constants were chosen on twins such as `make calibrate` draws, before any verdict on the real table was seen. That
+    for one network alone came later, since 0.5 covered too little on twins whose risk lies in interactions.
 
     Fields: row numbers, held_out [replicate, row] and training [replicate, n]; replicate r * folds + k is fold k.
     """

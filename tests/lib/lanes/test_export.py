@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from stages.lib import inference
 from stages.lib.inference import predict_lanes
 from stages.lib.lanes.export import build_keras, number_shared_objects, to_file
 from stages.lib.lanes.training import train_lanes
@@ -60,6 +61,21 @@ def test_a_stranger_loads_the_model_and_predicts_as_lane_0(outputs: int, tmp_pat
     every_row = np.tile(np.arange(60), (2, 1))
     lanes = predict_lanes(plan, weights, inputs=development.inputs, rows=every_row, scale=development.scale)
     np.testing.assert_allclose(np.load(tmp_path / "answer.npy"), lanes[0], atol=1e-6)
+
+
+@pytest.mark.parametrize("chunk_bytes", [inference.CHUNK_BYTES, 400])
+def test_rows_of_one_replicate_are_predicted_as_rows_of_all(chunk_bytes: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rows that all replicates share are read once for all lanes."""
+    plan, development = make_case(10)
+    weights = train_lanes(plan, development).weights
+    monkeypatch.setattr(inference, "CHUNK_BYTES", chunk_bytes)
+    shared, apart = (
+        predict_lanes(plan, weights, inputs=development.inputs, rows=np.array(rows), scale=development.scale)
+        for rows in ([[0, 1, 2, 3], [0, 1, 2, 3]], [[0, 1, 2, 3], [3, 1, 0, 2]])
+    )
+    owner = plan.grid.over_points(np.array(plan.replicates))
+    np.testing.assert_allclose(shared[owner == 0], apart[owner == 0], atol=1e-6)
+    np.testing.assert_allclose(shared[owner == 1][:, [3, 1, 0, 2]], apart[owner == 1], atol=1e-6)
 
 
 @pytest.mark.parametrize("strength", [1.0, 0.5])
