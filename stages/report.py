@@ -1,8 +1,8 @@
-"""Write the report: one page that opens offline, the same in Markdown with pictures, and a model card per study.
+"""Write the report: a page that opens offline, the same in Markdown with pictures, model cards, the answer in text.
 
 Reads   metrics/{comparison.json,paths.csv,searches.csv,audit.json,series/}; metrics/{bench,calibration}.json, which
         `make bench` and `make calibrate` have measured
-Writes  metrics/{report.html,report.md}, metrics/figures/<figure>.svg, metrics/cards/<study>.md
+Writes  metrics/{report.html,report.md,answer.txt}, metrics/figures/<figure>.svg, metrics/cards/<study>.md
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from stages.lib.figures.figure import CONFIG, THEMES, VEGA_LITE, to_variables
 from stages.lib.figures.page import FILTERS, describe_studies, list_measured, tabulate_run
 from stages.lib.figures.sections import Results, draw_answer
 from stages.lib.summaries.series import load_all
+from stages.lib.terminal import tell_answer
 
 FIGURES, CARDS = FOLDER / "figures", FOLDER / "cards"
 TEMPLATES = Path("stages/templates")
@@ -39,7 +40,7 @@ def run(found: Results) -> dict[Path, bytes]:
 
 
 def render_files(found: Results) -> dict[Path, bytes]:
-    """The page for browsers, the page in Markdown, the figures and the model cards."""
+    """The page for browsers, the page in Markdown, the figures, the model cards, and the answer for a terminal."""
     answer, studies = draw_answer(found), describe_studies(found)
     measured = list_measured(found)
     context: dict[str, Any] = {
@@ -58,7 +59,8 @@ def render_files(found: Results) -> dict[Path, bytes]:
         bundle=vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;", vl_version=VEGA_LITE),
     )
     text = environment.get_template("report.md.jinja").render(**context)
-    files = {FOLDER / "report.html": page, FOLDER / "report.md": text}
+    lines = tell_answer(found.comparison, found.facts)
+    files = {FOLDER / "report.html": page, FOLDER / "report.md": text, FOLDER / "answer.txt": lines}
     for theme in THEMES:
         files[FIGURES / f"answer-{theme}.svg"] = draw_picture(answer, theme)
     for figure in [figure for study in studies for figure in study.figures] + [

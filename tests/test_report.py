@@ -10,12 +10,13 @@ import yaml
 from markupsafe import escape
 
 from stages import report
-from stages.lib.answers import answer, choose_arms
+from stages.lib.answers import answer, choose_arms, headline
 from stages.lib.figures.sections import Results, draw_answer, draw_study
 from stages.lib.styles import name_arm
 from tests.made import SKILL, make_results
 
 REPORT, TEXT = Path("metrics/report.html"), Path("metrics/report.md")
+ANSWER = Path("metrics/answer.txt")
 
 
 @pytest.fixture(scope="module")
@@ -40,6 +41,18 @@ def test_every_answer_and_every_arm_is_there(results: Results, files: dict[Path,
             assert shown(sentence) in files[path]
         for key, _ in study.list_arms():
             assert shown(name_arm(*key)) in files[path]
+
+
+def test_the_answer_for_a_terminal_has_each_study_and_the_arms_that_matter(
+    results: Results, files: dict[Path, str]
+) -> None:
+    told = files[ANSWER].split("\n\n")
+    for name, study in results.comparison.items():
+        (block,) = [block for block in told if block.strip().startswith(f"{name}, ")]
+        first, *lines = block.strip().splitlines()
+        assert headline(study, 0.95) in first
+        assert len(lines) == len(choose_arms(study))
+        assert len({line.index(" log loss ") for line in lines}) == 1
 
 
 def test_charts_follow_the_schema_of_vega_lite(results: Results) -> None:

@@ -2,7 +2,6 @@
 
 import asyncio
 import copy
-import dataclasses
 import json
 import os
 import re
@@ -16,17 +15,12 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
-import pandas as pd
 import psutil
 import pytest
 from dvc.lock import make_lock
 
-from stages.lib.answers import choose_arms, headline
 from stages.lib.base.commands import UserError
-from stages.lib.comparison import save_comparison
 from stages.lib.settings.blocks import check_blocks
-from stages.lib.summaries.series import TABLES, Series, save_series
-from tests.made import make_results
 from tests.project import make_project
 from tools import check_params, results
 from tools.repro import pipeline as pipelines
@@ -519,18 +513,12 @@ def test_the_longest_way_to_the_end_goes_first(inside: Path) -> None:
     assert [run.ready.get_nowait()[1] for _ in range(2)] == ["b", "a"]
 
 
-def test_the_end_tells_the_answer_and_the_arms_that_matter(inside: Path) -> None:
-    assert list(results.tell_results()) == []
-    made = make_results()
-    for name, study in made.comparison.items():
-        facts = dataclasses.replace(made.facts, studies={name: made.facts.studies[name]})
-        empty = {table: pd.DataFrame(columns=list(columns)) for table, columns in TABLES.items()}
-        save_series(name, Series(empty, [], facts))
-        lines = list(results.tabulate(study))
-        assert len(lines) == len(choose_arms(study))
-        assert len({line.index(" log loss ") for line in lines}) == 1
-    save_comparison(made.comparison)
-    told = list(results.tell_results())
-    for name, study in made.comparison.items():
-        (line,) = [line for line in told if line.startswith(f"{name}, ")]
-        assert headline(study, 0.95) in line
+def test_the_end_tells_the_answer_and_where_the_report_is(inside: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    results.show()
+    assert capsys.readouterr().out == ""
+    results.ANSWER.parent.mkdir()
+    results.ANSWER.write_text("\nstudy: L2 penalty helps é\n  tuned\x1b]0;title\x07 better\n", encoding="utf-8")
+    results.REPORT.touch()
+    results.show()
+    told = "\nstudy: L2 penalty helps é\n  tuned]0;title better\n\nFigures and tables: metrics/report.html (make show)"
+    assert capsys.readouterr().out == told
