@@ -7,7 +7,6 @@ from typing import NamedTuple
 
 from stages.lib.arms import AT_KNOB, REFERENCE, TUNED, ArmKey
 from stages.lib.comparison import ArmResult, Comparison, Difference, StudyResult, Use
-from stages.lib.references import REFERENCES
 from stages.lib.scores import SCORES
 from stages.lib.styles import VERDICT_ORDER, VERDICTS, name_arm, style_of
 from stages.lib.wording import describe_range
@@ -17,6 +16,7 @@ NOUNS = {"regularizers": "regulariser", "settings": "other setting"}
 NUM_BOTH = 5  # that a headline names of those with an effect by both scores
 NUM_MATTER = 5
 MANY = 5  # regularisers that a survey compares at least
+MAJORITY = "majority"  # the reference model without skill
 
 
 class Finding(NamedTuple):
@@ -127,7 +127,7 @@ def tell_reference(study: StudyResult, score: str) -> list[str]:
     found = {
         key.variant: arm.judged[score].value
         for key, arm in study.list_arms()
-        if key.kind == REFERENCE and REFERENCES[key.variant].skill
+        if key.kind == REFERENCE and key.variant != MAJORITY
     }
     if not found:
         return []
@@ -350,7 +350,7 @@ def choose_arms(study: StudyResult) -> list[ArmKey]:
 
     first = study.scores["discrimination"]
     networks = {score: [key for key in rank(score) if is_used(study, key)] for score in study.scores.values()}
-    models = [key for key in rank(first) if key.kind == REFERENCE and REFERENCES[key.variant].skill]
+    models = [key for key in rank(first) if key.kind == REFERENCE and key.variant != MAJORITY]
     best = [next((key for key in found if is_better(key, score)), found[0]) for score, found in networks.items()]
     chosen = [ArmKey(study.baseline, AT_KNOB), *best, networks[first][-1], *models[:1], *networks[first]]
     return list(dict.fromkeys(chosen))[:NUM_MATTER]

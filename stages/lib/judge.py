@@ -8,9 +8,8 @@ from functools import cached_property
 import numpy as np
 
 from stages.lib import statistics
-from stages.lib.arms import REFERENCE, Arm, ArmKey
+from stages.lib.arms import Arm, ArmKey
 from stages.lib.predictions import Labels
-from stages.lib.references import REFERENCES
 from stages.lib.scores import SCORES, measure, squeeze
 from stages.lib.studies.plans import StatisticsPlan, StudyPlan
 from stages.lib.studies.protocols import RepeatedStratifiedKFold
@@ -44,6 +43,11 @@ class Judge:
             return None
         return statistics.CrossValidation(self.labels.test_numbers, self.labels.training_numbers, protocol.repeats)
 
+    @cached_property
+    def guesses(self) -> set[ArmKey]:
+        """The arms that give all held-out rows of a replicate the same answer, so that no row's features matter."""
+        return {key for key, arm in self.arms.items() if (arm.test == arm.test[:, :1]).all()}
+
     def measure(self, score: str, key: ArmKey) -> np.ndarray:
         """A score on held-out rows, [replicate]."""
         if (key, score) not in self._measured:
@@ -72,7 +76,7 @@ class Judge:
         """Two arms by one score, with the evidence by row where that is known."""
         first, second = self.contributions(score, key), self.contributions(score, other)
         if first is not None and second is not None and self.design is not None:
-            alone = not (has_skill(key) and has_skill(other))
+            alone = not self.guesses.isdisjoint((key, other))
             return statistics.compare(first, second, self.design, alone=alone, alpha=self.alpha)
         ratio = self.plan.protocol.test_train_ratio
         replicates = self.measure(score, key), self.measure(score, other)
@@ -85,11 +89,6 @@ class Judge:
             return self.design.evidence(contributions, alone=True).estimate
         ratio = self.plan.protocol.test_train_ratio
         return statistics.resampled_mean(self.measure(score, key), test_train_ratio=ratio)
-
-
-def has_skill(key: ArmKey) -> bool:
-    """Whether an arm looks at the features."""
-    return key != NO_SKILL and (key.kind != REFERENCE or REFERENCES[key.variant].skill)
 
 
 def predict_shares(labels: Labels) -> Arm:

@@ -85,7 +85,6 @@ class Reference(NamedTuple):
 
     label: its name for people. strength: what its strength is; empty where it has none, and so nothing to try.
     whole_number: the strength counts something.
-    skill: it looks at the features.
     stops_early: its number of iterations is part of the recipe, so it need not converge.
     """
 
@@ -93,7 +92,6 @@ class Reference(NamedTuple):
     build: Callable[[float, int], ClassifierMixin]
     strength: str = ""
     whole_number: bool = False
-    skill: bool = True
     stops_early: bool = False
 
 
@@ -102,7 +100,7 @@ REFERENCES: dict[str, Reference] = {
     "random_forest": Reference("random forest", random_forest, "rows in a leaf", whole_number=True),
     "gradient_boosting": Reference("gradient boosting", gradient_boosting, "learning rate"),
     "mlp": Reference("scikit-learn's MLP", mlp, "alpha", stops_early=True),
-    "majority": Reference("class shares", majority, skill=False),
+    "majority": Reference("class shares", majority),
 }
 
 

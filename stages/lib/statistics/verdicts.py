@@ -34,7 +34,7 @@ def compare(
     """Compare two arms by their contributions [replicate, row], paired by replicate and row.
 
     Args:
-        alone: one of them is a guess without skill, so that only one network varies.
+        alone: one of them is a guess, the same for all rows of a replicate, so that only one network varies.
     """
     variant, baseline = np.asarray(variant, dtype=np.float64), np.asarray(baseline, dtype=np.float64)
     if variant.shape != baseline.shape:
