@@ -18,11 +18,13 @@ import numpy as np
 import psutil
 import pytest
 from dvc.lock import make_lock
+from dvc.repo import Repo
 
 from stages.lib.base.commands import UserError
 from stages.lib.settings.blocks import check_blocks
 from tests.project import make_project
 from tools import check_params, results
+from tools.guard.objects import is_changed
 from tools.repro import pipeline as pipelines
 from tools.repro.engine import FOLDER, Job, LocalEngine
 from tools.repro.run import Run
@@ -192,6 +194,61 @@ def test_leaves_dvc_lock_as_dvc_repro_does(tmp_path: Path) -> None:
     theirs.run_dvc()
     assert ours.lock == theirs.lock
     assert "fan@a:" in ours.lock, "dvc repro keeps the entries of stages that are gone"
+
+
+KINDS = """\
+stages:
+  plain: {cmd: cp source plain.txt, deps: [source], outs: [plain.txt]}
+  other: {cmd: cp source other.txt, deps: [source], outs: [other.txt]}
+  frozen: {cmd: cp source frozen.txt, deps: [source], outs: [frozen.txt], frozen: true}
+  always: {cmd: date > always.txt, deps: [source], outs: [always.txt], always_changed: true}
+  nothing: {cmd: "true"}
+  no_outputs: {cmd: "true", deps: [source]}
+  folders: {cmd: mkdir -p made && cp given/* made, deps: [given], outs: [made]}
+  params: {cmd: cp knobs.yaml params.txt, params: [{knobs.yaml: [a]}], outs: [params.txt]}
+"""
+CHANGES = {
+    "nothing": lambda folder: None,
+    "an input": lambda folder: (folder / "source").write_text("two"),
+    "a file of a folder": lambda folder: (folder / "given/file").write_text("two"),
+    "a missing input": lambda folder: (folder / "source").unlink(),
+    "an output": lambda folder: (folder / "plain.txt").unlink(),
+    "a knob": lambda folder: (folder / "knobs.yaml").write_text("a: 2"),
+    "a knob of nobody": lambda folder: (folder / "knobs.yaml").write_text("a: 1\nb: 2"),
+    "a command": lambda folder: (folder / "dvc.yaml").write_text(KINDS.replace("cp source p", "cp ./source p")),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_what_has_changed_is_what_dvc_says(inside: Path, change: str) -> None:
+    pipeline = Pipeline(inside / "project", {})
+    (pipeline.folder / "dvc.yaml").write_text(KINDS.replace("frozen: true", "frozen: false"))
+    (pipeline.folder / "knobs.yaml").write_text("a: 1")
+    (pipeline.folder / "given").mkdir()
+    (pipeline.folder / "given/file").write_text("one")
+    pipeline.run_dvc()
+    (pipeline.folder / "dvc.yaml").write_text(KINDS)
+    CHANGES[change](pipeline.folder)
+    repo, unchanged = Repo(str(pipeline.folder)), set[tuple[str, str]]()
+    with repo.lock:
+        expected = {stage.name: bool(stage.status()) for stage in repo.index.stages}
+    assert {stage.name: is_changed(stage, unchanged) for stage in repo.index.stages} == expected
+    assert set(expected.values()) == {True, False}
+    assert any(path.endswith("source") for path, _ in unchanged) == (change not in ("an input", "a missing input"))
+
+
+def test_an_input_that_changes_while_a_stage_runs_is_seen_by_the_next(tmp_path: Path) -> None:
+    pipeline = Pipeline(tmp_path / "project", {})
+    first = {"cmd": "cp source first.txt", "deps": ["source"], "outs": ["first.txt"]}
+    edits = {"cmd": "echo > edits.txt", "deps": ["first.txt"], "outs": ["edits.txt"]}
+    last = {"cmd": "cp source last.txt", "deps": ["source", "edits.txt"], "outs": ["last.txt"]}
+    stages = {"first": first, "edits": edits, "last": last}
+    (pipeline.folder / "dvc.yaml").write_text(json.dumps({"stages": stages}))
+    pipeline.run()
+    edits["cmd"] += "; echo two > source"
+    (pipeline.folder / "dvc.yaml").write_text(json.dumps({"stages": stages}))
+    assert "1 unchanged, 2 run" in pipeline.run()
+    assert (pipeline.folder / "last.txt").read_text() == "two\n"
 
 
 def test_commands_of_a_stage_run_one_after_the_other_until_one_fails(tmp_path: Path) -> None:

@@ -137,6 +137,11 @@ def is_inside(path: str) -> bool:
     return bool(parts) and not path.startswith("/") and ".." not in parts and "\\" not in path and "\0" not in path
 
 
+def is_part(path: str, outputs: tuple[str, ...]) -> bool:
+    """Whether a path is one of these outputs, or lies in one."""
+    return is_inside(path) and any(PurePosixPath(path).is_relative_to(output) for output in outputs)
+
+
 def shorten(text: object) -> str:
     shown = repr(str(text))
     return shown if len(shown) <= SHOWN else f"{shown[: SHOWN - 4]}...'"

@@ -27,12 +27,24 @@ from tools.guard import ENTRY, HASH, GuardError, is_inside
 MAX_LISTING, MAX_ENTRY = 2**26, 2**20  # bytes of the list of a folder's files, of an entry of the cache of runs
 
 
-def is_changed(stage: PipelineStage) -> bool:
-    """Whether there is something to do for a stage; also where DVC cannot read what its cache has of it."""
+def is_changed(stage: PipelineStage, unchanged: set[tuple[str, str]]) -> bool:
+    """Whether there is something to do for a stage; also where DVC cannot read what its cache has of it.
+
+    It is `stage.status` without the locks: the caller has that of the project.
+
+    Args:
+        unchanged: path and recorded hash of inputs that were found as recorded just now: they are not looked at again,
+            and those of this stage are added. Stages share most of their inputs.
+    """
+    deps = {} if stage.frozen else {(dep.fs_path, str(dep.hash_info)): dep for dep in stage.deps}
+    items = [*(dep for key, dep in deps.items() if key not in unchanged), *stage.outs]
     try:
-        return bool(stage.status())  # as `changed`, with a third of the locks
+        if stage.is_callback or stage.always_changed or stage.changed_stage() or any(item.status() for item in items):
+            return True
     except (ObjectFormatError, ValueError, TypeError, LookupError, AttributeError):  # a forged list of files
         return True
+    unchanged.update(deps)
+    return False
 
 
 def prepare_restore(repo: Repo, stage: PipelineStage, tell: Callable[[str], None]) -> None:

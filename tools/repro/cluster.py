@@ -8,12 +8,13 @@ import sys
 import tempfile
 import time
 from importlib.metadata import distributions
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import cloudpickle
 from distributed import Client, Future, get_worker
 
 from stages.lib.base.commands import UserError
+from tools.guard import is_part
 from tools.repro import child
 from tools.repro.engine import TICK, Job, LocalEngine
 
@@ -70,11 +71,6 @@ class ClusterEngine(LocalEngine):
     def send(self, content: bytes) -> Future:
         """To the first worker that needs it, once for the same content; the others have it from that one."""
         return self.client.submit(bytes, content, key=f"file-{hashlib.sha256(content).hexdigest()}")
-
-
-def is_part(path: str, outputs: tuple[str, ...]) -> bool:
-    """Whether it is one of the outputs, or lies in one."""
-    return ".." not in path.split("/") and any(PurePosixPath(path).is_relative_to(output) for output in outputs)
 
 
 def find_versions() -> dict[str, str]:

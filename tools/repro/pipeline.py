@@ -44,6 +44,7 @@ class Pipeline:
             raise UserError(explain(error)) from error
         check_outputs([Path(out.fs_path) for stage in steps for out in stage.outs], self.repo.cache.local.path)
         self.stages, self.recorded = {stage.addressing: stage for stage in steps}, dict[str, object]()
+        self.unchanged = set[tuple[str, str]]()  # inputs found as dvc.lock has them since a stage was last run
         self.upstream = {stage.addressing: {needed.addressing for needed in graph.successors(stage)} for stage in steps}
         self.seconds = {name: float((stage.meta or {}).get("seconds", 1)) for name, stage in self.stages.items()}
         with suppress(OSError, ValueError, TypeError):  # none yet, or damaged
@@ -64,8 +65,9 @@ class Pipeline:
     def begin(self, name: str) -> str | Job:
         """Do what needs no command, and say what was done; the stage's job if it needs one."""
         stage = self.stages[name]
-        if not is_changed(stage):
+        if not is_changed(stage, self.unchanged):
             return "unchanged"
+        self.unchanged.clear()
         if stage.cmd is None:  # a file *.dvc: DVC takes in what is there
             stage.dump(update_pipeline=False) if stage.reproduce() else None
             return "run"
