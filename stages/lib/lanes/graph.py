@@ -9,7 +9,7 @@ import numpy as np
 from stages.lib.lanes.blocks import Block
 from stages.lib.lanes.losses import LOSSES
 from stages.lib.lanes.network import Network, total, trained_names
-from stages.lib.lanes.optimizers import Optimizer, per_lane
+from stages.lib.lanes.optimizers import Optimizer, Step, per_lane
 from stages.lib.lanes.regularizers import CATALOGUE, Ema, Regularizer, Tensors
 from stages.lib.lanes.runtime import tf
 from stages.lib.runs.plan import RunPlan
@@ -83,6 +83,7 @@ class Graph:
         self.ema = next((entry for entry in self.regularizers if isinstance(entry, Ema)), None)
         self.averages = {name: tf.Variable(self.weights[name]) for name in trained_names(start)} if self.ema else {}
         self.kept = {name: tf.Variable(value) for name, value in self.weights.items()}
+        self._traced: dict[int, Callable[..., tf.Tensor]] = {}  # rows of a batch -> training on such batches
 
     def restart(self, block: Block, start: Weights) -> None:
         """Begin anew with another block of the same size."""
@@ -107,21 +108,29 @@ class Graph:
         def any_number(part: tf.Tensor) -> tf.TensorSpec:
             return tf.TensorSpec([None, *part.shape[1:]], part.dtype)
 
-        # One trace for any number of steps; TensorFlow would trace the first number by itself, then any other.
-        function = self._run_steps.get_concrete_function(*tf.nest.map_structure(any_number, (order, noise)), losses)
-        return function(order, noise, losses)
+        steps = tf.constant(self.optimizer.count_steps(order.shape[0])), order, noise
+        num_rows = order.shape[-1]
+        if num_rows not in self._traced:
+            # One trace for any number of steps; TensorFlow would trace the first number by itself, then any other.
+            # It would also look the trace up at each call, which takes as long as a step of small networks.
+            specs = tf.nest.map_structure(any_number, steps)
+            self._traced[num_rows] = self._run_steps.get_concrete_function(*specs, losses)
+        return self._traced[num_rows](*steps, losses)
 
     # AutoGraph only matters to Python's own loops over tensors, and takes four times as long as the rest of a trace.
     @tf.function(autograph=False)
-    def _run_steps(self, order: tf.Tensor, noise: Mapping[str, tf.Tensor], losses: tf.Tensor) -> tf.Tensor:
+    def _run_steps(
+        self, numbers: tf.Tensor, order: tf.Tensor, noise: Mapping[str, tf.Tensor], losses: tf.Tensor
+    ) -> tf.Tensor:
         def train(step: tf.Tensor, losses: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-            added = self._train(order[step], {name: draws[step] for name, draws in noise.items()})
+            draws = {name: values[step] for name, values in noise.items()}
+            added = self._train(Step(*tf.unstack(numbers[step])), order[step], draws)
             return step + 1, losses + tf.cast(added, losses.dtype)
 
-        num_steps = tf.shape(order)[0]
-        return tf.while_loop(lambda step, losses: step < num_steps, train, (0, losses))[1]
+        num_steps = tf.shape(order)[0]  # a step needs the one before: to look out for several at a time is in vain
+        return tf.while_loop(lambda step, losses: step < num_steps, train, (0, losses), parallel_iterations=1)[1]
 
-    def _train(self, rows: tf.Tensor, noise: Mapping[str, tf.Tensor]) -> tf.Tensor:
+    def _train(self, step: Step, rows: tf.Tensor, noise: Mapping[str, tf.Tensor]) -> tf.Tensor:
         """One step on the rows [replicate, row] of a batch: the losses [lane] before it."""
         noise = {name: self._over_lanes(draws) for name, draws in noise.items()}
         inputs = self._over_lanes(self.pool.gather_inputs(rows))
@@ -135,16 +144,16 @@ class Graph:
         gradients = tape.gradient(losses, self.trained)
         for name, value in moved.items():
             self.weights[name].assign(value)
-        self._step(gradients)
+        self._update(gradients, step)
         return losses
 
-    def _step(self, gradients: list[tf.Tensor]) -> None:
+    def _update(self, gradients: list[tf.Tensor], step: Step) -> None:
         """In the order of keras.Optimizer.apply: decay, update, average, constrain."""
         rate = self.optimizer.learning_rate
         self._assign_kernels(lambda entry, kernel: entry.decay_kernel(kernel, rate))
-        self.optimizer.apply(gradients)
+        self.optimizer.apply(gradients, step)
         if self.ema:
-            first = self.optimizer.count == 1
+            first = step.number == 1
             for name, average in self.averages.items():
                 momentum = per_lane(tf.where(first, tf.zeros_like(self.ema.strength), self.ema.strength), average)
                 average.assign(momentum * average + (1 - momentum) * self.weights[name])
@@ -191,9 +200,11 @@ class Graph:
             rows: [replicate, row] numbers of rows in the pool.
         """
         weights, num_rows = self.evaluated(), rows.shape[1]
-        logits, penalty = [], tf.zeros(self.num_lanes, self.dtype)
+        logits: list[tf.Tensor] = []
+        penalty = tf.zeros(self.num_lanes, self.dtype)
         for chunk in self._chunks(rows):
-            inputs = self._over_lanes(self.pool.gather_inputs(chunk))
+            with tf.control_dependencies(logits[-1:]):  # else all chunks are held at once
+                inputs = self._over_lanes(self.pool.gather_inputs(chunk))
             part, activity, _ = self.network.forward(weights, inputs, None)
             logits.append(part)
             penalty += activity * (chunk.shape[1] / num_rows)

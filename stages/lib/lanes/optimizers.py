@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -27,15 +28,29 @@ def zeros_like(weight: tf.Variable) -> tf.Variable:
     return tf.Variable(tf.zeros(weight.shape, weight.dtype), trainable=False)
 
 
-def keras_correction(count: tf.Tensor) -> tf.Tensor:
-    """Ratio of Keras' float32 bias correction to the exact one after `count` steps (float64).
+class Step(NamedTuple):
+    """What depends on the number of a step alone, as columns [step] or as numbers.
+
+    number: of steps taken, this one included.
+    unit: factor of the learning rate.
+    beta_1_power, beta_2_power: the betas to the power of the number, for adam's bias correction.
+    """
+
+    number: Any
+    unit: Any
+    beta_1_power: Any
+    beta_2_power: Any
+
+
+def keras_correction(number: np.ndarray) -> np.ndarray:
+    """Ratio of Keras' float32 bias correction to the exact one after so many steps (float64).
 
     Keras rounds the betas to float32 in the correction, in every precision, but not in the moments: 1 - b2^t is off
     by 1.3e-5.
     """
     betas = np.array([np.float32(BETA_1), np.float32(BETA_2), BETA_1, BETA_2])
-    rounded_1, rounded_2, exact_1, exact_2 = tf.unstack(1 - tf.pow(betas, count))
-    return exact_1 / rounded_1 * tf.sqrt(rounded_2 / exact_2)
+    rounded_1, rounded_2, exact_1, exact_2 = 1 - np.power(betas[:, None], number)
+    return exact_1 / rounded_1 * np.sqrt(rounded_2 / exact_2)
 
 
 class Optimizer:
@@ -53,45 +68,54 @@ class Optimizer:
         self.momentum = {"sgd": float(np.float32(plan.momentum)), "rmsprop": plan.momentum, "adam": 0.0}[plan.name]
         self.update = {"sgd": self._update_sgd, "rmsprop": self._update_rmsprop, "adam": self._update_adam}[plan.name]
         self.slots = [(zeros_like(weight), zeros_like(weight)) for weight in self.weights]
-        self.count = tf.Variable(tf.zeros((), self.dtype), trainable=False)  # steps taken
+        self.num_taken = 0
         shape = [weights[0].shape[0]] if rate_per_lane else []
         self.learning_rate = tf.Variable(tf.fill(shape, self._constant(plan.learning_rate)), trainable=False)
         self.buffers = [(zeros_like(weight), zeros_like(weight)) for weight in self.weights] if rate_per_lane else None
 
     def restart(self) -> None:
         """Begin anew, as before the first step."""
-        for variable in [self.count, *itertools.chain(*self.slots, *(self.buffers or []))]:
+        self.num_taken = 0
+        for variable in itertools.chain(*self.slots, *(self.buffers or [])):
             variable.assign(tf.zeros_like(variable))
         self.learning_rate.assign(tf.fill(self.learning_rate.shape, self._constant(self.plan.learning_rate)))
 
-    def apply(self, gradients: Sequence[tf.Tensor]) -> None:
-        self.count.assign_add(1)
-        unit = self._constant(1)
-        if self.plan.name == "adam":
-            unit = tf.cast(keras_correction(tf.cast(self.count, tf.float64)), self.dtype)
+    def count_steps(self, num_steps: int) -> np.ndarray:
+        """Take the numbers of the next steps: [step, column of Step].
+
+        NumPy works them out for a whole call; in the graph they would be thirteen operations of each step.
+        """
+        dtype = self.dtype.as_numpy_dtype
+        numbers = np.arange(self.num_taken + 1, self.num_taken + num_steps + 1)
+        self.num_taken += num_steps
+        units = keras_correction(numbers) if self.plan.name == "adam" else np.ones(num_steps)
+        powers = (np.power(dtype(beta), numbers.astype(dtype)) for beta in (BETA_1, BETA_2))
+        return np.column_stack(Step(numbers, units, *powers)).astype(dtype)
+
+    def apply(self, gradients: Sequence[tf.Tensor], step: Step) -> None:
         if self.buffers is None:
-            rate = self.learning_rate * unit
+            rate = self.learning_rate * step.unit
             for weight, slots, gradient in zip(self.weights, self.slots, gradients, strict=True):
-                self.update(weight, slots, gradient, rate, self.momentum)
+                self.update(weight, slots, gradient, rate, self.momentum, step)
             return
-        for weight, slots, gradient, (step, velocity) in zip(
+        for weight, slots, gradient, (change, velocity) in zip(
             self.weights, self.slots, gradients, self.buffers, strict=True
         ):
-            step.assign(tf.zeros_like(step))
-            self.update(step, slots, gradient, unit, 0.0)
+            change.assign(tf.zeros_like(change))
+            self.update(change, slots, gradient, step.unit, 0.0, step)
             rate = per_lane(self.learning_rate, weight)
-            velocity.assign(self.momentum * velocity + rate * step)
+            velocity.assign(self.momentum * velocity + rate * change)
             weight.assign_add(velocity)
 
     def _constant(self, value: float) -> tf.Tensor:
         return tf.constant(value, self.dtype)
 
-    def _update_sgd(self, weight, slots, gradient, rate, momentum) -> None:  # type: ignore[no-untyped-def]
+    def _update_sgd(self, weight, slots, gradient, rate, momentum, step) -> None:  # type: ignore[no-untyped-def]
         tf.raw_ops.ResourceApplyKerasMomentum(
             var=weight.handle, accum=slots[0].handle, lr=rate, grad=gradient, momentum=self._constant(momentum)
         )
 
-    def _update_rmsprop(self, weight, slots, gradient, rate, momentum) -> None:  # type: ignore[no-untyped-def]
+    def _update_rmsprop(self, weight, slots, gradient, rate, momentum, step) -> None:  # type: ignore[no-untyped-def]
         tf.raw_ops.ResourceApplyRMSProp(
             var=weight.handle,
             ms=slots[0].handle,
@@ -103,13 +127,13 @@ class Optimizer:
             grad=gradient,
         )
 
-    def _update_adam(self, weight, slots, gradient, rate, momentum) -> None:  # type: ignore[no-untyped-def]
+    def _update_adam(self, weight, slots, gradient, rate, momentum, step) -> None:  # type: ignore[no-untyped-def]
         tf.raw_ops.ResourceApplyAdam(
             var=weight.handle,
             m=slots[0].handle,
             v=slots[1].handle,
-            beta1_power=tf.pow(self._constant(BETA_1), self.count),
-            beta2_power=tf.pow(self._constant(BETA_2), self.count),
+            beta1_power=step.beta_1_power,
+            beta2_power=step.beta_2_power,
             lr=rate,
             beta1=self._constant(BETA_1),
             beta2=self._constant(BETA_2),

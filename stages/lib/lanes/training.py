@@ -120,8 +120,10 @@ class BlockTraining:
         plan, development = training.plan, training.development
         self.monitor = choose_monitor(plan.network.outputs)
         replicates = np.asarray(plan.replicates)[block.replicates].tolist()
-        self.validation = development.validation[replicates]
-        self.labels = block.grid.over_points(development.labels[self.validation])
+        validation = development.validation[replicates]
+        self.labels = block.grid.over_points(development.labels[validation])
+        self.validation = tf.constant(validation.astype(np.int32))
+        self.validate = self.graph.validate.get_concrete_function(self.validation)  # looked up once, not each epoch
         noises = [noise.of_lanes(block.lanes) for noise in training.noises]
         self.noise = NoiseSource(noises, seed=plan.seed, replicates=replicates)
         self.orders = batch_orders(plan.seed, replicates, development.training[replicates])
@@ -158,7 +160,7 @@ class BlockTraining:
         remainder = num_rows - num_full * batch_size
         if remainder:
             sums = sums + self._run_batches(order[:, -remainder:], remainder) * remainder
-        val_loss, probability = self.graph.validate(tf.constant(self.validation.astype(np.int32)))
+        val_loss, probability = self.validate(self.validation)
         score = MONITORS[self.monitor](self.labels, probability.numpy())
         return {"loss": sums / num_rows, "val_loss": val_loss.numpy(), f"val_{self.monitor}": score}
 
@@ -166,7 +168,7 @@ class BlockTraining:
         """Train on the rows of `order` [replicate, row], a whole number of batches: the sum of their losses [lane]."""
         steps = order.reshape(order.shape[0], -1, batch_size).swapaxes(0, 1)
         per_call = max(1, min(STEPS_PER_CALL, NOISE_BYTES // max(self.noise.bytes_per_step(batch_size), 1)))
-        losses = tf.zeros(self.graph.num_lanes, tf.float64)
+        losses = tf.constant(np.zeros(self.graph.num_lanes))
         for first in range(0, len(steps), per_call):
             part = steps[first : first + per_call]
             noise = {name: tf.constant(draws) for name, draws in self.noise.draw(len(part), batch_size).items()}
