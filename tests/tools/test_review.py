@@ -648,13 +648,20 @@ def make_labels(protocol: Protocol) -> Labels:
     return Labels(truth[training], truth[training], truth[test], test, training, shares)
 
 
-def make_predictions(labels: Labels, variant: str, skill: float) -> Predictions:
-    """At two strengths, the better one second; noise is that of the variant, so two skills of it are alike."""
+def make_predictions(labels: Labels, variant: str, skill: float | None) -> Predictions:
+    """At two strengths, the better one second; noise is that of the variant, so two skills of it are alike.
+
+    Without skill (None) all rows are given the same answer.
+    """
     generator = np.random.Generator(np.random.PCG64(list(SKILLS).index(variant)))
     answers = {}
     for part in ("training", "validation", "test"):
         label = getattr(labels, part) - 0.5
-        at_strengths = [factor * skill * label + generator.normal(0, 1, label.shape) for factor in (1, 2)]
+        noise = [generator.normal(0, 1, label.shape) for _ in range(2)]
+        if skill is None:
+            at_strengths = [np.full(label.shape, -1.0)] * 2
+        else:
+            at_strengths = [factor * skill * label + noise[factor - 1] for factor in (1, 2)]
         answers[part] = (1 / (1 + np.exp(-np.concatenate(at_strengths))))[..., None].astype(np.float32)
     strengths = {"l2": np.repeat([0.1, 0.2], len(labels.test))}
     return Predictions(np.tile(np.arange(len(labels.test)), 2), strengths, **answers, mechanisms={})
@@ -689,7 +696,7 @@ def run_pipeline(
     protocol: Protocol = K_FOLD,
     *,
     searches: tuple[ComparedSearch, ...] = (),
-    **skills: float,
+    **skills: float | None,
 ) -> None:
     """Leave what a run with these skills leaves: predictions, metrics, dvc.lock, and the objects in DVC's cache."""
     labels, chosen = make_labels(protocol), SKILLS | skills
@@ -742,16 +749,19 @@ def by_score(found: changes.Review) -> dict[ScoredKey, Change]:
     return {ScoredKey(*change.arm, change.score): change for change in found.judged}
 
 
+@pytest.mark.parametrize("skills", [(1.0, 1.4), (1.0, None), (None, 1.4)], ids=str)
 @pytest.mark.parametrize("protocol", PROTOCOLS, ids=lambda protocol: protocol.kind)
-def test_by_row_a_change_is_judged_as_compare_judges_two_arms(cached: Repository, protocol: Protocol) -> None:
-    run_pipeline(cached, protocol)
+def test_by_row_a_change_is_judged_as_compare_judges_two_arms(
+    cached: Repository, protocol: Protocol, skills: tuple[float | None, float | None]
+) -> None:
+    run_pipeline(cached, protocol, forest=skills[0])
     cached.commit()
-    run_pipeline(cached, protocol, forest=1.4)
+    run_pipeline(cached, protocol, forest=skills[1])
     found = review_main()
     assert found.basis == {"made": Basis(by_row=True)}
 
     labels = make_labels(protocol)
-    before, after = (make_predictions(labels, "forest", skill) for skill in (1.0, 1.4))
+    before, after = (make_predictions(labels, "forest", skill) for skill in skills)
     before, after = (keep_first_point(predicted) for predicted in (before, after))
     settings = StatisticsPlan(0.95, {"auc": 0.01, "log_loss": 0.01})
     plan = make_plan(protocol, "unregularized", "l2")

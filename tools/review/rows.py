@@ -60,11 +60,13 @@ class SideRows:
     """The rows of a study at one side.
 
     contributions: of each row to each score that moved, [replicate, row]; none where it is not known what a row adds.
+    guesses: (variant, kind of arm) of those that give all rows of a replicate the same answer.
     """
 
     labels: Labels
     design: statistics.Design
     contributions: dict[FamilyKey, np.ndarray]
+    guesses: set[tuple[str, str]]
 
 
 def compare_rows(pairs: Mapping[Key, Pair], *, base: Side, head: Side, settings: StatisticsPlan) -> ByRow:
@@ -75,10 +77,12 @@ def compare_rows(pairs: Mapping[Key, Pair], *, base: Side, head: Side, settings:
     after = load_side(head, {key: (pair.head, pair.moved_scores) for key, pair in pairs.items()}, settings)
     if not all(np.array_equal(getattr(before.labels, part), getattr(after.labels, part)) for part in SAME):
         raise RowsUnknownError("other_rows")
-    alpha = 1 - settings.confidence
+    alpha, guesses = 1 - settings.confidence, before.guesses | after.guesses
     try:
         return {
-            key: statistics.compare(rows, before.contributions[key], after.design, alpha=alpha)
+            key: statistics.compare(
+                rows, before.contributions[key], after.design, alone=key[:2] in guesses, alpha=alpha
+            )
             for key, rows in after.contributions.items()
         }
     except UNUSABLE:
@@ -92,28 +96,30 @@ def load_side(side: Side, arms: Mapping[Key, tuple[ArmResult, list[str]]], setti
         design = study.judge({}).design
         if design is None:
             raise RowsUnknownError("few_repeats")
-        found = {key: row for key, row in measure_rows(study, arms) if row is not None}
+        measured = [(key, rows, is_guess) for key, rows, is_guess in measure_rows(study, arms) if rows is not None]
     except UnavailableError as error:
         raise RowsUnknownError(error.reason, side.name) from None
     except UNUSABLE:
         raise RowsUnknownError("damaged", side.name) from None
     results = {(*key[1:], score): result.judged[score] for key, (result, scores) in arms.items() for score in scores}
-    if not all(is_mean_of(row, results[key].replicates) for key, row in found.items()):
+    if not all(is_mean_of(rows, results[key].replicates) for key, rows, _ in measured):
         raise RowsUnknownError("other_results", side.name)
-    return SideRows(study.labels, design, found)
+    guesses = {key[:2] for key, _, is_guess in measured if is_guess}
+    return SideRows(study.labels, design, {key: rows for key, rows, _ in measured}, guesses)
 
 
 def measure_rows(
     study: StudyOutputs, arms: Mapping[Key, tuple[ArmResult, list[str]]]
-) -> Iterator[tuple[FamilyKey, np.ndarray | None]]:
-    """What each row adds to the scores of each arm; one variant is held at a time."""
+) -> Iterator[tuple[FamilyKey, np.ndarray | None, bool]]:
+    """What each row adds to the scores of each arm, and whether the arm is a guess; one variant is held at a time."""
     variants = dict.fromkeys((key.variant, key.kind == REFERENCE) for key in arms)
     for variant, is_reference in variants:
         judge = study.judge(study.load_arms(variant, is_reference=is_reference))
         for key, (_, scores) in arms.items():
             if (key.variant, key.kind == REFERENCE) == (variant, is_reference):
+                arm = ArmKey(*key[1:])
                 for score in scores:
-                    yield (*key[1:], score), judge.contributions(score, ArmKey(*key[1:]))
+                    yield (*arm, score), judge.contributions(score, arm), arm in judge.guesses
 
 
 def is_mean_of(contributions: np.ndarray, replicates: list[float]) -> bool:
