@@ -123,7 +123,9 @@ class BlockTraining:
         validation = development.validation[replicates]
         self.labels = block.grid.over_points(development.labels[validation])
         self.validation = tf.constant(validation.astype(np.int32))
-        self.validate = self.graph.validate.get_concrete_function(self.validation)  # looked up once, not each epoch
+        # Traces are looked up once, not each epoch.
+        self.validate = self.graph.validate.get_concrete_function(self.validation)
+        self.keep_weights = self.graph.keep.get_concrete_function(tf.TensorSpec([len(block.lanes)], tf.bool))
         noises = [noise.of_lanes(block.lanes) for noise in training.noises]
         self.noise = NoiseSource(noises, seed=plan.seed, replicates=replicates)
         self.orders = batch_orders(plan.seed, replicates, development.training[replicates])
@@ -180,7 +182,7 @@ class BlockTraining:
     def _keep(self, kept: np.ndarray) -> None:
         """Remember weights that may be handed on, and set the next epoch's learning rates."""
         if kept.any():
-            self.graph.keep(tf.constant(kept))
+            self.keep_weights(tf.constant(kept))
         if self.plan.callbacks.reduce_lr_on_plateau:
             self.graph.optimizer.learning_rate.assign(self.callbacks.learning_rate)
 
