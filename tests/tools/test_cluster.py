@@ -19,7 +19,6 @@ from tests.tools.test_repro import Pipeline, wait_for_children
 
 pytest.importorskip("distributed", reason="the extra `cluster` is not installed")
 
-from tools.guard import is_part
 from tools.repro import cluster as clusters
 from tools.repro.pipeline import QUICK
 
@@ -187,14 +186,6 @@ def test_stages_that_remove_leftovers_of_others_run_at_home() -> None:
     names = {path.stem for path in (ROOT / "stages").glob("*.py") if "prune_folders" in path.read_text()}
     assert names
     assert names <= {*QUICK, *clusters.HEAVY}
-
-
-@pytest.mark.parametrize(
-    ("path", "expected"),
-    [("out", True), ("out/a/b", True), ("other", False), ("outer", False), ("out/../x", False), ("/out", False)],
-)
-def test_a_cluster_can_return_nothing_but_the_outputs_of_the_stage(path: str, expected: bool) -> None:
-    assert is_part(path, ("out",)) is expected
 
 
 def test_the_pipeline_leaves_the_same_bytes_though_a_worker_is_killed_while_it_trains(

@@ -18,7 +18,7 @@ import pytest
 
 from tests.lib.settings.test_bad_files import BOMB
 from tests.tools.test_repro import Pipeline
-from tools.guard import GuardError, check_records
+from tools.guard import GuardError, check_records, is_part
 
 FOLDER = "stages: {folder: {cmd: mkdir -p out; cp source out/one, deps: [source], outs: [out]}}\n"
 CHECK = [sys.executable, "-m", "tools.in_step"]
@@ -434,3 +434,11 @@ def test_temporary_files_may_lie_on_another_disk(home: Home, tmp_path: Path) -> 
         assert "4 run" in home.pipeline.run()
         assert (home.project / "head.txt").read_text() == "two"
         assert not list(home.project.glob(".*.draft"))
+
+
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [("out", True), ("out/a/b", True), ("other", False), ("outer", False), ("out/../x", False), ("/out", False)],
+)
+def test_a_cluster_can_return_nothing_but_the_outputs_of_the_stage(path: str, expected: bool) -> None:
+    assert is_part(path, ("out",)) is expected

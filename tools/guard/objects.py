@@ -13,6 +13,7 @@ from contextlib import suppress
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from dvc.dependency import Dependency, ParamsDependency
 from dvc.repo import Repo
 from dvc.stage import PipelineStage
 from dvc.stage.serialize import to_single_stage_lockfile
@@ -27,24 +28,35 @@ from tools.guard import ENTRY, HASH, GuardError, is_inside
 MAX_LISTING, MAX_ENTRY = 2**26, 2**20  # bytes of the list of a folder's files, of an entry of the cache of runs
 
 
-def is_changed(stage: PipelineStage, unchanged: set[tuple[str, str]]) -> bool:
-    """Whether there is something to do for a stage; also where DVC cannot read what its cache has of it.
+class Inspector:
+    """Tells which stages have something to do, as `stage.status` does, without its locks: a run holds the project's.
 
-    It is `stage.status` without the locks: the caller has that of the project.
-
-    Args:
-        unchanged: path and recorded hash of inputs that were found as recorded just now: they are not looked at again,
-            and those of this stage are added. Stages share most of their inputs.
+    Stages share most of their inputs. An input that was found as recorded is not looked at again as long as no stage
+    had anything to do. From then on commands run, and files change.
     """
-    deps = {} if stage.frozen else {(dep.fs_path, str(dep.hash_info)): dep for dep in stage.deps}
-    items = [*(dep for key, dep in deps.items() if key not in unchanged), *stage.outs]
-    try:
-        if stage.is_callback or stage.always_changed or stage.changed_stage() or any(item.status() for item in items):
-            return True
-    except (ObjectFormatError, ValueError, TypeError, LookupError, AttributeError):  # a forged list of files
-        return True
-    unchanged.update(deps)
-    return False
+
+    def __init__(self) -> None:
+        self.as_recorded: set[tuple[str, str]] | None = set()  # path and hash of inputs; None: not kept any more
+
+    def is_changed(self, stage: PipelineStage) -> bool:
+        """Whether there is something to do for a stage; also where DVC cannot read what its cache has of it."""
+        known, deps = self.as_recorded or (), [] if stage.frozen else stage.deps
+        items = [*(dep for dep in deps if identify(dep) not in known), *stage.outs]
+        try:
+            changed = stage.is_callback or stage.always_changed or stage.changed_stage()
+            changed = changed or any(item.status() for item in items)
+        except (ObjectFormatError, ValueError, TypeError, LookupError, AttributeError):  # a forged list of files
+            changed = True
+        if changed:
+            self.as_recorded = None
+        elif self.as_recorded is not None:
+            self.as_recorded.update(identify(dep) for dep in deps if not isinstance(dep, ParamsDependency))
+        return changed
+
+
+def identify(dep: Dependency) -> tuple[str, str]:
+    """Where an input is and what is recorded of it; parameters also differ in which of a file's are meant."""
+    return dep.fs_path, str(dep.hash_info)
 
 
 def prepare_restore(repo: Repo, stage: PipelineStage, tell: Callable[[str], None]) -> None:

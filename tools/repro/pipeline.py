@@ -17,7 +17,7 @@ from dvc.utils.serialize import dumps_yaml, loads_yaml
 
 from stages.lib.base.commands import UserError
 from tools.guard import check_outputs
-from tools.guard.objects import check_cache, is_changed, prepare_restore
+from tools.guard.objects import Inspector, check_cache, prepare_restore
 from tools.guard.site import open_repo
 from tools.repro.engine import FOLDER, PAUSE, Job
 
@@ -44,7 +44,7 @@ class Pipeline:
             raise UserError(explain(error)) from error
         check_outputs([Path(out.fs_path) for stage in steps for out in stage.outs], self.repo.cache.local.path)
         self.stages, self.recorded = {stage.addressing: stage for stage in steps}, dict[str, object]()
-        self.unchanged = set[tuple[str, str]]()  # inputs found as dvc.lock has them since a stage was last run
+        self.inspector = Inspector()
         self.upstream = {stage.addressing: {needed.addressing for needed in graph.successors(stage)} for stage in steps}
         self.seconds = {name: float((stage.meta or {}).get("seconds", 1)) for name, stage in self.stages.items()}
         with suppress(OSError, ValueError, TypeError):  # none yet, or damaged
@@ -65,9 +65,8 @@ class Pipeline:
     def begin(self, name: str) -> str | Job:
         """Do what needs no command, and say what was done; the stage's job if it needs one."""
         stage = self.stages[name]
-        if not is_changed(stage, self.unchanged):
+        if not self.inspector.is_changed(stage):
             return "unchanged"
-        self.unchanged.clear()
         if stage.cmd is None:  # a file *.dvc: DVC takes in what is there
             stage.dump(update_pipeline=False) if stage.reproduce() else None
             return "run"

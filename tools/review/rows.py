@@ -60,13 +60,13 @@ class SideRows:
     """The rows of a study at one side.
 
     contributions: of each row to each score that moved, [replicate, row]; none where it is not known what a row adds.
-    guesses: (variant, kind of arm) of those that give all rows of a replicate the same answer.
+    guesses: the arms that give all rows of a replicate the same answer.
     """
 
     labels: Labels
     design: statistics.Design
     contributions: dict[FamilyKey, np.ndarray]
-    guesses: set[tuple[str, str]]
+    guesses: set[ArmKey]
 
 
 def compare_rows(pairs: Mapping[Key, Pair], *, base: Side, head: Side, settings: StatisticsPlan) -> ByRow:
@@ -81,7 +81,7 @@ def compare_rows(pairs: Mapping[Key, Pair], *, base: Side, head: Side, settings:
     try:
         return {
             key: statistics.compare(
-                rows, before.contributions[key], after.design, alone=key[:2] in guesses, alpha=alpha
+                rows, before.contributions[key], after.design, alone=ArmKey(*key[:2]) in guesses, alpha=alpha
             )
             for key, rows in after.contributions.items()
         }
@@ -104,7 +104,7 @@ def load_side(side: Side, arms: Mapping[Key, tuple[ArmResult, list[str]]], setti
     results = {(*key[1:], score): result.judged[score] for key, (result, scores) in arms.items() for score in scores}
     if not all(is_mean_of(rows, results[key].replicates) for key, rows, _ in measured):
         raise RowsUnknownError("other_results", side.name)
-    guesses = {key[:2] for key, _, is_guess in measured if is_guess}
+    guesses = {ArmKey(*key[:2]) for key, _, is_guess in measured if is_guess}
     return SideRows(study.labels, design, {key: rows for key, rows, _ in measured}, guesses)
 
 

@@ -83,7 +83,8 @@ class Graph:
         self.ema = next((entry for entry in self.regularizers if isinstance(entry, Ema)), None)
         self.averages = {name: tf.Variable(self.weights[name]) for name in trained_names(start)} if self.ema else {}
         self.kept = {name: tf.Variable(value) for name, value in self.weights.items()}
-        self._traced: dict[int, Callable[..., tf.Tensor]] = {}  # rows of a batch -> training on such batches
+        # Rows of a batch -> training on such batches. All other shapes are the same in all blocks.
+        self._traced: dict[int, Callable[..., tf.Tensor]] = {}
 
     def restart(self, block: Block, start: Weights) -> None:
         """Begin anew with another block of the same size."""
@@ -94,7 +95,7 @@ class Graph:
         self.optimizer.restart()
 
     def run_steps(self, order: tf.Tensor, noise: Mapping[str, tf.Tensor], losses: tf.Tensor) -> tf.Tensor:
-        """Train on a sequence of batches.
+        """Train on a sequence of batches, the optimiser's next steps.
 
         Args:
             order: [step, replicate, row] numbers of rows in the pool.
@@ -108,7 +109,7 @@ class Graph:
         def any_number(part: tf.Tensor) -> tf.TensorSpec:
             return tf.TensorSpec([None, *part.shape[1:]], part.dtype)
 
-        steps = tf.constant(self.optimizer.count_steps(order.shape[0])), order, noise
+        steps = tf.constant(self.optimizer.take_steps(order.shape[0])), order, noise
         num_rows = order.shape[-1]
         if num_rows not in self._traced:
             # One trace for any number of steps; TensorFlow would trace the first number by itself, then any other.
@@ -127,7 +128,8 @@ class Graph:
             added = self._train(Step(*tf.unstack(numbers[step])), order[step], draws)
             return step + 1, losses + tf.cast(added, losses.dtype)
 
-        num_steps = tf.shape(order)[0]  # a step needs the one before: to look out for several at a time is in vain
+        num_steps = tf.shape(order)[0]
+        # Each step needs the one before. TensorFlow would keep ten iterations in mind at once, for nothing.
         return tf.while_loop(lambda step, losses: step < num_steps, train, (0, losses), parallel_iterations=1)[1]
 
     def _train(self, step: Step, rows: tf.Tensor, noise: Mapping[str, tf.Tensor]) -> tf.Tensor:
@@ -204,7 +206,8 @@ class Graph:
         penalty = tf.zeros(self.num_lanes, self.dtype)
         for chunk in self._chunks(rows):
             with tf.control_dependencies(logits[-1:]):  # else all chunks are held at once
-                inputs = self._over_lanes(self.pool.gather_inputs(chunk))
+                turn = tf.identity(chunk)
+            inputs = self._over_lanes(self.pool.gather_inputs(turn))
             part, activity, _ = self.network.forward(weights, inputs, None)
             logits.append(part)
             penalty += activity * (chunk.shape[1] / num_rows)

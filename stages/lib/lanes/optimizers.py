@@ -2,7 +2,7 @@
 
 A fused kernel reads and writes each weight and slot once; the same update in separate operations takes several times
 as long. The kernels know one learning rate for a whole variable. Where each lane has its own (reduce_lr_on_plateau),
-they fill a buffer with the step at rate 1, which is then scaled lane by lane.
+they fill a buffer with the change at rate 1, which is then scaled lane by lane.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ def zeros_like(weight: tf.Variable) -> tf.Variable:
 
 
 class Step(NamedTuple):
-    """What depends on the number of a step alone, as columns [step] or as numbers.
+    """What depends on the number of a training step alone: each a column [step], or one number.
 
-    number: of steps taken, this one included.
-    unit: factor of the learning rate.
-    beta_1_power, beta_2_power: the betas to the power of the number, for adam's bias correction.
+    number: of the step, counted from 1.
+    unit: factor of the learning rate: of adam Keras' bias correction relative to the exact one, else 1.
+    beta_1_power, beta_2_power: the betas to the power of the number, for adam's exact bias correction.
     """
 
     number: Any
@@ -80,8 +80,8 @@ class Optimizer:
             variable.assign(tf.zeros_like(variable))
         self.learning_rate.assign(tf.fill(self.learning_rate.shape, self._constant(self.plan.learning_rate)))
 
-    def count_steps(self, num_steps: int) -> np.ndarray:
-        """Take the numbers of the next steps: [step, column of Step].
+    def take_steps(self, num_steps: int) -> np.ndarray:
+        """Count the next steps as taken, and give what depends on their numbers: [step, column of Step].
 
         NumPy works them out for a whole call; in the graph they would be thirteen operations of each step.
         """

@@ -230,6 +230,22 @@ def test_how_validation_is_cut_into_chunks_does_not_matter(monkeypatch):
         np.testing.assert_allclose(pieces.history[name], whole.history[name], rtol=1e-6)
 
 
+def test_one_chunk_of_validation_rows_is_held_at_a_time(monkeypatch):
+    """Nothing else makes TensorFlow wait with the next chunk."""
+    monkeypatch.setattr(graph, "CHUNK_BYTES", 1)
+    plan, development = make_plan(), make_development()
+    run = training.Training(plan, development, start=None, dtype="float32", report=lambda done: None)
+    (block,) = run.blocks
+    validate = training.BlockTraining(run, block, 0).validate
+    read = [operation for operation in validate.graph.get_operations() if is_read_by_gather(operation)]
+    waiting = [operation for operation in read if operation.control_inputs]
+    assert len(waiting) == development.validation.shape[1] - 1 > 1  # rows in chunks of one; the first need not wait
+
+
+def is_read_by_gather(operation):
+    return any(reader.type == "GatherV2" for output in operation.outputs for reader in output.consumers())
+
+
 def test_a_batch_may_be_larger_than_the_rows():
     compare_with_stock(make_plan(hidden=(), batch_size=1000), lane=0, dtype="float64")
 
