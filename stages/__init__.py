@@ -1,5 +1,5 @@
 """One file, one verb, one stage of dvc.yaml: `python -m stages.<verb> ...`."""
 
-from stages.lib.base.processor import pin_instructions
+from stages.lib.core.processor import pin_instructions
 
 pin_instructions()  # here, since it must come before NumPy and TensorFlow are imported

@@ -7,19 +7,19 @@ Writes  metrics/audit.json
 
 from __future__ import annotations
 
-from stages.lib import evidence, measurements
-from stages.lib.audit.claims import CLAIMS
-from stages.lib.audit.inputs import Records
-from stages.lib.audit.judging import judge_claim
-from stages.lib.audit.record import ClaimResult, save_audit
-from stages.lib.audit.rules import AuditParams, load_audit_plan
-from stages.lib.base.commands import parse_arguments, run_main
-from stages.lib.comparison import load_comparison, load_paths
-from stages.lib.evidence import load_evidence
-from stages.lib.experiments.plan import load_experiments
-from stages.lib.leftovers import prune_folders
-from stages.lib.measurements import load_measurements
-from stages.lib.studies.plans import load_statistics_plan, load_studies
+from stages.lib.claims import evidence, measurements
+from stages.lib.claims.claims import CLAIMS
+from stages.lib.claims.evidence import load_evidence
+from stages.lib.claims.experiment_plan import load_experiments
+from stages.lib.claims.inputs import Records
+from stages.lib.claims.judging import judge_claim
+from stages.lib.claims.measurements import load_measurements
+from stages.lib.claims.record import ClaimResult, save_audit
+from stages.lib.claims.rules import AuditParams, load_audit_plan
+from stages.lib.core.cli import parse_arguments, run_main
+from stages.lib.core.lock import prune_folders
+from stages.lib.judge.comparison import load_comparison, load_paths
+from stages.lib.judge.plans import load_statistics_plan, load_studies
 
 
 def run(plan: AuditParams, records: Records) -> list[ClaimResult]:

@@ -13,14 +13,21 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from stages.lib import predictions
-from stages.lib.arms import build_arms, build_search_arms
-from stages.lib.base.commands import parse_arguments, run_main
-from stages.lib.comparison import PathPoint, SearchPoint, StudyResult, save_comparison, save_paths, save_searches
-from stages.lib.judge import Judge
-from stages.lib.leftovers import prune_folders
-from stages.lib.paths import trace_path
-from stages.lib.predictions import (
+from stages.lib.core.cli import parse_arguments, run_main
+from stages.lib.core.lock import prune_folders
+from stages.lib.judge import predictions
+from stages.lib.judge.arms import build_arms, build_search_arms
+from stages.lib.judge.comparison import PathPoint, SearchPoint, StudyResult, save_comparison, save_paths, save_searches
+from stages.lib.judge.judge import Judge
+from stages.lib.judge.paths import trace_path
+from stages.lib.judge.plans import (
+    StatisticsPlan,
+    StudyPlan,
+    load_statistics_plan,
+    load_studies,
+    load_study_plan,
+)
+from stages.lib.judge.predictions import (
     Labels,
     Predictions,
     ReferencePredictions,
@@ -28,15 +35,8 @@ from stages.lib.predictions import (
     load_predictions,
     load_reference,
 )
-from stages.lib.searches import list_points
-from stages.lib.studies.plans import (
-    StatisticsPlan,
-    StudyPlan,
-    load_statistics_plan,
-    load_studies,
-    load_study_plan,
-)
-from stages.lib.study_verdicts import judge_study
+from stages.lib.judge.searches import list_points
+from stages.lib.judge.study_verdicts import judge_study
 
 
 class Compared(NamedTuple):

@@ -10,16 +10,16 @@ from __future__ import annotations
 
 import numpy as np
 
-from stages.lib.base.commands import Progress, parse_arguments, run_main
-from stages.lib.inference import predict_lanes
+from stages.lib.core.cli import Progress, parse_arguments, run_main
+from stages.lib.core.lock import prune_folders
+from stages.lib.data.samples import Development, HeldOut, check_no_leak, load_development, load_held_out
+from stages.lib.judge.plans import load_study_plan
+from stages.lib.judge.predictions import NUM_TRAINING_ROWS, Labels, Mistakes, Predictions, save_predictions
 from stages.lib.lanes import runtime
-from stages.lib.leftovers import prune_folders
-from stages.lib.predictions import NUM_TRAINING_ROWS, Labels, Mistakes, Predictions, save_predictions
-from stages.lib.runs import trained as trained_runs
-from stages.lib.runs.plan import RunPlan, load_run_plan
-from stages.lib.runs.trained import TrainedRun, load_run
-from stages.lib.samples import Development, HeldOut, check_no_leak, load_development, load_held_out
-from stages.lib.studies.plans import load_study_plan
+from stages.lib.lanes import trained as trained_runs
+from stages.lib.lanes.inference import predict_lanes
+from stages.lib.lanes.plan import RunPlan, load_run_plan
+from stages.lib.lanes.trained import TrainedRun, load_run
 
 NUM_MISTAKES = 8  # images handed on for each variant
 TRAINING_HISTORY = ("epochs_run", "best_epoch", "stopped_early", "diverged")  # fields of a run

@@ -6,13 +6,13 @@ Writes  data/evidence/experiments/<experiment>/evidence.json
 
 from __future__ import annotations
 
-from stages.lib.base.commands import parse_arguments, run_main
-from stages.lib.evidence import Evidence, save_evidence
-from stages.lib.experiments.networks import take_rows
-from stages.lib.experiments.plan import ExperimentPlan, load_experiment_plan
-from stages.lib.experiments.table import EXPERIMENTS
+from stages.lib.claims.evidence import Evidence, save_evidence
+from stages.lib.claims.experiment_plan import ExperimentPlan, load_experiment_plan
+from stages.lib.claims.experiments import EXPERIMENTS
+from stages.lib.claims.networks import take_rows
+from stages.lib.core.cli import parse_arguments, run_main
+from stages.lib.data.samples import Development, load_development
 from stages.lib.lanes import runtime
-from stages.lib.samples import Development, load_development
 
 
 def run(plan: ExperimentPlan, development: Development) -> Evidence:

@@ -8,12 +8,13 @@ import argparse
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from stages.lib.base.commands import UserError, run_main
-from stages.lib.sources import debian, thoracic_surgery
-from stages.lib.sources.fashion_mnist import FOLDER_VARIABLE
-from stages.lib.sources.fetch_plan import FetchPlan, load_fetch_plan
-from stages.lib.sources.kinds import KINDS, Options
-from stages.lib.sources.pins import Unavailable, collect
+from stages.lib.core.cli import UserError, run_main
+from stages.lib.data import debian
+from stages.lib.data import thoracic_source as thoracic_surgery
+from stages.lib.data.fashion_source import FOLDER_VARIABLE
+from stages.lib.data.fetch_kinds import KINDS, Options
+from stages.lib.data.fetch_plan import FetchPlan, load_fetch_plan
+from stages.lib.data.pins import Unavailable, collect
 
 RAW = Path("data/raw")
 

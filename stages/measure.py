@@ -12,18 +12,18 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
-from stages.lib.arms import AT_KNOB, Arm, ArmKey, arm_at, choose_points
-from stages.lib.base.commands import parse_arguments, run_main
-from stages.lib.judge import Judge, predict_shares
+from stages.lib.claims.measurements import Addition, Measured, Measurements, Point, save_measurements
+from stages.lib.core.cli import parse_arguments, run_main
+from stages.lib.core.values import Values, keep, round_number
+from stages.lib.judge.arms import AT_KNOB, Arm, ArmKey, arm_at, choose_points
+from stages.lib.judge.judge import Judge, predict_shares
+from stages.lib.judge.plans import StatisticsPlan, StudyPlan, load_statistics_plan, load_study_plan
+from stages.lib.judge.predictions import Labels, Predictions, load_labels, load_predictions
+from stages.lib.judge.scores import THRESHOLD, measure, squeeze
 from stages.lib.lanes.mechanisms import BOUND_TOLERANCE
 from stages.lib.lanes.network import draw_weights
-from stages.lib.measurements import Addition, Measured, Measurements, Point, save_measurements
-from stages.lib.predictions import Labels, Predictions, load_labels, load_predictions
-from stages.lib.runs.plan import RegularizerPlan, RunPlan, load_run_plan
-from stages.lib.runs.trained import TrainedRun, load_run
-from stages.lib.scores import THRESHOLD, measure, squeeze
-from stages.lib.studies.plans import StatisticsPlan, StudyPlan, load_statistics_plan, load_study_plan
-from stages.lib.values import Values, keep, round_number
+from stages.lib.lanes.plan import RegularizerPlan, RunPlan, load_run_plan
+from stages.lib.lanes.trained import TrainedRun, load_run
 
 SCORES = ("log_loss", "accuracy")  # on training and on held-out rows
 MECHANISMS = ("kernel_norm", "zero_share", "near_zero_share", "bound_share", "epochs_run")

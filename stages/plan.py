@@ -14,16 +14,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-from stages.lib.base.commands import parse_arguments, run_main
-from stages.lib.base.plan_files import save_plans
-from stages.lib.base.store import MissingArtifactError, read_plain
+from stages.lib.core.cli import parse_arguments, run_main
+from stages.lib.core.files import MissingArtifactError, read_plain
+from stages.lib.core.records import save_plans
+from stages.lib.core.versions import REQUIREMENTS, find_other_versions, plan_versions
 from stages.lib.settings import rules
 from stages.lib.settings.blocks import GRAPH, examine_graph
 from stages.lib.settings.expansion import make_plans
 from stages.lib.settings.machine import Machine, find_machine, find_too_large
 from stages.lib.settings.mistakes import PARAMS, ParamsError, raise_all, run_checks
 from stages.lib.settings.params import examine
-from stages.lib.settings.versions import REQUIREMENTS, find_other_versions, plan_versions
 from stages.lib.settings.yaml_text import MAX_BYTES, TextError, decode
 
 LARGEST_TABLE = 2**25  # bytes

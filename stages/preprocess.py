@@ -11,12 +11,12 @@ from pathlib import Path
 
 import numpy as np
 
-from stages.lib.base.commands import parse_arguments, run_main
-from stages.lib.base.store import DamagedArtifactError, read_bytes
-from stages.lib.datasets.dataset import Rows
-from stages.lib.datasets.split_plan import SplitPlan, load_split_plan
-from stages.lib.samples import Development, HeldOut, check_no_leak, save_samples
-from stages.lib.studies.protocols import Split
+from stages.lib.core.cli import parse_arguments, run_main
+from stages.lib.core.files import DamagedArtifactError, read_bytes
+from stages.lib.data.dataset import Rows
+from stages.lib.data.protocols import Split
+from stages.lib.data.samples import Development, HeldOut, check_no_leak, save_samples
+from stages.lib.data.split_plan import SplitPlan, load_split_plan
 
 RAW = Path("data/raw")
 

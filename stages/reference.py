@@ -12,13 +12,13 @@ import numpy as np
 from sklearn.base import ClassifierMixin
 from threadpoolctl import threadpool_limits
 
-from stages.lib.base.commands import Progress, parse_arguments, run_main
-from stages.lib.predictions import NUM_TRAINING_ROWS, ReferencePredictions, save_references
-from stages.lib.references import fit_reference, predict_reference
-from stages.lib.samples import Development, HeldOut, check_no_leak, load_development, load_held_out
-from stages.lib.scores import SCORES, measure
-from stages.lib.studies.plans import ReferenceModelPlan, ReferencePlan, load_reference_plan
-from stages.lib.studies.protocols import state_of
+from stages.lib.core.cli import Progress, parse_arguments, run_main
+from stages.lib.data.protocols import state_of
+from stages.lib.data.samples import Development, HeldOut, check_no_leak, load_development, load_held_out
+from stages.lib.judge.plans import ReferenceModelPlan, ReferencePlan, load_reference_plan
+from stages.lib.judge.predictions import NUM_TRAINING_ROWS, ReferencePredictions, save_references
+from stages.lib.judge.references import fit_reference, predict_reference
+from stages.lib.judge.scores import SCORES, measure
 
 
 def run(plan: ReferencePlan, development: Development, held_out: HeldOut) -> dict[str, ReferencePredictions]:

@@ -15,16 +15,16 @@ import altair as alt
 import vl_convert
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from stages.lib.audit.record import load_audit
-from stages.lib.base.commands import parse_arguments, run_main
-from stages.lib.base.store import write_bytes
-from stages.lib.comparison import FOLDER, load_comparison, load_paths, load_searches
-from stages.lib.figures.compose import draw_page, draw_picture
-from stages.lib.figures.figure import CONFIG, THEMES, VEGA_LITE, to_variables
-from stages.lib.figures.page import FILTERS, describe_studies, list_measured, tabulate_run
-from stages.lib.figures.sections import Results, draw_answer
-from stages.lib.summaries.series import load_all
-from stages.lib.terminal import tell_answer
+from stages.lib.claims.record import load_audit
+from stages.lib.core.cli import parse_arguments, run_main
+from stages.lib.core.files import write_bytes
+from stages.lib.judge.comparison import FOLDER, load_comparison, load_paths, load_searches
+from stages.lib.report.compose import draw_page, draw_picture
+from stages.lib.report.figure import CONFIG, THEMES, VEGA_LITE, to_variables
+from stages.lib.report.page import FILTERS, describe_studies, list_measured, tabulate_run
+from stages.lib.report.sections import Results, draw_answer
+from stages.lib.report.series import load_all
+from stages.lib.report.terminal import tell_answer
 
 FIGURES, CARDS = FOLDER / "figures", FOLDER / "cards"
 TEMPLATES = Path("stages/templates")

@@ -13,18 +13,19 @@ from importlib.metadata import distributions, version
 
 import pandas as pd
 
-from stages.lib.answers import choose_arms
-from stages.lib.arms import Arm, ArmKey, build_arms
-from stages.lib.base.commands import parse_arguments, run_main
-from stages.lib.comparison import StudyResult, load_comparison
-from stages.lib.predictions import Labels, load_labels, load_mistakes, load_predictions, load_reference
-from stages.lib.runs.plan import RunPlan, load_run_plan
-from stages.lib.runs.trained import TrainedRun, load_run
-from stages.lib.samples import Development, load_development
-from stages.lib.studies.plans import StatisticsPlan, StudyPlan, load_statistics_plan, load_study_plan
-from stages.lib.summaries import prediction_quality, training
-from stages.lib.summaries.pictures import draw_first_layer, draw_mistakes
-from stages.lib.summaries.series import TABLES, Facts, Picture, RecipeFacts, Series, StudyFacts, save_series
+from stages.lib.core.cli import parse_arguments, run_main
+from stages.lib.data.samples import Development, load_development
+from stages.lib.judge.arms import Arm, ArmKey, build_arms
+from stages.lib.judge.comparison import StudyResult, load_comparison
+from stages.lib.judge.plans import StatisticsPlan, StudyPlan, load_statistics_plan, load_study_plan
+from stages.lib.judge.predictions import Labels, load_labels, load_mistakes, load_predictions, load_reference
+from stages.lib.lanes.plan import RunPlan, load_run_plan
+from stages.lib.lanes.trained import TrainedRun, load_run
+from stages.lib.report import summarize_predictions as prediction_quality
+from stages.lib.report import summarize_training as training
+from stages.lib.report.answers import choose_arms
+from stages.lib.report.pictures import draw_first_layer, draw_mistakes
+from stages.lib.report.series import TABLES, Facts, Picture, RecipeFacts, Series, StudyFacts, save_series
 
 NUM_WITH_MISTAKES = 3  # of the arms that matter: the baseline, the best by each score
 LIBRARIES = ("keras", "numpy", "scipy", "scikit-learn", "pandas")

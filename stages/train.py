@@ -8,15 +8,15 @@ Blocks of lanes that are trained are kept in .dvc/tmp/unfinished until all are: 
 
 from __future__ import annotations
 
-from stages.lib.base.commands import Progress, parse_arguments, run_main
-from stages.lib.base.plan_files import find_plan
+from stages.lib.core.cli import Progress, parse_arguments, run_main
+from stages.lib.core.records import find_plan
+from stages.lib.data.samples import Development, find_development, load_development
 from stages.lib.lanes import runtime
 from stages.lib.lanes.export import build_keras, to_file
+from stages.lib.lanes.plan import RunPlan, load_run_plan
+from stages.lib.lanes.trained import TrainedRun, save_run
 from stages.lib.lanes.training import train_lanes
-from stages.lib.runs.plan import RunPlan, load_run_plan
-from stages.lib.runs.trained import TrainedRun, save_run
-from stages.lib.runs.unfinished import UnfinishedRun
-from stages.lib.samples import Development, find_development, load_development
+from stages.lib.lanes.unfinished import UnfinishedRun
 
 
 def run(plan: RunPlan, development: Development, unfinished: UnfinishedRun) -> tuple[TrainedRun, bytes]:

@@ -6,16 +6,17 @@ import numpy as np
 import pandas as pd
 
 from stages import compare
-from stages.lib.audit.record import ClaimResult, Figure
-from stages.lib.comparison import StudyResult
-from stages.lib.figures.sections import Results
-from stages.lib.predictions import Labels, Mistakes, Predictions
-from stages.lib.runs.trained import TrainedRun
-from stages.lib.studies.plans import ComparedVariant, StatisticsPlan, StudyPlan
-from stages.lib.studies.protocols import FixedTest
-from stages.lib.summaries import prediction_quality, training
-from stages.lib.summaries.pictures import draw_first_layer, draw_mistakes
-from stages.lib.summaries.series import TABLES, Facts, Picture, RecipeFacts, StudyFacts
+from stages.lib.claims.record import ClaimResult, Figure
+from stages.lib.data.protocols import FixedTest
+from stages.lib.judge.comparison import StudyResult
+from stages.lib.judge.plans import ComparedVariant, StatisticsPlan, StudyPlan
+from stages.lib.judge.predictions import Labels, Mistakes, Predictions
+from stages.lib.lanes.trained import TrainedRun
+from stages.lib.report import summarize_predictions as prediction_quality
+from stages.lib.report import summarize_training as training
+from stages.lib.report.pictures import draw_first_layer, draw_mistakes
+from stages.lib.report.sections import Results
+from stages.lib.report.series import TABLES, Facts, Picture, RecipeFacts, StudyFacts
 
 REPLICATES, ROWS, EPOCHS, IMAGE = 6, 120, 12, (4, 6)
 STATISTICS = StatisticsPlan(0.95, {"auc": 0.01, "accuracy": 0.002, "log_loss": 0.01})

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from stages import compare
-from stages.lib import statistics
-from stages.lib.answers import answer, choose_arms, headline, name_variants, rank_arms
-from stages.lib.arms import AT_KNOB, REFERENCE, ArmKey, build_arms
-from stages.lib.comparison import (
+from stages.lib.data.protocols import RepeatedStratifiedKFold
+from stages.lib.judge import statistics
+from stages.lib.judge.arms import AT_KNOB, REFERENCE, ArmKey, build_arms
+from stages.lib.judge.comparison import (
     LAYOUT,
     SearchResult,
     StudyResult,
@@ -22,11 +22,11 @@ from stages.lib.comparison import (
     save_paths,
     tabulate_metrics,
 )
-from stages.lib.figures.page import tell_mechanisms
-from stages.lib.judge import NO_SKILL, Judge, predict_shares
-from stages.lib.predictions import Labels, Predictions
-from stages.lib.studies.plans import ComparedVariant, StatisticsPlan, StudyPlan
-from stages.lib.studies.protocols import RepeatedStratifiedKFold
+from stages.lib.judge.judge import NO_SKILL, Judge, predict_shares
+from stages.lib.judge.plans import ComparedVariant, StatisticsPlan, StudyPlan
+from stages.lib.judge.predictions import Labels, Predictions
+from stages.lib.report.answers import answer, choose_arms, headline, name_variants, rank_arms
+from stages.lib.report.page import tell_mechanisms
 
 FOLDS, REPLICATES, ROWS = 2, 20, 40  # ROWS: held out by each replicate
 K_FOLD = RepeatedStratifiedKFold(folds=FOLDS, repeats=REPLICATES // FOLDS, validation=0.2)

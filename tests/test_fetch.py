@@ -9,14 +9,16 @@ from pathlib import Path
 import pytest
 
 from stages import fetch
-from stages.lib.base.commands import UserError
-from stages.lib.base.plan_files import save_plans
-from stages.lib.datasets.kinds import KINDS as DATASET_KINDS
-from stages.lib.sources import debian, fashion_mnist, thoracic_surgery
-from stages.lib.sources.fetch_plan import FetchPlan, make_fetch_plan
-from stages.lib.sources.kinds import KINDS
+from stages.lib.core.cli import UserError
+from stages.lib.core.records import save_plans
+from stages.lib.data import debian
+from stages.lib.data import fashion_source as fashion_mnist
+from stages.lib.data import thoracic_source as thoracic_surgery
+from stages.lib.data.fetch_kinds import KINDS
+from stages.lib.data.fetch_plan import FetchPlan, make_fetch_plan
+from stages.lib.data.kinds import KINDS as DATASET_KINDS
 from tests.conftest import ROOT
-from tests.lib.sources.server import FILES, PINNED, read_all, unused_url
+from tests.lib.data.server import FILES, PINNED, read_all, unused_url
 
 TABLE = b"age,outcome\n61,yes\n58,no\n"
 

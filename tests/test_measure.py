@@ -9,12 +9,12 @@ import pytest
 from sklearn import metrics
 
 from stages import measure
-from stages.lib.arms import arm_at
-from stages.lib.measurements import load_measurements, save_measurements
-from stages.lib.predictions import Labels, Predictions
-from stages.lib.runs.plan import CallbacksPlan, NetworkPlan, OptimizerPlan, RegularizerPlan, RunPlan
-from stages.lib.runs.trained import TrainedRun
-from stages.lib.statistics import CrossValidation, compare
+from stages.lib.claims.measurements import load_measurements, save_measurements
+from stages.lib.judge.arms import arm_at
+from stages.lib.judge.predictions import Labels, Predictions
+from stages.lib.judge.statistics import CrossValidation, compare
+from stages.lib.lanes.plan import CallbacksPlan, NetworkPlan, OptimizerPlan, RegularizerPlan, RunPlan
+from stages.lib.lanes.trained import TrainedRun
 from tests.test_compare import FOLDS, REPLICATES, STATISTICS, make_labels, make_plan, make_predictions, same
 
 BOUND, UNITS = 0.5, 4

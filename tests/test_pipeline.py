@@ -11,8 +11,8 @@ import pytest
 import yaml
 from ruamel.yaml import YAML
 
-from stages.lib.settings import versions
-from stages.lib.settings.versions import USED
+from stages.lib.core import versions
+from stages.lib.core.versions import USED
 
 GRAPH = yaml.safe_load(Path("dvc.yaml").read_text())["stages"]  # with merge keys resolved
 PARAMS = YAML(typ="safe", pure=True).load(Path("params.yaml").read_text())
@@ -85,27 +85,27 @@ def test_a_folder_among_the_deps_of_a_long_stage_is_imported_whole(stage: str) -
 @pytest.mark.parametrize(
     "module",
     [
-        "predictions",
-        "comparison",
-        "study_verdicts",
-        "judge",
-        "paths",
-        "answers",
-        "arms",
-        "scores",
-        "measurements",
-        "evidence",
-        "audit/claims",
-        "audit/judging",
-        "audit/rules",
-        "experiments/table",
-        "studies/protocols",
-        "wording",
+        "judge/predictions",
+        "judge/comparison",
+        "judge/study_verdicts",
+        "judge/judge",
+        "judge/paths",
+        "report/answers",
+        "judge/arms",
+        "judge/scores",
+        "claims/measurements",
+        "claims/evidence",
+        "claims/claims",
+        "claims/judging",
+        "claims/rules",
+        "claims/experiments",
+        "data/protocols",
+        "report/wording",
     ]
     + [
         str(path.with_suffix("").relative_to("stages/lib"))
         for path in MODULES
-        if path.parent.name in ("settings", "statistics")
+        if path.parent.name in ("settings", "judge")
     ],
 )
 def test_what_is_said_or_computed_of_predictions_retrains_nothing(module: str) -> None:

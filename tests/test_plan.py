@@ -8,18 +8,18 @@ import sys
 import pytest
 
 from stages import plan
-from stages.lib.base.plan_files import from_json, to_json
-from stages.lib.datasets.split_plan import SplitPlan
-from stages.lib.experiments.plan import ExperimentPlan
+from stages.lib.claims.experiment_plan import ExperimentPlan
+from stages.lib.core.records import from_json, to_json
+from stages.lib.data.fetch_kinds import KINDS
+from stages.lib.data.split_plan import SplitPlan
+from stages.lib.judge.plans import ReferenceModelPlan, ReferencePlan, StatisticsPlan
+from stages.lib.lanes.plan import RunPlan
 from stages.lib.lanes.regularizers import CATALOGUE
-from stages.lib.runs.plan import RunPlan
 from stages.lib.settings.blocks import examine_graph
 from stages.lib.settings.experiments import NUM_NAMED, name_some
 from stages.lib.settings.mistakes import ParamsError, raise_all
 from stages.lib.settings.params import parse_params
 from stages.lib.settings.yaml_text import compose
-from stages.lib.sources.kinds import KINDS
-from stages.lib.studies.plans import ReferenceModelPlan, ReferencePlan, StatisticsPlan
 from tests.conftest import ROOT
 
 

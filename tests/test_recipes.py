@@ -16,12 +16,12 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from stages import plan
-from stages.lib.audit.record import parse_audit
-from stages.lib.audit.rules import Threshold
-from stages.lib.comparison import parse_comparison
-from stages.lib.predictions import load_labels, load_predictions, load_reference
-from stages.lib.runs.trained import load_run
-from stages.lib.samples import load_development, load_held_out
+from stages.lib.claims.record import parse_audit
+from stages.lib.claims.rules import Threshold
+from stages.lib.data.samples import load_development, load_held_out
+from stages.lib.judge.comparison import parse_comparison
+from stages.lib.judge.predictions import load_labels, load_predictions, load_reference
+from stages.lib.lanes.trained import load_run
 from stages.lib.settings.blocks import check_block
 from tests.conftest import ROOT, keep_experiments, keep_studies, shrink_params
 from tests.project import Project, load_yaml, make_project, name_anchor, save_yaml

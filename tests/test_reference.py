@@ -10,14 +10,14 @@ from sklearn import metrics
 from threadpoolctl import threadpool_limits
 
 from stages import preprocess, reference
-from stages.lib import references, scores
-from stages.lib.base.store import MissingArtifactError
-from stages.lib.datasets.split_plan import SplitPlan
-from stages.lib.datasets.thoracic_surgery import ThoracicSurgery
-from stages.lib.predictions import ReferencePredictions, load_reference, save_references
-from stages.lib.samples import Development, HeldOut
-from stages.lib.studies.plans import ReferenceModelPlan, ReferencePlan
-from stages.lib.studies.protocols import RepeatedStratifiedKFold
+from stages.lib.core.files import MissingArtifactError
+from stages.lib.data.protocols import RepeatedStratifiedKFold
+from stages.lib.data.samples import Development, HeldOut
+from stages.lib.data.split_plan import SplitPlan
+from stages.lib.data.thoracic_surgery import ThoracicSurgery
+from stages.lib.judge import references, scores
+from stages.lib.judge.plans import ReferenceModelPlan, ReferencePlan
+from stages.lib.judge.predictions import ReferencePredictions, load_reference, save_references
 
 Samples = tuple[Development, HeldOut]
 

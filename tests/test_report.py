@@ -10,9 +10,9 @@ import yaml
 from markupsafe import escape
 
 from stages import report
-from stages.lib.answers import answer, choose_arms, headline
-from stages.lib.figures.sections import Results, draw_answer, draw_study
-from stages.lib.styles import name_arm
+from stages.lib.report.answers import answer, choose_arms, headline
+from stages.lib.report.sections import Results, draw_answer, draw_study
+from stages.lib.report.styles import name_arm
 from tests.made import SKILL, make_results
 
 REPORT, TEXT = Path("metrics/report.html"), Path("metrics/report.md")

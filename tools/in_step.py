@@ -11,7 +11,7 @@ import re
 import subprocess
 import sys
 
-from stages.lib.base.commands import make_parser
+from stages.lib.core.cli import make_parser
 from tools.guard import GuardError, check_records
 
 COMMAND = [sys.executable, "-m", "dvc", "repro", "--allow-missing", "--dry"]

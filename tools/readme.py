@@ -14,10 +14,10 @@ from typing import Any
 
 import yaml
 
-from stages.lib.answers import headline, order_studies
-from stages.lib.base.commands import UserError, make_parser
-from stages.lib.comparison import load_comparison
-from stages.lib.summaries.series import load_facts
+from stages.lib.core.cli import UserError, make_parser
+from stages.lib.judge.comparison import load_comparison
+from stages.lib.report.answers import headline, order_studies
+from stages.lib.report.series import load_facts
 
 README, BENCH, GRAPH, TOUR = Path("README.md"), Path("metrics/bench.json"), Path("dvc.yaml"), Path("metrics/tour.json")
 NUM_SHOWN = 5  # lines of what a command printed

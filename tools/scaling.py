@@ -14,7 +14,7 @@ import io
 import selectors
 import sys
 
-from stages.lib.base.commands import make_parser
+from stages.lib.core.cli import make_parser
 from tools.repro.engine import Job
 from tools.repro.pipeline import SECONDS, Pipeline
 from tools.repro.run import Run

@@ -20,7 +20,7 @@ from threading import Event, Thread
 
 import psutil
 
-from stages.lib.base.commands import UserError, make_parser, run_main
+from stages.lib.core.cli import UserError, make_parser, run_main
 from tools.bench.__main__ import describe_machine
 
 OUTPUT = Path("metrics/tour.json")

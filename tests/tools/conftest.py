@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from stages.lib.base.store import write_bytes
+from stages.lib.core.files import write_bytes
 from tests.conftest import keep_experiments, keep_studies, shrink_params
 from tests.project import make_project
 

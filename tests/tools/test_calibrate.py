@@ -11,8 +11,8 @@ import pytest
 from scipy.special import expit
 from sklearn.metrics import roc_auc_score
 
-from stages.lib.datasets.thoracic_surgery import NUM_DEATHS, NUM_SURVIVORS
-from stages.lib.studies.plans import StatisticsPlan
+from stages.lib.data.thoracic_surgery import NUM_DEATHS, NUM_SURVIVORS
+from stages.lib.judge.plans import StatisticsPlan
 from tests.conftest import ROOT
 from tools.calibrate import training, twins
 from tools.calibrate.counting import NO_SKILL, Share, count_setting, is_null

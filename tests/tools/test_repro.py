@@ -20,7 +20,7 @@ import pytest
 from dvc.lock import make_lock
 from dvc.repo import Repo
 
-from stages.lib.base.commands import UserError
+from stages.lib.core.cli import UserError
 from stages.lib.settings.blocks import check_blocks
 from tests.project import make_project
 from tools import check_params, results

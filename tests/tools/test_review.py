@@ -17,10 +17,12 @@ import pytest
 from dvc.utils.serialize import dumps_yaml
 
 from stages import compare
-from stages.lib.base.commands import UserError
-from stages.lib.base.plan_files import save_plans
-from stages.lib.comparison import LAYOUT, ArmResult, Difference, Judgement, StudyResult
-from stages.lib.predictions import (
+from stages.lib.core.cli import UserError
+from stages.lib.core.records import save_plans
+from stages.lib.data.protocols import FixedTest, Protocol, RepeatedStratifiedKFold
+from stages.lib.judge.comparison import LAYOUT, ArmResult, Difference, Judgement, StudyResult
+from stages.lib.judge.plans import ComparedSearch, ComparedVariant, StatisticsPlan, StudyPlan
+from stages.lib.judge.predictions import (
     Labels,
     Mistakes,
     Predictions,
@@ -28,10 +30,8 @@ from stages.lib.predictions import (
     save_predictions,
     save_references,
 )
-from stages.lib.scores import SCORES
+from stages.lib.judge.scores import SCORES
 from stages.lib.settings.params import parse_yaml
-from stages.lib.studies.plans import ComparedSearch, ComparedVariant, StatisticsPlan, StudyPlan
-from stages.lib.studies.protocols import FixedTest, Protocol, RepeatedStratifiedKFold
 from tests.conftest import ROOT
 from tests.forked import run_module
 from tools.review import changes, wording

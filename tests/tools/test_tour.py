@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from stages.lib.base.commands import UserError
+from stages.lib.core.cli import UserError
 from tools import readme, tour
 
 DIFF = """Path                  Metric                         HEAD     workspace  Change

@@ -23,7 +23,7 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from stages.lib.base.commands import UserError, make_parser, run_main
+from stages.lib.core.cli import UserError, make_parser, run_main
 from tools.bench.workloads import TASKS
 
 OUTPUT = Path("metrics/bench.json")

@@ -78,8 +78,8 @@ def time_sklearn(task: Task, num_lanes: int) -> Timing:
 def time_lanes(task: Task, num_lanes: int) -> Timing:
     """`train_lanes` as the train stage calls it, on one thread, validation on a few rows each epoch included."""
     from stages.lib.lanes import runtime  # isort: skip -- before anything that imports TensorFlow
+    from stages.lib.data.samples import Development
     from stages.lib.lanes.training import train_lanes
-    from stages.lib.samples import Development
 
     runtime.configure()
     inputs, labels = task.load_rows()
@@ -101,7 +101,7 @@ def time_lanes(task: Task, num_lanes: int) -> Timing:
 
 
 def lanes_plan(task: Task, num_lanes: int):  # type: ignore[no-untyped-def]
-    from stages.lib.runs.plan import CallbacksPlan, NetworkPlan, OptimizerPlan, RegularizerPlan, RunPlan
+    from stages.lib.lanes.plan import CallbacksPlan, NetworkPlan, OptimizerPlan, RegularizerPlan, RunPlan
 
     _, *hidden, outputs = task.sizes
     layers = tuple(range(1, len(hidden) + 1))

@@ -7,14 +7,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from stages.lib import statistics
-from stages.lib.arms import AT_KNOB, Arm, ArmKey
-from stages.lib.comparison import Difference
-from stages.lib.judge import NO_SKILL, Compared, Judge
-from stages.lib.predictions import Labels
-from stages.lib.studies.plans import ComparedVariant, Question, StatisticsPlan, StudyPlan
-from stages.lib.studies.protocols import RepeatedStratifiedKFold
-from stages.lib.study_verdicts import compare_all, judge_family
+from stages.lib.data.protocols import RepeatedStratifiedKFold
+from stages.lib.judge import statistics
+from stages.lib.judge.arms import AT_KNOB, Arm, ArmKey
+from stages.lib.judge.comparison import Difference
+from stages.lib.judge.judge import NO_SKILL, Compared, Judge
+from stages.lib.judge.plans import ComparedVariant, Question, StatisticsPlan, StudyPlan
+from stages.lib.judge.predictions import Labels
+from stages.lib.judge.study_verdicts import compare_all, judge_family
 
 SCORES: dict[Question, str] = {"discrimination": "auc", "probabilities": "log_loss"}
 REPEATS = 10

@@ -11,13 +11,13 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from stages.lib import scores
-from stages.lib.inference import predict_lanes
+from stages.lib.data.protocols import RepeatedStratifiedKFold
+from stages.lib.data.samples import Development
+from stages.lib.judge import scores
+from stages.lib.lanes.inference import predict_lanes
+from stages.lib.lanes.plan import CallbacksPlan, NetworkPlan, OptimizerPlan, RegularizerPlan, RunPlan
 from stages.lib.lanes.regularizers import CATALOGUE
 from stages.lib.lanes.training import train_lanes
-from stages.lib.runs.plan import CallbacksPlan, NetworkPlan, OptimizerPlan, RegularizerPlan, RunPlan
-from stages.lib.samples import Development
-from stages.lib.studies.protocols import RepeatedStratifiedKFold
 from tools.calibrate.judging import Predicted
 from tools.calibrate.twins import NUM_BLOCKS, Twin, mask_block
 

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from rich.progress import track
 
-from stages.lib.base.commands import UserError
-from stages.lib.base.store import read_arrays, write_arrays
+from stages.lib.core.cli import UserError
+from stages.lib.core.files import read_arrays, write_arrays
 from tools.calibrate.judging import Predicted
 from tools.calibrate.twins import Population, Twin, draw_exchangeable, read_table, scale_risk
 

@@ -19,8 +19,8 @@ from scipy.stats import norm
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
-from stages.lib.datasets.thoracic_encoder import ThoracicEncoder
-from stages.lib.datasets.thoracic_table import LABEL, read_thoracic
+from stages.lib.data.thoracic_encoder import ThoracicEncoder
+from stages.lib.data.thoracic_table import LABEL, read_thoracic
 
 SOURCE = Path("data/source/thoracic_surgery.csv")
 JITTER = 0.25  # of a measure's interquartile range: standard deviation of the noise on PRE4, PRE5 and AGE

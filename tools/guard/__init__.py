@@ -7,7 +7,7 @@ from pathlib import Path, PurePosixPath
 
 import yaml
 
-from stages.lib.base.commands import UserError
+from stages.lib.core.cli import UserError
 from stages.lib.settings.yaml_text import TextError, compose, decode
 
 LOCK = Path("dvc.lock")

@@ -10,7 +10,7 @@ exit status:
 
 import sys
 
-from stages.lib.base.commands import make_parser
+from stages.lib.core.cli import make_parser
 from tools.guard import GuardError, check_records
 
 

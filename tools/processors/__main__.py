@@ -13,7 +13,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from stages.lib.base.commands import UserError, make_parser, run_main
+from stages.lib.core.cli import UserError, make_parser, run_main
 
 EMULATOR = "qemu-x86_64"
 PROCESSORS = ["Haswell", "Skylake-Server", "EPYC"]

@@ -13,14 +13,14 @@ from typing import get_args
 
 from threadpoolctl import threadpool_limits
 
-from stages.lib.inference import predict_lanes
+from stages.lib.data.samples import Development, load_development
+from stages.lib.judge.references import REFERENCES, fit_reference, predict_reference
 from stages.lib.lanes import runtime
+from stages.lib.lanes.inference import predict_lanes
 from stages.lib.lanes.losses import LOSSES
+from stages.lib.lanes.plan import OptimizerPlan, RunPlan, load_run_plan
 from stages.lib.lanes.regularizers import CATALOGUE
 from stages.lib.lanes.training import train_lanes
-from stages.lib.references import REFERENCES, fit_reference, predict_reference
-from stages.lib.runs.plan import OptimizerPlan, RunPlan, load_run_plan
-from stages.lib.samples import Development, load_development
 from stages.lib.settings.studies import Activation
 from stages.reference import take_inputs
 

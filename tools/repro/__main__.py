@@ -20,7 +20,7 @@ import time
 from datetime import timedelta
 from pathlib import Path
 
-from stages.lib.base.commands import UserError, make_parser
+from stages.lib.core.cli import UserError, make_parser
 from tools.check_params import check_params
 from tools.guard import check_records
 from tools.repro.engine import FOLDER, SIGNALS, LocalEngine

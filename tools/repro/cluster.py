@@ -13,7 +13,7 @@ from pathlib import Path
 import cloudpickle
 from distributed import Client, Future, get_worker
 
-from stages.lib.base.commands import UserError
+from stages.lib.core.cli import UserError
 from tools.guard import is_part
 from tools.repro import child
 from tools.repro.engine import TICK, Job, LocalEngine

@@ -15,7 +15,7 @@ from dvc.stage.cache import RunCacheNotFoundError
 from dvc.stage.serialize import to_lockfile
 from dvc.utils.serialize import dumps_yaml, loads_yaml
 
-from stages.lib.base.commands import UserError
+from stages.lib.core.cli import UserError
 from tools.guard import check_outputs
 from tools.guard.objects import Inspector, check_cache, prepare_restore
 from tools.guard.site import open_repo

@@ -22,7 +22,7 @@ import os
 import sys
 import traceback
 
-from stages.lib.base.commands import UserError, make_parser
+from stages.lib.core.cli import UserError, make_parser
 from tools.review.changes import Review, review
 from tools.review.sides import Side, find_fork
 from tools.review.wording import render, to_json

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from stages.lib import statistics
-from stages.lib.comparison import ArmResult, StudyResult
+from stages.lib.judge import statistics
+from stages.lib.judge.comparison import ArmResult, StudyResult
 from tools.review.record import Key
 from tools.review.sides import Side
 

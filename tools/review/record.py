@@ -11,9 +11,9 @@ import yaml
 from pydantic import TypeAdapter
 from ruamel.yaml.resolver import implicit_resolvers
 
-from stages.lib.arms import REFERENCE
+from stages.lib.judge.arms import REFERENCE
+from stages.lib.judge.plans import BEST_SINGLE
 from stages.lib.settings.yaml_text import compose
-from stages.lib.studies.plans import BEST_SINGLE
 
 MAX_VALUES = 2**21  # of dvc.lock, which has a hundredth of that with 85 stages
 COMPARISON, PARAMS = "metrics/comparison.json", "params.yaml"

@@ -12,14 +12,14 @@ from typing import Literal
 
 import numpy as np
 
-from stages.lib import predictions, statistics
-from stages.lib.arms import REFERENCE, Arm, ArmKey, build_arms, build_search_arms
-from stages.lib.base import plan_files
-from stages.lib.base.store import pop_prefix
-from stages.lib.comparison import ArmResult
-from stages.lib.judge import Judge
-from stages.lib.predictions import Labels, Predictions, ReferencePredictions
-from stages.lib.studies.plans import BEST_SINGLE, StatisticsPlan, StudyPlan
+from stages.lib.core import records as plan_files
+from stages.lib.core.files import pop_prefix
+from stages.lib.judge import predictions, statistics
+from stages.lib.judge.arms import REFERENCE, Arm, ArmKey, build_arms, build_search_arms
+from stages.lib.judge.comparison import ArmResult
+from stages.lib.judge.judge import Judge
+from stages.lib.judge.plans import BEST_SINGLE, StatisticsPlan, StudyPlan
+from stages.lib.judge.predictions import Labels, Predictions, ReferencePredictions
 from tools.review import outputs
 from tools.review.outputs import UNUSABLE, Outputs, UnavailableError
 from tools.review.pairs import Pair

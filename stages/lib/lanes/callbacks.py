@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from stages.lib.runs.plan import CallbacksPlan, EarlyStoppingPlan, ReduceLrOnPlateauPlan
+from stages.lib.lanes.plan import CallbacksPlan, EarlyStoppingPlan, ReduceLrOnPlateauPlan
 
 Logs = Mapping[str, np.ndarray]
 

@@ -6,15 +6,15 @@ from collections.abc import Callable, Iterable, Mapping
 
 import numpy as np
 
+from stages.lib.data.samples import Development
 from stages.lib.lanes.blocks import Block
 from stages.lib.lanes.losses import LOSSES
 from stages.lib.lanes.network import Network, total, trained_names
 from stages.lib.lanes.optimizers import Optimizer, Step, per_lane
+from stages.lib.lanes.plan import RunPlan
 from stages.lib.lanes.regularizers import CATALOGUE, Ema, Regularizer, Tensors
 from stages.lib.lanes.runtime import tf
-from stages.lib.runs.plan import RunPlan
-from stages.lib.runs.trained import Weights
-from stages.lib.samples import Development
+from stages.lib.lanes.trained import Weights
 
 CHUNK_BYTES = 32_000_000  # of inputs, or of what a layer makes of them, in a forward pass without training
 

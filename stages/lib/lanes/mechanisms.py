@@ -6,8 +6,8 @@ They stand apart from lib/scores.py because they are measured when a run is trai
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from stages.lib.runs.plan import RunPlan
-from stages.lib.runs.trained import Weights
+from stages.lib.lanes.plan import RunPlan
+from stages.lib.lanes.trained import Weights
 
 Array = NDArray[np.float64]
 

@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from stages.lib.lanes.plan import OptimizerPlan
 from stages.lib.lanes.runtime import tf
-from stages.lib.runs.plan import OptimizerPlan
 
 BETA_1, BETA_2, RHO, EPSILON = 0.9, 0.999, 0.9, 1e-7  # Keras' defaults
 

@@ -7,9 +7,9 @@ from typing import NamedTuple
 
 import yaml
 
+from stages.lib.settings.fields import shorten
 from stages.lib.settings.mistakes import Mistake, raise_all
 from stages.lib.settings.yaml_text import Loader, TextError, compose
-from stages.lib.studies.declarations import shorten
 
 PREFIX = "train_"
 GRAPH = "dvc.yaml"

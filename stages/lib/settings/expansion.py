@@ -4,9 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from stages.lib.datasets.split_plan import SplitPlan
-from stages.lib.lanes.regularizers import CATALOGUE
-from stages.lib.runs.plan import (
+from stages.lib.data.facts import Facts
+from stages.lib.data.fetch_kinds import KINDS
+from stages.lib.data.fetch_plan import make_fetch_plan
+from stages.lib.data.split_plan import SplitPlan
+from stages.lib.judge.plans import (
+    BEST_SINGLE,
+    ComparedSearch,
+    ComparedVariant,
+    ReferenceModelPlan,
+    ReferencePlan,
+    StatisticsPlan,
+    StudyPlan,
+)
+from stages.lib.lanes.plan import (
     CallbacksPlan,
     CheckpointPlan,
     EarlyStoppingPlan,
@@ -16,22 +27,11 @@ from stages.lib.runs.plan import (
     RegularizerPlan,
     RunPlan,
 )
+from stages.lib.lanes.regularizers import CATALOGUE
 from stages.lib.settings.experiments import make_experiment_plans
 from stages.lib.settings.params import CallbacksParams, Params
 from stages.lib.settings.search import SearchParams, can_be_off, draw_points
 from stages.lib.settings.studies import StudyParams, find_changed_settings
-from stages.lib.sources.fetch_plan import make_fetch_plan
-from stages.lib.sources.kinds import KINDS
-from stages.lib.studies.facts import Facts
-from stages.lib.studies.plans import (
-    BEST_SINGLE,
-    ComparedSearch,
-    ComparedVariant,
-    ReferenceModelPlan,
-    ReferencePlan,
-    StatisticsPlan,
-    StudyPlan,
-)
 
 NO_STRENGTH = (0.0,)  # what a reference model without a strength tries
 

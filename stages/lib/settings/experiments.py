@@ -8,11 +8,11 @@ from typing import Annotated
 
 from pydantic import Field
 
-from stages.lib.experiments.plan import FOLDER, ExperimentPlan
-from stages.lib.experiments.table import EXPERIMENTS
-from stages.lib.runs.plan import RunPlan
+from stages.lib.claims.experiment_plan import FOLDER, ExperimentPlan
+from stages.lib.claims.experiments import EXPERIMENTS
+from stages.lib.lanes.plan import RunPlan
+from stages.lib.settings.fields import Count, Name, NotNegative, Strict, Unrepeated, one_of
 from stages.lib.settings.studies import StudyParams
-from stages.lib.studies.declarations import Count, Name, NotNegative, Strict, Unrepeated, one_of
 
 ExperimentKind = Annotated[str, one_of(EXPERIMENTS)]
 

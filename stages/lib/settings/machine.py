@@ -13,9 +13,9 @@ from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
-from stages.lib.runs.plan import RunPlan
+from stages.lib.data.facts import Facts
+from stages.lib.lanes.plan import RunPlan
 from stages.lib.settings.mistakes import Mistake
-from stages.lib.studies.facts import Facts
 
 FLOAT = 4  # bytes
 COPIES = 2  # of the lanes' weights: those of the blocks, and those of the run

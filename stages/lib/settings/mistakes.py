@@ -7,11 +7,11 @@ from typing import Any, NamedTuple
 
 import yaml
 
-from stages.lib.base.commands import UserError
-from stages.lib.datasets.kinds import KINDS
+from stages.lib.core.cli import UserError
+from stages.lib.data.kinds import KINDS
+from stages.lib.data.protocols import PROTOCOLS
+from stages.lib.settings.fields import shorten
 from stages.lib.settings.yaml_text import Lines
-from stages.lib.studies.declarations import shorten
-from stages.lib.studies.protocols import PROTOCOLS
 
 PARAMS = "params.yaml"
 

@@ -16,18 +16,14 @@ from pydantic import Field, ValidationError, create_model
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from stages.lib.audit.claims import CLAIMS
-from stages.lib.audit.rules import AuditParams
-from stages.lib.datasets.kinds import Declaration
+from stages.lib.claims.claims import CLAIMS
+from stages.lib.claims.rules import AuditParams
+from stages.lib.data.kinds import Declaration
 from stages.lib.lanes.monitors import MONITORS
 from stages.lib.lanes.regularizers import CATALOGUE
 from stages.lib.settings import studies
 from stages.lib.settings.experiments import ExperimentParams, find_mistakes
-from stages.lib.settings.mistakes import PARAMS, Mistake, ParamsError, explain, limit, raise_all, run_checks
-from stages.lib.settings.salvage import salvage
-from stages.lib.settings.studies import TRIED, ScoreName, StudyParams, VariantParams
-from stages.lib.settings.yaml_text import TextError, compose, explain_yaml, list_children
-from stages.lib.studies.declarations import (
+from stages.lib.settings.fields import (
     LARGEST,
     MOST_DECLARED,
     Declared,
@@ -39,6 +35,10 @@ from stages.lib.studies.declarations import (
     Strict,
     one_of,
 )
+from stages.lib.settings.mistakes import PARAMS, Mistake, ParamsError, explain, limit, raise_all, run_checks
+from stages.lib.settings.salvage import salvage
+from stages.lib.settings.studies import TRIED, ScoreName, StudyParams, VariantParams
+from stages.lib.settings.yaml_text import TextError, compose, explain_yaml, list_children
 
 Monitor = Annotated[str, one_of(["loss", "val_loss", *(f"val_{name}" for name in MONITORS)])]
 

@@ -6,16 +6,16 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from typing import Any
 
-from stages.lib.datasets.kinds import DataError, Dataset
+from stages.lib.data.facts import Facts
+from stages.lib.data.kinds import DataError, Dataset
+from stages.lib.judge.scores import list_scores
 from stages.lib.lanes.losses import LOSSES
 from stages.lib.lanes.monitors import choose_monitor
 from stages.lib.lanes.regularizers import CATALOGUE
-from stages.lib.scores import list_scores
 from stages.lib.settings.mistakes import Mistake
 from stages.lib.settings.params import Params
 from stages.lib.settings.search import can_be_off
 from stages.lib.settings.studies import StudyParams, VariantParams
-from stages.lib.studies.facts import Facts
 
 
 def find_facts(params: Any, read: Callable[[str], bytes]) -> tuple[dict[str, Facts], list[Mistake]]:

@@ -11,9 +11,9 @@ from typing import Any, NamedTuple, TypeGuard
 import numpy as np
 
 from stages.lib.lanes.regularizers import CATALOGUE
+from stages.lib.settings.fields import LARGEST, shorten
 from stages.lib.settings.mistakes import limit, refuse_all
 from stages.lib.settings.strengths import check_strength
-from stages.lib.studies.declarations import LARGEST, shorten
 
 FEWEST_POINTS, MOST_POINTS = 2, 2**16  # the knobs' point and one that is drawn; what one run may hold
 DIGITS = 4  # of a drawn strength, so that plans and reports can be read

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from stages.lib.lanes.regularizers import CATALOGUE, INFINITY
-from stages.lib.studies.declarations import LARGEST, MOST_ROUNDS, shorten
+from stages.lib.settings.fields import LARGEST, MOST_ROUNDS, shorten
 
 
 def check_strength(field: str, name: str, strength: float) -> str:

@@ -8,14 +8,13 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, ValidationInfo, create_model, field_validator
 
+from stages.lib.data.protocols import Protocol
+from stages.lib.judge.plans import BEST_SINGLE
+from stages.lib.judge.references import REFERENCES
+from stages.lib.judge.scores import SCORES
 from stages.lib.lanes.losses import LOSSES
 from stages.lib.lanes.regularizers import CATALOGUE
-from stages.lib.references import REFERENCES
-from stages.lib.scores import SCORES
-from stages.lib.settings.mistakes import Mistake
-from stages.lib.settings.search import SearchParams, parse_search
-from stages.lib.settings.strengths import check_strength
-from stages.lib.studies.declarations import (
+from stages.lib.settings.fields import (
     Count,
     Declared,
     Epochs,
@@ -32,8 +31,9 @@ from stages.lib.studies.declarations import (
     one_of,
     shorten,
 )
-from stages.lib.studies.plans import BEST_SINGLE
-from stages.lib.studies.protocols import Protocol
+from stages.lib.settings.mistakes import Mistake
+from stages.lib.settings.search import SearchParams, parse_search
+from stages.lib.settings.strengths import check_strength
 
 RegularizerName = Annotated[str, one_of(CATALOGUE)]
 LossName = Annotated[str, one_of(LOSSES)]

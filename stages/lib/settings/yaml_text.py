@@ -12,7 +12,7 @@ from typing import Any
 
 import yaml
 
-from stages.lib.base.commands import UserError
+from stages.lib.core.cli import UserError
 
 MAX_BYTES = 2**17  # of params.yaml, which has a tenth of that; ruamel.yaml takes a second for so much
 MAX_DEPTH = 24

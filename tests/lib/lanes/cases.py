@@ -5,10 +5,10 @@ from typing import Any
 
 import numpy as np
 
+from stages.lib.data.samples import Development
+from stages.lib.lanes.plan import CallbacksPlan, NetworkPlan, OptimizerPlan, RegularizerPlan, RunPlan
+from stages.lib.lanes.trained import TrainedRun
 from stages.lib.lanes.training import train_lanes
-from stages.lib.runs.plan import CallbacksPlan, NetworkPlan, OptimizerPlan, RegularizerPlan, RunPlan
-from stages.lib.runs.trained import TrainedRun
-from stages.lib.samples import Development
 from tests.lib.lanes.oracle import Fitted, Weights, fit_stock
 
 NO_CALLBACKS = CallbacksPlan(None, None, None, terminate_on_nan=False)

@@ -14,9 +14,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from stages.lib.data.samples import Development
+from stages.lib.lanes.plan import CallbacksPlan, RegularizerPlan, RunPlan
 from stages.lib.lanes.randomness import Noise, NoiseSource, batch_orders
-from stages.lib.runs.plan import CallbacksPlan, RegularizerPlan, RunPlan
-from stages.lib.samples import Development
 from tests.lib.lanes.parts import (
     InTurn,
     LogAuc,

@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from stages.lib.data.samples import Development
 from stages.lib.lanes import blocks, training
 from stages.lib.lanes.blocks import cut_into_blocks
 from stages.lib.lanes.graph import Graph
-from stages.lib.lanes.training import BlockTraining, train_lanes
-from stages.lib.runs.grid import Grid
-from stages.lib.runs.plan import (
+from stages.lib.lanes.grid import Grid
+from stages.lib.lanes.plan import (
     CallbacksPlan,
     CheckpointPlan,
     EarlyStoppingPlan,
@@ -20,9 +20,9 @@ from stages.lib.runs.plan import (
     RegularizerPlan,
     RunPlan,
 )
-from stages.lib.runs.trained import TrainedRun
-from stages.lib.runs.unfinished import FOLDER, TrainedBlock, UnfinishedRun
-from stages.lib.samples import Development
+from stages.lib.lanes.trained import TrainedRun
+from stages.lib.lanes.training import BlockTraining, train_lanes
+from stages.lib.lanes.unfinished import FOLDER, TrainedBlock, UnfinishedRun
 from tests.lib.lanes.cases import OPTIMIZERS, make_development, make_plan
 
 CALLBACKS = CallbacksPlan(
@@ -215,7 +215,7 @@ def test_blocks_of_other_inputs_are_not_taken(unfinished, monkeypatch):
     Path("plan.json").write_text("{ }")
     other = UnfinishedRun("study", "variant", [Path("plan.json")])
     assert other.folder != unfinished.folder and other.load(0) is None and unfinished.load(0) is not None
-    monkeypatch.setattr("stages.lib.runs.unfinished.distributions", list)
+    monkeypatch.setattr("stages.lib.lanes.unfinished.distributions", list)
     assert UnfinishedRun("study", "variant", [Path("plan.json")]).folder != other.folder
 
 

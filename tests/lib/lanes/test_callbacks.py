@@ -8,7 +8,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from stages.lib.lanes.callbacks import Callbacks
-from stages.lib.runs.plan import (
+from stages.lib.lanes.plan import (
     CallbacksPlan,
     CheckpointPlan,
     EarlyStoppingPlan,

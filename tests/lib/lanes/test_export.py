@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from stages.lib import inference
-from stages.lib.inference import predict_lanes
+from stages.lib.data.samples import Development
+from stages.lib.lanes import inference
 from stages.lib.lanes.export import build_keras, number_shared_objects, to_file
+from stages.lib.lanes.inference import predict_lanes
+from stages.lib.lanes.plan import NetworkPlan, RegularizerPlan, RunPlan
 from stages.lib.lanes.training import train_lanes
-from stages.lib.runs.plan import NetworkPlan, RegularizerPlan, RunPlan
-from stages.lib.samples import Development
 from tests.lib.lanes.cases import make_plan
 
 LOAD = """

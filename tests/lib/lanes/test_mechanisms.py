@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from stages.lib.lanes import mechanisms
-from stages.lib.runs.plan import RegularizerPlan
+from stages.lib.lanes.plan import RegularizerPlan
 from tests.lib.lanes.cases import make_plan
 
 

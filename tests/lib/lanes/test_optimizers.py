@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
+from stages.lib.lanes.plan import CallbacksPlan, OptimizerPlan, ReduceLrOnPlateauPlan, RegularizerPlan
 from stages.lib.lanes.training import train_lanes
-from stages.lib.runs.plan import CallbacksPlan, OptimizerPlan, ReduceLrOnPlateauPlan, RegularizerPlan
 from tests.lib.lanes.cases import OPTIMIZERS, compare_with_stock, make_development, make_plan
 
 # A least improvement of 0.02 leaves every lane on a plateau, each at a time of its own.

@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from stages.lib.lanes.plan import RegularizerPlan
 from stages.lib.lanes.randomness import NoiseSource
 from stages.lib.lanes.regularizers import CATALOGUE, Cutout, Dropout, GaussianNoise
 from stages.lib.lanes.training import train_lanes
-from stages.lib.runs.plan import RegularizerPlan
 from tests.lib.lanes.cases import OPTIMIZERS, compare_with_stock, make_development, make_plan, make_start
 
 # Two strengths, the second of which is compared, and the layers. What needs no hidden layer has none here.

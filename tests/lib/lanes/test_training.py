@@ -11,8 +11,7 @@ from hypothesis import strategies as st
 from stages.lib.lanes import graph, training
 from stages.lib.lanes.losses import LOSSES
 from stages.lib.lanes.network import draw_weights
-from stages.lib.lanes.training import train_lanes
-from stages.lib.runs.plan import (
+from stages.lib.lanes.plan import (
     CallbacksPlan,
     CheckpointPlan,
     EarlyStoppingPlan,
@@ -21,6 +20,7 @@ from stages.lib.runs.plan import (
     RegularizerPlan,
     RunPlan,
 )
+from stages.lib.lanes.training import train_lanes
 from tests.lib.lanes.cases import OPTIMIZERS, compare_with_stock, make_development, make_plan
 
 STRENGTHS = {
@@ -187,8 +187,8 @@ import numpy
 from stages.lib.lanes.runtime import configure
 configure()
 from stages.lib.lanes.training import train_lanes
-from stages.lib.runs.plan import RegularizerPlan
-from stages.lib.samples import Development
+from stages.lib.lanes.plan import RegularizerPlan
+from stages.lib.data.samples import Development
 from tests.lib.lanes.cases import make_plan
 
 generator = numpy.random.Generator(numpy.random.PCG64(0))

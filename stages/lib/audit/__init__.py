@@ -1,1 +1,0 @@
-"""The tutorial's claims and defects, each judged by rules that stand in params.yaml."""

@@ -1,1 +1,0 @@
-"""What every stage stands on: its command line, its files, and how plans are kept."""

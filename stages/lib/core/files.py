@@ -1,0 +1,130 @@
+"""Files as bytes, JSON and arrays: written whole or not at all, with the same bytes for the same content.
+
+The records that flow between stages (plans, samples, runs, predictions, comparison) know their own paths and members;
+this module knows none of them.
+"""
+
+from __future__ import annotations
+
+import errno
+import io
+import json
+import os
+import stat
+import tempfile
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from stages.lib.core.cli import UserError
+
+# What NumPy raises on bytes that are no .npz.
+DAMAGE = (ValueError, EOFError, LookupError, OSError, AttributeError, NotImplementedError, zipfile.BadZipFile)
+
+
+class MissingArtifactError(UserError):
+    """An input of a stage is missing; the message names the stage that writes it."""
+
+
+class DamagedArtifactError(UserError):
+    """An input of a stage is not what was written; the message names the file."""
+
+
+class UnwritableError(UserError, OSError):
+    """A file could not be written: the disk is full, or the folder read-only; the message names the file."""
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a whole file or nothing: into a draft beside it, which then takes its place."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_draft(path, content)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise UnwritableError(
+            f"{path} cannot be written ({reason}), expected room for {len(content):,} bytes: free space on the disk, "
+            "or let the folder be written to, and run this again"
+        ) from error
+
+
+def write_draft(path: Path, content: bytes) -> None:
+    handle, draft = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+        Path(draft).chmod(0o644)
+        Path(draft).replace(path)
+    except BaseException:
+        Path(draft).unlink(missing_ok=True)
+        raise
+
+
+def read_bytes(path: Path, *, written_by: str) -> bytes:
+    """Read a whole file; MissingArtifactError names the stage that writes it."""
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        raise MissingArtifactError(
+            f"{path} is missing, expected the output of `{written_by}`: run `dvc repro` (or `dvc pull`)"
+        ) from None
+
+
+def read_plain(path: Path, *, most: int) -> bytes:
+    """A whole file of the user's; OSError, with the reason, where it is a pipe or a device or has too many bytes."""
+    handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))  # a pipe would wait for its other end
+    with os.fdopen(handle, "rb") as file:
+        if not stat.S_ISREG(os.fstat(handle).st_mode):
+            raise OSError(errno.EINVAL, "is no plain file", str(path))
+        content = file.read(most + 1)
+    if len(content) > most:
+        raise OSError(errno.EFBIG, f"has more than {most:,} bytes", str(path))
+    return content
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Indented JSON. ValueError where a number is not finite."""
+    write_bytes(path, (json.dumps(content, indent=2, allow_nan=False) + "\n").encode())
+
+
+def write_arrays(path: Path, arrays: Mapping[str, Any]) -> None:
+    """An .npz. NumPy dates its members 1980, so equal arrays give equal bytes."""
+    buffer = io.BytesIO()
+    np.savez(buffer, allow_pickle=False, **{name: np.asarray(values) for name, values in arrays.items()})
+    write_bytes(path, buffer.getvalue())
+
+
+def read_arrays(path: Path, *, written_by: str) -> dict[str, Any]:
+    """The members of an .npz; one without dimensions becomes a plain number or text, one of text a tuple.
+
+    DamagedArtifactError where it is none: the checksum of each member is checked.
+    """
+    content = read_bytes(path, written_by=written_by)
+    try:
+        with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
+            return {name: to_value(array) for name, array in arrays.items()}
+    except DAMAGE as error:
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        raise DamagedArtifactError(
+            f"{path} is damaged ({reason}), expected the arrays that `{written_by}` wrote: delete it and run `make`, "
+            "which checks what it restores"
+        ) from None
+
+
+def to_value(array: np.ndarray) -> Any:
+    if array.ndim == 0:
+        return array.item()
+    return tuple(array.tolist()) if array.dtype.kind == "U" else array
+
+
+def add_prefix(prefix: str, arrays: Mapping[str, Any]) -> dict[str, Any]:
+    """Member names for a mapping inside a record: `weight` makes `weight_kernel_1` of `kernel_1`."""
+    return {f"{prefix}_{name}": array for name, array in arrays.items()}
+
+
+def pop_prefix(prefix: str, arrays: dict[str, Any]) -> dict[str, Any]:
+    """The inverse of `add_prefix`; takes its members out of `arrays`."""
+    names = [name for name in arrays if name.startswith(f"{prefix}_")]
+    return {name.removeprefix(f"{prefix}_"): arrays.pop(name) for name in names}

@@ -1,0 +1,48 @@
+"""Plan files: frozen dataclasses as JSON in data/plan, written by `plan` and read by the other stages."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import TypeAdapter
+
+from stages.lib.core.files import read_bytes, write_bytes
+
+Plan = TypeVar("Plan")
+
+FOLDER = Path("data/plan")
+ADAPTERS: dict[Any, TypeAdapter[Any]] = {}
+
+
+def adapter_of(kind: Any) -> TypeAdapter[Any]:
+    """Made once for each kind: pydantic takes ten milliseconds for one."""
+    if kind not in ADAPTERS:
+        ADAPTERS[kind] = TypeAdapter(kind)
+    return ADAPTERS[kind]
+
+
+def to_json(plan: object) -> str:
+    return adapter_of(type(plan)).dump_json(plan, indent=2).decode() + "\n"
+
+
+def from_json(kind: type[Plan], text: str) -> Plan:
+    """The inverse of `to_json`."""
+    return adapter_of(kind).validate_json(text)
+
+
+def find_plan(name: str) -> Path:
+    """The file of a plan, by the plan's name in the plan folder."""
+    return FOLDER / f"{name}.json"
+
+
+def save_plans(named: Mapping[str, object]) -> None:
+    """Write every plan under its name in the plan folder. Names that start with _ are no variants."""
+    for name, plan in named.items():
+        write_bytes(find_plan(name), to_json(plan).encode())
+
+
+def load_plan(kind: type[Plan], name: str) -> Plan:
+    """Read one plan by its name in the plan folder."""
+    return from_json(kind, read_bytes(find_plan(name), written_by="plan").decode())

@@ -1,0 +1,259 @@
+"""The protocols: how a data set is split into the training, validation and test rows of each replicate.
+
+Each protocol is one class, which params.yaml chooses by `kind`. A split depends on the labels and the seed alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Annotated, Literal, NamedTuple, Self
+
+import numpy as np
+from pydantic import Field, model_validator
+
+from stages.lib.data.facts import Facts
+from stages.lib.settings.fields import Count, Folds, Repeats, Seeds, Share, Strict
+
+MOST_REPLICATES = 5000  # each is a number in the plan of every run
+TEST_KEY = 0  # separates the random stream that draws test rows from those of the replicates
+
+
+class Split(NamedTuple):
+    """Row numbers of the data set, each [replicate, n] int32 and sorted; the parts of a replicate are disjoint."""
+
+    training: np.ndarray
+    validation: np.ndarray
+    test: np.ndarray
+
+
+class RepeatedStratifiedKFold(Strict):
+    """Repeated stratified k-fold cross-validation: replicate r * folds + k holds out fold k of repeat r.
+
+    validation: share of the rows outside the fold that is kept back to choose strengths and epochs.
+    Test rows that the data set itself sets apart are left out.
+    """
+
+    kind: Literal["repeated_stratified_k_fold"] = "repeated_stratified_k_fold"
+    folds: Folds
+    repeats: Repeats
+    validation: Share
+
+    @model_validator(mode="after")
+    def check_replicates(self) -> Self:
+        if self.num_replicates > MOST_REPLICATES:
+            raise ValueError(
+                f"has {self.folds} folds x {self.repeats} repeats, expected at most {MOST_REPLICATES:,} replicates: "
+                "use fewer"
+            )
+        return self
+
+    @property
+    def num_replicates(self) -> int:
+        return self.folds * self.repeats
+
+    @property
+    def fixed_test(self) -> bool:
+        """Whether all replicates are judged on the same rows."""
+        return False
+
+    @property
+    def test_train_ratio(self) -> float:
+        """Rows held out for each row outside the fold; the corrected resampled t-test widens intervals by it."""
+        return 1 / (self.folds - 1)
+
+    def describe(self) -> str:
+        """The protocol in words, for people; never compared or parsed."""
+        return (
+            f"{self.folds} folds x {count(self.repeats, 'repeat')} = {self.num_replicates} replicates, "
+            f"which share rows; {self.validation:.4g} of the rows outside a fold are validation rows"
+        )
+
+    def check(self, facts: Facts) -> list[str]:
+        """Mistakes in words: each part of each replicate must hold every class."""
+        rarest, num_rows = min(facts.class_counts), facts.num_rows
+        if self.folds > rarest:
+            return [
+                f"protocol.folds is {self.folds}, expected at most {rarest}, which is the number of rows of the rarest "
+                "class, so that every fold holds one of them: use fewer folds"
+            ]
+        largest_fold, most_of_rarest = -(-num_rows // self.folds), -(-rarest // self.folds)
+        return check_share("validation", self.validation, num_rows - largest_fold, rarest - most_of_rarest)
+
+    def split(self, labels: np.ndarray, *, num_own_test: int, seed: int) -> Split:
+        """Split the rows; labels: [row], the data set's own test rows last.
+
+        All replicates have the same number of rows in each part, since they train in one graph: where folds differ by
+        a row, the larger parts leave one out (see `stack_sorted`).
+        """
+        from sklearn.model_selection import RepeatedStratifiedKFold as Splitter  # slow to import
+
+        labels = labels[: len(labels) - num_own_test]
+        splitter = Splitter(n_splits=self.folds, n_repeats=self.repeats, random_state=seed)
+        parts = []
+        for replicate, (development, test) in enumerate(splitter.split(np.zeros(len(labels)), labels)):
+            state = state_of(seed, replicate)
+            training, validation = draw_validation(development, labels, share=self.validation, state=state)
+            parts.append((training, validation, test))
+        return stack_parts(parts, labels)
+
+
+class FixedTest(Strict):
+    """Test rows that are the same for all replicates; each seed draws its own training and validation rows.
+
+    training: number of training rows of each replicate; all rows that validation leaves if it is not given.
+    validation: share of the rows that are not test rows, or, with `training`, of training and validation together.
+    test: share of all rows that is held out, drawn once. For a data set without test rows of its own.
+    """
+
+    kind: Literal["fixed_test"] = "fixed_test"
+    seeds: Seeds
+    training: Count | None = None
+    validation: Share
+    test: Share | None = None
+
+    @property
+    def num_replicates(self) -> int:
+        return self.seeds
+
+    @property
+    def fixed_test(self) -> bool:
+        """Whether all replicates are judged on the same rows."""
+        return True
+
+    @property
+    def test_train_ratio(self) -> float:
+        """0: the test rows are never trained on, so intervals need no correction for shared rows."""
+        return 0.0
+
+    def describe(self) -> str:
+        """The protocol in words, for people; never compared or parsed."""
+        test = f"a fixed test set of {self.test:.4g} of the rows" if self.test else "the data set's own test rows"
+        training = f"{self.training:,} training rows drawn for each" if self.training else "all other rows for each"
+        return (
+            f"{test}, {self.seeds} seeds = {self.seeds} replicates; {training}, validation share {self.validation:.4g}"
+        )
+
+    def check(self, facts: Facts) -> list[str]:
+        """Mistakes in words: each part of each replicate must hold every class."""
+        if facts.num_own_test and self.test is not None:
+            return [
+                f"protocol.test is {self.test:g}, expected no such key, since the data set has {facts.num_own_test:,} "
+                "test rows of its own: remove it"
+            ]
+        if not facts.num_own_test and self.test is None:
+            return [
+                "protocol.test is missing, expected the share of rows to hold out, since the data set has no test rows "
+                "of its own: add it, such as test: 0.2"
+            ]
+        num_rows, rarest, mistakes = facts.num_rows, min(facts.class_counts), []
+        if self.test is not None:
+            mistakes = check_share("test", self.test, num_rows, rarest)
+            num_kept = num_rows - share_of(num_rows, self.test)
+            num_rows, rarest = num_kept, rarest * num_kept // num_rows
+        if self.training is not None:
+            drawn, most = self.num_drawn(), num_rows - facts.num_classes
+            if drawn > most:
+                return [
+                    *mistakes,
+                    f"protocol.training is {self.training}, which with its validation rows makes {drawn} rows, "
+                    f"expected at most {most}: lower it, or remove it to train on all rows",
+                ]
+            num_rows, rarest = drawn, rarest * drawn // num_rows
+        return mistakes or check_share("validation", self.validation, num_rows, rarest)
+
+    def num_drawn(self) -> int:
+        """Number of training and validation rows of a replicate, where `training` is given."""
+        return round((self.training or 0) / (1 - self.validation))
+
+    def split(self, labels: np.ndarray, *, num_own_test: int, seed: int) -> Split:
+        """Split the rows; labels: [row], the data set's own test rows last."""
+        from sklearn.model_selection import train_test_split  # slow to import
+
+        development, test = self.hold_out(labels, num_own_test=num_own_test, seed=seed)
+        parts = []
+        for replicate in range(self.seeds):
+            rows, state = development, state_of(seed, replicate)
+            if self.training is not None:
+                rows, _ = train_test_split(
+                    development, train_size=self.num_drawn(), stratify=labels[development], random_state=state
+                )
+            parts.append((*draw_validation(rows, labels, share=self.validation, state=state), test))
+        return stack_parts(parts, labels)
+
+    def hold_out(self, labels: np.ndarray, *, num_own_test: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+        """Row numbers that may be trained on, and those of the test set; they do not depend on the number of seeds."""
+        rows = np.arange(len(labels))
+        if self.test is None:
+            return rows[: len(labels) - num_own_test], rows[len(labels) - num_own_test :]
+        # A spawn key, since SeedSequence([seed]) and SeedSequence([seed, 0]) of replicate 0 give the same numbers.
+        state = int(np.random.SeedSequence(seed, spawn_key=(TEST_KEY,)).generate_state(1)[0])
+        development, test = draw_validation(rows, labels, share=self.test, state=state)
+        return np.sort(development), np.sort(test)
+
+
+PROTOCOLS: dict[str, type[RepeatedStratifiedKFold] | type[FixedTest]] = {
+    "repeated_stratified_k_fold": RepeatedStratifiedKFold,
+    "fixed_test": FixedTest,
+}
+Protocol = Annotated[RepeatedStratifiedKFold | FixedTest, Field(discriminator="kind")]
+
+
+# Rules and steps that the protocols share --------------------------------------------------------------------------
+
+
+def count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def share_of(num_rows: int, share: float) -> int:
+    """Number of rows in a share, rounded up as scikit-learn's train_test_split does."""
+    return int(np.ceil(share * num_rows))
+
+
+def check_share(field: str, share: float, num_rows: int, rarest: int) -> list[str]:
+    """Mistakes of a share of `num_rows` rows, of which `rarest` are of the rarest class.
+
+    A stratified draw of m of n rows holds at least floor(m * rarest / n) rows of a class.
+    """
+    inside = share_of(num_rows, share)
+    if num_rows and min(part * rarest // num_rows for part in (inside, num_rows - inside)) >= 1:
+        return []
+    return [
+        f"protocol.{field} is {share:g}, expected a share that puts at least one row of every class inside it and one "
+        f"outside it (at this step the rarest class has {count(rarest, 'row')} of {num_rows:,}): change it"
+    ]
+
+
+def state_of(seed: int, replicate: int) -> int:
+    """scikit-learn's random_state for one replicate; seed + replicate would give replicates of two seeds the same."""
+    return int(np.random.SeedSequence([seed, replicate]).generate_state(1)[0])
+
+
+def draw_validation(rows: np.ndarray, labels: np.ndarray, *, share: float, state: int) -> tuple[np.ndarray, np.ndarray]:
+    """Divide rows into those that remain and a share of them, stratified by label."""
+    from sklearn.model_selection import train_test_split  # slow to import
+
+    remaining, drawn = train_test_split(rows, test_size=share, stratify=labels[rows], random_state=state)
+    return remaining, drawn
+
+
+def stack_parts(parts: Iterable[Sequence[np.ndarray]], labels: np.ndarray) -> Split:
+    """One Split of the (training, validation, test) rows of each replicate."""
+    training, validation, test = (stack_sorted(column, labels) for column in zip(*parts, strict=True))
+    return Split(training, validation, test)
+
+
+def stack_sorted(parts: Sequence[np.ndarray], labels: np.ndarray) -> np.ndarray:
+    """Row numbers [replicate, n], sorted.
+
+    Parts with more rows than the smallest leave out random rows of their most frequent class, so that no part loses
+    its only row of a rare class.
+    """
+    generator, num_rows = np.random.default_rng(0), min(map(len, parts))
+    trimmed = []
+    for part in parts:
+        while len(part) > num_rows:
+            frequent = np.flatnonzero(labels[part] == np.bincount(labels[part]).argmax())
+            part = np.delete(part, generator.choice(frequent))
+        trimmed.append(np.sort(part))
+    return np.stack(trimmed).astype(np.int32)

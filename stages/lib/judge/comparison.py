@@ -1,0 +1,288 @@
+"""The record of a comparison: what `compare` writes to metrics/, and what report, README and review read.
+
+comparison.json is typed here once. Its structure is data; sentences are made from it by whoever shows it.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Annotated, Literal, TypeVar
+
+from pydantic import Field, FiniteFloat, TypeAdapter
+
+from stages.lib.core.files import read_bytes, write_bytes, write_json
+from stages.lib.core.values import round_number
+from stages.lib.data.protocols import Protocol
+from stages.lib.judge.arms import ArmKey
+from stages.lib.judge.plans import Question
+
+FOLDER = Path("metrics")
+COMPARISON, METRICS = FOLDER / "comparison.json", FOLDER / "metrics.json"
+PATHS, SEARCHES = FOLDER / "paths.csv", FOLDER / "searches.csv"
+NO_SKILL = "no_skill"  # the row of a study's metrics for predictions that know the class shares alone
+
+Kind = Literal["at_knob", "tuned", "averaged", "reference"]
+Verdict = Literal["better", "worse", "equivalent", "undecided"]
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A score of an arm less that of what it is compared with, whichever direction is better.
+
+    ci_low, ci_high: the arm's own interval at the confidence of params.yaml.
+    equivalence_low, equivalence_high: the narrower interval that decides on `equivalent` (two one-sided tests).
+    p_value, p_adjusted: two-sided, before and after the adjustment over the arms and scores of the family.
+    """
+
+    value: FiniteFloat
+    ci_low: FiniteFloat
+    ci_high: FiniteFloat
+    equivalence_low: FiniteFloat
+    equivalence_high: FiniteFloat
+    p_value: FiniteFloat
+    p_adjusted: FiniteFloat
+    verdict: Verdict
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """An arm by one score, on held-out rows.
+
+    value: mean over replicates. replicates: the score of each. Replicates of cross-validation share rows.
+    difference: from the arm's baseline; None for an arm that is compared with none.
+    skill: difference from no skill, the class shares of the arm's training rows.
+    """
+
+    value: FiniteFloat
+    replicates: Annotated[list[FiniteFloat], Field(min_length=2)]
+    difference: Difference | None
+    skill: Difference
+
+    @property
+    def verdict(self) -> str:
+        return self.difference.verdict if self.difference else "baseline"
+
+
+@dataclass(frozen=True)
+class ArmResult:
+    """One arm.
+
+    baseline: the variant, at its knobs, that it is compared with.
+    group: what it differs in from its baseline: regularizers, settings, or model for a reference model.
+    judged: score -> judgement; the score of discrimination first, then that of probabilities.
+    strengths: regulariser -> the strengths that its replicates use, each once.
+    scores: name -> mean over replicates; `gap` is the score of discrimination on training rows less that on held-out
+        rows.
+    mechanisms: what the regularisers did, means over replicates; see lanes/mechanisms.py. `one_answer` is the share of
+        replicates in which a network puts all held-out rows into one class.
+    optimism: of a tuned or averaged arm, score -> that on the validation rows which chose its points less that on
+        held-out rows, mean over replicates.
+    """
+
+    baseline: str
+    group: Literal["regularizers", "settings", "model"]
+    judged: dict[str, Judgement]
+    strengths: dict[str, list[FiniteFloat]]
+    scores: dict[str, FiniteFloat]
+    mechanisms: dict[str, FiniteFloat]
+    optimism: dict[str, FiniteFloat] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Use:
+    """How an arm uses one regulariser: the share of its replicates that do, and their least and greatest strength."""
+
+    share: FiniteFloat
+    low: FiniteFloat
+    high: FiniteFloat
+
+
+@dataclass(frozen=True)
+class SearchResult:
+    """The search of a variant, whose tuned arm takes the best points.
+
+    num_points: the knobs' included.
+    uses: regulariser of the search -> how the best points use it; without those that none uses.
+    best_single: the arm, tuned, that is the best single regulariser; empty where no variant has one regulariser.
+    singles: regulariser -> how that arm uses it.
+    against_best_single: score -> the search's tuned arm less the best single regulariser.
+    average: number of the best points that are averaged, or 0. best_singles: the arm that averages as many of all
+        points of variants of one regulariser; or empty.
+    averaged_against_best_single: score -> the same as above, both averaged.
+    """
+
+    num_points: int
+    uses: dict[str, Use]
+    best_single: str
+    singles: dict[str, Use]
+    against_best_single: dict[str, Difference]
+    average: int = 0
+    best_singles: str = ""
+    averaged_against_best_single: dict[str, Difference] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Reach:
+    """What a study can see by one score, for a typical arm of its networks.
+
+    detectable: the smallest true difference that would be called better or worse with a chance of 80 %.
+    margin: the smallest margin within which two equal arms would be called equivalent with that chance.
+    """
+
+    detectable: FiniteFloat
+    margin: FiniteFloat
+
+
+@dataclass(frozen=True)
+class StudyResult:
+    """All arms of a study, and the protocol by which they were judged.
+
+    dataset, features, protocol, seed: together they fix the rows of every replicate.
+    scores: question -> the score that answers it.
+    no_skill: score -> what predictions that know the class shares alone would score.
+    reach: score -> what the study can see by it; empty where the baseline is the only arm.
+    arms: variant or reference model -> kind of arm -> result.
+    searches: variant -> what its search found.
+    """
+
+    dataset: str
+    features: str
+    protocol: Protocol
+    seed: int
+    scores: dict[Question, str]
+    baseline: str
+    no_skill: dict[str, FiniteFloat]
+    reach: dict[str, Reach]
+    arms: dict[str, dict[Kind, ArmResult]]
+    searches: dict[str, SearchResult] = field(default_factory=dict)
+
+    def list_arms(self) -> Iterator[tuple[ArmKey, ArmResult]]:
+        for variant, kinds in self.arms.items():
+            for kind, result in kinds.items():
+                yield ArmKey(variant, kind), result
+
+    def find(self, key: ArmKey) -> ArmResult:
+        return next(arm for found, arm in self.list_arms() if found == key)
+
+    @property
+    def baseline_result(self) -> ArmResult:
+        return self.arms[self.baseline]["at_knob"]
+
+    def is_judged_on_the_same_rows(self, other: StudyResult) -> bool:
+        """Whether replicates of the two can be paired."""
+        return (self.dataset, self.features, self.protocol, self.seed) == (
+            other.dataset,
+            other.features,
+            other.protocol,
+            other.seed,
+        )
+
+
+Comparison = dict[str, StudyResult]  # study -> result
+
+LAYOUT = TypeAdapter(Comparison)
+
+
+@dataclass(frozen=True)
+class PathPoint:
+    """One score of a variant at one point of its path, mean over replicates with its interval."""
+
+    study: str
+    score: str
+    variant: str
+    strength: float
+    mean: float
+    ci_low: float
+    ci_high: float
+    gap: float
+
+
+@dataclass(frozen=True)
+class SearchPoint:
+    """One score of one point of a search, and the strength of one of its regularisers; means over replicates.
+
+    chosen: share of the replicates whose best point it is.
+    """
+
+    study: str
+    variant: str
+    point: int
+    regularizer: str
+    strength: float
+    score: str
+    validation: float
+    held_out: float
+    chosen: float
+
+
+def save_comparison(comparison: Comparison) -> None:
+    """Write comparison.json, and metrics.json, which holds what `dvc metrics diff` shows."""
+    write_json(COMPARISON, LAYOUT.dump_python(comparison, mode="json"))
+    write_json(METRICS, {study: tabulate_metrics(result) for study, result in comparison.items()})
+
+
+def load_comparison() -> Comparison:
+    return parse_comparison(read_bytes(COMPARISON, written_by="compare"))
+
+
+def parse_comparison(text: bytes | str) -> Comparison:
+    """pydantic's ValidationError where the text is not what `save_comparison` writes."""
+    return LAYOUT.validate_json(text)
+
+
+def tabulate_metrics(result: StudyResult) -> dict[str, dict[str, float | str]]:
+    """variant -> score -> mean at the knobs, and verdict by each score; reference models and no skill included."""
+    shown: dict[str, dict[str, float | str]] = {
+        key.variant: round_as_shown(arm.scores)
+        | {f"verdict_{score}": judged.verdict for score, judged in arm.judged.items()}
+        for key, arm in result.list_arms()
+        if key.kind in ("at_knob", "reference")
+    }
+    return shown | {NO_SKILL: round_as_shown(result.no_skill)}
+
+
+def round_as_shown(values: Mapping[str, float]) -> dict[str, float | str]:
+    """Round to the five decimals that `dvc metrics diff` shows: what looks the same there is the same."""
+    return {name: round(float(value), 5) + 0.0 for name, value in values.items()}  # + 0.0: no negative zero
+
+
+def round_all(values: Mapping[str, float]) -> dict[str, float]:
+    return {name: round_number(value) for name, value in values.items()}
+
+
+def save_paths(points: Sequence[PathPoint]) -> None:
+    save_table(PATHS, PathPoint, points)
+
+
+def load_paths() -> list[PathPoint]:
+    return load_table(PATHS, PathPoint)
+
+
+def save_searches(points: Sequence[SearchPoint]) -> None:
+    save_table(SEARCHES, SearchPoint, points)
+
+
+def load_searches() -> list[SearchPoint]:
+    return load_table(SEARCHES, SearchPoint)
+
+
+Row = TypeVar("Row", PathPoint, SearchPoint)
+
+
+def save_table(path: Path, kind: type[Row], rows: Sequence[Row]) -> None:
+    """Write a flat table, the form in which `dvc plots` can show it."""
+    import pandas as pd  # here, since a review reads no tables and pandas is slow to import
+
+    table = pd.DataFrame([asdict(row) for row in rows], columns=list(kind.__annotations__))
+    write_bytes(path, table.to_csv(index=False, float_format="%.7g", lineterminator="\n").encode())
+
+
+def load_table(path: Path, kind: type[Row]) -> list[Row]:
+    """The inverse of `save_table`."""
+    import pandas as pd
+
+    table = pd.read_csv(io.BytesIO(read_bytes(path, written_by="compare")))
+    return [kind(*row) for row in table.itertuples(index=False)]

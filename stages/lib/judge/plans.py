@@ -1,0 +1,108 @@
+"""The plans of a study: what `evaluate`, `reference` and `compare` need to know of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from stages.lib.core.records import load_plan
+from stages.lib.data.protocols import Protocol
+
+Question = Literal["discrimination", "probabilities"]
+
+BEST_SINGLE = "best_single"  # begins the name of an arm of the best points of all variants of one regulariser
+
+
+@dataclass(frozen=True)
+class ReferenceModelPlan:
+    """One model of lib/references.py and the strengths it tries, the simplest model first."""
+
+    name: str
+    strengths: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class ReferencePlan:
+    """What `reference` needs to know of a study."""
+
+    study: str
+    seed: int
+    outputs: int  # 1 is the probability of class 1, more one probability per class
+    select_by: str  # the validation score that chooses strengths
+    models: tuple[ReferenceModelPlan, ...]
+
+
+@dataclass(frozen=True)
+class StatisticsPlan:
+    """What all comparisons share. equivalence: score -> the greatest difference that does not matter."""
+
+    confidence: float
+    equivalence: dict[str, float]
+
+
+@dataclass(frozen=True)
+class ComparedVariant:
+    """A variant, the variant it is compared with (itself where with none), and what the two differ in."""
+
+    name: str
+    baseline: str
+    group: Literal["regularizers", "settings"]
+
+
+@dataclass(frozen=True)
+class ComparedSearch:
+    """A variant with a search, and what its best points are compared with besides its baseline.
+
+    varied: the regularisers that have ranges; always_on: those of them for which 0 is a strength like any other.
+    singles: the variants of one regulariser that are its rivals.
+    best_single: the name of the arm that is the best of them.
+    average: number of the best points that are averaged, or 0. best_singles: the name of the arm that averages as many
+        points of the rivals, or empty.
+    """
+
+    variant: str
+    num_points: int
+    varied: tuple[str, ...]
+    always_on: tuple[str, ...]
+    singles: tuple[str, ...]
+    best_single: str
+    average: int = 0
+    best_singles: str = ""
+
+
+@dataclass(frozen=True)
+class StudyPlan:
+    """What `evaluate` and `compare` need to know of a study."""
+
+    study: str
+    dataset: str
+    features: str
+    outputs: int
+    baseline: str
+    scores: dict[Question, str]  # question -> the score that answers it
+    select_by: str  # the validation score that chooses strengths
+    protocol: Protocol
+    seed: int
+    variants: tuple[ComparedVariant, ...]
+    references: tuple[str, ...]
+    searches: tuple[ComparedSearch, ...] = ()
+    title: str = ""  # of the data set
+    unit: str = "rows"  # what a row of it is, in the plural
+    class_names: tuple[str, ...] = ()
+
+
+def load_reference_plan(study: str) -> ReferencePlan:
+    return load_plan(ReferencePlan, f"{study}/_reference")
+
+
+def load_study_plan(study: str) -> StudyPlan:
+    return load_plan(StudyPlan, f"{study}/_study")
+
+
+def load_studies() -> tuple[str, ...]:
+    """The names of all studies of the plan, in the order of params.yaml."""
+    return load_plan(tuple[str, ...], "_studies")
+
+
+def load_statistics_plan() -> StatisticsPlan:
+    return load_plan(StatisticsPlan, "_statistics")

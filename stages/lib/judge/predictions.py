@@ -1,0 +1,120 @@
+"""Predictions of a study's models, row by row: kept so that a new score or test needs no training."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from stages.lib.core.files import add_prefix, pop_prefix, read_arrays, write_arrays
+from stages.lib.lanes.grid import Grid
+
+FOLDER, REFERENCE_FOLDER = Path("data/predictions"), Path("data/reference")
+NUM_TRAINING_ROWS = 2000  # the first of each replicate's, enough to see the gap to held-out rows
+
+
+@dataclass(frozen=True)
+class Labels:
+    """Class numbers [replicate, row] of the rows that are predicted.
+
+    test_numbers, training_numbers: [replicate, row], numbers in the data set of all test and of all training rows.
+    shares: [replicate, output], class shares of all training rows: what predictions without skill are.
+    """
+
+    training: np.ndarray
+    validation: np.ndarray
+    test: np.ndarray
+    test_numbers: np.ndarray
+    training_numbers: np.ndarray
+    shares: np.ndarray
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """One variant. Probabilities are [lane, row, output] float32, rows as in `Labels`; other arrays are [lane].
+
+    A lane whose weights are not finite predicts the shares of the classes among its training rows.
+    strengths: regulariser -> its strength. mechanisms: what the regularisers did to the weights, and how the training
+    went; see lanes/mechanisms.py and `TrainedRun`.
+    """
+
+    replicate: np.ndarray
+    strengths: dict[str, np.ndarray]
+    training: np.ndarray
+    validation: np.ndarray
+    test: np.ndarray
+    mechanisms: dict[str, np.ndarray]
+
+    @property
+    def grid(self) -> Grid:
+        """Replicates are numbered from 0."""
+        return Grid.of_lanes(len(self.replicate), int(self.replicate.max()) + 1)
+
+
+@dataclass(frozen=True)
+class ReferencePredictions:
+    """One model of lib/references.py. Probabilities are [replicate, row, output] float32, rows as in `Labels`.
+
+    strength: [replicate], the one with the best validation score.
+    validation_score: [replicate], that score.
+    """
+
+    strength: np.ndarray
+    validation_score: np.ndarray
+    training: np.ndarray
+    test: np.ndarray
+
+
+@dataclass(frozen=True)
+class Mistakes:
+    """Held-out images that the networks of a variant at its knobs, averaged, were most surely wrong about.
+
+    variant, number (in the data set), label, predicted, confidence: [image]. inputs: [image, pixel]. Empty where rows
+    are no images.
+    """
+
+    variant: tuple[str, ...]
+    number: np.ndarray
+    label: np.ndarray
+    predicted: np.ndarray
+    confidence: np.ndarray
+    inputs: np.ndarray
+    scale: float
+
+
+def save_predictions(study: str, labels: Labels, predictions: Mapping[str, Predictions], mistakes: Mistakes) -> None:
+    """Write the whole folder of a study; names that start with _ cannot be a variant's."""
+    write_arrays(FOLDER / study / "_labels.npz", vars(labels))
+    write_arrays(FOLDER / study / "_mistakes.npz", vars(mistakes) | {"variant": np.array(mistakes.variant, str)})
+    for variant, predicted in predictions.items():
+        fields = dict(vars(predicted))
+        fields |= add_prefix("strength", fields.pop("strengths")) | add_prefix("mechanism", fields.pop("mechanisms"))
+        write_arrays(FOLDER / study / f"{variant}.npz", fields)
+
+
+def load_labels(study: str) -> Labels:
+    return Labels(**read_arrays(FOLDER / study / "_labels.npz", written_by=f"evaluate@{study}"))
+
+
+def load_mistakes(study: str) -> Mistakes:
+    return Mistakes(**read_arrays(FOLDER / study / "_mistakes.npz", written_by=f"evaluate@{study}"))
+
+
+def load_predictions(study: str, variant: str) -> Predictions:
+    fields = read_arrays(FOLDER / study / f"{variant}.npz", written_by=f"evaluate@{study}")
+    strengths, mechanisms = pop_prefix("strength", fields), pop_prefix("mechanism", fields)
+    return Predictions(**fields, strengths=strengths, mechanisms=mechanisms)
+
+
+def save_references(study: str, references: Mapping[str, ReferencePredictions]) -> None:
+    """Write the whole folder of a study, empty where it has no reference model."""
+    (REFERENCE_FOLDER / study).mkdir(parents=True, exist_ok=True)
+    for name, predicted in references.items():
+        write_arrays(REFERENCE_FOLDER / study / f"{name}.npz", vars(predicted))
+
+
+def load_reference(study: str, name: str) -> ReferencePredictions:
+    path = REFERENCE_FOLDER / study / f"{name}.npz"
+    return ReferencePredictions(**read_arrays(path, written_by=f"reference@{study}"))

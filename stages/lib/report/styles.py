@@ -1,0 +1,81 @@
+"""How things are named and drawn wherever a person meets them: regularisers, verdicts, arms.
+
+Colours are told apart by colour-blind readers and have a contrast of at least 3 to 1 with white and with the dark page.
+Regularisers of one kind share a hue and differ in shape.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from stages.lib.judge.references import REFERENCES
+
+
+class Style(NamedTuple):
+    """label: for people. colour: of marks. shape: Vega's name of the point."""
+
+    label: str
+    colour: str
+    shape: str
+
+
+BLUE, GREEN, ORANGE, PURPLE, PINK, GREY = "#2f7ed8", "#159a73", "#c9690c", "#9065d0", "#cf5590", "#80868f"
+RED = "#d1492e"
+
+# Variants by their names; other names are shown as they are, grey.
+VARIANTS: dict[str, Style] = {
+    "unregularized": Style("no regulariser", GREY, "circle"),
+    "l1": Style("L1 penalty", BLUE, "triangle-up"),
+    "l2": Style("L2 penalty", BLUE, "circle"),
+    "l1_proximal": Style("proximal L1", BLUE, "triangle-down"),
+    "weight_decay": Style("weight decay", BLUE, "square"),
+    "activity_l1": Style("activity L1", BLUE, "diamond"),
+    "max_norm": Style("max norm", GREEN, "circle"),
+    "unit_norm": Style("unit norm", GREEN, "square"),
+    "batch_norm": Style("batch normalisation", GREEN, "diamond"),
+    "dropout": Style("dropout", ORANGE, "circle"),
+    "gaussian_noise": Style("Gaussian noise", ORANGE, "square"),
+    "cutout": Style("cutout", ORANGE, "diamond"),
+    "mixup": Style("mixup", ORANGE, "triangle-up"),
+    "label_smoothing": Style("label smoothing", PURPLE, "circle"),
+    "ema": Style("EMA of weights", PINK, "circle"),
+    "early_stopping": Style("early stopping", PINK, "square"),
+    "large": Style("larger network", GREY, "square"),
+    "large_ema_label_smoothing": Style("larger + EMA + smoothing", PURPLE, "cross"),
+    "l2_activity_l1": Style("L2 + activity L1", BLUE, "cross"),
+    "l2_activity_l1_max_norm": Style("L2 + activity L1 + max norm", GREEN, "cross"),
+    "l2_activity_l1_dropout": Style("L2 + activity L1 + dropout", ORANGE, "cross"),
+    "tutorial": Style("the tutorial's stack", RED, "cross"),
+}
+
+# Losses and reference models whose names are no words.
+OTHERS = {"r_squared": "R squared"} | {name: model.label for name, model in REFERENCES.items()}
+
+VERDICTS: dict[str, Style] = {
+    "better": Style("better", BLUE, "triangle-up"),
+    "undecided": Style("undecided", GREY, "circle"),
+    "equivalent": Style("no difference that matters", GREEN, "square"),
+    "worse": Style("worse", RED, "triangle-down"),
+}
+# Outlines of the marks in a legend, about 0, 0.
+SHAPES = {
+    "circle": "M-4.5,0a4.5,4.5 0 1,0 9,0a4.5,4.5 0 1,0 -9,0",
+    "ring": "M-4.5,0a4.5,4.5 0 1,0 9,0a4.5,4.5 0 1,0 -9,0m1,0a3.5,3.5 0 1,1 7,0a3.5,3.5 0 1,1 -7,0",
+    "triangle-up": "M0,-5L5.5,4.5H-5.5Z",
+    "triangle-down": "M0,5L5.5,-4.5H-5.5Z",
+    "square": "M-4.5,-4.5H4.5V4.5H-4.5Z",
+    "line": "M-7,-1H7V1H-7Z",
+}
+VERDICT_ORDER = {verdict: place for place, verdict in enumerate(VERDICTS)}
+
+ARMS = {"at_knob": "at the knob", "tuned": "tuned", "averaged": "averaged", "reference": "reference model"}
+SHORT_ARMS = {"at_knob": "knob", "tuned": "tuned", "averaged": "averaged", "reference": "reference"}
+
+
+def style_of(variant: str) -> Style:
+    return VARIANTS.get(variant) or Style(OTHERS.get(variant, variant.replace("_", " ")), GREY, "circle")
+
+
+def name_arm(variant: str, kind: str) -> str:
+    """`L2 penalty (tuned)`."""
+    return f"{style_of(variant).label} ({SHORT_ARMS[kind]})"

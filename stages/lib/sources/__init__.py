@@ -1,1 +1,0 @@
-"""Where raw data come from, and what they have to be."""

@@ -1,1 +1,0 @@
-"""A study: what may be declared of it, the facts of its data set, its protocol and its plans."""

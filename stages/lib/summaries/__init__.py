@@ -1,1 +1,0 @@
-"""What the figures show, aggregated from models and predictions into small tables."""

@@ -1,0 +1,162 @@
+"""Files are whole or absent, their bytes repeat, and what is missing is named with the stage that writes it."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from stages.lib.core import files as store
+from stages.lib.data import samples
+from stages.lib.judge import predictions
+from stages.lib.lanes import plan, trained
+from tests.conftest import ROOT
+
+DEVELOPMENT = samples.Development(
+    inputs=np.arange(6, dtype=np.float32).reshape(3, 2),
+    labels=np.array([0, 1, 0], np.uint8),
+    identifiers=np.arange(3, dtype=np.int32),
+    training=np.array([[0, 2]], np.int32),
+    validation=np.array([[1]], np.int32),
+    features=("a", "b"),
+    scale=0.5,
+    image=(1, 2),
+)
+HELD_OUT = samples.HeldOut(
+    inputs=np.ones((2, 2), np.float32),
+    labels=np.array([0, 1], np.uint8),
+    identifiers=np.array([3, 4], np.int32),
+    test=np.array([[0, 1]], np.int32),
+)
+LANES = np.arange(2)
+RUN = trained.TrainedRun(
+    weights={"kernel_1": np.ones((2, 2, 1), np.float32)},
+    replicate=LANES,
+    strengths={"l2": np.array([0.1, 0.2]), "dropout": np.array([0.5, 0.5])},
+    epochs_run=LANES,
+    best_epoch=LANES,
+    stopped_early=LANES == 1,
+    diverged=LANES == 0,
+    mechanisms={"zero_share": np.array([0.0, 0.5])},
+    history=pd.DataFrame({"epoch": [1, 1], "lane": [0, 1], "loss": [0.5, 0.25]}),
+)
+PREDICTED = predictions.Predictions(
+    replicate=np.array([0, 0]),
+    strengths=RUN.strengths,
+    training=np.full((2, 3, 1), 0.5, np.float32),
+    validation=np.full((2, 1, 1), 0.25, np.float32),
+    test=np.full((2, 2, 1), 0.75, np.float32),
+    mechanisms=RUN.mechanisms,
+)
+MISTAKES = predictions.Mistakes(
+    variant=("v",),
+    number=np.array([7]),
+    label=np.array([0]),
+    predicted=np.array([1]),
+    confidence=np.array([0.75], np.float32),
+    inputs=np.array([[1, 2]], np.uint8),
+    scale=0.5,
+)
+LABELS = predictions.Labels(*(np.array([[0, 1]], np.uint8) for _ in range(6)))
+
+
+@pytest.fixture(autouse=True)
+def in_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def assert_same(found: object, expected: object) -> None:
+    """Equal field by field, types of arrays included."""
+    assert list(vars(found)) == list(vars(expected))
+    for name, value in vars(expected).items():
+        compare(getattr(found, name), value)
+
+
+def compare(found: object, expected: object) -> None:
+    if isinstance(expected, dict):
+        assert found.keys() == expected.keys()
+        for name, value in expected.items():
+            compare(found[name], value)
+    elif isinstance(expected, pd.DataFrame):
+        pd.testing.assert_frame_equal(found, expected)
+    else:
+        np.testing.assert_array_equal(found, expected)
+        assert getattr(found, "dtype", None) == getattr(expected, "dtype", None)
+
+
+def test_samples_survive_their_files() -> None:
+    samples.save_samples("s", DEVELOPMENT, HELD_OUT)
+    assert_same(samples.load_development("s"), DEVELOPMENT)
+    assert_same(samples.load_held_out("s"), HELD_OUT)
+    assert samples.load_development("s").features == ("a", "b")
+    assert samples.load_development("s").image == (1, 2)
+
+
+def test_a_run_survives_its_files() -> None:
+    trained.save_run(RUN, b"a model", "s", "v")
+    assert_same(trained.load_run("s", "v"), RUN)
+    assert Path("models/s/v/model.keras").read_bytes() == b"a model"
+
+
+def test_predictions_survive_their_files() -> None:
+    predictions.save_predictions("s", LABELS, {"v": PREDICTED}, MISTAKES)
+    assert_same(predictions.load_mistakes("s"), MISTAKES)
+    assert_same(predictions.load_labels("s"), LABELS)
+    assert_same(predictions.load_predictions("s", "v"), PREDICTED)
+    assert predictions.load_predictions("s", "v").grid.num_points == 2
+
+
+def test_bytes_repeat() -> None:
+    for study in ("first", "second"):
+        samples.save_samples(study, DEVELOPMENT, HELD_OUT)
+    for name in ("development.npz", "held_out.npz"):
+        assert (samples.FOLDER / "first" / name).read_bytes() == (samples.FOLDER / "second" / name).read_bytes()
+
+
+def test_a_write_that_fails_leaves_the_old_file_and_no_draft(monkeypatch: pytest.MonkeyPatch) -> None:
+    path = Path("folder/file")
+    store.write_bytes(path, b"old")
+    monkeypatch.setattr(os, "fdopen", lambda *_: (_ for _ in ()).throw(OSError("disk full")))
+    with pytest.raises(OSError, match="disk full"):
+        store.write_bytes(path, b"new")
+    assert path.read_bytes() == b"old"
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_numbers_that_are_not_finite_are_not_written() -> None:
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        store.write_json(Path("file.json"), {"score": float("nan")})
+    assert not Path("file.json").exists()
+
+
+def test_what_is_missing_is_named_with_the_stage_that_writes_it() -> None:
+    with pytest.raises(store.MissingArtifactError, match=r"models/s/v/lanes.npz is missing, .* `train_s@v`"):
+        trained.load_run("s", "v")
+    with pytest.raises(
+        store.MissingArtifactError, match=r"data/plan/s/v.json is missing, expected the output of `plan`"
+    ):
+        plan.load_run_plan("s", "v")
+
+
+def test_a_full_disk_is_told_with_the_name_of_the_file() -> None:
+    """A limit on the size of files is a disk that is full after so many bytes."""
+    code = """
+import resource, signal
+from pathlib import Path
+from stages.lib.core.cli import run_main
+from stages.lib.core.files import write_bytes
+
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
+run_main(lambda: write_bytes(Path("models/study/variant/lanes.npz"), bytes(100_000)))
+"""
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert done.stderr.startswith(
+        "error: models/study/variant/lanes.npz cannot be written (File too large), expected room"
+    )
+    assert not [path for path in Path("models").rglob("*") if path.is_file()]

@@ -1,0 +1,262 @@
+"""Splits partition the rows, keep the shares of the classes and repeat; mistakes of a protocol are said in words."""
+
+import json
+import subprocess
+import sys
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+from pydantic import TypeAdapter, ValidationError
+
+from stages.lib.data.facts import Facts
+from stages.lib.data.protocols import PROTOCOLS, FixedTest, Protocol, RepeatedStratifiedKFold, Split
+from tests.conftest import ROOT
+
+LABELS = (np.arange(470) < 70).astype(np.uint8)
+CLASSES = (np.arange(1200) % 10).astype(np.uint8)
+PATIENTS = Facts((400, 70))
+IMAGES = Facts((6000,) * 10, 10_000, (28, 28))
+
+
+def split_k_fold(labels: np.ndarray, *, folds: int = 5, repeats: int = 3, seed: int = 3, own: int = 0) -> Split:
+    protocol = RepeatedStratifiedKFold(folds=folds, repeats=repeats, validation=0.2)
+    return protocol.split(labels, num_own_test=own, seed=seed)
+
+
+def split_fixed(labels: np.ndarray, *, own: int = 200, seed: int = 3, **fields: int | float | None) -> Split:
+    return FixedTest(**{"seeds": 4, "validation": 0.2, **fields}).split(labels, num_own_test=own, seed=seed)
+
+
+# Repeated stratified k-fold ----------------------------------------------------------------------------------------
+
+
+def test_k_fold_parts_partition_the_rows_in_every_replicate() -> None:
+    split = split_k_fold(LABELS)
+    assert [part.shape for part in split] == [(15, 300), (15, 76), (15, 94)]
+    assert {part.dtype for part in split} == {np.dtype(np.int32)}
+    for parts in zip(*split, strict=True):
+        np.testing.assert_array_equal(np.sort(np.concatenate(parts)), np.arange(470))
+
+
+def test_every_row_is_held_out_once_a_repeat() -> None:
+    split = split_k_fold(LABELS)
+    for repeat in range(3):
+        held_out = split.test[5 * repeat : 5 * repeat + 5].ravel()
+        np.testing.assert_array_equal(np.sort(held_out), np.arange(470))
+    assert not np.array_equal(split.test[:5], split.test[5:10])
+
+
+def test_folds_of_unequal_size_leave_every_replicate_the_same_number_of_rows() -> None:
+    split = split_k_fold((np.arange(101) < 30).astype(np.uint8), folds=4, repeats=2, seed=0)
+    for parts in zip(*split, strict=True):
+        rows = np.concatenate(parts)
+        assert len(np.unique(rows)) == len(rows)
+    assert len(split.test) == 8
+
+
+def test_row_that_is_left_out_is_never_the_only_one_of_its_class() -> None:
+    labels = (np.arange(103) < 5).astype(np.uint8)
+    for seed in range(20):
+        assert (split_k_fold(labels, seed=seed).test < 5).sum(axis=1).tolist() == [1] * 15
+
+
+def test_classes_keep_their_shares() -> None:
+    split = split_k_fold(LABELS, repeats=2)
+    for part, expected in ((split.training, 45), (split.validation, 11), (split.test, 14)):
+        assert np.abs(LABELS[part].sum(axis=1) - expected).max() <= 1
+
+
+def test_k_fold_leaves_the_data_sets_own_test_rows_out() -> None:
+    split = split_k_fold(CLASSES, own=200)
+    assert max(part.max() for part in split) == 999
+    np.testing.assert_array_equal(split.test, split_k_fold(CLASSES[:1000]).test)
+
+
+# Fixed test rows ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("training", [None, 400])
+def test_own_test_rows_are_the_last_ones_and_never_drawn(training: int | None) -> None:
+    split = split_fixed(CLASSES, training=training)
+    np.testing.assert_array_equal(split.test, np.tile(np.arange(1000, 1200), (4, 1)))
+    assert split.training.shape == (4, training or 800)
+    assert split.validation.shape == (4, 100 if training else 200)
+    assert max(split.training.max(), split.validation.max()) < 1000
+    for parts in zip(split.training, split.validation, strict=True):
+        rows = np.concatenate(parts)
+        assert len(np.unique(rows)) == len(rows)
+    assert not np.array_equal(split.training[0], split.training[1])
+
+
+@pytest.mark.parametrize("training", [None, 200])
+def test_share_of_test_rows_is_the_same_for_all_replicates(training: int | None) -> None:
+    split = split_fixed(LABELS, own=0, test=0.3, training=training)
+    assert [part.shape[1] for part in split] == ([200, 50, 141] if training else [263, 66, 141])
+    np.testing.assert_array_equal(split.test, np.tile(split.test[0], (4, 1)))
+    assert LABELS[split.test[0]].sum() == 21
+    for parts in zip(*split, strict=True):
+        rows = np.concatenate(parts)
+        assert len(np.unique(rows)) == len(rows)
+    assert not np.array_equal(split.training[0], split.training[1])
+
+
+def test_test_rows_depend_on_the_seed_and_not_on_the_number_of_seeds() -> None:
+    test = split_fixed(LABELS, own=0, test=0.3).test[0]
+    np.testing.assert_array_equal(split_fixed(LABELS, own=0, test=0.3, seeds=9).test[0], test)
+    assert not np.array_equal(split_fixed(LABELS, own=0, test=0.3, seed=4).test[0], test)
+
+
+def test_test_rows_are_drawn_apart_from_the_validation_rows_of_every_replicate() -> None:
+    """Equal random states would hold out the very rows that a replicate with this share would validate on."""
+    test = split_fixed(LABELS, own=0, test=0.2).test[0]
+    validation = split_fixed(np.append(LABELS, [0, 1]), own=2, seeds=10).validation
+    assert not any(np.array_equal(rows, test) for rows in validation)
+
+
+def test_no_replicate_of_one_seed_is_a_replicate_of_another() -> None:
+    splits = [split_fixed(CLASSES, training=400, seed=seed) for seed in (3, 4)]
+    assert len({rows.tobytes() for split in splits for rows in split.training}) == 8
+
+
+@pytest.mark.parametrize("training", [None, 400])
+def test_splits_depend_on_the_seed_alone(training: int | None) -> None:
+    uneven = (np.arange(103) < 30).astype(np.uint8)  # some folds leave a row out
+    for draw in (
+        lambda seed: split_k_fold(LABELS, repeats=1, seed=seed),
+        lambda seed: split_k_fold(uneven, folds=4, seed=seed),
+        lambda seed: split_fixed(CLASSES, training=training, seed=seed),
+    ):
+        first, second, other = (draw(seed) for seed in (3, 3, 4))
+        for part, again in zip(first, second, strict=True):
+            np.testing.assert_array_equal(part, again)
+        assert not np.array_equal(first.training, other.training)
+
+
+def test_drawn_training_rows_keep_the_shares_of_the_classes() -> None:
+    split = split_fixed(CLASSES, training=400)
+    for part, expected in ((split.training, 40), (split.validation, 10)):
+        assert {tuple(np.bincount(CLASSES[rows])) for rows in part} == {(expected,) * 10}
+
+
+# Mistakes ----------------------------------------------------------------------------------------------------------
+
+K_FOLD = {"kind": "repeated_stratified_k_fold", "folds": 5, "repeats": 10, "validation": 0.2}
+FIXED = {"kind": "fixed_test", "seeds": 5, "validation": 0.05}
+ADAPTER: TypeAdapter[RepeatedStratifiedKFold | FixedTest] = TypeAdapter(Protocol)
+
+
+def make(fields: dict, **changes: object) -> RepeatedStratifiedKFold | FixedTest:
+    return ADAPTER.validate_python(fields | changes)
+
+
+@pytest.mark.parametrize(
+    ("protocol", "facts"),
+    [
+        (make(K_FOLD), PATIENTS),
+        (make(K_FOLD, folds=70, repeats=1), PATIENTS),
+        (make(K_FOLD), IMAGES),
+        (make(FIXED), IMAGES),
+        (make(FIXED, training=2000, validation=0.2), IMAGES),
+        (make(FIXED, test=0.2, validation=0.2), PATIENTS),
+        (make(FIXED, test=0.2, validation=0.2, training=200), PATIENTS),
+    ],
+)
+def test_sound_protocols_have_no_mistakes(protocol: RepeatedStratifiedKFold | FixedTest, facts: Facts) -> None:
+    assert protocol.check(facts) == []
+
+
+@pytest.mark.parametrize(
+    ("protocol", "facts", "mistake"),
+    [
+        (make(K_FOLD, folds=71), PATIENTS, "protocol.folds is 71, expected at most 70, which is the number of rows of"),
+        (
+            make(K_FOLD, validation=0.01),
+            PATIENTS,
+            "protocol.validation is 0.01, expected a share that puts at least one row of every class inside it and one "
+            "outside it (at this step the rarest class has 56 rows of 376): change it",
+        ),
+        (make(K_FOLD, validation=0.99), PATIENTS, "protocol.validation is 0.99, expected a share"),
+        (make(K_FOLD, folds=2), Facts((9, 2)), "(at this step the rarest class has 1 row of 5)"),
+        (make(FIXED, test=0.2), IMAGES, "protocol.test is 0.2, expected no such key, since the data set has 10,000"),
+        (make(FIXED), PATIENTS, "protocol.test is missing, expected the share of rows to hold out, since the data set"),
+        (make(FIXED, test=0.01), PATIENTS, "protocol.test is 0.01, expected a share"),
+        (make(FIXED, test=0.2, validation=0.01), PATIENTS, "protocol.validation is 0.01, expected a share"),
+        (
+            make(FIXED, training=59_000),
+            IMAGES,
+            "protocol.training is 59000, which with its validation rows makes 62105 rows, expected at most 59990",
+        ),
+        (make(FIXED, training=10), IMAGES, "protocol.validation is 0.05, expected a share"),
+        (make(FIXED, training=370, test=0.2, validation=0.2), PATIENTS, "makes 462 rows, expected at most 374"),
+    ],
+)
+def test_mistake_is_said_in_words(protocol: RepeatedStratifiedKFold | FixedTest, facts: Facts, mistake: str) -> None:
+    (found,) = protocol.check(facts)
+    assert mistake in found
+
+
+@pytest.mark.parametrize(
+    "fields", [{"kind": "hold_out"}, {"folds": 1}, {"seeds": 3}, {"validation": 1}, {"repeats": 0}]
+)
+def test_field_that_no_protocol_has_is_refused(fields: dict) -> None:
+    with pytest.raises(ValidationError):
+        make(K_FOLD, **fields)
+
+
+def test_protocol_without_mistakes_can_be_split_and_keeps_every_class_in_every_part() -> None:
+    """Small tables at random: `check` accepts none whose split fails or leaves a part without a class."""
+    generator, accepted = np.random.default_rng(0), 0
+    for _ in range(300):
+        labels = np.repeat(np.arange(3), generator.integers(2, 25, 3)).astype(np.uint8)
+        facts, validation = Facts(tuple(np.bincount(labels).tolist())), float(generator.uniform(0.1, 0.9))
+        if generator.random() < 0.5:
+            protocol = make(K_FOLD, folds=int(generator.integers(2, 6)), repeats=2, validation=validation)
+        else:
+            training = int(generator.integers(3, 20)) if generator.random() < 0.5 else None
+            share = float(generator.uniform(0.1, 0.9))
+            protocol = make(FIXED, test=share, training=training, validation=validation)
+        if not protocol.check(facts):
+            accepted += 1
+            for part in protocol.split(labels, num_own_test=0, seed=1):
+                assert all(len(np.unique(labels[rows])) == 3 for rows in part)
+    assert accepted > 30
+
+
+# What is to be said of a protocol ----------------------------------------------------------------------------------
+
+
+def test_facts_for_the_statistics_and_words_for_people() -> None:
+    k_fold, fixed = make(K_FOLD), make(FIXED, training=2000)
+    assert (k_fold.num_replicates, k_fold.fixed_test, k_fold.test_train_ratio) == (50, False, 0.25)
+    assert (fixed.num_replicates, fixed.fixed_test, fixed.test_train_ratio) == (5, True, 0.0)
+    assert k_fold.describe().startswith("5 folds x 10 repeats = 50 replicates, which share rows; 0.2 of")
+    assert make(K_FOLD, repeats=1).describe().startswith("5 folds x 1 repeat = 5 replicates")
+    assert fixed.describe().startswith("the data set's own test rows, 5 seeds = 5 replicates; 2,000 training rows")
+    assert make(FIXED, test=0.25).describe().startswith("a fixed test set of 0.25 of the rows, 5 seeds")
+
+
+@dataclass(frozen=True)
+class Plan:
+    protocol: Protocol
+
+
+@pytest.mark.parametrize("fields", [K_FOLD, FIXED])
+def test_protocol_is_a_field_of_a_plan(fields: dict) -> None:
+    adapter, plan = TypeAdapter(Plan), Plan(make(fields))
+    text = adapter.dump_json(plan)
+    assert adapter.validate_json(text) == plan
+    assert json.loads(text)["protocol"].items() >= fields.items()
+
+
+def test_table_of_protocols_is_by_their_kind() -> None:
+    assert {name: protocol.model_fields["kind"].default for name, protocol in PROTOCOLS.items()} == {
+        name: name for name in PROTOCOLS
+    }
+
+
+def test_module_is_quick_to_import() -> None:
+    heavy = {"tensorflow", "pandas", "sklearn", "scipy"}
+    code = f"import sys, stages.lib.data.protocols; print({heavy} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout == "set()\n"

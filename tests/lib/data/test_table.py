@@ -1,0 +1,383 @@
+"""Tables of the user's own: encoding as scikit-learn does it, every fault in words, all of them at once."""
+
+import subprocess
+import sys
+from collections.abc import Callable
+
+import numpy as np
+import pandas as pd
+import pytest
+from pydantic import TypeAdapter, ValidationError
+from sklearn.compose import ColumnTransformer
+from sklearn.datasets import load_breast_cancer, load_wine
+from sklearn.impute import SimpleImputer
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import OneHotEncoder, StandardScaler
+
+from stages.lib.data.dataset import DataError, Rows
+from stages.lib.data.kinds import KINDS, Declaration
+from stages.lib.data.table import Table
+from tests.conftest import ROOT
+
+FILE = "data/source/mine.csv"
+CSV = """id,ward,grade,age,dose,outcome
+1,north,2,61,0.5,yes
+2,south,10,58,1.5,no
+3,north,1,47,2.5,no
+4,east,2,70,0.25,yes
+"""
+FIELDS = {"kind": "table", "file": FILE, "target": "outcome", "drop": ["id"], "categorical": ["ward", "grade"]}
+
+
+def declare(**changes: object) -> Table:
+    return TypeAdapter(Declaration).validate_python(FIELDS | changes)
+
+
+def load(text: str | bytes, **changes: object) -> Rows:
+    data = text.encode() if isinstance(text, str) else text
+    return declare(**changes).load({"table.csv": data}.__getitem__, "encoded")
+
+
+def encode_all(rows: Rows, training: list[int] | None = None) -> np.ndarray:
+    everything = np.arange(len(rows.labels))
+    return rows.fit(everything if training is None else np.array(training))(everything)
+
+
+def column_of(rows: Rows, name: str, training: list[int] | None = None) -> list[float]:
+    return encode_all(rows, training)[:, rows.features.index(name)].tolist()
+
+
+def refusal(text: str | bytes, **changes: object) -> list[str]:
+    """The lines of a refusal; the first one, which names the file, is left out where there are more."""
+    with pytest.raises(DataError) as error:
+        load(text, **changes)
+    first, *lines = str(error.value).split("\n  ")
+    assert first.startswith(FILE)
+    return lines or [first]
+
+
+# Reading -----------------------------------------------------------------------------------------------------------
+
+
+def test_columns_are_read_by_their_roles() -> None:
+    rows = load(CSV)
+    assert rows.features == ("age", "dose", "ward_east", "ward_north", "ward_south", "grade_1", "grade_2", "grade_10")
+    assert rows.labels.tolist() == [1, 0, 0, 1]
+    assert rows.labels.dtype == np.uint8
+    assert (rows.shared, rows.num_own_test, rows.scale, rows.image) == (False, 0, 1.0, ())
+    assert column_of(rows, "grade_10") == [0, 1, 0, 0]
+
+
+def test_facts_are_class_counts() -> None:
+    text = CSV + "5,east,1,50,1,yes\n"
+    facts = declare().facts({FILE: text.encode()}.__getitem__)
+    assert (facts.class_counts, facts.title) == ((2, 3), "mine")
+    three = declare(target="grade", categorical=["ward"], drop=["id", "outcome"])
+    facts = three.facts({FILE: text.encode()}.__getitem__)
+    assert (facts.class_counts, facts.outputs) == ((2, 2, 1), 3)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "\ufeff" + CSV,
+        CSV.replace("\n", "\r\n"),
+        CSV.replace(",", " , "),
+        CSV.replace("north", '"north"'),
+        CSV.replace("\n3,", "\n\n3,"),
+        CSV.rstrip(),
+    ],
+)
+def test_ordinary_forms_of_csv_are_read(text: str) -> None:
+    rows = load(text)
+    assert rows.features == load(CSV).features
+    np.testing.assert_array_equal(encode_all(rows), encode_all(load(CSV)))
+
+
+@pytest.mark.parametrize(
+    ("values", "positive", "labels"),
+    [
+        ("b a a b", None, [1, 0, 0, 1]),
+        ("b a a b", "a", [0, 1, 1, 0]),
+        ("10 9 9 10", None, [1, 0, 0, 1]),
+        ("10 9 9 10", 9, [0, 1, 1, 0]),
+        ("1 0.0 0 1.0", None, [1, 0, 0, 1]),
+        ("7654321 1 1 7654321", 7654321, [1, 0, 0, 1]),
+        ("10 9 x 10", None, [0, 1, 2, 0]),
+        ("-1 10 2 2", None, [0, 2, 1, 1]),
+    ],
+)
+def test_classes_are_numbered_in_order(values: str, positive: str | int | None, labels: list[int]) -> None:
+    text = "a,outcome\n" + "".join(f"{row},{value}\n" for row, value in enumerate(values.split()))
+    assert load(text, drop=[], categorical=[], positive=positive).labels.tolist() == labels
+
+
+# Encoding ----------------------------------------------------------------------------------------------------------
+
+
+def write_csv(load_data: Callable, *, categorical: bool = False) -> tuple[bytes, pd.DataFrame]:
+    """A data set of scikit-learn as CSV; `categorical` adds two columns of categories."""
+    frame = load_data(as_frame=True).frame
+    if categorical:
+        generator = np.random.default_rng(0)
+        frame = frame.assign(ward=generator.choice(["north", "south", "east"], len(frame)))
+        frame = frame.assign(grade=generator.choice([1, 2, 10], len(frame)))
+    return frame.to_csv(index=False).encode(), frame
+
+
+@pytest.mark.parametrize("categorical", [False, True])
+@pytest.mark.parametrize(("load_data", "classes"), [(load_breast_cancer, 2), (load_wine, 3)])
+def test_encoding_agrees_with_scikit_learn(load_data: Callable, classes: int, categorical: bool) -> None:
+    data, frame = write_csv(load_data, categorical=categorical)
+    names = ["ward", "grade"] if categorical else []
+    rows = load(data, target="target", drop=[], categorical=names)
+    training = np.arange(0, len(frame), 2)
+    numeric = [name for name in frame.columns if name not in ("target", *names)]
+    oracle = ColumnTransformer([("numeric", StandardScaler(), numeric), ("categorical", OneHotEncoder(), names)])
+    oracle.set_output(transform="default").fit(frame.iloc[training])
+    encoded = rows.fit(training)(np.arange(len(frame)))
+    assert encoded.dtype == np.float32
+    assert encoded.flags.c_contiguous
+    np.testing.assert_allclose(encoded, oracle.transform(frame), rtol=1e-5, atol=1e-6)
+    np.testing.assert_array_equal(rows.labels, frame["target"])
+    assert rows.labels.max() == classes - 1
+    assert len(rows.features) == encoded.shape[1]
+
+
+def test_encoder_looks_at_training_rows_alone() -> None:
+    data, frame = write_csv(load_wine, categorical=True)
+    training = np.arange(0, len(frame), 2)
+    spoilt = frame.copy()
+    spoilt.loc[spoilt.index % 2 == 1, ["alcohol", "hue"]] = 1e6
+    changed = load(spoilt.to_csv(index=False), target="target", drop=[], categorical=["ward", "grade"])
+    rows = load(data, target="target", drop=[], categorical=["ward", "grade"])
+    np.testing.assert_array_equal(changed.fit(training)(training), rows.fit(training)(training))
+
+
+def test_column_that_is_constant_in_training_is_zero_in_every_row() -> None:
+    text = CSV.replace(",58,", ",61,").replace(",47,", ",61,")
+    assert column_of(load(text), "age", training=[0, 1, 2]) == [0, 0, 0, 0]
+    assert column_of(load(CSV), "dose", training=[0]) == [0, 0, 0, 0]
+
+
+def test_category_that_no_training_row_has_is_zero_in_every_row() -> None:
+    rows = load(CSV)
+    assert column_of(rows, "ward_east", training=[0, 1, 2]) == [0, 0, 0, 0]
+    assert column_of(rows, "ward_north", training=[0, 1, 2]) == [1, 0, 1, 0]
+    assert len({encode_all(rows, training).shape for training in ([0], [0, 1], [0, 1, 2, 3])}) == 1
+
+
+@pytest.mark.parametrize("cell", ["", "NA", "NaN", "nan"])
+def test_missing_values_are_imputed_where_that_is_declared(cell: str) -> None:
+    text = CSV.replace(",58,", f",{cell},").replace("east", cell)
+    rows = load(text, missing="impute")
+    numbers = np.array([[61.0], [np.nan], [47.0], [70.0]])
+    oracle = make_pipeline(SimpleImputer(strategy="median"), StandardScaler()).fit(numbers[:3])
+    expected = oracle.transform(numbers)[:, 0]
+    np.testing.assert_allclose(column_of(rows, "age", training=[0, 1, 2]), expected, rtol=1e-6)
+    assert column_of(rows, "ward_") == [0, 0, 0, 1]
+    assert "ward_" not in load(CSV, missing="impute").features
+
+
+def test_column_without_a_value_in_training_is_zero() -> None:
+    text = CSV.replace(",61,", ",,").replace(",58,", ",,")
+    assert column_of(load(text, missing="impute"), "age", training=[0, 1]) == [0, 0, 0, 0]
+
+
+def test_columns_whose_names_meet_stay_apart() -> None:
+    """Category b_c of column a and category c of column a_b both make the name a_b_c."""
+    rows = load("a,a_b,outcome\nb_c,c,1\nx,c,0\n", drop=[], categorical=["a", "a_b"])
+    assert rows.features == ("a_b_c", "a_x", "a_b_c")
+    assert encode_all(rows).tolist() == [[1, 0, 1], [0, 1, 1]]
+
+
+def test_table_may_hold_categories_alone_or_numbers_alone() -> None:
+    assert load(CSV, drop=["id", "age", "dose"]).features[0] == "ward_east"
+    assert encode_all(load(CSV, drop=["id", "age", "dose"])).shape == (4, 6)
+    assert encode_all(load(CSV, drop=["id", "ward", "grade"], categorical=[])).shape == (4, 2)
+
+
+# Faults of the file ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        ("", f"{FILE} is empty, expected a header line and one line for each row: fill it"),
+        ("id,outcome\n", f"{FILE} has no row below its header line, expected one line for each row: fill it"),
+        (CSV.encode("utf-16"), f"{FILE} is not UTF-8 in line 1, expected UTF-8 text: save it as CSV UTF-8"),
+        (CSV.encode() + b"5,\xe9st", f"{FILE} is not UTF-8 in line 6, expected UTF-8 text: save it as CSV UTF-8"),
+        (CSV.replace(",", ";"), f"{FILE} separates its cells by ';', expected commas: save it with commas"),
+        (
+            CSV.replace("south", '"so"uth'),
+            f"{FILE} is not CSV: ',' expected after '\"' in the row that starts in line 3, expected cells separated by "
+            'commas, with "" for a quotation mark inside a quoted cell: mend that row',
+        ),
+        (
+            CSV.replace("61", "61,5").replace("58,", ""),
+            "rows: expected 6 cells, as in the header; found 7 in line 2, 5 in line 3: "
+            "put a cell that holds a comma in quotation marks",
+        ),
+        (
+            CSV.replace("id,", "", 1),
+            "rows: expected 5 cells, as in the header; found 6 in line 2, 6 in line 3, 6 in line 4, 1 more: "
+            "put a cell that holds a comma in quotation marks",
+        ),
+        (CSV.replace("dose", "age"), "header: expected each name once; found 'age' 2 times: rename the columns"),
+        (CSV.replace("dose", ""), "header: expected a name for each column; found none for column 5: name it"),
+    ],
+)
+def test_file_that_is_no_table_is_refused(text: str | bytes, fault: str) -> None:
+    assert refusal(text) == [fault]
+
+
+@pytest.mark.parametrize(
+    ("text", "changes", "fault"),
+    [
+        (
+            CSV.replace("yes", "1").replace("no\n", "0\n"),
+            {"target": "outcom"},
+            "column 'outcom' (target): is not in the header, expected 'outcome': mend its spelling",
+        ),
+        (
+            CSV,
+            {"drop": ["id", "zzz"]},
+            "column 'zzz' (drop): is not in the header, expected 'id' or 'ward' or 'grade' or 'age' or 'dose' or "
+            "'outcome': mend its spelling",
+        ),
+        (
+            CSV,
+            {"categorical": ["ward", "grades"]},
+            "column 'grades' (categorical): is not in the header, expected 'grade': mend its spelling",
+        ),
+        (
+            CSV,
+            {"categorical": ["grade"]},
+            "column 'ward': expected numbers; found 'north' in line 2, 'south' in line 3, 'north' in line 4, 1 more: "
+            "list it under categorical or drop, or leave the cell empty where the value is missing",
+        ),
+        (
+            CSV.replace("58", "1_000"),
+            {},
+            "column 'age': expected numbers; found '1_000' in line 3: "
+            "list it under categorical or drop, or leave the cell empty where the value is missing",
+        ),
+        (
+            CSV.replace("58", "inf").replace("47", "1e39"),
+            {},
+            "column 'age': expected numbers between -3.4e+38 and 3.4e+38; found 'inf' in line 3, '1e39' in line 4: "
+            "replace these values",
+        ),
+        (
+            CSV.replace("58", "").replace("47", "NA"),
+            {},
+            "column 'age': expected a value in every row; found '' in line 3, 'NA' in line 4: "
+            "fill these cells, or declare missing: impute",
+        ),
+        (
+            CSV.replace("south", "NaN"),
+            {},
+            "column 'ward': expected a value in every row; found 'NaN' in line 3: "
+            "fill these cells, or declare missing: impute",
+        ),
+        (
+            CSV.replace(",no", ","),
+            {"missing": "impute"},
+            "column 'outcome' (target): expected a class in every row; found '' in line 3, '' in line 4: "
+            "fill these cells or remove their rows",
+        ),
+        (
+            CSV.replace("yes", "no"),
+            {},
+            "column 'outcome' (target): found only the class 'no', expected two or more: choose another",
+        ),
+        (
+            "a,outcome\n" + "".join(f"1,{value}\n" for value in range(257)),
+            {"drop": [], "categorical": []},
+            "column 'outcome' (target): found 257 different values, expected at most 256 classes: "
+            "choose a column that holds classes, not measurements",
+        ),
+        (CSV, {"positive": "maybe"}, "positive is 'maybe', expected a class of 'outcome': choose no or yes"),
+        (
+            CSV,
+            {"target": "grade", "categorical": ["ward", "outcome"], "positive": 2},
+            "positive is '2', expected no such key for a target of 3 classes: remove it",
+        ),
+        (
+            CSV,
+            {"drop": ["id", "age", "dose", "ward", "grade"], "categorical": []},
+            "no column is left to learn from, expected one beside target and drop: drop fewer columns",
+        ),
+    ],
+)
+def test_table_that_does_not_fit_its_declaration_is_refused(text: str, changes: dict, fault: str) -> None:
+    assert refusal(text, **changes) == [fault]
+
+
+def test_all_faults_are_told_at_once() -> None:
+    text = CSV.replace("58", "old").replace("0.5", "").replace("4,east", "4").replace("yes", "no")
+    assert [fault.split(":")[0] for fault in refusal(text, drop=["id", "zzz"])] == [
+        "rows",
+        "column 'zzz' (drop)",
+        "column 'age'",
+        "column 'dose'",
+        "column 'outcome' (target)",
+    ]
+
+
+def test_lines_are_those_of_the_file_where_cells_hold_line_breaks() -> None:
+    text = CSV.replace("north", '"nor\nth"', 1).replace("70", "old")
+    assert refusal(text)[0].startswith("column 'age': expected numbers; found 'old' in line 6")
+
+
+def test_file_that_is_missing_is_named() -> None:
+    def read(path: str) -> bytes:
+        raise FileNotFoundError(2, "No such file or directory", path)
+
+    with pytest.raises(
+        DataError, match=r"data/source/mine\.csv cannot be read \(No such file or directory\), expected"
+    ):
+        declare().facts(read)
+
+
+# Faults of the declaration -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"file": "/home/me/mine.csv"}, "is '/home/me/mine.csv', expected a file in data/source, such as"),
+        ({"file": "data/source/../mine.csv"}, "expected a file in data/source, such as data/source/mine.csv: copy it"),
+        ({"file": "mine.csv"}, "expected a file in data/source"),
+        ({"file": "data/source"}, "expected a file in data/source"),
+        ({"file": "/data/source/mine.csv"}, "expected a file in data/source"),
+        ({"drop": ["id", "ward"]}, "column 'ward' is named under drop and categorical, expected one of them: remove"),
+        ({"target": "ward"}, "column 'ward' is named under target and categorical, expected one of them"),
+        ({"drop": ["id", "id"]}, r"is \['id', 'id'\], expected each entry at most once"),
+        ({"missing": "mean"}, "'refuse' or 'impute'"),
+        ({"separator": ";"}, "Extra inputs are not permitted"),
+        ({"kind": "csv"}, "'thoracic_surgery', 'fashion_mnist', 'table'"),
+    ],
+)
+def test_declaration_that_cannot_be_meant_is_refused(changes: dict, message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
+        declare(**changes)
+
+
+# All kinds ---------------------------------------------------------------------------------------------------------
+
+
+def test_table_of_kinds_is_by_their_name_and_each_declares_its_encodings() -> None:
+    assert {name: kind.model_fields["kind"].default for name, kind in KINDS.items()} == {name: name for name in KINDS}
+    assert all("encoded" in kind.encodings for kind in KINDS.values())
+
+
+def test_facts_of_a_table_need_no_slow_import() -> None:
+    heavy = {"tensorflow", "pandas", "pandera", "sklearn", "scipy"}
+    code = (
+        "import sys; from stages.lib.data.kinds import KINDS;"
+        f"KINDS['table'](**{FIELDS!r}).facts(lambda path: {CSV.encode()!r});"
+        f"print({heavy} & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout == "set()\n"

@@ -1,0 +1,207 @@
+"""Scores against scikit-learn, closed forms and hand-worked cases."""
+
+import itertools
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as some
+from hypothesis.extra.numpy import arrays
+from sklearn import metrics
+from sklearn.calibration import calibration_curve
+
+from stages.lib.judge import scores
+
+EXTREME = [0.0, 5e-324, 1e-300, 1e-17, 0.2, 0.5, np.nextafter(0.5, 1), 0.8, 1 - 1e-16, 1.0]
+deterministic = settings(derandomize=True, database=None, deadline=None, max_examples=60)
+
+
+@some.composite
+def binary_cases(draw):
+    """label [replicate, row] with both classes, probability [replicate, row] with many ties and extremes."""
+    shape = draw(some.integers(1, 4)), draw(some.integers(2, 25))
+    values = draw(some.sampled_from([some.sampled_from(EXTREME), some.floats(0, 1)]))
+    label = draw(arrays(np.int64, shape, elements=some.integers(0, 1)))
+    label[:, 0], label[:, -1] = 0, 1
+    return label, draw(arrays(np.float64, shape, elements=values))
+
+
+@some.composite
+def multiclass_cases(draw):
+    """label [row] with every class, probability [replicate, row, class] from few integer weights, so with ties."""
+    num_replicates, num_rows, num_classes = draw(some.integers(1, 4)), draw(some.integers(5, 25)), 4
+    label = draw(arrays(np.int64, num_rows, elements=some.integers(0, num_classes - 1)))
+    label[:num_classes] = range(num_classes)
+    weight = draw(arrays(np.float64, (num_replicates, num_rows, num_classes), elements=some.integers(0, 3)))
+    weight[weight.sum(axis=2) == 0] = 1
+    return label, weight / weight.sum(axis=2, keepdims=True)
+
+
+def per_replicate(oracle, label, probability):
+    return [oracle(np.broadcast_to(label, probability.shape[:2])[i], p) for i, p in enumerate(probability)]
+
+
+def binned_error(hit, confidence):
+    """Expected calibration error from scikit-learn's reliability curve, which leaves out empty bins."""
+    observed, predicted = calibration_curve(hit, confidence, n_bins=scores.NUM_BINS, strategy="uniform")
+    bins = np.searchsorted(np.linspace(0, 1, scores.NUM_BINS + 1)[1:-1], confidence)
+    count = np.unique(bins, return_counts=True)[1]
+    return (count * np.abs(observed - predicted)).sum() / len(hit)
+
+
+BINARY_ORACLES = {
+    "auc": metrics.roc_auc_score,
+    "average_precision": metrics.average_precision_score,
+    "brier": metrics.brier_score_loss,
+    "log_loss": lambda y, p: metrics.log_loss(y, p, labels=[0, 1]),
+    "g_mean": lambda y, p: np.sqrt(metrics.recall_score(y, p > 0.5) * metrics.recall_score(y, p > 0.5, pos_label=0)),
+    "accuracy": lambda y, p: metrics.accuracy_score(y, p > 0.5),
+    "calibration_error": binned_error,
+}
+MULTICLASS_ORACLES = {
+    "accuracy": lambda y, p: metrics.accuracy_score(y, p.argmax(axis=1)),
+    "log_loss": metrics.log_loss,
+    "calibration_error": lambda y, p: binned_error(p.argmax(axis=1) == y, p.max(axis=1)),
+    "brier": metrics.brier_score_loss,
+}
+
+
+@pytest.mark.parametrize("name", scores.list_scores(1))
+def test_binary_scores_agree_with_scikit_learn(name):
+    @deterministic
+    @given(binary_cases())
+    def check(case):
+        expected = per_replicate(BINARY_ORACLES[name], *case)
+        np.testing.assert_allclose(scores.SCORES[name].function(*case), expected, rtol=1e-12, atol=1e-12)
+
+    check()
+
+
+@pytest.mark.parametrize("name", scores.list_scores(10))
+def test_multiclass_scores_agree_with_scikit_learn(name):
+    @deterministic
+    @given(multiclass_cases())
+    def check(case):
+        expected = per_replicate(MULTICLASS_ORACLES[name], *case)
+        np.testing.assert_allclose(scores.SCORES[name].function(*case), expected, rtol=1e-12, atol=1e-12)
+
+    check()
+
+
+@deterministic
+@given(multiclass_cases())
+def test_per_class_recall_agrees_with_scikit_learn(case):
+    expected = per_replicate(lambda y, p: metrics.recall_score(y, p.argmax(axis=1), average=None), *case)
+    np.testing.assert_allclose(scores.per_class_recall(*case), expected, rtol=1e-12)
+
+
+@pytest.mark.parametrize(("outputs", "cases"), [(1, binary_cases()), (10, multiclass_cases())])
+def test_contributions_of_rows_average_to_the_score(outputs, cases):
+    @deterministic
+    @given(cases)
+    def check(case):
+        for score in (scores.SCORES[name] for name in scores.list_scores(outputs)):
+            if score.by_row:
+                rows = score.by_row(*case)
+                assert rows.shape == case[1].shape[:2]
+                np.testing.assert_allclose(rows.mean(axis=1), score.function(*case), rtol=1e-12)
+
+    check()
+
+
+def test_greater_is_better_where_a_perfect_answer_scores_more():
+    label = np.array([[0, 1, 0, 1]])
+    for score in scores.SCORES.values():
+        perfect, wrong = score.function(label, label.astype(float)), score.function(label, 1.0 - label)
+        assert (perfect > wrong) == score.greater_is_better
+
+
+def test_tied_probabilities_count_one_half_and_enter_together():
+    label, probability = [0, 1, 0, 1], np.array([[0.2, 0.2, 0.2, 0.9]])
+    assert scores.auc(label, probability) == pytest.approx([0.75])  # 2 pairs won, 2 tied, of 4
+    assert scores.average_precision(label, probability) == pytest.approx([(1 / 1 + 2 / 4) / 2])
+
+
+def test_log_loss_is_clipped_by_the_type_of_the_probabilities():
+    label = [1, 0]
+    for dtype in (np.float32, np.float64):
+        certain_error = scores.log_loss(label, np.array([[0, 1]], dtype=dtype))
+        assert certain_error == pytest.approx([-np.log(float(np.finfo(dtype).eps))], rel=1e-12)
+
+
+def test_one_class_has_accuracy_brier_and_log_loss_but_no_ranking():
+    label, probability = np.array([[0, 0, 0], [0, 1, 0]]), np.array([[0.2, 0.7, 0.4], [0.1, 0.6, 0.5]])
+    for name in ("accuracy", "brier", "log_loss", "calibration_error"):
+        assert np.isfinite(scores.SCORES[name].function(label, probability)).all()
+    for name in ("auc", "average_precision", "g_mean"):
+        with pytest.raises(ValueError, match=r"replicates \[0\] hold rows of one class only.*stratify the folds"):
+            scores.SCORES[name].function(label, probability)
+    with pytest.raises(ValueError, match=r"replicates \[0\] hold rows of one class only"):
+        scores.no_skill("auc", [1, 1, 1], outputs=1)
+    with pytest.raises(ValueError, match=r"classes \[2\] have no rows"):
+        scores.per_class_recall([0, 1], np.full((1, 2, 3), 1 / 3))
+
+
+def test_calibration_error_of_a_hand_worked_case():
+    probability = np.array([[0.01, 0.05, 0.35, 0.95]])  # bins 0, 0, 5 and 14 of 15
+    assert scores.calibration_error([0, 1, 0, 1], probability) == pytest.approx([(0.94 + 0.35 + 0.05) / 4])
+    assert scores.calibration_error([0, 1, 1, 1], np.full((1, 4), 0.75)) == pytest.approx([0])
+
+
+@pytest.mark.parametrize(
+    ("label", "probability", "message"),
+    [
+        ([0, 1], np.array([0.1, 0.2]), r"shape \(2,\); expected floats, \[replicate, row\]"),
+        ([0, 1], np.array([[0, 1]]), "probability is int64"),
+        ([0, 1], np.array([[0.5, np.nan]]), r"must lie in \[0, 1\], without NaN"),
+        ([0, 1], np.array([[0.5, 1.5]]), "apply the sigmoid"),
+        ([0, 1], np.full((1, 2, 3), 0.5), "must sum to 1"),
+        ([0, 2], np.array([[0.5, 0.5]]), "label must hold integers from 0 to 1"),
+        ([0, 1, 1], np.array([[0.5, 0.5]]), r"label has shape \(3,\); expected \(1, 2\) or \(2,\)"),
+        ([0, 1], np.full((1, 2, 4), 0.25), "this score is binary"),
+    ],
+)
+def test_what_breaks_the_layout_is_named(label, probability, message):
+    with pytest.raises(ValueError, match=message):
+        scores.auc(label, probability)
+
+
+def test_no_skill_is_what_predictions_of_the_base_rate_score():
+    label = np.array([[0] * 80 + [1] * 14, [0] * 47 + [1] * 47])
+    base_rate = np.broadcast_to(label.mean(axis=1)[:, None, None], (*label.shape, 1))
+    for name in scores.list_scores(1):
+        if name != "average_precision":
+            found = scores.no_skill(name, label, outputs=1)
+            np.testing.assert_allclose(found, scores.measure(name, label, base_rate), atol=1e-12, err_msg=name)
+    assert scores.no_skill("accuracy", label[0], outputs=1) == pytest.approx(80 / 94)
+
+
+def test_no_skill_of_several_classes_is_what_the_base_rates_score():
+    label = np.array([0] * 5 + [1] * 3 + [2] * 2)
+    constant = np.broadcast_to([0.5, 0.3, 0.2], (1, 10, 3))
+    for name in scores.list_scores(3):
+        found = scores.no_skill(name, label, outputs=3)
+        np.testing.assert_allclose(found, scores.measure(name, label, constant)[0], atol=1e-12, err_msg=name)
+
+
+@pytest.mark.parametrize(("num_rows", "num_positives"), [(2, 1), (5, 1), (6, 2), (7, 4), (7, 6)])
+def test_no_skill_average_precision_is_the_mean_over_all_rankings(num_rows, num_positives):
+    chosen = itertools.combinations(range(num_rows), num_positives)
+    labels = np.array([[int(row in positives) for row in range(num_rows)] for positives in chosen])
+    ranking = np.broadcast_to(np.linspace(1, 0, num_rows), labels.shape)
+    expected = scores.average_precision(labels, ranking).mean()
+    assert scores.no_skill("average_precision", labels[0], outputs=1) == pytest.approx(expected, rel=1e-12)
+
+
+def test_no_skill_average_precision_of_one_fold_of_thoracic_surgery():
+    label = [0] * 80 + [1] * 14
+    assert scores.no_skill("average_precision", label, outputs=1) == pytest.approx(
+        0.187, abs=5e-4
+    )  # not 14 / 94 = 0.149
+
+
+def test_tensorflow_is_not_imported():
+    code = "import stages.lib.judge.scores, sys; sys.exit('tensorflow' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)

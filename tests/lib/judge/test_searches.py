@@ -1,0 +1,279 @@
+"""A search judged on predictions made by hand: its best points, the best single regulariser, the question asked."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from stages import compare
+from stages.lib.data.protocols import RepeatedStratifiedKFold
+from stages.lib.judge import statistics
+from stages.lib.judge.comparison import LAYOUT, load_searches, save_searches
+from stages.lib.judge.plans import ComparedSearch, ComparedVariant, StatisticsPlan, StudyPlan
+from stages.lib.judge.predictions import Labels, Predictions
+from stages.lib.report.answers import tell_searches
+
+FOLDS, REPLICATES, ROWS = 2, 20, 40
+K_FOLD = RepeatedStratifiedKFold(folds=FOLDS, repeats=REPLICATES // FOLDS, validation=0.2)
+STATISTICS = StatisticsPlan(0.95, {"auc": 0.01, "log_loss": 0.01})
+MECHANISMS = ("epochs_run", "stopped_early", "diverged", "zero_share", "kernel_norm", "bound_share")
+SEARCH = ComparedSearch("cocktail", 3, ("l2", "max_norm"), ("max_norm",), ("dropout", "mixup"), "best_single")
+ODD = np.arange(REPLICATES) % 2 == 1
+
+
+@pytest.fixture(scope="module")
+def labels() -> Labels:
+    """Ten repeats of two folds of 80 rows."""
+    generator = np.random.Generator(np.random.PCG64(0))
+    truth = (np.arange(2 * ROWS) % 4 == 0).astype(np.uint8)
+    orders = [generator.permutation(2 * ROWS) for _ in range(REPLICATES // FOLDS)]
+    test = np.stack([np.sort(order[fold::FOLDS]) for order in orders for fold in range(FOLDS)])
+    training = np.stack([np.setdiff1d(np.arange(2 * ROWS), held_out) for held_out in test])
+    shares = truth[training].mean(axis=1, keepdims=True).astype(np.float32)
+    return Labels(truth[training], truth[training][:, :ROWS], truth[test], test, training, shares)
+
+
+def make_predictions(
+    labels: Labels, strengths: dict[str, list[float]], skills: list[np.ndarray], *, seed: int
+) -> Predictions:
+    """Points with these strengths; skills: of each point on each replicate's validation rows [replicate].
+
+    On held-out rows every point has the skill 1, so whatever is best on validation rows is so by luck alone.
+    """
+    generator = np.random.Generator(np.random.PCG64(seed))
+    answers = {}
+    for part in ("training", "validation", "test"):
+        label = getattr(labels, part) - 0.5
+        points = [(skill[:, None] if part == "validation" else 1) * label for skill in skills]
+        noisy = [point + generator.normal(0, 0.2, label.shape) for point in points]
+        answers[part] = (1 / (1 + np.exp(-np.concatenate(noisy))))[..., None].astype(np.float32)
+    num_lanes = REPLICATES * len(skills)
+    return Predictions(
+        replicate=np.tile(np.arange(REPLICATES), len(skills)),
+        strengths={name: np.repeat(values, REPLICATES) for name, values in strengths.items()},
+        mechanisms={name: np.zeros(num_lanes) for name in MECHANISMS},
+        **answers,
+    )
+
+
+@pytest.fixture(scope="module")
+def predicted(labels: Labels) -> dict[str, Predictions]:
+    """The cocktail's second point is best on odd replicates, its third on even ones; so are dropout and mixup."""
+    odd, even, plain = np.where(ODD, 8.0, 1.0), np.where(ODD, 1.0, 8.0), np.full(REPLICATES, 2.0)
+    cocktail = {"l2": [0.1, 0.0, 0.01], "max_norm": [2.0, 0.5, 1.5]}
+    return {
+        "unregularized": make_predictions(labels, {}, [plain], seed=1),
+        "cocktail": make_predictions(labels, cocktail, [plain, odd, even], seed=2),
+        "dropout": make_predictions(labels, {"dropout": [0.5, 0.2]}, [plain, odd], seed=3),
+        "mixup": make_predictions(labels, {"mixup": [0.2]}, [even], seed=4),
+    }
+
+
+def make_plan(search: ComparedSearch, **baselines: str) -> StudyPlan:
+    names = ("unregularized", "cocktail", "dropout", "mixup")
+    return StudyPlan(
+        study="made", dataset="thoracic_surgery", features="encoded", outputs=1, baseline="unregularized",
+        scores={"discrimination": "auc", "probabilities": "log_loss"}, select_by="log_loss", protocol=K_FOLD, seed=3,
+        variants=tuple(
+            ComparedVariant(name, baselines.get(name, "unregularized"), "regularizers") for name in names
+        ),
+        references=(), searches=(search,),
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def outcome(labels: Labels, predicted: dict[str, Predictions]) -> compare.Compared:
+    return compare.run(make_plan(SEARCH), STATISTICS, labels, predicted, {})
+
+
+def held_out_losses(labels: Labels, chosen: np.ndarray) -> np.ndarray:
+    """[replicate, row], of probabilities [replicate, row]."""
+    return -np.log(np.where(labels.test == 1, chosen, 1 - chosen))
+
+
+def test_each_replicate_takes_the_point_that_is_best_on_its_validation_rows(
+    outcome: compare.Compared, labels: Labels, predicted: dict[str, Predictions]
+) -> None:
+    tuned = outcome.result.arms["cocktail"]["tuned"]
+    assert tuned.strengths == {"l2": [0.0, 0.01], "max_norm": [0.5, 1.5]}
+    points = predicted["cocktail"].test[:, :, 0].astype(float).reshape(3, REPLICATES, ROWS)
+    expected = held_out_losses(labels, np.where(ODD[:, None], points[1], points[2])).mean(axis=1)
+    np.testing.assert_allclose(tuned.judged["log_loss"].replicates, expected, rtol=1e-6)
+
+
+def test_the_best_single_regularizer_is_chosen_on_validation_rows_among_variants_and_strengths(
+    outcome: compare.Compared, labels: Labels, predicted: dict[str, Predictions]
+) -> None:
+    single = outcome.result.arms["best_single"]["tuned"]
+    assert (single.strengths, single.baseline) == ({"dropout": [0.2], "mixup": [0.2]}, "unregularized")
+    dropout, mixup = predicted["dropout"].test[REPLICATES:, :, 0], predicted["mixup"].test[:, :, 0]
+    expected = held_out_losses(labels, np.where(ODD[:, None], dropout, mixup).astype(float)).mean(axis=1)
+    np.testing.assert_allclose(single.judged["log_loss"].replicates, expected, rtol=1e-6)
+
+
+def test_what_the_best_points_consist_of(outcome: compare.Compared) -> None:
+    search = outcome.result.searches["cocktail"]
+    uses = {name: (use.share, use.low, use.high) for name, use in search.uses.items()}
+    assert uses == {"l2": (0.5, 0.01, 0.01), "max_norm": (1.0, 0.5, 1.5)}, "l2 is off at 0, a norm never is"
+    singles = {name: (use.share, use.low, use.high) for name, use in search.singles.items()}
+    assert singles == {"dropout": (0.5, 0.2, 0.2), "mixup": (0.5, 0.2, 0.2)}
+    assert (search.num_points, search.best_single) == (3, "best_single")
+
+
+def test_the_question_can_be_checked_by_hand(
+    outcome: compare.Compared, labels: Labels, predicted: dict[str, Predictions]
+) -> None:
+    """Its interval from the rows of the two arms; its p-value is adjusted with all networks of the study."""
+    points = predicted["cocktail"].test[:, :, 0].astype(float).reshape(3, REPLICATES, ROWS)
+    dropout, mixup = predicted["dropout"].test[REPLICATES:, :, 0], predicted["mixup"].test[:, :, 0]
+    tuned = held_out_losses(labels, np.where(ODD[:, None], points[1], points[2]))
+    single = held_out_losses(labels, np.where(ODD[:, None], dropout, mixup).astype(float))
+    design = statistics.CrossValidation(labels.test_numbers, labels.training_numbers, K_FOLD.repeats)
+    estimate = design.evidence(tuned - single).estimate
+    found = outcome.result.searches["cocktail"].against_best_single
+    assert set(found) == {"auc", "log_loss"}
+    difference = found["log_loss"]
+    expected = (estimate.value, *estimate.interval(0.95))
+    assert (difference.value, difference.ci_low, difference.ci_high) == pytest.approx(expected, rel=1e-4)
+    for asked in found.values():
+        assert asked.p_adjusted >= asked.p_value
+        assert asked.verdict == "equivalent", "held-out rows are answered alike by all, up to a little noise"
+
+
+def test_the_question_belongs_to_the_family_of_networks(
+    labels: Labels, predicted: dict[str, Predictions], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    families = []
+    adjust = statistics.adjust
+    monkeypatch.setattr(
+        statistics, "adjust", lambda family, **options: families.append(set(family)) or adjust(family, **options)
+    )
+    compare.run(make_plan(SEARCH), STATISTICS, labels, predicted, {})
+    asked = {("cocktail", "against_best_single", score) for score in ("auc", "log_loss")}
+    (family,) = [family for family in families if asked & family]
+    assert asked < family
+    assert {("cocktail", "tuned", "auc"), ("best_single", "tuned", "log_loss"), ("dropout", "tuned", "auc")} < family
+
+
+def test_a_better_set_is_called_better(labels: Labels, predicted: dict[str, Predictions]) -> None:
+    cocktail = predicted["cocktail"]
+    truth = np.tile(labels.test, (3, 1))[..., None]
+    able = dataclasses.replace(cocktail, test=(0.05 + 0.9 * truth).astype(np.float32))
+    result = compare.run(make_plan(SEARCH), STATISTICS, labels, predicted | {"cocktail": able}, {}).result
+    assert result.searches["cocktail"].against_best_single["log_loss"].verdict == "better"
+    assert "by log loss it is better than the best single regulariser" in " ".join(tell_searches(result))
+
+
+def test_optimism_is_the_validation_score_less_the_held_out_score(
+    outcome: compare.Compared, labels: Labels, predicted: dict[str, Predictions]
+) -> None:
+    tuned = outcome.result.arms["cocktail"]["tuned"]
+    points = predicted["cocktail"].validation[:, :, 0].astype(float).reshape(3, REPLICATES, -1)
+    chosen = np.where(ODD[:, None], points[1], points[2])
+    validation = -np.log(np.where(labels.validation == 1, chosen, 1 - chosen)).mean()
+    assert tuned.optimism["log_loss"] == pytest.approx(validation - tuned.judged["log_loss"].value, abs=1e-6)
+    assert tuned.optimism["log_loss"] < 0 < tuned.optimism["auc"], "both look better than they are"
+    assert outcome.result.arms["cocktail"]["at_knob"].optimism == {}
+
+
+def test_the_table_holds_both_scores_of_every_point(
+    outcome: compare.Compared, labels: Labels, predicted: dict[str, Predictions]
+) -> None:
+    rows = outcome.searches
+    assert [(row.point, row.regularizer, row.strength) for row in rows if row.score == "auc"] == [
+        *((point, "l2", strength) for point, strength in enumerate((0.1, 0.0, 0.01))),
+        *((point, "max_norm", strength) for point, strength in enumerate((2.0, 0.5, 1.5))),
+    ]
+    assert {row.point: row.chosen for row in rows} == {0: 0.0, 1: 0.5, 2: 0.5}
+    last = next(row for row in rows if row.score == "log_loss" and row.point == 2)
+    probability = predicted["cocktail"].test[2 * REPLICATES :, :, 0].astype(float)
+    assert last.held_out == pytest.approx(held_out_losses(labels, probability).mean(), rel=1e-6)
+    assert len(rows) == 2 * 2 * 3 and outcome.paths != [] and {point.variant for point in outcome.paths} == {"dropout"}
+
+
+def test_results_survive_their_files(outcome: compare.Compared, tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    save_searches(outcome.searches)
+    assert load_searches() == outcome.searches
+    comparison = {"made": outcome.result}
+    assert LAYOUT.validate_json(LAYOUT.dump_json(comparison)) == comparison
+
+
+def test_the_answer_is_in_words(outcome: compare.Compared) -> None:
+    claim, uses, singles = tell_searches(outcome.result)
+    assert claim.startswith(
+        "Cocktail, 3 mixtures, tuned together: by AUC it does not differ by what matters from the best"
+    )
+    assert uses.endswith("the best mixture of cocktail uses: max norm 0.5 to 1.5 in 100%, L2 penalty 0.01 in 50%.")
+    assert singles.endswith("the best single is: dropout 0.2 in 50%, mixup 0.2 in 50%.")
+
+
+def test_a_search_without_rivals_is_asked_nothing(labels: Labels, predicted: dict[str, Predictions]) -> None:
+    alone = dataclasses.replace(SEARCH, singles=())
+    result = compare.run(make_plan(alone), STATISTICS, labels, predicted, {}).result
+    assert "best_single" not in result.arms
+    assert (result.searches["cocktail"].best_single, result.searches["cocktail"].against_best_single) == ("", {})
+    assert len(tell_searches(result)) == 1
+
+
+def test_rivals_have_the_baseline_of_the_search(labels: Labels, predicted: dict[str, Predictions]) -> None:
+    search = dataclasses.replace(SEARCH, singles=("mixup",), best_single="best_single_dropout")
+    plan = make_plan(search, cocktail="dropout", mixup="dropout")
+    result = compare.run(plan, STATISTICS, labels, predicted, {}).result
+    assert result.arms["best_single_dropout"]["tuned"].baseline == "dropout"
+
+
+# The best points averaged ------------------------------------------------------------------------------------------
+
+AVERAGING = dataclasses.replace(SEARCH, average=2, best_singles="best_singles_2")
+
+
+@pytest.fixture(scope="module")
+def averaged(labels: Labels, predicted: dict[str, Predictions]) -> compare.Compared:
+    return compare.run(make_plan(AVERAGING), STATISTICS, labels, predicted, {})
+
+
+def test_the_mean_of_the_best_points_is_judged(
+    averaged: compare.Compared, labels: Labels, predicted: dict[str, Predictions]
+) -> None:
+    """The knobs' point is second best on all rows of the cocktail, and so is the first of dropout."""
+    arm = averaged.result.arms["cocktail"]["averaged"]
+    points = predicted["cocktail"].test[:, :, 0].astype(float).reshape(3, REPLICATES, ROWS)
+    mean = (points[0] + np.where(ODD[:, None], points[1], points[2])) / 2
+    np.testing.assert_allclose(arm.judged["log_loss"].replicates, held_out_losses(labels, mean).mean(axis=1), rtol=1e-5)
+    assert arm.strengths == {"l2": [0.0, 0.01, 0.1], "max_norm": [0.5, 1.5, 2.0]}
+    assert (arm.baseline, arm.group) == ("unregularized", "regularizers")
+    assert averaged.result.arms["cocktail"]["tuned"].optimism["log_loss"] < arm.optimism["log_loss"] < 0
+
+
+def test_the_best_points_of_all_single_regularizers_are_averaged_alike(
+    averaged: compare.Compared, labels: Labels, predicted: dict[str, Predictions]
+) -> None:
+    arm = averaged.result.arms["best_singles_2"]["averaged"]
+    knob, path = predicted["dropout"].test[:, :, 0].astype(float).reshape(2, REPLICATES, ROWS)
+    mixup = predicted["mixup"].test[:, :, 0].astype(float)
+    mean = (knob + np.where(ODD[:, None], path, mixup)) / 2
+    np.testing.assert_allclose(arm.judged["log_loss"].replicates, held_out_losses(labels, mean).mean(axis=1), rtol=1e-5)
+    assert arm.strengths == {"dropout": [0.2, 0.5], "mixup": [0.2]}
+
+
+def test_averages_are_compared_with_averages(averaged: compare.Compared) -> None:
+    search, arms = averaged.result.searches["cocktail"], averaged.result.arms
+    for score, found in search.averaged_against_best_single.items():
+        pair = [np.array(arms[name]["averaged"].judged[score].replicates) for name in ("cocktail", "best_singles_2")]
+        assert found.value == pytest.approx((pair[0] - pair[1]).mean(), abs=1e-6)
+    assert (search.average, search.best_singles) == (2, "best_singles_2")
+    assert tell_searches(averaged.result)[1].startswith("Cocktail, 3 mixtures, the 2 best averaged: by AUC it ")
+
+
+def test_without_an_average_there_is_none(outcome: compare.Compared) -> None:
+    assert set(outcome.result.arms["cocktail"]) == {"at_knob", "tuned"}
+    assert outcome.result.searches["cocktail"].averaged_against_best_single == {}
+
+
+def test_a_network_without_finite_weights_spoils_no_average(labels: Labels, predicted: dict[str, Predictions]) -> None:
+    found = predicted["cocktail"]
+    norm = np.where(np.arange(3 * REPLICATES) == REPLICATES, np.nan, 1.0)  # the second point, of an even replicate
+    lost = dataclasses.replace(found, mechanisms=found.mechanisms | {"kernel_norm": norm})
+    result = compare.run(make_plan(AVERAGING), STATISTICS, labels, predicted | {"cocktail": lost}, {}).result
+    assert result.arms["cocktail"]["averaged"].mechanisms["kernel_norm"] == 1

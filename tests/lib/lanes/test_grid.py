@@ -1,0 +1,31 @@
+"""The order of lanes: every array is laid out as its definition says, and every way back is the inverse."""
+
+import numpy as np
+import pytest
+
+from stages.lib.lanes.grid import Grid
+
+GRID = Grid(num_points=2, num_replicates=3)
+
+
+def test_lanes_are_replicates_point_by_point() -> None:
+    assert GRID.over_points(np.array([7, 8, 9])).tolist() == [7, 8, 9, 7, 8, 9]
+    assert GRID.over_replicates([0.1, 0.2]).tolist() == [0.1] * 3 + [0.2] * 3
+    assert GRID.by_point(np.arange(6)).tolist() == [[0, 1, 2], [3, 4, 5]]
+
+
+def test_the_lanes_of_a_choice_of_points() -> None:
+    assert GRID.lanes_at(1).tolist() == [3, 4, 5]
+    assert GRID.lanes_at(np.array([1, 0, 1])).tolist() == [3, 1, 5]
+
+
+def test_trailing_axes_stay() -> None:
+    values = np.arange(12).reshape(3, 4)
+    assert GRID.over_points(values).shape == (6, 4)
+    np.testing.assert_array_equal(GRID.by_point(GRID.over_points(values))[1], values)
+
+
+def test_lanes_that_are_no_whole_number_of_points_are_refused() -> None:
+    assert Grid.of_lanes(6, 3) == GRID
+    with pytest.raises(ValueError, match="7 lanes are no multiple of 3 replicates"):
+        Grid.of_lanes(7, 3)
