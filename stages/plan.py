@@ -1,6 +1,6 @@
 """Expand params.yaml into one resolved file per run, so that a changed knob changes just the files of runs that use it.
 
-Reads   params.yaml, dvc.yaml, the tables in data/source that params.yaml declares, requirements/base.txt
+Reads   params.yaml, the tables in data/source that params.yaml declares, requirements/base.txt
 Writes  data/plan/_datasets/<dataset>.json, data/plan/<study>/{<variant>,_split,_study,_reference}.json,
         data/plan/{_studies,_statistics,_audit,_experiments}.json, data/plan/_experiments/<experiment>.json,
         data/plan/_versions/<stage>.json
@@ -14,17 +14,19 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
+import yaml
+
 from stages.lib.core.cli import parse_arguments, run_main
 from stages.lib.core.files import MissingArtifactError, read_plain
 from stages.lib.core.records import save_plans
 from stages.lib.core.versions import REQUIREMENTS, find_other_versions, plan_versions
-from stages.lib.settings import rules
-from stages.lib.settings.blocks import GRAPH, examine_graph
+from stages.lib.data.facts import Facts
+from stages.lib.settings.checks import find_facts, find_mistakes, list_idle
 from stages.lib.settings.expansion import make_plans
 from stages.lib.settings.machine import Machine, find_machine, find_too_large
-from stages.lib.settings.mistakes import PARAMS, ParamsError, raise_all, run_checks
-from stages.lib.settings.params import examine
-from stages.lib.settings.yaml_text import MAX_BYTES, TextError, decode
+from stages.lib.settings.mistakes import PARAMS, ParamsError, raise_all
+from stages.lib.settings.schema import Params, read_params
+from stages.lib.settings.yaml_text import MAX_BYTES, TextError, decode, load_document
 
 LARGEST_TABLE = 2**25  # bytes
 
@@ -36,28 +38,30 @@ class Planned(NamedTuple):
     remarks: list[str]
 
 
-def run(
-    text: str, read: Callable[[str], bytes], *, graph: str | None = None, machine: Machine | None = None
-) -> Planned:
+def run(text: str, read: Callable[[str], bytes], *, machine: Machine | None = None) -> Planned:
     """Every plan in the text of params.yaml; ParamsError with every mistake.
 
-    read: gives the content of a file by its path in the project.
-    graph: the text of dvc.yaml, whose blocks have to go with the studies. machine: has to hold the runs.
+    read: gives the content of a file by its path in the project. machine: has to hold the runs.
     """
-    params, mistakes, root = examine(text)
-    whole, roots = not mistakes, {PARAMS: root}
-    facts, faults = rules.find_facts(params, read)
-    mistakes += faults
-    mistakes += run_checks(rules.list_checks(params, facts), whole=whole)
-    if graph is not None:
-        wrong_blocks, roots[GRAPH] = examine_graph(graph, getattr(params, "studies", {}))
-        mistakes += wrong_blocks
-    raise_all(mistakes, roots)
+    params, facts, root = check(text, read)
     plans = make_plans(params, facts, read)
     if machine:
-        known = {name: facts[study.dataset] for name, study in params.studies.items()}
-        raise_all(find_too_large(plans, known, machine), roots)
-    return Planned(plans, rules.find_idle(params, facts))
+        raise_all(find_too_large(params, plans, facts, machine), root)
+    return Planned(plans, list_idle(params, facts))
+
+
+def check(text: str, read: Callable[[str], bytes]) -> tuple[Params, dict[str, Facts], yaml.Node | None]:
+    """What params.yaml holds, the facts of its data sets, and its nodes; ParamsError with every mistake."""
+    try:
+        values, root = load_document(text)
+    except TextError as error:
+        raise ParamsError(f"{PARAMS}, {error}" if error.line else f"{PARAMS}: {error}") from None
+    params, mistakes = read_params(values)
+    facts, faults = find_facts(params, read)
+    mistakes += faults
+    mistakes += find_mistakes(params, facts, whole=not mistakes)
+    raise_all(mistakes, root)
+    return params, facts, root
 
 
 def read_text(name: str) -> str:
@@ -74,8 +78,7 @@ def read_text(name: str) -> str:
 
 def main() -> None:
     parse_arguments(__doc__)
-    graph, text = read_text(GRAPH), read_text(PARAMS)
-    planned = run(text, lambda path: read_plain(Path(path), most=LARGEST_TABLE), graph=graph, machine=find_machine())
+    planned = run(read_text(PARAMS), lambda path: read_plain(Path(path), most=LARGEST_TABLE), machine=find_machine())
     requirements = Path(REQUIREMENTS)
     others = find_other_versions(requirements.read_text(encoding="utf-8")) if requirements.is_file() else ()
     for remark in [*planned.remarks, *others]:

@@ -19,7 +19,7 @@ from stages.lib.report.sections import Results
 from stages.lib.report.series import TABLES, Facts, Picture, RecipeFacts, StudyFacts
 
 REPLICATES, ROWS, EPOCHS, IMAGE = 6, 120, 12, (4, 6)
-STATISTICS = StatisticsPlan(0.95, {"auc": 0.01, "accuracy": 0.002, "log_loss": 0.01})
+STATISTICS = StatisticsPlan(confidence=0.95, equivalence={"auc": 0.01, "accuracy": 0.002, "log_loss": 0.01})
 SKILL = {"unregularized": 1.0, "l2": 2.5, "dropout": 1.2, "a<b & c": 0.2}  # the last is no name that needs no escape
 PATHS = {"l2": [0.01, 0.1]}
 FIGURE = Figure("gain", 0.2, 0.1, 0.3, "nats", "table", "l2", "tuned", "metrics/comparison.json")

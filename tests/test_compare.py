@@ -30,7 +30,7 @@ from stages.lib.report.page import tell_mechanisms
 
 FOLDS, REPLICATES, ROWS = 2, 20, 40  # ROWS: held out by each replicate
 K_FOLD = RepeatedStratifiedKFold(folds=FOLDS, repeats=REPLICATES // FOLDS, validation=0.2)
-STATISTICS = StatisticsPlan(0.95, {"auc": 0.01, "log_loss": 0.01})
+STATISTICS = StatisticsPlan(confidence=0.95, equivalence={"auc": 0.01, "log_loss": 0.01})
 MECHANISMS = ("epochs_run", "best_epoch", "stopped_early", "diverged")
 MECHANISMS += ("zero_share", "near_zero_share", "kernel_norm", "bound_share")
 

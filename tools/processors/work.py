@@ -21,7 +21,7 @@ from stages.lib.lanes.losses import LOSSES
 from stages.lib.lanes.plan import OptimizerPlan, RunPlan, load_run_plan
 from stages.lib.lanes.regularizers import CATALOGUE
 from stages.lib.lanes.training import train_lanes
-from stages.lib.settings.studies import Activation
+from stages.lib.settings.schema import Activation
 from stages.reference import take_inputs
 
 STUDIES = {"thoracic": 4, "fashion_small": 2}  # study -> epochs

@@ -6,8 +6,8 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
+from stages.lib.core.fields import Share, Strict
 from stages.lib.core.records import load_plan
-from stages.lib.settings.fields import Share, Strict
 
 Finding = Literal["supported", "refuted", "undecided"]
 Verdict = Literal["supported", "refuted", "undecided", "depends"]

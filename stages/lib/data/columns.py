@@ -8,8 +8,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from stages.lib.core.fields import shorten
 from stages.lib.data.dataset import list_examples
-from stages.lib.settings.fields import shorten
 
 MISSING = ("", "NA", "NaN", "nan")  # cells that hold no value
 MISSING_CATEGORY = ""  # no cell that holds a value is empty

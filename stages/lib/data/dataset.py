@@ -10,8 +10,8 @@ from typing import ClassVar
 import numpy as np
 
 from stages.lib.core.cli import UserError
+from stages.lib.core.fields import Strict
 from stages.lib.data.facts import Facts
-from stages.lib.settings.fields import Strict
 
 Read = Callable[[str], bytes]  # name of a file -> its content
 Encode = Callable[[np.ndarray], np.ndarray]  # row numbers -> inputs [row, feature]

@@ -11,8 +11,8 @@ from typing import Annotated, Literal, NamedTuple, Self
 import numpy as np
 from pydantic import Field, model_validator
 
+from stages.lib.core.fields import Count, Folds, Repeats, Seeds, Share, Strict
 from stages.lib.data.facts import Facts
-from stages.lib.settings.fields import Count, Folds, Repeats, Seeds, Share, Strict
 
 MOST_REPLICATES = 5000  # each is a number in the plan of every run
 TEST_KEY = 0  # separates the random stream that draws test rows from those of the replicates

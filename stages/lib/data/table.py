@@ -9,12 +9,12 @@ from typing import Annotated, Any, Literal, NamedTuple
 import numpy as np
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
+from stages.lib.core.fields import Text, Unrepeated, shorten
 from stages.lib.data.columns import Column, read_categories, read_numbers, read_target
 from stages.lib.data.csv_table import CsvTable, read_csv
 from stages.lib.data.dataset import DataError, Dataset, Encode, Read, Rows
 from stages.lib.data.facts import Facts
 from stages.lib.data.table_encoder import TableEncoder
-from stages.lib.settings.fields import Text, Unrepeated, shorten
 
 FOLDER = "data/source"
 RAW_NAME = "table.csv"

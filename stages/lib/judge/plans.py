@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
+from pydantic import Field
+
+from stages.lib.core.fields import NotNegative, Strict
 from stages.lib.core.records import load_plan
 from stages.lib.data.protocols import Protocol
 
@@ -32,12 +35,15 @@ class ReferencePlan:
     models: tuple[ReferenceModelPlan, ...]
 
 
-@dataclass(frozen=True)
-class StatisticsPlan:
-    """What all comparisons share. equivalence: score -> the greatest difference that does not matter."""
+class StatisticsPlan(Strict):
+    """What all comparisons share, as params.yaml has it.
 
-    confidence: float
-    equivalence: dict[str, float]
+    confidence: from one half down, two one-sided tests make no interval.
+    equivalence: score -> the greatest difference that does not matter.
+    """
+
+    confidence: Annotated[float, Field(gt=0.5, lt=1)]
+    equivalence: dict[str, NotNegative]
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from stages.lib.lanes.plan import CallbacksPlan, EarlyStoppingPlan, ReduceLrOnPlateauPlan
+from stages.lib.lanes.plan import CallbacksPlan, EarlyStoppingSettings, PlateauSettings
 
 Logs = Mapping[str, np.ndarray]
 
@@ -91,7 +91,7 @@ class Callbacks:
         self.best_epoch = np.where(kept, epoch + 1, self.best_epoch)
         return kept
 
-    def _stop_early(self, plan: EarlyStoppingPlan, epoch: int, logs: Logs, ran: np.ndarray) -> np.ndarray:
+    def _stop_early(self, plan: EarlyStoppingSettings, epoch: int, logs: Logs, ran: np.ndarray) -> np.ndarray:
         if epoch < plan.start_from_epoch:
             return ran
         improved = self.stopping.update(logs[plan.monitor], ran)
@@ -104,7 +104,7 @@ class Callbacks:
 class Plateau:
     """keras.callbacks.ReduceLROnPlateau."""
 
-    def __init__(self, plan: ReduceLrOnPlateauPlan, num_lanes: int, dtype: str):
+    def __init__(self, plan: PlateauSettings, num_lanes: int, dtype: str):
         self.plan = plan
         self.best = Best(plan.monitor, plan.min_delta, num_lanes, dtype)
         self.wait = np.zeros(num_lanes, int)

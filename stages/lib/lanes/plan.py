@@ -1,17 +1,21 @@
 """The plan of a run: all that `train` reads of params.yaml, with every default filled in.
 
-This module holds no rule. The rules are in lib/settings, so an edit there retrains nothing: a run depends on the
-content of its plan file alone.
+What is typed here is typed once: params.yaml holds callbacks in the same classes. All other rules are in lib/settings,
+so an edit there retrains nothing.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
 
+from stages.lib.core.fields import NotNegative, Rounds, Share, Strict, one_of
 from stages.lib.core.records import load_plan
 from stages.lib.lanes.grid import Grid
+
+Monitor = Annotated[str, one_of(["loss", "val_loss", "val_accuracy", "val_auc"])]
 
 
 @dataclass(frozen=True)
@@ -41,44 +45,40 @@ class OptimizerPlan:
     momentum: float  # sgd and rmsprop
 
 
-@dataclass(frozen=True)
-class EarlyStoppingPlan:
+class EarlyStoppingSettings(Strict):
     """Fields as in keras.callbacks.EarlyStopping; the patience is the strength of the regulariser early_stopping."""
 
-    monitor: str
-    min_delta: float
-    start_from_epoch: int
+    monitor: Monitor
+    min_delta: NotNegative
+    start_from_epoch: Rounds
     restore_best: bool
 
 
-@dataclass(frozen=True)
-class CheckpointPlan:
+class CheckpointSettings(Strict):
     """Fields as in keras.callbacks.ModelCheckpoint. A run with a checkpoint hands on the checkpoint's weights."""
 
-    monitor: str
+    monitor: Monitor
     save_best_only: bool
 
 
-@dataclass(frozen=True)
-class ReduceLrOnPlateauPlan:
+class PlateauSettings(Strict):
     """Fields as in keras.callbacks.ReduceLROnPlateau."""
 
-    monitor: str
-    factor: float
-    patience: int
-    min_delta: float
-    cooldown: int
-    min_lr: float
+    monitor: Monitor
+    factor: Share
+    patience: Rounds
+    min_delta: NotNegative
+    cooldown: Rounds
+    min_lr: NotNegative
 
 
-@dataclass(frozen=True)
-class CallbacksPlan:
-    """None: the run goes without."""
+class CallbacksPlan(Strict):
+    """The callbacks of a run. None: the run goes without."""
 
-    early_stopping: EarlyStoppingPlan | None
-    checkpoint: CheckpointPlan | None
-    reduce_lr_on_plateau: ReduceLrOnPlateauPlan | None
-    terminate_on_nan: bool
+    early_stopping: EarlyStoppingSettings | None = None
+    checkpoint: CheckpointSettings | None = None
+    reduce_lr_on_plateau: PlateauSettings | None = None
+    terminate_on_nan: bool = False
 
 
 @dataclass(frozen=True)

@@ -32,7 +32,6 @@ class Regularizer:
         whole_number: the strength counts something.
         acts_on: "kernels", all of them or those of hidden layers, unless the network says otherwise; "hidden", the
             outputs of hidden layers; "whole", the batch or the network.
-        knob_path: where its knob stands in params.yaml, if it is not its name at the top level.
         stops_training: it can end a lane's training.
         softens_targets: targets become shares of classes, which a loss of class numbers cannot express.
         inert_at_zero: a strength of 0 in every lane leaves the regulariser out of the graph.
@@ -50,7 +49,6 @@ class Regularizer:
     below: ClassVar[float] = INFINITY
     whole_number: ClassVar[bool] = False
     acts_on: ClassVar[Literal["kernels", "hidden kernels", "hidden", "whole"]] = "whole"
-    knob_path: ClassVar[str] = ""
     stops_training: ClassVar[bool] = False
     softens_targets: ClassVar[bool] = False
     inert_at_zero: ClassVar[bool] = True
@@ -371,7 +369,6 @@ class EarlyStopping(Regularizer):
     """Stop a lane when its monitor has not improved for `strength` epochs (Prechelt 1998)."""
 
     whole_number = True
-    knob_path = "callbacks.early_stopping.patience"
     stops_training = True
     inert_at_zero = False
     scale = "log"

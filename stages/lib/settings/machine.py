@@ -16,6 +16,7 @@ from typing import NamedTuple
 from stages.lib.data.facts import Facts
 from stages.lib.lanes.plan import RunPlan
 from stages.lib.settings.mistakes import Mistake
+from stages.lib.settings.schema import Params
 
 FLOAT = 4  # bytes
 COPIES = 2  # of the lanes' weights: those of the blocks, and those of the run
@@ -63,12 +64,15 @@ def estimate(plan: RunPlan, facts: Facts) -> Need:
     return Need(lanes, max(training, predicted), lanes * weights * FLOAT + history + predicted)
 
 
-def find_too_large(plans: Mapping[str, object], facts: Mapping[str, Facts], machine: Machine) -> Iterator[Mistake]:
-    """The runs that this machine cannot hold; facts: of each study."""
+def find_too_large(
+    params: Params, plans: Mapping[str, object], facts: Mapping[str, Facts], machine: Machine
+) -> Iterator[Mistake]:
+    """The runs that this machine cannot hold; facts: of each data set."""
     for plan in plans.values():
         if not isinstance(plan, RunPlan):
             continue
-        need = estimate(plan, facts[plan.study])
+        study = params.studies[plan.study]
+        need = estimate(plan, facts[study.settings.dataset])
         present = sum(path.stat().st_size for path in (FOLDER / plan.study / plan.variant).glob("*"))
         for what, needed, there in (
             ("of memory", need.memory, machine.memory),
@@ -80,4 +84,4 @@ def find_too_large(plans: Mapping[str, object], facts: Mapping[str, Facts], mach
                     f"at most the {there / GIGABYTE:,.1f} GB that this machine has: lower repeats or seeds, the "
                     "entries of the path, hidden or epochs"
                 )
-                yield Mistake(("studies", plan.study, "variants", plan.variant), text)
+                yield Mistake(study.places[plan.variant], f"{plan.study} {text}")

@@ -2,72 +2,53 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable
+from itertools import accumulate
 from typing import Any, NamedTuple
 
 import yaml
 
 from stages.lib.core.cli import UserError
+from stages.lib.core.fields import shorten
 from stages.lib.data.kinds import KINDS
 from stages.lib.data.protocols import PROTOCOLS
-from stages.lib.settings.fields import shorten
 from stages.lib.settings.yaml_text import Lines
 
 PARAMS = "params.yaml"
+LONGEST = 3800  # characters of a message
 
 
 class Mistake(NamedTuple):
     """A mistake, in words.
 
     where: the keys on the way to what it is told of, from the top of the file. text: what was found, and so on.
-    below: further keys, to the line in which it stands. line: where it is known without them.
+    below: further keys, to the line in which it stands.
     """
 
     where: tuple[str | int, ...]
     text: str
     below: tuple[str | int, ...] = ()
-    file: str = PARAMS
-    line: int = 0
-
-    def within(self, *keys: str | int) -> Mistake:
-        """The same mistake, told from further up."""
-        return self._replace(where=(*keys, *self.where))
 
     def tell(self, lines: Lines) -> str:
         """In one line; lines: of the file."""
-        line = self.line or lines.find((*self.where, *self.below))
+        place = f"{PARAMS}, line {lines.find((*self.where, *self.below))}"
         name = ".".join(limit(str(part)) for part in self.where)
-        return f"{self.file}, line {line}: {name}: {self.text}" if name else f"{self.file}, line {line}: {self.text}"
+        return f"{place}: {name}: {self.text}" if name else f"{place}: {self.text}"
 
 
 class ParamsError(UserError):
     """params.yaml cannot be used; the message has one line per mistake."""
 
 
-def raise_all(mistakes: Iterable[Mistake], roots: dict[str, yaml.Node | None]) -> None:
-    """ParamsError with all of them, if there are any; roots: file -> its nodes."""
-    lines = {file: Lines(root) for file, root in roots.items()}
-    told = [mistake.tell(lines.get(mistake.file, Lines(None))) for mistake in mistakes]
+def raise_all(mistakes: Iterable[Mistake], root: yaml.Node | None) -> None:
+    """ParamsError with all of them, each once, if there are any; root: the file's nodes."""
+    lines = Lines(root)
+    told = list(dict.fromkeys(mistake.tell(lines) for mistake in mistakes))
+    shown = [line for line, length in zip(told, accumulate(map(len, told)), strict=True) if length < LONGEST]
+    if len(shown) < len(told):
+        shown.append(f"{PARAMS}: {len(told) - len(shown):,} more mistakes: mend these first")
     if told:
-        raise ParamsError("\n".join(dict.fromkeys(told)))
-
-
-def refuse_all(mistakes: Iterable[str]) -> None:
-    """ValueError with all of them, for pydantic, if there are any."""
-    if found := list(mistakes):
-        raise ValueError("\n".join(found))
-
-
-def run_checks(checks: Iterable[Callable[[], Iterable[Mistake]]], *, whole: bool) -> Iterator[Mistake]:
-    """What each check finds; where params are not whole, a check that needs what they lack finds nothing."""
-    for check in checks:
-        try:
-            found = list(check())
-        except (AttributeError, KeyError):
-            if whole:
-                raise
-            continue
-        yield from found
+        raise ParamsError("\n".join(shown))
 
 
 # What pydantic's errors expected, in words; {names} come from the error's own context.
@@ -96,9 +77,12 @@ EXPECTED = {
 }
 
 
-def explain(entry: Any) -> list[Mistake]:
-    """One mistake that pydantic found, in words; a check of several fields at once may have found several."""
-    where = tuple(drop_tags(entry["loc"]))
+def explain(entry: Any, within: tuple[str | int, ...]) -> list[Mistake]:
+    """One mistake that pydantic found, in words; a check of several fields at once may have found several.
+
+    within: the keys on the way to what was checked.
+    """
+    where = tuple(drop_tags((*within, *entry["loc"])))
     if entry["type"] == "value_error":
         return [Mistake(where, line) for line in str(entry["ctx"]["error"]).splitlines()]
     if entry["type"] == "missing":

@@ -1,22 +1,36 @@
-"""The search of a variant: its ranges in params.yaml, their mistakes, and the points that are drawn from them."""
+"""Searches: the ranges of several strengths at once, and the points that are drawn from them."""
 
 from __future__ import annotations
 
 import math
 import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, NamedTuple, TypeGuard
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, Self
 
 import numpy as np
+from pydantic import Field, PlainValidator, create_model, model_validator
 
-from stages.lib.lanes.regularizers import CATALOGUE
-from stages.lib.settings.fields import LARGEST, shorten
-from stages.lib.settings.mistakes import limit, refuse_all
-from stages.lib.settings.strengths import check_strength
+from stages.lib.core.fields import LARGEST, MOST_ROUNDS, Strict, shorten
+from stages.lib.lanes.regularizers import CATALOGUE, INFINITY
 
 FEWEST_POINTS, MOST_POINTS = 2, 2**16  # the knobs' point and one that is drawn; what one run may hold
 DIGITS = 4  # of a drawn strength, so that plans and reports can be read
+
+
+def check_strength(field: str, name: str, strength: float) -> str:
+    """What is wrong with a strength of a regulariser, in words; empty where nothing is."""
+    rule = CATALOGUE[name]
+    most = MOST_ROUNDS if rule.whole_number else LARGEST
+    within = rule.minimum <= strength < rule.below and strength <= most
+    if within and (not rule.whole_number or strength == int(strength)):
+        return ""
+    kind = "a whole number" if rule.whole_number else "a number"
+    upper = f"at most {most:,.0f}" if rule.below == INFINITY else f"less than {rule.below:g}"
+    return (
+        f"{field} holds {shorten(strength)}, expected {kind} of at least {rule.minimum:g} and {upper} for {name}: "
+        "change it"
+    )
 
 
 class Scale(NamedTuple):
@@ -54,122 +68,72 @@ class Range(NamedTuple):
         return min(max(scale.from_axis(first + share * (last - first)), self.low), self.high)
 
 
-@dataclass(frozen=True)
-class SearchParams:
-    """points: of strengths, that of the knobs included. off: share of the drawn points in which a regulariser is off,
-    where one can be: a strength of 0 is no effect. ranges: regulariser -> range, in the order of the catalogue.
-    average: number of the best points whose probabilities are averaged; 0 for none.
-    """
-
-    points: int
-    off: float
-    ranges: dict[str, Range]
-    average: int = 0
-
-
-# Mistakes ------------------------------------------------------------------------------------------------------------
-
-KEYS = ("points", "off", "average")
-EXAMPLE = "search: {points: 64, off: 0.3, l2: [0.0001, 0.1], dropout: [0, 0.8]}"
-
-
-def parse_search(found: Any, regularizers: Sequence[str] | None) -> SearchParams:
-    """A search from its mapping in params.yaml; ValueError with every mistake, one a line.
-
-    regularizers: of the variant; None where they have mistakes of their own.
-    """
-    if not isinstance(found, dict):
-        raise ValueError(f"is {shorten(found)}, expected a mapping, such as {EXAMPLE}: change it")
-    refuse_all([*check_counts(found), *check_names(found, regularizers), *check_ranges(found)])
-    ranges = {name: read_range(name, found[name]) for name in CATALOGUE if name in found}
-    return SearchParams(found["points"], float(found["off"]), ranges, found.get("average", 0))
-
-
-def check_counts(found: Mapping[str, Any]) -> Iterator[str]:
-    """Mistakes in the numbers of points and in the share that is off."""
-    points, off = found.get("points"), found.get("off")
-    if not is_whole(points) or not FEWEST_POINTS <= points <= MOST_POINTS:
-        yield (
-            f"points {tell(found, 'points')}, expected a whole number from {FEWEST_POINTS} (the knobs and one point "
-            f"that is drawn) to {MOST_POINTS:,}: change it"
-        )
-    if not is_number(off) or not 0 <= off < 1:
-        yield (
-            f"off {tell(found, 'off')}, expected the share of points in which a regulariser is off, at least 0 and "
-            "less than 1: change it"
-        )
-    average, most = found.get("average", FEWEST_POINTS), points if is_whole(points) else MOST_POINTS
-    if not is_whole(average) or not FEWEST_POINTS <= average <= max(most, FEWEST_POINTS):
-        yield (
-            f"average is {shorten(average)}, expected the number of the best points to average, from {FEWEST_POINTS} "
-            "to points: change it or remove it"
-        )
-
-
-def check_names(found: Mapping[str, Any], regularizers: Sequence[str] | None) -> Iterator[str]:
-    """Mistakes in the names of ranges."""
-    names = [name for name in found if name not in KEYS]
-    if not names:
-        yield f"names no regularizer, expected a range for at least one, such as {EXAMPLE}: add one"
-    for name in names:
-        if name not in CATALOGUE:
-            known = f"{', '.join(KEYS)} or one of {', '.join(CATALOGUE)}"
-            yield f"names {limit(str(name))}, expected {known}: mend its spelling"
-        elif regularizers is not None and name not in regularizers:
-            yield (
-                f"names {name}, expected one of the variant's regularizers {list(regularizers)}: add it there or "
-                "remove its range"
-            )
-
-
-def check_ranges(found: Mapping[str, Any]) -> Iterator[str]:
-    """Mistakes in the ranges of regularisers that are known."""
-    for name, value in found.items():
-        if name in CATALOGUE:
-            yield from check_range(name, value)
-
-
-def check_range(name: str, value: Any) -> Iterator[str]:
-    *others, last = SCALES
+def read_range(name: str, value: Any) -> Range | None:
+    """A range from its list in params.yaml; ValueError, one line a mistake."""
+    if value is None:
+        return None
     well_formed = isinstance(value, list) and len(value) in (2, 3) and all(map(is_number, value[:2]))
-    if not well_formed or (len(value) == 3 and value[2] not in SCALES):
-        yield (
-            f"{name} is {shorten(value)}, expected [least strength, greatest strength], and as a third entry "
-            f"{', '.join(others)} or {last} for another scale than {CATALOGUE[name].scale}: change it"
+    if not well_formed or not (len(value) == 2 or (isinstance(value[2], str) and value[2] in SCALES)):
+        raise ValueError(
+            f"is {shorten(value)}, expected [least strength, greatest strength], and as a third entry one of "
+            f"{', '.join(SCALES)} for another scale than {CATALOGUE[name].scale}: change it"
         )
-        return
+    low, high, scale = float(value[0]), float(value[1]), value[2] if len(value) == 3 else CATALOGUE[name].scale
     wrong = [text for strength in value[:2] if (text := check_strength(name, name, strength))]
-    yield from wrong
-    low, high, scale = read_range(name, value)
     if not low < high:
-        yield (
-            f"{name} is {shorten(value)}, expected the smaller strength first, and two that differ: exchange or change "
-            "them"
-        )
+        wrong.append(f"is {shorten(value)}, expected the smaller strength first, and two that differ: change them")
     elif not wrong and not SCALES[scale].defined(low, high):
-        yield (
-            f"{name} is {shorten(value)}, expected {SCALES[scale].rule} on a scale that is {scale}: change it (`off` "
-            f"says in which share of points it is 0), or write [{low:g}, {high:g}, linear]"
+        wrong.append(
+            f"is {shorten(value)}, expected {SCALES[scale].rule} on a scale that is {scale}: change it (`off` says in "
+            f"which share of points it is 0), or write [{low:g}, {high:g}, linear]"
         )
+    if wrong:
+        raise ValueError("\n".join(wrong))
+    return Range(low, high, scale)
 
 
-def read_range(name: str, value: Sequence[Any]) -> Range:
-    return Range(float(value[0]), float(value[1]), value[2] if len(value) == 3 else CATALOGUE[name].scale)
-
-
-def tell(found: Mapping[str, Any], key: str) -> str:
-    return f"is {shorten(found[key])}" if key in found else "is missing"
-
-
-def is_number(value: Any) -> TypeGuard[float]:
+def is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= LARGEST
 
 
-def is_whole(value: Any) -> TypeGuard[int]:
-    return isinstance(value, int) and not isinstance(value, bool)
+class SearchCounts(Strict):
+    """How a search draws.
+
+    points: of strengths, that of the knobs included.
+    off: share of the drawn points in which a regulariser is off, where one can be: a strength of 0 is no effect.
+    average: number of the best points whose probabilities are averaged; 0 for none.
+    """
+
+    points: Annotated[int, Field(ge=FEWEST_POINTS, le=MOST_POINTS)]
+    off: Annotated[float, Field(ge=0, lt=1)]
+    average: Annotated[int, Field(ge=FEWEST_POINTS)] = 0
+
+    @property
+    def ranges(self) -> dict[str, Range]:
+        """Regulariser -> range, in the order of the catalogue."""
+        return {name: found for name in CATALOGUE if (found := getattr(self, name))}
+
+    @model_validator(mode="after")
+    def check(self) -> Self:
+        if not self.ranges:
+            raise ValueError(
+                "names no regularizer, expected a range for one, such as l2: [0.0001, 0.1]: add it"
+            )
+        if self.average > self.points:
+            raise ValueError(f"average is {self.average}, expected at most the {self.points} points: lower it")
+        return self
 
 
-# Points --------------------------------------------------------------------------------------------------------------
+RANGES: dict[str, Any] = {
+    name: (Annotated[Range | None, PlainValidator(partial(read_range, name))], None) for name in CATALOGUE
+}
+if TYPE_CHECKING:
+
+    class Search(SearchCounts):
+        """Counts and, for each regulariser that has one, its range."""
+
+else:
+    Search = create_model("Search", __base__=SearchCounts, **RANGES)
 
 
 def can_be_off(name: str) -> bool:
@@ -177,7 +141,7 @@ def can_be_off(name: str) -> bool:
     return CATALOGUE[name].inert_at_zero
 
 
-def draw_points(search: SearchParams, knobs: Mapping[str, float], *, seed: int, name: str) -> dict[str, tuple]:
+def draw_points(search: SearchCounts, knobs: Mapping[str, float], *, seed: int, name: str) -> dict[str, tuple]:
     """Regulariser -> its strength at every point: the knob, then draws of a scrambled Sobol sequence (Owen 1998).
 
     The first points of a search are those of a larger one. `name` keeps searches apart that share a seed.
@@ -188,16 +152,16 @@ def draw_points(search: SearchParams, knobs: Mapping[str, float], *, seed: int, 
     sequence = qmc.Sobol(len(search.ranges), scramble=True, rng=generator)
     shares = sequence.random_base2(math.ceil(math.log2(search.points)))[1 : search.points]
     return {
-        regularizer: (knobs[regularizer], *(place(search, regularizer, share) for share in column))
+        regularizer: (knobs[regularizer], *(place_draw(search, regularizer, share) for share in column))
         for regularizer, column in zip(search.ranges, shares.T.tolist(), strict=True)
     }
 
 
-def place(search: SearchParams, name: str, share: float) -> float:
+def place_draw(search: SearchCounts, name: str, share: float) -> float:
     """The strength of one draw, 0 to 1: the first `off` of them are 0, the others spread over the range."""
-    found, off = search.ranges[name], search.off if can_be_off(name) else 0.0
+    strengths, off = search.ranges[name], search.off if can_be_off(name) else 0.0
     if share < off:
         return 0.0
-    strength = found.at((share - off) / (1 - off))
+    strength = strengths.at((share - off) / (1 - off))
     rounded = round(strength) if CATALOGUE[name].whole_number else float(f"{strength:.{DIGITS}g}")
-    return float(min(max(rounded, found.low), found.high))
+    return float(min(max(rounded, strengths.low), strengths.high))

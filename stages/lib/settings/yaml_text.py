@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from typing import Any
 
 import yaml
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
 
 from stages.lib.core.cli import UserError
 
@@ -100,6 +103,22 @@ def list_children(node: yaml.Node) -> Iterator[yaml.Node]:
             yield from pair
     elif isinstance(node, yaml.SequenceNode):
         yield from node.value
+
+
+@lru_cache(maxsize=4)  # a review reads two texts, twice each, and they are often one
+def load_document(text: str) -> tuple[Any, yaml.Node | None]:
+    """The values of a text, read with the parser that DVC uses (YAML 1.2), and its nodes; nobody changes either.
+
+    Raises TextError where it is no YAML, or more than is read.
+    """
+    root = compose(text)
+    try:
+        return YAML(typ="safe", pure=True).load(text), root
+    except YAMLError as error:
+        raise explain_yaml(error, text) from None
+    except (ValueError, TypeError, LookupError, OverflowError, RecursionError, AttributeError) as error:  # May 45th
+        reason = " ".join(str(error).split())[:100]
+        raise TextError(f"holds a value that is none ({reason}), expected another: change it") from None
 
 
 class Lines:

@@ -15,7 +15,7 @@ from stages.lib.report.answers import tell_searches
 
 FOLDS, REPLICATES, ROWS = 2, 20, 40
 K_FOLD = RepeatedStratifiedKFold(folds=FOLDS, repeats=REPLICATES // FOLDS, validation=0.2)
-STATISTICS = StatisticsPlan(0.95, {"auc": 0.01, "log_loss": 0.01})
+STATISTICS = StatisticsPlan(confidence=0.95, equivalence={"auc": 0.01, "log_loss": 0.01})
 MECHANISMS = ("epochs_run", "stopped_early", "diverged", "zero_share", "kernel_norm", "bound_share")
 SEARCH = ComparedSearch("cocktail", 3, ("l2", "max_norm"), ("max_norm",), ("dropout", "mixup"), "best_single")
 ODD = np.arange(REPLICATES) % 2 == 1

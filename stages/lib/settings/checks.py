@@ -1,0 +1,316 @@
+"""What has to go together in params.yaml: a study with its variants, its data set and the other sections."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
+
+from stages.lib.claims.claims import CLAIMS
+from stages.lib.core.fields import shorten
+from stages.lib.data.dataset import DataError, Dataset
+from stages.lib.data.facts import Facts
+from stages.lib.judge.plans import BEST_SINGLE
+from stages.lib.judge.scores import SCORES, list_scores
+from stages.lib.lanes.losses import LOSSES
+from stages.lib.lanes.monitors import choose_monitor
+from stages.lib.lanes.regularizers import CATALOGUE
+from stages.lib.settings.mistakes import Mistake, limit
+from stages.lib.settings.schema import ExperimentParams, Params, Recipe, ResolvedStudy, find_section
+from stages.lib.settings.search import can_be_off
+
+NUM_NAMED = 20  # names that a message lists
+MEND = "mend its spelling or remove the experiment"
+
+
+def find_mistakes(params: Params, facts: Mapping[str, Facts], *, whole: bool) -> Iterator[Mistake]:
+    """Every mistake in what goes together; facts: of the data sets that can be used.
+
+    Where params are not whole, a check that needs what they lack finds nothing.
+    """
+    for check in list_checks(params, facts):
+        try:
+            yield from list(check())
+        except (AttributeError, KeyError):
+            if whole:
+                raise
+
+
+def list_checks(params: Params, facts: Mapping[str, Facts]) -> Iterator[Callable[[], Iterable[Mistake]]]:
+    yield partial(find_wrong_names, params)
+    yield partial(find_wrong_rules, params)
+    for name, experiment in params.sections["experiments"].items():
+        if experiment is not None:
+            yield partial(find_wrong_experiment, params, name, experiment)
+    for name, study in params.studies.items():
+        for check in (find_wrong_baseline, find_wrong_references, find_wrong_dataset, find_missing_margins):
+            yield partial(check, params, study, (find_section(params, name), name))
+        for variant in study.variants:
+            for check_variant in (find_wrong_layers, find_wrong_loss, find_wrong_difference):
+                yield partial(check_variant, study, variant)
+        if study.settings.dataset in facts:
+            for of_data in (find_wrong_protocol, find_wrong_scores, find_undefined_losses, find_wrong_monitors):
+                yield partial(of_data, params, study, (find_section(params, name), name), facts[study.settings.dataset])
+
+
+def find_facts(params: Params, read: Callable[[str], bytes]) -> tuple[dict[str, Facts], list[Mistake]]:
+    """Data set -> its facts, of those that can be used; and the faults of the others."""
+    facts, faults = {}, list[Mistake]()
+    for name, declaration in params.sections["datasets"].items():
+        try:
+            if isinstance(declaration, Dataset):
+                facts[name] = declaration.facts(read)
+        except DataError as error:
+            faults.append(Mistake(("datasets", name), str(error)))
+    return facts, faults
+
+
+def name_some(names: Iterable[str]) -> str:
+    """The first names, and how many more there are."""
+    listed = list(names)
+    more = [f"{len(listed) - NUM_NAMED} more"] if len(listed) > NUM_NAMED else []
+    return ", ".join([*listed[:NUM_NAMED], *more])
+
+
+# Sections ------------------------------------------------------------------------------------------------------------
+
+
+def find_wrong_names(params: Params) -> Iterator[Mistake]:
+    """Names that stand in two places, or that an arm of a search has; own variants of a study that is not there."""
+    sections = params.sections
+    for name in sections["tutorial"]:
+        if name in sections["studies"]:
+            yield Mistake(("tutorial", name), "stands under studies, too, expected it once: rename one of the two")
+    for name, variant in sections["own_variants"].items():
+        if variant is None:
+            continue
+        known = [*sections["studies"], *sections["tutorial"]]
+        if variant.study not in known:
+            text = f"is {limit(variant.study)}, expected one of {name_some(known)}: mend its spelling"
+            yield Mistake(("own_variants", name, "study"), text)
+        if variant.study in sections["studies"] and name in sections["variants"]:
+            text = f"is a name of the catalogue, which {variant.study} compares, too, expected another: rename it"
+            yield Mistake(("own_variants", name), text)
+    for section in ("variants", "own_variants"):
+        for name in sections[section]:
+            if name.startswith(BEST_SINGLE):
+                text = "is the name of an arm that a search has, expected another name: rename the variant"
+                yield Mistake((section, name), text)
+
+
+def find_wrong_rules(params: Params) -> Iterator[Mistake]:
+    """Each claim of the audit has the thresholds that judge it, and no others."""
+    given = {name: set(quantities) for name, quantities in params.fields["audit"].rules.items()}
+    expected = {name: set(claim.quantities) for name, claim in CLAIMS.items()}
+    for name in dict.fromkeys([*expected, *given]):
+        if given.get(name) != expected.get(name):
+            text = (
+                f"audit.rules.{limit(name)} holds {name_some(map(limit, sorted(given.get(name, [])))) or 'nothing'}, "
+                f"expected {', '.join(sorted(expected.get(name, []))) or 'no such entry'}: change it"
+            )
+            yield Mistake((), text, ("audit", "rules", name))
+
+
+def find_wrong_experiment(params: Params, name: str, experiment: ExperimentParams) -> Iterator[Mistake]:
+    """Its study and its variants are there, and the study has so many replicates."""
+    where = ("experiments", name)
+    known = {**params.sections["studies"], **params.sections["tutorial"]}
+    if experiment.study not in known:
+        yield Mistake((*where, "study"), f"is {experiment.study}, expected one of {name_some(known)}: {MEND}")
+        return
+    study = params.studies[experiment.study]
+    for variant in experiment.variants:
+        if variant not in study.places:
+            yield Mistake((*where, "variants"), f"holds {variant}, expected some of {name_some(study.places)}: {MEND}")
+    most = study.settings.protocol.num_replicates
+    if (experiment.replicates or 0) > most:
+        text = f"is {experiment.replicates}, expected at most the {most} of the study {experiment.study}: lower it"
+        yield Mistake((*where, "replicates"), text)
+
+
+# A study -------------------------------------------------------------------------------------------------------------
+
+Where = tuple[str, str]  # section, study
+
+
+def find_wrong_baseline(params: Params, study: ResolvedStudy, where: Where) -> Iterator[Mistake]:
+    if (baseline := study.settings.baseline) not in study.places:
+        text = f"baseline is {baseline}, expected one of the variants {name_some(study.places)}: change it"
+        yield Mistake(where, text, ("baseline",))
+
+
+def find_wrong_references(params: Params, study: ResolvedStudy, where: Where) -> Iterator[Mistake]:
+    """Reference models have names of their own, and strengths are of those that the study names."""
+    references = study.settings.references
+    for name in references:
+        if name in study.places:
+            text = f"variants and references both hold {name}, expected one of a name: rename the variant"
+            yield Mistake(where, text, ("references",))
+    for name in study.settings.reference_strengths.model_dump(exclude_none=True):
+        if name not in references:
+            text = (
+                f"reference_strengths names {name}, expected one of the study's references {references}: add it "
+                "there or remove its strengths"
+            )
+            yield Mistake(where, text, ("reference_strengths", name))
+
+
+def find_wrong_dataset(params: Params, study: ResolvedStudy, where: Where) -> Iterator[Mistake]:
+    """A study's data set is declared, and has the encoding that it asks for."""
+    datasets, settings = params.sections["datasets"], study.settings
+    if settings.dataset not in datasets:
+        known = name_some(datasets)
+        text = f"is {settings.dataset}, expected one of {known}: mend its spelling or declare it under datasets"
+        yield Mistake((*where, "dataset"), text)
+    elif settings.features not in (encodings := datasets[settings.dataset].encodings):
+        yield Mistake((*where, "features"), f"is {settings.features}, expected {' or '.join(encodings)}: change it")
+
+
+def find_missing_margins(params: Params, study: ResolvedStudy, where: Where) -> Iterator[Mistake]:
+    """Each score that judges a study has a margin of equivalence, and margins are of scores."""
+    margins, place = params.fields["statistics"].equivalence, ("statistics", "equivalence")
+    for score in study.settings.scores.model_dump().values():
+        if score not in margins:
+            text = (
+                f"has no {score}, expected the greatest difference that does not matter, as {'.'.join(where)} is "
+                "judged by it: add it"
+            )
+            yield Mistake(place, text)
+    for score in margins:
+        if score not in SCORES:
+            text = f"is {shorten(score)}, expected one of {', '.join(SCORES)}: mend its spelling"
+            yield Mistake((*place, score), text)
+
+
+# A variant in its study ----------------------------------------------------------------------------------------------
+
+
+def find_wrong_layers(study: ResolvedStudy, name: str) -> Iterator[Mistake]:
+    """A regulariser of layers acts on at least one, and only on layers that the network has."""
+    variant, recipe, where = study.variants[name], study.recipe_of(name), study.places[name]
+    for regularizer in variant.regularizers:
+        acts_on = CATALOGUE[regularizer].acts_on
+        if acts_on == "whole":
+            if regularizer in recipe.layers:
+                text = f"layers.{regularizer} is set, expected no such entry, as it acts on no single layer: remove it"
+                yield Mistake(where, text, ("layers", regularizer))
+            continue
+        layers = recipe.layers_of(regularizer)
+        allowed = range(1, len(recipe.hidden) + 1 + ("kernels" in acts_on))
+        if not layers or not set(layers) <= set(allowed):
+            text = (
+                f"{regularizer} acts on layers {shorten(list(layers))}, expected some of {list(allowed)} of a network "
+                f"with {len(recipe.hidden)} hidden layers: change hidden or layers.{regularizer}"
+            )
+            yield Mistake(where, text, ("layers", regularizer) if variant.layers else ())
+
+
+def find_wrong_loss(study: ResolvedStudy, name: str) -> Iterator[Mistake]:
+    """What softens targets needs a loss with one target per class."""
+    loss = study.recipe_of(name).loss
+    soft = [entry for entry in study.variants[name].regularizers if CATALOGUE[entry].softens_targets]
+    if LOSSES[loss].sparse and soft:
+        text = (
+            f"{soft[0]} goes with {loss}, whose target is one class number, expected a loss with one target per class: "
+            "choose categorical_crossentropy"
+        )
+        yield Mistake(study.places[name], text, ("regularizers",))
+
+
+def find_wrong_difference(study: ResolvedStudy, name: str) -> Iterator[Mistake]:
+    """A difference has one cause: a variant differs from its baseline in regularisers or in settings, not in both."""
+    variant, baseline, where = study.variants[name], study.baseline_of(name), study.places[name]
+    if baseline not in study.places:
+        if variant.baseline is not None:  # else it is told of the study, once
+            text = f"baseline is {baseline}, expected one of the variants {name_some(study.places)}: change it"
+            yield Mistake(where, text, ("baseline",))
+        return
+    changed = list_changed_settings(study.recipe_of(baseline), study.recipe_of(name))
+    if changed and set(variant.regularizers) != set(study.variants[baseline].regularizers):
+        text = (
+            f"differs from its baseline {baseline} in its regularizers and in {', '.join(changed)}, expected one of "
+            "the two, so that a difference has one cause: name a baseline with the same settings, as `baseline: <variant>` "
+            f"(or `baseline: {name}` to compare it with none)"
+        )
+        yield Mistake(where, text)
+
+
+def list_changed_settings(before: Recipe, after: Recipe) -> list[str]:
+    """Names of the settings in which two recipes differ."""
+    return [name for name in Recipe.model_fields if getattr(before, name) != getattr(after, name)]
+
+
+# A study and its data set --------------------------------------------------------------------------------------------
+
+
+def find_wrong_protocol(params: Params, study: ResolvedStudy, where: Where, facts: Facts) -> Iterator[Mistake]:
+    for text in study.settings.protocol.check(facts):
+        yield Mistake(where, text, ("protocol",))
+
+
+def find_wrong_scores(params: Params, study: ResolvedStudy, where: Where, facts: Facts) -> Iterator[Mistake]:
+    defined, settings = list_scores(facts.outputs), study.settings
+    named = {("scores", question): score for question, score in settings.scores.model_dump().items()}
+    for field, score in (named | {("select_by",): settings.choosing_score}).items():
+        if score not in defined:
+            text = (
+                f"{'.'.join(field)} is {score}, expected one of {', '.join(defined)}, as {settings.dataset} has "
+                f"{facts.num_classes} classes: change it"
+            )
+            yield Mistake(where, text, field)
+
+
+def find_undefined_losses(params: Params, study: ResolvedStudy, where: Where, facts: Facts) -> Iterator[Mistake]:
+    for name in study.variants:
+        loss = study.recipe_of(name).loss
+        if LOSSES[loss].needs_classes and facts.outputs == 1:
+            text = (
+                f"loss is {loss}, expected one that is defined for the single output of {study.settings.dataset}: "
+                "choose binary_crossentropy"
+            )
+            yield Mistake(study.places[name], text, ("loss",))
+
+
+def find_wrong_monitors(params: Params, study: ResolvedStudy, where: Where, facts: Facts) -> Iterator[Mistake]:
+    """Callbacks can follow the losses and the one score that training measures on validation rows."""
+    allowed = ("loss", "val_loss", f"val_{choose_monitor(facts.outputs)}")
+    for callback, settings in params.fields["callbacks"]:
+        users = [name for name in study.variants if callback in study.callbacks_of(name)]
+        if users and settings.monitor not in allowed:
+            text = (
+                f"uses {callback}, and callbacks.{callback}.monitor is {settings.monitor}, expected "
+                f"{', '.join(allowed[:-1])} or {allowed[-1]} for {study.settings.dataset}: change it"
+            )
+            yield Mistake(study.places[users[0]], text)
+
+
+# Settings without effect ---------------------------------------------------------------------------------------------
+
+
+def list_idle(params: Params, facts: Mapping[str, Facts]) -> list[str]:
+    """Settings that have no effect, in words. They are told, not refused: a knob may be meant for another study."""
+    return [
+        f"{name} {variant}: {text}"
+        for name, study in params.studies.items()
+        for variant in study.variants
+        for text in find_idle(params, study, variant, image=facts[study.settings.dataset].image)
+    ]
+
+
+def find_idle(params: Params, study: ResolvedStudy, name: str, *, image: tuple[int, ...]) -> Iterator[str]:
+    variant, recipe = study.variants[name], study.recipe_of(name)
+    search = variant.search
+    if "checkpoint" in recipe.callbacks and not params.fields["callbacks"].checkpoint.save_best_only:
+        yield "the checkpoint has no effect, since it keeps the last epoch's weights: set save_best_only, or remove it"
+    if search and search.off and not any(map(can_be_off, search.ranges)):
+        yield f"search.off has no effect, since {', '.join(search.ranges)} cannot be off: set it to 0"
+    for regularizer in variant.regularizers:
+        rule, strengths = CATALOGUE[regularizer], [params.strength(regularizer, variant), *variant.path]
+        strengths += [search.ranges[regularizer].low] if search and regularizer in search.ranges else []
+        if rule.stops_training and min(strengths) >= recipe.epochs:
+            yield (
+                f"{regularizer} never stops a run, since its patience {min(strengths):g} is not below the "
+                f"{recipe.epochs} epochs: it only hands on the best epoch's weights"
+            )
+        acting = [rule.effective(strength, epochs=recipe.epochs, image=image) for strength in sorted(set(strengths))]
+        if variant.path and len(set(acting)) < len(acting):
+            yield f"path holds strengths of {regularizer} that act alike ({sorted(set(strengths))}): leave one of them"

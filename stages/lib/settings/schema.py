@@ -1,0 +1,385 @@
+"""The schema of params.yaml: what each key may hold. What has to go together stands in checks.py.
+
+Sections with entries of one's own (data sets, variants, studies) are checked entry by entry, so that a mistake in one
+hides none in another.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field, TypeAdapter, ValidationError, create_model, model_validator
+
+from stages.lib.claims.experiments import EXPERIMENTS
+from stages.lib.claims.rules import AuditParams
+from stages.lib.core.fields import (
+    LARGEST,
+    MOST_DECLARED,
+    Count,
+    Declared,
+    Epochs,
+    Layer,
+    Listed,
+    Momentum,
+    Name,
+    NotNegative,
+    Positive,
+    Rounds,
+    Seed,
+    Strengths,
+    Strict,
+    Units,
+    Unrepeated,
+    empty_if_none,
+    one_of,
+)
+from stages.lib.data.kinds import Declaration
+from stages.lib.data.protocols import Protocol
+from stages.lib.judge.plans import StatisticsPlan
+from stages.lib.judge.references import REFERENCES
+from stages.lib.judge.scores import SCORES
+from stages.lib.lanes.losses import LOSSES
+from stages.lib.lanes.plan import CheckpointSettings, EarlyStoppingSettings, PlateauSettings
+from stages.lib.lanes.regularizers import CATALOGUE
+from stages.lib.settings.mistakes import Mistake, explain
+from stages.lib.settings.search import Search, check_strength
+
+RegularizerName = Annotated[str, one_of(CATALOGUE)]
+LossName = Annotated[str, one_of(LOSSES)]
+ScoreName = Annotated[str, one_of(SCORES)]
+ReferenceName = Annotated[str, one_of(REFERENCES)]
+OptimizerName = Literal["sgd", "rmsprop", "adam", "adamw"]
+CallbackName = Literal["checkpoint", "reduce_lr_on_plateau", "terminate_on_nan"]
+Activation = Literal["linear", "relu", "tanh", "sigmoid", "elu", "selu", "gelu", "silu", "softplus"]
+Hidden = Annotated[list[Units], Field(max_length=32)]
+Path = Annotated[Unrepeated[float], Field(max_length=100)]
+Layers = dict[RegularizerName, Listed[Layer]]
+
+
+class CallbacksParams(Strict):
+    early_stopping: EarlyStoppingSettings
+    checkpoint: CheckpointSettings
+    reduce_lr_on_plateau: PlateauSettings
+
+
+class NetworkParams(Strict):
+    hidden: Hidden
+    activation: Activation
+    layers: Layers = Field(default_factory=dict)
+
+
+class TrainingParams(Strict):
+    loss: LossName
+    optimizer: OptimizerName
+    momentum: Momentum = 0.0
+    learning_rate: Positive
+    batch_size: Count
+    epochs: Epochs
+    callbacks: Listed[CallbackName] = Field(default_factory=list)
+
+
+class Recipe(NetworkParams, TrainingParams):
+    """Network and training settings of one variant, overrides applied."""
+
+    def layers_of(self, name: str) -> tuple[int, ...]:
+        """The layers that a regulariser acts on, counted from 1; the last one is the output layer."""
+        acts_on, num_hidden = CATALOGUE[name].acts_on, len(self.hidden)
+        num_layers = {"kernels": num_hidden + 1, "whole": 0}.get(acts_on, num_hidden)
+        return tuple(self.layers.get(name, range(1, num_layers + 1)))
+
+
+class ScoresParams(Strict):
+    """The two scores by which a study is judged: one for each question."""
+
+    discrimination: ScoreName  # does it rank or classify better?
+    probabilities: Annotated[str, one_of(name for name, score in SCORES.items() if score.proper)]  # a proper score
+
+
+class Variant(Strict):
+    """One row of the catalogue. What is not None takes the place of the study's own setting.
+
+    baseline: the variant it is compared with, in place of the study's baseline; itself if it is compared with none.
+    strengths: in place of the knobs, for regularisers that the variant names.
+    path, search: strengths that are trained beside them, of one regulariser or of several at once.
+    """
+
+    baseline: Name | None = None
+    regularizers: Listed[RegularizerName] = Field(default_factory=list)
+    strengths: dict[RegularizerName, float] = Field(default_factory=dict)
+    path: Path = Field(default_factory=list)
+    search: Search | None = None
+    hidden: Hidden | None = None
+    activation: Activation | None = None
+    layers: Layers | None = None
+    loss: LossName | None = None
+    optimizer: OptimizerName | None = None
+    momentum: Momentum | None = None
+    learning_rate: Positive | None = None
+    batch_size: Count | None = None
+    epochs: Epochs | None = None
+    callbacks: Listed[CallbackName] | None = None
+
+    @model_validator(mode="after")
+    def check(self) -> Variant:
+        if mistakes := [*self.find_wrong_regularizers(), *self.find_wrong_strengths()]:
+            raise ValueError("\n".join(mistakes))
+        return self
+
+    def find_wrong_regularizers(self) -> list[str]:
+        """A regulariser stands once; a path varies one, a search some of them, and not both."""
+        mistakes = []
+        if len(set(self.regularizers)) < len(self.regularizers):
+            mistakes.append("regularizers names one twice, expected each at most once: remove the repetition")
+        if self.path and self.search:
+            mistakes.append("has a path and a search, expected at most one of the two: remove the path")
+        if self.path and len(self.regularizers) != 1:
+            mistakes.append(
+                f"path goes with {len(self.regularizers)} regularizers, expected exactly one whose strength it varies: "
+                "remove the path or leave one regularizer"
+            )
+        for field, names in (("search", self.search.ranges if self.search else {}), ("strengths", self.strengths)):
+            mistakes += [
+                f"{field} names {name}, expected one of the variant's regularizers {self.regularizers}: add it there or "
+                "remove it here"
+                for name in names
+                if name not in self.regularizers
+            ]
+        return mistakes
+
+    def find_wrong_strengths(self) -> list[str]:
+        """Strengths keep to the bounds of their regularisers."""
+        tried = [(f"strengths.{name}", name, strength) for name, strength in self.strengths.items()]
+        if len(self.regularizers) == 1:
+            tried += [("path", self.regularizers[0], strength) for strength in self.path]
+        return [text for field, name, strength in tried if (text := check_strength(field, name, strength))]
+
+    @property
+    def varied(self) -> list[str]:
+        """The regularisers whose strengths differ between points."""
+        return list(self.search.ranges) if self.search else self.regularizers if self.path else []
+
+
+NO_SETTINGS = {"study", "baseline", "regularizers", "strengths", "path", "search"}  # what holds no setting
+
+
+class OwnVariant(Variant):
+    """A variant that one study alone compares."""
+
+    study: Name
+
+
+TRIED: dict[str, Any] = {  # reference model -> the type of the strengths that it tries
+    name: Strengths[Count] if model.whole_number else Strengths[Positive]
+    for name, model in REFERENCES.items()
+    if model.strength
+}
+REQUIRED: dict[str, Any] = {name: (kind, ...) for name, kind in TRIED.items()}
+NOT_REQUIRED: dict[str, Any] = {name: (kind | None, None) for name, kind in TRIED.items()}
+ReferencesParams: Any = create_model("ReferencesParams", __base__=Strict, **REQUIRED)
+OwnReferencesParams: Any = create_model("OwnReferencesParams", __base__=Strict, **NOT_REQUIRED)
+
+
+class Study(Strict):
+    """One study.
+
+    variants: what it changes in variants of the catalogue.
+    select_by: the score that chooses strengths on validation rows; that of discrimination if it is not given.
+    reference_strengths: what its reference models try, in place of the strengths under `references`.
+    """
+
+    dataset: Name
+    features: Name = "encoded"
+    baseline: Name
+    scores: ScoresParams
+    protocol: Protocol
+    network: NetworkParams
+    training: TrainingParams
+    variants: dict[Name, Any] = Field(default_factory=dict)
+    select_by: ScoreName | None = None
+    references: Unrepeated[ReferenceName] = Field(default_factory=list)
+    reference_strengths: OwnReferencesParams = Field(default_factory=OwnReferencesParams)
+
+    @property
+    def choosing_score(self) -> str:
+        """The score that chooses strengths on validation rows."""
+        return self.select_by or self.scores.discrimination
+
+    def recipe(self, variant: Variant) -> Recipe:
+        changed = variant.model_dump(exclude=NO_SETTINGS, exclude_none=True)
+        return Recipe.model_construct(**{**self.network.model_dump(), **self.training.model_dump(), **changed})
+
+
+class ExperimentParams(Strict):
+    """An experiment of the audit: variants of a study, with fewer replicates, rows or epochs, and what it varies."""
+
+    kind: Annotated[str, one_of(EXPERIMENTS)]
+    study: Name
+    variants: Annotated[Unrepeated[Name], Field(min_length=1)]
+    replicates: Count | None = None
+    rows: Count | None = None
+    epochs: Count | None = None
+    levels: Unrepeated[NotNegative] = Field(default_factory=list)
+    members: Count | None = None
+
+
+def knob_type(name: str) -> Any:
+    """What the strength of a regulariser at the top of params.yaml may be."""
+    rule = CATALOGUE[name]
+    if rule.whole_number:
+        return Rounds
+    return Annotated[float, Field(ge=rule.minimum, lt=rule.below, le=LARGEST if rule.below > LARGEST else None)]
+
+
+KNOBS: dict[str, Any] = {name: knob_type(name) for name in CATALOGUE}
+FIELDS: dict[str, Any] = {
+    "seed": Seed,
+    **KNOBS,
+    "callbacks": CallbacksParams,
+    "references": ReferencesParams,
+    "statistics": StatisticsPlan,
+    "audit": AuditParams,
+}
+AnyNumber = Field(max_length=MOST_DECLARED)
+OPTIONAL = {"tutorial", "own_variants", "experiments"}  # sections that may be left out
+SECTIONS: dict[str, tuple[Any, Any]] = {  # section -> the type of an entry, how many there may be
+    "datasets": (Declaration, Declared),
+    "variants": (Annotated[Variant, BeforeValidator(empty_if_none)], Declared),
+    "studies": (Study, Declared),
+    "tutorial": (Study, AnyNumber),
+    "own_variants": (OwnVariant, AnyNumber),
+    "experiments": (ExperimentParams, AnyNumber),
+}
+
+
+@dataclass(frozen=True)
+class ResolvedStudy:
+    """A study with its variants as they are trained.
+
+    variants: name -> the catalogue's entry with the study's changes, or the study's own; in the order of params.yaml.
+    places: name -> where it stands in params.yaml.
+    """
+
+    settings: Study
+    variants: dict[str, Variant]
+    places: dict[str, tuple[str, ...]]
+
+    def baseline_of(self, name: str) -> str:
+        """The variant that a variant is compared with."""
+        return self.variants[name].baseline or self.settings.baseline
+
+    def recipe_of(self, name: str) -> Recipe:
+        return self.settings.recipe(self.variants[name])
+
+    def callbacks_of(self, name: str) -> set[str]:
+        """The callbacks that a variant uses; early stopping is one of its regularisers."""
+        return {*self.recipe_of(name).callbacks, *self.variants[name].regularizers}
+
+
+@dataclass(frozen=True)
+class Params:
+    """What is valid of params.yaml.
+
+    fields: name -> value. sections: name -> entries; one that is not valid is None, so that its name is known.
+    studies: all of them, those of the tutorial too.
+    """
+
+    fields: dict[str, Any]
+    sections: dict[str, dict[str, Any]]
+    studies: dict[str, ResolvedStudy]
+
+    def strength(self, name: str, variant: Variant) -> float:
+        """The strength of a regulariser in a variant: the variant's own, else the knob."""
+        return float(variant.strengths[name] if name in variant.strengths else self.fields[name])
+
+
+UNKNOWN = "is not a known key, expected one that params.yaml came with: remove it or mend its spelling"
+MISSING = "is missing, expected a value: add it"
+
+
+def read_params(values: Any) -> tuple[Params, list[Mistake]]:
+    """The valid parts of params.yaml, and the mistakes of what each key holds."""
+    mistakes: list[Mistake] = []
+    given = validate(dict[str, Any], values, (), mistakes) or (values if isinstance(values, dict) else None)
+    if given is None:
+        return Params({}, {name: {} for name in SECTIONS}, {}), mistakes
+    mistakes += [Mistake((name,), MISSING) for name in (*FIELDS, *SECTIONS) if name not in {*given, *OPTIONAL}]
+    mistakes += [Mistake((str(name),), UNKNOWN) for name in given if name not in {*FIELDS, *SECTIONS}]
+    fields = {name: validate(kind, given[name], (name,), mistakes) for name, kind in FIELDS.items() if name in given}
+    sections = {name: read_section(name, given[name], mistakes) if name in given else {} for name in SECTIONS}
+    valid = {name: value for name, value in fields.items() if value is not None}
+    return Params(valid, sections, resolve_studies(given, sections, mistakes)), mistakes
+
+
+def validate(kind: Any, value: Any, where: tuple[str, ...], mistakes: list[Mistake]) -> Any:
+    """The value as its type has it, or None; what is wrong with it is added to the mistakes."""
+    try:
+        return adapter_of(kind).validate_python(value)
+    except ValidationError as error:
+        mistakes += [mistake for entry in error.errors() for mistake in explain(entry, where)]
+        return None
+
+
+@cache
+def adapter_of(kind: Any) -> TypeAdapter[Any]:
+    return TypeAdapter(kind)
+
+
+def read_section(name: str, value: Any, mistakes: list[Mistake]) -> dict[str, Any]:
+    """Each entry of a section, None where it is not valid."""
+    kind, bounds = SECTIONS[name]
+    wrong: list[Mistake] = []
+    validate(Annotated[dict[Name, Any], bounds], value, (name,), wrong)
+    mistakes += wrong
+    if not isinstance(value, dict) or len(value) > MOST_DECLARED:
+        return {}
+    misnamed = {mistake.where[1] for mistake in wrong if len(mistake.where) > 1}
+    return {key: validate(kind, entry, (name, key), mistakes) for key, entry in value.items() if key not in misnamed}
+
+
+def resolve_studies(
+    given: Mapping[str, Any], sections: Mapping[str, dict[str, Any]], mistakes: list[Mistake]
+) -> dict[str, ResolvedStudy]:
+    """Every study with its variants: those of the catalogue, unless it is one of the tutorial, and its own."""
+    resolved = {}
+    for section in ("tutorial", "studies"):
+        for name, study in sections[section].items():
+            if study is None:
+                continue
+            found = ResolvedStudy(study, {}, {})
+            if section == "studies":
+                add_catalogue(found, name, given.get("variants") or {}, sections["variants"], mistakes)
+            mistakes += [
+                Mistake((section, name, "variants", str(other)), NOT_IN_CATALOGUE)
+                for other in study.variants
+                if other not in found.places
+            ]
+            for other, entry in sections["own_variants"].items():
+                if entry is not None and entry.study == name:
+                    found.variants[other], found.places[other] = entry, ("own_variants", other)
+            resolved[name] = found
+    return resolved
+
+
+NOT_IN_CATALOGUE = "is no variant of the catalogue, expected one under variants: add it there, or under own_variants"
+
+
+def add_catalogue(
+    found: ResolvedStudy, study: str, given: Mapping[str, Any], catalogue: Mapping[str, Any], mistakes: list[Mistake]
+) -> None:
+    """Add the variants of the catalogue, each with what the study changes in it."""
+    changes = found.settings.variants
+    for name, entry in catalogue.items():
+        found.places[name] = ("studies", study, "variants", name) if name in changes else ("variants", name)
+        if name in changes and entry is not None:
+            changed = validate(dict[str, Any], changes[name], found.places[name], mistakes)
+            entry = changed and validate(Variant, (given[name] or {}) | changed, found.places[name], mistakes)
+        if entry:
+            found.variants[name] = entry
+
+
+def find_section(params: Params, study: str) -> str:
+    """Where a study stands."""
+    return "tutorial" if study in params.sections["tutorial"] else "studies"
