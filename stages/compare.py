@@ -24,8 +24,8 @@ from stages.lib.judge.plans import (
     StatisticsPlan,
     StudyPlan,
     load_statistics_plan,
-    load_studies,
     load_study_plan,
+    load_tasks,
 )
 from stages.lib.judge.predictions import (
     Labels,
@@ -74,7 +74,7 @@ def compare_study(study: str) -> Compared:
 
 def main() -> None:
     parse_arguments(__doc__)
-    found = {study: compare_study(study) for study in load_studies()}
+    found = {study: compare_study(study) for study in load_tasks()}
     for folder in (predictions.FOLDER, predictions.REFERENCE_FOLDER):
         prune_folders(folder, found)
     save_comparison({study: compared.result for study, compared in found.items()})

@@ -1,6 +1,6 @@
 """Predict the held-out, the validation and some training rows of a study with every network.
 
-Reads   data/plan/<study>/, models/<study>/, data/processed/<study>/{development,held_out}.npz
+Reads   data/plan/<study>/, models/<study>/, data/{development,held_out}/<study>/
 Writes  data/predictions/<study>/{<variant>,_labels,_mistakes}.npz
 
 One process works on a whole study: starting TensorFlow takes seconds, predicting does not.
@@ -13,13 +13,12 @@ import numpy as np
 from stages.lib.core.cli import Progress, parse_arguments, run_main
 from stages.lib.core.lock import prune_folders
 from stages.lib.data.samples import Development, HeldOut, check_no_leak, load_development, load_held_out
-from stages.lib.judge.plans import load_study_plan
+from stages.lib.judge.plans import load_study_plan, load_tasks
 from stages.lib.judge.predictions import NUM_TRAINING_ROWS, Labels, Mistakes, Predictions, save_predictions
 from stages.lib.lanes import runtime
-from stages.lib.lanes import trained as trained_runs
-from stages.lib.lanes.inference import predict_lanes
-from stages.lib.lanes.plan import RunPlan, load_run_plan
-from stages.lib.lanes.trained import TrainedRun, load_run
+from stages.lib.lanes.graph import predict_lanes
+from stages.lib.lanes.plan import MODELS, RunPlan, load_run_plan
+from stages.lib.lanes.run import TrainedRun, load_run
 
 NUM_MISTAKES = 8  # images handed on for each variant
 TRAINING_HISTORY = ("epochs_run", "best_epoch", "stopped_early", "diverged")  # fields of a run
@@ -97,22 +96,28 @@ def average_by_row(probability: np.ndarray, row: np.ndarray) -> np.ndarray:
     return total / np.bincount(row.ravel())[:, None]
 
 
+def evaluate_task(task: str) -> None:
+    """`run` on every variant of a task."""
+    plan = load_study_plan(task)
+    development, held_out = load_development(task), load_held_out(task)
+    check_no_leak(development, held_out)
+    predictions = {}
+    with Progress(len(plan.variants), label=task, unit="variants") as progress:
+        for done, variant in enumerate(plan.variants, start=1):
+            run_plan, trained = load_run_plan(task, variant.name), load_run(task, variant.name)
+            predictions[variant.name] = run(run_plan, trained, development, held_out)
+            progress.report(done)
+    labels = collect_labels(development, held_out, outputs=plan.outputs)
+    save_predictions(task, labels, predictions, find_mistakes(predictions, development, held_out))
+
+
 def main() -> None:
     (study,) = parse_arguments(__doc__, "study")
     runtime.configure()
-    study_plan = load_study_plan(study)
-    variants = [variant.name for variant in study_plan.variants]
-    prune_folders(trained_runs.FOLDER / study, variants)
-    development, held_out = load_development(study), load_held_out(study)
-    check_no_leak(development, held_out)
-    predictions = {}
-    with Progress(len(variants), label=study, unit="variants") as progress:
-        for done, variant in enumerate(variants, start=1):
-            plan = load_run_plan(study, variant)
-            predictions[variant] = run(plan, load_run(study, variant), development, held_out)
-            progress.report(done)
-    labels = collect_labels(development, held_out, outputs=study_plan.outputs)
-    save_predictions(study, labels, predictions, find_mistakes(predictions, development, held_out))
+    tasks = load_tasks(study)
+    prune_folders(MODELS / study, [variant.name for variant in load_study_plan(tasks[0]).variants])
+    for task in tasks:
+        evaluate_task(task)
 
 
 if __name__ == "__main__":

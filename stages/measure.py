@@ -20,10 +20,9 @@ from stages.lib.judge.judge import Judge, predict_shares
 from stages.lib.judge.plans import StatisticsPlan, StudyPlan, load_statistics_plan, load_study_plan
 from stages.lib.judge.predictions import Labels, Predictions, load_labels, load_predictions
 from stages.lib.judge.scores import THRESHOLD, measure, squeeze
-from stages.lib.lanes.mechanisms import BOUND_TOLERANCE
 from stages.lib.lanes.network import draw_weights
 from stages.lib.lanes.plan import RegularizerPlan, RunPlan, load_run_plan
-from stages.lib.lanes.trained import TrainedRun, load_run
+from stages.lib.lanes.run import BOUND_TOLERANCE, TrainedRun, load_run
 
 SCORES = ("log_loss", "accuracy")  # on training and on held-out rows
 MECHANISMS = ("kernel_norm", "zero_share", "near_zero_share", "bound_share", "epochs_run")

@@ -1,12 +1,13 @@
-"""Check, split and encode the data set of one study.
+"""Check, split and encode the data sets of one study.
 
-Reads   data/plan/<study>/_split.json, data/raw/<dataset>/
-Writes  data/processed/<study>/development.npz   training and validation rows of every replicate
-        data/processed/<study>/held_out.npz      held-out rows, which only evaluate and reference read
+Reads   data/plan/<study>/_split.json, data/raw/
+Writes  data/development/<study>/  training and validation rows of every replicate
+        data/held_out/<study>/     held-out rows, which only evaluate and reference read
 """
 
 import hashlib
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ from stages.lib.core.files import DamagedArtifactError, read_bytes
 from stages.lib.data.dataset import Rows
 from stages.lib.data.protocols import Split
 from stages.lib.data.samples import Development, HeldOut, check_no_leak, save_samples
-from stages.lib.data.split_plan import SplitPlan, load_split_plan
+from stages.lib.data.split_plan import SplitPlan, load_split_plans
 
 RAW = Path("data/raw")
 
@@ -95,9 +96,8 @@ def load_raw(plan: SplitPlan, name: str) -> bytes:
 
 def main() -> None:
     (study,) = parse_arguments(__doc__, "study")
-    plan = load_split_plan(study)
-    development, held_out = run(plan, lambda name: load_raw(plan, name))
-    save_samples(study, development, held_out)
+    for task, plan in load_split_plans(study).items():
+        save_samples(task, *run(plan, partial(load_raw, plan)))
 
 
 if __name__ == "__main__":

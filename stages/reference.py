@@ -1,6 +1,6 @@
 """Fit models of scikit-learn on the splits of a study's networks, and predict its held-out rows with them.
 
-Reads   data/plan/<study>/_reference.json, data/processed/<study>/{development,held_out}.npz
+Reads   data/plan/<study>/_reference.json, data/{development,held_out}/<study>/
 Writes  data/reference/<study>/<model>.npz
 
 They are tuned as networks with a path are: each replicate keeps the strength that does best on its validation rows.
@@ -15,7 +15,7 @@ from threadpoolctl import threadpool_limits
 from stages.lib.core.cli import Progress, parse_arguments, run_main
 from stages.lib.data.protocols import state_of
 from stages.lib.data.samples import Development, HeldOut, check_no_leak, load_development, load_held_out
-from stages.lib.judge.plans import ReferenceModelPlan, ReferencePlan, load_reference_plan
+from stages.lib.judge.plans import ReferenceModelPlan, ReferencePlan, load_reference_plan, load_tasks
 from stages.lib.judge.predictions import NUM_TRAINING_ROWS, ReferencePredictions, save_references
 from stages.lib.judge.references import fit_reference, predict_reference
 from stages.lib.judge.scores import SCORES, measure
@@ -27,7 +27,7 @@ def run(plan: ReferencePlan, development: Development, held_out: HeldOut) -> dic
     references = {}
     with (
         threadpool_limits(limits=1),
-        Progress(len(plan.models) * num_replicates, label=plan.study, unit="tuned models") as progress,
+        Progress(len(plan.models) * num_replicates, label=plan.task, unit="tuned models") as progress,
     ):
         for position, model in enumerate(plan.models):
             parts = []
@@ -76,9 +76,10 @@ def take_inputs(development: Development, rows: np.ndarray) -> np.ndarray:
 
 def main() -> None:
     (study,) = parse_arguments(__doc__, "study")
-    development, held_out = load_development(study), load_held_out(study)
-    check_no_leak(development, held_out)
-    save_references(study, run(load_reference_plan(study), development, held_out))
+    for task in load_tasks(study):
+        development, held_out = load_development(task), load_held_out(task)
+        check_no_leak(development, held_out)
+        save_references(task, run(load_reference_plan(task), development, held_out))
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ from stages.lib.judge.comparison import StudyResult, load_comparison
 from stages.lib.judge.plans import StatisticsPlan, StudyPlan, load_statistics_plan, load_study_plan
 from stages.lib.judge.predictions import Labels, load_labels, load_mistakes, load_predictions, load_reference
 from stages.lib.lanes.plan import RunPlan, load_run_plan
-from stages.lib.lanes.trained import TrainedRun, load_run
+from stages.lib.lanes.run import TrainedRun, load_run
 from stages.lib.report import summarize_predictions as prediction_quality
 from stages.lib.report import summarize_training as training
 from stages.lib.report.answers import choose_arms

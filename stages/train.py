@@ -1,7 +1,7 @@
-"""Train one run of the plan: one variant of one study, all its lanes in one graph.
+"""Train one variant of a study on all its data sets: all lanes of a data set in one graph.
 
-Reads   data/plan/<study>/<variant>.json, data/processed/<study>/development.npz
-Writes  models/<study>/<variant>/{model.keras,lanes.npz,history.csv}
+Reads   data/plan/<study>/<variant>.json, data/development/<study>/
+Writes  models/<study>/<variant>/{model.keras,lanes.npz,history.csv}, in a folder each where there are several data sets
 
 Blocks of lanes that are trained are kept in .dvc/tmp/unfinished until all are: a run that was stopped goes on there.
 """
@@ -13,16 +13,15 @@ from stages.lib.core.records import find_plan
 from stages.lib.data.samples import Development, find_development, load_development
 from stages.lib.lanes import runtime
 from stages.lib.lanes.export import build_keras, to_file
-from stages.lib.lanes.plan import RunPlan, load_run_plan
-from stages.lib.lanes.trained import TrainedRun, save_run
+from stages.lib.lanes.plan import RunPlan, load_run_plans
+from stages.lib.lanes.run import TrainedRun, UnfinishedRun, save_run
 from stages.lib.lanes.training import train_lanes
-from stages.lib.lanes.unfinished import UnfinishedRun
 
 
 def run(plan: RunPlan, development: Development, unfinished: UnfinishedRun) -> tuple[TrainedRun, bytes]:
     """The trained lanes, and the first replicate at its knobs as a .keras file."""
     num_rows = plan.epochs * development.training.shape[1]
-    with Progress(num_rows, label=f"{plan.study} {plan.variant}", unit="rows") as progress:
+    with Progress(num_rows, label=f"{plan.task} {plan.variant}", unit="rows") as progress:
         trained = train_lanes(plan, development, report=progress.report, unfinished=unfinished)
     return trained, to_file(build_keras(plan, trained.weights, lane=0, scale=development.scale))
 
@@ -30,11 +29,11 @@ def run(plan: RunPlan, development: Development, unfinished: UnfinishedRun) -> t
 def main() -> None:
     study, variant = parse_arguments(__doc__, "study", "variant")
     runtime.configure()
-    plan = load_run_plan(study, variant)
-    unfinished = UnfinishedRun(study, variant, inputs=(find_plan(f"{study}/{variant}"), find_development(study)))
-    trained, model = run(plan, load_development(study), unfinished)
-    save_run(trained, model, study, variant)
-    unfinished.forget()
+    for task, plan in load_run_plans(study, variant).items():
+        unfinished = UnfinishedRun(task, variant, inputs=(find_plan(f"{study}/{variant}"), find_development(task)))
+        trained, model = run(plan, load_development(task), unfinished)
+        save_run(trained, model, task, variant)
+        unfinished.forget()
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from stages.lib.data.protocols import FixedTest
 from stages.lib.judge.comparison import StudyResult
 from stages.lib.judge.plans import ComparedVariant, StatisticsPlan, StudyPlan
 from stages.lib.judge.predictions import Labels, Mistakes, Predictions
-from stages.lib.lanes.trained import TrainedRun
+from stages.lib.lanes.run import TrainedRun
 from stages.lib.report import summarize_predictions as prediction_quality
 from stages.lib.report import summarize_training as training
 from stages.lib.report.pictures import draw_first_layer, draw_mistakes

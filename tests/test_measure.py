@@ -14,7 +14,7 @@ from stages.lib.judge.arms import arm_at
 from stages.lib.judge.predictions import Labels, Predictions
 from stages.lib.judge.statistics import CrossValidation, compare
 from stages.lib.lanes.plan import CallbacksPlan, NetworkPlan, OptimizerPlan, RegularizerPlan, RunPlan
-from stages.lib.lanes.trained import TrainedRun
+from stages.lib.lanes.run import TrainedRun
 from tests.test_compare import FOLDS, REPLICATES, STATISTICS, make_labels, make_plan, make_predictions, same
 
 BOUND, UNITS = 0.5, 4

@@ -6,6 +6,9 @@ import subprocess
 import sys
 
 import pytest
+from stages.lib.settings.blocks import examine_graph
+from stages.lib.settings.experiments import NUM_NAMED, name_some
+from stages.lib.settings.params import parse_params
 
 from stages import plan
 from stages.lib.claims.experiment_plan import ExperimentPlan
@@ -15,10 +18,7 @@ from stages.lib.data.split_plan import SplitPlan
 from stages.lib.judge.plans import ReferenceModelPlan, ReferencePlan, StatisticsPlan
 from stages.lib.lanes.plan import RunPlan
 from stages.lib.lanes.regularizers import CATALOGUE
-from stages.lib.settings.blocks import examine_graph
-from stages.lib.settings.experiments import NUM_NAMED, name_some
 from stages.lib.settings.mistakes import ParamsError, raise_all
-from stages.lib.settings.params import parse_params
 from stages.lib.settings.yaml_text import compose
 from tests.conftest import ROOT
 

@@ -14,6 +14,7 @@ from sklearn.datasets import load_digits
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from stages.lib.settings.blocks import check_block
 
 from stages import plan
 from stages.lib.claims.record import parse_audit
@@ -21,8 +22,7 @@ from stages.lib.claims.rules import Threshold
 from stages.lib.data.samples import load_development, load_held_out
 from stages.lib.judge.comparison import parse_comparison
 from stages.lib.judge.predictions import load_labels, load_predictions, load_reference
-from stages.lib.lanes.trained import load_run
-from stages.lib.settings.blocks import check_block
+from stages.lib.lanes.run import load_run
 from tests.conftest import ROOT, keep_experiments, keep_studies, shrink_params
 from tests.project import Project, load_yaml, make_project, name_anchor, save_yaml
 

@@ -14,7 +14,7 @@ import numpy as np
 from stages.lib.data.protocols import RepeatedStratifiedKFold
 from stages.lib.data.samples import Development
 from stages.lib.judge import scores
-from stages.lib.lanes.inference import predict_lanes
+from stages.lib.lanes.graph import predict_lanes
 from stages.lib.lanes.plan import CallbacksPlan, NetworkPlan, OptimizerPlan, RegularizerPlan, RunPlan
 from stages.lib.lanes.regularizers import CATALOGUE
 from stages.lib.lanes.training import train_lanes

@@ -16,7 +16,7 @@ from threadpoolctl import threadpool_limits
 from stages.lib.data.samples import Development, load_development
 from stages.lib.judge.references import REFERENCES, fit_reference, predict_reference
 from stages.lib.lanes import runtime
-from stages.lib.lanes.inference import predict_lanes
+from stages.lib.lanes.graph import predict_lanes
 from stages.lib.lanes.losses import LOSSES
 from stages.lib.lanes.plan import OptimizerPlan, RunPlan, load_run_plan
 from stages.lib.lanes.regularizers import CATALOGUE

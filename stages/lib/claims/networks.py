@@ -12,7 +12,7 @@ from stages.lib.claims.experiment_plan import ExperimentPlan
 from stages.lib.data.samples import Development
 from stages.lib.judge.scores import measure
 from stages.lib.lanes.plan import RunPlan
-from stages.lib.lanes.trained import TrainedRun, Weights
+from stages.lib.lanes.run import TrainedRun, Weights
 
 NUM_JUDGED = 2000  # rows: the sampling error of an accuracy of .8 is then below a hundredth
 
@@ -50,7 +50,7 @@ def train(run: RunPlan, development: Development, dtype: str = "float32") -> Tra
 
 def predict(run: RunPlan, weights: Weights, development: Development, rows: np.ndarray) -> np.ndarray:
     """Probabilities [lane, row, output] of rows [replicate, row]."""
-    from stages.lib.lanes.inference import predict_lanes
+    from stages.lib.lanes.graph import predict_lanes
 
     return predict_lanes(run, weights, inputs=development.inputs, rows=rows, scale=development.scale)
 

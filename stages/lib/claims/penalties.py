@@ -10,9 +10,8 @@ from stages.lib.claims.evidence import Case, Count, make_case
 from stages.lib.claims.experiment_plan import ExperimentPlan
 from stages.lib.claims.networks import at_knobs, generator_of, score, train
 from stages.lib.data.samples import Development
-from stages.lib.lanes.mechanisms import NEAR_ZERO
 from stages.lib.lanes.plan import OptimizerPlan, RegularizerPlan
-from stages.lib.lanes.trained import Weights
+from stages.lib.lanes.run import NEAR_ZERO, Weights
 
 
 def add_noise_columns(plan: ExperimentPlan, development: Development) -> tuple[list[Case], list[Count]]:

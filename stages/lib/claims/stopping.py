@@ -10,7 +10,7 @@ from stages.lib.claims.evidence import Case, Count, make_case
 from stages.lib.claims.experiment_plan import ExperimentPlan
 from stages.lib.claims.networks import at_knobs, train
 from stages.lib.data.samples import Development
-from stages.lib.lanes.monitors import choose_monitor
+from stages.lib.lanes.callbacks import choose_monitor
 from stages.lib.lanes.plan import RunPlan
 
 

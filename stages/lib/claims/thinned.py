@@ -12,7 +12,7 @@ from stages.lib.claims.networks import at_knobs, generator_of, predict, repeat_r
 from stages.lib.data.samples import Development
 from stages.lib.judge.scores import measure
 from stages.lib.lanes.plan import RunPlan
-from stages.lib.lanes.trained import Weights
+from stages.lib.lanes.run import Weights
 
 SCORES = ("log_loss", "accuracy", "calibration_error")
 

@@ -24,7 +24,11 @@ def adapter_of(kind: Any) -> TypeAdapter[Any]:
 
 
 def to_json(plan: object) -> str:
-    return adapter_of(type(plan)).dump_json(plan, indent=2).decode() + "\n"
+    if isinstance(plan, dict):  # of plans, each by the name of its task
+        kind: Any = dict[str, type(next(iter(plan.values())))]  # type: ignore[misc]
+    else:
+        kind = type(plan)
+    return adapter_of(kind).dump_json(plan, indent=2).decode() + "\n"
 
 
 def from_json(kind: type[Plan], text: str) -> Plan:
@@ -41,6 +45,18 @@ def save_plans(named: Mapping[str, object]) -> None:
     """Write every plan under its name in the plan folder. Names that start with _ are no variants."""
     for name, plan in named.items():
         write_bytes(find_plan(name), to_json(plan).encode())
+
+
+def split_task(task: str) -> tuple[str, str]:
+    """The study of a task, and the name that it has within: `tables/german`; empty where a study is one task."""
+    study, _, dataset = task.partition("/")
+    return study, dataset
+
+
+def load_task_plan(kind: type[Plan], task: str, name: str) -> Plan:
+    """Read one plan of a task: a plan file of a study holds those of all its tasks."""
+    plans: dict[str, Plan] = load_plan(dict[str, kind], f"{split_task(task)[0]}/{name}")  # type: ignore[valid-type]
+    return plans[task]
 
 
 def load_plan(kind: type[Plan], name: str) -> Plan:

@@ -13,7 +13,7 @@ import numpy as np
 from stages.lib.core.cli import UserError
 from stages.lib.core.files import read_arrays, write_arrays
 
-FOLDER = Path("data/processed")
+DEVELOPMENT, HELD_OUT = Path("data/development"), Path("data/held_out")
 
 
 @dataclass(frozen=True)
@@ -66,19 +66,23 @@ def check_no_leak(development: Development, held_out: HeldOut) -> None:
             )
 
 
-def find_development(study: str) -> Path:
-    return FOLDER / study / "development.npz"
+def find_development(task: str) -> Path:
+    return DEVELOPMENT / task / "rows.npz"
 
 
-def save_samples(study: str, development: Development, held_out: HeldOut) -> None:
-    write_arrays(find_development(study), vars(development) | {"image": np.array(development.image, int)})
-    write_arrays(FOLDER / study / "held_out.npz", vars(held_out))
+def find_held_out(task: str) -> Path:
+    return HELD_OUT / task / "rows.npz"
 
 
-def load_development(study: str) -> Development:
-    fields = read_arrays(find_development(study), written_by=f"preprocess@{study}")
+def save_samples(task: str, development: Development, held_out: HeldOut) -> None:
+    write_arrays(find_development(task), vars(development) | {"image": np.array(development.image, int)})
+    write_arrays(find_held_out(task), vars(held_out))
+
+
+def load_development(task: str) -> Development:
+    fields = read_arrays(find_development(task), written_by=f"preprocess@{task}")
     return Development(**fields | {"image": tuple(fields["image"].tolist())})
 
 
-def load_held_out(study: str) -> HeldOut:
-    return HeldOut(**read_arrays(FOLDER / study / "held_out.npz", written_by=f"preprocess@{study}"))
+def load_held_out(task: str) -> HeldOut:
+    return HeldOut(**read_arrays(find_held_out(task), written_by=f"preprocess@{task}"))

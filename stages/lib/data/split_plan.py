@@ -16,7 +16,7 @@ class SplitPlan:
     raw: raw file -> its SHA-256.
     """
 
-    study: str
+    task: str
     dataset: str
     declaration: Declaration
     features: str
@@ -25,5 +25,6 @@ class SplitPlan:
     raw: dict[str, str]
 
 
-def load_split_plan(study: str) -> SplitPlan:
-    return load_plan(SplitPlan, f"{study}/_split")
+def load_split_plans(study: str) -> dict[str, SplitPlan]:
+    """Task of the study -> its plan."""
+    return load_plan(dict[str, SplitPlan], f"{study}/_split")

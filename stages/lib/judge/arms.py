@@ -17,7 +17,7 @@ import numpy as np
 from stages.lib.judge.plans import ComparedSearch
 from stages.lib.judge.predictions import Labels, Predictions, ReferencePredictions
 from stages.lib.judge.scores import SCORES, measure
-from stages.lib.lanes.grid import Grid
+from stages.lib.lanes.plan import Grid
 
 AT_KNOB, TUNED, AVERAGED, REFERENCE = "at_knob", "tuned", "averaged", "reference"
 

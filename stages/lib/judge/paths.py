@@ -28,5 +28,5 @@ def trace_path(
             low, high = estimate.interval(settings.confidence)
             strength = float(arm.strengths[varied[0]][0])
             numbers = {"strength": strength, "mean": estimate.value, "ci_low": low, "ci_high": high}
-            points.append(PathPoint(plan.study, score, variant, **round_all(numbers | {"gap": judge.gap(score, key)})))
+            points.append(PathPoint(plan.task, score, variant, **round_all(numbers | {"gap": judge.gap(score, key)})))
     return sorted(points, key=lambda point: (judge.scores.index(point.score), point.strength))

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from stages.lib.core.fields import NotNegative, Strict
-from stages.lib.core.records import load_plan
+from stages.lib.core.records import load_plan, load_task_plan, split_task
 from stages.lib.data.protocols import Protocol
 
 Question = Literal["discrimination", "probabilities"]
@@ -26,9 +26,9 @@ class ReferenceModelPlan:
 
 @dataclass(frozen=True)
 class ReferencePlan:
-    """What `reference` needs to know of a study."""
+    """What `reference` needs to know of a task."""
 
-    study: str
+    task: str
     seed: int
     outputs: int  # 1 is the probability of class 1, more one probability per class
     select_by: str  # the validation score that chooses strengths
@@ -78,9 +78,9 @@ class ComparedSearch:
 
 @dataclass(frozen=True)
 class StudyPlan:
-    """What `evaluate` and `compare` need to know of a study."""
+    """What `evaluate` and `compare` need to know of a task: a study on one of its data sets."""
 
-    study: str
+    task: str
     dataset: str
     features: str
     outputs: int
@@ -97,17 +97,21 @@ class StudyPlan:
     class_names: tuple[str, ...] = ()
 
 
-def load_reference_plan(study: str) -> ReferencePlan:
-    return load_plan(ReferencePlan, f"{study}/_reference")
+def load_reference_plan(task: str) -> ReferencePlan:
+    return load_task_plan(ReferencePlan, task, "_reference")
 
 
-def load_study_plan(study: str) -> StudyPlan:
-    return load_plan(StudyPlan, f"{study}/_study")
+def load_study_plan(task: str) -> StudyPlan:
+    return load_task_plan(StudyPlan, task, "_study")
 
 
-def load_studies() -> tuple[str, ...]:
-    """The names of all studies of the plan, in the order of params.yaml."""
-    return load_plan(tuple[str, ...], "_studies")
+def load_tasks(study: str = "") -> tuple[str, ...]:
+    """The names of all tasks of the plan, in the order of params.yaml, or of those of one study.
+
+    A study of one data set is one task, by its own name; of several it has one for each, `tables/german`.
+    """
+    tasks = load_plan(tuple[str, ...], "_tasks")
+    return tuple(task for task in tasks if not study or split_task(task)[0] == study)
 
 
 def load_statistics_plan() -> StatisticsPlan:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from stages.lib.core.files import add_prefix, pop_prefix, read_arrays, write_arrays
-from stages.lib.lanes.grid import Grid
+from stages.lib.lanes.plan import Grid
 
 FOLDER, REFERENCE_FOLDER = Path("data/predictions"), Path("data/reference")
 NUM_TRAINING_ROWS = 2000  # the first of each replicate's, enough to see the gap to held-out rows

@@ -79,5 +79,5 @@ def list_points(plan: StudyPlan, labels: Labels, search: ComparedSearch, predict
             columns = zip(strengths, validation, held_out, chosen, strict=True)
             for point, (strength, *means, share) in enumerate(columns):
                 numbers = [round_number(value) for value in (strength, *means, share)]
-                rows.append(SearchPoint(plan.study, search.variant, point, name, numbers[0], score, *numbers[1:]))
+                rows.append(SearchPoint(plan.task, search.variant, point, name, numbers[0], score, *numbers[1:]))
     return rows

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from stages.lib.lanes.grid import Grid
+from stages.lib.lanes.plan import Grid
 
 BLOCK_BYTES = 5_000_000  # of weights and slots; with gradients and the like about twice that is in use
 LANE_STEP = 4  # a block has a multiple of so many lanes: their units fill packets of eight where their number is even

@@ -13,8 +13,8 @@ import numpy as np
 
 from stages.lib.lanes.plan import RegularizerPlan, RunPlan
 from stages.lib.lanes.regularizers import CATALOGUE
+from stages.lib.lanes.run import Weights
 from stages.lib.lanes.runtime import keras
-from stages.lib.lanes.trained import Weights
 
 EPOCH_OF_ZIP = (1980, 1, 1, 0, 0, 0)  # the earliest date a zip archive can hold
 SHARED_OBJECT = r'(?<="shared_object_id": )\d+'

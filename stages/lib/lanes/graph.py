@@ -13,8 +13,8 @@ from stages.lib.lanes.network import Network, total, trained_names
 from stages.lib.lanes.optimizers import Optimizer, Step, per_lane
 from stages.lib.lanes.plan import RunPlan
 from stages.lib.lanes.regularizers import CATALOGUE, Ema, Regularizer, Tensors
+from stages.lib.lanes.run import Weights
 from stages.lib.lanes.runtime import tf
-from stages.lib.lanes.trained import Weights
 
 CHUNK_BYTES = 32_000_000  # of inputs, or of what a layer makes of them, in a forward pass without training
 
@@ -231,3 +231,25 @@ class Graph:
 
 def kernel_names(regularizer: Regularizer) -> list[str]:
     return [f"kernel_{layer}" for layer in regularizer.layers]
+
+
+def predict_lanes(plan: RunPlan, weights: Weights, *, inputs: np.ndarray, rows: np.ndarray, scale: float) -> np.ndarray:
+    """Probabilities [lane, row, output], float32.
+
+    Args:
+        weights: name -> [lane, ...].
+        inputs: [row of the pool, feature].
+        rows: [replicate, row], positions in the pool: the rows that every lane of a replicate predicts.
+    """
+    network = Network(plan.network, build_regularizers(plan, "float32"))
+    tensors = {name: tf.constant(value, tf.float32) for name, value in weights.items()}
+    num_lanes = plan.grid.num_lanes
+    shared = bool((rows == rows[0]).all())  # then every lane reads one copy of the inputs
+    rows = rows[:1] if shared else plan.grid.over_points(rows)
+    widest = max(len(rows) * inputs.shape[1], num_lanes * max(*plan.network.hidden, plan.network.outputs, 1))
+    size = max(1, CHUNK_BYTES // (4 * widest))
+    answers = []
+    for first in range(0, rows.shape[1], size):
+        chunk = inputs[rows[:, first : first + size]].astype(np.float32) * np.float32(scale)
+        answers.append(network.output(network.forward(tensors, tf.constant(chunk), None)[0]).numpy())
+    return np.concatenate(answers, axis=1)

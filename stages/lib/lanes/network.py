@@ -15,8 +15,8 @@ import numpy as np
 from stages.lib.lanes.plan import NetworkPlan
 from stages.lib.lanes.randomness import draw_glorot, generators
 from stages.lib.lanes.regularizers import Regularizer, Tensors
+from stages.lib.lanes.run import Weights
 from stages.lib.lanes.runtime import keras, tf
-from stages.lib.lanes.trained import Weights
 
 NOT_TRAINED = ("moving_mean", "moving_variance")
 

@@ -6,14 +6,17 @@ so an edit there retrains nothing.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, Any
 
 import numpy as np
 
 from stages.lib.core.fields import NotNegative, Rounds, Share, Strict, one_of
-from stages.lib.core.records import load_plan
-from stages.lib.lanes.grid import Grid
+from stages.lib.core.records import load_plan, load_task_plan, split_task
+
+MODELS = Path("models")
 
 Monitor = Annotated[str, one_of(["loss", "val_loss", "val_accuracy", "val_auc"])]
 
@@ -72,7 +75,8 @@ class PlateauSettings(Strict):
     min_lr: NotNegative
 
 
-class CallbacksPlan(Strict):
+@dataclass(frozen=True)
+class CallbacksPlan:
     """The callbacks of a run. None: the run goes without."""
 
     early_stopping: EarlyStoppingSettings | None = None
@@ -83,9 +87,9 @@ class CallbacksPlan(Strict):
 
 @dataclass(frozen=True)
 class RunPlan:
-    """One variant of one study: all that `train` reads besides the development rows."""
+    """One variant of one task: all that `train` reads besides the development rows."""
 
-    study: str
+    task: str
     variant: str
     seed: int
     replicates: tuple[int, ...]
@@ -109,5 +113,51 @@ class RunPlan:
         return grid.over_replicates(strengths)
 
 
-def load_run_plan(study: str, variant: str) -> RunPlan:
-    return load_plan(RunPlan, f"{study}/{variant}")
+def load_run_plans(study: str, variant: str) -> dict[str, RunPlan]:
+    """Task of the study -> the plan of its run."""
+    return load_plan(dict[str, RunPlan], f"{study}/{variant}")
+
+
+def load_run_plan(task: str, variant: str) -> RunPlan:
+    return load_task_plan(RunPlan, task, variant)
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Points times replicates. Lane p * num_replicates + r is replicate r at point p; point 0 holds the knobs."""
+
+    num_points: int
+    num_replicates: int
+
+    @classmethod
+    def of_lanes(cls, num_lanes: int, num_replicates: int) -> Grid:
+        """The grid of so many lanes; ValueError where they are no whole number of points."""
+        if num_lanes % num_replicates:
+            raise ValueError(f"{num_lanes} lanes are no multiple of {num_replicates} replicates")
+        return cls(num_lanes // num_replicates, num_replicates)
+
+    @property
+    def num_lanes(self) -> int:
+        return self.num_points * self.num_replicates
+
+    def over_points(self, values: Any, tile: Callable[..., Any] = np.tile) -> Any:
+        """Repeat [replicate, ...] at every point: [lane, ...]. `tile` is NumPy's or TensorFlow's."""
+        return values if self.num_points == 1 else tile(values, [self.num_points] + [1] * (len(values.shape) - 1))
+
+    def over_replicates(self, values: Sequence[float]) -> np.ndarray:
+        """Give every replicate of a point the point's value: [point] to [lane]."""
+        return np.repeat(np.asarray(values), self.num_replicates)
+
+    def by_point(self, values: np.ndarray) -> np.ndarray:
+        """[lane, ...] as [point, replicate, ...]."""
+        return values.reshape(self.num_points, self.num_replicates, *values.shape[1:])
+
+    def lanes_at(self, points: Any) -> np.ndarray:
+        """The lane [replicate] of each replicate at its point; points: one number, or [replicate]."""
+        return np.broadcast_to(points, self.num_replicates) * self.num_replicates + np.arange(self.num_replicates)
+
+
+def find_run(task: str, variant: str) -> Path:
+    """The folder of a run: models/<study>/<variant>, and below it that of the data set where a study has several."""
+    study, dataset = split_task(task)
+    return MODELS / study / variant / dataset

@@ -15,7 +15,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from stages.lib.lanes.grid import Grid
+from stages.lib.lanes.plan import Grid
 
 
 def generators(seed: int, replicates: Sequence[int], stream: str) -> list[np.random.Generator]:

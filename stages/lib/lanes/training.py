@@ -9,16 +9,13 @@ import pandas as pd
 
 from stages.lib.data.samples import Development
 from stages.lib.lanes.blocks import Block, cut_into_blocks, join_blocks
-from stages.lib.lanes.callbacks import Callbacks
+from stages.lib.lanes.callbacks import MONITORS, Callbacks, choose_monitor
 from stages.lib.lanes.graph import Graph, Pool
-from stages.lib.lanes.mechanisms import measure_mechanisms
-from stages.lib.lanes.monitors import MONITORS, choose_monitor
 from stages.lib.lanes.network import draw_weights
 from stages.lib.lanes.plan import RunPlan
 from stages.lib.lanes.randomness import NoiseSource, batch_orders
+from stages.lib.lanes.run import TrainedBlock, TrainedRun, UnfinishedRun, Weights, measure_mechanisms
 from stages.lib.lanes.runtime import tf
-from stages.lib.lanes.trained import TrainedRun, Weights
-from stages.lib.lanes.unfinished import TrainedBlock, UnfinishedRun
 
 NOISE_BYTES = 16_000_000  # of random numbers for all lanes of a block; more are drawn in several calls
 STEPS_PER_CALL = 250  # so that progress is seen within a long epoch; a call costs well under a step

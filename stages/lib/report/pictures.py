@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from stages.lib.judge.predictions import Mistakes
-from stages.lib.lanes.trained import TrainedRun
+from stages.lib.lanes.run import TrainedRun
 from stages.lib.report.png import encode_png, line_up
 from stages.lib.report.series import Picture
 from stages.lib.report.summarize_training import list_kernels

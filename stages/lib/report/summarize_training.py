@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import numpy as np
 import pandas as pd
 
-from stages.lib.lanes.grid import Grid
-from stages.lib.lanes.trained import TrainedRun
+from stages.lib.lanes.plan import Grid
+from stages.lib.lanes.run import TrainedRun
 
 NUM_EPOCHS, NUM_BINS = 16, 25  # points of a curve, bars of a histogram
 LOW, HIGH = 0.1, 0.9  # the band holds the middle 80 % of the replicates

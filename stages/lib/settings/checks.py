@@ -11,8 +11,8 @@ from stages.lib.data.dataset import DataError, Dataset
 from stages.lib.data.facts import Facts
 from stages.lib.judge.plans import BEST_SINGLE
 from stages.lib.judge.scores import SCORES, list_scores
+from stages.lib.lanes.callbacks import choose_monitor
 from stages.lib.lanes.losses import LOSSES
-from stages.lib.lanes.monitors import choose_monitor
 from stages.lib.lanes.regularizers import CATALOGUE
 from stages.lib.settings.mistakes import Mistake, limit
 from stages.lib.settings.schema import ExperimentParams, Params, Recipe, ResolvedStudy, find_section
@@ -47,9 +47,10 @@ def list_checks(params: Params, facts: Mapping[str, Facts]) -> Iterator[Callable
         for variant in study.variants:
             for check_variant in (find_wrong_layers, find_wrong_loss, find_wrong_difference):
                 yield partial(check_variant, study, variant)
-        if study.settings.dataset in facts:
+        for dataset in study.settings.datasets:
             for of_data in (find_wrong_protocol, find_wrong_scores, find_undefined_losses, find_wrong_monitors):
-                yield partial(of_data, params, study, (find_section(params, name), name), facts[study.settings.dataset])
+                if dataset in facts:
+                    yield partial(of_data, params, study, (find_section(params, name), name), dataset, facts[dataset])
 
 
 def find_facts(params: Params, read: Callable[[str], bytes]) -> tuple[dict[str, Facts], list[Mistake]]:
@@ -155,14 +156,16 @@ def find_wrong_references(params: Params, study: ResolvedStudy, where: Where) ->
 
 
 def find_wrong_dataset(params: Params, study: ResolvedStudy, where: Where) -> Iterator[Mistake]:
-    """A study's data set is declared, and has the encoding that it asks for."""
-    datasets, settings = params.sections["datasets"], study.settings
-    if settings.dataset not in datasets:
-        known = name_some(datasets)
-        text = f"is {settings.dataset}, expected one of {known}: mend its spelling or declare it under datasets"
-        yield Mistake((*where, "dataset"), text)
-    elif settings.features not in (encodings := datasets[settings.dataset].encodings):
-        yield Mistake((*where, "features"), f"is {settings.features}, expected {' or '.join(encodings)}: change it")
+    """A study's data sets are declared, and have the encoding that it asks for."""
+    declared, features = params.sections["datasets"], study.settings.features
+    for dataset in study.settings.datasets:
+        if dataset not in declared:
+            known = name_some(declared)
+            text = f"holds {dataset}, expected some of {known}: mend its spelling or declare it under datasets"
+            yield Mistake((*where, "datasets"), text)
+        elif features not in (encodings := declared[dataset].encodings):
+            text = f"is {features}, expected {' or '.join(encodings)} for {dataset}: change it"
+            yield Mistake((*where, "features"), text)
 
 
 def find_missing_margins(params: Params, study: ResolvedStudy, where: Where) -> Iterator[Mistake]:
@@ -228,8 +231,8 @@ def find_wrong_difference(study: ResolvedStudy, name: str) -> Iterator[Mistake]:
     if changed and set(variant.regularizers) != set(study.variants[baseline].regularizers):
         text = (
             f"differs from its baseline {baseline} in its regularizers and in {', '.join(changed)}, expected one of "
-            "the two, so that a difference has one cause: name a baseline with the same settings, as `baseline: <variant>` "
-            f"(or `baseline: {name}` to compare it with none)"
+            "the two, so that a difference has one cause: name a baseline with the same settings, as `baseline: "
+            f"<variant>` (or `baseline: {name}` to compare it with none)"
         )
         yield Mistake(where, text)
 
@@ -242,35 +245,43 @@ def list_changed_settings(before: Recipe, after: Recipe) -> list[str]:
 # A study and its data set --------------------------------------------------------------------------------------------
 
 
-def find_wrong_protocol(params: Params, study: ResolvedStudy, where: Where, facts: Facts) -> Iterator[Mistake]:
+def find_wrong_protocol(
+    params: Params, study: ResolvedStudy, where: Where, dataset: str, facts: Facts
+) -> Iterator[Mistake]:
     for text in study.settings.protocol.check(facts):
         yield Mistake(where, text, ("protocol",))
 
 
-def find_wrong_scores(params: Params, study: ResolvedStudy, where: Where, facts: Facts) -> Iterator[Mistake]:
+def find_wrong_scores(
+    params: Params, study: ResolvedStudy, where: Where, dataset: str, facts: Facts
+) -> Iterator[Mistake]:
     defined, settings = list_scores(facts.outputs), study.settings
     named = {("scores", question): score for question, score in settings.scores.model_dump().items()}
     for field, score in (named | {("select_by",): settings.choosing_score}).items():
         if score not in defined:
             text = (
-                f"{'.'.join(field)} is {score}, expected one of {', '.join(defined)}, as {settings.dataset} has "
+                f"{'.'.join(field)} is {score}, expected one of {', '.join(defined)}, as {dataset} has "
                 f"{facts.num_classes} classes: change it"
             )
             yield Mistake(where, text, field)
 
 
-def find_undefined_losses(params: Params, study: ResolvedStudy, where: Where, facts: Facts) -> Iterator[Mistake]:
+def find_undefined_losses(
+    params: Params, study: ResolvedStudy, where: Where, dataset: str, facts: Facts
+) -> Iterator[Mistake]:
     for name in study.variants:
         loss = study.recipe_of(name).loss
         if LOSSES[loss].needs_classes and facts.outputs == 1:
             text = (
-                f"loss is {loss}, expected one that is defined for the single output of {study.settings.dataset}: "
+                f"loss is {loss}, expected one that is defined for the single output of {dataset}: "
                 "choose binary_crossentropy"
             )
             yield Mistake(study.places[name], text, ("loss",))
 
 
-def find_wrong_monitors(params: Params, study: ResolvedStudy, where: Where, facts: Facts) -> Iterator[Mistake]:
+def find_wrong_monitors(
+    params: Params, study: ResolvedStudy, where: Where, dataset: str, facts: Facts
+) -> Iterator[Mistake]:
     """Callbacks can follow the losses and the one score that training measures on validation rows."""
     allowed = ("loss", "val_loss", f"val_{choose_monitor(facts.outputs)}")
     for callback, settings in params.fields["callbacks"]:
@@ -278,7 +289,7 @@ def find_wrong_monitors(params: Params, study: ResolvedStudy, where: Where, fact
         if users and settings.monitor not in allowed:
             text = (
                 f"uses {callback}, and callbacks.{callback}.monitor is {settings.monitor}, expected "
-                f"{', '.join(allowed[:-1])} or {allowed[-1]} for {study.settings.dataset}: change it"
+                f"{', '.join(allowed[:-1])} or {allowed[-1]} for {dataset}: change it"
             )
             yield Mistake(study.places[users[0]], text)
 
@@ -292,7 +303,7 @@ def list_idle(params: Params, facts: Mapping[str, Facts]) -> list[str]:
         f"{name} {variant}: {text}"
         for name, study in params.studies.items()
         for variant in study.variants
-        for text in find_idle(params, study, variant, image=facts[study.settings.dataset].image)
+        for text in find_idle(params, study, variant, image=facts[study.settings.datasets[0]].image)
     ]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from typing import NamedTuple
 
 from stages.lib.claims.experiment_plan import FOLDER, ExperimentPlan
 from stages.lib.data.facts import Facts
@@ -21,14 +22,14 @@ from stages.lib.judge.plans import (
 from stages.lib.lanes.plan import CallbacksPlan, NetworkPlan, OptimizerPlan, RegularizerPlan, RunPlan
 from stages.lib.lanes.regularizers import CATALOGUE
 from stages.lib.settings.checks import list_changed_settings
-from stages.lib.settings.schema import CallbacksParams, ExperimentParams, Params, ResolvedStudy
+from stages.lib.settings.schema import CallbacksParams, ExperimentParams, Params, ResolvedStudy, Variant
 from stages.lib.settings.search import Search, can_be_off, draw_points
 
 
 def make_plans(params: Params, facts: Mapping[str, Facts], read: Callable[[str], bytes]) -> dict[str, object]:
     """Every plan by its name in the plan folder; `read` gives the content of a file by its path in the project."""
     named: dict[str, object] = {
-        "_studies": tuple(params.studies),
+        "_tasks": tuple(task for study in params.studies.values() for task in study.tasks),
         "_statistics": params.fields["statistics"],
         "_audit": params.fields["audit"],
         FOLDER: tuple(params.sections["experiments"]),
@@ -39,30 +40,37 @@ def make_plans(params: Params, facts: Mapping[str, Facts], read: Callable[[str],
         named[f"_datasets/{name}"] = fetched
         raw[name] = {file: pin.sha256 for file, pin in KINDS[declaration.kind].pins(fetched).items()}
     for name, study in params.studies.items():
-        known = facts[study.settings.dataset]
-        named[f"{name}/_split"] = split_plan(params, name, raw[study.settings.dataset])
-        named[f"{name}/_study"] = study_plan(params, name, known)
-        named[f"{name}/_reference"] = reference_plan(params, name, outputs=known.outputs)
+        tasks = [Task(task, dataset, study, facts[dataset]) for task, dataset in study.tasks.items()]
+        named[f"{name}/_split"] = {task.name: split_plan(params, task, raw[task.dataset]) for task in tasks}
+        named[f"{name}/_study"] = {task.name: study_plan(params, task) for task in tasks}
+        named[f"{name}/_reference"] = {task.name: reference_plan(params, task) for task in tasks}
         for variant in study.variants:
-            named[f"{name}/{variant}"] = run_plan(params, name, variant, outputs=known.outputs)
+            named[f"{name}/{variant}"] = {task.name: run_plan(params, task, variant) for task in tasks}
     for name, experiment in params.sections["experiments"].items():
-        outputs = facts[params.studies[experiment.study].settings.dataset].outputs
-        named[f"{FOLDER}/{name}"] = experiment_plan(params, name, experiment, outputs=outputs)
+        named[f"{FOLDER}/{name}"] = experiment_plan(params, name, experiment, facts)
     return named
 
 
-def split_plan(params: Params, study_name: str, raw: dict[str, str]) -> SplitPlan:
-    study = params.studies[study_name].settings
-    declaration = params.sections["datasets"][study.dataset]
-    return SplitPlan(study_name, study.dataset, declaration, study.features, study.protocol, params.fields["seed"], raw)
+class Task(NamedTuple):
+    """A study on one of its data sets."""
+
+    name: str
+    dataset: str
+    study: ResolvedStudy
+    facts: Facts
 
 
-def study_plan(params: Params, study_name: str, facts: Facts) -> StudyPlan:
-    study = params.studies[study_name]
-    settings = study.settings
+def split_plan(params: Params, task: Task, raw: dict[str, str]) -> SplitPlan:
+    settings, declaration = task.study.settings, params.sections["datasets"][task.dataset]
+    seed = params.fields["seed"]
+    return SplitPlan(task.name, task.dataset, declaration, settings.features, settings.protocol, seed, raw)
+
+
+def study_plan(params: Params, task: Task) -> StudyPlan:
+    study, facts, settings = task.study, task.facts, task.study.settings
     return StudyPlan(
-        study=study_name,
-        dataset=settings.dataset,
+        task=task.name,
+        dataset=task.dataset,
         features=settings.features,
         outputs=facts.outputs,
         baseline=settings.baseline,
@@ -75,7 +83,7 @@ def study_plan(params: Params, study_name: str, facts: Facts) -> StudyPlan:
         searches=tuple(
             compared_search(study, name, variant.search) for name, variant in study.variants.items() if variant.search
         ),
-        title=facts.title or settings.dataset,
+        title=facts.title or task.dataset,
         unit=facts.unit,
         class_names=facts.class_names,
     )
@@ -110,33 +118,32 @@ def compared_search(study: ResolvedStudy, name: str, search: Search) -> Compared
     )
 
 
-def reference_plan(params: Params, study_name: str, *, outputs: int) -> ReferencePlan:
-    study = params.studies[study_name].settings
+def reference_plan(params: Params, task: Task) -> ReferencePlan:
+    study = task.study.settings
     tried = params.fields["references"].model_dump() | study.reference_strengths.model_dump(exclude_none=True)
     return ReferencePlan(
-        study=study_name,
+        task=task.name,
         seed=params.fields["seed"],
-        outputs=outputs,
+        outputs=task.facts.outputs,
         select_by=study.choosing_score,
         models=tuple(ReferenceModelPlan(name, tuple(tried.get(name, (0.0,)))) for name in study.references),
     )
 
 
-def run_plan(params: Params, study_name: str, variant_name: str, *, outputs: int) -> RunPlan:
+def run_plan(params: Params, task: Task, variant_name: str) -> RunPlan:
     """One variant with everything that shapes its networks, and nothing else: what is absent here retrains nothing."""
-    study = params.studies[study_name]
-    variant, recipe = study.variants[variant_name], study.recipe_of(variant_name)
+    variant, recipe = task.study.variants[variant_name], task.study.recipe_of(variant_name)
     names = [name for name in CATALOGUE if name in variant.regularizers]  # one order, whatever params.yaml says
     if recipe.optimizer == "adamw" and "weight_decay" not in names:
         names.append("weight_decay")
-    points = point_strengths(params, study_name, variant_name)
+    points = point_strengths(params, variant, f"{task.name}/{variant_name}")
     optimizer = "adam" if recipe.optimizer == "adamw" else recipe.optimizer
     return RunPlan(
-        study=study_name,
+        task=task.name,
         variant=variant_name,
         seed=params.fields["seed"],
-        replicates=tuple(range(study.settings.protocol.num_replicates)),
-        network=NetworkPlan(tuple(recipe.hidden), recipe.activation, outputs),
+        replicates=tuple(range(task.study.settings.protocol.num_replicates)),
+        network=NetworkPlan(tuple(recipe.hidden), recipe.activation, task.facts.outputs),
         regularizers=tuple(
             RegularizerPlan(name, points.get(name, (params.strength(name, variant),)), recipe.layers_of(name))
             for name in names
@@ -149,15 +156,14 @@ def run_plan(params: Params, study_name: str, variant_name: str, *, outputs: int
     )
 
 
-def point_strengths(params: Params, study_name: str, variant_name: str) -> dict[str, tuple[float, ...]]:
+def point_strengths(params: Params, variant: Variant, name: str) -> dict[str, tuple[float, ...]]:
     """Regulariser -> its strength at every point, of those whose strengths a path or a search varies; the knob first.
 
-    So the weight decay that adamw adds has no part in a path.
+    So the weight decay that adamw adds has no part in a path. name: of the run, from which a search draws.
     """
-    variant = params.studies[study_name].variants[variant_name]
     knobs = {name: params.strength(name, variant) for name in variant.varied}
     if variant.search:
-        return draw_points(variant.search, knobs, seed=params.fields["seed"], name=f"{study_name}/{variant_name}")
+        return draw_points(variant.search, knobs, seed=params.fields["seed"], name=name)
     return {
         name: (knob, *(strength for strength in sorted(set(variant.path)) if strength != knob))
         for name, knob in knobs.items()
@@ -170,13 +176,18 @@ def callbacks_plan(callbacks: CallbacksParams, names: Sequence[str], chosen: Seq
     return CallbacksPlan(**used, terminate_on_nan="terminate_on_nan" in chosen)
 
 
-def experiment_plan(params: Params, name: str, experiment: ExperimentParams, *, outputs: int) -> ExperimentPlan:
-    """An experiment's runs: those of its study, with its own replicates and epochs."""
-    runs = {variant: run_plan(params, experiment.study, variant, outputs=outputs) for variant in experiment.variants}
+def experiment_plan(
+    params: Params, name: str, experiment: ExperimentParams, facts: Mapping[str, Facts]
+) -> ExperimentPlan:
+    """An experiment's runs: those of the first task of its study, with its own replicates and epochs."""
+    study = params.studies[experiment.study]
+    task, dataset = next(iter(study.tasks.items()))
+    first = Task(task, dataset, study, facts[dataset])
+    runs = {variant: run_plan(params, first, variant) for variant in experiment.variants}
     return ExperimentPlan(
         name=name,
         kind=experiment.kind,
-        study=experiment.study,
+        study=task,
         runs={
             variant: replace(
                 run, replicates=run.replicates[: experiment.replicates], epochs=experiment.epochs or run.epochs
@@ -186,5 +197,5 @@ def experiment_plan(params: Params, name: str, experiment: ExperimentParams, *, 
         rows=experiment.rows,
         levels=tuple(experiment.levels),
         members=experiment.members,
-        shared_rows=not params.studies[experiment.study].settings.protocol.fixed_test,
+        shared_rows=not study.settings.protocol.fixed_test,
     )

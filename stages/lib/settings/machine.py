@@ -13,8 +13,9 @@ from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
+from stages.lib.core.records import split_task
 from stages.lib.data.facts import Facts
-from stages.lib.lanes.plan import RunPlan
+from stages.lib.lanes.plan import RunPlan, find_run
 from stages.lib.settings.mistakes import Mistake
 from stages.lib.settings.schema import Params
 
@@ -22,7 +23,6 @@ FLOAT = 4  # bytes
 COPIES = 2  # of the lanes' weights: those of the blocks, and those of the run
 HISTORY = 40  # bytes of a lane's epoch: epoch, lane, loss and two monitors
 GIGABYTE = 1e9
-FOLDER = Path("models")  # of what runs leave
 
 
 class Machine(NamedTuple):
@@ -68,12 +68,11 @@ def find_too_large(
     params: Params, plans: Mapping[str, object], facts: Mapping[str, Facts], machine: Machine
 ) -> Iterator[Mistake]:
     """The runs that this machine cannot hold; facts: of each data set."""
-    for plan in plans.values():
-        if not isinstance(plan, RunPlan):
-            continue
-        study = params.studies[plan.study]
-        need = estimate(plan, facts[study.settings.dataset])
-        present = sum(path.stat().st_size for path in (FOLDER / plan.study / plan.variant).glob("*"))
+    runs = [run for named in plans.values() if isinstance(named, dict) for run in named.values()]
+    for plan in (run for run in runs if isinstance(run, RunPlan)):
+        study = params.studies[split_task(plan.task)[0]]
+        need = estimate(plan, facts[study.tasks[plan.task]])
+        present = sum(path.stat().st_size for path in find_run(plan.task, plan.variant).glob("*"))
         for what, needed, there in (
             ("of memory", need.memory, machine.memory),
             ("on the disk", need.disk, machine.disk + present),
@@ -84,4 +83,4 @@ def find_too_large(
                     f"at most the {there / GIGABYTE:,.1f} GB that this machine has: lower repeats or seeds, the "
                     "entries of the path, hidden or epochs"
                 )
-                yield Mistake(study.places[plan.variant], f"{plan.study} {text}")
+                yield Mistake(study.places[plan.variant], f"{plan.task} {text}")

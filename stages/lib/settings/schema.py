@@ -142,8 +142,8 @@ class Variant(Strict):
             )
         for field, names in (("search", self.search.ranges if self.search else {}), ("strengths", self.strengths)):
             mistakes += [
-                f"{field} names {name}, expected one of the variant's regularizers {self.regularizers}: add it there or "
-                "remove it here"
+                f"{field} names {name}, expected one of the variant's regularizers {self.regularizers}: add it there "
+                "or remove it here"
                 for name in names
                 if name not in self.regularizers
             ]
@@ -190,7 +190,7 @@ class Study(Strict):
     reference_strengths: what its reference models try, in place of the strengths under `references`.
     """
 
-    dataset: Name
+    datasets: Annotated[Unrepeated[Name], Field(min_length=1)]
     features: Name = "encoded"
     baseline: Name
     scores: ScoresParams
@@ -258,13 +258,21 @@ SECTIONS: dict[str, tuple[Any, Any]] = {  # section -> the type of an entry, how
 class ResolvedStudy:
     """A study with its variants as they are trained.
 
+    name: of the study.
     variants: name -> the catalogue's entry with the study's changes, or the study's own; in the order of params.yaml.
     places: name -> where it stands in params.yaml.
     """
 
+    name: str
     settings: Study
     variants: dict[str, Variant]
     places: dict[str, tuple[str, ...]]
+
+    @property
+    def tasks(self) -> dict[str, str]:
+        """Task -> its data set. A study of one data set is one task, by its own name."""
+        datasets = self.settings.datasets
+        return {self.name if len(datasets) == 1 else f"{self.name}/{dataset}": dataset for dataset in datasets}
 
     def baseline_of(self, name: str) -> str:
         """The variant that a variant is compared with."""
@@ -348,9 +356,9 @@ def resolve_studies(
         for name, study in sections[section].items():
             if study is None:
                 continue
-            found = ResolvedStudy(study, {}, {})
+            found = ResolvedStudy(name, study, {}, {})
             if section == "studies":
-                add_catalogue(found, name, given.get("variants") or {}, sections["variants"], mistakes)
+                add_catalogue(found, given.get("variants") or {}, sections["variants"], mistakes)
             mistakes += [
                 Mistake((section, name, "variants", str(other)), NOT_IN_CATALOGUE)
                 for other in study.variants
@@ -367,17 +375,18 @@ NOT_IN_CATALOGUE = "is no variant of the catalogue, expected one under variants:
 
 
 def add_catalogue(
-    found: ResolvedStudy, study: str, given: Mapping[str, Any], catalogue: Mapping[str, Any], mistakes: list[Mistake]
+    study: ResolvedStudy, given: Mapping[str, Any], catalogue: Mapping[str, Any], mistakes: list[Mistake]
 ) -> None:
     """Add the variants of the catalogue, each with what the study changes in it."""
-    changes = found.settings.variants
+    changes = study.settings.variants
     for name, entry in catalogue.items():
-        found.places[name] = ("studies", study, "variants", name) if name in changes else ("variants", name)
+        place = ("studies", study.name, "variants", name) if name in changes else ("variants", name)
+        study.places[name] = place
         if name in changes and entry is not None:
-            changed = validate(dict[str, Any], changes[name], found.places[name], mistakes)
-            entry = changed and validate(Variant, (given[name] or {}) | changed, found.places[name], mistakes)
+            changed = validate(dict[str, Any], changes[name], place, mistakes)
+            entry = changed and validate(Variant, (given[name] or {}) | changed, place, mistakes)
         if entry:
-            found.variants[name] = entry
+            study.variants[name] = entry
 
 
 def find_section(params: Params, study: str) -> str:

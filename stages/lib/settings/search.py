@@ -116,9 +116,7 @@ class SearchCounts(Strict):
     @model_validator(mode="after")
     def check(self) -> Self:
         if not self.ranges:
-            raise ValueError(
-                "names no regularizer, expected a range for one, such as l2: [0.0001, 0.1]: add it"
-            )
+            raise ValueError("names no regularizer, expected a range for one, such as l2: [0.0001, 0.1]: add it")
         if self.average > self.points:
             raise ValueError(f"average is {self.average}, expected at most the {self.points} points: lower it")
         return self

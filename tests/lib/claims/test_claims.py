@@ -5,12 +5,12 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+from stages.lib.settings.params import parse_params
 
 from stages import audit
 from stages.lib.claims.claims import CLAIMS
 from stages.lib.claims.record import ClaimResult, load_audit, save_audit
 from stages.lib.claims.rules import AuditParams, Threshold
-from stages.lib.settings.params import parse_params
 from tests.lib.claims.made import REPLICATES, Json, difference, make_files, spread, to_records
 
 Flip = Callable[[Json], None]

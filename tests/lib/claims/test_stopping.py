@@ -5,14 +5,14 @@ import pytest
 
 from stages.lib.claims.stopping import compare_halves, find_stop, split_halves
 from stages.lib.lanes.callbacks import Callbacks
-from stages.lib.lanes.plan import CallbacksPlan, EarlyStoppingPlan
+from stages.lib.lanes.plan import CallbacksPlan, EarlyStoppingSettings
 from tests.lib.claims.made_experiments import make_development
 
 
 @pytest.mark.parametrize("patience", [1, 3, 10])
 def test_the_stop_is_that_of_the_callbacks(patience: int) -> None:
     losses = np.random.Generator(np.random.PCG64(patience)).normal(0, 1, (50, 20)).cumsum(axis=1)
-    stopping = EarlyStoppingPlan("val_loss", min_delta=0, start_from_epoch=0, restore_best=True)
+    stopping = EarlyStoppingSettings(monitor="val_loss", min_delta=0, start_from_epoch=0, restore_best=True)
     callbacks = Callbacks(
         CallbacksPlan(stopping, None, None, terminate_on_nan=False),
         np.full(50, patience),

@@ -7,7 +7,7 @@ import numpy as np
 
 from stages.lib.data.samples import Development
 from stages.lib.lanes.plan import CallbacksPlan, NetworkPlan, OptimizerPlan, RegularizerPlan, RunPlan
-from stages.lib.lanes.trained import TrainedRun
+from stages.lib.lanes.run import TrainedRun
 from stages.lib.lanes.training import train_lanes
 from tests.lib.lanes.oracle import Fitted, Weights, fit_stock
 

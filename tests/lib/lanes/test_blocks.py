@@ -11,24 +11,23 @@ from stages.lib.data.samples import Development
 from stages.lib.lanes import blocks, training
 from stages.lib.lanes.blocks import cut_into_blocks
 from stages.lib.lanes.graph import Graph
-from stages.lib.lanes.grid import Grid
 from stages.lib.lanes.plan import (
     CallbacksPlan,
-    CheckpointPlan,
-    EarlyStoppingPlan,
-    ReduceLrOnPlateauPlan,
+    CheckpointSettings,
+    EarlyStoppingSettings,
+    Grid,
+    PlateauSettings,
     RegularizerPlan,
     RunPlan,
 )
-from stages.lib.lanes.trained import TrainedRun
+from stages.lib.lanes.run import FOLDER, TrainedBlock, TrainedRun, UnfinishedRun
 from stages.lib.lanes.training import BlockTraining, train_lanes
-from stages.lib.lanes.unfinished import FOLDER, TrainedBlock, UnfinishedRun
 from tests.lib.lanes.cases import OPTIMIZERS, make_development, make_plan
 
 CALLBACKS = CallbacksPlan(
-    EarlyStoppingPlan("val_loss", 0.0, 0, restore_best=True),
-    CheckpointPlan("val_loss", save_best_only=True),
-    ReduceLrOnPlateauPlan("loss", 0.5, 0, 0.1, 1, 0.0),
+    EarlyStoppingSettings(monitor="val_loss", min_delta=0.0, start_from_epoch=0, restore_best=True),
+    CheckpointSettings(monitor="val_loss", save_best_only=True),
+    PlateauSettings(monitor="loss", factor=0.5, patience=0, min_delta=0.1, cooldown=1, min_lr=0.0),
     terminate_on_nan=True,
 )
 ALL_NOISE = (

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from stages.lib.lanes.callbacks import Callbacks
 from stages.lib.lanes.plan import (
     CallbacksPlan,
-    CheckpointPlan,
-    EarlyStoppingPlan,
-    ReduceLrOnPlateauPlan,
+    CheckpointSettings,
+    EarlyStoppingSettings,
+    PlateauSettings,
     RegularizerPlan,
 )
 from tests.lib.lanes.cases import compare_with_stock, make_development, make_plan, make_start
@@ -23,16 +23,22 @@ monitors = st.sampled_from(["loss", "val_loss", "val_auc"])
 # Few values, so that ties are common.
 values = st.sampled_from([0.2, 0.3, 0.4, 0.7, 0.8, np.nan, np.inf]).map(lambda value: float(np.float32(value)))
 min_deltas = st.sampled_from([0.0, 0.01, 0.1])
-early_stoppings = st.builds(EarlyStoppingPlan, monitors, min_deltas, st.integers(0, 4), st.booleans())
-checkpoints = st.builds(CheckpointPlan, monitors, st.booleans())
+early_stoppings = st.builds(
+    EarlyStoppingSettings,
+    monitor=monitors,
+    min_delta=min_deltas,
+    start_from_epoch=st.integers(0, 4),
+    restore_best=st.booleans(),
+)
+checkpoints = st.builds(CheckpointSettings, monitor=monitors, save_best_only=st.booleans())
 plateaus = st.builds(
-    ReduceLrOnPlateauPlan,
-    monitors,
-    st.sampled_from([0.1, 0.5]),
-    st.integers(0, 3),
-    min_deltas,
-    st.integers(0, 3),
-    st.sampled_from([0.0, 0.01, 0.02]),
+    PlateauSettings,
+    monitor=monitors,
+    factor=st.sampled_from([0.1, 0.5]),
+    patience=st.integers(0, 3),
+    min_delta=min_deltas,
+    cooldown=st.integers(0, 3),
+    min_lr=st.sampled_from([0.0, 0.01, 0.02]),
 )
 plans = st.builds(
     CallbacksPlan, st.none() | early_stoppings, st.none() | checkpoints, st.none() | plateaus, st.booleans()
@@ -51,7 +57,10 @@ def lane_with(*val_losses: float) -> tuple[int, list[dict]]:
 
 
 JUST_MIN_DELTA = CallbacksPlan(
-    EarlyStoppingPlan("val_loss", 0.1, 0, restore_best=True), None, None, terminate_on_nan=False
+    EarlyStoppingSettings(monitor="val_loss", min_delta=0.1, start_from_epoch=0, restore_best=True),
+    None,
+    None,
+    terminate_on_nan=False,
 )
 
 
@@ -117,7 +126,7 @@ def test_decisions_equal_keras(plan, lanes):
 
 def test_stopping_and_restoring_equal_stock():
     """A path of patiences: the lanes stop in different epochs, and each hands on its best one."""
-    stopping = EarlyStoppingPlan("val_auc", 0.002, 1, restore_best=True)
+    stopping = EarlyStoppingSettings(monitor="val_auc", min_delta=0.002, start_from_epoch=1, restore_best=True)
     callbacks = CallbacksPlan(stopping, None, None, terminate_on_nan=False)
     plan = make_plan(RegularizerPlan("early_stopping", (1.0, 2.0), ()), hidden=(), callbacks=callbacks, epochs=12)
     run, stock = compare_with_stock(plan, lane=3, dtype="float64")
@@ -129,8 +138,8 @@ def test_stopping_and_restoring_equal_stock():
 def test_checkpoint_of_averages_equals_stock():
     """The checkpoint outranks what early stopping would hand on, and holds averaged weights."""
     callbacks = CallbacksPlan(
-        EarlyStoppingPlan("val_loss", 0, 0, restore_best=True),
-        CheckpointPlan("val_auc", True),
+        EarlyStoppingSettings(monitor="val_loss", min_delta=0, start_from_epoch=0, restore_best=True),
+        CheckpointSettings(monitor="val_auc", save_best_only=True),
         None,
         terminate_on_nan=False,
     )

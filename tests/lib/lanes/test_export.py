@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from stages.lib.data.samples import Development
-from stages.lib.lanes import inference
+from stages.lib.lanes import graph
 from stages.lib.lanes.export import build_keras, number_shared_objects, to_file
-from stages.lib.lanes.inference import predict_lanes
+from stages.lib.lanes.graph import predict_lanes
 from stages.lib.lanes.plan import NetworkPlan, RegularizerPlan, RunPlan
 from stages.lib.lanes.training import train_lanes
 from tests.lib.lanes.cases import make_plan
@@ -63,12 +63,12 @@ def test_a_stranger_loads_the_model_and_predicts_as_lane_0(outputs: int, tmp_pat
     np.testing.assert_allclose(np.load(tmp_path / "answer.npy"), lanes[0], atol=1e-6)
 
 
-@pytest.mark.parametrize("chunk_bytes", [inference.CHUNK_BYTES, 400])
+@pytest.mark.parametrize("chunk_bytes", [graph.CHUNK_BYTES, 400])
 def test_rows_of_one_replicate_are_predicted_as_rows_of_all(chunk_bytes: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Rows that all replicates share are read once for all lanes."""
     plan, development = make_case(10)
     weights = train_lanes(plan, development).weights
-    monkeypatch.setattr(inference, "CHUNK_BYTES", chunk_bytes)
+    monkeypatch.setattr(graph, "CHUNK_BYTES", chunk_bytes)
     shared, apart = (
         predict_lanes(plan, weights, inputs=development.inputs, rows=np.array(rows), scale=development.scale)
         for rows in ([[0, 1, 2, 3], [0, 1, 2, 3]], [[0, 1, 2, 3], [3, 1, 0, 2]])

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from stages.lib.lanes.grid import Grid
+from stages.lib.lanes.plan import Grid
 
 GRID = Grid(num_points=2, num_replicates=3)
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import accuracy_score, roc_auc_score
 
-from stages.lib.lanes.monitors import accuracy, auc
+from stages.lib.lanes.callbacks import accuracy, auc
 
 
 @pytest.mark.parametrize("decimals", [1, 7], ids=["ties", "no ties"])

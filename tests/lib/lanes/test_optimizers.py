@@ -3,12 +3,17 @@
 import numpy as np
 import pytest
 
-from stages.lib.lanes.plan import CallbacksPlan, OptimizerPlan, ReduceLrOnPlateauPlan, RegularizerPlan
+from stages.lib.lanes.plan import CallbacksPlan, OptimizerPlan, PlateauSettings, RegularizerPlan
 from stages.lib.lanes.training import train_lanes
 from tests.lib.lanes.cases import OPTIMIZERS, compare_with_stock, make_development, make_plan
 
 # A least improvement of 0.02 leaves every lane on a plateau, each at a time of its own.
-PLATEAU = CallbacksPlan(None, None, ReduceLrOnPlateauPlan("val_loss", 0.3, 1, 0.02, 1, 0.0004), terminate_on_nan=False)
+PLATEAU = CallbacksPlan(
+    None,
+    None,
+    PlateauSettings(monitor="val_loss", factor=0.3, patience=1, min_delta=0.02, cooldown=1, min_lr=0.0004),
+    terminate_on_nan=False,
+)
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)

@@ -5,12 +5,12 @@ from dataclasses import replace
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from stages.lib.settings.params import parse_yaml
 
 from stages import plan
 from stages.lib.lanes import training
 from stages.lib.lanes.blocks import BLOCK_BYTES, COPIES, cut_into_blocks
 from stages.lib.lanes.plan import NetworkPlan, RunPlan
-from stages.lib.settings.params import parse_yaml
 from tests.conftest import ROOT
 from tests.lib.lanes.cases import compare_with_stock
 

@@ -13,10 +13,10 @@ from stages.lib.lanes.losses import LOSSES
 from stages.lib.lanes.network import draw_weights
 from stages.lib.lanes.plan import (
     CallbacksPlan,
-    CheckpointPlan,
-    EarlyStoppingPlan,
+    CheckpointSettings,
+    EarlyStoppingSettings,
     NetworkPlan,
-    ReduceLrOnPlateauPlan,
+    PlateauSettings,
     RegularizerPlan,
     RunPlan,
 )
@@ -44,9 +44,9 @@ HIDDEN = ("activity_l1", "batch_norm", "dropout")
 KERNELS = ("l1", "l2", "l1_proximal", "weight_decay", "max_norm", "unit_norm")
 NEEDS_CLASSES = ("categorical_crossentropy", "sparse_categorical_crossentropy")
 CALLBACKS = CallbacksPlan(
-    EarlyStoppingPlan("val_loss", 0.0, 1, restore_best=True),
-    CheckpointPlan("val_loss", save_best_only=True),
-    ReduceLrOnPlateauPlan("loss", 0.5, 0, 0.1, 1, 0.0),
+    EarlyStoppingSettings(monitor="val_loss", min_delta=0.0, start_from_epoch=1, restore_best=True),
+    CheckpointSettings(monitor="val_loss", save_best_only=True),
+    PlateauSettings(monitor="loss", factor=0.5, patience=0, min_delta=0.1, cooldown=1, min_lr=0.0),
     terminate_on_nan=True,
 )
 

@@ -6,9 +6,9 @@ import sys
 
 import numpy as np
 import pytest
+from stages.lib.settings.params import parse_params
 
 from stages.lib.lanes.regularizers import CATALOGUE
-from stages.lib.settings.params import parse_params
 from tests.conftest import ROOT
 from tests.test_plan import expand, make_plans, mistakes, remarks, replace
 
