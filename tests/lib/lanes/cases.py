@@ -36,7 +36,7 @@ def make_plan(
         "batch_size": 4,
         "epochs": 4,
     }
-    return RunPlan(study="study", variant="variant", seed=3, regularizers=regularizers, **settings | changes)
+    return RunPlan(task="study", variant="variant", seed=3, regularizers=regularizers, **settings | changes)
 
 
 def make_development(

@@ -20,7 +20,7 @@ from stages.lib.lanes.plan import (
     RegularizerPlan,
     RunPlan,
 )
-from stages.lib.lanes.run import FOLDER, TrainedBlock, TrainedRun, UnfinishedRun
+from stages.lib.lanes.run import UNFINISHED, TrainedBlock, TrainedRun, UnfinishedRun
 from stages.lib.lanes.training import BlockTraining, train_lanes
 from tests.lib.lanes.cases import OPTIMIZERS, make_development, make_plan
 
@@ -195,7 +195,7 @@ def test_a_run_that_was_stopped_goes_on_from_the_blocks_that_are_kept(unfinished
     assert seen == sorted(seen) and seen[-1] == plan.epochs * development.training.shape[1]
     check_same(again, whole)
     unfinished.forget()
-    assert not list(FOLDER.rglob("*.npz"))
+    assert not list(UNFINISHED.rglob("*.npz"))
 
 
 def test_a_damaged_block_is_trained_anew(unfinished, monkeypatch):
@@ -214,11 +214,11 @@ def test_blocks_of_other_inputs_are_not_taken(unfinished, monkeypatch):
     Path("plan.json").write_text("{ }")
     other = UnfinishedRun("study", "variant", [Path("plan.json")])
     assert other.folder != unfinished.folder and other.load(0) is None and unfinished.load(0) is not None
-    monkeypatch.setattr("stages.lib.lanes.unfinished.distributions", list)
+    monkeypatch.setattr("stages.lib.lanes.run.distributions", list)
     assert UnfinishedRun("study", "variant", [Path("plan.json")]).folder != other.folder
 
 
 def test_a_run_of_one_block_keeps_nothing(unfinished):
     plan, development = make_run()
     train_lanes(plan, development, unfinished=unfinished)
-    assert not FOLDER.exists()
+    assert not UNFINISHED.exists()
