@@ -17,12 +17,11 @@ from stages.lib.core.cli import UserError
 from stages.lib.core.files import write_bytes
 from stages.lib.core.records import save_plans
 from stages.lib.data.fashion_mnist import FashionMnist
+from stages.lib.data.kinds import SplitPlan, load_split_plan
 from stages.lib.data.protocols import FixedTest, RepeatedStratifiedKFold
 from stages.lib.data.samples import Development, HeldOut, LeakError, check_no_leak, load_development, load_held_out
-from stages.lib.data.split_plan import SplitPlan, load_split_plan
 from stages.lib.data.table import Table
-from stages.lib.data.thoracic_source import PINS
-from stages.lib.data.thoracic_surgery import ThoracicSurgery
+from stages.lib.data.thoracic_surgery import PINS, ThoracicSurgery
 from tests.conftest import ROOT
 
 K_FOLD = RepeatedStratifiedKFold(folds=5, repeats=2, validation=0.2)

@@ -13,7 +13,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
-from stages.lib.data.facts import Facts
+from stages.lib.data.dataset import Facts
 from stages.lib.lanes.plan import RunPlan
 from stages.lib.settings.mistakes import Mistake
 

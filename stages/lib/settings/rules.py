@@ -6,8 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from typing import Any
 
-from stages.lib.data.facts import Facts
-from stages.lib.data.kinds import DataError, Dataset
+from stages.lib.data.dataset import DataError, Dataset, Facts
 from stages.lib.judge.scores import list_scores
 from stages.lib.lanes.losses import LOSSES
 from stages.lib.lanes.monitors import choose_monitor

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
-from stages.lib.data.facts import Facts
+from stages.lib.data.dataset import Facts
 from stages.lib.data.protocols import PROTOCOLS, FixedTest, Protocol, RepeatedStratifiedKFold, Split
 from tests.conftest import ROOT
 
