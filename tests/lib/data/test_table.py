@@ -327,12 +327,12 @@ def test_table_of_kinds_is_by_their_name_and_each_declares_its_encodings() -> No
     assert all("encoded" in kind.encodings for kind in KINDS.values())
 
 
-def test_facts_of_a_table_need_no_slow_import() -> None:
-    heavy = {"tensorflow", "pandas", "pandera", "sklearn", "scipy"}
+def test_stages_and_facts_need_no_slow_import() -> None:
+    slow = {"tensorflow", "keras", "dvc", "pandas", "sklearn", "scipy", "pooch"}
     code = (
-        "import sys; from stages.lib.data.kinds import KINDS;"
+        "import sys, stages.fetch, stages.preprocess; from stages.lib.data.kinds import KINDS;"
         f"KINDS['table'](**{FIELDS!r}).facts(lambda path: {CSV.encode()!r});"
-        f"print({heavy} & set(sys.modules))"
+        f"print({slow} & set(sys.modules))"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout == "set()\n"

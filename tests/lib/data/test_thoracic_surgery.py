@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
-from stages.lib.data.dataset import DataError, Rows
+from stages.lib.data.dataset import DataError
 from stages.lib.data.download import Unavailable, collect_files, from_folder
 from stages.lib.data.thoracic_surgery import (
     DIAGNOSES,
@@ -63,15 +63,6 @@ def test_committed_table_is_read_exactly(table: pd.DataFrame) -> None:
         for line in LINES[1:]
     ]
     assert table.dtypes.map(str).value_counts().to_dict() == {"int64": 16, "float64": 2}
-
-
-def test_table_has_the_facts_of_its_readme(table: pd.DataFrame) -> None:
-    assert table.shape == (470, 18)
-    assert table[LABEL].sum() == 70
-    assert (table["PRE5"] > 50).sum() == 14
-    assert table["PRE5"].nlargest(15).iloc[-1] == 8.56
-    assert table[["PRE19", "PRE25", "PRE32"]].sum().tolist() == [2, 8, 2]
-    assert table["id"].is_unique
 
 
 @pytest.mark.parametrize(
@@ -190,30 +181,15 @@ def test_encoder_looks_at_training_rows_alone(columns: np.ndarray) -> None:
 # The data set ------------------------------------------------------------------------------------------------------
 
 
-def load(encoding: str) -> Rows:
-    return ThoracicSurgery().load({"thoracic_surgery.csv": CSV}.__getitem__, encoding)
-
-
-def test_facts_are_those_of_the_table(table: pd.DataFrame) -> None:
+@pytest.mark.parametrize(("encoding", "features"), [("encoded", FEATURES), ("raw", TUTORIAL_FEATURES)])
+def test_facts_and_rows_are_those_of_the_table(table: pd.DataFrame, encoding: str, features: tuple[str, ...]) -> None:
     facts = ThoracicSurgery().facts({}.__getitem__)
     assert facts.class_counts == tuple(np.bincount(table[LABEL]).tolist())
     assert (facts.num_rows, facts.outputs, facts.num_own_test, facts.image) == (470, 1, 0, ())
-
-
-@pytest.mark.parametrize(("encoding", "features"), [("encoded", FEATURES), ("raw", TUTORIAL_FEATURES)])
-def test_rows_are_those_of_the_table(table: pd.DataFrame, encoding: str, features: tuple[str, ...]) -> None:
-    rows = load(encoding)
+    rows = ThoracicSurgery().load({"thoracic_surgery.csv": CSV}.__getitem__, encoding)
     assert (rows.features, rows.num_own_test, rows.scale, rows.image) == (features, 0, 1.0, ())
     assert rows.columns.shape == (470, len(features))
     np.testing.assert_array_equal(rows.labels, table[LABEL])
-
-
-def test_raw_features_are_those_of_the_tutorial() -> None:
-    rows = load("raw")
-    assert rows.features == tuple(LINES[0][:-1])
-    assert rows.fit is not None
-    encoded = rows.fit(rows.columns[:100]).transform(rows.columns)
-    np.testing.assert_array_equal(encoded, np.array(LINES[1:], dtype=np.float32)[:, :-1])
 
 
 # Sources -----------------------------------------------------------------------------------------------------------
