@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from stages.lib.core.cli import UserError, run_main
+from stages.lib.core.cli import UserError, make_parser, run_main
 from stages.lib.data.dataset import FetchPlan, load_fetch_plan
 from stages.lib.data.download import Unavailable, collect_files
 from stages.lib.data.fashion_mnist import FOLDER_VARIABLE, PACKAGE, SYSTEM_FOLDER
@@ -40,9 +40,7 @@ def run(plan: FetchPlan, options: Mapping[str, str | None], folder: Path) -> Non
 
 
 def parse_options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="python -m stages.fetch", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = make_parser("stages.fetch", __doc__)
     parser.add_argument("dataset", help="a data set of params.yaml, after the stage `plan` has run")
     parser.add_argument(
         "--source",

@@ -101,18 +101,11 @@ def find_faults(header: list[str], rows: list[tuple[int, list[str]]]) -> list[st
     odd = [repr(column[:40]) for column in header if len(column) > MAX_NAME or not column.isprintable()]
     repeated = [f"'{column}' {number} times" for column, number in Counter(header).items() if column and number > 1]
     ragged = [f"{len(cells)} in line {line}" for line, cells in rows if len(cells) != len(header)]
-    faults = (
-        ("header: expected a name for each column; found none for column", unnamed, "name it"),
-        (
-            f"header: expected names of at most {MAX_NAME} characters that can be printed; found",
-            odd,
-            "rename the columns",
-        ),
-        ("header: expected each name once; found", repeated, "rename the columns"),
-        (
-            f"rows: expected {len(header)} cells, as in the header; found",
-            ragged,
-            "put a cell that holds a comma in quotation marks",
-        ),
-    )
-    return [f"{words} {list_examples(examples)}: {mend}" for words, examples, mend in faults if examples]
+    rename, quote = "rename the columns", "put a cell that holds a comma in quotation marks"
+    faults = {
+        "header: expected a name for each column; found none for column": (unnamed, "name it"),
+        f"header: expected names of at most {MAX_NAME} characters that can be printed; found": (odd, rename),
+        "header: expected each name once; found": (repeated, rename),
+        f"rows: expected {len(header)} cells, as in the header; found": (ragged, quote),
+    }
+    return [f"{words} {list_examples(examples)}: {mend}" for words, (examples, mend) in faults.items() if examples]

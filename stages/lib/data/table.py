@@ -206,11 +206,10 @@ def read_target(column: Column, positive: str | None) -> np.ndarray:
         )
     if positive is not None:
         chosen = positive if isinstance(classes[0], str) else to_number(positive)
+        expected = f"a class of '{column.name}': choose {' or '.join(words)}"
         if len(classes) > 2:
             expected = f"no such key for a target of {len(classes)} classes: remove it"
-            raise DataError(f"positive is '{positive}', expected {expected}")
-        if chosen not in classes:
-            expected = f"a class of '{column.name}': choose {' or '.join(words)}"
+        if len(classes) > 2 or chosen not in classes:
             raise DataError(f"positive is '{positive}', expected {expected}")
         classes.sort(key=lambda key: key == chosen)
     numbers = {key: number for number, key in enumerate(classes)}
