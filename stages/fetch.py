@@ -5,16 +5,16 @@ Writes  data/raw/<dataset>/, the same bytes whatever the source: the SHA-256 of 
 """
 
 import argparse
+from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from stages.lib.core.cli import UserError, run_main
-from stages.lib.data import debian
-from stages.lib.data import thoracic_source as thoracic_surgery
-from stages.lib.data.fashion_source import FOLDER_VARIABLE
-from stages.lib.data.fetch_kinds import KINDS, Options
-from stages.lib.data.fetch_plan import FetchPlan, load_fetch_plan
-from stages.lib.data.pins import Unavailable, collect
+from stages.lib.core.cli import UserError, make_parser, run_main
+from stages.lib.data.dataset import FetchPlan, load_fetch_plan
+from stages.lib.data.download import Unavailable, collect_files
+from stages.lib.data.fashion_mnist import FOLDER_VARIABLE, PACKAGE, SYSTEM_FOLDER
+from stages.lib.data.kinds import KINDS
+from stages.lib.data.thoracic_surgery import SOURCES
 
 RAW = Path("data/raw")
 
@@ -23,45 +23,44 @@ class FetchError(UserError):
     """A raw file could not be fetched or written."""
 
 
-def run(plan: FetchPlan, options: Options, folder: Path) -> None:
-    """Fill the folder of a data set."""
+def run(plan: FetchPlan, options: Mapping[str, str | None], folder: Path) -> None:
+    """Fill the folder of a data set; options: those of the command line that choose a source, None where not given."""
     kind = KINDS[plan.kind]
-    for name in ("source", "folder"):
-        if getattr(options, name) is not None and name not in kind.options:
+    for name, value in options.items():
+        if value is not None and name != kind.fetch_option:
             raise FetchError(f"--{name} is given, expected no such option for a {plan.kind} data set: leave it out")
-    try:
-        collect(kind.pins(plan), kind.chain(plan, options), folder)
-    except Unavailable as error:
-        raise FetchError(f"{error}\n{kind.how_to_mend}") from error
-    except OSError as error:
-        raise FetchError(f"cannot write: {error}") from error
+    with TemporaryDirectory(prefix="fetch-", ignore_cleanup_errors=True) as scratch:
+        chain = kind.sources(plan, options.get(kind.fetch_option), Path(scratch))
+        try:
+            collect_files(kind.pins(plan), chain, folder)
+        except Unavailable as error:
+            raise FetchError(f"{error}\n{kind.how_to_mend}") from error
+        except OSError as error:
+            raise FetchError(f"cannot write: {error}") from error
 
 
 def parse_options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="python -m stages.fetch", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = make_parser("stages.fetch", __doc__)
     parser.add_argument("dataset", help="a data set of params.yaml, after the stage `plan` has run")
     parser.add_argument(
         "--source",
-        choices=thoracic_surgery.CHOICES,
+        choices=SOURCES,
         help="thoracic_surgery: the copy in data/source (the default), the tutorial's CSV, or UCI's ARFF",
     )
     parser.add_argument(
         "--folder",
         metavar="DIR",
         help="fashion_mnist: take the four files, plain or .gz, from this folder and from nowhere else (default: "
-        f"${FOLDER_VARIABLE}); without one {debian.SYSTEM_FOLDER}, two public mirrors and the package {debian.PACKAGE} "
-        "are asked in order",
+        f"${FOLDER_VARIABLE}); without one {SYSTEM_FOLDER}, two public mirrors and the package {PACKAGE} are asked in "
+        "order",
     )
     return parser.parse_args()
 
 
 def main() -> None:
-    options = parse_options()
-    plan = load_fetch_plan(options.dataset)
-    with TemporaryDirectory(prefix="fetch-", ignore_cleanup_errors=True) as scratch:
-        run(plan, Options(options.source, options.folder, Path(scratch)), RAW / plan.dataset)
+    options = vars(parse_options())
+    plan = load_fetch_plan(options.pop("dataset"))
+    run(plan, options, RAW / plan.dataset)
 
 
 if __name__ == "__main__":

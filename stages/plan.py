@@ -20,7 +20,7 @@ from stages.lib.core.cli import parse_arguments, run_main
 from stages.lib.core.files import MissingArtifactError, read_plain
 from stages.lib.core.records import save_plans
 from stages.lib.core.versions import REQUIREMENTS, find_other_versions, plan_versions
-from stages.lib.data.facts import Facts
+from stages.lib.data.dataset import Facts
 from stages.lib.settings.checks import find_facts, find_mistakes, list_idle
 from stages.lib.settings.expansion import make_plans
 from stages.lib.settings.machine import Machine, find_machine, find_too_large

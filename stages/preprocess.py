@@ -5,8 +5,7 @@ Writes  data/development/<study>/  training and validation rows of every replica
         data/held_out/<study>/     held-out rows, which only evaluate and reference read
 """
 
-import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -14,81 +13,55 @@ import numpy as np
 
 from stages.lib.core.cli import parse_arguments, run_main
 from stages.lib.core.files import DamagedArtifactError, read_bytes
-from stages.lib.data.dataset import Rows
-from stages.lib.data.protocols import Split
+from stages.lib.data.dataset import Encoder, Rows, hash_data
+from stages.lib.data.kinds import SplitPlan, load_split_plans
 from stages.lib.data.samples import Development, HeldOut, check_no_leak, save_samples
-from stages.lib.data.split_plan import SplitPlan, load_split_plans
 
 RAW = Path("data/raw")
 
-Samples = tuple[Development, HeldOut]
 
-
-def run(plan: SplitPlan, load_raw: Callable[[str], bytes]) -> Samples:
+def run(plan: SplitPlan, load_raw: Callable[[str], bytes]) -> tuple[Development, HeldOut]:
     """Split and encode; `load_raw` gives the content of a raw file of the data set by its name."""
     rows = plan.declaration.load(load_raw, plan.features)
     split = plan.protocol.split(rows.labels, num_own_test=rows.num_own_test, seed=plan.seed)
-    development, held_out = encode_once(rows, split) if rows.shared else encode_per_replicate(rows, split)
+    encoders = [rows.fit(rows.columns[training]) for training in split.training] if rows.fit else []
+    inputs, seen, places = store(rows, np.concatenate([split.training, split.validation], axis=1), encoders)
+    num_training = split.training.shape[1]
+    development = Development(
+        inputs=inputs,
+        labels=rows.labels[seen],
+        identifiers=seen,
+        training=places[:, :num_training],
+        validation=places[:, num_training:],
+        features=rows.features,
+        scale=rows.scale,
+        image=rows.image,
+    )
+    inputs, held, places = store(rows, split.test, encoders)
+    held_out = HeldOut(inputs=inputs, labels=rows.labels[held], identifiers=held, test=places)
     check_no_leak(development, held_out)
     return development, held_out
 
 
-def encode_per_replicate(rows: Rows, split: Split) -> Samples:
-    """Encode each replicate by its own training rows; a row of the data set is stored once for each replicate."""
-    encoders = [rows.fit(training) for training in split.training]
-    seen = np.concatenate([split.training, split.validation], axis=1)
-    positions = np.arange(seen.size, dtype=np.int32).reshape(seen.shape)
-    num_training = split.training.shape[1]
-    development = Development(
-        inputs=np.concatenate([encode(part) for encode, part in zip(encoders, seen, strict=True)]),
-        labels=rows.labels[seen].ravel(),
-        identifiers=seen.ravel(),
-        training=positions[:, :num_training],
-        validation=positions[:, num_training:],
-        features=rows.features,
-        scale=rows.scale,
-        image=rows.image,
-    )
-    held_out = HeldOut(
-        inputs=np.concatenate([encode(part) for encode, part in zip(encoders, split.test, strict=True)]),
-        labels=rows.labels[split.test].ravel(),
-        identifiers=split.test.ravel(),
-        test=np.arange(split.test.size, dtype=np.int32).reshape(split.test.shape),
-    )
-    return development, held_out
+def store(rows: Rows, parts: np.ndarray, encoders: Sequence[Encoder]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Inputs, the row number of each, and the positions in them of the rows `parts` [replicate, n] of the data set.
 
-
-def encode_once(rows: Rows, split: Split) -> Samples:
-    """Store each row once, for all replicates: the encoding does not depend on the training rows."""
-    encode = rows.fit(split.training[0])
-    seen, held = np.union1d(split.training, split.validation), np.unique(split.test)
-    development = Development(
-        inputs=encode(seen),
-        labels=rows.labels[seen],
-        identifiers=seen,
-        training=np.searchsorted(seen, split.training).astype(np.int32),
-        validation=np.searchsorted(seen, split.validation).astype(np.int32),
-        features=rows.features,
-        scale=rows.scale,
-        image=rows.image,
-    )
-    held_out = HeldOut(
-        inputs=encode(held),
-        labels=rows.labels[held],
-        identifiers=held,
-        test=np.searchsorted(held, split.test).astype(np.int32),
-    )
-    return development, held_out
+    A row is stored once for each replicate, encoded by the replicate's training rows; without encoders, once for all.
+    """
+    if not encoders:
+        kept = np.unique(parts)
+        return rows.columns[kept], kept, np.searchsorted(kept, parts).astype(np.int32)
+    encoded = [encoder.transform(rows.columns[part]) for encoder, part in zip(encoders, parts, strict=True)]
+    return np.concatenate(encoded), parts.ravel(), np.arange(parts.size, dtype=np.int32).reshape(parts.shape)
 
 
 def load_raw(plan: SplitPlan, name: str) -> bytes:
     """A raw file, which has to be the pinned one wherever it comes from: the disk and DVC's cache may be damaged."""
     path = RAW / plan.dataset / name
     content = read_bytes(path, written_by=f"fetch@{plan.dataset}")
-    found = hashlib.sha256(content).hexdigest()
-    if found != plan.raw[name]:
+    if (digest := hash_data(content)) != plan.raw[name]:
         raise DamagedArtifactError(
-            f"{path} has the SHA-256 {found}, expected {plan.raw[name]}: fetch it again by `dvc repro --force "
+            f"{path} has the SHA-256 {digest}, expected {plan.raw[name]}: fetch it again by `dvc repro --force "
             f"--single-item fetch@{plan.dataset}`, then run `make`"
         )
     return content

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from stages.lib.data.fashion_source import PINS
+from stages.lib.data.fashion_mnist import PINS
 from tests.browser import needs_chromium, open_page, start_browser
 from tests.conftest import keep_experiments, shrink_params
 from tests.project import Project, load_yaml, make_project, save_yaml
@@ -34,7 +34,7 @@ def project(tmp_path_factory: pytest.TempPathFactory, params_text: str, fashion_
     # The images are generated, so they have hashes of their own; what fetches them is put to rest.
     raw = project.folder / "data/raw/fashion_mnist"
     raw.mkdir(parents=True)
-    pins = project.folder / "stages/lib/data/fashion_source.py"
+    pins = project.folder / "stages/lib/data/fashion_mnist.py"
     for name, content in fashion_files.items():
         (raw / name).write_bytes(content)
         pins.write_text(pins.read_text().replace(PINS[name].sha256, sha256(content).hexdigest()))

@@ -6,15 +6,11 @@ import subprocess
 import sys
 
 import pytest
-from stages.lib.settings.blocks import examine_graph
-from stages.lib.settings.experiments import NUM_NAMED, name_some
-from stages.lib.settings.params import parse_params
 
 from stages import plan
 from stages.lib.claims.experiment_plan import ExperimentPlan
 from stages.lib.core.records import from_json, to_json
-from stages.lib.data.fetch_kinds import KINDS
-from stages.lib.data.split_plan import SplitPlan
+from stages.lib.data.kinds import KINDS, SplitPlan
 from stages.lib.judge.plans import ReferenceModelPlan, ReferencePlan, StatisticsPlan
 from stages.lib.lanes.plan import RunPlan
 from stages.lib.lanes.regularizers import CATALOGUE

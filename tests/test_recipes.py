@@ -14,7 +14,6 @@ from sklearn.datasets import load_digits
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
-from stages.lib.settings.blocks import check_block
 
 from stages import plan
 from stages.lib.claims.record import parse_audit

@@ -11,9 +11,9 @@ from threadpoolctl import threadpool_limits
 
 from stages import preprocess, reference
 from stages.lib.core.files import MissingArtifactError
+from stages.lib.data.kinds import SplitPlan
 from stages.lib.data.protocols import RepeatedStratifiedKFold
 from stages.lib.data.samples import Development, HeldOut
-from stages.lib.data.split_plan import SplitPlan
 from stages.lib.data.thoracic_surgery import ThoracicSurgery
 from stages.lib.judge import references, scores
 from stages.lib.judge.plans import ReferenceModelPlan, ReferencePlan

@@ -54,7 +54,7 @@ def test_risks_are_scaled_to_the_death_rate_and_to_one_auc(population, risk):
     patients = population.draw_patients(20_000, np.random.default_rng(3))
     auc = []
     for found in (setting, reference):
-        logit = found.scale * twins.RISKS[found.risk](population)(population.encoder.transform(patients))
+        logit = found.scale * twins.RISKS[found.risk](population)(population.encode(patients))
         assert expit(found.offset + logit).mean() == pytest.approx(NUM_DEATHS / (NUM_DEATHS + NUM_SURVIVORS), abs=0.01)
         auc.append(twins.expected_auc(logit, found.offset))
     assert auc[0] == pytest.approx(auc[1], abs=0.01)

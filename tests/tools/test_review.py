@@ -31,7 +31,6 @@ from stages.lib.judge.predictions import (
     save_references,
 )
 from stages.lib.judge.scores import SCORES
-from stages.lib.settings.params import parse_yaml
 from tests.conftest import ROOT
 from tests.forked import run_module
 from tools.review import changes, wording

@@ -19,8 +19,8 @@ from scipy.stats import norm
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
-from stages.lib.data.thoracic_encoder import ThoracicEncoder
-from stages.lib.data.thoracic_table import LABEL, read_thoracic
+from stages.lib.data.dataset import Encoder
+from stages.lib.data.thoracic_surgery import FEATURES, LABEL, expand_columns, fit_thoracic_encoder, read_thoracic
 
 SOURCE = Path("data/source/thoracic_surgery.csv")
 JITTER = 0.25  # of a measure's interquartile range: standard deviation of the noise on PRE4, PRE5 and AGE
@@ -40,14 +40,19 @@ class Population:
     """The real table as a source of patients, with what scales a risk: logit = offset + scale * score."""
 
     table: pd.DataFrame
-    encoder: ThoracicEncoder
+    encoder: Encoder
     regression: LogisticRegression
 
     @classmethod
     def fit(cls, table: pd.DataFrame) -> Population:
-        encoder = ThoracicEncoder.fit(table)
-        regression = LogisticRegression(C=1.0, max_iter=10_000).fit(encoder.transform(table), table[LABEL])
+        columns = expand_columns(table)
+        encoder = fit_thoracic_encoder(columns)
+        regression = LogisticRegression(C=1.0, max_iter=10_000).fit(encoder.transform(columns), table[LABEL])
         return cls(table, encoder, regression)
+
+    def encode(self, patients: pd.DataFrame) -> np.ndarray:
+        """Inputs float32 [row, feature], encoded as those of the real table."""
+        return self.encoder.transform(expand_columns(patients))
 
     @property
     def prevalence(self) -> float:
@@ -89,14 +94,15 @@ class Setting:
     def draw(self, population: Population, num_rows: int, rng: np.random.Generator) -> Twin:
         """One twin of the table, outcomes included, encoded as the stage `preprocess` does."""
         drawn = population.draw_patients(num_rows, rng)
-        score = RISKS[self.risk](population)(population.encoder.transform(drawn))
+        score = RISKS[self.risk](population)(population.encode(drawn))
         outcome = rng.random(num_rows) < expit(self.offset + self.scale * score)
-        return Twin(outcome.astype(np.uint8), lambda rows: ThoracicEncoder.fit(drawn.iloc[rows]).transform(drawn))
+        columns = expand_columns(drawn)
+        return Twin(outcome.astype(np.uint8), lambda rows: fit_thoracic_encoder(columns[rows]).transform(columns))
 
 
 def scale_risk(population: Population, risk: str, strength: float, *, seed: int = 0) -> Setting:
     """Offset for the real death rate, and the scale that gives the best possible AUC its value at this strength."""
-    features = population.encoder.transform(population.draw_patients(NUM_CALIBRATION, np.random.default_rng(seed)))
+    features = population.encode(population.draw_patients(NUM_CALIBRATION, np.random.default_rng(seed)))
     score = RISKS[risk](population)(features)
     logit = strength * population.regression.decision_function(features)
     target = expected_auc(logit, fit_offset(logit, population.prevalence))
@@ -163,21 +169,19 @@ def logistic(population: Population) -> Risk:
 
 def sparse(population: Population) -> Risk:
     """Two features carry everything."""
-    names = list(population.encoder.names)
-    first, second = names.index("PRE14"), names.index("AGE")
+    first, second = FEATURES.index("PRE14"), FEATURES.index("AGE")
     return lambda features: features[:, first] + 0.7 * features[:, second]
 
 
 def interaction(population: Population) -> Risk:
     """Products and a bend, hardly any main effect: what a network can learn and a regression cannot."""
-    names = list(population.encoder.names)
-    age, size, volume, pain = (names.index(name) for name in ("AGE", "PRE14", "PRE4", "PRE11"))
+    age, size, volume, pain = (FEATURES.index(name) for name in ("AGE", "PRE14", "PRE4", "PRE11"))
     return lambda x: x[:, age] * x[:, size] - x[:, volume] * x[:, pain] + 0.7 * (x[:, volume] ** 2 - 1)
 
 
 def heavy_tailed(population: Population) -> Risk:
     """Weights from Student's t with 2 degrees of freedom on all features, the same for every table."""
-    weights = np.random.default_rng(7).standard_t(2, len(population.encoder.names))
+    weights = np.random.default_rng(7).standard_t(2, len(FEATURES))
     return lambda features: features @ weights
 
 

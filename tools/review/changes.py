@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 from stages.lib.judge.comparison import ArmResult
 from stages.lib.judge.plans import StatisticsPlan
-from stages.lib.settings.params import StatisticsParams
 from tools.review.judging import Change, judge
 from tools.review.pairs import Pair, pair_arms
 from tools.review.record import Key, ScoredKey

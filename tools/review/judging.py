@@ -13,7 +13,6 @@ from stages.lib.judge import statistics
 from stages.lib.judge.judge import Compared
 from stages.lib.judge.scores import SCORES
 from stages.lib.judge.study_verdicts import adjust_family
-from stages.lib.settings.params import StatisticsParams
 from tools.review.pairs import Pair
 from tools.review.record import Key, ScoredKey
 from tools.review.rows import ByRow, FamilyKey

@@ -5,25 +5,38 @@ from __future__ import annotations
 import csv
 import io
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
+from stages.lib.core.fields import shorten
 from stages.lib.data.dataset import DataError, list_examples
 
 MAX_NAME = 100  # characters of a column's name
 OTHER_SEPARATORS = {";": "';'", "\t": "tabs", "|": "'|'"}
 
 
-@dataclass(frozen=True)
-class CsvTable:
+class Column(NamedTuple):
+    """A column of text: its name, its cells [row] without the spaces around them, and the line of the file of each."""
+
+    name: str
+    cells: Sequence[str]
+    lines: Sequence[int]
+
+    def list_wrong(self, wrong: Iterable[bool]) -> str:
+        """The cells that are wrong [row], in words; empty where there is none."""
+        rows = zip(self.cells, self.lines, wrong, strict=True)
+        return list_examples([f"{shorten(cell)} in line {line}" for cell, line, is_wrong in rows if is_wrong])
+
+
+class CsvTable(NamedTuple):
     """A CSV file as text.
 
-    columns: name -> cells [row], without the spaces around them. Of columns with one name the first.
-    lines: [row], the line of the file in which the row starts.
+    columns: by their names; of columns with one name the first.
     faults: what is wrong with the header and with rows of another number of cells, which are left out.
     """
 
-    columns: dict[str, tuple[str, ...]]
-    lines: list[int]
+    columns: dict[str, Column]
+    num_rows: int
     faults: list[str]
 
 
@@ -32,29 +45,28 @@ def read_csv(data: bytes, *, name: str) -> CsvTable:
 
     Raises DataError where the file is no such table.
     """
-    records = parse_records(data, name=name)
+    records = parse_records(decode_text(data, name=name), name=name)
     if not records:
         raise DataError(f"{name} is empty, expected a header line and one line for each row: fill it")
     (_, named), *rows = records
-    header = [" ".join(column.split()) for column in named]  # spreadsheets write other spaces, too
     if not rows:
         raise DataError(f"{name} has no row below its header line, expected one line for each row: fill it")
     if len(named) == 1:
         for separator, words in OTHER_SEPARATORS.items():
             if separator in named[0]:
                 raise DataError(f"{name} separates its cells by {words}, expected commas: save it with commas")
-    faults = find_header_faults(header) + find_ragged_rows(rows, len(header))
+    header = [" ".join(column.split()) for column in named]  # spreadsheets write other spaces, too
+    faults = find_faults(header, rows)
     whole = [(line, cells) for line, cells in rows if len(cells) == len(header)]
     if not whole:
-        raise DataError("\n  ".join([f"{name} with its {len(rows)} rows cannot be used:", *faults]))
-    columns: dict[str, tuple[str, ...]] = {}
+        raise DataError(f"{name} with its {len(rows)} rows cannot be used:", *faults)
+    lines, columns = [line for line, _ in whole], dict[str, Column]()
     for column, *cells in zip(header, *(cells for _, cells in whole), strict=True):
-        columns.setdefault(column, tuple(cells))
-    return CsvTable(columns, [line for line, _ in whole], faults)
+        columns.setdefault(column, Column(column, cells, lines))
+    return CsvTable(columns, len(whole), faults)
 
 
-def parse_records(data: bytes, *, name: str) -> list[tuple[int, list[str]]]:
-    """The line in which each record starts, and its cells."""
+def decode_text(data: bytes, *, name: str) -> str:
     try:
         text = data.decode("utf-8-sig")  # spreadsheets begin a file with a byte order mark
     except UnicodeDecodeError as error:
@@ -63,6 +75,11 @@ def parse_records(data: bytes, *, name: str) -> list[tuple[int, list[str]]]:
     if "\0" in text:
         line = text.count("\n", 0, text.index("\0")) + 1
         raise DataError(f"{name} has a zero byte in line {line}, expected text: save it as CSV UTF-8")
+    return text
+
+
+def parse_records(text: str, *, name: str) -> list[tuple[int, list[str]]]:
+    """The line in which each record starts, and its cells."""
     reader = csv.reader(io.StringIO(text, newline=""), strict=True, skipinitialspace=True)
     records, line = [], 1
     try:
@@ -78,31 +95,17 @@ def parse_records(data: bytes, *, name: str) -> list[tuple[int, list[str]]]:
     return records
 
 
-def find_header_faults(header: list[str]) -> list[str]:
-    """Columns without a name, and names that stand more than once."""
-    faults = []
+def find_faults(header: list[str], rows: list[tuple[int, list[str]]]) -> list[str]:
+    """Columns without a name of their own that can be printed, and rows of another number of cells, in words."""
     unnamed = [str(number) for number, column in enumerate(header, start=1) if not column]
-    if unnamed:
-        faults.append(
-            f"header: expected a name for each column; found none for column {list_examples(unnamed)}: name it"
-        )
     odd = [repr(column[:40]) for column in header if len(column) > MAX_NAME or not column.isprintable()]
-    if odd:
-        faults.append(
-            f"header: expected names of at most {MAX_NAME} characters that can be printed; found {list_examples(odd)}: "
-            "rename the columns"
-        )
     repeated = [f"'{column}' {number} times" for column, number in Counter(header).items() if column and number > 1]
-    if repeated:
-        faults.append(f"header: expected each name once; found {list_examples(repeated)}: rename the columns")
-    return faults
-
-
-def find_ragged_rows(rows: list[tuple[int, list[str]]], num_columns: int) -> list[str]:
-    examples = [f"{len(cells)} in line {line}" for line, cells in rows if len(cells) != num_columns]
-    if not examples:
-        return []
-    return [
-        f"rows: expected {num_columns} cells, as in the header; found {list_examples(examples)}: "
-        "put a cell that holds a comma in quotation marks"
-    ]
+    ragged = [f"{len(cells)} in line {line}" for line, cells in rows if len(cells) != len(header)]
+    rename, quote = "rename the columns", "put a cell that holds a comma in quotation marks"
+    faults = {
+        "header: expected a name for each column; found none for column": (unnamed, "name it"),
+        f"header: expected names of at most {MAX_NAME} characters that can be printed; found": (odd, rename),
+        "header: expected each name once; found": (repeated, rename),
+        f"rows: expected {len(header)} cells, as in the header; found": (ragged, quote),
+    }
+    return [f"{words} {list_examples(examples)}: {mend}" for words, (examples, mend) in faults.items() if examples]

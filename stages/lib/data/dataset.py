@@ -1,20 +1,22 @@
-"""What every kind of data set has to provide."""
+"""What a kind of data set provides: its facts, its rows and how they are encoded, its raw files and their sources."""
 
 from __future__ import annotations
 
+import hashlib
 from abc import abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from math import prod
+from pathlib import Path
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 
 from stages.lib.core.cli import UserError
 from stages.lib.core.fields import Strict
-from stages.lib.data.facts import Facts
+from stages.lib.core.records import load_plan
 
 Read = Callable[[str], bytes]  # name of a file -> its content
-Encode = Callable[[np.ndarray], np.ndarray]  # row numbers -> inputs [row, feature]
 
 NUM_SHOWN = 3  # examples shown for each fault
 
@@ -22,43 +24,192 @@ NUM_SHOWN = 3  # examples shown for each fault
 class DataError(UserError, ValueError):
     """The data are not what their declaration or their format says; the message has one line per fault."""
 
+    def __init__(self, text: str, *faults: str):
+        super().__init__("\n  ".join([text, *faults]))
+
+
+def list_examples(examples: Sequence[str]) -> str:
+    """The first examples of a fault, and the number of the others."""
+    more = [f"{len(examples) - NUM_SHOWN} more"] if len(examples) > NUM_SHOWN else []
+    return ", ".join([*examples[:NUM_SHOWN], *more])
+
+
+class Facts(NamedTuple):
+    """Counts and shape of a data set, on which protocols, studies and what is written of them depend.
+
+    class_counts: number of rows of each class [class], test rows of the data set's own not counted.
+    num_own_test: number of test rows that the data set itself sets apart.
+    image: (height, width) where a row is an image, else empty.
+    title, unit, class_names: of the data set, its rows and its classes; classes without names go by number.
+    num_columns: number of inputs of a row that is no image, where it is known.
+    """
+
+    class_counts: tuple[int, ...]
+    num_own_test: int = 0
+    image: tuple[int, ...] = ()
+    title: str = ""
+    unit: str = "rows"
+    class_names: tuple[str, ...] = ()
+    num_columns: int = 1
+
+    @property
+    def num_inputs(self) -> int:
+        """Inputs of a network."""
+        return prod(self.image) if self.image else self.num_columns
+
+    @property
+    def num_rows(self) -> int:
+        """Number of rows that a protocol may split."""
+        return sum(self.class_counts)
+
+    @property
+    def num_classes(self) -> int:
+        return len(self.class_counts)
+
+    @property
+    def outputs(self) -> int:
+        """Outputs of a network: 1 (the probability of class 1) for two classes, else one for each class."""
+        return 1 if self.num_classes == 2 else self.num_classes
+
+
+# Rows and their encoding -------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Encoder:
+    """Clips and standardises columns by a few numbers that were fitted on training rows, each one or [feature].
+
+    input = (clip(value, low, high) - mean) / scale, where `fill` stands in for a missing value.
+    """
+
+    low: np.ndarray | float = -np.inf
+    high: np.ndarray | float = np.inf
+    mean: np.ndarray | float = 0.0
+    scale: np.ndarray | float = 1.0
+    fill: np.ndarray | float = 0.0
+
+    def transform(self, columns: np.ndarray) -> np.ndarray:
+        """Inputs float32 [row, feature] of columns float64 [row, feature], NaN where a value is missing."""
+        filled = np.where(np.isnan(columns), self.fill, columns)
+        return ((filled.clip(self.low, self.high) - self.mean) / self.scale).astype(np.float32, order="C")
+
 
 @dataclass(frozen=True)
 class Rows:
     """All rows of a data set, checked; the test rows that the data set itself sets apart stand last.
 
     labels: [row] uint8, class numbers.
-    features: names, one per column of the inputs.
-    fit: given the row numbers of the training rows, returns the function that encodes rows. It may look at no others.
-    shared: whether the encoding is the same whatever the training rows, so that replicates can share their inputs.
+    columns: [row, feature], float64 before the encoding, or uint8 pixels, which are not encoded.
+    features: names, one per column.
+    fit: makes an encoder of the columns of training rows; None where nothing is encoded, so that replicates share rows.
     num_own_test: number of test rows that the data set itself sets apart.
     scale: what the network multiplies the inputs by.
     image: (height, width) where a row is an image, else empty.
     """
 
     labels: np.ndarray
+    columns: np.ndarray
     features: tuple[str, ...]
-    fit: Callable[[np.ndarray], Encode]
-    shared: bool = False
+    fit: Callable[[np.ndarray], Encoder] | None = None
     num_own_test: int = 0
     scale: float = 1.0
     image: tuple[int, ...] = ()
 
 
+# Raw files and their sources ---------------------------------------------------------------------------------------
+
+
+class Pin(NamedTuple):
+    """What a raw file must be: its size in bytes and its SHA-256, both of the decompressed content."""
+
+    size: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class FileSource:
+    """A place that may have the raw files; `read` maps a file's name and size to its content, not yet checked.
+
+    It may read no more than that size needs: a source that never ends is left.
+    """
+
+    label: str
+    read: Callable[[str, int], bytes]
+
+
+@dataclass(frozen=True)
+class ProjectFile:
+    """A file in the project: its path, its size in bytes and its SHA-256 when `plan` read it."""
+
+    path: str
+    size: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class FetchPlan:
+    """A data set's name and kind, and its raw files that are copies of project files: raw name -> file.
+
+    An edited file is fetched again, as its SHA-256 is another; no other data set is.
+    """
+
+    dataset: str
+    kind: str
+    files: dict[str, ProjectFile]
+
+
+def make_fetch_plan(dataset: str, kind: str, files: Mapping[str, str], read: Read) -> FetchPlan:
+    """files: raw name -> path in the project; `read` gives the content of a file by its path."""
+    content = {name: (path, read(path)) for name, path in files.items()}
+    return FetchPlan(
+        dataset,
+        kind,
+        {name: ProjectFile(path, len(data), hash_data(data)) for name, (path, data) in content.items()},
+    )
+
+
+def load_fetch_plan(dataset: str) -> FetchPlan:
+    return load_plan(FetchPlan, f"_datasets/{dataset}")
+
+
+def hash_data(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+# Declaration -------------------------------------------------------------------------------------------------------
+
+
 class Dataset(Strict):
-    """A data set as params.yaml declares it. Subclasses add `kind: Literal[...]`, their name in params.yaml."""
+    """A data set as params.yaml declares it. Subclasses add `kind: Literal[...]`, their name in params.yaml.
 
-    encodings: ClassVar[tuple[str, ...]] = ("encoded",)  # what `features` of a study may be
+    encodings: what `features` of a study may be.
+    fetch_option: the one option of fetch's command line that the kind knows, if it knows one.
+    pinned: the raw files by their name in data/raw/<data set>/, where they are the same for every data set of the kind.
+    how_to_mend: what to do when no source has the raw files.
+    """
 
-    @property
-    @abstractmethod
-    def raw_files(self) -> tuple[str, ...]:
-        """Names of the files in data/raw/<data set>/."""
+    encodings: ClassVar[tuple[str, ...]] = ("encoded",)
+    fetch_option: ClassVar[str] = ""
+    pinned: ClassVar[Mapping[str, Pin]] = {}
+    how_to_mend: ClassVar[str]
 
     @property
     def source_files(self) -> dict[str, str]:
         """Raw files that are copies of files in the project: name in data/raw/<data set>/ -> path in the project."""
         return {}
+
+    @classmethod
+    def pins(cls, plan: FetchPlan) -> dict[str, Pin]:
+        """All raw files, those that are copies of project files included."""
+        return {**cls.pinned, **{name: Pin(file.size, file.sha256) for name, file in plan.files.items()}}
+
+    @classmethod
+    @abstractmethod
+    def sources(cls, plan: FetchPlan, chosen: str | None, scratch: Path) -> list[FileSource]:
+        """The sources to ask for the raw files, in order.
+
+        chosen: the value of `fetch_option`, None where it is not given. scratch: a temporary folder.
+        """
 
     @abstractmethod
     def facts(self, read: Read) -> Facts:
@@ -69,13 +220,7 @@ class Dataset(Strict):
 
     @abstractmethod
     def load(self, load_raw: Read, encoding: str) -> Rows:
-        """Read and check the raw files; `load_raw` gives the content of one of `raw_files`.
+        """Read and check the raw files; `load_raw` gives the content of one by its name.
 
         encoding: one of `encodings`. Raises DataError with every fault that was found.
         """
-
-
-def list_examples(examples: Sequence[str]) -> str:
-    """The first examples of a fault, and the number of the others."""
-    more = [f"{len(examples) - NUM_SHOWN} more"] if len(examples) > NUM_SHOWN else []
-    return ", ".join([*examples[:NUM_SHOWN], *more])

@@ -7,13 +7,15 @@ Algorithms, 2017.
 from __future__ import annotations
 
 import math
-from typing import Literal
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import ClassVar, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
-from stages.lib.data.dataset import DataError, Dataset, Encode, Read, Rows
-from stages.lib.data.facts import Facts
+from stages.lib.data.dataset import DataError, Dataset, Facts, FetchPlan, FileSource, Pin, Read, Rows
+from stages.lib.data.download import from_debian_package, from_folder, from_mirror
 
 IMAGE_SHAPE = (28, 28)
 NUM_CLASSES = 10
@@ -22,60 +24,70 @@ PIXEL_SCALE = 1 / 255
 CLASS_NAMES = (
     "T-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle boot",
 )  # fmt: skip
-MOST_DIMENSIONS = 64  # that an array of NumPy has
 UNSIGNED_BYTE = 0x08  # IDX code of the element type
+
+# Of the decompressed content, since distributors compress the files anew.
+PINS = {
+    "train-images-idx3-ubyte": Pin(47_040_016, "c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888"),
+    "train-labels-idx1-ubyte": Pin(60_008, "bad3541b69d912435c50bb6ba87bec294ff4f6a2e1246121d8633921760443d9"),
+    "t10k-images-idx3-ubyte": Pin(7_840_016, "5b4141f0afbad91edebe8549f8fcffe087ea10ca49f1dbef5c9a5cd8815ce37b"),
+    "t10k-labels-idx1-ubyte": Pin(10_008, "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34"),
+}
+ZALANDO_URL = "https://github.com/zalandoresearch/fashion-mnist/raw/master/data/fashion/"
+KERAS_URL = "https://storage.googleapis.com/tensorflow/tf-keras-datasets/"
+FOLDER_VARIABLE = "FASHION_MNIST_DIR"
+PACKAGE, SYSTEM_FOLDER = "dataset-fashion-mnist", Path("/usr/share/datasets/fashion-mnist")  # of Debian and Ubuntu
+
+HOW_TO_MEND = f"""\
+To mend it, do one of these and run this again:
+  - put the four files, plain or .gz, into a folder and name it: {FOLDER_VARIABLE}=DIR, or --folder DIR
+    (a named folder is the only source that is asked; without one the public sources are tried);
+  - make one of the web addresses above reachable; a proxy is taken from HTTPS_PROXY;
+  - on Debian or Ubuntu, install the package: apt-get install {PACKAGE}"""
 
 
 class FashionMnist(Dataset):
     """Pixels stay bytes and are scaled by the network, so that a stored image takes 784 bytes."""
 
     kind: Literal["fashion_mnist"] = "fashion_mnist"
+    fetch_option: ClassVar[str] = "folder"
+    pinned: ClassVar[Mapping[str, Pin]] = PINS
+    how_to_mend: ClassVar[str] = HOW_TO_MEND
 
-    @property
-    def raw_files(self) -> tuple[str, ...]:
-        return (
-            "train-images-idx3-ubyte",
-            "train-labels-idx1-ubyte",
-            "t10k-images-idx3-ubyte",
-            "t10k-labels-idx1-ubyte",
-        )
+    @classmethod
+    def sources(cls, plan: FetchPlan, chosen: str | None, scratch: Path) -> list[FileSource]:
+        """A folder that the user names, here or in the environment, is the only one that is asked."""
+        if named := chosen or os.environ.get(FOLDER_VARIABLE):
+            return [from_folder(Path(named).expanduser())]
+        return [
+            from_folder(SYSTEM_FOLDER),
+            from_mirror(ZALANDO_URL),
+            from_mirror(KERAS_URL),
+            from_debian_package(PACKAGE, SYSTEM_FOLDER, scratch),
+        ]
 
     def facts(self, read: Read) -> Facts:
         counts = (NUM_TRAINING // NUM_CLASSES,) * NUM_CLASSES
         return Facts(counts, NUM_TEST, IMAGE_SHAPE, "Fashion-MNIST", "images", CLASS_NAMES)
 
     def load(self, load_raw: Read, encoding: str) -> Rows:
-        images, labels, test_images, test_labels = map(load_raw, self.raw_files)
-        return make_rows(
-            read_fashion(images, labels, NUM_TRAINING),
-            read_fashion(test_images, test_labels, NUM_TEST),
+        images, labels, test_images, test_labels = map(load_raw, PINS)
+        x, y = read_fashion(images, labels, NUM_TRAINING)
+        test_x, test_y = read_fashion(test_images, test_labels, NUM_TEST)
+        return Rows(
+            labels=np.concatenate([y, test_y]),
+            columns=np.concatenate([x, test_x]),
+            features=tuple(f"pixel_{number}" for number in range(math.prod(IMAGE_SHAPE))),
+            num_own_test=NUM_TEST,
+            scale=PIXEL_SCALE,
+            image=IMAGE_SHAPE,
         )
 
 
-def make_rows(development: tuple[np.ndarray, np.ndarray], test: tuple[np.ndarray, np.ndarray]) -> Rows:
-    """Rows of (images, labels) pairs; the encoding is the pixels themselves."""
-    pixels = np.concatenate([development[0], test[0]])
-
-    def fit(_training: np.ndarray) -> Encode:
-        return pixels.__getitem__
-
-    return Rows(
-        labels=np.concatenate([development[1], test[1]]),
-        features=tuple(f"pixel_{number}" for number in range(pixels.shape[1])),
-        fit=fit,
-        shared=True,
-        num_own_test=len(test[1]),
-        scale=PIXEL_SCALE,
-        image=IMAGE_SHAPE,
-    )
-
-
-def read_fashion(images: bytes, labels: bytes, num_rows: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+def read_fashion(images: bytes, labels: bytes, num_rows: int) -> tuple[np.ndarray, np.ndarray]:
     """Parse and check two IDX files: images uint8 [row, 784], grey levels 0..255, and labels uint8 [row], 0..9."""
-    x, y = parse_idx(images, name="images"), parse_idx(labels, name="labels")
-    for name, found, expected in (("images", x.shape, (num_rows, *IMAGE_SHAPE)), ("labels", y.shape, (num_rows,))):
-        if found != expected:
-            raise DataError(f"{name}: shape {found}, expected {expected}: fetch the files again")
+    x = parse_idx(images, name="images", shape=(num_rows, *IMAGE_SHAPE))
+    y = parse_idx(labels, name="labels", shape=(num_rows,))
     if (wrong := np.flatnonzero(y >= NUM_CLASSES)).size:
         raise DataError(
             f"labels: {y[wrong[0]]} in row {wrong[0]}, expected 0 to {NUM_CLASSES - 1}: fetch the files again"
@@ -83,26 +95,20 @@ def read_fashion(images: bytes, labels: bytes, num_rows: int) -> tuple[NDArray[n
     return x.reshape(num_rows, -1), y
 
 
-def parse_idx(data: bytes, *, name: str) -> NDArray[np.uint8]:
+def parse_idx(data: bytes, *, name: str, shape: tuple[int, ...]) -> np.ndarray:
     """Parse an IDX file: 00 00, element type, number of dimensions, each size as big-endian uint32, then the elements.
 
     Returns a read-only view of the data. Raises DataError where the file has another format, is cut short or too long.
     Source: Y. LeCun, C. Cortes, C. Burges, The MNIST database.
     """
-    if len(data) < 4 or data[:2] != b"\0\0":
-        raise DataError(f"{name}: starts with '{data[:4].hex(' ')}', expected '00 00' and two codes, as in an IDX file")
-    element_type, num_dimensions = data[2:4]
-    if element_type != UNSIGNED_BYTE:
-        raise DataError(f"{name}: element type 0x{element_type:02x}, expected 0x{UNSIGNED_BYTE:02x} (unsigned byte)")
-    if num_dimensions > MOST_DIMENSIONS:
-        raise DataError(f"{name}: {num_dimensions} dimensions, expected at most {MOST_DIMENSIONS}")
-    start = 4 + 4 * num_dimensions
-    if len(data) < start:
-        raise DataError(f"{name}: {len(data)} bytes, too short for the sizes of {num_dimensions} dimensions")
-    shape = np.frombuffer(data, ">u4", num_dimensions, offset=4).tolist()
-    if len(data) - start != math.prod(shape):
-        raise DataError(f"{name}: {len(data) - start} elements, expected {math.prod(shape)} for the shape {shape}")
-    try:
-        return np.frombuffer(data, np.uint8, offset=start).reshape(shape)
-    except ValueError:  # one dimension is 0, and the others are more than NumPy takes
-        raise DataError(f"{name}: the shape {shape} is no array, expected smaller dimensions") from None
+    header = bytes([0, 0, UNSIGNED_BYTE, len(shape)]) + np.array(shape, ">u4").tobytes()
+    if not data.startswith(header):
+        raise DataError(
+            f"{name}: starts with '{data[: len(header)].hex(' ')}', expected '{header.hex(' ')}', as in an IDX file of "
+            f"unsigned bytes of the shape {shape}: fetch the files again"
+        )
+    if (num_elements := len(data) - len(header)) != math.prod(shape):
+        raise DataError(
+            f"{name}: {num_elements} elements, expected {math.prod(shape)} for the shape {shape}: fetch the files again"
+        )
+    return np.frombuffer(data, np.uint8, offset=len(header)).reshape(shape)

@@ -1,18 +1,18 @@
-"""The table of all kinds of data set; `kind` in params.yaml chooses one."""
+"""The table of all kinds of data set, and the plan of a study's split; `kind` in params.yaml chooses one."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Annotated
 
 from pydantic import Field
 
-from stages.lib.data.dataset import DataError, Dataset, Rows
-from stages.lib.data.facts import Facts
+from stages.lib.core.records import load_plan
+from stages.lib.data.dataset import Dataset
 from stages.lib.data.fashion_mnist import FashionMnist
+from stages.lib.data.protocols import Protocol
 from stages.lib.data.table import Table
 from stages.lib.data.thoracic_surgery import ThoracicSurgery
-
-__all__ = ["KINDS", "DataError", "Dataset", "Declaration", "Facts", "Rows"]
 
 KINDS: dict[str, type[Dataset]] = {
     "thoracic_surgery": ThoracicSurgery,
@@ -20,3 +20,24 @@ KINDS: dict[str, type[Dataset]] = {
     "table": Table,
 }
 Declaration = Annotated[ThoracicSurgery | FashionMnist | Table, Field(discriminator="kind")]
+
+
+@dataclass(frozen=True)
+class SplitPlan:
+    """What `preprocess` needs to know of a task: its data set, its encoding, its protocol and its seed.
+
+    features: one of the declaration's `encodings`. raw: raw file -> its SHA-256.
+    """
+
+    task: str
+    dataset: str
+    declaration: Declaration
+    features: str
+    protocol: Protocol
+    seed: int
+    raw: dict[str, str]
+
+
+def load_split_plans(study: str) -> dict[str, SplitPlan]:
+    """Task of the study -> its plan."""
+    return load_plan(dict[str, SplitPlan], f"{study}/_split")

@@ -1,18 +1,20 @@
 """The protocols: how a data set is split into the training, validation and test rows of each replicate.
 
 Each protocol is one class, which params.yaml chooses by `kind`. A split depends on the labels and the seed alone.
+`fixed_test` is whether all replicates are judged on the same rows. `test_train_ratio` is the number of rows held out
+for each row outside the fold, by which the corrected resampled t-test widens intervals.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Annotated, Literal, NamedTuple, Self
+from typing import Annotated, ClassVar, Literal, NamedTuple, Self
 
 import numpy as np
 from pydantic import Field, model_validator
 
 from stages.lib.core.fields import Count, Folds, Repeats, Seeds, Share, Strict
-from stages.lib.data.facts import Facts
+from stages.lib.data.dataset import Facts
 
 MOST_REPLICATES = 5000  # each is a number in the plan of every run
 TEST_KEY = 0  # separates the random stream that draws test rows from those of the replicates
@@ -34,6 +36,7 @@ class RepeatedStratifiedKFold(Strict):
     """
 
     kind: Literal["repeated_stratified_k_fold"] = "repeated_stratified_k_fold"
+    fixed_test: ClassVar[bool] = False
     folds: Folds
     repeats: Repeats
     validation: Share
@@ -52,19 +55,13 @@ class RepeatedStratifiedKFold(Strict):
         return self.folds * self.repeats
 
     @property
-    def fixed_test(self) -> bool:
-        """Whether all replicates are judged on the same rows."""
-        return False
-
-    @property
     def test_train_ratio(self) -> float:
-        """Rows held out for each row outside the fold; the corrected resampled t-test widens intervals by it."""
         return 1 / (self.folds - 1)
 
     def describe(self) -> str:
         """The protocol in words, for people; never compared or parsed."""
         return (
-            f"{self.folds} folds x {count(self.repeats, 'repeat')} = {self.num_replicates} replicates, "
+            f"{self.folds} folds x {number_of(self.repeats, 'repeat')} = {self.num_replicates} replicates, "
             f"which share rows; {self.validation:.4g} of the rows outside a fold are validation rows"
         )
 
@@ -106,6 +103,8 @@ class FixedTest(Strict):
     """
 
     kind: Literal["fixed_test"] = "fixed_test"
+    fixed_test: ClassVar[bool] = True
+    test_train_ratio: ClassVar[float] = 0.0  # test rows are never trained on: no correction for shared rows
     seeds: Seeds
     training: Count | None = None
     validation: Share
@@ -114,16 +113,6 @@ class FixedTest(Strict):
     @property
     def num_replicates(self) -> int:
         return self.seeds
-
-    @property
-    def fixed_test(self) -> bool:
-        """Whether all replicates are judged on the same rows."""
-        return True
-
-    @property
-    def test_train_ratio(self) -> float:
-        """0: the test rows are never trained on, so intervals need no correction for shared rows."""
-        return 0.0
 
     def describe(self) -> str:
         """The protocol in words, for people; never compared or parsed."""
@@ -201,7 +190,7 @@ Protocol = Annotated[RepeatedStratifiedKFold | FixedTest, Field(discriminator="k
 # Rules and steps that the protocols share --------------------------------------------------------------------------
 
 
-def count(number: int, noun: str) -> str:
+def number_of(number: int, noun: str) -> str:
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
@@ -220,7 +209,7 @@ def check_share(field: str, share: float, num_rows: int, rarest: int) -> list[st
         return []
     return [
         f"protocol.{field} is {share:g}, expected a share that puts at least one row of every class inside it and one "
-        f"outside it (at this step the rarest class has {count(rarest, 'row')} of {num_rows:,}): change it"
+        f"outside it (at this step the rarest class has {number_of(rarest, 'row')} of {num_rows:,}): change it"
     ]
 
 
@@ -239,8 +228,7 @@ def draw_validation(rows: np.ndarray, labels: np.ndarray, *, share: float, state
 
 def stack_parts(parts: Iterable[Sequence[np.ndarray]], labels: np.ndarray) -> Split:
     """One Split of the (training, validation, test) rows of each replicate."""
-    training, validation, test = (stack_sorted(column, labels) for column in zip(*parts, strict=True))
-    return Split(training, validation, test)
+    return Split(*(stack_sorted(rows, labels) for rows in zip(*parts, strict=True)))
 
 
 def stack_sorted(parts: Sequence[np.ndarray], labels: np.ndarray) -> np.ndarray:

@@ -2,23 +2,34 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from difflib import get_close_matches
-from pathlib import PurePosixPath
-from typing import Annotated, Any, Literal, NamedTuple
+from functools import partial
+from pathlib import Path, PurePosixPath
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from stages.lib.core.fields import Text, Unrepeated, shorten
-from stages.lib.data.columns import Column, read_categories, read_numbers, read_target
-from stages.lib.data.csv_table import CsvTable, read_csv
-from stages.lib.data.dataset import DataError, Dataset, Encode, Read, Rows
-from stages.lib.data.facts import Facts
-from stages.lib.data.table_encoder import TableEncoder
+from stages.lib.core.files import read_plain
+from stages.lib.data.csv_table import Column, CsvTable, read_csv
+from stages.lib.data.dataset import DataError, Dataset, Encoder, Facts, FetchPlan, FileSource, Read, Rows
 
 FOLDER = "data/source"
 RAW_NAME = "table.csv"
+MISSING = ("", "NA", "NaN", "nan")  # cells that hold no value
+MISSING_CATEGORY = ""  # no cell that holds a value is empty
+MAX_CLASSES = 256  # class numbers are uint8
+MAX_CATEGORIES = 1000  # each is a column of features
+MAX_LENGTH = 100  # characters of a category or a class
+LARGEST = float(np.finfo(np.float32).max)  # networks compute with float32
 NUM_NAMES = 10  # columns named in a message
+
+HOW_TO_MEND = """\
+To mend it, put the file in its place; where it has been edited since the plan was made, run `dvc repro`."""
 
 
 def check_file(path: str) -> str:
@@ -34,19 +45,6 @@ def to_text(value: Any) -> Any:
     return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
 
 
-class Parsed(NamedTuple):
-    """A checked table.
-
-    labels: [row] uint8. numbers: [row, numeric column] float64, NaN where missing.
-    one_hot: [row, category] bool, the columns of all categorical columns. names: numeric columns, then categories.
-    """
-
-    labels: np.ndarray
-    numbers: np.ndarray
-    one_hot: np.ndarray
-    names: tuple[str, ...]
-
-
 class Table(Dataset):
     """A CSV file in data/source with a target of two classes or more.
 
@@ -54,6 +52,8 @@ class Table(Dataset):
     drop: columns that are not used. categorical: columns that are one-hot encoded; all others hold numbers.
     missing: `refuse`, or `impute`: the training rows' median for numbers, a category of its own for categories.
     """
+
+    how_to_mend: ClassVar[str] = HOW_TO_MEND
 
     kind: Literal["table"] = "table"
     file: Annotated[Text, AfterValidator(check_file)]
@@ -80,12 +80,13 @@ class Table(Dataset):
         return {"target": [self.target], "drop": self.drop, "categorical": self.categorical}
 
     @property
-    def raw_files(self) -> tuple[str, ...]:
-        return (RAW_NAME,)
-
-    @property
     def source_files(self) -> dict[str, str]:
         return {RAW_NAME: self.file}
+
+    @classmethod
+    def sources(cls, plan: FetchPlan, chosen: str | None, scratch: Path) -> list[FileSource]:
+        label = ", ".join(file.path for file in plan.files.values())
+        return [FileSource(label, lambda name, size: read_plain(Path(plan.files[name].path), most=size))]
 
     def facts(self, read: Read) -> Facts:
         try:
@@ -95,59 +96,206 @@ class Table(Dataset):
             raise DataError(
                 f"{self.file} cannot be read ({reason}), expected a CSV file: copy your table there"
             ) from None
-        parsed = parse_table(self, data)
+        parsed = parse_columns(self, data)
         return Facts(
             tuple(np.bincount(parsed.labels).tolist()),
             title=PurePosixPath(self.file).stem.replace("_", " "),
-            num_columns=len(parsed.names),
+            num_columns=len(parsed.columns),
         )
 
     def load(self, load_raw: Read, encoding: str) -> Rows:
-        parsed = parse_table(self, load_raw(RAW_NAME))
-
-        def fit(training: np.ndarray) -> Encode:
-            encoder = TableEncoder.fit(parsed.numbers[training], parsed.one_hot[training])
-            return lambda rows: encoder.transform(parsed.numbers[rows], parsed.one_hot[rows])
-
-        return Rows(labels=parsed.labels, features=parsed.names, fit=fit)
+        parsed = parse_columns(self, load_raw(RAW_NAME))
+        names, columns = zip(*parsed.columns, strict=True)
+        fit = partial(fit_table_encoder, num_numeric=parsed.num_numeric)
+        return Rows(parsed.labels, np.stack(columns, axis=1, dtype=float), names, fit)
 
 
-def parse_table(declaration: Table, data: bytes) -> Parsed:
-    """Read, check and convert the file; DataError lists every fault, one a line."""
-    table = read_csv(data, name=declaration.file)
-    impute, faults = declaration.missing == "impute", [*table.faults, *find_absent_columns(declaration, table)]
-    labels = np.zeros(len(table.lines), np.uint8)
-    numeric: dict[str, np.ndarray] = {}
-    categories: dict[tuple[str, str], np.ndarray] = {}
-    for name, cells in table.columns.items():
-        column, found = Column(name, cells, table.lines), list[str]()
-        if name == declaration.target:
-            labels, found = read_target(column, declaration.positive)
-        elif name in declaration.categorical:
-            one_hot, found = read_categories(column, impute=impute)
-            categories |= {(name, category): is_in for category, is_in in one_hot.items()}
-        elif name not in declaration.drop:
-            numeric[name], found = read_numbers(column, impute=impute)
-        faults += found
-    if not numeric and not categories:
-        faults.append("no column is left to learn from, expected one beside target and drop: drop fewer columns")
-    if faults:
-        raise DataError("\n  ".join([f"{declaration.file} with its {len(table.lines)} rows cannot be used:", *faults]))
-    num_rows = len(labels)
-    return Parsed(
-        labels=labels,
-        numbers=np.stack([*numeric.values()], axis=1) if numeric else np.zeros((num_rows, 0)),
-        one_hot=np.stack([*categories.values()], axis=1) if categories else np.zeros((num_rows, 0), bool),
-        names=(*numeric, *(f"{name}_{category}" for name, category in categories)),
+def fit_table_encoder(training: np.ndarray, *, num_numeric: int) -> Encoder:
+    """An encoder of the columns of training rows, the numeric ones first; all others are one-hot.
+
+    Missing numbers become the median of the training rows (0 where all of these are missing), then each column gets
+    mean 0 and standard deviation 1. A column that is constant in the training rows is 0 in every row, and so is a
+    category that none of them has: the network has learnt nothing about other values.
+    The one-hot columns are those of the whole table, not those of the training rows, because all replicates train in
+    one graph and so must have the same number of features.
+    """
+    from sklearn.impute import SimpleImputer  # slow to import
+    from sklearn.preprocessing import StandardScaler
+
+    is_number, fill = np.arange(training.shape[1]) < num_numeric, np.zeros(training.shape[1])
+    if num_numeric:
+        imputer = SimpleImputer(strategy="median", keep_empty_features=True)
+        fill[is_number] = imputer.fit(training[:, is_number]).statistics_
+    filled = np.where(np.isnan(training), fill, training)
+    low, high, scaler = filled.min(axis=0), filled.max(axis=0), StandardScaler().fit(filled)
+    is_scaled = is_number & (low < high)
+    return Encoder(
+        low=np.where(is_scaled, -np.inf, low),
+        high=np.where(is_scaled, np.inf, high),
+        mean=np.where(is_scaled, scaler.mean_, np.where(is_number, low, 0.0)),
+        scale=np.where(is_scaled, scaler.scale_, 1.0),
+        fill=fill,
     )
 
 
-def find_absent_columns(declaration: Table, table: CsvTable) -> list[str]:
+# The file, checked by its declaration ------------------------------------------------------------------------------
+
+
+class Parsed(NamedTuple):
+    """A checked table.
+
+    labels: [row] uint8, class numbers.
+    columns: name, numbers [row], NaN where a value is missing; all but the first `num_numeric` are one-hot.
+    """
+
+    labels: np.ndarray
+    columns: list[tuple[str, np.ndarray]]
+    num_numeric: int
+
+
+def parse_columns(declaration: Table, data: bytes) -> Parsed:
+    """Read, check and convert the file; DataError lists every fault, one a line."""
+    table = read_csv(data, name=declaration.file)
+    impute, faults = declaration.missing == "impute", [*table.faults, *find_absent_columns(declaration, table)]
+    labels, numeric, one_hot = np.zeros(0, np.uint8), list[tuple[str, np.ndarray]](), list[tuple[str, np.ndarray]]()
+    for name, column in table.columns.items():
+        try:
+            if name == declaration.target:
+                labels = read_target(column, declaration.positive)
+            elif name in declaration.categorical:
+                one_hot += read_categories(column, impute=impute)
+            elif name not in declaration.drop:
+                numeric.append((name, read_numbers(column, impute=impute)))
+        except DataError as error:
+            faults.append(str(error))
+    if not set(table.columns) - {declaration.target, *declaration.drop}:
+        faults.append("no column is left to learn from, expected one beside target and drop: drop fewer columns")
+    if faults:
+        raise DataError(f"{declaration.file} with its {table.num_rows} rows cannot be used:", *faults)
+    return Parsed(labels, numeric + one_hot, len(numeric))
+
+
+def find_absent_columns(declaration: Table, table: CsvTable) -> Iterator[str]:
     """Columns that the declaration names and the header does not."""
-    faults = []
     for role, names in declaration.roles.items():
         for name in [name for name in names if name not in table.columns]:
             matches = get_close_matches(name, table.columns) or list(table.columns)[:NUM_NAMES]
             listed = " or ".join(f"'{match}'" for match in matches)
-            faults.append(f"column '{name}' ({role}): is not in the header, expected {listed}: mend its spelling")
-    return faults
+            yield f"column '{name}' ({role}): is not in the header, expected {listed}: mend its spelling"
+
+
+def read_target(column: Column, positive: str | None) -> np.ndarray:
+    """Class numbers [row] uint8.
+
+    Classes are numbered in the order of their numbers, or of their text where one is no number. Of two classes the
+    second is class 1, unless `positive` names the other.
+    """
+    title = f"column '{column.name}' (target)"
+    has_class = Rule(is_missing, "a class in every row", "fill these cells or remove their rows")
+    is_short = Rule(is_long, f"classes of at most {MAX_LENGTH} characters", "shorten them")
+    check_cells(column, title, has_class, is_short)
+    keys = make_keys(column.cells)
+    classes = sorted(set(keys.values()))
+    words = [key if isinstance(key, str) else f"{key:g}" for key in classes]
+    if len(classes) < 2:
+        raise DataError(f"{title}: found only the class '{words[0]}', expected two or more: choose another")
+    if len(classes) > MAX_CLASSES:
+        raise DataError(
+            f"{title}: found {len(classes)} different values, expected at most {MAX_CLASSES} classes: choose a column "
+            "that holds classes, not measurements"
+        )
+    if positive is not None:
+        chosen = positive if isinstance(classes[0], str) else to_number(positive)
+        expected = f"a class of '{column.name}': choose {' or '.join(words)}"
+        if len(classes) > 2:
+            expected = f"no such key for a target of {len(classes)} classes: remove it"
+        if len(classes) > 2 or chosen not in classes:
+            raise DataError(f"positive is '{positive}', expected {expected}")
+        classes.sort(key=lambda key: key == chosen)
+    numbers = {key: number for number, key in enumerate(classes)}
+    return np.array([numbers[keys[cell]] for cell in column.cells], np.uint8)
+
+
+def read_numbers(column: Column, *, impute: bool) -> np.ndarray:
+    """Numbers [row] float64, NaN where the value is missing."""
+    with suppress(ValueError):  # the quick way, where all cells are in order
+        clean = np.array(column.cells, float)
+        if (np.abs(clean) <= LARGEST).all() and "_" not in "".join(column.cells):
+            return clean
+    values = {cell: math.nan if is_missing(cell) else to_number(cell) for cell in set(column.cells)}
+    is_number = Rule(
+        lambda cell: values[cell] is None,
+        "numbers",
+        "list it under categorical or drop, or leave the cell empty where the value is missing",
+    )
+    is_in_range = Rule(
+        lambda cell: abs(values[cell] or 0.0) > LARGEST,
+        f"numbers between {-LARGEST:.1e} and {LARGEST:.1e}",
+        "replace these values",
+    )
+    check_cells(column, f"column '{column.name}'", *([] if impute else [HAS_VALUE]), is_number, is_in_range)
+    return np.array([values[cell] for cell in column.cells], float)
+
+
+def read_categories(column: Column, *, impute: bool) -> Iterator[tuple[str, np.ndarray]]:
+    """One-hot columns: name, bool [row]. Missing values are the category MISSING_CATEGORY, the last one."""
+    title = f"column '{column.name}' (categorical)"
+    is_short = Rule(
+        is_long, f"categories of at most {MAX_LENGTH} characters", "shorten them, or declare the column under drop"
+    )
+    check_cells(column, title, *([] if impute else [HAS_VALUE]), is_short)
+    cells = np.array([MISSING_CATEGORY if is_missing(cell) else cell for cell in column.cells])
+    categories = set(cells.tolist())
+    if len(categories) > MAX_CATEGORIES:
+        raise DataError(
+            f"{title}: found {len(categories):,} different values, expected at most {MAX_CATEGORIES:,} categories: "
+            "declare it under drop, or leave it out of categorical"
+        )
+    keys = make_keys(categories - {MISSING_CATEGORY})
+    for category in [*sorted(keys, key=lambda cell: (keys[cell], cell)), *sorted(categories - set(keys))]:
+        yield f"{column.name}_{category}", cells == category
+
+
+class Rule(NamedTuple):
+    """What cells must not break, and how to mend it."""
+
+    is_broken: Callable[[str], bool]
+    expected: str
+    mend: str
+
+
+def check_cells(column: Column, title: str, *rules: Rule) -> None:
+    """DataError with each rule that cells break, and the first of these cells."""
+    faults = []
+    for rule in rules:
+        wrong = {cell for cell in set(column.cells) if rule.is_broken(cell)}
+        if examples := column.list_wrong(cell in wrong for cell in column.cells):
+            faults.append(f"{title}: expected {rule.expected}; found {examples}: {rule.mend}")
+    if faults:
+        raise DataError(*faults)
+
+
+def is_missing(cell: str) -> bool:
+    return cell in MISSING
+
+
+def is_long(cell: str) -> bool:
+    return len(cell) > MAX_LENGTH
+
+
+HAS_VALUE = Rule(is_missing, "a value in every row", "fill these cells, or declare missing: impute")
+
+
+def to_number(cell: str) -> float | None:
+    """The number in a cell, None where it holds another text."""
+    try:
+        number = float(cell)
+    except ValueError:
+        return None
+    return None if "_" in cell or math.isnan(number) else number  # only Python reads 1_000 as a number
+
+
+def make_keys(cells: Iterable[str]) -> dict[str, Any]:
+    """What cells are sorted and told apart by: numbers where all are numbers (1 and 1.0 are one class), else text."""
+    numbers = {cell: to_number(cell) for cell in set(cells)}
+    return {cell: cell for cell in numbers} if None in numbers.values() else numbers

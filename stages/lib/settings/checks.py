@@ -7,8 +7,7 @@ from functools import partial
 
 from stages.lib.claims.claims import CLAIMS
 from stages.lib.core.fields import shorten
-from stages.lib.data.dataset import DataError, Dataset
-from stages.lib.data.facts import Facts
+from stages.lib.data.dataset import DataError, Dataset, Facts
 from stages.lib.judge.plans import BEST_SINGLE
 from stages.lib.judge.scores import SCORES, list_scores
 from stages.lib.lanes.callbacks import choose_monitor

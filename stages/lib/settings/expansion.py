@@ -7,10 +7,8 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from stages.lib.claims.experiment_plan import FOLDER, ExperimentPlan
-from stages.lib.data.facts import Facts
-from stages.lib.data.fetch_kinds import KINDS
-from stages.lib.data.fetch_plan import make_fetch_plan
-from stages.lib.data.split_plan import SplitPlan
+from stages.lib.data.dataset import Facts, make_fetch_plan
+from stages.lib.data.kinds import KINDS, SplitPlan
 from stages.lib.judge.plans import (
     BEST_SINGLE,
     ComparedSearch,

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from stages.lib.core.records import split_task
-from stages.lib.data.facts import Facts
+from stages.lib.data.dataset import Facts
 from stages.lib.lanes.plan import RunPlan, find_run
 from stages.lib.settings.mistakes import Mistake
 from stages.lib.settings.schema import Params

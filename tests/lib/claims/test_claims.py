@@ -5,7 +5,6 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from stages.lib.settings.params import parse_params
 
 from stages import audit
 from stages.lib.claims.claims import CLAIMS

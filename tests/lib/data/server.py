@@ -9,7 +9,7 @@ from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-from stages.lib.data.pins import Pin
+from stages.lib.data.dataset import Pin
 
 FILES = {name: random.Random(name).randbytes(200_000) for name in ("images-idx3-ubyte", "labels-idx1-ubyte")}
 PINNED = {name: Pin(len(data), hashlib.sha256(data).hexdigest()) for name, data in FILES.items()}

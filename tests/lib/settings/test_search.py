@@ -6,7 +6,6 @@ import sys
 
 import numpy as np
 import pytest
-from stages.lib.settings.params import parse_params
 
 from stages.lib.lanes.regularizers import CATALOGUE
 from tests.conftest import ROOT
