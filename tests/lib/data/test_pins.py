@@ -18,7 +18,7 @@ PINS = {"thoracic_surgery": thoracic_surgery.PINS, "fashion_mnist": fashion_mnis
 
 
 def test_pins_are_those_of_the_checksum_file() -> None:
-    lines = (ROOT / "data/source/SHA256SUMS").read_text().splitlines()
+    lines = [line for line in (ROOT / "data/source/SHA256SUMS").read_text().splitlines() if "  data/raw/" in line]
     pinned = [f"{pin.sha256}  data/raw/{dataset}/{name}" for dataset in PINS for name, pin in PINS[dataset].items()]
     assert pinned == lines
 
