@@ -1,7 +1,7 @@
-"""Predict the held-out, the validation and some training rows of a study with every network.
+"""Predict the held-out, the validation and some training rows of a study with every network, and measure it.
 
 Reads   data/plan/<study>/, models/<study>/, data/processed/<study>/{development,held_out}.npz
-Writes  data/predictions/<study>/{<variant>,_labels,_mistakes}.npz
+Writes  data/predictions/<study>/{<variant>,_labels,_mistakes}.npz, data/predictions/<study>/_measurements.json
 
 One process works on a whole study: starting TensorFlow takes seconds, predicting does not.
 """
@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from stages.lib.claims.measurements import save_measurements
+from stages.lib.claims.measuring import measure_variant
 from stages.lib.core.cli import Progress, parse_arguments, run_main
 from stages.lib.core.lock import prune_folders
 from stages.lib.data.samples import Development, HeldOut, check_no_leak, load_development, load_held_out
@@ -105,14 +107,16 @@ def main() -> None:
     prune_folders(trained_runs.FOLDER / study, variants)
     development, held_out = load_development(study), load_held_out(study)
     check_no_leak(development, held_out)
-    predictions = {}
+    labels = collect_labels(development, held_out, outputs=study_plan.outputs)
+    predictions, measured = {}, {}
     with Progress(len(variants), label=study, unit="variants") as progress:
         for done, variant in enumerate(variants, start=1):
-            plan = load_run_plan(study, variant)
-            predictions[variant] = run(plan, load_run(study, variant), development, held_out)
+            plan, trained = load_run_plan(study, variant), load_run(study, variant)
+            predictions[variant] = run(plan, trained, development, held_out)
+            measured[variant] = measure_variant(plan, trained, predictions[variant], labels, study_plan.select_by)
             progress.report(done)
-    labels = collect_labels(development, held_out, outputs=study_plan.outputs)
     save_predictions(study, labels, predictions, find_mistakes(predictions, development, held_out))
+    save_measurements(study, measured)
 
 
 if __name__ == "__main__":

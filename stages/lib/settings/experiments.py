@@ -8,8 +8,9 @@ from typing import Annotated
 
 from pydantic import Field
 
-from stages.lib.claims.experiment_plan import FOLDER, ExperimentPlan
-from stages.lib.claims.experiments import EXPERIMENTS
+from stages.lib.claims.experiment_kinds import EXPERIMENTS
+from stages.lib.claims.experiments import ExperimentPlan
+from stages.lib.claims.measurements import EXPERIMENT_PLANS
 from stages.lib.lanes.plan import RunPlan
 from stages.lib.settings.fields import Count, Name, NotNegative, Strict, Unrepeated, one_of
 from stages.lib.settings.studies import StudyParams
@@ -27,7 +28,6 @@ class ExperimentParams(Strict):
     rows: Count | None = None
     epochs: Count | None = None
     levels: Unrepeated[NotNegative] = Field(default_factory=list)
-    members: Count | None = None
 
 
 NUM_NAMED = 20  # names that a message lists
@@ -69,17 +69,16 @@ def make_experiment_plans(
     make_run: Callable[[str, str], RunPlan],
 ) -> dict[str, object]:
     """Every plan by its name in the plan folder; make_run: of a study and a variant."""
-    named: dict[str, object] = {FOLDER: tuple(experiments)}
+    named: dict[str, object] = {EXPERIMENT_PLANS: tuple(experiments)}
     for name, experiment in experiments.items():
         protocol = studies[experiment.study].protocol
-        named[f"{FOLDER}/{name}"] = ExperimentPlan(
+        named[f"{EXPERIMENT_PLANS}/{name}"] = ExperimentPlan(
             name=name,
             kind=experiment.kind,
             study=experiment.study,
             runs={variant: shrink(make_run(experiment.study, variant), experiment) for variant in experiment.variants},
             rows=experiment.rows,
             levels=tuple(experiment.levels),
-            members=experiment.members,
             shared_rows=not protocol.fixed_test,
         )
     return named

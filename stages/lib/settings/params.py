@@ -17,7 +17,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from stages.lib.claims.claims import CLAIMS
-from stages.lib.claims.rules import AuditParams
+from stages.lib.claims.judging import AuditParams
 from stages.lib.data.kinds import Declaration
 from stages.lib.lanes.monitors import MONITORS
 from stages.lib.lanes.regularizers import CATALOGUE
@@ -133,7 +133,7 @@ def find_wrong_rules(params: Params) -> Iterator[Mistake]:
 def check_rules(audit: AuditParams) -> list[str]:
     """Each claim of the audit has the thresholds that judge it, and no others."""
     found = {name: set(quantities) for name, quantities in audit.rules.items()}
-    expected = {name: set(claim.quantities) for name, claim in CLAIMS.items()}
+    expected = {name: {quantity.rule for quantity in claim.quantities} for name, claim in CLAIMS.items()}
     return [
         f"audit.rules.{limit(name)} holds {', '.join(map(limit, sorted(found.get(name, []))[:20])) or 'nothing'}, "
         f"expected {', '.join(sorted(expected.get(name, []))) or 'no such entry'}: change it"
