@@ -74,9 +74,9 @@ CLAIMS: dict[str, Claim] = {
     "C4": Claim(
         "Dropout trains many thinned networks in one, and all units together act like an ensemble of them.",
         Quantity("log_loss", "nats of log loss that all units save over the mean of 100 thinned networks",
-                 ["thinned_fashion"], of.loss_saved_by_units, passes=100),
+                 ["thinned_fashion"], of.loss_difference, case="passes", level=100, less="all_units"),
         Quantity("one_pass", "nats of log loss that all units save over one thinned network",
-                 ["thinned_fashion"], of.loss_saved_by_units, passes=1),
+                 ["thinned_fashion"], of.loss_difference, case="passes", level=1, less="all_units"),
     ),
     "C5": Claim(
         "Dropout and the penalties reduce overfitting.",
@@ -141,7 +141,7 @@ CLAIMS: dict[str, Claim] = {
     "D3": Claim(
         "The patient id, fed unscaled beside flags, harms the network.",
         Quantity("log_loss", "nats of log loss saved without the id",
-                 ["patients"], of.loss_saved_by_repair, repair="without_id"),
+                 ["patients"], of.loss_difference, case="as_it_is", less="without_id"),
     ),
     "D4": Claim(
         "The label marks who died within a year, not who survived.",
@@ -151,7 +151,7 @@ CLAIMS: dict[str, Claim] = {
     "D5": Claim(
         "The fourteen FEV1 values in another unit harm the network.",
         Quantity("log_loss", "nats of log loss saved with these values mended",
-                 ["patients"], of.loss_saved_by_repair, repair="mended"),
+                 ["patients"], of.loss_difference, case="as_it_is", less="mended"),
     ),
     "D6": Claim(
         "Test images that serve as validation data flatter the result on them.",
@@ -168,7 +168,7 @@ CLAIMS: dict[str, Claim] = {
     "D8": Claim(
         "After one epoch there is nothing to overfit yet, so penalties can only slow learning down.",
         Quantity("gap", "nats of held-out less training log loss after one epoch, no penalty",
-                 IMAGES, of.gap_of_baseline),
+                 IMAGES, of.measured_mean, variant="unregularized", quantity="gap"),
         Quantity("log_loss", "nats of held-out log loss added by the penalties",
                  IMAGES, of.loss_added, variants=RECIPES),
     ),
@@ -177,7 +177,7 @@ CLAIMS: dict[str, Claim] = {
         Quantity("at_bound", "share of units at the bound after the epoch",
                  IMAGES, of.units_at_bound),
         Quantity("start_norm", "largest norm of a unit's weights at the start",
-                 IMAGES, of.start_norm),
+                 IMAGES, of.measured_mean, variant=of.CONSTRAINT, quantity="start_norm"),
     ),
     "T1": Claim(
         "The network for patients gives the accuracy that is printed for it.",

@@ -102,9 +102,8 @@ def units_at_bound(records: Records, study: str) -> Interval:
     return share(*(records.values(study, CONSTRAINT, f"num_{name}").sum() for name in ("at_bound", "bounded")))
 
 
-def start_norm(records: Records, study: str) -> Interval:
-    """The largest norm of the weights into a unit that the tutorial bounds, before training."""
-    return records.mean(study, records.values(study, CONSTRAINT, "start_norm"))
+def measured_mean(records: Records, study: str, *, variant: str, quantity: str) -> Interval:
+    return records.mean(study, records.values(study, variant, quantity))
 
 
 def accuracy_of_constraint(records: Records, study: str) -> Interval:
@@ -117,10 +116,6 @@ def zeros_by_care(records: Records, study: str) -> Interval:
     """Share of weights that are exactly 0 by a proximal step, less that by the penalty's gradient."""
     careful, plain = (records.values(study, name, "zero_share", tuned=True) for name in ("l1_proximal", "l1"))
     return records.mean(study, careful - plain)
-
-
-def gap_of_baseline(records: Records, study: str) -> Interval:
-    return records.mean(study, records.values(study, records.baseline(study), "gap"))
 
 
 def accuracy_flattered(records: Records, study: str) -> Interval:
@@ -167,10 +162,10 @@ def case_mean(records: Records, experiment: str, *, case: str, quantity: str) ->
     return records.mean_in(experiment, records.case(experiment, case, quantity))
 
 
-def loss_saved_by_units(records: Records, experiment: str, *, passes: int) -> Interval:
-    """Log loss of the mean of thinned passes less that of all units."""
-    thinned = records.case(experiment, "passes", "log_loss", passes)
-    return records.mean_in(experiment, thinned - records.case(experiment, "all_units", "log_loss"))
+def loss_difference(records: Records, experiment: str, *, case: str, less: str, level: float = 0.0) -> Interval:
+    """Log loss of one case, at its level, less that of another, on the same rows."""
+    losses = records.case(experiment, case, "log_loss", level)
+    return records.mean_in(experiment, losses - records.case(experiment, less, "log_loss"))
 
 
 def error_added(records: Records, experiment: str) -> Interval:
@@ -211,12 +206,6 @@ def noise_found(records: Records, experiment: str, *, variant: str) -> Interval:
     """Share of columns of noise with no weight but 0. Each network has its own, so networks are clusters of columns."""
     number = int(records.case(experiment, variant, "num_noise_columns")[0])
     return clustered_share(records.case(experiment, variant, "noise_columns_zero"), number)
-
-
-def loss_saved_by_repair(records: Records, experiment: str, *, repair: str) -> Interval:
-    """Log loss of the tutorial's network less that of the same network with one defect repaired, on the same rows."""
-    before, after = (records.case(experiment, name, "log_loss") for name in ("as_it_is", repair))
-    return records.mean_in(experiment, before - after)
 
 
 def risk_difference(records: Records, experiment: str) -> Interval:
