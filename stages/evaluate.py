@@ -1,7 +1,7 @@
-"""Predict the held-out, the validation and some training rows of a study with every network.
+"""Predict the held-out, the validation and some training rows of a study with every network, and measure it.
 
 Reads   data/plan/<study>/, models/<study>/, data/{development,held_out}/<study>/
-Writes  data/predictions/<study>/{<variant>,_labels,_mistakes}.npz
+Writes  data/predictions/<study>/{<variant>.npz,_labels.npz,_mistakes.npz,_measurements.json}
 
 One process works on a whole study: starting TensorFlow takes seconds, predicting does not.
 """
@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from stages.lib.claims.measurements import save_measurements
+from stages.lib.claims.measuring import measure_variant
 from stages.lib.core.cli import Progress, parse_arguments, run_main
 from stages.lib.core.lock import prune_folders
 from stages.lib.data.samples import Development, HeldOut, check_no_leak, load_development, load_held_out
@@ -101,14 +103,17 @@ def evaluate_task(task: str) -> None:
     plan = load_study_plan(task)
     development, held_out = load_development(task), load_held_out(task)
     check_no_leak(development, held_out)
-    predictions = {}
+    labels = collect_labels(development, held_out, outputs=plan.outputs)
+    predictions, measured = {}, {}
     with Progress(len(plan.variants), label=task, unit="variants") as progress:
         for done, variant in enumerate(plan.variants, start=1):
             run_plan, trained = load_run_plan(task, variant.name), load_run(task, variant.name)
-            predictions[variant.name] = run(run_plan, trained, development, held_out)
+            predicted = run(run_plan, trained, development, held_out)
+            predictions[variant.name] = predicted
+            measured[variant.name] = measure_variant(run_plan, trained, predicted, labels, plan.select_by)
             progress.report(done)
-    labels = collect_labels(development, held_out, outputs=plan.outputs)
     save_predictions(task, labels, predictions, find_mistakes(predictions, development, held_out))
+    save_measurements(task, measured)
 
 
 def main() -> None:

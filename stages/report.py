@@ -15,7 +15,7 @@ import altair as alt
 import vl_convert
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from stages.lib.claims.record import load_audit
+from stages.lib.claims.judging import load_audit
 from stages.lib.core.cli import parse_arguments, run_main
 from stages.lib.core.files import write_bytes
 from stages.lib.judge.comparison import FOLDER, load_comparison, load_paths, load_searches

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from stages import compare
-from stages.lib.claims.record import ClaimResult, Figure
+from stages.lib.claims.judging import ClaimResult, QuantityResult
 from stages.lib.data.protocols import FixedTest
 from stages.lib.judge.comparison import StudyResult
 from stages.lib.judge.plans import ComparedVariant, StatisticsPlan, StudyPlan
@@ -22,7 +22,7 @@ REPLICATES, ROWS, EPOCHS, IMAGE = 6, 120, 12, (4, 6)
 STATISTICS = StatisticsPlan(confidence=0.95, equivalence={"auc": 0.01, "accuracy": 0.002, "log_loss": 0.01})
 SKILL = {"unregularized": 1.0, "l2": 2.5, "dropout": 1.2, "a<b & c": 0.2}  # the last is no name that needs no escape
 PATHS = {"l2": [0.01, 0.1]}
-FIGURE = Figure("gain", 0.2, 0.1, 0.3, "nats", "table", "l2", "tuned", "metrics/comparison.json")
+QUANTITY = QuantityResult("gain", "nats <saved>", ["table"], 0.2, 0.1, 0.3, "supported")
 CLASSES = {1: ("no", 'yes & <b>"'), 3: ("hat", "shoe", "sock")}
 
 
@@ -44,7 +44,7 @@ def make_results() -> Results:
         ),
         bench=make_bench(),
         calibration=make_calibration(),
-        audit=[ClaimResult("C1", "Stopping <early> helps", "tried", "depends", "on few rows", [FIGURE], 0)],
+        audit=[ClaimResult("C1", "Stopping <early> helps", "supported", [QUANTITY])],
     )
 
 

@@ -90,8 +90,7 @@ def test_forced_runs_repeat_every_byte(project: Project) -> None:
         "train_tutorial_thoracic@poisson",
         "evaluate@tutorial_fashion",
         "reference@tutorial_thoracic",
-        "measure@tutorial_fashion",
-        "experiment@columns",
+        "experiment@patients",
         "compare",
         "audit",
         "summarize@tutorial_fashion",
@@ -105,8 +104,8 @@ def test_forced_runs_repeat_every_byte(project: Project) -> None:
 
 def test_an_experiment_retrains_just_the_runs_that_use_its_knob(project: Project) -> None:
     ran = project.stages_run("exp", "run", "-S", "dropout=0.3")
-    follow = {"plan", "compare", "audit", "report", "experiment@columns", "experiment@whole_table"}
-    follow |= {f"{stage}@{study}" for stage in ("evaluate", "measure", "summarize") for study in STUDIES}
+    follow = {"plan", "compare", "audit", "report", "experiment@patients"}
+    follow |= {f"{stage}@{study}" for stage in ("evaluate", "summarize") for study in STUDIES}
     trained = {"train_tutorial_fashion@l2_activity_l1_dropout", "train_tutorial_thoracic@poisson"}
     trained |= {"train_tutorial_thoracic@mean_squared_logarithmic_error"}
     assert ran == trained | follow
@@ -149,7 +148,7 @@ def test_a_new_variant_trains_alone_and_leaves_no_trace_when_it_goes(project: Pr
 
 def test_another_confidence_trains_nothing(project: Project) -> None:
     ran = project.stages_run("exp", "run", "-S", "statistics.confidence=0.9")
-    follow = {f"{stage}@{study}" for stage in ("measure", "summarize") for study in STUDIES}
+    follow = {f"summarize@{study}" for study in STUDIES}
     assert ran == {"plan", *follow, "compare", "audit", "report"}
     project.call("git", "checkout", "--quiet", ".")
     assert project.stages_run("repro") <= {"report"}

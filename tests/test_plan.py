@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from stages import plan
-from stages.lib.claims.experiment_plan import ExperimentPlan
+from stages.lib.claims.experiments import ExperimentPlan
 from stages.lib.core.records import from_json, to_json
 from stages.lib.data.kinds import KINDS, SplitPlan
 from stages.lib.judge.plans import ReferenceModelPlan, ReferencePlan, StatisticsPlan
@@ -419,7 +419,7 @@ def test_experiments_hold_what_params_say_of_them(params_text: str) -> None:
     params, plans = parse_params(params_text), make_plans(params_text)
     for name, experiment in params.experiments.items():
         found = plans[f"_experiments/{name}"]
-        for field in ("kind", "study", "rows", "members"):
+        for field in ("kind", "study", "rows"):
             assert getattr(found, field) == getattr(experiment, field)
         assert list(found.levels) == experiment.levels
         assert list(found.runs) == experiment.variants

@@ -16,8 +16,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from stages import plan
-from stages.lib.claims.record import parse_audit
-from stages.lib.claims.rules import Threshold
+from stages.lib.claims.judging import Threshold, parse_audit
 from stages.lib.data.samples import load_development, load_held_out
 from stages.lib.judge.comparison import parse_comparison
 from stages.lib.judge.predictions import load_labels, load_predictions, load_reference
@@ -446,15 +445,15 @@ def test_a_kind_of_data_set_is_fetched_and_split(extended: Project, monkeypatch:
 def test_a_claim_is_judged_by_its_rule(extended: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(extended.folder)
     claims = {claim.id: claim for claim in parse_audit(extended.read("metrics/audit.json"))}
-    (figure,) = claims["E1"].figures
+    (gap,) = claims["E1"].quantities
     losses = []
     for variant in ("unregularized", "small_network"):
         labels, predicted = load_labels("thoracic"), load_predictions("thoracic", variant)
         for label, probability in ((labels.test, predicted.test), (labels.training, predicted.training)):
             found = [metrics.log_loss(*case) for case in zip(label, probability[..., 0].astype(float), strict=True)]
             losses.append(np.mean(found))
-    assert figure.value == pytest.approx(losses[0] - losses[1] - losses[2] + losses[3], rel=1e-4)
-    assert claims["E1"].verdict == Threshold(matters=0.01).judge(figure.low, figure.high)
+    assert gap.value == pytest.approx(losses[0] - losses[1] - losses[2] + losses[3], rel=1e-4)
+    assert claims["E1"].verdict == Threshold(matters=0.01).judge(gap.low, gap.high)
     assert "| E1 | Small networks overfit less. |" in extended.read("metrics/report.md").decode()
 
 

@@ -1,70 +1,105 @@
-"""Evidence: what an experiment of the audit has measured, replicate by replicate.
-
-Its networks are scored on rows that they have not seen, which are validation rows of a study: held-out rows of a study
-are for `evaluate` and `reference` alone.
-"""
+"""All that claims are judged by: the comparison, the measurements of studies, and the results of experiments."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass
 
 import numpy as np
-from pydantic import TypeAdapter
 
-from stages.lib.core.files import read_bytes, write_json
-from stages.lib.core.values import Values, keep
+from stages.lib.claims.intervals import Interval, known, mean, opposite
+from stages.lib.claims.measurements import ExperimentResult, Measured
+from stages.lib.core.values import read
+from stages.lib.judge.comparison import Comparison, Judgement, StudyResult
+from stages.lib.judge.scores import SCORES
 
-FOLDER = Path("data/evidence/experiments")
 
-
-@dataclass(frozen=True)
-class Case:
-    """What was measured of one thing at one level of what the experiment varies. values: quantity -> [replicate]."""
-
-    name: str
-    level: float
-    values: Values
+class MissingEvidenceError(Exception):
+    """What a claim is judged by is missing: it is not in params.yaml, or a network has diverged; says what."""
 
 
 @dataclass(frozen=True)
-class Count:
-    """How many of so many cases."""
+class Records:
+    """comparison, measurements: by the study. experiments: by their names. confidence: of the comparison's intervals.
 
-    name: str
-    hits: int
-    cases: int
-
-
-@dataclass(frozen=True)
-class Evidence:
-    """One experiment.
-
-    test_train_ratio: of the rows that it is judged on, see `resampled_mean`; 0 where each replicate has its own.
+    A variant stands for its arm at the knobs or, with `tuned`, for its tuned arm where it has one.
     """
 
-    study: str
-    test_train_ratio: float
-    cases: list[Case]
-    counts: list[Count] = field(default_factory=list)
+    confidence: float
+    comparison: Comparison
+    measurements: Mapping[str, Mapping[str, Measured]]
+    experiments: Mapping[str, ExperimentResult]
+
+    def study(self, name: str) -> StudyResult:
+        if name not in self.comparison:
+            raise MissingEvidenceError(f"the study {name}")
+        return self.comparison[name]
+
+    def baseline(self, study: str) -> str:
+        return self.study(study).baseline
+
+    def judged(self, study: str, variant: str, score: str, *, tuned: bool = False) -> Judgement:
+        kinds = self.study(study).arms.get(variant, {})
+        arm = (kinds.get("tuned") if tuned else None) or kinds.get("at_knob")
+        if arm is None or score not in arm.judged:
+            raise MissingEvidenceError(f"{score} of {variant} in the study {study}")
+        return arm.judged[score]
+
+    def scores(self, study: str, variant: str, score: str) -> np.ndarray:
+        """A score on held-out rows, [replicate]."""
+        return np.array(self.judged(study, variant, score).replicates)
+
+    def gain(self, study: str, variant: str, score: str, *, tuned: bool = False) -> Interval:
+        """What a variant gains over its baseline by a score on held-out rows, as `compare` has judged it."""
+        difference = self.judged(study, variant, score, tuned=tuned).difference
+        if difference is None or not difference.ci_low <= difference.value <= difference.ci_high:
+            raise MissingEvidenceError(f"a difference of {variant} by {score} within its interval in the study {study}")
+        interval = known(difference.value, difference.ci_low, difference.ci_high, at=self.confidence)
+        return interval if SCORES[score].greater_is_better else opposite(interval)
+
+    def measured(self, study: str, variant: str) -> Measured:
+        try:
+            return self.measurements[study][variant]
+        except KeyError:
+            raise MissingEvidenceError(f"{variant} in the study {study}") from None
+
+    def values(self, study: str, variant: str, quantity: str, *, tuned: bool = False) -> np.ndarray:
+        """A measured quantity of a variant, [replicate]."""
+        measured, where = self.measured(study, variant), f"{quantity} of {variant} in the study {study}"
+        try:
+            values = measured.at_tuned(quantity) if tuned else measured.at_knob(quantity)
+        except KeyError:
+            raise MissingEvidenceError(where) from None
+        return expect_finite(values, where)
+
+    def mean(self, study: str, values: np.ndarray) -> Interval:
+        """The mean over the replicates of a study."""
+        return mean(values, self.ratio(study))
+
+    def ratio(self, study: str) -> float:
+        """Of test and training rows where the replicates of a study share them, else 0."""
+        return self.study(study).protocol.test_train_ratio
+
+    def experiment(self, name: str) -> ExperimentResult:
+        if name not in self.experiments:
+            raise MissingEvidenceError(f"the experiment {name}")
+        return self.experiments[name]
+
+    def case(self, experiment: str, name: str, quantity: str, level: float = 0.0) -> np.ndarray:
+        """What an experiment has measured, [replicate]."""
+        where = f"{quantity} of {name} at {level:g} in the experiment {experiment}"
+        for case in self.experiment(experiment).cases:
+            if (case.name, case.level) == (name, level) and quantity in case.values:
+                return expect_finite(read(case.values[quantity]), where)
+        raise MissingEvidenceError(where)
+
+    def mean_in(self, experiment: str, values: np.ndarray) -> Interval:
+        """The mean over the replicates of an experiment."""
+        return mean(values, self.experiment(experiment).test_train_ratio)
 
 
-LAYOUT = TypeAdapter(Evidence)
-
-
-def make_case(name: str, values: Mapping[str, np.ndarray], level: float = 0.0) -> Case:
-    """A case of arrays [replicate]."""
-    return Case(name, level, {key: keep(found) for key, found in values.items()})
-
-
-def find_path(experiment: str) -> Path:
-    return FOLDER / experiment / "evidence.json"
-
-
-def save_evidence(experiment: str, found: Evidence) -> None:
-    write_json(find_path(experiment), LAYOUT.dump_python(found, mode="json"))
-
-
-def load_evidence(experiment: str) -> Evidence:
-    return LAYOUT.validate_json(read_bytes(find_path(experiment), written_by=f"experiment@{experiment}"))
+def expect_finite(values: np.ndarray, what: str) -> np.ndarray:
+    """What was measured, [replicate]; MissingEvidenceError where a network had diverged."""
+    if not np.isfinite(values).all():
+        raise MissingEvidenceError(f"a finite {what} for every network")
+    return values

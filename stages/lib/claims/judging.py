@@ -1,105 +1,138 @@
-"""A claim's verdict from its figures, by the rules of params.yaml."""
+"""Judge claims by their quantities and the rules of params.yaml, and keep what comes out in metrics/audit.json."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
 
-from stages.lib.claims.figures import Draft
-from stages.lib.claims.inputs import MissingError, Records
-from stages.lib.claims.record import ClaimResult, Figure
-from stages.lib.claims.rules import Finding, Threshold, Verdict
+from pydantic import Field, FiniteFloat, TypeAdapter, model_validator
+
+from stages.lib.claims.claims import Claim, Quantity
+from stages.lib.claims.evidence import MissingEvidenceError, Records
+from stages.lib.core.fields import Share, Strict
+from stages.lib.core.files import read_bytes, write_json
+from stages.lib.core.records import load_plan
 from stages.lib.core.values import round_number
 
-WORDS = {"supported": "holds", "refuted": "fails", "undecided": "open"}
+AUDIT = Path("metrics/audit.json")
+
+Verdict = Literal["supported", "refuted", "undecided"]
+
+
+class Threshold(Strict):
+    """One of four kinds of threshold, by which the interval (low, high) of a quantity is judged. Undecided is the rest.
+
+    matters: an effect in the direction of the claim. Supported above 0, unless surely below this size; refuted if so.
+    more_than: supported wholly above, refuted wholly below.
+    less_than: supported wholly below, refuted wholly above.
+    within: supported wholly between minus and plus this size, refuted wholly outside.
+    """
+
+    matters: float | None = Field(default=None, gt=0)
+    more_than: float | None = None
+    less_than: float | None = None
+    within: float | None = Field(default=None, gt=0)
+
+    @model_validator(mode="after")
+    def check(self) -> Threshold:
+        if len(self.given) != 1:
+            given, known = ", ".join(self.given) or "nothing", ", ".join(type(self).model_fields)
+            raise ValueError(f"holds {given}, expected exactly one of {known}: leave one")
+        return self
+
+    @property
+    def given(self) -> dict[str, float]:
+        return self.model_dump(exclude_none=True)
+
+    def judge(self, low: float, high: float) -> Verdict:
+        """What an interval says of the claim."""
+        ((kind, size),) = self.given.items()
+        supported, refuted = {
+            "matters": (low > 0 and high >= size, high < size),
+            "more_than": (low > size, high < size),
+            "less_than": (high < size, low > size),
+            "within": (-size < low and high < size, high < -size or low > size),
+        }[kind]
+        return "supported" if supported else "refuted" if refuted else "undecided"
+
+
+class AuditParams(Strict):
+    """Confidence of the intervals that decide on a claim, and claim or defect -> quantity -> threshold."""
+
+    confidence: Share
+    rules: dict[str, dict[str, Threshold]]
 
 
 @dataclass(frozen=True)
-class Claim:
-    """A claim, a defect or a printed figure of the tutorial.
+class QuantityResult:
+    """What a quantity has turned out to be, and what its rule says of it.
 
-    text: one sentence that can be true or false. experiment: how it is measured.
-    collect: takes its figures from the records, those that decide first.
-    quantities: the rules of params.yaml that judge them.
+    rule, label: as in the table of claims. sources: the studies, or the experiment, that it is computed from.
     """
 
-    text: str
-    experiment: str
-    collect: Callable[[Records], Sequence[Draft]]
-    quantities: tuple[str, ...]
+    rule: str
+    label: str
+    sources: list[str]
+    value: FiniteFloat
+    low: FiniteFloat
+    high: FiniteFloat
+    verdict: Verdict
+
+
+@dataclass(frozen=True)
+class ClaimResult:
+    """A claim, a defect or a printed figure, judged. missing: what a claim without quantities is to be judged by."""
+
+    id: str
+    claim: str
+    verdict: Verdict | Literal["depends"]
+    quantities: list[QuantityResult]
+    missing: str = ""
+
+
+LAYOUT = TypeAdapter(list[ClaimResult])
 
 
 def judge_claim(
     name: str, claim: Claim, records: Records, thresholds: Mapping[str, Threshold], *, confidence: float
 ) -> ClaimResult:
     """Judge one claim; confidence: of all intervals together that decide on it."""
+    each = 1 - (1 - confidence) / len(claim.quantities)
     try:
-        drafts = claim.collect(records)
-    except MissingError as missing:
-        return ClaimResult(name, claim.text, claim.experiment, "undecided", f"missing: {missing}", [], None)
-    num_deciding = sum(bool(draft.quantity) for draft in drafts)
-    each = 1 - (1 - confidence) / max(num_deciding, 1)
-    figures = [finish(draft, thresholds, each if draft.quantity else confidence) for draft in drafts]
-    verdict = combine([figure.finding for figure in figures if figure.finding])
-    return ClaimResult(
-        id=name,
-        claim=claim.text,
-        experiment=claim.experiment,
-        verdict=verdict,
-        condition=tell_condition(figures) if verdict == "depends" else "",
-        figures=figures,
-        decisive=find_decisive(figures, verdict),
-    )
+        quantities = [judge_quantity(one, records, thresholds[one.rule], each) for one in claim.quantities]
+    except MissingEvidenceError as missing:
+        return ClaimResult(name, claim.text, "undecided", [], str(missing))
+    return ClaimResult(name, claim.text, combine([quantity.verdict for quantity in quantities]), quantities)
 
 
-def finish(draft: Draft, thresholds: Mapping[str, Threshold], confidence: float) -> Figure:
-    """The figure of a draft, judged by what is kept of it, so that a reader of the record finds the same."""
-    value, low, high = (round_number(number) for number in draft.interval(confidence))
-    finding: Finding | None = None
-    if draft.quantity:
-        finding = thresholds[draft.quantity].judge(low, high)
-        is_altered = not low <= value <= high  # by somebody, in the record that it comes from
-        if is_altered or (finding == "supported" and not draft.stands):
-            finding = "undecided"
-    source = draft.source
-    return Figure(
-        label=draft.label,
-        value=value,
-        low=low,
-        high=high,
-        unit=draft.unit,
-        study=source.study,
-        variant=source.variant,
-        arm=source.arm,
-        file=source.file,
-        quantity=draft.quantity,
-        finding=finding,
-    )
+def judge_quantity(quantity: Quantity, records: Records, threshold: Threshold, confidence: float) -> QuantityResult:
+    """Judged by the digits that are kept, so that a reader of the record comes to the same verdict."""
+    value, low, high = map(round_number, quantity.over_sources(records)(confidence))
+    sources = list(quantity.sources)
+    return QuantityResult(quantity.rule, quantity.label, sources, value, low, high, threshold.judge(low, high))
 
 
-def combine(findings: Sequence[Finding]) -> Verdict:
-    """One verdict of all figures that decide: what all of them say, or `depends` where some support and some refute."""
-    found = set(findings)
-    if {"supported", "refuted"} <= found:
+def combine(verdicts: Sequence[Verdict]) -> Verdict | Literal["depends"]:
+    """What all quantities say; `depends` where some support and some refute; else undecided."""
+    if {"supported", "refuted"} <= set(verdicts):
         return "depends"
-    return found.pop() if len(found) == 1 else "undecided"
+    return verdicts[0] if len(set(verdicts)) == 1 else "undecided"
 
 
-def find_decisive(figures: Sequence[Figure], verdict: Verdict) -> int | None:
-    """The first figure that says what the verdict says; of `depends`, the first that refutes."""
-    wanted = "refuted" if verdict == "depends" else verdict
-    return next((place for place, figure in enumerate(figures) if figure.finding == wanted), None)
+def load_audit_plan() -> AuditParams:
+    return load_plan(AuditParams, "_audit")
 
 
-def tell_condition(figures: Sequence[Figure]) -> str:
-    """`holds: ... (thoracic); fails: ...`: the figures that decide, by what they say."""
-    parts = []
-    for finding, word in WORDS.items():
-        told = [
-            figure.label + (f" ({figure.study})" if figure.study else "")
-            for figure in figures
-            if figure.finding == finding
-        ]
-        if told:
-            parts.append(f"{word}: {', '.join(told)}")
-    return "; ".join(parts)
+def save_audit(results: list[ClaimResult]) -> None:
+    write_json(AUDIT, LAYOUT.dump_python(results, mode="json"))
+
+
+def load_audit() -> list[ClaimResult]:
+    return parse_audit(read_bytes(AUDIT, written_by="audit"))
+
+
+def parse_audit(text: bytes | str) -> list[ClaimResult]:
+    """pydantic's ValidationError where the text is not what `save_audit` writes."""
+    return LAYOUT.validate_json(text)

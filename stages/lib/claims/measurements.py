@@ -1,10 +1,8 @@
-"""Measurements: what the trained networks of a study show apart from its two scores, replicate by replicate.
-
-They are the part of the audit's evidence that needs no training of its own; see evidence.py for the other part.
-"""
+"""Records of what trained networks show, replicate by replicate: those of a study, and those of an experiment."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -13,14 +11,16 @@ import numpy as np
 from pydantic import Field, FiniteFloat, TypeAdapter
 
 from stages.lib.core.files import read_bytes, write_json
-from stages.lib.core.values import Values, read
+from stages.lib.core.records import load_plan
+from stages.lib.core.values import Values, keep, read
 
-FOLDER = Path("data/evidence/studies")
+STUDIES, EXPERIMENTS = Path("data/predictions"), Path("data/evidence")
+EXPERIMENT_PLANS = "_experiments"  # their folder in the plan folder, and the plan of their names
 
 
 @dataclass(frozen=True)
 class Point:
-    """A variant at one point of its strengths. strengths: regulariser -> strength."""
+    """A variant at one point of its strengths. strengths: regulariser -> strength. values: quantity -> [replicate]."""
 
     strengths: dict[str, FiniteFloat]
     values: Values
@@ -32,7 +32,7 @@ class Point:
 
 @dataclass(frozen=True)
 class Measured:
-    """A variant.
+    """A variant of a study.
 
     points: the first holds the knobs. tuned: [replicate], the point with the best validation score of each.
     num_weights: of one network, biases included.
@@ -50,40 +50,52 @@ class Measured:
 
 
 @dataclass(frozen=True)
-class Addition:
-    """What a variant scores on held-out rows less what one with a single regulariser less does.
+class Case:
+    """What an experiment has measured of one thing, at one level of what it varies. values: quantity -> [replicate]."""
 
-    value, low, high: the difference with its interval at the confidence of params.yaml, see lib/statistics.
-    """
-
-    variant: str
-    without: str
-    score: str
-    value: FiniteFloat
-    low: FiniteFloat
-    high: FiniteFloat
+    name: str
+    values: Values
+    level: float = 0.0
 
 
 @dataclass(frozen=True)
-class Measurements:
-    """A study. no_skill: what predictions of the class shares give. test_train_ratio: see `resampled_mean`."""
+class ExperimentResult:
+    """An experiment, on rows that its networks have not seen: validation rows of the study.
 
+    test_train_ratio: of the rows that it is judged on, see `resampled_mean`; 0 where each replicate has its own.
+    """
+
+    study: str
     test_train_ratio: float
-    no_skill: Values
-    variants: dict[str, Measured]
-    additions: list[Addition]
+    cases: list[Case]
 
 
-LAYOUT = TypeAdapter(Measurements)
+STUDY_LAYOUT = TypeAdapter(dict[str, Measured])  # by the variant
+EXPERIMENT_LAYOUT = TypeAdapter(ExperimentResult)
 
 
-def find_path(study: str) -> Path:
-    return FOLDER / study / "measurements.json"
+def to_values(arrays: Mapping[str, np.ndarray]) -> Values:
+    """Arrays [replicate] as a record keeps them."""
+    return {name: keep(values) for name, values in arrays.items()}
 
 
-def save_measurements(study: str, found: Measurements) -> None:
-    write_json(find_path(study), LAYOUT.dump_python(found, mode="json"))
+def save_measurements(study: str, variants: Mapping[str, Measured]) -> None:
+    write_json(STUDIES / study / "_measurements.json", STUDY_LAYOUT.dump_python(dict(variants), mode="json"))
 
 
-def load_measurements(study: str) -> Measurements:
-    return LAYOUT.validate_json(read_bytes(find_path(study), written_by=f"measure@{study}"))
+def load_measurements(study: str) -> dict[str, Measured]:
+    path = STUDIES / study / "_measurements.json"
+    return STUDY_LAYOUT.validate_json(read_bytes(path, written_by=f"evaluate@{study}"))
+
+
+def save_experiment(name: str, result: ExperimentResult) -> None:
+    write_json(EXPERIMENTS / name / "evidence.json", EXPERIMENT_LAYOUT.dump_python(result, mode="json"))
+
+
+def load_experiments() -> dict[str, ExperimentResult]:
+    """All experiments of the plan, in the order of params.yaml."""
+    results = {}
+    for name in load_plan(tuple[str, ...], EXPERIMENT_PLANS):
+        content = read_bytes(EXPERIMENTS / name / "evidence.json", written_by=f"experiment@{name}")
+        results[name] = EXPERIMENT_LAYOUT.validate_json(content)
+    return results

@@ -15,7 +15,6 @@ USED: dict[str, tuple[str, ...]] = {
     "preprocess": ("numpy", "pandas", "scikit-learn"),
     "train": ("keras", "numpy", "pandas", "tensorflow"),
     "evaluate": ("keras", "numpy", "pandas", "tensorflow"),
-    "measure": ("keras", "numpy", "pandas", "scikit-learn", "scipy", "tensorflow"),
     "experiment": ("keras", "numpy", "pandas", "tensorflow"),
     "audit": ("numpy", "pandas", "scikit-learn", "scipy"),
     "reference": ("numpy", "scikit-learn", "scipy"),

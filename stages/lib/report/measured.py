@@ -9,7 +9,7 @@ from typing import Any
 import altair as alt
 import pandas as pd
 
-from stages.lib.claims.record import ClaimResult
+from stages.lib.claims.judging import ClaimResult, QuantityResult
 from stages.lib.judge.comparison import SearchPoint
 from stages.lib.judge.scores import SCORES
 from stages.lib.report.figure import BASE, INK, MUTED, Figure, Panel
@@ -164,36 +164,23 @@ def draw_points(rows: pd.DataFrame, title: str, label: str) -> Panel:
 
 
 def tabulate_audit(audit: Sequence[ClaimResult]) -> dict[str, pd.DataFrame]:
-    """What was claimed and what was found, with the figure that decides; and all figures, one a row."""
-    claims = [
+    """What was claimed, and what each of the quantities that decide on it says."""
+    rows = [
         {
-            "id": found.id,
-            "claim": found.claim,
-            "verdict": found.verdict,
-            "the figure that decides": tell_decisive(found),
-            "what holds, what fails": found.condition if found.decisive_figure else "",
-            "file": found.decisive_figure.file if found.decisive_figure else "",
+            "id": result.id,
+            "claim": result.claim,
+            "verdict": result.verdict,
+            "what decides": "; ".join(map(tell_quantity, result.quantities)) or f"missing: {result.missing}",
+            "measured on": "; ".join(dict.fromkeys(", ".join(quantity.sources) for quantity in result.quantities)),
         }
-        for found in audit
+        for result in audit
     ]
-    figures = [
-        {"id": found.id, "what was measured": figure.label, "study": figure.study, "variant": figure.variant,
-         "value": figure.value, "from": figure.low, "to": figure.high, "unit": figure.unit,
-         "says": figure.finding or ""}
-        for found in audit
-        for figure in found.figures
-    ]  # fmt: skip
-    return {"claims": pd.DataFrame(claims), "what was measured": pd.DataFrame(figures)}
+    return {"claims": pd.DataFrame(rows)}
 
 
-def tell_decisive(claim: ClaimResult) -> str:
-    """`label: value (low to high) unit; study`; where none decides, what is missing."""
-    found = claim.decisive_figure
-    if found is None:
-        return claim.condition
-    where = ", ".join(part for part in (found.study, found.variant) if part)
-    numbers = f"{found.value:.4g} ({found.low:.4g} to {found.high:.4g}) {found.unit}".strip()
-    return f"{found.label}: {numbers}" + (f"; {where}" if where else "")
+def tell_quantity(quantity: QuantityResult) -> str:
+    """`label: value (low to high), verdict`."""
+    return f"{quantity.label}: {quantity.value:.4g} ({quantity.low:.4g} to {quantity.high:.4g}), {quantity.verdict}"
 
 
 def fill_gaps(table: pd.DataFrame) -> pd.DataFrame:

@@ -164,8 +164,8 @@ def list_measured(found: Results) -> list[Part]:
         note = (
             "Claims of the tutorial, and its defects, each measured by an experiment of this pipeline. Where the test "
             "set is fixed, intervals of gaps, norms and training losses cover other seeds, not other rows. A claim is "
-            "supported, or refuted, where all figures that decide say so; it depends where some support and others "
-            "refute it, and is undecided else."
+            "supported, or refuted, where all quantities that decide say so; it depends where one supports and another "
+            "refutes it, and is undecided else."
         )
         parts.append(Part("audit", "The tutorial's claims", note, measured.tabulate_audit(found.audit)))
     figure = measured.draw_calibration(found.calibration)

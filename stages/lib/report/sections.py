@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from stages.lib.claims.record import ClaimResult
+from stages.lib.claims.judging import ClaimResult
 from stages.lib.judge.comparison import Comparison, PathPoint, SearchPoint
 from stages.lib.report import forest, paths, prediction_quality, training
 from stages.lib.report.answers import is_survey, order_studies

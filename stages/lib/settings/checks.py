@@ -100,7 +100,7 @@ def find_wrong_names(params: Params) -> Iterator[Mistake]:
 def find_wrong_rules(params: Params) -> Iterator[Mistake]:
     """Each claim of the audit has the thresholds that judge it, and no others."""
     given = {name: set(quantities) for name, quantities in params.fields["audit"].rules.items()}
-    expected = {name: set(claim.quantities) for name, claim in CLAIMS.items()}
+    expected = {name: {quantity.rule for quantity in claim.quantities} for name, claim in CLAIMS.items()}
     for name in dict.fromkeys([*expected, *given]):
         if given.get(name) != expected.get(name):
             text = (

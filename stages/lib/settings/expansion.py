@@ -6,7 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
-from stages.lib.claims.experiment_plan import FOLDER, ExperimentPlan
+from stages.lib.claims.experiments import ExperimentPlan
+from stages.lib.claims.measurements import EXPERIMENT_PLANS
 from stages.lib.data.dataset import Facts, make_fetch_plan
 from stages.lib.data.kinds import KINDS, SplitPlan
 from stages.lib.judge.plans import (
@@ -30,7 +31,7 @@ def make_plans(params: Params, facts: Mapping[str, Facts], read: Callable[[str],
         "_tasks": tuple(task for study in params.studies.values() for task in study.tasks),
         "_statistics": params.fields["statistics"],
         "_audit": params.fields["audit"],
-        FOLDER: tuple(params.sections["experiments"]),
+        EXPERIMENT_PLANS: tuple(params.sections["experiments"]),
     }
     raw: dict[str, dict[str, str]] = {}  # of each data set
     for name, declaration in params.sections["datasets"].items():
@@ -45,7 +46,7 @@ def make_plans(params: Params, facts: Mapping[str, Facts], read: Callable[[str],
         for variant in study.variants:
             named[f"{name}/{variant}"] = {task.name: run_plan(params, task, variant) for task in tasks}
     for name, experiment in params.sections["experiments"].items():
-        named[f"{FOLDER}/{name}"] = experiment_plan(params, name, experiment, facts)
+        named[f"{EXPERIMENT_PLANS}/{name}"] = experiment_plan(params, name, experiment, facts)
     return named
 
 
@@ -194,6 +195,5 @@ def experiment_plan(
         },
         rows=experiment.rows,
         levels=tuple(experiment.levels),
-        members=experiment.members,
         shared_rows=not study.settings.protocol.fixed_test,
     )

@@ -13,8 +13,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, TypeAdapter, ValidationError, create_model, model_validator
 
-from stages.lib.claims.experiments import EXPERIMENTS
-from stages.lib.claims.rules import AuditParams
+from stages.lib.claims.experiment_kinds import EXPERIMENTS
+from stages.lib.claims.judging import AuditParams
 from stages.lib.core.fields import (
     LARGEST,
     MOST_DECLARED,
@@ -222,7 +222,6 @@ class ExperimentParams(Strict):
     rows: Count | None = None
     epochs: Count | None = None
     levels: Unrepeated[NotNegative] = Field(default_factory=list)
-    members: Count | None = None
 
 
 def knob_type(name: str) -> Any:

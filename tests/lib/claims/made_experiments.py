@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from stages.lib.claims.experiment_plan import ExperimentPlan
+from stages.lib.claims.experiments import ExperimentPlan
 from stages.lib.data.samples import Development
 from stages.lib.lanes.plan import CallbacksPlan, NetworkPlan, OptimizerPlan, RegularizerPlan, RunPlan
 
@@ -45,7 +45,7 @@ def make_run(*regularizers: RegularizerPlan, hidden: tuple[int, ...] = (6, 5), e
     )
 
 
-def make_plan(kind: str, *runs: RunPlan, levels: tuple[float, ...] = (), members: int | None = None) -> ExperimentPlan:
+def make_plan(kind: str, *runs: RunPlan, levels: tuple[float, ...] = ()) -> ExperimentPlan:
     return ExperimentPlan(
         name=kind,
         kind=kind,
@@ -53,6 +53,5 @@ def make_plan(kind: str, *runs: RunPlan, levels: tuple[float, ...] = (), members
         runs={run.variant: run for run in runs},
         rows=None,
         levels=levels,
-        members=members,
         shared_rows=False,
     )

@@ -3,7 +3,7 @@
 import pytest
 from pydantic import ValidationError
 
-from stages.lib.claims.rules import Threshold
+from stages.lib.claims.judging import Threshold, combine
 
 
 @pytest.mark.parametrize(
@@ -34,3 +34,17 @@ def test_an_interval_supports_or_refutes(threshold: dict, interval: tuple[float,
 def test_a_threshold_is_of_one_kind(fields: dict) -> None:
     with pytest.raises(ValidationError):
         Threshold(**fields)
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "combined"),
+    [
+        (["supported"], "supported"),
+        (["refuted", "refuted"], "refuted"),
+        (["supported", "refuted"], "depends"),
+        (["supported", "undecided"], "undecided"),
+        (["undecided", "refuted"], "undecided"),
+    ],
+)
+def test_a_claim_is_decided_where_all_say_the_same(verdicts: list, combined: str) -> None:
+    assert combine(verdicts) == combined

@@ -1,11 +1,23 @@
-"""Intervals of figures against their definitions and other implementations."""
+"""Intervals against their definitions and other implementations."""
 
 import numpy as np
 import pytest
 from scipy import stats
 from statsmodels.stats.proportion import confint_proportions_2indep, proportion_confint
 
-from stages.lib.claims.figures import clustered_share, exact, fixed, mean, mean_share, one_more, share, share_difference
+from stages.lib.claims.intervals import (
+    average,
+    between,
+    clustered_share,
+    exact,
+    known,
+    mean,
+    mean_share,
+    one_more,
+    opposite,
+    share,
+    share_difference,
+)
 
 
 def test_a_mean_has_the_interval_of_student() -> None:
@@ -63,7 +75,8 @@ def test_clusters_without_a_hit_have_an_interval() -> None:
 @pytest.mark.parametrize(("first", "second"), [((56, 70), (48, 80)), ((9, 10), (3, 10)), ((0, 20), (0, 10))])
 def test_a_difference_of_shares_has_the_interval_of_newcombe(first: tuple[int, int], second: tuple[int, int]) -> None:
     expected = confint_proportions_2indep(*first, *second, method="newcomb", compare="diff", alpha=0.05)
-    np.testing.assert_allclose(share_difference(first, second)(0.95)[1:], expected, atol=1e-12)
+    cases = [np.arange(number) < hits for hits, number in (first, second)]
+    np.testing.assert_allclose(share_difference(*cases)(0.95)[1:], expected, atol=1e-12)
 
 
 def test_one_more_run_falls_into_its_interval_as_often_as_it_says() -> None:
@@ -74,6 +87,26 @@ def test_one_more_run_falls_into_its_interval_as_often_as_it_says() -> None:
     assert inside.mean() == pytest.approx(0.8, abs=0.025)
 
 
-def test_numbers_without_error_keep_it() -> None:
+def test_a_known_interval_widens_as_the_normal_distribution_does() -> None:
     assert exact(2.0)(0.99) == (2, 2, 2)
-    assert fixed(2.0, 1.0, 3.0)(0.5) == (2, 1, 3)
+    np.testing.assert_allclose(known(2.0, 1.0, 4.0, at=0.9)(0.9), (2, 1, 4))
+    ratio = stats.norm.ppf(0.995) / stats.norm.ppf(0.95)
+    np.testing.assert_allclose(known(2.0, 1.0, 4.0, at=0.9)(0.99), (2, 2 - ratio, 2 + 2 * ratio))
+
+
+def test_intervals_are_averaged_turned_and_cut() -> None:
+    first, second = (lambda confidence: (2.0, 1.0, 6.0)), (lambda confidence: (0.0, -1.0, 0.5))
+    assert average([first, second])(0.9) == (1, 0, 3.25)
+    assert opposite(first)(0.9) == (-2, -6, -1)
+    assert between(average([first, second]), 0.5, 1)(0.9) == (1, 0.5, 1)
+
+
+@pytest.mark.parametrize("correlation", [0.0, 0.95])
+def test_an_average_holds_the_mean_however_its_parts_depend(correlation: float) -> None:
+    generator, held = np.random.Generator(np.random.PCG64(4)), []
+    for _ in range(500):
+        shared = generator.normal(0, correlation**0.5, (10, 1))
+        rows = shared + generator.normal(0, (1 - correlation) ** 0.5, (10, 3))
+        _, low, high = average([mean(column, 0) for column in rows.T])(0.9)
+        held.append(low <= 0 <= high)
+    assert np.mean(held) >= 0.87

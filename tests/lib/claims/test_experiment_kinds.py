@@ -7,16 +7,14 @@ import pytest
 from statsmodels.regression.quantile_regression import QuantReg
 
 from stages import experiment
-from stages.lib.claims import outliers, patients, penalties, thinned
-from stages.lib.claims.experiments import EXPERIMENTS
-from stages.lib.claims.networks import generator_of, predict, repeat_replicates, score, take_rows, train
+from stages.lib.claims import experiment_kinds as kinds
+from stages.lib.claims.experiments import generator_of, score_run, take_rows, train_run
 from stages.lib.data.samples import Development
 from stages.lib.lanes.graph import build_regularizers
 from stages.lib.lanes.network import Network
 from stages.lib.lanes.plan import RegularizerPlan
 from stages.lib.lanes.runtime import tf
 from tests.lib.claims.made_experiments import (
-    FEATURES,
     REPLICATES,
     TRAINING,
     VALIDATION,
@@ -49,8 +47,8 @@ def test_fewer_rows_and_replicates_are_the_first() -> None:
 
 def test_a_pass_is_the_network_of_the_lanes_with_one_mask_for_all_rows() -> None:
     development, run = make_development(), make_run(DROPOUT)
-    weights = train(run, development).weights
-    found = thinned.predict_thinned(run, weights, development, generator=np.random.default_rng(5), number=2)
+    weights = train_run(run, development).weights
+    found = kinds.predict_thinned(run, weights, development, generator=np.random.default_rng(5), number=2)
     generator, inputs = np.random.default_rng(5), tf.constant(development.inputs[development.validation])
     network = Network(run.network, build_regularizers(run, "float32"))
     tensors = {name: tf.constant(value) for name, value in weights.items()}
@@ -64,26 +62,12 @@ def test_a_pass_is_the_network_of_the_lanes_with_one_mask_for_all_rows() -> None
     assert np.abs(found[0] - found[1]).max() > 0.001
 
 
-def test_thinned_networks_and_their_means_are_scored() -> None:
-    plan = make_plan("thinned", make_run(DROPOUT), levels=(1, 4), members=2)
-    cases, _ = thinned.compare_thinned(plan, make_development())
-    assert [(case.name, case.level) for case in cases] == [
-        ("all_units", 0),
-        ("passes", 1),
-        ("passes", 4),
-        ("separate", 1),
-        ("separate", 2),
-    ]
-    assert all(len(values) == REPLICATES for case in cases for values in case.values.values())
-
-
-def test_separate_networks_start_and_learn_apart_on_the_same_rows() -> None:
-    development, run = make_development(), make_run()
-    repeated_run, repeated = repeat_replicates(run, development, 2)
-    np.testing.assert_array_equal(repeated.training[:REPLICATES], repeated.training[REPLICATES:])
-    first = train(repeated_run, repeated).weights["kernel_1"]
-    np.testing.assert_allclose(first[:REPLICATES], train(run, development).weights["kernel_1"], rtol=1e-5, atol=1e-6)
-    assert np.abs(first[:REPLICATES] - first[REPLICATES:]).max() > 0.1
+def test_all_units_and_means_of_passes_are_scored() -> None:
+    development, run = make_development(), make_run(DROPOUT)
+    cases = kinds.compare_thinned(make_plan("thinned", run, levels=(1, 4)), development)
+    assert [(case.name, case.level) for case in cases] == [("all_units", 0), ("passes", 1), ("passes", 4)]
+    losses = score_run("log_loss", run, train_run(run, development), development)
+    np.testing.assert_allclose(cases[0].values["log_loss"], losses, rtol=1e-5)
 
 
 def make_table(number: int, seed: int) -> np.ndarray:
@@ -95,10 +79,10 @@ def make_table(number: int, seed: int) -> np.ndarray:
 
 def test_lines_are_those_of_least_squares_and_of_the_median() -> None:
     table = make_table(200, 1)
-    spoiled = outliers.spoil(table, 0.1, np.array([60.0, 80.0]), np.random.default_rng(2))
-    assert (spoiled[:, 2] > outliers.MOST_LITRES).sum() == 20
+    spoiled = kinds.spoil(table, 0.1, np.array([60.0, 80.0]), np.random.default_rng(2))
+    assert (spoiled[:, 2] > kinds.MOST_LITRES).sum() == 20
     tables, design = np.stack([table, spoiled]), np.c_[table[:, :2], np.ones(200)]
-    squared, absolute = (outliers.fit_lines(loss, tables) for loss in outliers.LOSSES)
+    squared, absolute = (kinds.fit_lines(loss, tables) for loss in kinds.REGRESSION_LOSSES)
     for number, rows in enumerate(tables):
         expected = np.linalg.lstsq(design, rows[:, 2], rcond=None)[0]
         np.testing.assert_allclose(design @ squared[number], design @ expected, rtol=1e-3)
@@ -117,64 +101,39 @@ def make_patients() -> Development:
 
 
 def test_outliers_move_the_squared_loss_on_clean_rows() -> None:
-    cases, _ = outliers.regress(make_plan("outliers", make_run(), levels=(0.0, 0.2)), make_patients())
+    cases = kinds.regress(make_plan("outliers", make_run(), levels=(0.0, 0.2)), make_patients())
     errors = {(case.name, case.level): np.mean(case.values["clean_error"]) for case in cases}
-    for loss in outliers.LOSSES:
+    for loss in kinds.REGRESSION_LOSSES:
         assert errors[loss, 0.0] < 0.4, "litres: the made rows have an error of 0.2"
     assert errors["mean_squared_error", 0.2] > 10
     assert errors["mean_absolute_error", 0.2] < 1
-    assert errors["mean_squared_error_as_in_the_file", 0.0] > 1
 
 
 def test_values_in_another_unit_are_mended_and_no_other() -> None:
     development = make_patients()
-    mended = patients.mend(development)
+    mended = kinds.mend(development)
     changed = mended != development.inputs
-    assert changed[:, 2].sum() == (development.inputs[:, 2] > outliers.MOST_LITRES).sum() > 0
+    assert changed[:, 2].sum() == (development.inputs[:, 2] > kinds.MOST_LITRES).sum() > 0
     assert not changed[:, [0, 1, 3, 4]].any()
     assert 0.5 < mended[:, 2].min() < mended[:, 2].max() < 6
 
 
-def test_labels_are_counted_once_for_each_patient() -> None:
-    development = make_patients()
-    counts = {count.name: (count.hits, count.cases) for count in patients.count_labels(development)}
-    rows = TRAINING + VALIDATION
+def test_patients_count_once_whatever_replicates_they_are_in() -> None:
+    development, rows = make_patients(), TRAINING + VALIDATION
+    largest, smallest = kinds.label_tumours(development)
     labels, tumour = development.labels[:rows], development.inputs[:rows, 3]
-    assert counts["label_1"] == (labels.sum(), rows)
-    assert counts["label_1_largest"] == (labels[tumour == 14].sum(), (tumour == 14).sum())
-    assert counts["label_1_smallest"] == (labels[tumour == 11].sum(), (tumour == 11).sum())
-
-
-def test_training_on_all_patients_is_scored_on_all() -> None:
-    (case,), _ = patients.train_on_all(make_plan("whole_table", make_run(epochs=1)), make_development())
-    values = np.array(case.values["accuracy"]) * (TRAINING + VALIDATION)
+    assert (largest.name, smallest.name) == ("largest_tumours", "smallest_tumours")
+    assert largest.values["label"] == labels[tumour == 14].tolist()
+    assert smallest.values["label"] == labels[tumour == 11].tolist()
+    values = np.array(kinds.train_on_all(make_run(epochs=1), development).values["accuracy"]) * rows
     np.testing.assert_allclose(values, values.round(), atol=1e-4)
 
 
-def test_flipped_labels_are_a_share_of_the_training_rows_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    development = replace(make_development(pooled=True), labels=(np.arange(200) % 3).astype(np.uint8))
-    run = replace(make_run(epochs=1), loss="categorical_crossentropy")
-    run = replace(run, network=replace(run.network, outputs=3))
-    trained_on = []
-    monkeypatch.setattr(outliers, "train", lambda run, rows: trained_on.append(rows) or train(run, rows))
-    cases, _ = outliers.flip_labels(make_plan("flips", run, levels=(0.0, 0.5)), development)
-    wrong = trained_on[0].labels.reshape(2, -1) != development.labels
-    assert wrong[0].sum() == 0
-    assert wrong[1].sum() == pytest.approx(0.5 * len(np.unique(development.training)), rel=0.3)
-    assert not wrong[1][np.setdiff1d(np.arange(200), development.training)].any()
-    np.testing.assert_array_equal(trained_on[0].training[REPLICATES:], development.training + 200)
-    plain = train(replace(run, replicates=tuple(range(REPLICATES))), development)
-    expected = score(["accuracy"], run, plain, development)["accuracy"]
-    found = next(case for case in cases if (case.name, case.level) == ("categorical_crossentropy", 0.0))
-    np.testing.assert_allclose(found.values["accuracy"], expected, atol=1e-6)
-
-
-def test_columns_of_noise_are_found_by_weights_that_are_all_zero() -> None:
-    found = np.array([[True, False, True, True], [False, False, False, False]])
-    counted = penalties.count_columns(found, np.array([False, False, True, True]))
-    assert counted["recall"].tolist() == [1, 0]
-    assert counted["precision"].tolist() == pytest.approx([2 / 3, 0])
-    assert counted["real_columns_zero"].tolist() == [0.5, 0]
+def test_a_repair_changes_its_column_alone() -> None:
+    cases = kinds.follow_patients(make_plan("patients", make_run(epochs=1)), make_patients())
+    assert [case.name for case in cases[:4]] == ["as_it_is", "without_id", "mended", "all_patients"]
+    losses = [case.values["log_loss"] for case in cases[:3]]
+    assert losses[0] != losses[1] != losses[2]
 
 
 def test_a_strong_proximal_penalty_finds_every_column_and_l2_none() -> None:
@@ -182,30 +141,17 @@ def test_a_strong_proximal_penalty_finds_every_column_and_l2_none() -> None:
         replace(make_run(RegularizerPlan(name, (strength,), (1, 2, 3)), epochs=30), variant=name)
         for name, strength in (("l1_proximal", 5.0), ("l2", 0.001))
     ]
-    cases, _ = penalties.add_noise_columns(make_plan("noise_columns", *runs, levels=(3,)), make_development())
+    cases = kinds.add_noise_columns(make_plan("noise_columns", *runs, levels=(3,)), make_development())
     assert [np.mean(case.values["noise_columns_zero"]) for case in cases] == [1, 0]
     assert all(case.values["num_noise_columns"] == [3] * REPLICATES for case in cases)
 
 
 def test_l2_is_decoupled_decay_under_plain_descent_and_not_under_adam() -> None:
     run = make_run(RegularizerPlan("l2", (0.01,), (1, 2, 3)), epochs=5)
-    cases, _ = penalties.compare_decays(make_plan("decay", run, levels=(0.1,)), make_development())
+    cases = kinds.compare_decays(make_plan("decay", run, levels=(0.1,)), make_development())
     distance = {case.name: case.values["distance"] for case in cases}
     assert max(distance["sgd"]) < 1e-12
     assert min(distance["adam"]) > 1e-4
-
-
-def test_gaps_are_those_of_networks_trained_for_so_many_epochs() -> None:
-    development, run = make_development(), make_run()
-    cases, _ = penalties.vary_epochs(make_plan("epochs", run, levels=(1, 4)), development)
-    trained = train(replace(run, epochs=4), development)
-    label, probability = (
-        development.labels[development.validation],
-        predict(run, trained.weights, development, development.validation)[..., 0].astype(float),
-    )
-    losses = -np.log(np.where(label == 1, probability, 1 - probability)).mean(axis=1)
-    np.testing.assert_allclose(cases[1].values["log_loss"], losses, rtol=1e-5)
-    assert [case.level for case in cases] == [1, 4]
 
 
 def test_replicates_that_share_rows_say_so_in_the_evidence() -> None:
@@ -218,6 +164,21 @@ def test_replicates_that_share_rows_say_so_in_the_evidence() -> None:
 def test_random_numbers_depend_on_seed_and_experiment_alone() -> None:
     plan = make_plan("decay", make_run())
     assert generator_of(plan).random() == generator_of(plan).random()
-    assert generator_of(plan).random() != generator_of(replace(plan, name="flips")).random()
-    assert set(EXPERIMENTS) >= {"decay", "flips"}
-    assert make_development().inputs.shape[1] == FEATURES
+    assert generator_of(plan).random() != generator_of(replace(plan, name="outliers")).random()
+
+
+def test_what_one_half_chooses_is_compared_with_the_choice_of_the_other() -> None:
+    watched = np.array([[3.0, 1.0, 2.0, 2.5]]), np.array([[0.1, 0.9, 0.5, 0.4]])
+    other = np.array([[3.0, 2.0, 1.0, 4.0]]), np.array([[0.2, 0.3, 0.8, 0.1]])
+    assert kinds.measure_flattery(watched, other) == pytest.approx([0.9 - 0.5])
+    assert kinds.measure_flattery(other, watched) == pytest.approx([0.8 - 0.3])
+
+
+def test_halves_are_disjoint_and_hold_as_many_of_each_class() -> None:
+    development = make_development()
+    first, second = kinds.split_halves(development)
+    for rows, *halves in zip(development.validation, first, second, strict=True):
+        assert set(halves[0]).isdisjoint(halves[1])
+        assert set(halves[0]) | set(halves[1]) <= set(rows)
+        counts = [np.bincount(development.labels[half], minlength=2) for half in halves]
+        assert np.abs(counts[0] - counts[1]).max() <= 1

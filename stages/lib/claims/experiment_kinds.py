@@ -1,0 +1,278 @@
+"""The kinds of experiments that params.yaml can name.
+
+Each is a function of an experiment's plan and the development rows of its replicates. It says what `levels` are, and
+measures networks on rows that they have not seen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from stages.lib.claims.experiments import ExperimentPlan, generator_of, keep_knobs, predict_run, score_run, train_run
+from stages.lib.claims.measurements import Case, to_values
+from stages.lib.data.samples import Development
+from stages.lib.judge.scores import measure
+from stages.lib.lanes.callbacks import choose_monitor
+from stages.lib.lanes.plan import OptimizerPlan, RegularizerPlan, RunPlan
+from stages.lib.lanes.run import Weights
+
+REGRESSION_LOSSES = ("mean_squared_error", "mean_absolute_error")
+REGRESSED = ("PRE4", "AGE", "PRE5")  # FVC, age and FEV1, which the first two predict
+MOST_LITRES = 10.0  # nobody exhales as much in one second: a larger FEV1 is in another unit
+STEPS, LEARNING_RATE = 1500, 0.2  # of full-batch Adam, whose rate falls to 0 along a cosine
+
+
+def follow_stopping(plan: ExperimentPlan, development: Development) -> list[Case]:
+    """What choosing an epoch seems to be worth on the very rows that choose it; means over two halves of the rows."""
+    run = keep_knobs(plan.run, without=["early_stopping"])
+    run = replace(run, callbacks=replace(run.callbacks, early_stopping=None, checkpoint=None))
+    first, second = (follow_rows(run, replace(development, validation=rows)) for rows in split_halves(development))
+    flattery = (measure_flattery(first, second) + measure_flattery(second, first)) / 2
+    return [Case("stopping", to_values({"flattery": flattery}))]
+
+
+def split_halves(development: Development) -> list[np.ndarray]:
+    """Two halves [replicate, row] of the validation rows with the same number of rows of each class, but for one."""
+    order = np.argsort(development.labels[development.validation], axis=1, kind="stable")
+    rows = np.take_along_axis(development.validation, order, axis=1)
+    size = rows.shape[1] // 2 * 2
+    return [rows[:, :size:2], rows[:, 1:size:2]]
+
+
+def follow_rows(run: RunPlan, development: Development) -> tuple[np.ndarray, np.ndarray]:
+    """Loss and monitored score on the validation rows, each [replicate, epoch]. Training does not depend on them."""
+    history = train_run(run, development).history
+    columns = ("val_loss", f"val_{choose_monitor(run.network.outputs)}")
+    tables = [history.pivot_table(index="lane", columns="epoch", values=name).to_numpy() for name in columns]
+    return tables[0], tables[1]
+
+
+def measure_flattery(watched: tuple[np.ndarray, np.ndarray], other: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
+    """Score on the watched rows at the epoch that they choose, less that at the epoch that other rows choose."""
+    place = np.arange(len(watched[0]))
+    own, honest = watched[0].argmin(axis=1), other[0].argmin(axis=1)
+    return watched[1][place, own] - watched[1][place, honest]
+
+
+def compare_thinned(plan: ExperimentPlan, development: Development) -> list[Case]:
+    """Log loss of all units of a dropout network, and of the mean of thinned passes; levels: numbers of passes."""
+    run, rows = keep_knobs(plan.run), development.validation
+    labels, weights = development.labels[rows], train_run(run, development).weights
+
+    def make_case(name: str, probability: np.ndarray, level: float = 0.0) -> Case:
+        losses = measure("log_loss", labels, probability.astype(np.float32))
+        return Case(name, to_values({"log_loss": losses}), level)
+
+    passes = predict_thinned(run, weights, development, generator=generator_of(plan), number=int(max(plan.levels)))
+    return [
+        make_case("all_units", predict_run(run, weights, development, rows)),
+        *(make_case("passes", passes[: int(number)].mean(axis=0), number) for number in plan.levels),
+    ]
+
+
+def predict_thinned(
+    run: RunPlan, weights: Weights, development: Development, *, generator: np.random.Generator, number: int
+) -> np.ndarray:
+    """Probabilities [pass, replicate, row, output]; a pass draws one set of units for all rows: a thinned network.
+
+    The first layer's outputs are the same in all passes, so they are computed once.
+    """
+    from stages.lib.lanes.network import Network, apply_dense
+    from stages.lib.lanes.runtime import tf
+
+    network = Network(run.network)
+    tensors = {name: tf.constant(value, tf.float32) for name, value in weights.items()}
+    inputs = tf.constant(development.inputs[development.validation].astype(np.float32) * np.float32(development.scale))
+    first = network.activation(apply_dense(tensors, 1, inputs))
+    rate = next(entry.strengths[0] for entry in run.regularizers if entry.name == "dropout")
+    answers = []
+    for _ in range(number):
+        hidden = first
+        for layer, units in enumerate(run.network.hidden, start=1):
+            kept = generator.random((len(run.replicates), 1, units)) >= rate
+            hidden = hidden if layer == 1 else network.activation(hidden)
+            hidden = apply_dense(tensors, layer + 1, hidden * tf.constant(kept / (1 - rate), tf.float32))
+        answers.append(network.output(hidden).numpy())
+    return np.stack(answers)
+
+
+def add_noise_columns(plan: ExperimentPlan, development: Development) -> list[Case]:
+    """Which columns get first-layer weights of 0, at the strength that validation rows choose; levels: one number of
+    columns of standard normal noise, which stand last."""
+    number, cases = int(plan.levels[0]), []
+    noise = generator_of(plan).standard_normal((len(development.inputs), number), np.float32)
+    noisy = replace(
+        development,
+        inputs=np.concatenate([development.inputs, noise], axis=1),
+        features=(*development.features, *(f"noise_{place}" for place in range(number))),
+    )
+    for name, run in plan.runs.items():
+        trained = train_run(run, noisy)
+        losses = score_run("log_loss", run, trained, noisy)
+        lanes = run.grid.lanes_at(run.grid.by_point(losses).argmin(axis=0))
+        zero = (trained.weights["kernel_1"][lanes] == 0).all(axis=2)  # [replicate, column]
+        real, made = np.split(zero, [development.inputs.shape[1]], axis=1)
+        shares = {"noise_columns_zero": made.mean(axis=1), "real_columns_zero": real.mean(axis=1)}
+        cases.append(Case(name, to_values(shares | {"num_noise_columns": np.full(len(lanes), number)})))
+    return cases
+
+
+def compare_decays(plan: ExperimentPlan, development: Development) -> list[Case]:
+    """L2 of lambda, whose gradient is 2 lambda w, against decoupled decay of 2 lambda, in double precision.
+
+    levels: one learning rate of plain gradient descent; Adam takes that of the run.
+    """
+    (strength,) = {entry.strengths[0] for entry in plan.run.regularizers}
+    layers, cases = plan.run.regularizers[0].layers, []
+    for optimizer in (OptimizerPlan("sgd", plan.levels[0], 0.0), replace(plan.run.optimizer, name="adam")):
+        weights = []
+        for name, size in (("l2", strength), ("weight_decay", 2 * strength)):
+            entry = RegularizerPlan(name, (size,), layers)
+            run = replace(plan.run, optimizer=optimizer, regularizers=(entry,))
+            weights.append(join_weights(train_run(run, development, dtype="float64").weights))
+        distance = np.linalg.norm(weights[0] - weights[1], axis=1) / np.linalg.norm(weights[0], axis=1)
+        cases.append(Case(optimizer.name, to_values({"distance": distance})))
+    return cases
+
+
+def join_weights(weights: Weights) -> np.ndarray:
+    """All weights of each lane in a row, [lane, weight]."""
+    return np.concatenate([values.reshape(len(values), -1) for values in weights.values()], axis=1)
+
+
+def regress(plan: ExperimentPlan, development: Development) -> list[Case]:
+    """A linear network of FVC and age for FEV1; levels: shares of outliers among training rows.
+
+    An outlier is a clean row whose FEV1 is replaced by one of the file's values in another unit. Validation rows are
+    clean; for the error on all rows as many outliers are put among them. The losses are the lanes' own functions, which
+    take real targets as they are; their trainer takes classes, so these few parameters are fitted here.
+    """
+    generator, columns = generator_of(plan), [development.features.index(name) for name in REGRESSED]
+    values = development.inputs[:, columns].astype(float)
+    wrong = values[values[:, 2] > MOST_LITRES, 2]
+    fits, judged = [], []
+    for training, validation in zip(development.training, development.validation, strict=True):
+        clean = [values[rows][values[rows, 2] <= MOST_LITRES] for rows in (training, validation)]
+        parts = [[spoil(rows, share, wrong, generator) for rows in clean] for share in plan.levels]
+        fits.append([known for known, _ in parts])
+        judged.append([clean[1], *(unknown for _, unknown in parts)])
+    size = min(len(rows) for replicate in fits for rows in replicate)
+    table = np.array([[rows[:size] for rows in replicate] for replicate in fits])  # [replicate, level, row, column]
+    cases = []
+    for loss in REGRESSION_LOSSES:
+        lines = fit_lines(loss, table.reshape(-1, size, 3)).reshape(*table.shape[:2], 3)
+        for number, share in enumerate(plan.levels):
+            errors = {
+                "clean_error": root_errors(lines[:, number], [rows[0] for rows in judged]),
+                "all_error": root_errors(lines[:, number], [rows[number + 1] for rows in judged]),
+            }
+            cases.append(Case(loss, to_values(errors), share))
+    return cases
+
+
+def spoil(rows: np.ndarray, share: float, wrong: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+    """Replace the target, the last column, in a share of the rows."""
+    rows, chosen = rows.copy(), generator.permutation(len(rows))[: round(share * len(rows))]
+    rows[chosen, -1] = generator.choice(wrong, len(chosen))
+    return rows
+
+
+def fit_lines(loss: str, tables: np.ndarray) -> np.ndarray:
+    """Slopes and intercept [table, 3] that minimise a loss of the lanes on tables [table, row, column], target last."""
+    from stages.lib.lanes.losses import LOSSES as FUNCTIONS
+    from stages.lib.lanes.runtime import keras, tf
+
+    centre, spread = tables[:, :, :2].mean(axis=1, keepdims=True), tables[:, :, :2].std(axis=1, keepdims=True)
+    inputs = tf.constant((tables[:, :, :2] - centre) / spread)
+    targets = tf.constant(tables[:, :, 2:])
+    kernel = tf.Variable(tf.zeros((len(tables), 2, 1), tf.float64))
+    bias = tf.Variable(tf.zeros((len(tables), 1, 1), tf.float64))
+    optimizer = keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(LEARNING_RATE, STEPS))
+    optimizer.build([kernel, bias])
+
+    @tf.function(autograph=False)
+    def step() -> None:
+        with tf.GradientTape() as tape:
+            output = inputs @ kernel + bias
+            losses = FUNCTIONS[loss].function(targets, output, output)
+        optimizer.apply(tape.gradient(losses, [kernel, bias]), [kernel, bias])
+
+    for _ in range(STEPS):
+        step()
+    slopes = kernel.numpy()[:, :, 0] / spread[:, 0]
+    intercept = bias.numpy()[:, 0] - (slopes * centre[:, 0]).sum(axis=1, keepdims=True)
+    return np.concatenate([slopes, intercept], axis=1)
+
+
+def root_errors(lines: np.ndarray, tables: Sequence[np.ndarray]) -> np.ndarray:
+    """Root mean squared error of each line [replicate, 3] on its rows [row, column], in the unit of the last column."""
+    errors = [rows[:, :2] @ line[:2] + line[2] - rows[:, 2] for line, rows in zip(lines, tables, strict=True)]
+    return np.array([np.sqrt(np.mean(error**2)) for error in errors])
+
+
+def follow_patients(plan: ExperimentPlan, development: Development) -> list[Case]:
+    """The tutorial's network for patients: its defects repaired one by one, and trained on all patients as it does."""
+    run = keep_knobs(plan.run)
+    return [*repair_columns(run, development), train_on_all(run, development), *label_tumours(development)]
+
+
+def repair_columns(run: RunPlan, development: Development) -> list[Case]:
+    """Log loss on the raw columns as they are, without the id, and with the values of FEV1 in another unit mended."""
+    cases = []
+    for name, inputs in (
+        ("as_it_is", development.inputs),
+        ("without_id", np.delete(development.inputs, development.features.index("id"), axis=1)),
+        ("mended", mend(development)),
+    ):
+        changed = replace(development, inputs=inputs)
+        losses = score_run("log_loss", run, train_run(run, changed), changed)
+        cases.append(Case(name, to_values({"log_loss": losses})))
+    return cases
+
+
+def mend(development: Development) -> np.ndarray:
+    """The inputs with what FVC and age predict (least squares on the clean training rows) for FEV1 in another unit."""
+    columns = [development.features.index(name) for name in REGRESSED]
+    inputs = development.inputs.copy()
+    for training, validation in zip(development.training, development.validation, strict=True):
+        values = development.inputs[training][:, columns].astype(float)
+        clean = values[values[:, 2] <= MOST_LITRES]
+        line, *_ = np.linalg.lstsq(np.c_[clean[:, :2], np.ones(len(clean))], clean[:, 2], rcond=None)
+        rows = np.concatenate([training, validation])
+        wrong = rows[inputs[rows, columns[2]] > MOST_LITRES]
+        inputs[wrong, columns[2]] = np.c_[inputs[wrong][:, columns[:2]], np.ones(len(wrong))] @ line
+    return inputs
+
+
+def train_on_all(run: RunPlan, development: Development) -> Case:
+    """Accuracy on the rows of training, which are all patients, from each start."""
+    rows = np.tile(list_patients(development).astype(np.int32), (len(run.replicates), 1))
+    everyone = replace(development, training=rows, validation=rows)
+    accuracy = score_run("accuracy", run, train_run(run, everyone), everyone)
+    return Case("all_patients", to_values({"accuracy": accuracy}))
+
+
+def label_tumours(development: Development) -> list[Case]:
+    """The labels [patient] of those with the largest and of those with the smallest tumours (PRE14)."""
+    rows = list_patients(development)
+    labels, tumour = development.labels[rows], development.inputs[rows, development.features.index("PRE14")]
+    groups = {"largest": tumour == tumour.max(), "smallest": tumour == tumour.min()}
+    return [Case(f"{size}_tumours", to_values({"label": labels[group]})) for size, group in groups.items()]
+
+
+def list_patients(development: Development) -> np.ndarray:
+    """One row of each: replicates have rows of their own."""
+    return np.unique(development.identifiers, return_index=True)[1]
+
+
+EXPERIMENTS: dict[str, Callable[[ExperimentPlan, Development], list[Case]]] = {
+    "stopping": follow_stopping,
+    "thinned": compare_thinned,
+    "outliers": regress,
+    "noise_columns": add_noise_columns,
+    "decay": compare_decays,
+    "patients": follow_patients,
+}

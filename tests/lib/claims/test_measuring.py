@@ -1,0 +1,125 @@
+"""What trained networks show, from predictions and weights made by hand: gaps, units at a bound, losses of training."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn import metrics
+
+from stages.lib.claims.measurements import Measured, load_measurements, save_measurements
+from stages.lib.claims.measuring import measure_variant
+from stages.lib.judge.arms import arm_at
+from stages.lib.judge.predictions import Labels, Predictions
+from stages.lib.lanes.plan import CallbacksPlan, NetworkPlan, OptimizerPlan, RegularizerPlan, RunPlan
+from stages.lib.lanes.run import TrainedRun
+from tests.test_compare import REPLICATES, make_labels, make_predictions, same
+
+BOUND, UNITS = 0.5, 4
+
+
+def make_run(*names: str, points: int = 1) -> RunPlan:
+    regularizers = [RegularizerPlan(name, (BOUND,) + (2 * BOUND,) * (points - 1), (1,)) for name in names]
+    return RunPlan(
+        study="made",
+        variant="made",
+        seed=3,
+        replicates=tuple(range(REPLICATES)),
+        network=NetworkPlan((UNITS,), "relu", 1),
+        regularizers=tuple(regularizers),
+        callbacks=CallbacksPlan(None, None, None, terminate_on_nan=True),
+        loss="binary_crossentropy",
+        optimizer=OptimizerPlan("adam", 0.01, 0.0),
+        batch_size=10,
+        epochs=2,
+    )
+
+
+def make_trained(run: RunPlan) -> TrainedRun:
+    """Three features; unit u of every lane has a norm of u / 2."""
+    lanes = run.grid.num_lanes
+    kernel = np.zeros((lanes, 3, UNITS), np.float32)
+    kernel[:, 1] = np.arange(UNITS) / 2
+    history = pd.DataFrame({"lane": np.tile(np.arange(lanes), 2), "epoch": 1, "loss": np.repeat([0.6, 0.2], lanes)})
+    weights = {"kernel_1": kernel, "bias_1": np.zeros((lanes, 1, UNITS)), "kernel_2": np.ones((lanes, UNITS, 1))}
+    zeros = np.zeros(lanes)
+    return TrainedRun(weights, np.tile(np.arange(REPLICATES), run.grid.num_points), {}, *[zeros] * 4, {}, history)
+
+
+@pytest.fixture(scope="module")
+def labels() -> Labels:
+    return make_labels(np.random.Generator(np.random.PCG64(0)))
+
+
+@pytest.fixture(scope="module")
+def predicted(labels: Labels) -> Predictions:
+    two = {0.5: same(1), 1.0: {"training": 5, "validation": 4, "test": 2}}
+    made = make_predictions(labels, two, np.random.Generator(np.random.PCG64(1)))
+    stopped = np.arange(len(made.replicate)) % 2
+    return replace(made, mechanisms=made.mechanisms | {"stopped_early": stopped})
+
+
+@pytest.fixture(scope="module")
+def bounded(labels: Labels, predicted: Predictions) -> Measured:
+    run = make_run("max_norm", points=2)
+    return measure_variant(run, make_trained(run), predicted, labels, "log_loss")
+
+
+def test_gaps_are_differences_of_losses_by_scikit_learn(
+    labels: Labels, predicted: Predictions, bounded: Measured
+) -> None:
+    for number, point in enumerate(bounded.points):
+        arm = arm_at(predicted, number)
+        losses = [
+            [metrics.log_loss(*case) for case in zip(part, probability[..., 0].astype(float), strict=True)]
+            for part, probability in ((labels.test, arm.test), (labels.training, arm.training))
+        ]
+        np.testing.assert_allclose(point.of("gap"), np.subtract(*losses), atol=1e-6)
+        decided = arm.test[..., 0] > 0.5
+        np.testing.assert_allclose(point.of("held_out_accuracy"), (decided == labels.test).mean(axis=1), atol=1e-6)
+
+
+def test_a_tuned_variant_takes_the_points_that_validation_rows_choose(bounded: Measured) -> None:
+    assert np.mean(bounded.tuned) > 0.8, "the second point is better on validation rows"
+    expected = [bounded.points[point].values["gap"][place] for place, point in enumerate(bounded.tuned)]
+    assert bounded.at_tuned("gap").tolist() == expected
+    assert bounded.at_knob("gap").tolist() == bounded.points[0].values["gap"]
+
+
+def test_units_at_and_over_their_bound_are_counted(bounded: Measured) -> None:
+    knob, other = bounded.points
+    assert [point.strengths["l2"] for point in bounded.points] == [0.5, 1.0]
+    assert knob.values["num_over_bound"] == [2] * REPLICATES, "norms 0, 1/2, 1 and 3/2 with a bound of 1/2"
+    assert other.values["num_over_bound"] == knob.values["num_at_bound"] == [1] * REPLICATES
+    assert knob.values["num_bounded"] == [UNITS] * REPLICATES
+    assert max(knob.of("start_norm")) < np.sqrt(3 * 6 / 7), "Glorot's limit in each of three weights"
+
+
+def test_losses_of_training_are_means_over_epochs_and_weights_are_counted(bounded: Measured) -> None:
+    np.testing.assert_allclose(bounded.at_knob("learning_loss"), 0.4)
+    assert bounded.num_weights == 3 * UNITS + UNITS + UNITS
+    assert bounded.at_knob("stopped_early").tolist() == [0, 1] * (REPLICATES // 2)
+
+
+def test_a_network_that_has_diverged_has_no_norm_rather_than_one_of_0(
+    labels: Labels, predicted: Predictions, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = make_run("max_norm", points=2)
+    trained = make_trained(run)
+    trained.weights["kernel_1"][1, 0] = np.nan
+    norms = predicted.mechanisms["kernel_norm"].copy()
+    norms[1] = np.nan
+    diverged = replace(predicted, mechanisms=predicted.mechanisms | {"kernel_norm": norms})
+    measured = {"made": measure_variant(run, trained, diverged, labels, "log_loss")}
+    monkeypatch.chdir(tmp_path)
+    save_measurements("made", measured)
+    assert load_measurements("made") == measured
+    for quantity in ("kernel_norm", "num_over_bound", "num_at_bound"):
+        assert np.isnan(measured["made"].at_knob(quantity)).nonzero()[0].tolist() == [1]
+
+
+def test_a_variant_without_a_bound_has_no_bounded_units(labels: Labels, predicted: Predictions) -> None:
+    run = make_run("dropout", points=2)
+    measured = measure_variant(run, make_trained(run), predicted, labels, "log_loss")
+    assert not any("bound" in name for point in measured.points for name in point.values)
