@@ -38,7 +38,8 @@ def write_files(folder: Path) -> FileSource:
 def test_pins_are_those_of_the_checksum_file_and_of_the_formats(thoracic_csv: bytes) -> None:
     lines = (ROOT / "data/source/SHA256SUMS").read_text().splitlines()
     pinned = {"thoracic_surgery": ThoracicSurgery.pinned, "fashion_mnist": FashionMnist.pinned}
-    assert [f"{pin.sha256}  data/raw/{kind}/{name}" for kind in pinned for name, pin in pinned[kind].items()] == lines
+    raw = [line for line in lines if "  data/raw/" in line]  # the other lines are those of the tables
+    assert [f"{pin.sha256}  data/raw/{kind}/{name}" for kind in pinned for name, pin in pinned[kind].items()] == raw
     sizes = [pin.size for pin in FashionMnist.pinned.values()]
     assert sizes == [16 + 60_000 * 28 * 28, 8 + 60_000, 16 + 10_000 * 28 * 28, 8 + 10_000]
     assert [pin.size for pin in ThoracicSurgery.pinned.values()] == [len(thoracic_csv)]
