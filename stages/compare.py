@@ -18,15 +18,8 @@ from stages.lib.core.lock import prune_folders
 from stages.lib.judge import predictions
 from stages.lib.judge.arms import build_arms, build_search_arms
 from stages.lib.judge.comparison import PathPoint, SearchPoint, StudyResult, save_comparison, save_paths, save_searches
-from stages.lib.judge.judge import Judge
-from stages.lib.judge.paths import trace_path
-from stages.lib.judge.plans import (
-    StatisticsPlan,
-    StudyPlan,
-    load_statistics_plan,
-    load_studies,
-    load_study_plan,
-)
+from stages.lib.judge.judge import Judge, judge_study, list_path_points, list_search_points
+from stages.lib.judge.plans import StatisticsPlan, StudyPlan, load_statistics_plan, load_studies, load_study_plan
 from stages.lib.judge.predictions import (
     Labels,
     Predictions,
@@ -35,12 +28,10 @@ from stages.lib.judge.predictions import (
     load_predictions,
     load_reference,
 )
-from stages.lib.judge.searches import list_points
-from stages.lib.judge.study_verdicts import judge_study
 
 
-class Compared(NamedTuple):
-    """The result of one study, and the points of its paths and of its searches."""
+class Outcome(NamedTuple):
+    """The result of a study, and the points of its paths and of its searches."""
 
     result: StudyResult
     paths: list[PathPoint]
@@ -53,18 +44,26 @@ def run(
     labels: Labels,
     predicted: Mapping[str, Predictions],
     references: Mapping[str, ReferencePredictions],
-) -> Compared:
+) -> Outcome:
     """Compare the arms of one study."""
     arms = build_arms(predicted, references, labels, select_by=plan.select_by)
     arms |= build_search_arms(predicted, plan.searches, labels, select_by=plan.select_by)
-    return Compared(
+    return Outcome(
         judge_study(Judge(plan, settings, labels, arms)),
-        [point for variant, found in predicted.items() for point in trace_path(plan, settings, labels, variant, found)],
-        [row for search in plan.searches for row in list_points(plan, labels, search, predicted[search.variant])],
+        [
+            point
+            for variant, predictions_of in predicted.items()
+            for point in list_path_points(plan, settings, labels, variant, predictions_of)
+        ],
+        [
+            point
+            for search in plan.searches
+            for point in list_search_points(plan, labels, search, predicted[search.variant])
+        ],
     )
 
 
-def compare_study(study: str) -> Compared:
+def compare_study(study: str) -> Outcome:
     """`run` on what the earlier stages have left of a study."""
     plan = load_study_plan(study)
     predicted = {variant.name: load_predictions(study, variant.name) for variant in plan.variants}
@@ -74,12 +73,12 @@ def compare_study(study: str) -> Compared:
 
 def main() -> None:
     parse_arguments(__doc__)
-    found = {study: compare_study(study) for study in load_studies()}
+    outcomes = {study: compare_study(study) for study in load_studies()}
     for folder in (predictions.FOLDER, predictions.REFERENCE_FOLDER):
-        prune_folders(folder, found)
-    save_comparison({study: compared.result for study, compared in found.items()})
-    save_paths([point for compared in found.values() for point in compared.paths])
-    save_searches([row for compared in found.values() for row in compared.searches])
+        prune_folders(folder, outcomes)
+    save_comparison({study: outcome.result for study, outcome in outcomes.items()})
+    save_paths([point for outcome in outcomes.values() for point in outcome.paths])
+    save_searches([point for outcome in outcomes.values() for point in outcome.searches])
 
 
 if __name__ == "__main__":

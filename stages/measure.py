@@ -15,11 +15,11 @@ import numpy as np
 from stages.lib.claims.measurements import Addition, Measured, Measurements, Point, save_measurements
 from stages.lib.core.cli import parse_arguments, run_main
 from stages.lib.core.values import Values, keep, round_number
-from stages.lib.judge.arms import AT_KNOB, Arm, ArmKey, arm_at, choose_points
-from stages.lib.judge.judge import Judge, predict_shares
+from stages.lib.judge.arms import AT_KNOB, Arm, ArmKey, arm_at, choose_points, predict_no_skill
+from stages.lib.judge.judge import Judge
 from stages.lib.judge.plans import StatisticsPlan, StudyPlan, load_statistics_plan, load_study_plan
 from stages.lib.judge.predictions import Labels, Predictions, load_labels, load_predictions
-from stages.lib.judge.scores import THRESHOLD, measure, squeeze
+from stages.lib.judge.scores import commonest_share, measure, squeeze
 from stages.lib.lanes.mechanisms import BOUND_TOLERANCE
 from stages.lib.lanes.network import draw_weights
 from stages.lib.lanes.plan import RegularizerPlan, RunPlan, load_run_plan
@@ -43,7 +43,7 @@ def run(
     plans = {name: run_plan for name, (run_plan, _, _) in variants.items()}
     return Measurements(
         test_train_ratio=plan.protocol.test_train_ratio,
-        no_skill=measure_scores(labels, predict_shares(labels)),
+        no_skill=measure_scores(labels, predict_no_skill(labels.shares, labels)),
         variants=measured,
         additions=list(compare_additions(Judge(plan, settings, labels, arms), plans)),
     )
@@ -72,14 +72,8 @@ def measure_scores(labels: Labels, arm: Arm) -> Values:
     for score in SCORES:
         found[f"training_{score}"] = measure(score, labels.training, arm.training)
         found[f"held_out_{score}"] = measure(score, labels.test, arm.test)
-    found["commonest_answer"] = share_of_commonest(squeeze(arm.test))
+    found["commonest_answer"] = commonest_share(squeeze(arm.test))
     return to_values(found | {"gap": found["held_out_log_loss"] - found["training_log_loss"]})
-
-
-def share_of_commonest(probability: np.ndarray) -> np.ndarray:
-    """Share of the rows [replicate, row(, class)] that get the answer that a replicate gives most often."""
-    answers = probability.argmax(axis=2) if probability.ndim == 3 else (probability > THRESHOLD).astype(int)
-    return np.array([np.bincount(row).max() / len(row) for row in answers])
 
 
 def measure_bounds(plan: RunPlan, trained: TrainedRun) -> dict[str, np.ndarray]:
@@ -119,8 +113,9 @@ def compare_additions(judge: Judge, plans: Mapping[str, RunPlan]) -> Iterator[Ad
             same = plans[variant].network == plans[without].network and plans[variant].epochs == plans[without].epochs
             if same and fewer < more and len(more - fewer) == 1 and without != judge.plan.baseline:
                 for score in judge.scores:
-                    found, _ = judge.compare(score, ArmKey(variant, AT_KNOB), ArmKey(without, AT_KNOB))
-                    numbers = map(round_number, (found.difference, found.ci_low, found.ci_high))
+                    difference = judge.compare(score, ArmKey(variant, AT_KNOB), ArmKey(without, AT_KNOB))
+                    interval = difference.interval(judge.settings.confidence)
+                    numbers = map(round_number, (difference.value, *interval))
                     yield Addition(variant, without, score, *numbers)
 
 

@@ -11,8 +11,8 @@ from sklearn import metrics
 from stages import measure
 from stages.lib.claims.measurements import load_measurements, save_measurements
 from stages.lib.judge.arms import arm_at
+from stages.lib.judge.designs import CrossValidation, compare
 from stages.lib.judge.predictions import Labels, Predictions
-from stages.lib.judge.statistics import CrossValidation, compare
 from stages.lib.lanes.plan import CallbacksPlan, NetworkPlan, OptimizerPlan, RegularizerPlan, RunPlan
 from stages.lib.lanes.trained import TrainedRun
 from tests.test_compare import FOLDS, REPLICATES, STATISTICS, make_labels, make_plan, make_predictions, same
@@ -146,9 +146,9 @@ def test_one_regulariser_more_is_compared_row_by_row(
     for name in ("more", "bounded"):
         given = np.abs(1 - labels.test - arm_at(predicted[name], 0).test[..., 0].astype(float))
         losses.append(-np.log(given))
-    expected, _ = compare(*losses, design)
+    expected = compare(*losses, design)
     added = next(added for added in found.additions if added.score == "log_loss")
-    numbers = (expected.difference, expected.ci_low, expected.ci_high)
+    numbers = (expected.value, *expected.interval())
     np.testing.assert_allclose((added.value, added.low, added.high), numbers, rtol=1e-5)
 
 

@@ -42,9 +42,7 @@ class Draft:
 
 def mean(values: ArrayLike, ratio: float) -> Callable[[float], Interval]:
     """Mean over replicates; ratio: of test and training rows where replicates share them, else 0."""
-    from stages.lib.judge.statistics import (
-        resampled_mean,  # here, since `plan` reads the table of claims and needs no SciPy
-    )
+    from stages.lib.judge.designs import resampled_mean  # here, since `plan` reads the claims and needs no SciPy
 
     estimate = resampled_mean(np.asarray(values), test_train_ratio=ratio)
     return lambda confidence: (estimate.value, *estimate.interval(confidence))

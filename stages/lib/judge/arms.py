@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -29,6 +30,9 @@ class ArmKey(NamedTuple):
     kind: str  # AT_KNOB, TUNED, AVERAGED or REFERENCE
 
 
+NO_SKILL = ArmKey("no_skill", "")  # a guess that knows the class shares: no arm of the study, but compared with
+
+
 @dataclass(frozen=True)
 class Arm:
     """Probabilities [replicate, row, output]; strengths and mechanisms: name -> [replicate].
@@ -42,6 +46,17 @@ class Arm:
     strengths: dict[str, np.ndarray] = field(default_factory=dict)
     mechanisms: dict[str, np.ndarray] = field(default_factory=dict)
     validation: np.ndarray = field(default_factory=lambda: np.empty(0))
+
+    @cached_property
+    def is_guess(self) -> bool:
+        """Whether it predicts the same for all held-out rows of a replicate, so that no row's features matter."""
+        return bool((self.test == self.test[:, :1]).all())
+
+
+def predict_no_skill(shares: np.ndarray, labels: Labels) -> Arm:
+    """The arm without skill: the class shares [replicate, output] of each replicate, for every row."""
+    training, test = (np.repeat(shares[:, None], part.shape[1], axis=1) for part in (labels.training, labels.test))
+    return Arm(training=training, test=test)
 
 
 def arm_at(predictions: Predictions, points: int | np.ndarray) -> Arm:
@@ -58,9 +73,9 @@ def arm_at(predictions: Predictions, points: int | np.ndarray) -> Arm:
 
 def rate_points(predictions: Predictions, labels: Labels, *, select_by: str) -> np.ndarray:
     """How well each point does on validation rows, [point, replicate]; greater is better, whatever the score."""
-    grid, sign = predictions.grid, 1 if SCORES[select_by].greater_is_better else -1
+    grid = predictions.grid
     score = measure(select_by, grid.over_points(labels.validation), predictions.validation)
-    return sign * grid.by_point(score)
+    return SCORES[select_by].sign * grid.by_point(score)
 
 
 def choose_points(predictions: Predictions, labels: Labels, *, select_by: str) -> np.ndarray:

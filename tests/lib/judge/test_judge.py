@@ -6,31 +6,22 @@ import numpy as np
 import pytest
 
 from stages import compare
-from stages.lib.data.protocols import RepeatedStratifiedKFold
-from stages.lib.judge import statistics
-from stages.lib.judge.comparison import LAYOUT, load_searches, save_searches
-from stages.lib.judge.plans import ComparedSearch, ComparedVariant, StatisticsPlan, StudyPlan
+from stages.lib.judge import judge
+from stages.lib.judge.comparison import LAYOUT, PathPoint, load_paths, load_searches, save_paths, save_searches
+from stages.lib.judge.designs import CrossValidation
+from stages.lib.judge.plans import ComparedSearch, ComparedVariant, StudyPlan
 from stages.lib.judge.predictions import Labels, Predictions
 from stages.lib.report.answers import tell_searches
+from tests.test_compare import K_FOLD, MECHANISMS, REPLICATES, ROWS, STATISTICS, make_labels
+from tests.test_compare import make_plan as make_study_plan
 
-FOLDS, REPLICATES, ROWS = 2, 20, 40
-K_FOLD = RepeatedStratifiedKFold(folds=FOLDS, repeats=REPLICATES // FOLDS, validation=0.2)
-STATISTICS = StatisticsPlan(0.95, {"auc": 0.01, "log_loss": 0.01})
-MECHANISMS = ("epochs_run", "stopped_early", "diverged", "zero_share", "kernel_norm", "bound_share")
 SEARCH = ComparedSearch("cocktail", 3, ("l2", "max_norm"), ("max_norm",), ("dropout", "mixup"), "best_single")
 ODD = np.arange(REPLICATES) % 2 == 1
 
 
 @pytest.fixture(scope="module")
 def labels() -> Labels:
-    """Ten repeats of two folds of 80 rows."""
-    generator = np.random.Generator(np.random.PCG64(0))
-    truth = (np.arange(2 * ROWS) % 4 == 0).astype(np.uint8)
-    orders = [generator.permutation(2 * ROWS) for _ in range(REPLICATES // FOLDS)]
-    test = np.stack([np.sort(order[fold::FOLDS]) for order in orders for fold in range(FOLDS)])
-    training = np.stack([np.setdiff1d(np.arange(2 * ROWS), held_out) for held_out in test])
-    shares = truth[training].mean(axis=1, keepdims=True).astype(np.float32)
-    return Labels(truth[training], truth[training][:, :ROWS], truth[test], test, training, shares)
+    return make_labels(np.random.Generator(np.random.PCG64(0)))
 
 
 def make_predictions(
@@ -71,18 +62,12 @@ def predicted(labels: Labels) -> dict[str, Predictions]:
 
 def make_plan(search: ComparedSearch, **baselines: str) -> StudyPlan:
     names = ("unregularized", "cocktail", "dropout", "mixup")
-    return StudyPlan(
-        study="made", dataset="thoracic_surgery", features="encoded", outputs=1, baseline="unregularized",
-        scores={"discrimination": "auc", "probabilities": "log_loss"}, select_by="log_loss", protocol=K_FOLD, seed=3,
-        variants=tuple(
-            ComparedVariant(name, baselines.get(name, "unregularized"), "regularizers") for name in names
-        ),
-        references=(), searches=(search,),
-    )  # fmt: skip
+    variants = [ComparedVariant(name, baselines.get(name, "unregularized"), "regularizers") for name in names]
+    return dataclasses.replace(make_study_plan(), variants=tuple(variants), searches=(search,))
 
 
 @pytest.fixture(scope="module")
-def outcome(labels: Labels, predicted: dict[str, Predictions]) -> compare.Compared:
+def outcome(labels: Labels, predicted: dict[str, Predictions]) -> compare.Outcome:
     return compare.run(make_plan(SEARCH), STATISTICS, labels, predicted, {})
 
 
@@ -92,7 +77,7 @@ def held_out_losses(labels: Labels, chosen: np.ndarray) -> np.ndarray:
 
 
 def test_each_replicate_takes_the_point_that_is_best_on_its_validation_rows(
-    outcome: compare.Compared, labels: Labels, predicted: dict[str, Predictions]
+    outcome: compare.Outcome, labels: Labels, predicted: dict[str, Predictions]
 ) -> None:
     tuned = outcome.result.arms["cocktail"]["tuned"]
     assert tuned.strengths == {"l2": [0.0, 0.01], "max_norm": [0.5, 1.5]}
@@ -102,7 +87,7 @@ def test_each_replicate_takes_the_point_that_is_best_on_its_validation_rows(
 
 
 def test_the_best_single_regularizer_is_chosen_on_validation_rows_among_variants_and_strengths(
-    outcome: compare.Compared, labels: Labels, predicted: dict[str, Predictions]
+    outcome: compare.Outcome, labels: Labels, predicted: dict[str, Predictions]
 ) -> None:
     single = outcome.result.arms["best_single"]["tuned"]
     assert (single.strengths, single.baseline) == ({"dropout": [0.2], "mixup": [0.2]}, "unregularized")
@@ -111,7 +96,7 @@ def test_the_best_single_regularizer_is_chosen_on_validation_rows_among_variants
     np.testing.assert_allclose(single.judged["log_loss"].replicates, expected, rtol=1e-6)
 
 
-def test_what_the_best_points_consist_of(outcome: compare.Compared) -> None:
+def test_what_the_best_points_consist_of(outcome: compare.Outcome) -> None:
     search = outcome.result.searches["cocktail"]
     uses = {name: (use.share, use.low, use.high) for name, use in search.uses.items()}
     assert uses == {"l2": (0.5, 0.01, 0.01), "max_norm": (1.0, 0.5, 1.5)}, "l2 is off at 0, a norm never is"
@@ -121,15 +106,15 @@ def test_what_the_best_points_consist_of(outcome: compare.Compared) -> None:
 
 
 def test_the_question_can_be_checked_by_hand(
-    outcome: compare.Compared, labels: Labels, predicted: dict[str, Predictions]
+    outcome: compare.Outcome, labels: Labels, predicted: dict[str, Predictions]
 ) -> None:
     """Its interval from the rows of the two arms; its p-value is adjusted with all networks of the study."""
     points = predicted["cocktail"].test[:, :, 0].astype(float).reshape(3, REPLICATES, ROWS)
     dropout, mixup = predicted["dropout"].test[REPLICATES:, :, 0], predicted["mixup"].test[:, :, 0]
     tuned = held_out_losses(labels, np.where(ODD[:, None], points[1], points[2]))
     single = held_out_losses(labels, np.where(ODD[:, None], dropout, mixup).astype(float))
-    design = statistics.CrossValidation(labels.test_numbers, labels.training_numbers, K_FOLD.repeats)
-    estimate = design.evidence(tuned - single).estimate
+    design = CrossValidation(labels.test_numbers, labels.training_numbers, K_FOLD.repeats)
+    estimate = design.estimate(tuned - single)
     found = outcome.result.searches["cocktail"].against_best_single
     assert set(found) == {"auc", "log_loss"}
     difference = found["log_loss"]
@@ -144,9 +129,9 @@ def test_the_question_belongs_to_the_family_of_networks(
     labels: Labels, predicted: dict[str, Predictions], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     families = []
-    adjust = statistics.adjust
+    adjust = judge.adjust
     monkeypatch.setattr(
-        statistics, "adjust", lambda family, **options: families.append(set(family)) or adjust(family, **options)
+        judge, "adjust", lambda family, **options: families.append(set(family)) or adjust(family, **options)
     )
     compare.run(make_plan(SEARCH), STATISTICS, labels, predicted, {})
     asked = {("cocktail", "against_best_single", score) for score in ("auc", "log_loss")}
@@ -165,7 +150,7 @@ def test_a_better_set_is_called_better(labels: Labels, predicted: dict[str, Pred
 
 
 def test_optimism_is_the_validation_score_less_the_held_out_score(
-    outcome: compare.Compared, labels: Labels, predicted: dict[str, Predictions]
+    outcome: compare.Outcome, labels: Labels, predicted: dict[str, Predictions]
 ) -> None:
     tuned = outcome.result.arms["cocktail"]["tuned"]
     points = predicted["cocktail"].validation[:, :, 0].astype(float).reshape(3, REPLICATES, -1)
@@ -177,7 +162,7 @@ def test_optimism_is_the_validation_score_less_the_held_out_score(
 
 
 def test_the_table_holds_both_scores_of_every_point(
-    outcome: compare.Compared, labels: Labels, predicted: dict[str, Predictions]
+    outcome: compare.Outcome, labels: Labels, predicted: dict[str, Predictions]
 ) -> None:
     rows = outcome.searches
     assert [(row.point, row.regularizer, row.strength) for row in rows if row.score == "auc"] == [
@@ -191,7 +176,7 @@ def test_the_table_holds_both_scores_of_every_point(
     assert len(rows) == 2 * 2 * 3 and outcome.paths != [] and {point.variant for point in outcome.paths} == {"dropout"}
 
 
-def test_results_survive_their_files(outcome: compare.Compared, tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_results_survive_their_files(outcome: compare.Outcome, tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     save_searches(outcome.searches)
     assert load_searches() == outcome.searches
@@ -199,7 +184,15 @@ def test_results_survive_their_files(outcome: compare.Compared, tmp_path, monkey
     assert LAYOUT.validate_json(LAYOUT.dump_json(comparison)) == comparison
 
 
-def test_the_answer_is_in_words(outcome: compare.Compared) -> None:
+@pytest.mark.parametrize("name", ["nan", "null", "NA", "", "1e5", "True", 'a "quoted", name', "two\nlines"])
+def test_a_table_keeps_every_name(name: str, tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    points = [PathPoint("made", "auc", name, 0.1, 0.75, 0.5, 1.0, 0.0)]
+    save_paths(points)
+    assert load_paths() == points
+
+
+def test_the_answer_is_in_words(outcome: compare.Outcome) -> None:
     claim, uses, singles = tell_searches(outcome.result)
     assert claim.startswith(
         "Cocktail, 3 mixtures, tuned together: by AUC it does not differ by what matters from the best"
@@ -229,12 +222,12 @@ AVERAGING = dataclasses.replace(SEARCH, average=2, best_singles="best_singles_2"
 
 
 @pytest.fixture(scope="module")
-def averaged(labels: Labels, predicted: dict[str, Predictions]) -> compare.Compared:
+def averaged(labels: Labels, predicted: dict[str, Predictions]) -> compare.Outcome:
     return compare.run(make_plan(AVERAGING), STATISTICS, labels, predicted, {})
 
 
 def test_the_mean_of_the_best_points_is_judged(
-    averaged: compare.Compared, labels: Labels, predicted: dict[str, Predictions]
+    averaged: compare.Outcome, labels: Labels, predicted: dict[str, Predictions]
 ) -> None:
     """The knobs' point is second best on all rows of the cocktail, and so is the first of dropout."""
     arm = averaged.result.arms["cocktail"]["averaged"]
@@ -247,7 +240,7 @@ def test_the_mean_of_the_best_points_is_judged(
 
 
 def test_the_best_points_of_all_single_regularizers_are_averaged_alike(
-    averaged: compare.Compared, labels: Labels, predicted: dict[str, Predictions]
+    averaged: compare.Outcome, labels: Labels, predicted: dict[str, Predictions]
 ) -> None:
     arm = averaged.result.arms["best_singles_2"]["averaged"]
     knob, path = predicted["dropout"].test[:, :, 0].astype(float).reshape(2, REPLICATES, ROWS)
@@ -257,7 +250,7 @@ def test_the_best_points_of_all_single_regularizers_are_averaged_alike(
     assert arm.strengths == {"dropout": [0.2, 0.5], "mixup": [0.2]}
 
 
-def test_averages_are_compared_with_averages(averaged: compare.Compared) -> None:
+def test_averages_are_compared_with_averages(averaged: compare.Outcome) -> None:
     search, arms = averaged.result.searches["cocktail"], averaged.result.arms
     for score, found in search.averaged_against_best_single.items():
         pair = [np.array(arms[name]["averaged"].judged[score].replicates) for name in ("cocktail", "best_singles_2")]
@@ -266,7 +259,7 @@ def test_averages_are_compared_with_averages(averaged: compare.Compared) -> None
     assert tell_searches(averaged.result)[1].startswith("Cocktail, 3 mixtures, the 2 best averaged: by AUC it ")
 
 
-def test_without_an_average_there_is_none(outcome: compare.Compared) -> None:
+def test_without_an_average_there_is_none(outcome: compare.Outcome) -> None:
     assert set(outcome.result.arms["cocktail"]) == {"at_knob", "tuned"}
     assert outcome.result.searches["cocktail"].averaged_against_best_single == {}
 
