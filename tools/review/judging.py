@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from statistics import fmean
 
 from stages.lib.judge.comparison import Verdict
 from stages.lib.judge.designs import Estimate
@@ -94,8 +95,8 @@ def describe_change(
     ci_low, ci_high = difference.interval(settings.confidence)
     return Change(
         *key,
-        base=pair.base.judged[key.score].value,
-        head=pair.head.judged[key.score].value,
+        base=fmean(pair.base.judged[key.score].replicates),
+        head=fmean(pair.head.judged[key.score].replicates),
         difference=difference.value,
         ci_low=ci_low,
         ci_high=ci_high,

@@ -246,7 +246,7 @@ def tabulate_metrics(result: StudyResult) -> dict[str, dict[str, float | str]]:
 
 def round_as_shown(values: Mapping[str, float]) -> dict[str, float | str]:
     """Round to the five decimals that `dvc metrics diff` shows: what looks the same there is the same."""
-    return {name: round(float(value), 5) + 0.0 for name, value in values.items()}  # + 0.0: no negative zero
+    return {name: round(value, 5) + 0.0 for name, value in values.items()}  # + 0.0: no negative zero
 
 
 def round_all(values: Mapping[str, float]) -> dict[str, float]:

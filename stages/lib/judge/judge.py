@@ -8,7 +8,7 @@ search is asked: its best points against the best single regulariser.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import NamedTuple
 
@@ -153,19 +153,11 @@ class Judge:
 def describe_difference(score: str, difference: Estimate, p_adjusted: float, settings: StatisticsPlan) -> Difference:
     """A difference with its verdict, rounded as it is kept."""
     alpha, margin = 1 - settings.confidence, settings.equivalence[score]
-    ci_low, ci_high = difference.interval(1 - alpha)
-    equivalence_low, equivalence_high = difference.interval(1 - 2 * alpha)
-    numbers = {
-        "value": difference.value,
-        "ci_low": ci_low,
-        "ci_high": ci_high,
-        "equivalence_low": equivalence_low,
-        "equivalence_high": equivalence_high,
-        "p_value": difference.p_value,
-        "p_adjusted": p_adjusted,
-    }
     word = verdict(difference, p_adjusted, margin=margin, sign=SCORES[score].sign, alpha=alpha)
-    return Difference(**round_all(numbers), verdict=word)
+    ci_low, ci_high = map(round_number, difference.interval(1 - alpha))
+    equivalence_low, equivalence_high = map(round_number, difference.interval(1 - 2 * alpha))
+    value, p_value, p_adjusted = map(round_number, (difference.value, difference.p_value, p_adjusted))
+    return Difference(value, ci_low, ci_high, equivalence_low, equivalence_high, p_value, p_adjusted, word)
 
 
 # A study -------------------------------------------------------------------------------------------------------------
@@ -173,16 +165,14 @@ def describe_difference(score: str, difference: Estimate, p_adjusted: float, set
 
 def judge_study(judge: Judge) -> StudyResult:
     """Judge every arm of a study."""
-    plan = judge.plan
-    arms = [key for key in judge.arms if key != NO_SKILL]
-    against_baseline = {key: other for key in arms if (other := find_baseline(judge, key)) != key}
-    networks = judge.compare_all(select(against_baseline, references=False)) | compare_searches(judge)
-    differences = judge.judge_family(networks)
-    differences |= judge.judge_family(judge.compare_all(select(against_baseline, references=True)))
-    skills: dict[ComparisonKey, Difference] = {}
-    for references in (False, True):
-        pairs = select(dict.fromkeys(arms, NO_SKILL), references=references)
-        skills |= judge.judge_family(judge.compare_all(pairs))
+    plan, arms = judge.plan, [key for key in judge.arms if key != NO_SKILL]
+    models = [key for key in arms if key.kind == REFERENCE]
+    networks = [key for key in arms if key.kind != REFERENCE]
+    family = judge.compare_all(pair_with_baselines(judge, networks)) | compare_searches(judge)
+    differences = judge.judge_family(family)
+    differences |= judge.judge_family(judge.compare_all(pair_with_baselines(judge, models)))
+    skills = judge.judge_family(judge.compare_all(dict.fromkeys(networks, NO_SKILL)))
+    skills |= judge.judge_family(judge.compare_all(dict.fromkeys(models, NO_SKILL)))
     results: dict[str, dict] = {plan.baseline: {}}  # the baseline comes first
     for key in arms:
         judged = {score: describe_judgement(judge, key, score, differences, skills) for score in judge.scores}
@@ -195,7 +185,7 @@ def judge_study(judge: Judge) -> StudyResult:
         scores=plan.scores,
         baseline=plan.baseline,
         no_skill=describe_no_skill(judge),
-        reach=describe_sensitivity(judge, networks),
+        reach=describe_sensitivity(judge, family),
         arms=results,
         searches={search.variant: describe_search(judge, search, differences) for search in plan.searches},
     )
@@ -209,9 +199,9 @@ def find_baseline(judge: Judge, key: ArmKey) -> ArmKey:
     return ArmKey(baselines.get(key.variant, judge.plan.baseline), AT_KNOB)
 
 
-def select(pairs: Mapping[ArmKey, ArmKey], *, references: bool) -> dict[ArmKey, ArmKey]:
-    """The pairs whose first arm is a reference model, or those where it is a network."""
-    return {key: other for key, other in pairs.items() if (key.kind == REFERENCE) == references}
+def pair_with_baselines(judge: Judge, arms: Sequence[ArmKey]) -> dict[ArmKey, ArmKey]:
+    """What each arm is compared with, without the baselines themselves."""
+    return {key: other for key in arms if (other := find_baseline(judge, key)) != key}
 
 
 def describe_judgement(
