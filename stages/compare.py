@@ -48,18 +48,11 @@ def run(
     """Compare the arms of one study."""
     arms = build_arms(predicted, references, labels, select_by=plan.select_by)
     arms |= build_search_arms(predicted, plan.searches, labels, select_by=plan.select_by)
+    judge = Judge(plan, settings, labels, arms)
     return Outcome(
-        judge_study(Judge(plan, settings, labels, arms)),
-        [
-            point
-            for variant, predictions_of in predicted.items()
-            for point in list_path_points(plan, settings, labels, variant, predictions_of)
-        ],
-        [
-            point
-            for search in plan.searches
-            for point in list_search_points(plan, labels, search, predicted[search.variant])
-        ],
+        judge_study(judge),
+        [point for variant in predicted for point in list_path_points(judge, variant, predicted[variant])],
+        [point for search in plan.searches for point in list_search_points(judge, search, predicted[search.variant])],
     )
 
 

@@ -316,15 +316,13 @@ def describe_uses(strengths: Mapping[str, np.ndarray]) -> dict[str, Use]:
     }
 
 
-def list_search_points(
-    plan: StudyPlan, labels: Labels, search: ComparedSearch, predictions: Predictions
-) -> list[SearchPoint]:
+def list_search_points(judge: Judge, search: ComparedSearch, predictions: Predictions) -> list[SearchPoint]:
     """Both scores of every point of a search, one row for each of its regularisers."""
-    grid = predictions.grid
+    plan, labels, grid = judge.plan, judge.labels, predictions.grid
     best = choose_points(predictions, labels, select_by=plan.select_by)
     chosen = np.bincount(best, minlength=grid.num_points) / grid.num_replicates
     rows = []
-    for score in plan.scores.values():
+    for score in judge.scores:
         validation, held_out = (
             grid.by_point(measure(score, grid.over_points(truth), predicted)).mean(axis=1)
             for truth, predicted in ((labels.validation, predictions.validation), (labels.test, predictions.test))
@@ -338,23 +336,21 @@ def list_search_points(
     return rows
 
 
-def list_path_points(
-    plan: StudyPlan, settings: StatisticsPlan, labels: Labels, variant: str, predictions: Predictions
-) -> list[PathPoint]:
+def list_path_points(judge: Judge, variant: str, predictions: Predictions) -> list[PathPoint]:
     """A variant's path, score by score, the smallest strength first; empty where it has none.
 
     An interval is that of the score itself, not of a difference.
     """
     varied = [name for name, values in predictions.strengths.items() if len(set(values)) > 1]
-    if not varied or variant in (search.variant for search in plan.searches):
+    if not varied or variant in (search.variant for search in judge.plan.searches):
         return []
-    keys = {ArmKey(variant, str(point)): arm_at(predictions, point) for point in range(predictions.grid.num_points)}
-    judge = Judge(plan, settings, labels, keys)
+    arms = {ArmKey(variant, str(point)): arm_at(predictions, point) for point in range(predictions.grid.num_points)}
+    of_path = Judge(judge.plan, judge.settings, judge.labels, arms)
     points = []
     for score in judge.scores:
-        for key, arm in keys.items():
-            estimate = judge.estimate(score, key)
-            low, high = estimate.interval(settings.confidence)
-            numbers = (arm.strengths[varied[0]][0], estimate.value, low, high, judge.gap(score, key))
-            points.append(PathPoint(plan.study, score, variant, *map(round_number, numbers)))
-    return sorted(points, key=lambda point: (judge.scores.index(point.score), point.strength))
+        for key, arm in sorted(arms.items(), key=lambda item: item[1].strengths[varied[0]][0]):
+            estimate = of_path.estimate(score, key)
+            interval = estimate.interval(judge.settings.confidence)
+            numbers = (arm.strengths[varied[0]][0], estimate.value, *interval, of_path.gap(score, key))
+            points.append(PathPoint(judge.plan.study, score, variant, *map(round_number, numbers)))
+    return points
