@@ -257,13 +257,6 @@ def test_a_variant_without_finite_weights_still_gives_finite_numbers(
     assert LAYOUT.validate_json(LAYOUT.dump_json({"made": result}))
 
 
-def test_the_words_of_a_protocol_change_no_result(
-    labels: Labels, predicted: dict[str, Predictions], result: StudyResult, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(RepeatedStratifiedKFold, "describe", lambda protocol: "other words")
-    assert compare.run(make_plan(*predicted), STATISTICS, labels, predicted, {})[0] == result
-
-
 def test_the_answer_follows_from_the_verdicts(result: StudyResult) -> None:
     best, own, ranks, probabilities, skill = answer(result, 0.95)
     found = result.arms["strong"]["at_knob"].judged["auc"]

@@ -22,22 +22,6 @@ THRESHOLD = 0.5  # probability of class 1 above which it is predicted
 NUM_BINS = 15  # calibration bins of equal width, as in Guo et al. 2017
 
 
-def _check_label(label: ArrayLike, num_classes: int) -> ClassNumbers:
-    label = np.asarray(label)
-    if label.size == 0 or not np.isin(label, np.arange(num_classes)).all():
-        raise ValueError(f"label must hold integers from 0 to {num_classes - 1}, one per row")
-    return label.astype(np.intp)
-
-
-def _check_both_classes(label: ClassNumbers) -> None:
-    single = np.flatnonzero(np.ptp(np.atleast_2d(label), axis=1) == 0)
-    if single.size:
-        raise ValueError(
-            f"replicates {single.tolist()} hold rows of one class only, where this score is undefined; "
-            "stratify the folds, or pool their predictions"
-        )
-
-
 def _check(label: ArrayLike, probability: ArrayLike) -> tuple[ClassNumbers, NDArray[np.floating]]:
     """Return label [replicate, row] and probability, or say which of them breaks the layout."""
     probability = np.asarray(probability)
@@ -52,11 +36,13 @@ def _check(label: ArrayLike, probability: ArrayLike) -> tuple[ClassNumbers, NDAr
     # A product with ones is many times as fast as a sum over an axis of ten.
     if probability.ndim == 3 and np.abs(probability @ np.ones_like(probability[0, 0]) - 1).max() > rounding:
         raise ValueError("probability must sum to 1 over the classes of each row; apply the softmax first")
-    label = _check_label(label, probability.shape[2] if probability.ndim == 3 else 2)
+    label, num_classes = np.asarray(label), probability.shape[2] if probability.ndim == 3 else 2
+    if not np.isin(label, np.arange(num_classes)).all():
+        raise ValueError(f"label must hold integers from 0 to {num_classes - 1}, one per row")
     shape = probability.shape[:2]
     if label.shape not in (shape, shape[1:]):
         raise ValueError(f"label has shape {label.shape}; expected {shape} or {shape[1:]}, the rows of probability")
-    return np.broadcast_to(label, shape), probability
+    return np.broadcast_to(label.astype(np.intp), shape), probability
 
 
 def _check_binary(label: ArrayLike, probability: ArrayLike) -> tuple[ClassNumbers, NDArray[np.floating]]:
@@ -64,7 +50,12 @@ def _check_binary(label: ArrayLike, probability: ArrayLike) -> tuple[ClassNumber
     label, probability = _check(label, probability)
     if probability.ndim != 2:
         raise ValueError(f"this score is binary: expected probability [replicate, row], got shape {probability.shape}")
-    _check_both_classes(label)
+    single = np.flatnonzero(np.ptp(label, axis=1) == 0)
+    if single.size:
+        raise ValueError(
+            f"replicates {single.tolist()} hold rows of one class only, where this score is undefined; "
+            "stratify the folds, or pool their predictions"
+        )
     return label, probability
 
 

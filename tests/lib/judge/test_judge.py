@@ -12,7 +12,7 @@ from stages.lib.judge.designs import CrossValidation
 from stages.lib.judge.plans import ComparedSearch, ComparedVariant, StudyPlan
 from stages.lib.judge.predictions import Labels, Predictions
 from stages.lib.report.answers import tell_searches
-from tests.test_compare import K_FOLD, MECHANISMS, REPLICATES, ROWS, STATISTICS, make_labels
+from tests.test_compare import K_FOLD, MECHANISMS, REPLICATES, STATISTICS, make_labels
 from tests.test_compare import make_plan as make_study_plan
 
 SEARCH = ComparedSearch("cocktail", 3, ("l2", "max_norm"), ("max_norm",), ("dropout", "mixup"), "best_single")
@@ -71,6 +71,21 @@ def outcome(labels: Labels, predicted: dict[str, Predictions]) -> compare.Outcom
     return compare.run(make_plan(SEARCH), STATISTICS, labels, predicted, {})
 
 
+def points_of(predicted: dict[str, Predictions], name: str, part: str = "test") -> np.ndarray:
+    """Probabilities of class 1, [point, replicate, row]."""
+    probability = getattr(predicted[name], part)[:, :, 0].astype(float)
+    return probability.reshape(-1, REPLICATES, probability.shape[1])
+
+
+def best_of_cocktail(predicted: dict[str, Predictions], part: str = "test") -> np.ndarray:
+    points = points_of(predicted, "cocktail", part)
+    return np.where(ODD[:, None], points[1], points[2])
+
+
+def best_single(predicted: dict[str, Predictions]) -> np.ndarray:
+    return np.where(ODD[:, None], points_of(predicted, "dropout")[1], points_of(predicted, "mixup")[0])
+
+
 def held_out_losses(labels: Labels, chosen: np.ndarray) -> np.ndarray:
     """[replicate, row], of probabilities [replicate, row]."""
     return -np.log(np.where(labels.test == 1, chosen, 1 - chosen))
@@ -81,8 +96,7 @@ def test_each_replicate_takes_the_point_that_is_best_on_its_validation_rows(
 ) -> None:
     tuned = outcome.result.arms["cocktail"]["tuned"]
     assert tuned.strengths == {"l2": [0.0, 0.01], "max_norm": [0.5, 1.5]}
-    points = predicted["cocktail"].test[:, :, 0].astype(float).reshape(3, REPLICATES, ROWS)
-    expected = held_out_losses(labels, np.where(ODD[:, None], points[1], points[2])).mean(axis=1)
+    expected = held_out_losses(labels, best_of_cocktail(predicted)).mean(axis=1)
     np.testing.assert_allclose(tuned.judged["log_loss"].replicates, expected, rtol=1e-6)
 
 
@@ -91,8 +105,7 @@ def test_the_best_single_regularizer_is_chosen_on_validation_rows_among_variants
 ) -> None:
     single = outcome.result.arms["best_single"]["tuned"]
     assert (single.strengths, single.baseline) == ({"dropout": [0.2], "mixup": [0.2]}, "unregularized")
-    dropout, mixup = predicted["dropout"].test[REPLICATES:, :, 0], predicted["mixup"].test[:, :, 0]
-    expected = held_out_losses(labels, np.where(ODD[:, None], dropout, mixup).astype(float)).mean(axis=1)
+    expected = held_out_losses(labels, best_single(predicted)).mean(axis=1)
     np.testing.assert_allclose(single.judged["log_loss"].replicates, expected, rtol=1e-6)
 
 
@@ -109,10 +122,8 @@ def test_the_question_can_be_checked_by_hand(
     outcome: compare.Outcome, labels: Labels, predicted: dict[str, Predictions]
 ) -> None:
     """Its interval from the rows of the two arms; its p-value is adjusted with all networks of the study."""
-    points = predicted["cocktail"].test[:, :, 0].astype(float).reshape(3, REPLICATES, ROWS)
-    dropout, mixup = predicted["dropout"].test[REPLICATES:, :, 0], predicted["mixup"].test[:, :, 0]
-    tuned = held_out_losses(labels, np.where(ODD[:, None], points[1], points[2]))
-    single = held_out_losses(labels, np.where(ODD[:, None], dropout, mixup).astype(float))
+    tuned = held_out_losses(labels, best_of_cocktail(predicted))
+    single = held_out_losses(labels, best_single(predicted))
     design = CrossValidation(labels.test_numbers, labels.training_numbers, K_FOLD.repeats)
     estimate = design.estimate(tuned - single)
     found = outcome.result.searches["cocktail"].against_best_single
@@ -153,8 +164,7 @@ def test_optimism_is_the_validation_score_less_the_held_out_score(
     outcome: compare.Outcome, labels: Labels, predicted: dict[str, Predictions]
 ) -> None:
     tuned = outcome.result.arms["cocktail"]["tuned"]
-    points = predicted["cocktail"].validation[:, :, 0].astype(float).reshape(3, REPLICATES, -1)
-    chosen = np.where(ODD[:, None], points[1], points[2])
+    chosen = best_of_cocktail(predicted, "validation")
     validation = -np.log(np.where(labels.validation == 1, chosen, 1 - chosen)).mean()
     assert tuned.optimism["log_loss"] == pytest.approx(validation - tuned.judged["log_loss"].value, abs=1e-6)
     assert tuned.optimism["log_loss"] < 0 < tuned.optimism["auc"], "both look better than they are"
@@ -171,8 +181,7 @@ def test_the_table_holds_both_scores_of_every_point(
     ]
     assert {row.point: row.chosen for row in rows} == {0: 0.0, 1: 0.5, 2: 0.5}
     last = next(row for row in rows if row.score == "log_loss" and row.point == 2)
-    probability = predicted["cocktail"].test[2 * REPLICATES :, :, 0].astype(float)
-    assert last.held_out == pytest.approx(held_out_losses(labels, probability).mean(), rel=1e-6)
+    assert last.held_out == pytest.approx(held_out_losses(labels, points_of(predicted, "cocktail")[2]).mean(), rel=1e-6)
     assert len(rows) == 2 * 2 * 3 and outcome.paths != [] and {point.variant for point in outcome.paths} == {"dropout"}
 
 
@@ -231,8 +240,7 @@ def test_the_mean_of_the_best_points_is_judged(
 ) -> None:
     """The knobs' point is second best on all rows of the cocktail, and so is the first of dropout."""
     arm = averaged.result.arms["cocktail"]["averaged"]
-    points = predicted["cocktail"].test[:, :, 0].astype(float).reshape(3, REPLICATES, ROWS)
-    mean = (points[0] + np.where(ODD[:, None], points[1], points[2])) / 2
+    mean = (points_of(predicted, "cocktail")[0] + best_of_cocktail(predicted)) / 2
     np.testing.assert_allclose(arm.judged["log_loss"].replicates, held_out_losses(labels, mean).mean(axis=1), rtol=1e-5)
     assert arm.strengths == {"l2": [0.0, 0.01, 0.1], "max_norm": [0.5, 1.5, 2.0]}
     assert (arm.baseline, arm.group) == ("unregularized", "regularizers")
@@ -243,9 +251,7 @@ def test_the_best_points_of_all_single_regularizers_are_averaged_alike(
     averaged: compare.Outcome, labels: Labels, predicted: dict[str, Predictions]
 ) -> None:
     arm = averaged.result.arms["best_singles_2"]["averaged"]
-    knob, path = predicted["dropout"].test[:, :, 0].astype(float).reshape(2, REPLICATES, ROWS)
-    mixup = predicted["mixup"].test[:, :, 0].astype(float)
-    mean = (knob + np.where(ODD[:, None], path, mixup)) / 2
+    mean = (points_of(predicted, "dropout")[0] + best_single(predicted)) / 2
     np.testing.assert_allclose(arm.judged["log_loss"].replicates, held_out_losses(labels, mean).mean(axis=1), rtol=1e-5)
     assert arm.strengths == {"dropout": [0.2, 0.5], "mixup": [0.2]}
 
