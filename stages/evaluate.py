@@ -16,7 +16,14 @@ from stages.lib.core.cli import Progress, parse_arguments, run_main
 from stages.lib.core.lock import prune_folders
 from stages.lib.data.samples import Development, HeldOut, check_no_leak, load_development, load_held_out
 from stages.lib.judge.plans import load_study_plan, load_tasks
-from stages.lib.judge.predictions import NUM_TRAINING_ROWS, Labels, Mistakes, Predictions, save_predictions
+from stages.lib.judge.predictions import (
+    NUM_TRAINING_ROWS,
+    Labels,
+    Mistakes,
+    Predictions,
+    class_shares,
+    save_predictions,
+)
 from stages.lib.lanes import runtime
 from stages.lib.lanes.graph import predict_lanes
 from stages.lib.lanes.plan import MODELS, RunPlan, load_run_plan
@@ -34,7 +41,7 @@ def run(plan: RunPlan, trained: TrainedRun, development: Development, held_out: 
         "validation": (development.inputs, development.validation[replicates]),
         "test": (held_out.inputs, held_out.test[replicates]),
     }
-    shares = class_shares(development.labels[development.training[replicates]], plan.network.outputs)
+    shares = class_shares(development.labels[development.training[replicates]], plan.network.outputs).astype(np.float32)
     fallback = plan.grid.over_points(shares)[:, None, :]
     predicted = {}
     for part, (inputs, rows) in parts.items():
@@ -49,12 +56,6 @@ def run(plan: RunPlan, trained: TrainedRun, development: Development, held_out: 
     )
 
 
-def class_shares(labels: np.ndarray, outputs: int) -> np.ndarray:
-    """Share of each class among the rows [replicate, output]; for one output, of class 1."""
-    classes = [1] if outputs == 1 else range(outputs)
-    return np.stack([(labels == number).mean(axis=1) for number in classes], axis=1).astype(np.float32)
-
-
 def collect_labels(development: Development, held_out: HeldOut, *, outputs: int) -> Labels:
     """The labels of the predicted rows."""
     return Labels(
@@ -63,7 +64,7 @@ def collect_labels(development: Development, held_out: HeldOut, *, outputs: int)
         test=held_out.labels[held_out.test],
         test_numbers=held_out.identifiers[held_out.test],
         training_numbers=development.identifiers[development.training],
-        shares=class_shares(development.labels[development.training], outputs),
+        shares=class_shares(development.labels[development.training], outputs).astype(np.float32),
     )
 
 

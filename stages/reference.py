@@ -65,7 +65,7 @@ def tune(
     inputs = take_inputs(development, validation)
     probability = np.stack([predict_reference(each, inputs, outputs=plan.outputs) for each in fitted])
     values = measure(plan.select_by, development.labels[validation], probability)
-    best = int((values if SCORES[plan.select_by].greater_is_better else -values).argmax())
+    best = int((SCORES[plan.select_by].sign * values).argmax())
     return fitted[best], model.strengths[best], float(values[best])
 
 

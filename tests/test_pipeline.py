@@ -85,14 +85,7 @@ def test_a_folder_among_the_deps_of_a_long_stage_is_imported_whole(stage: str) -
 @pytest.mark.parametrize(
     "module",
     [
-        "judge/predictions",
-        "judge/comparison",
-        "judge/study_verdicts",
-        "judge/judge",
-        "judge/paths",
         "report/answers",
-        "judge/arms",
-        "judge/scores",
         "claims/measurements",
         "claims/measuring",
         "claims/evidence",

@@ -194,13 +194,17 @@ def test_all_mistakes_are_told_at_once(params_text: str) -> None:
         ("batch_size: 30", "batch_size: true", "batch_size: is True, expected a whole number"),
         ("select_by: log_loss", "select_by: loss", "select_by: is 'loss', expected one of auc, accuracy,"),
         (
-            "references: [majority]",
+            "references: []",
             "references: []\n    select_by: auc",
             "select_by is auc, expected one of accuracy, brier, log_loss",
         ),
-        ("references: [majority]", "references: [knn]", "is 'knn', expected one of logistic_regression, random_forest"),
-        ("references: [majority]", "references: [mlp, mlp]", "is ['mlp', 'mlp'], expected each entry at most once"),
-        ("poisson: {", "majority: {", "variants and references both hold majority, expected one of a name"),
+        ("references: []", "references: [knn]", "is 'knn', expected one of logistic_regression, random_forest"),
+        ("references: []", "references: [mlp, mlp]", "is ['mlp', 'mlp'], expected each entry at most once"),
+        (
+            "poisson: {",
+            "logistic_regression: {",
+            "variants and references both hold logistic_regression, expected one of a name",
+        ),
         ("  mlp: [", "  mlp: []\n  svm: [", "references.mlp: is [], expected at least one entry"),
         ("  mlp: [", "  mlp: [0.1]\n  svm: [", "references.svm: is not a known key"),
         ("  mlp: [", "  mlp: [0, ", "references.mlp.0: is 0, expected a number greater than 0"),
@@ -219,17 +223,17 @@ def test_a_variant_may_be_left_empty(params_text: str) -> None:
 
 
 def test_a_study_names_the_reference_models_it_tries(params_text: str) -> None:
-    text = replace(params_text, ("references: [logistic_regression, majority]", "references: [majority, mlp]"))
+    text = replace(params_text, ("references: [logistic_regression]", "references: [random_forest, mlp]"))
     found = make_plans(text)["tutorial_thoracic/_reference"]
     assert isinstance(found, ReferencePlan)
     assert (found.seed, found.outputs, found.select_by) == (3, 1, "log_loss")
-    strengths = tuple(float(strength) for strength in parse_params(params_text).references.mlp)
-    assert found.models == (ReferenceModelPlan("majority", (0.0,)), ReferenceModelPlan("mlp", strengths))
+    tried = parse_params(params_text).references.model_dump()
+    assert found.models == tuple(ReferenceModelPlan(name, tuple(tried[name])) for name in ("random_forest", "mlp"))
     assert from_json(ReferencePlan, to_json(found)) == found
 
 
 def test_a_study_may_have_strengths_of_its_own_for_its_reference_models(params_text: str) -> None:
-    old = "references: [logistic_regression, majority]"
+    old = "references: [logistic_regression]"
     text = replace(params_text, (old, f"{old}\n    reference_strengths: {{logistic_regression: [0.5, 0.25]}}"))
     found = make_plans(text)["tutorial_thoracic/_reference"]
     assert isinstance(found, ReferencePlan)

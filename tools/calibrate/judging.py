@@ -8,13 +8,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from stages.lib.data.protocols import RepeatedStratifiedKFold
-from stages.lib.judge import statistics
-from stages.lib.judge.arms import AT_KNOB, Arm, ArmKey
+from stages.lib.judge.arms import AT_KNOB, NO_SKILL, Arm, ArmKey
 from stages.lib.judge.comparison import Difference
-from stages.lib.judge.judge import NO_SKILL, Compared, Judge
+from stages.lib.judge.designs import Estimate, compare_replicates
+from stages.lib.judge.judge import ComparisonKey, Judge
 from stages.lib.judge.plans import ComparedVariant, Question, StatisticsPlan, StudyPlan
 from stages.lib.judge.predictions import Labels
-from stages.lib.judge.study_verdicts import compare_all, judge_family
+from stages.lib.judge.verdicts import holm
 
 SCORES: dict[Question, str] = {"discrimination": "auc", "probabilities": "log_loss"}
 REPEATS = 10
@@ -58,11 +58,13 @@ def judge_twin(predicted: Predicted, settings: StatisticsPlan) -> dict[Key, Find
     against = {ArmKey(name, AT_KNOB): ArmKey(other, AT_KNOB) for name, other in predicted.baselines.items()}
     found: dict[Key, Finding] = {}
     for pairs in (against, dict.fromkeys(arms, NO_SKILL)):
-        compared = compare_all(judge, pairs, references=False)
-        old, differences = compare_as_before(judge, pairs), judge_family(judge, compared)
-        for key, difference in differences.items():
-            other = pairs[ArmKey(key[0], key[1])].variant
-            found[other, key[2], key[0]] = describe(compared[key], difference, *old[key])
+        compared = judge.compare_all(pairs)
+        old = compare_as_before(judge, pairs)
+        for key, judged in judge.judge_family(compared).items():
+            other = pairs[ArmKey(key.variant, key.kind)].variant
+            found[other, key.score, key.variant] = describe(
+                compared[key], judged, *old[key], alpha=1 - settings.confidence
+            )
     return found
 
 
@@ -100,31 +102,28 @@ def make_judge(predicted: Predicted, settings: StatisticsPlan) -> Judge:
     return Judge(plan, settings, labels, arms)
 
 
-def compare_as_before(
-    judge: Judge, pairs: Mapping[ArmKey, ArmKey]
-) -> dict[tuple[str, str, str], tuple[statistics.Comparison, float]]:
+def compare_as_before(judge: Judge, pairs: Mapping[ArmKey, ArmKey]) -> dict[ComparisonKey, tuple[Estimate, float]]:
     """The corrected resampled t, and Holm over the arms of each score."""
     ratio = judge.plan.protocol.test_train_ratio
-    found: dict[tuple[str, str, str], tuple[statistics.Comparison, float]] = {}
+    judged: dict[ComparisonKey, tuple[Estimate, float]] = {}
     for score in judge.scores:
-        comparisons = {
-            (*key, score): statistics.compare_replicates(
-                judge.measure(score, key), judge.measure(score, other), test_train_ratio=ratio, alpha=judge.alpha
+        estimates = {
+            ComparisonKey(*key, score): compare_replicates(
+                judge.measure(score, key), judge.measure(score, other), test_train_ratio=ratio
             )
             for key, other in pairs.items()
         }
-        adjusted = statistics.holm([comparison.p_value for comparison in comparisons.values()])
-        found |= {key: (comparisons[key], p) for key, p in zip(comparisons, adjusted, strict=True)}
-    return found
+        adjusted = holm([estimate.p_value for estimate in estimates.values()])
+        judged |= {key: (estimates[key], p) for key, p in zip(estimates, adjusted, strict=True)}
+    return judged
 
 
-def describe(compared: Compared, difference: Difference, old: statistics.Comparison, old_p: float) -> Finding:
-    comparison, _ = compared
+def describe(difference: Estimate, judged: Difference, old: Estimate, old_p: float, *, alpha: float) -> Finding:
     return Finding(
-        difference=comparison.difference,
-        half_width=(comparison.ci_high - comparison.ci_low) / 2,
-        p_adjusted=difference.p_adjusted,
-        verdict=difference.verdict,
-        resampled_half_width=(old.ci_high - old.ci_low) / 2,
+        difference=difference.value,
+        half_width=difference.half_width(alpha),
+        p_adjusted=judged.p_adjusted,
+        verdict=judged.verdict,
+        resampled_half_width=old.half_width(alpha),
         holm_p_adjusted=old_p,
     )

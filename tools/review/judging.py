@@ -8,14 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from statistics import fmean
 
-from stages.lib.judge import statistics
-from stages.lib.judge.judge import Compared
+from stages.lib.judge.comparison import Verdict
+from stages.lib.judge.designs import Estimate
+from stages.lib.judge.judge import ComparisonKey
 from stages.lib.judge.scores import SCORES
-from stages.lib.judge.study_verdicts import adjust_family
+from stages.lib.judge.verdicts import adjust, verdict
 from tools.review.pairs import Pair
 from tools.review.record import Key, ScoredKey
-from tools.review.rows import ByRow, FamilyKey
+from tools.review.rows import ByRow
 
 
 @dataclass(frozen=True)
@@ -36,7 +38,7 @@ class Change:
     ci_low: float
     ci_high: float
     p_adjusted: float
-    verdict: statistics.Verdict
+    verdict: Verdict
     by_row: bool
     paired: bool
     fixed_test: bool
@@ -62,43 +64,44 @@ def judge_study(
     pairs: Mapping[Key, Pair], by_row: ByRow, *, num_studies: int, settings: StatisticsParams
 ) -> list[Change]:
     """The changes of one study."""
-    study, alpha = next(iter(pairs)).study, 1 - settings.confidence
-    found: dict[FamilyKey, Compared] = {
-        (*key[1:], score): by_row.get((*key[1:], score)) or (pair.compare_replicates(score, alpha=alpha), None)
+    study = next(iter(pairs)).study
+    family = {
+        compared: by_row.get(compared) or pair.compare_replicates(score)
         for key, pair in pairs.items()
         for score in pair.moved_scores
+        for compared in [ComparisonKey(*key[1:], score)]
     }
     seed = next(iter(pairs.values())).head_study.seed
-    adjusted = {key: min(1.0, num_studies * p_value) for key, p_value in adjust_family(found, seed=seed).items()}
+    adjusted = {key: min(1.0, num_studies * p_value) for key, p_value in adjust(family, seed=seed).items()}
     return [
-        describe_change(scored, pairs[scored.arm], found[key], adjusted[key], settings=settings)
-        for key in found
+        describe_change(scored, pairs[scored.arm], family[key], adjusted[key], settings=settings)
+        for key in family
         for scored in [ScoredKey(study, *key)]
     ]
 
 
 def describe_change(
-    key: ScoredKey, pair: Pair, compared: Compared, p_adjusted: float, *, settings: StatisticsParams
+    key: ScoredKey, pair: Pair, difference: Estimate, p_adjusted: float, *, settings: StatisticsParams
 ) -> Change:
     """A difference with its verdict."""
-    comparison, evidence = compared
-    verdict = statistics.verdict(
-        comparison,
+    word = verdict(
+        difference,
         p_adjusted,
         margin=settings.equivalence.get(key.score, 0.0),  # no margin, as in results out of date: none is equivalent
-        greater_is_better=SCORES[key.score].greater_is_better,
+        sign=SCORES[key.score].sign,
         alpha=1 - settings.confidence,
     )
+    ci_low, ci_high = difference.interval(settings.confidence)
     return Change(
         *key,
-        base=comparison.baseline,
-        head=comparison.value,
-        difference=comparison.difference,
-        ci_low=comparison.ci_low,
-        ci_high=comparison.ci_high,
+        base=fmean(pair.base.judged[key.score].replicates),
+        head=fmean(pair.head.judged[key.score].replicates),
+        difference=difference.value,
+        ci_low=ci_low,
+        ci_high=ci_high,
         p_adjusted=p_adjusted,
-        verdict=verdict,
-        by_row=evidence is not None,
+        verdict=word,
+        by_row=difference.by_row,
         paired=pair.is_paired(key.score),
         fixed_test=pair.head_study.protocol.fixed_test,
     )

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from stages.lib.judge import statistics
 from stages.lib.judge.comparison import ArmResult, StudyResult
+from stages.lib.judge.designs import Estimate, compare_replicates, resampled_mean, welch
 from tools.review.record import Key
 from tools.review.sides import Side
 
@@ -48,14 +48,14 @@ class Pair:
         same_number = len(self.base.judged[score].replicates) == len(self.head.judged[score].replicates)
         return same_number and self.head_study.is_judged_on_the_same_rows(self.base_study)
 
-    def compare_replicates(self, score: str, *, alpha: float) -> statistics.Comparison:
+    def compare_replicates(self, score: str) -> Estimate:
         """Head less base: a paired test where replicates are paired, else a test of two independent means."""
         head, base = self.head.judged[score].replicates, self.base.judged[score].replicates
         ratio = self.head_study.protocol.test_train_ratio
         if self.is_paired(score):
-            return statistics.compare_replicates(head, base, test_train_ratio=ratio, alpha=alpha)
-        before = statistics.resampled_mean(base, test_train_ratio=self.base_study.protocol.test_train_ratio)
-        return statistics.compare_unpaired(statistics.resampled_mean(head, test_train_ratio=ratio), before, alpha=alpha)
+            return compare_replicates(head, base, test_train_ratio=ratio)
+        before = resampled_mean(base, test_train_ratio=self.base_study.protocol.test_train_ratio)
+        return welch(resampled_mean(head, test_train_ratio=ratio), before)
 
 
 def pair_arms(base: Side, head: Side) -> dict[Key, Pair]:

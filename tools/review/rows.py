@@ -13,11 +13,11 @@ from typing import Literal
 import numpy as np
 
 from stages.lib.core import records as plan_files
-from stages.lib.core.files import pop_prefix
-from stages.lib.judge import predictions, statistics
+from stages.lib.judge import predictions
 from stages.lib.judge.arms import REFERENCE, Arm, ArmKey, build_arms, build_search_arms
 from stages.lib.judge.comparison import ArmResult
-from stages.lib.judge.judge import Judge
+from stages.lib.judge.designs import Design, Estimate, compare
+from stages.lib.judge.judge import ComparisonKey, Judge
 from stages.lib.judge.plans import BEST_SINGLE, StatisticsPlan, StudyPlan
 from stages.lib.judge.predictions import Labels, Predictions, ReferencePredictions
 from tools.review import outputs
@@ -26,8 +26,7 @@ from tools.review.pairs import Pair
 from tools.review.record import Key
 from tools.review.sides import Side
 
-FamilyKey = tuple[str, str, str]  # variant, kind of arm, score
-ByRow = dict[FamilyKey, tuple[statistics.Comparison, statistics.Evidence]]  # lacks scores to which no row adds
+ByRow = dict[ComparisonKey, Estimate]  # lacks scores to which no row adds
 SAME = ("test", "test_numbers", "training_numbers")  # fields of Labels that pair two sides row by row
 Reason = outputs.Reason | Literal["other_results", "unpaired", "other_rows", "few_repeats"]
 
@@ -64,8 +63,8 @@ class SideRows:
     """
 
     labels: Labels
-    design: statistics.Design
-    contributions: dict[FamilyKey, np.ndarray]
+    design: Design
+    contributions: dict[ComparisonKey, np.ndarray]
     guesses: set[ArmKey]
 
 
@@ -77,12 +76,10 @@ def compare_rows(pairs: Mapping[Key, Pair], *, base: Side, head: Side, settings:
     after = load_side(head, {key: (pair.head, pair.moved_scores) for key, pair in pairs.items()}, settings)
     if not all(np.array_equal(getattr(before.labels, part), getattr(after.labels, part)) for part in SAME):
         raise RowsUnknownError("other_rows")
-    alpha, guesses = 1 - settings.confidence, before.guesses | after.guesses
+    guesses = before.guesses | after.guesses
     try:
         return {
-            key: statistics.compare(
-                rows, before.contributions[key], after.design, alone=ArmKey(*key[:2]) in guesses, alpha=alpha
-            )
+            key: compare(rows, before.contributions[key], after.design, alone=ArmKey(*key[:2]) in guesses)
             for key, rows in after.contributions.items()
         }
     except UNUSABLE:
@@ -101,7 +98,11 @@ def load_side(side: Side, arms: Mapping[Key, tuple[ArmResult, list[str]]], setti
         raise RowsUnknownError(error.reason, side.name) from None
     except UNUSABLE:
         raise RowsUnknownError("damaged", side.name) from None
-    results = {(*key[1:], score): result.judged[score] for key, (result, scores) in arms.items() for score in scores}
+    results = {
+        ComparisonKey(*key[1:], score): result.judged[score]
+        for key, (result, scores) in arms.items()
+        for score in scores
+    }
     if not all(is_mean_of(rows, results[key].replicates) for key, rows, _ in measured):
         raise RowsUnknownError("other_results", side.name)
     guesses = {ArmKey(*key[:2]) for key, _, is_guess in measured if is_guess}
@@ -110,7 +111,7 @@ def load_side(side: Side, arms: Mapping[Key, tuple[ArmResult, list[str]]], setti
 
 def measure_rows(
     study: StudyOutputs, arms: Mapping[Key, tuple[ArmResult, list[str]]]
-) -> Iterator[tuple[FamilyKey, np.ndarray | None, bool]]:
+) -> Iterator[tuple[ComparisonKey, np.ndarray | None, bool]]:
     """What each row adds to the scores of each arm, and whether the arm is a guess; one variant is held at a time."""
     variants = dict.fromkeys((key.variant, key.kind == REFERENCE) for key in arms)
     for variant, is_reference in variants:
@@ -119,7 +120,7 @@ def measure_rows(
             if (key.variant, key.kind == REFERENCE) == (variant, is_reference):
                 arm = ArmKey(*key[1:])
                 for score in scores:
-                    yield (*arm, score), judge.contributions(score, arm), arm in judge.guesses
+                    yield ComparisonKey(*arm, score), judge.contributions(score, arm), judge.arms[arm].is_guess
 
 
 def is_mean_of(contributions: np.ndarray, replicates: list[float]) -> bool:
@@ -157,8 +158,7 @@ class StudyOutputs:
 
     def load_predictions(self, variant: str) -> Predictions:
         fields = self.files.read_arrays(predictions.FOLDER / self.study, f"{variant}.npz")
-        strengths, mechanisms = pop_prefix("strength", fields), pop_prefix("mechanism", fields)
-        return Predictions(**fields, strengths=strengths, mechanisms=mechanisms)
+        return predictions.parse_predictions(fields)
 
     def build(
         self, predicted: Mapping[str, Predictions], references: Mapping[str, ReferencePredictions]

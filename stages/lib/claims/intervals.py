@@ -7,12 +7,13 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import ArrayLike
 
+from stages.lib.judge.designs import resampled_mean
+
 Interval = Callable[[float], tuple[float, float, float]]  # (confidence) -> value, low, high
 
 
 def mean(values: ArrayLike, ratio: float) -> Interval:
     """Mean over replicates; ratio: of test and training rows where replicates share them, else 0."""
-    from stages.lib.judge.statistics import resampled_mean  # here: `plan` reads the table of claims, and needs no SciPy
 
     estimate = resampled_mean(np.asarray(values), test_train_ratio=ratio)
     return lambda confidence: (estimate.value, *estimate.interval(confidence))

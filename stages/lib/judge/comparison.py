@@ -5,9 +5,10 @@ comparison.json is typed here once. Its structure is data; sentences are made fr
 
 from __future__ import annotations
 
+import csv
 import io
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Annotated, Literal, TypeVar
 
@@ -16,13 +17,12 @@ from pydantic import Field, FiniteFloat, TypeAdapter
 from stages.lib.core.files import read_bytes, write_bytes, write_json
 from stages.lib.core.values import round_number
 from stages.lib.data.protocols import Protocol
-from stages.lib.judge.arms import ArmKey
+from stages.lib.judge.arms import NO_SKILL, ArmKey
 from stages.lib.judge.plans import Question
 
 FOLDER = Path("metrics")
 COMPARISON, METRICS = FOLDER / "comparison.json", FOLDER / "metrics.json"
 PATHS, SEARCHES = FOLDER / "paths.csv", FOLDER / "searches.csv"
-NO_SKILL = "no_skill"  # the row of a study's metrics for predictions that know the class shares alone
 
 Kind = Literal["at_knob", "tuned", "averaged", "reference"]
 Verdict = Literal["better", "worse", "equivalent", "undecided"]
@@ -241,12 +241,12 @@ def tabulate_metrics(result: StudyResult) -> dict[str, dict[str, float | str]]:
         for key, arm in result.list_arms()
         if key.kind in ("at_knob", "reference")
     }
-    return shown | {NO_SKILL: round_as_shown(result.no_skill)}
+    return shown | {NO_SKILL.variant: round_as_shown(result.no_skill)}
 
 
 def round_as_shown(values: Mapping[str, float]) -> dict[str, float | str]:
     """Round to the five decimals that `dvc metrics diff` shows: what looks the same there is the same."""
-    return {name: round(float(value), 5) + 0.0 for name, value in values.items()}  # + 0.0: no negative zero
+    return {name: round(value, 5) + 0.0 for name, value in values.items()}  # + 0.0: no negative zero
 
 
 def round_all(values: Mapping[str, float]) -> dict[str, float]:
@@ -274,15 +274,15 @@ Row = TypeVar("Row", PathPoint, SearchPoint)
 
 def save_table(path: Path, kind: type[Row], rows: Sequence[Row]) -> None:
     """Write a flat table, the form in which `dvc plots` can show it."""
-    import pandas as pd  # here, since a review reads no tables and pandas is slow to import
-
-    table = pd.DataFrame([asdict(row) for row in rows], columns=list(kind.__annotations__))
-    write_bytes(path, table.to_csv(index=False, float_format="%.7g", lineterminator="\n").encode())
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(field.name for field in fields(kind))
+    for row in rows:
+        writer.writerow(f"{cell:.7g}" if isinstance(cell, float) else cell for cell in asdict(row).values())
+    write_bytes(path, text.getvalue().encode())
 
 
 def load_table(path: Path, kind: type[Row]) -> list[Row]:
-    """The inverse of `save_table`."""
-    import pandas as pd
-
-    table = pd.read_csv(io.BytesIO(read_bytes(path, written_by="compare")))
-    return [kind(*row) for row in table.itertuples(index=False)]
+    """The inverse of `save_table`; pydantic's ValidationError where it is not what that writes."""
+    adapter, text = TypeAdapter(kind), read_bytes(path, written_by="compare").decode()
+    return [adapter.validate_python(row) for row in csv.DictReader(io.StringIO(text, newline=""))]

@@ -1,22 +1,73 @@
-"""One study's arms with all that is needed to measure and compare them."""
+"""Judge the arms of a study: measure them, compare them, and say which differences are real and which matter.
+
+Every arm is compared with its baseline and with no skill, by both scores of its study. The comparisons of a family are
+adjusted together, over its arms and over both scores. A study has four families: its networks against their baselines,
+its reference models against the study's baseline, and each of these against no skill. The first holds as well what each
+search is asked: its best points against the best single regulariser.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 
+from stages.lib.core.values import round_number
 from stages.lib.data.protocols import RepeatedStratifiedKFold
-from stages.lib.judge import statistics
-from stages.lib.judge.arms import Arm, ArmKey
-from stages.lib.judge.plans import StatisticsPlan, StudyPlan
-from stages.lib.judge.predictions import Labels
-from stages.lib.judge.scores import SCORES, measure, squeeze
+from stages.lib.judge.arms import (
+    AT_KNOB,
+    AVERAGED,
+    NO_SKILL,
+    REFERENCE,
+    TUNED,
+    Arm,
+    ArmKey,
+    arm_at,
+    choose_points,
+    predict_no_skill,
+)
+from stages.lib.judge.comparison import (
+    ArmResult,
+    Difference,
+    Judgement,
+    PathPoint,
+    Reach,
+    SearchPoint,
+    SearchResult,
+    StudyResult,
+    Use,
+    round_all,
+)
+from stages.lib.judge.designs import (
+    MIN_REPEATS,
+    CrossedEffects,
+    CrossValidation,
+    Design,
+    Estimate,
+    compare,
+    compare_replicates,
+    resampled_mean,
+)
+from stages.lib.judge.plans import ComparedSearch, StatisticsPlan, StudyPlan
+from stages.lib.judge.predictions import Labels, Predictions, class_shares
+from stages.lib.judge.scores import SCORES, gives_one_answer, list_scores, measure, measure_no_skill, squeeze
+from stages.lib.judge.verdicts import adjust, critical_value, detectable_difference, smallest_margin, verdict
 
-NO_SKILL = ArmKey("no_skill", "")  # predictions of the class shares; no arm of the study, but arms are compared with it
+CHOSEN = (TUNED, AVERAGED)  # kinds of arms whose points are chosen on validation rows
+QUESTIONS = {TUNED: "against_best_single", AVERAGED: "averaged_against_best_single"}  # in place of the kind of arm
 
-Compared = tuple[statistics.Comparison, statistics.Evidence | None]
+
+class ComparisonKey(NamedTuple):
+    """Names a comparison within its family: an arm, or a search and what it is asked, and a score."""
+
+    variant: str
+    kind: str  # of arm, or one of QUESTIONS
+    score: str
+
+
+Family = Mapping[ComparisonKey, Estimate]  # the differences that are adjusted together
 
 
 class Judge:
@@ -27,26 +78,20 @@ class Judge:
 
     def __init__(self, plan: StudyPlan, settings: StatisticsPlan, labels: Labels, arms: Mapping[ArmKey, Arm]):
         self.plan, self.settings, self.labels = plan, settings, labels
-        self.arms = {**arms, NO_SKILL: predict_shares(labels)}
+        self.arms = {**arms, NO_SKILL: predict_no_skill(labels.shares, labels)}
         self.scores = tuple(plan.scores.values())  # discrimination first
-        self.alpha = 1 - settings.confidence
         self._measured: dict[tuple[ArmKey, str], np.ndarray] = {}
         self._contributions: dict[tuple[ArmKey, str], np.ndarray | None] = {}
 
     @cached_property
-    def design(self) -> statistics.Design | None:
+    def design(self) -> Design | None:
         """How rows and replicates enter a standard error; None where the protocol does not show a row's influence."""
         protocol = self.plan.protocol
         if protocol.fixed_test:
-            return statistics.FixedTest()
-        if not isinstance(protocol, RepeatedStratifiedKFold) or protocol.repeats < statistics.MIN_REPEATS:
+            return CrossedEffects()
+        if not isinstance(protocol, RepeatedStratifiedKFold) or protocol.repeats < MIN_REPEATS:
             return None
-        return statistics.CrossValidation(self.labels.test_numbers, self.labels.training_numbers, protocol.repeats)
-
-    @cached_property
-    def guesses(self) -> set[ArmKey]:
-        """The arms that give all held-out rows of a replicate the same answer, so that no row's features matter."""
-        return {key for key, arm in self.arms.items() if (arm.test == arm.test[:, :1]).all()}
+        return CrossValidation(self.labels.test_numbers, self.labels.training_numbers, protocol.repeats)
 
     def measure(self, score: str, key: ArmKey) -> np.ndarray:
         """A score on held-out rows, [replicate]."""
@@ -67,32 +112,245 @@ class Judge:
     def contributions(self, score: str, key: ArmKey) -> np.ndarray | None:
         """What each row adds to a score, [replicate, row]; None where the score or the design knows no rows."""
         if (key, score) not in self._contributions:
-            by_row = None if self.design is None else SCORES[score].by_row
-            found = by_row(self.labels.test, squeeze(self.arms[key].test)) if by_row else None
-            self._contributions[key, score] = found
+            by_row = SCORES[score].by_row if self.design else None
+            rows = by_row(self.labels.test, squeeze(self.arms[key].test)) if by_row else None
+            self._contributions[key, score] = rows
         return self._contributions[key, score]
 
-    def compare(self, score: str, key: ArmKey, other: ArmKey) -> Compared:
-        """Two arms by one score, with the evidence by row where that is known."""
-        first, second = self.contributions(score, key), self.contributions(score, other)
-        if first is not None and second is not None and self.design is not None:
-            alone = not self.guesses.isdisjoint((key, other))
-            return statistics.compare(first, second, self.design, alone=alone, alpha=self.alpha)
-        ratio = self.plan.protocol.test_train_ratio
-        replicates = self.measure(score, key), self.measure(score, other)
-        return statistics.compare_replicates(*replicates, test_train_ratio=ratio, alpha=self.alpha), None
-
-    def estimate(self, score: str, key: ArmKey) -> statistics.Estimate:
+    def estimate(self, score: str, key: ArmKey) -> Estimate:
         """The mean of a score with its standard error."""
         contributions = self.contributions(score, key)
-        if contributions is not None and self.design is not None:
-            return self.design.evidence(contributions, alone=True).estimate
-        ratio = self.plan.protocol.test_train_ratio
-        return statistics.resampled_mean(self.measure(score, key), test_train_ratio=ratio)
+        if contributions is not None and self.design:
+            return self.design.estimate(contributions, alone=True)
+        return resampled_mean(self.measure(score, key), test_train_ratio=self.plan.protocol.test_train_ratio)
+
+    def compare(self, score: str, key: ArmKey, other: ArmKey) -> Estimate:
+        """A score of one arm less that of another."""
+        first, second = self.contributions(score, key), self.contributions(score, other)
+        if first is not None and second is not None and self.design:
+            alone = self.arms[key].is_guess or self.arms[other].is_guess
+            return compare(first, second, self.design, alone=alone)
+        replicates = self.measure(score, key), self.measure(score, other)
+        return compare_replicates(*replicates, test_train_ratio=self.plan.protocol.test_train_ratio)
+
+    def compare_all(self, pairs: Mapping[ArmKey, ArmKey]) -> dict[ComparisonKey, Estimate]:
+        """The first arm of each pair less the second, by both scores."""
+        return {
+            ComparisonKey(*key, score): self.compare(score, key, other)
+            for key, other in pairs.items()
+            for score in self.scores
+        }
+
+    def judge_family(self, family: Family) -> dict[ComparisonKey, Difference]:
+        """Differences with verdicts, adjusted together."""
+        adjusted = adjust(family, seed=self.plan.seed)
+        return {
+            key: describe_difference(key.score, estimate, adjusted[key], self.settings)
+            for key, estimate in family.items()
+        }
 
 
-def predict_shares(labels: Labels) -> Arm:
-    """Predictions without skill: the class shares of each replicate's training rows, for every row."""
-    shares = labels.shares[:, None]
-    training, test = (np.repeat(shares, part.shape[1], axis=1) for part in (labels.training, labels.test))
-    return Arm(training=training, test=test)
+def describe_difference(score: str, difference: Estimate, p_adjusted: float, settings: StatisticsPlan) -> Difference:
+    """A difference with its verdict, rounded as it is kept."""
+    alpha, margin = 1 - settings.confidence, settings.equivalence[score]
+    word = verdict(difference, p_adjusted, margin=margin, sign=SCORES[score].sign, alpha=alpha)
+    ci_low, ci_high = map(round_number, difference.interval(1 - alpha))
+    equivalence_low, equivalence_high = map(round_number, difference.interval(1 - 2 * alpha))
+    value, p_value, p_adjusted = map(round_number, (difference.value, difference.p_value, p_adjusted))
+    return Difference(value, ci_low, ci_high, equivalence_low, equivalence_high, p_value, p_adjusted, word)
+
+
+# A study -------------------------------------------------------------------------------------------------------------
+
+
+def judge_study(judge: Judge) -> StudyResult:
+    """Judge every arm of a study."""
+    plan, arms = judge.plan, [key for key in judge.arms if key != NO_SKILL]
+    models = [key for key in arms if key.kind == REFERENCE]
+    networks = [key for key in arms if key.kind != REFERENCE]
+    family = judge.compare_all(pair_with_baselines(judge, networks)) | compare_searches(judge)
+    differences = judge.judge_family(family)
+    differences |= judge.judge_family(judge.compare_all(pair_with_baselines(judge, models)))
+    skills = judge.judge_family(judge.compare_all(dict.fromkeys(networks, NO_SKILL)))
+    skills |= judge.judge_family(judge.compare_all(dict.fromkeys(models, NO_SKILL)))
+    results: dict[str, dict] = {plan.baseline: {}}  # the baseline comes first
+    for key in arms:
+        judged = {score: describe_judgement(judge, key, score, differences, skills) for score in judge.scores}
+        results.setdefault(key.variant, {})[key.kind] = describe_arm(judge, key, judged)
+    return StudyResult(
+        dataset=plan.dataset,
+        features=plan.features,
+        protocol=plan.protocol,
+        seed=plan.seed,
+        scores=plan.scores,
+        baseline=plan.baseline,
+        no_skill=describe_no_skill(judge),
+        reach=describe_sensitivity(judge, family),
+        arms=results,
+        searches={search.variant: describe_search(judge, search, differences) for search in plan.searches},
+    )
+
+
+def find_baseline(judge: Judge, key: ArmKey) -> ArmKey:
+    """What an arm is compared with: its variant's baseline at its knobs; the study's for a reference model."""
+    baselines = {variant.name: variant.baseline for variant in judge.plan.variants}
+    for search in judge.plan.searches:
+        baselines |= dict.fromkeys((search.best_single, search.best_singles), baselines[search.variant])
+    return ArmKey(baselines.get(key.variant, judge.plan.baseline), AT_KNOB)
+
+
+def pair_with_baselines(judge: Judge, arms: Sequence[ArmKey]) -> dict[ArmKey, ArmKey]:
+    """What each arm is compared with, without the baselines themselves."""
+    return {key: other for key in arms if (other := find_baseline(judge, key)) != key}
+
+
+def describe_judgement(
+    judge: Judge,
+    key: ArmKey,
+    score: str,
+    differences: Mapping[ComparisonKey, Difference],
+    skills: Mapping[ComparisonKey, Difference],
+) -> Judgement:
+    """An arm by one score."""
+    replicates, compared = judge.measure(score, key), ComparisonKey(*key, score)
+    return Judgement(
+        value=round_number(replicates.mean()),
+        replicates=[round_number(value) for value in replicates],
+        difference=differences.get(compared),
+        skill=skills[compared],
+    )
+
+
+def describe_arm(judge: Judge, key: ArmKey, judged: dict[str, Judgement]) -> ArmResult:
+    """An arm with its judgements."""
+    arm = judge.arms[key]
+    groups = {variant.name: variant.group for variant in judge.plan.variants}
+    scores = {name: float(judge.measure(name, key).mean()) for name in list_scores(judge.plan.outputs)}
+    finite = {name: values[np.isfinite(values)] for name, values in arm.mechanisms.items()}
+    mechanisms = {name: float(values.mean()) for name, values in finite.items() if len(values)}
+    if mechanisms:  # of networks; a reference model may be meant to do so
+        mechanisms["one_answer"] = float(gives_one_answer(squeeze(arm.test)).mean())
+    return ArmResult(
+        baseline=find_baseline(judge, key).variant,
+        group=groups.get(key.variant, "model" if key.kind == REFERENCE else "regularizers"),
+        judged=judged,
+        strengths={name: list_used(strengths) for name, strengths in arm.strengths.items()},
+        scores=round_all(scores | {"gap": judge.gap(judge.scores[0], key)}),
+        mechanisms=round_all(mechanisms),
+        optimism=round_all({score: judge.optimism(score, key) for score in judge.scores} if key.kind in CHOSEN else {}),
+    )
+
+
+def list_used(strengths: np.ndarray) -> list[float]:
+    """Each strength [replicate] once, in order; NaN is none."""
+    return sorted({round_number(value) for value in strengths[~np.isnan(strengths)]})
+
+
+def describe_no_skill(judge: Judge) -> dict[str, float]:
+    """Score -> what a guess that knows the class shares of the held-out rows alone scores."""
+    label, outputs = judge.labels.test, judge.plan.outputs
+    guess = predict_no_skill(class_shares(label, outputs), judge.labels).test
+    return round_all({name: measure_no_skill(name, label, guess).mean() for name in list_scores(outputs)} | {"gap": 0})
+
+
+def describe_sensitivity(judge: Judge, networks: Family) -> dict[str, Reach]:
+    """What the study can see by each score, for the network with the median standard error."""
+    if not networks or not all(estimate.by_row for estimate in networks.values()):
+        return {}
+    alpha = 1 - judge.settings.confidence
+    critical = critical_value(networks, seed=judge.plan.seed, alpha=alpha)
+    seen = {}
+    for score in judge.scores:
+        estimates = [
+            estimate for key, estimate in networks.items() if key.score == score and ArmKey(*key[:2]) in judge.arms
+        ]
+        typical = sorted(estimates, key=lambda estimate: estimate.standard_error)[len(estimates) // 2]
+        detectable, margin = detectable_difference(typical, critical), smallest_margin(typical, alpha=alpha)
+        seen[score] = Reach(round_number(detectable), round_number(margin))
+    return seen
+
+
+# Searches and paths --------------------------------------------------------------------------------------------------
+
+
+def compare_searches(judge: Judge) -> dict[ComparisonKey, Estimate]:
+    """The best points of each search against the best single regulariser, tuned and averaged, by both scores."""
+    return {
+        ComparisonKey(search.variant, QUESTIONS[kind], score): judge.compare(score, *arms)
+        for search in judge.plan.searches
+        for kind, rival in ((TUNED, search.best_single), (AVERAGED, search.best_singles))
+        if judge.arms.keys() >= set(arms := (ArmKey(search.variant, kind), ArmKey(rival, kind)))
+        for score in judge.scores
+    }
+
+
+def describe_search(
+    judge: Judge, search: ComparedSearch, differences: Mapping[ComparisonKey, Difference]
+) -> SearchResult:
+    """What a search gave."""
+    best = judge.arms[ArmKey(search.variant, TUNED)].strengths
+    single = judge.arms[ArmKey(search.best_single, TUNED)].strengths if search.singles else {}
+    off = {name: 0.0 for name in search.varied if name not in search.always_on}
+    answers = {
+        question: {key.score: value for key, value in differences.items() if key[:2] == (search.variant, question)}
+        for question in QUESTIONS.values()
+    }
+    return SearchResult(
+        num_points=search.num_points,
+        uses=describe_uses({name: np.where(best[name] == off.get(name), np.nan, best[name]) for name in search.varied}),
+        best_single=search.best_single if search.singles else "",
+        singles=describe_uses(single),
+        average=search.average,
+        best_singles=search.best_singles if search.singles else "",
+        **answers,
+    )
+
+
+def describe_uses(strengths: Mapping[str, np.ndarray]) -> dict[str, Use]:
+    """Regulariser -> how it is used, from its strengths [replicate], NaN where it is not; without those never used."""
+    used = {name: values[~np.isnan(values)] for name, values in strengths.items()}
+    return {
+        name: Use(*map(round_number, (len(values) / len(strengths[name]), values.min(), values.max())))
+        for name, values in used.items()
+        if len(values)
+    }
+
+
+def list_search_points(judge: Judge, search: ComparedSearch, predictions: Predictions) -> list[SearchPoint]:
+    """Both scores of every point of a search, one row for each of its regularisers."""
+    plan, labels, grid = judge.plan, judge.labels, predictions.grid
+    best = choose_points(predictions, labels, select_by=plan.select_by)
+    chosen = np.bincount(best, minlength=grid.num_points) / grid.num_replicates
+    rows = []
+    for score in judge.scores:
+        validation, held_out = (
+            grid.by_point(measure(score, grid.over_points(truth), predicted)).mean(axis=1)
+            for truth, predicted in ((labels.validation, predictions.validation), (labels.test, predictions.test))
+        )
+        for name in search.varied:
+            strengths = grid.by_point(predictions.strengths[name])[:, 0]
+            columns = zip(strengths, validation, held_out, chosen, strict=True)
+            for point, numbers in enumerate(columns):
+                strength, *means = map(round_number, numbers)
+                rows.append(SearchPoint(plan.task, search.variant, point, name, strength, score, *means))
+    return rows
+
+
+def list_path_points(judge: Judge, variant: str, predictions: Predictions) -> list[PathPoint]:
+    """A variant's path, score by score, the smallest strength first; empty where it has none.
+
+    An interval is that of the score itself, not of a difference.
+    """
+    varied = [name for name, values in predictions.strengths.items() if len(set(values)) > 1]
+    if not varied or variant in (search.variant for search in judge.plan.searches):
+        return []
+    arms = {ArmKey(variant, str(point)): arm_at(predictions, point) for point in range(predictions.grid.num_points)}
+    of_path = Judge(judge.plan, judge.settings, judge.labels, arms)
+    points = []
+    for score in judge.scores:
+        for key, arm in sorted(arms.items(), key=lambda item: item[1].strengths[varied[0]][0]):
+            estimate = of_path.estimate(score, key)
+            interval = estimate.interval(judge.settings.confidence)
+            numbers = (arm.strengths[varied[0]][0], estimate.value, *interval, of_path.gap(score, key))
+            points.append(PathPoint(judge.plan.task, score, variant, *map(round_number, numbers)))
+    return points

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -20,7 +21,7 @@ class Labels:
     """Class numbers [replicate, row] of the rows that are predicted.
 
     test_numbers, training_numbers: [replicate, row], numbers in the data set of all test and of all training rows.
-    shares: [replicate, output], class shares of all training rows: what predictions without skill are.
+    shares: [replicate, output], `class_shares` of all training rows: what predictions without skill are.
     """
 
     training: np.ndarray
@@ -55,7 +56,7 @@ class Predictions:
 
 @dataclass(frozen=True)
 class ReferencePredictions:
-    """One model of lib/references.py. Probabilities are [replicate, row, output] float32, rows as in `Labels`.
+    """One reference model. Probabilities are [replicate, row, output] float32, rows as in `Labels`.
 
     strength: [replicate], the one with the best validation score.
     validation_score: [replicate], that score.
@@ -84,6 +85,12 @@ class Mistakes:
     scale: float
 
 
+def class_shares(labels: np.ndarray, outputs: int) -> np.ndarray:
+    """Share of each class among the rows of labels [replicate, row]; [replicate, output], one output is class 1."""
+    classes = [1] if outputs == 1 else range(outputs)
+    return np.stack([(labels == number).mean(axis=1) for number in classes], axis=1)
+
+
 def save_predictions(study: str, labels: Labels, predictions: Mapping[str, Predictions], mistakes: Mistakes) -> None:
     """Write the whole folder of a study; names that start with _ cannot be a variant's."""
     write_arrays(FOLDER / study / "_labels.npz", vars(labels))
@@ -103,7 +110,11 @@ def load_mistakes(study: str) -> Mistakes:
 
 
 def load_predictions(study: str, variant: str) -> Predictions:
-    fields = read_arrays(FOLDER / study / f"{variant}.npz", written_by=f"evaluate@{study}")
+    return parse_predictions(read_arrays(FOLDER / study / f"{variant}.npz", written_by=f"evaluate@{study}"))
+
+
+def parse_predictions(fields: dict[str, Any]) -> Predictions:
+    """Predictions from the members of their file."""
     strengths, mechanisms = pop_prefix("strength", fields), pop_prefix("mechanism", fields)
     return Predictions(**fields, strengths=strengths, mechanisms=mechanisms)
 

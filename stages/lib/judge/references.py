@@ -65,13 +65,6 @@ def mlp(strength: float, random_state: int) -> ClassifierMixin:
     )
 
 
-def majority(strength: float, random_state: int) -> ClassifierMixin:
-    """The class shares of the training rows, for every row; it has no strength."""
-    from sklearn.dummy import DummyClassifier
-
-    return DummyClassifier(strategy="prior", random_state=random_state)
-
-
 def standardize(model: ClassifierMixin) -> ClassifierMixin:
     """The model on features of mean 0 and deviation 1 over its training rows."""
     from sklearn.pipeline import make_pipeline
@@ -83,14 +76,14 @@ def standardize(model: ClassifierMixin) -> ClassifierMixin:
 class Reference(NamedTuple):
     """All that is to be said of a reference model.
 
-    label: its name for people. strength: what its strength is; empty where it has none, and so nothing to try.
+    label: its name for people. strength: what its strength is.
     whole_number: the strength counts something.
     stops_early: its number of iterations is part of the recipe, so it need not converge.
     """
 
     label: str
     build: Callable[[float, int], ClassifierMixin]
-    strength: str = ""
+    strength: str
     whole_number: bool = False
     stops_early: bool = False
 
@@ -100,7 +93,6 @@ REFERENCES: dict[str, Reference] = {
     "random_forest": Reference("random forest", random_forest, "rows in a leaf", whole_number=True),
     "gradient_boosting": Reference("gradient boosting", gradient_boosting, "learning rate"),
     "mlp": Reference("scikit-learn's MLP", mlp, "alpha", stops_early=True),
-    "majority": Reference("class shares", majority),
 }
 
 

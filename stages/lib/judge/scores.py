@@ -1,4 +1,4 @@
-"""The table of scores: how good predictions on held-out rows are, and what no skill would score.
+"""The table of scores: how good predictions on held-out rows are, which direction is better, and what is decided.
 
 Layout  probability  [replicate, row] of class 1 (binary), or [replicate, row, class] (multiclass), each in [0, 1]
         label        [replicate, row], or [row] where all replicates share the rows; integers from 0
@@ -6,7 +6,7 @@ Result  [replicate], float64; a `row_` form gives what each row adds, [replicate
 
 A decision takes class 1 where its probability exceeds 0.5, or the most probable class, the first of equals.
 Rows of one class only: AUC, average precision and G-mean raise ValueError; the others are defined.
-To add a score: its function, what it gives without skill, and its line in SCORES.
+To add a score: its function and its line in SCORES.
 """
 
 from collections.abc import Callable
@@ -20,22 +20,6 @@ ClassNumbers = NDArray[np.intp]
 
 THRESHOLD = 0.5  # probability of class 1 above which it is predicted
 NUM_BINS = 15  # calibration bins of equal width, as in Guo et al. 2017
-
-
-def _check_label(label: ArrayLike, num_classes: int) -> ClassNumbers:
-    label = np.asarray(label)
-    if label.size == 0 or not np.isin(label, np.arange(num_classes)).all():
-        raise ValueError(f"label must hold integers from 0 to {num_classes - 1}, one per row")
-    return label.astype(np.intp)
-
-
-def _check_both_classes(label: ClassNumbers) -> None:
-    single = np.flatnonzero(np.ptp(np.atleast_2d(label), axis=1) == 0)
-    if single.size:
-        raise ValueError(
-            f"replicates {single.tolist()} hold rows of one class only, where this score is undefined; "
-            "stratify the folds, or pool their predictions"
-        )
 
 
 def _check(label: ArrayLike, probability: ArrayLike) -> tuple[ClassNumbers, NDArray[np.floating]]:
@@ -52,11 +36,13 @@ def _check(label: ArrayLike, probability: ArrayLike) -> tuple[ClassNumbers, NDAr
     # A product with ones is many times as fast as a sum over an axis of ten.
     if probability.ndim == 3 and np.abs(probability @ np.ones_like(probability[0, 0]) - 1).max() > rounding:
         raise ValueError("probability must sum to 1 over the classes of each row; apply the softmax first")
-    label = _check_label(label, probability.shape[2] if probability.ndim == 3 else 2)
+    label, num_classes = np.asarray(label), probability.shape[2] if probability.ndim == 3 else 2
+    if not np.isin(label, np.arange(num_classes)).all():
+        raise ValueError(f"label must hold integers from 0 to {num_classes - 1}, one per row")
     shape = probability.shape[:2]
     if label.shape not in (shape, shape[1:]):
         raise ValueError(f"label has shape {label.shape}; expected {shape} or {shape[1:]}, the rows of probability")
-    return np.broadcast_to(label, shape), probability
+    return np.broadcast_to(label.astype(np.intp), shape), probability
 
 
 def _check_binary(label: ArrayLike, probability: ArrayLike) -> tuple[ClassNumbers, NDArray[np.floating]]:
@@ -64,13 +50,28 @@ def _check_binary(label: ArrayLike, probability: ArrayLike) -> tuple[ClassNumber
     label, probability = _check(label, probability)
     if probability.ndim != 2:
         raise ValueError(f"this score is binary: expected probability [replicate, row], got shape {probability.shape}")
-    _check_both_classes(label)
+    single = np.flatnonzero(np.ptp(label, axis=1) == 0)
+    if single.size:
+        raise ValueError(
+            f"replicates {single.tolist()} hold rows of one class only, where this score is undefined; "
+            "stratify the folds, or pool their predictions"
+        )
     return label, probability
 
 
-def _decide(probability: NDArray[np.floating]) -> ClassNumbers:
-    """Return the predicted class, [replicate, row]."""
+def decide(probability: NDArray[np.floating]) -> ClassNumbers:
+    """The predicted class, [replicate, row]."""
     return probability.argmax(axis=2) if probability.ndim == 3 else (probability > THRESHOLD).astype(np.intp)
+
+
+def commonest_share(probability: NDArray[np.floating]) -> Array:
+    """Share of a replicate's rows that are put into the class that it predicts most often, [replicate]."""
+    return np.array([np.bincount(row).max() / len(row) for row in decide(probability)])
+
+
+def gives_one_answer(probability: NDArray[np.floating]) -> NDArray[np.bool_]:
+    """Whether all rows of a replicate are put into the same class, [replicate]."""
+    return commonest_share(probability) == 1
 
 
 def rank(values: NDArray[np.floating]) -> Array:
@@ -125,30 +126,20 @@ def average_precision(label: ArrayLike, probability: ArrayLike) -> Array:
     return (precision * label).sum(axis=1) / label.sum(axis=1)
 
 
-def per_class_recall(label: ArrayLike, probability: ArrayLike) -> Array:
-    """Share of each class's rows that is predicted as that class, [replicate, class].
-
-    Raises ValueError where a replicate has no row of some class.
-    """
-    label, probability = _check(label, probability)
-    classes = np.arange(probability.shape[2] if probability.ndim == 3 else 2)
-    member = label[:, :, None] == classes
-    count = member.sum(axis=1)
-    if not count.all():
-        missing = np.flatnonzero((count == 0).any(axis=0)).tolist()
-        raise ValueError(f"classes {missing} have no rows in some replicate, so no recall; pool more rows")
-    return (member & (_decide(probability) == label)[:, :, None]).sum(axis=1) / count
-
-
 def g_mean(label: ArrayLike, probability: ArrayLike) -> Array:
     """Geometric mean of sensitivity and specificity (Kubat and Matwin 1997)."""
-    return np.sqrt(per_class_recall(*_check_binary(label, probability)).prod(axis=1))
+    label, probability = _check_binary(label, probability)
+    right = decide(probability) == label
+    specificity, sensitivity = (
+        (right & (label == number)).sum(axis=1) / (label == number).sum(axis=1) for number in (0, 1)
+    )
+    return np.sqrt(specificity * sensitivity)
 
 
 def row_accuracy(label: ArrayLike, probability: ArrayLike) -> Array:
     """1 where the decision is the label, else 0, [replicate, row]."""
     label, probability = _check(label, probability)
-    return (_decide(probability) == label).astype(np.float64)
+    return (decide(probability) == label).astype(np.float64)
 
 
 def row_brier(label: ArrayLike, probability: ArrayLike) -> Array:
@@ -202,7 +193,7 @@ def calibration_error(label: ArrayLike, probability: ArrayLike) -> Array:
     constant answer at the base rate 0. Upward biased where bins hold few rows: compare at equal numbers of rows.
     """
     label, probability = _check(label, probability)
-    hit = label if probability.ndim == 2 else _decide(probability) == label
+    hit = label if probability.ndim == 2 else decide(probability) == label
     confidence = (probability if probability.ndim == 2 else probability.max(axis=2)).astype(np.float64)
     num_replicates, num_rows = confidence.shape
     bin_index = np.searchsorted(np.linspace(0, 1, NUM_BINS + 1)[1:-1], confidence)
@@ -211,13 +202,26 @@ def calibration_error(label: ArrayLike, probability: ArrayLike) -> Array:
     return np.abs(gap.reshape(num_replicates, NUM_BINS)).sum(axis=1) / num_rows
 
 
+def random_average_precision(label: ArrayLike, probability: ArrayLike) -> Array:
+    """Exact mean of the average precision over random rankings of n rows, n1 of them of class 1 (Bestgen 2015).
+
+    q + (1 - q) H_n / n with q = (n1 - 1) / (n - 1) and H_n = 1 + 1/2 + ... + 1/n: above n1 / n, the more so the fewer
+    the rows.
+    """
+    label, _ = _check_binary(label, probability)
+    num_rows = label.shape[1]
+    q = (label.sum(axis=1) - 1) / (num_rows - 1)
+    return q + (1 - q) * (1 / np.arange(1, num_rows + 1)).mean()
+
+
 class Score(NamedTuple):
     """All that is to be said of a score.
 
     label: its name for people.
     function: (label, probability) -> [replicate].
-    no_skill: (class shares [..., class], number of rows) -> what predictions that ignore the features score, [...].
     by_row: what each row adds, (label, probability) -> [replicate, row]; None where that is not known.
+    at_random: its mean over random orders of the rows, (label, probability) -> [replicate], where that is not what a
+        constant probability scores; see `measure_no_skill`.
     proper: it is best for the true probabilities, so it judges probabilities and not decisions alone.
     binary, multiclass: the outcomes it is defined for.
     least, most: the smallest and the greatest value that it can have.
@@ -225,61 +229,31 @@ class Score(NamedTuple):
 
     label: str
     function: Callable[[ArrayLike, ArrayLike], Array]
-    no_skill: Callable[[Array, int], Array]
     greater_is_better: bool
     by_row: Callable[[ArrayLike, ArrayLike], Array] | None = None
+    at_random: Callable[[ArrayLike, ArrayLike], Array] | None = None
     proper: bool = False
     binary: bool = True
     multiclass: bool = True
     least: float = 0.0
     most: float = 1.0
 
-
-def chance(share: Array, num_rows: int) -> Array:
-    """1/2: a random ranking."""
-    return np.full(share.shape[:-1], 0.5)
-
-
-def nothing(share: Array, num_rows: int) -> Array:
-    return np.zeros(share.shape[:-1])
-
-
-def majority_accuracy(share: Array, num_rows: int) -> Array:
-    """max p_c: the majority answer."""
-    return share.max(axis=-1)
-
-
-def base_rate_log_loss(share: Array, num_rows: int) -> Array:
-    """-sum p_c log p_c: predictions of the class shares."""
-    return -(share * np.log(np.where(share > 0, share, 1))).sum(axis=-1)
-
-
-def base_rate_brier(share: Array, num_rows: int) -> Array:
-    """1 - sum p_c^2, halved for two classes, as `row_brier` scales them."""
-    spread = 1 - (share**2).sum(axis=-1)
-    return spread / 2 if share.shape[-1] == 2 else spread
-
-
-def random_average_precision(share: Array, num_rows: int) -> Array:
-    """Exact mean over random rankings of n1 positives among n rows (Bestgen 2015).
-
-    q + (1 - q) H_n / n with q = (n1 - 1) / (n - 1) and H_n = 1 + 1/2 + ... + 1/n: above n1 / n, the more so the fewer
-    the rows.
-    """
-    q = (share[..., 1] * num_rows - 1) / (num_rows - 1)
-    return q + (1 - q) * (1 / np.arange(1, num_rows + 1)).mean()
+    @property
+    def sign(self) -> int:
+        """1 where greater is better, else -1: of two values the better one is greater after multiplication by it."""
+        return 1 if self.greater_is_better else -1
 
 
 SCORES: dict[str, Score] = {
-    "auc": Score("AUC", auc, chance, True, row_auc, multiclass=False),
-    "accuracy": Score("accuracy", accuracy, majority_accuracy, True, row_accuracy),
+    "auc": Score("AUC", auc, True, row_auc, multiclass=False),
+    "accuracy": Score("accuracy", accuracy, True, row_accuracy),
     "average_precision": Score(
-        "average precision", average_precision, random_average_precision, True, multiclass=False
+        "average precision", average_precision, True, at_random=random_average_precision, multiclass=False
     ),
-    "brier": Score("Brier score", brier, base_rate_brier, False, row_brier, proper=True, most=2.0),
-    "log_loss": Score("log loss", log_loss, base_rate_log_loss, False, row_log_loss, proper=True, most=1000.0),
-    "calibration_error": Score("calibration error", calibration_error, nothing, False),
-    "g_mean": Score("G-mean", g_mean, nothing, True, multiclass=False),
+    "brier": Score("Brier score", brier, False, row_brier, proper=True, most=2.0),
+    "log_loss": Score("log loss", log_loss, False, row_log_loss, proper=True, most=1000.0),
+    "calibration_error": Score("calibration error", calibration_error, False),
+    "g_mean": Score("G-mean", g_mean, True, multiclass=False),
 }
 
 
@@ -298,11 +272,7 @@ def squeeze(probability: np.ndarray) -> np.ndarray:
     return probability[..., 0] if probability.shape[-1] == 1 else probability
 
 
-def no_skill(name: str, label: ArrayLike, *, outputs: int) -> Array:
-    """What a score gives to predictions that ignore the features; label [row] or [replicate, row], result [...]."""
-    num_classes = max(outputs, 2)
-    label = _check_label(label, num_classes)
-    if outputs == 1:
-        _check_both_classes(label)
-    share = (label[..., None] == np.arange(num_classes)).mean(axis=-2)
-    return SCORES[name].no_skill(share, label.shape[-1])
+def measure_no_skill(name: str, label: ArrayLike, probability: np.ndarray) -> Array:
+    """`measure` for a guess, the same for all rows of a replicate; rounded, so that 0 is 0 without a rounding error."""
+    score = SCORES[name]
+    return (score.at_random or score.function)(label, squeeze(probability)).round(12)

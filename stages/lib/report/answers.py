@@ -16,7 +16,6 @@ NOUNS = {"regularizers": "regulariser", "settings": "other setting"}
 NUM_BOTH = 5  # that a headline names of those with an effect by both scores
 NUM_MATTER = 5
 MANY = 5  # regularisers that a survey compares at least
-MAJORITY = "majority"  # the reference model without skill
 
 
 class Finding(NamedTuple):
@@ -124,11 +123,7 @@ def tell_best_single(study: StudyResult, score: str, confidence: float) -> list[
 
 def tell_reference(study: StudyResult, score: str) -> list[str]:
     """The best of the reference models, but for the one that knows the class shares alone."""
-    found = {
-        key.variant: arm.judged[score].value
-        for key, arm in study.list_arms()
-        if key.kind == REFERENCE and key.variant != MAJORITY
-    }
+    found = {key.variant: arm.judged[score].value for key, arm in study.list_arms() if key.kind == REFERENCE}
     if not found:
         return []
     best = min(found, key=lambda name: sign_of(score) * found[name])
@@ -350,7 +345,7 @@ def choose_arms(study: StudyResult) -> list[ArmKey]:
 
     first = study.scores["discrimination"]
     networks = {score: [key for key in rank(score) if is_used(study, key)] for score in study.scores.values()}
-    models = [key for key in rank(first) if key.kind == REFERENCE and key.variant != MAJORITY]
+    models = [key for key in rank(first) if key.kind == REFERENCE]
     best = [next((key for key in found if is_better(key, score)), found[0]) for score, found in networks.items()]
     chosen = [ArmKey(study.baseline, AT_KNOB), *best, networks[first][-1], *models[:1], *networks[first]]
     return list(dict.fromkeys(chosen))[:NUM_MATTER]

@@ -6,31 +6,22 @@ import numpy as np
 import pytest
 
 from stages import compare
-from stages.lib.data.protocols import RepeatedStratifiedKFold
-from stages.lib.judge import statistics
-from stages.lib.judge.comparison import LAYOUT, load_searches, save_searches
-from stages.lib.judge.plans import ComparedSearch, ComparedVariant, StatisticsPlan, StudyPlan
+from stages.lib.judge import judge
+from stages.lib.judge.comparison import LAYOUT, PathPoint, load_paths, load_searches, save_paths, save_searches
+from stages.lib.judge.designs import CrossValidation
+from stages.lib.judge.plans import ComparedSearch, ComparedVariant, StudyPlan
 from stages.lib.judge.predictions import Labels, Predictions
 from stages.lib.report.answers import tell_searches
+from tests.test_compare import K_FOLD, MECHANISMS, REPLICATES, STATISTICS, make_labels
+from tests.test_compare import make_plan as make_study_plan
 
-FOLDS, REPLICATES, ROWS = 2, 20, 40
-K_FOLD = RepeatedStratifiedKFold(folds=FOLDS, repeats=REPLICATES // FOLDS, validation=0.2)
-STATISTICS = StatisticsPlan(confidence=0.95, equivalence={"auc": 0.01, "log_loss": 0.01})
-MECHANISMS = ("epochs_run", "stopped_early", "diverged", "zero_share", "kernel_norm", "bound_share")
 SEARCH = ComparedSearch("cocktail", 3, ("l2", "max_norm"), ("max_norm",), ("dropout", "mixup"), "best_single")
 ODD = np.arange(REPLICATES) % 2 == 1
 
 
 @pytest.fixture(scope="module")
 def labels() -> Labels:
-    """Ten repeats of two folds of 80 rows."""
-    generator = np.random.Generator(np.random.PCG64(0))
-    truth = (np.arange(2 * ROWS) % 4 == 0).astype(np.uint8)
-    orders = [generator.permutation(2 * ROWS) for _ in range(REPLICATES // FOLDS)]
-    test = np.stack([np.sort(order[fold::FOLDS]) for order in orders for fold in range(FOLDS)])
-    training = np.stack([np.setdiff1d(np.arange(2 * ROWS), held_out) for held_out in test])
-    shares = truth[training].mean(axis=1, keepdims=True).astype(np.float32)
-    return Labels(truth[training], truth[training][:, :ROWS], truth[test], test, training, shares)
+    return make_labels(np.random.Generator(np.random.PCG64(0)))
 
 
 def make_predictions(
@@ -71,19 +62,28 @@ def predicted(labels: Labels) -> dict[str, Predictions]:
 
 def make_plan(search: ComparedSearch, **baselines: str) -> StudyPlan:
     names = ("unregularized", "cocktail", "dropout", "mixup")
-    return StudyPlan(
-        study="made", dataset="thoracic_surgery", features="encoded", outputs=1, baseline="unregularized",
-        scores={"discrimination": "auc", "probabilities": "log_loss"}, select_by="log_loss", protocol=K_FOLD, seed=3,
-        variants=tuple(
-            ComparedVariant(name, baselines.get(name, "unregularized"), "regularizers") for name in names
-        ),
-        references=(), searches=(search,),
-    )  # fmt: skip
+    variants = [ComparedVariant(name, baselines.get(name, "unregularized"), "regularizers") for name in names]
+    return dataclasses.replace(make_study_plan(), variants=tuple(variants), searches=(search,))
 
 
 @pytest.fixture(scope="module")
-def outcome(labels: Labels, predicted: dict[str, Predictions]) -> compare.Compared:
+def outcome(labels: Labels, predicted: dict[str, Predictions]) -> compare.Outcome:
     return compare.run(make_plan(SEARCH), STATISTICS, labels, predicted, {})
+
+
+def points_of(predicted: dict[str, Predictions], name: str, part: str = "test") -> np.ndarray:
+    """Probabilities of class 1, [point, replicate, row]."""
+    probability = getattr(predicted[name], part)[:, :, 0].astype(float)
+    return probability.reshape(-1, REPLICATES, probability.shape[1])
+
+
+def best_of_cocktail(predicted: dict[str, Predictions], part: str = "test") -> np.ndarray:
+    points = points_of(predicted, "cocktail", part)
+    return np.where(ODD[:, None], points[1], points[2])
+
+
+def best_single(predicted: dict[str, Predictions]) -> np.ndarray:
+    return np.where(ODD[:, None], points_of(predicted, "dropout")[1], points_of(predicted, "mixup")[0])
 
 
 def held_out_losses(labels: Labels, chosen: np.ndarray) -> np.ndarray:
@@ -92,26 +92,24 @@ def held_out_losses(labels: Labels, chosen: np.ndarray) -> np.ndarray:
 
 
 def test_each_replicate_takes_the_point_that_is_best_on_its_validation_rows(
-    outcome: compare.Compared, labels: Labels, predicted: dict[str, Predictions]
+    outcome: compare.Outcome, labels: Labels, predicted: dict[str, Predictions]
 ) -> None:
     tuned = outcome.result.arms["cocktail"]["tuned"]
     assert tuned.strengths == {"l2": [0.0, 0.01], "max_norm": [0.5, 1.5]}
-    points = predicted["cocktail"].test[:, :, 0].astype(float).reshape(3, REPLICATES, ROWS)
-    expected = held_out_losses(labels, np.where(ODD[:, None], points[1], points[2])).mean(axis=1)
+    expected = held_out_losses(labels, best_of_cocktail(predicted)).mean(axis=1)
     np.testing.assert_allclose(tuned.judged["log_loss"].replicates, expected, rtol=1e-6)
 
 
 def test_the_best_single_regularizer_is_chosen_on_validation_rows_among_variants_and_strengths(
-    outcome: compare.Compared, labels: Labels, predicted: dict[str, Predictions]
+    outcome: compare.Outcome, labels: Labels, predicted: dict[str, Predictions]
 ) -> None:
     single = outcome.result.arms["best_single"]["tuned"]
     assert (single.strengths, single.baseline) == ({"dropout": [0.2], "mixup": [0.2]}, "unregularized")
-    dropout, mixup = predicted["dropout"].test[REPLICATES:, :, 0], predicted["mixup"].test[:, :, 0]
-    expected = held_out_losses(labels, np.where(ODD[:, None], dropout, mixup).astype(float)).mean(axis=1)
+    expected = held_out_losses(labels, best_single(predicted)).mean(axis=1)
     np.testing.assert_allclose(single.judged["log_loss"].replicates, expected, rtol=1e-6)
 
 
-def test_what_the_best_points_consist_of(outcome: compare.Compared) -> None:
+def test_what_the_best_points_consist_of(outcome: compare.Outcome) -> None:
     search = outcome.result.searches["cocktail"]
     uses = {name: (use.share, use.low, use.high) for name, use in search.uses.items()}
     assert uses == {"l2": (0.5, 0.01, 0.01), "max_norm": (1.0, 0.5, 1.5)}, "l2 is off at 0, a norm never is"
@@ -121,15 +119,13 @@ def test_what_the_best_points_consist_of(outcome: compare.Compared) -> None:
 
 
 def test_the_question_can_be_checked_by_hand(
-    outcome: compare.Compared, labels: Labels, predicted: dict[str, Predictions]
+    outcome: compare.Outcome, labels: Labels, predicted: dict[str, Predictions]
 ) -> None:
     """Its interval from the rows of the two arms; its p-value is adjusted with all networks of the study."""
-    points = predicted["cocktail"].test[:, :, 0].astype(float).reshape(3, REPLICATES, ROWS)
-    dropout, mixup = predicted["dropout"].test[REPLICATES:, :, 0], predicted["mixup"].test[:, :, 0]
-    tuned = held_out_losses(labels, np.where(ODD[:, None], points[1], points[2]))
-    single = held_out_losses(labels, np.where(ODD[:, None], dropout, mixup).astype(float))
-    design = statistics.CrossValidation(labels.test_numbers, labels.training_numbers, K_FOLD.repeats)
-    estimate = design.evidence(tuned - single).estimate
+    tuned = held_out_losses(labels, best_of_cocktail(predicted))
+    single = held_out_losses(labels, best_single(predicted))
+    design = CrossValidation(labels.test_numbers, labels.training_numbers, K_FOLD.repeats)
+    estimate = design.estimate(tuned - single)
     found = outcome.result.searches["cocktail"].against_best_single
     assert set(found) == {"auc", "log_loss"}
     difference = found["log_loss"]
@@ -144,9 +140,9 @@ def test_the_question_belongs_to_the_family_of_networks(
     labels: Labels, predicted: dict[str, Predictions], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     families = []
-    adjust = statistics.adjust
+    adjust = judge.adjust
     monkeypatch.setattr(
-        statistics, "adjust", lambda family, **options: families.append(set(family)) or adjust(family, **options)
+        judge, "adjust", lambda family, **options: families.append(set(family)) or adjust(family, **options)
     )
     compare.run(make_plan(SEARCH), STATISTICS, labels, predicted, {})
     asked = {("cocktail", "against_best_single", score) for score in ("auc", "log_loss")}
@@ -165,11 +161,10 @@ def test_a_better_set_is_called_better(labels: Labels, predicted: dict[str, Pred
 
 
 def test_optimism_is_the_validation_score_less_the_held_out_score(
-    outcome: compare.Compared, labels: Labels, predicted: dict[str, Predictions]
+    outcome: compare.Outcome, labels: Labels, predicted: dict[str, Predictions]
 ) -> None:
     tuned = outcome.result.arms["cocktail"]["tuned"]
-    points = predicted["cocktail"].validation[:, :, 0].astype(float).reshape(3, REPLICATES, -1)
-    chosen = np.where(ODD[:, None], points[1], points[2])
+    chosen = best_of_cocktail(predicted, "validation")
     validation = -np.log(np.where(labels.validation == 1, chosen, 1 - chosen)).mean()
     assert tuned.optimism["log_loss"] == pytest.approx(validation - tuned.judged["log_loss"].value, abs=1e-6)
     assert tuned.optimism["log_loss"] < 0 < tuned.optimism["auc"], "both look better than they are"
@@ -177,7 +172,7 @@ def test_optimism_is_the_validation_score_less_the_held_out_score(
 
 
 def test_the_table_holds_both_scores_of_every_point(
-    outcome: compare.Compared, labels: Labels, predicted: dict[str, Predictions]
+    outcome: compare.Outcome, labels: Labels, predicted: dict[str, Predictions]
 ) -> None:
     rows = outcome.searches
     assert [(row.point, row.regularizer, row.strength) for row in rows if row.score == "auc"] == [
@@ -186,12 +181,11 @@ def test_the_table_holds_both_scores_of_every_point(
     ]
     assert {row.point: row.chosen for row in rows} == {0: 0.0, 1: 0.5, 2: 0.5}
     last = next(row for row in rows if row.score == "log_loss" and row.point == 2)
-    probability = predicted["cocktail"].test[2 * REPLICATES :, :, 0].astype(float)
-    assert last.held_out == pytest.approx(held_out_losses(labels, probability).mean(), rel=1e-6)
+    assert last.held_out == pytest.approx(held_out_losses(labels, points_of(predicted, "cocktail")[2]).mean(), rel=1e-6)
     assert len(rows) == 2 * 2 * 3 and outcome.paths != [] and {point.variant for point in outcome.paths} == {"dropout"}
 
 
-def test_results_survive_their_files(outcome: compare.Compared, tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_results_survive_their_files(outcome: compare.Outcome, tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     save_searches(outcome.searches)
     assert load_searches() == outcome.searches
@@ -199,7 +193,15 @@ def test_results_survive_their_files(outcome: compare.Compared, tmp_path, monkey
     assert LAYOUT.validate_json(LAYOUT.dump_json(comparison)) == comparison
 
 
-def test_the_answer_is_in_words(outcome: compare.Compared) -> None:
+@pytest.mark.parametrize("name", ["nan", "null", "NA", "", "1e5", "True", 'a "quoted", name', "two\nlines"])
+def test_a_table_keeps_every_name(name: str, tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    points = [PathPoint("made", "auc", name, 0.1, 0.75, 0.5, 1.0, 0.0)]
+    save_paths(points)
+    assert load_paths() == points
+
+
+def test_the_answer_is_in_words(outcome: compare.Outcome) -> None:
     claim, uses, singles = tell_searches(outcome.result)
     assert claim.startswith(
         "Cocktail, 3 mixtures, tuned together: by AUC it does not differ by what matters from the best"
@@ -229,17 +231,16 @@ AVERAGING = dataclasses.replace(SEARCH, average=2, best_singles="best_singles_2"
 
 
 @pytest.fixture(scope="module")
-def averaged(labels: Labels, predicted: dict[str, Predictions]) -> compare.Compared:
+def averaged(labels: Labels, predicted: dict[str, Predictions]) -> compare.Outcome:
     return compare.run(make_plan(AVERAGING), STATISTICS, labels, predicted, {})
 
 
 def test_the_mean_of_the_best_points_is_judged(
-    averaged: compare.Compared, labels: Labels, predicted: dict[str, Predictions]
+    averaged: compare.Outcome, labels: Labels, predicted: dict[str, Predictions]
 ) -> None:
     """The knobs' point is second best on all rows of the cocktail, and so is the first of dropout."""
     arm = averaged.result.arms["cocktail"]["averaged"]
-    points = predicted["cocktail"].test[:, :, 0].astype(float).reshape(3, REPLICATES, ROWS)
-    mean = (points[0] + np.where(ODD[:, None], points[1], points[2])) / 2
+    mean = (points_of(predicted, "cocktail")[0] + best_of_cocktail(predicted)) / 2
     np.testing.assert_allclose(arm.judged["log_loss"].replicates, held_out_losses(labels, mean).mean(axis=1), rtol=1e-5)
     assert arm.strengths == {"l2": [0.0, 0.01, 0.1], "max_norm": [0.5, 1.5, 2.0]}
     assert (arm.baseline, arm.group) == ("unregularized", "regularizers")
@@ -247,17 +248,15 @@ def test_the_mean_of_the_best_points_is_judged(
 
 
 def test_the_best_points_of_all_single_regularizers_are_averaged_alike(
-    averaged: compare.Compared, labels: Labels, predicted: dict[str, Predictions]
+    averaged: compare.Outcome, labels: Labels, predicted: dict[str, Predictions]
 ) -> None:
     arm = averaged.result.arms["best_singles_2"]["averaged"]
-    knob, path = predicted["dropout"].test[:, :, 0].astype(float).reshape(2, REPLICATES, ROWS)
-    mixup = predicted["mixup"].test[:, :, 0].astype(float)
-    mean = (knob + np.where(ODD[:, None], path, mixup)) / 2
+    mean = (points_of(predicted, "dropout")[0] + best_single(predicted)) / 2
     np.testing.assert_allclose(arm.judged["log_loss"].replicates, held_out_losses(labels, mean).mean(axis=1), rtol=1e-5)
     assert arm.strengths == {"dropout": [0.2, 0.5], "mixup": [0.2]}
 
 
-def test_averages_are_compared_with_averages(averaged: compare.Compared) -> None:
+def test_averages_are_compared_with_averages(averaged: compare.Outcome) -> None:
     search, arms = averaged.result.searches["cocktail"], averaged.result.arms
     for score, found in search.averaged_against_best_single.items():
         pair = [np.array(arms[name]["averaged"].judged[score].replicates) for name in ("cocktail", "best_singles_2")]
@@ -266,7 +265,7 @@ def test_averages_are_compared_with_averages(averaged: compare.Compared) -> None
     assert tell_searches(averaged.result)[1].startswith("Cocktail, 3 mixtures, the 2 best averaged: by AUC it ")
 
 
-def test_without_an_average_there_is_none(outcome: compare.Compared) -> None:
+def test_without_an_average_there_is_none(outcome: compare.Outcome) -> None:
     assert set(outcome.result.arms["cocktail"]) == {"at_knob", "tuned"}
     assert outcome.result.searches["cocktail"].averaged_against_best_single == {}
 
