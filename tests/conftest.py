@@ -1,5 +1,6 @@
 """Parameters of the tests' own, the real table, and all of it shrunk."""
 
+from collections.abc import Container
 from pathlib import Path
 
 import numpy as np
@@ -40,42 +41,74 @@ def shrink_params(text: str) -> dict:
     """params.yaml with all its studies and variants, on few rows, small networks, few replicates and epochs."""
     params = YAML(typ="safe", pure=True).load(text)
     params["references"] = {name: strengths[:2] for name, strengths in params["references"].items()}
-    for study in params["studies"].values():
+    studies = [*params["studies"].values(), *params["tutorial"].values()]
+    for study in studies:
         if study["protocol"]["kind"] == "fixed_test":
             study["protocol"] |= {"seeds": 2, "training": 200, "validation": 0.2}
         else:
             study["protocol"] |= {"folds": 2, "repeats": 1}
-        study["network"]["hidden"] = [4 for _ in study["network"]["hidden"]]
         study["training"] |= {"epochs": 2, "batch_size": 64}
-        for variant in study["variants"].values():
-            variant.pop("epochs", None)
-            if "search" in variant:
-                variant["search"] |= {"points": 4, "average": 2}
-            if "hidden" in variant:
-                variant["hidden"] = [4 for _ in variant["hidden"]]
+    changes = [study["variants"] for study in studies if "variants" in study]
+    variants = [entry for named in (params["variants"], params["own_variants"], *changes) for entry in named.values()]
+    for settings in (*variants, *(study["network"] for study in studies)):
+        if "hidden" in settings:
+            settings["hidden"] = [4 for _ in settings["hidden"]]
+    for variant in variants:
+        variant.pop("epochs", None)
+        if variant.get("search"):
+            variant["search"] |= {"points": 4, "average": 2}
     for experiment in params["experiments"].values():
         experiment |= {"replicates": 2, "levels": experiment.get("levels", [])[:2]}
         experiment.pop("epochs", None)
-    return keep_experiments(params)
+    return params
+
+
+def pick(mapping: dict, names: Container[str]) -> dict:
+    return {name: value for name, value in mapping.items() if name in names}
+
+
+def keep_studies(params: dict, *names: str) -> dict:
+    """These studies alone, with their variants, the data sets that they use and the experiments that train in them.
+
+    Where all of them are the tutorial's, the first becomes a study like the others, and its variants the catalogue.
+    """
+    studies, tutorial, catalogue = pick(params["studies"], names), pick(params["tutorial"], names), params["variants"]
+    own = {name: variant for name, variant in params["own_variants"].items() if variant["study"] in names}
+    if not studies:
+        first = next(iter(tutorial))
+        studies[first] = tutorial.pop(first)
+        moved = [name for name, variant in own.items() if variant["study"] == first]
+        catalogue = {name: pick(own[name], own[name].keys() - {"study"}) for name in moved}
+        own = pick(own, own.keys() - set(moved))
+    used = {dataset for study in [*studies.values(), *tutorial.values()] for dataset in study["datasets"]}
+    params = params | {"datasets": pick(params["datasets"], used), "variants": catalogue, "own_variants": own}
+    return keep_experiments(params | {"studies": studies, "tutorial": tutorial})
+
+
+def keep_variants(params: dict, *names: str) -> dict:
+    """These variants alone, and the experiments that train no others; baselines are left as they are."""
+    studies = {
+        name: study | {"variants": pick(study.get("variants", {}), names)} for name, study in params["studies"].items()
+    }
+    variants = {section: pick(params[section], names) for section in ("variants", "own_variants")}
+    return keep_experiments(params | {"studies": studies} | variants)
 
 
 def keep_experiments(params: dict) -> dict:
     """The experiments whose study and variants are there."""
-    studies = params["studies"]
-    kept = {
-        name: experiment
-        for name, experiment in params["experiments"].items()
-        if set(experiment["variants"]) <= set(studies.get(experiment["study"], {}).get("variants", []))
-    }
-    return params | {"experiments": kept}
+    experiments = params["experiments"]
+    kept = [
+        name
+        for name, entry in experiments.items()
+        if set(entry["variants"]) <= set(list_variants(params, entry["study"]))
+    ]
+    return params | {"experiments": pick(experiments, kept)}
 
 
-def keep_studies(params: dict, *names: str) -> dict:
-    """These studies alone, and the data sets that they use."""
-    studies = {name: params["studies"][name] for name in names}
-    used = {study["dataset"] for study in studies.values()}
-    datasets = {name: entry for name, entry in params["datasets"].items() if name in used}
-    return keep_experiments(params | {"datasets": datasets, "studies": studies})
+def list_variants(params: dict, study: str) -> list[str]:
+    """The variants that a study compares: those of the catalogue, unless it is one of the tutorial, and its own."""
+    own = [name for name, variant in params["own_variants"].items() if variant["study"] == study]
+    return [*params["variants"], *own] if study in params["studies"] else own
 
 
 @pytest.fixture(scope="session")

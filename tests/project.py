@@ -74,7 +74,7 @@ class Project:
 
 
 def make_project(folder: Path, params: dict, *, more: Sequence[str] = ()) -> Project:
-    """A git repository with these parameters, and the blocks of their studies; nothing is run or committed.
+    """A git repository with these parameters; nothing is run or committed.
 
     more: files and folders of this project that it carries beside those that the pipeline needs.
     """
@@ -86,21 +86,9 @@ def make_project(folder: Path, params: dict, *, more: Sequence[str] = ()) -> Pro
             shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"))
         else:
             shutil.copy(source, target)
-    graph = load_yaml(project.folder / "dvc.yaml")
-    trained = {f"train_{name}" for name in params["studies"]}
-    graph["stages"] = {
-        name: stage for name, stage in graph["stages"].items() if name in trained or not name.startswith("train_")
-    }
     save_yaml(project.folder / "params.yaml", params)
-    save_yaml(project.folder / "dvc.yaml", graph)
-    name_anchor(project.folder / "dvc.yaml")
     project.call("git", "init", "--quiet", "--initial-branch", "main")
     return project
-
-
-def name_anchor(path: Path) -> None:
-    """Give the first train block of a dvc.yaml the anchor that the others refer to: saving has written it out."""
-    path.write_text(re.sub(r"^(  train_\w+:)$", r"\1 &train", path.read_text(), count=1, flags=re.MULTILINE))
 
 
 def load_yaml(path: Path) -> dict:

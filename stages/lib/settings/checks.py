@@ -65,10 +65,10 @@ def find_facts(params: Params, read: Callable[[str], bytes]) -> tuple[dict[str, 
 
 
 def name_some(names: Iterable[str]) -> str:
-    """The first names, and how many more there are."""
+    """The first names, and how many more there are; `none` of none."""
     listed = list(names)
     more = [f"{len(listed) - NUM_NAMED} more"] if len(listed) > NUM_NAMED else []
-    return ", ".join([*listed[:NUM_NAMED], *more])
+    return ", ".join([*listed[:NUM_NAMED], *more]) or "none"
 
 
 # Sections ------------------------------------------------------------------------------------------------------------
@@ -104,7 +104,7 @@ def find_wrong_rules(params: Params) -> Iterator[Mistake]:
     for name in dict.fromkeys([*expected, *given]):
         if given.get(name) != expected.get(name):
             text = (
-                f"audit.rules.{limit(name)} holds {name_some(map(limit, sorted(given.get(name, [])))) or 'nothing'}, "
+                f"audit.rules.{limit(name)} holds {name_some(map(limit, sorted(given.get(name, []))))}, "
                 f"expected {', '.join(sorted(expected.get(name, []))) or 'no such entry'}: change it"
             )
             yield Mistake((), text, ("audit", "rules", name))
@@ -186,15 +186,21 @@ def find_missing_margins(params: Params, study: ResolvedStudy, where: Where) -> 
 # A variant in its study ----------------------------------------------------------------------------------------------
 
 
+def blame(study: ResolvedStudy, name: str, text: str, below: tuple[str, ...] = ()) -> Mistake:
+    """A mistake of a variant; where an entry of the catalogue is none by itself, with the study in which it is one."""
+    where = study.places[name]
+    return Mistake(where, f"in the study {study.name}, {text}" if where[0] == "variants" else text, below)
+
+
 def find_wrong_layers(study: ResolvedStudy, name: str) -> Iterator[Mistake]:
     """A regulariser of layers acts on at least one, and only on layers that the network has."""
-    variant, recipe, where = study.variants[name], study.recipe_of(name), study.places[name]
+    variant, recipe = study.variants[name], study.recipe_of(name)
     for regularizer in variant.regularizers:
         acts_on = CATALOGUE[regularizer].acts_on
         if acts_on == "whole":
             if regularizer in recipe.layers:
                 text = f"layers.{regularizer} is set, expected no such entry, as it acts on no single layer: remove it"
-                yield Mistake(where, text, ("layers", regularizer))
+                yield blame(study, name, text, ("layers", regularizer))
             continue
         layers = recipe.layers_of(regularizer)
         allowed = range(1, len(recipe.hidden) + 1 + ("kernels" in acts_on))
@@ -203,7 +209,7 @@ def find_wrong_layers(study: ResolvedStudy, name: str) -> Iterator[Mistake]:
                 f"{regularizer} acts on layers {shorten(list(layers))}, expected some of {list(allowed)} of a network "
                 f"with {len(recipe.hidden)} hidden layers: change hidden or layers.{regularizer}"
             )
-            yield Mistake(where, text, ("layers", regularizer) if variant.layers else ())
+            yield blame(study, name, text, ("layers", regularizer) if variant.layers else ())
 
 
 def find_wrong_loss(study: ResolvedStudy, name: str) -> Iterator[Mistake]:
@@ -215,16 +221,16 @@ def find_wrong_loss(study: ResolvedStudy, name: str) -> Iterator[Mistake]:
             f"{soft[0]} goes with {loss}, whose target is one class number, expected a loss with one target per class: "
             "choose categorical_crossentropy"
         )
-        yield Mistake(study.places[name], text, ("regularizers",))
+        yield blame(study, name, text, ("regularizers",))
 
 
 def find_wrong_difference(study: ResolvedStudy, name: str) -> Iterator[Mistake]:
     """A difference has one cause: a variant differs from its baseline in regularisers or in settings, not in both."""
-    variant, baseline, where = study.variants[name], study.baseline_of(name), study.places[name]
+    variant, baseline = study.variants[name], study.baseline_of(name)
     if baseline not in study.places:
         if variant.baseline is not None:  # else it is told of the study, once
             text = f"baseline is {baseline}, expected one of the variants {name_some(study.places)}: change it"
-            yield Mistake(where, text, ("baseline",))
+            yield blame(study, name, text, ("baseline",))
         return
     changed = list_changed_settings(study.recipe_of(baseline), study.recipe_of(name))
     if changed and set(variant.regularizers) != set(study.variants[baseline].regularizers):
@@ -233,7 +239,7 @@ def find_wrong_difference(study: ResolvedStudy, name: str) -> Iterator[Mistake]:
             "the two, so that a difference has one cause: name a baseline with the same settings, as `baseline: "
             f"<variant>` (or `baseline: {name}` to compare it with none)"
         )
-        yield Mistake(where, text)
+        yield blame(study, name, text)
 
 
 def list_changed_settings(before: Recipe, after: Recipe) -> list[str]:
@@ -268,14 +274,15 @@ def find_wrong_scores(
 def find_undefined_losses(
     params: Params, study: ResolvedStudy, where: Where, dataset: str, facts: Facts
 ) -> Iterator[Mistake]:
-    for name in study.variants:
-        loss = study.recipe_of(name).loss
-        if LOSSES[loss].needs_classes and facts.outputs == 1:
-            text = (
-                f"loss is {loss}, expected one that is defined for the single output of {dataset}: "
-                "choose binary_crossentropy"
-            )
-            yield Mistake(study.places[name], text, ("loss",))
+    """A loss of the study's own is told once, not of every variant that takes it over."""
+    expected = f"expected one that is defined for the single output of {dataset}: choose binary_crossentropy"
+    undefined = {name for name, loss in LOSSES.items() if loss.needs_classes and facts.outputs == 1}
+    common, own = study.settings.training.loss, {name: variant.loss for name, variant in study.variants.items()}
+    if common in undefined and None in own.values():
+        yield Mistake(where, f"loss is {common}, {expected}", ("training", "loss"))
+    for name, loss in own.items():
+        if loss in undefined:
+            yield blame(study, name, f"loss is {loss}, {expected}", ("loss",))
 
 
 def find_wrong_monitors(
@@ -290,7 +297,7 @@ def find_wrong_monitors(
                 f"uses {callback}, and callbacks.{callback}.monitor is {settings.monitor}, expected "
                 f"{', '.join(allowed[:-1])} or {allowed[-1]} for {dataset}: change it"
             )
-            yield Mistake(study.places[users[0]], text)
+            yield blame(study, users[0], text)
 
 
 # Settings without effect ---------------------------------------------------------------------------------------------

@@ -224,17 +224,20 @@ class ExperimentParams(Strict):
     levels: Unrepeated[NotNegative] = Field(default_factory=list)
 
 
+EXACT = Field(strict=True, allow_inf_nan=False)  # what stands in no model is not strict by itself
+
+
 def knob_type(name: str) -> Any:
     """What the strength of a regulariser at the top of params.yaml may be."""
     rule = CATALOGUE[name]
     if rule.whole_number:
-        return Rounds
-    return Annotated[float, Field(ge=rule.minimum, lt=rule.below, le=LARGEST if rule.below > LARGEST else None)]
+        return Annotated[Rounds, EXACT]
+    return Annotated[float, Field(ge=rule.minimum, lt=rule.below, le=LARGEST if rule.below > LARGEST else None), EXACT]
 
 
 KNOBS: dict[str, Any] = {name: knob_type(name) for name in CATALOGUE}
 FIELDS: dict[str, Any] = {
-    "seed": Seed,
+    "seed": Annotated[Seed, Field(strict=True)],
     **KNOBS,
     "callbacks": CallbacksParams,
     "references": ReferencesParams,
@@ -302,6 +305,7 @@ class Params:
         return float(variant.strengths[name] if name in variant.strengths else self.fields[name])
 
 
+MOST_RUNS = 5000  # each a variant on one data set; so many are planned within seconds
 UNKNOWN = "is not a known key, expected one that params.yaml came with: remove it or mend its spelling"
 MISSING = "is missing, expected a value: add it"
 
@@ -313,11 +317,18 @@ def read_params(values: Any) -> tuple[Params, list[Mistake]]:
     if given is None:
         return Params({}, {name: {} for name in SECTIONS}, {}), mistakes
     mistakes += [Mistake((name,), MISSING) for name in (*FIELDS, *SECTIONS) if name not in {*given, *OPTIONAL}]
-    mistakes += [Mistake((str(name),), UNKNOWN) for name in given if name not in {*FIELDS, *SECTIONS}]
+    mistakes += [
+        Mistake((name,), UNKNOWN) for name in given if isinstance(name, str) and name not in {*FIELDS, *SECTIONS}
+    ]
     fields = {name: validate(kind, given[name], (name,), mistakes) for name, kind in FIELDS.items() if name in given}
     sections = {name: read_section(name, given[name], mistakes) if name in given else {} for name in SECTIONS}
     valid = {name: value for name, value in fields.items() if value is not None}
-    return Params(valid, sections, resolve_studies(given, sections, mistakes)), mistakes
+    studies = resolve_studies(given, sections, mistakes)
+    num_runs = sum(len(study.tasks) * len(study.variants) for study in studies.values())
+    if num_runs > MOST_RUNS:  # a short file can ask for millions
+        text = f"train {num_runs:,} variants on data sets, expected at most {MOST_RUNS:,}: name fewer of either"
+        return Params(valid, sections, {}), [*mistakes, Mistake(("studies",), text)]
+    return Params(valid, sections, studies), mistakes
 
 
 def validate(kind: Any, value: Any, where: tuple[str, ...], mistakes: list[Mistake]) -> Any:
@@ -343,7 +354,8 @@ def read_section(name: str, value: Any, mistakes: list[Mistake]) -> dict[str, An
     if not isinstance(value, dict) or len(value) > MOST_DECLARED:
         return {}
     misnamed = {mistake.where[1] for mistake in wrong if len(mistake.where) > 1}
-    return {key: validate(kind, entry, (name, key), mistakes) for key, entry in value.items() if key not in misnamed}
+    named = {key: entry for key, entry in value.items() if isinstance(key, str) and key not in misnamed}
+    return {key: validate(kind, entry, (name, key), mistakes) for key, entry in named.items()}
 
 
 def resolve_studies(
@@ -359,18 +371,26 @@ def resolve_studies(
             if section == "studies":
                 add_catalogue(found, given.get("variants") or {}, sections["variants"], mistakes)
             mistakes += [
-                Mistake((section, name, "variants", str(other)), NOT_IN_CATALOGUE)
+                Mistake((section, name, "variants", other), NOT_COMPARED if section == "tutorial" else NOT_IN_CATALOGUE)
                 for other in study.variants
                 if other not in found.places
             ]
             for other, entry in sections["own_variants"].items():
-                if entry is not None and entry.study == name:
-                    found.variants[other], found.places[other] = entry, ("own_variants", other)
+                if name_study(given["own_variants"][other]) == name:
+                    found.places[other] = ("own_variants", other)
+                    if entry is not None:
+                        found.variants[other] = entry
             resolved[name] = found
     return resolved
 
 
+def name_study(own_variant: Any) -> Any:
+    """The study of an own variant as params.yaml has it, also where the variant is not valid: its name is known."""
+    return own_variant.get("study") if isinstance(own_variant, dict) else None
+
+
 NOT_IN_CATALOGUE = "is no variant of the catalogue, expected one under variants: add it there, or under own_variants"
+NOT_COMPARED = "is a change in the catalogue, expected none in a study of the tutorial: add it under own_variants"
 
 
 def add_catalogue(
@@ -382,9 +402,9 @@ def add_catalogue(
         place = ("studies", study.name, "variants", name) if name in changes else ("variants", name)
         study.places[name] = place
         if name in changes and entry is not None:
-            changed = validate(dict[str, Any], changes[name], place, mistakes)
-            entry = changed and validate(Variant, (given[name] or {}) | changed, place, mistakes)
-        if entry:
+            changed = validate(dict[str, Any], empty_if_none(changes[name]), place, mistakes)
+            entry = None if changed is None else validate(Variant, (given[name] or {}) | changed, place, mistakes)
+        if entry is not None:
             study.variants[name] = entry
 
 

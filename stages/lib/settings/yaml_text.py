@@ -13,6 +13,7 @@ from typing import Any
 
 import yaml
 from ruamel.yaml import YAML
+from ruamel.yaml.constructor import SafeConstructor
 from ruamel.yaml.error import YAMLError
 
 from stages.lib.core.cli import UserError
@@ -105,6 +106,17 @@ def list_children(node: yaml.Node) -> Iterator[yaml.Node]:
         yield from node.value
 
 
+class Constructor(SafeConstructor):
+    """ruamel.yaml's, which also says in which line a value stands that is none, such as the 45th of May."""
+
+    def construct_object(self, node: Any, deep: bool = False) -> Any:
+        try:
+            return super().construct_object(node, deep)
+        except (ValueError, TypeError, LookupError, OverflowError, AttributeError) as error:
+            reason, line = " ".join(str(error).split())[:100], node.start_mark.line + 1
+            raise TextError(f"holds a value that is none ({reason}), expected another: change it", line) from None
+
+
 @lru_cache(maxsize=4)  # a review reads two texts, twice each, and they are often one
 def load_document(text: str) -> tuple[Any, yaml.Node | None]:
     """The values of a text, read with the parser that DVC uses (YAML 1.2), and its nodes; nobody changes either.
@@ -112,13 +124,12 @@ def load_document(text: str) -> tuple[Any, yaml.Node | None]:
     Raises TextError where it is no YAML, or more than is read.
     """
     root = compose(text)
+    parser = YAML(typ="safe", pure=True)
+    parser.Constructor = Constructor
     try:
-        return YAML(typ="safe", pure=True).load(text), root
+        return parser.load(text), root
     except YAMLError as error:
         raise explain_yaml(error, text) from None
-    except (ValueError, TypeError, LookupError, OverflowError, RecursionError, AttributeError) as error:  # May 45th
-        reason = " ".join(str(error).split())[:100]
-        raise TextError(f"holds a value that is none ({reason}), expected another: change it") from None
 
 
 class Lines:

@@ -8,7 +8,6 @@ import pytest
 
 from stages import audit
 from stages.lib.claims.claims import CLAIMS
-from tests.lib.claims.made import REPLICATES, Json, difference, make_files, spread, to_records
 from stages.lib.claims.judging import AuditParams, ClaimResult, Threshold, load_audit, save_audit
 from tests.lib.claims.made import T1, Json, difference, make_files, spread, to_records
 
