@@ -9,6 +9,8 @@ import pytest
 from stages import audit
 from stages.lib.claims.claims import CLAIMS
 from stages.lib.claims.judging import AuditParams, ClaimResult, Threshold, load_audit, save_audit
+from stages.lib.settings.schema import read_params
+from stages.lib.settings.yaml_text import load_document
 from tests.lib.claims.made import T1, Json, difference, make_files, spread, to_records
 
 Flip = Callable[[Json], None]
@@ -16,7 +18,7 @@ Flip = Callable[[Json], None]
 
 @pytest.fixture(scope="module")
 def plan(params_text: str) -> AuditParams:
-    return parse_params(params_text).audit
+    return read_params(load_document(params_text)[0])[0].fields["audit"]
 
 
 def judge(plan: AuditParams, files: Json) -> dict[str, ClaimResult]:
