@@ -3,12 +3,9 @@
 from tools.plots_page import PAGE, render
 
 
-def test_the_page_is_up_to_date() -> None:
-    assert PAGE.read_text(encoding="utf-8") == render()
-
-
-def test_the_page_has_the_places_that_dvc_fills_and_asks_nobody() -> None:
-    page = render()
+def test_the_page_is_up_to_date_has_the_places_that_dvc_fills_and_asks_nobody() -> None:
+    page = PAGE.read_text(encoding="utf-8")
+    assert page == render()
     assert page.count("{plot_divs}") == page.count("{refresh_tag}") == 1
     assert "{scripts}" not in page
     assert "src=" not in page.partition("<script>")[0]
