@@ -62,11 +62,11 @@ def render_graph(stages: Mapping[str, Any]) -> str:
     """
     bodies = {name: stage.get("do", stage) for name, stage in stages.items()}
     verbs = {name: "train" if name.startswith("train_") else name for name in stages}
-    writers = {path: verbs[name] for name, body in bodies.items() for path in list_outputs(body)}
+    writers = {path: verbs[name] for name, body in bodies.items() for path in name_outputs(body)}
     arrows: dict[str, list[str]] = {}
     for name, body in bodies.items():
         for path, writer in writers.items():
-            if writer != verbs[name] and any(is_inside(needed, path) for needed in body["deps"]):
+            if writer != verbs[name] and any(overlaps(needed, path) for needed in body["deps"]):
                 arrows.setdefault(writer, []).append(verbs[name])
     lines = [
         f"    {first} --> {second}"
@@ -81,12 +81,12 @@ def is_upstream(first: str, second: str, arrows: Mapping[str, list[str]]) -> boo
     return any(other == second or is_upstream(other, second, arrows) for other in arrows.get(first, ()))
 
 
-def list_outputs(body: Mapping[str, Any]) -> list[str]:
+def name_outputs(body: Mapping[str, Any]) -> list[str]:
     entries: Iterable[Any] = [entry for kind in ("outs", "metrics", "plots") for entry in body.get(kind, [])]
     return [entry if isinstance(entry, str) else next(iter(entry)) for entry in entries]
 
 
-def is_inside(needed: str, written: str) -> bool:
+def overlaps(needed: str, written: str) -> bool:
     """Whether what a stage needs is an output, lies in it, or holds it; names of studies and variants match all."""
     first, second = ([part for part in path.split("/") if part] for path in (needed, written))
     return all(one == other or "${" in one + other for one, other in zip(first, second, strict=False))
@@ -103,7 +103,7 @@ def render_cost(tour: Mapping[str, Any]) -> str:
     )
 
 
-def render_change(tour: Mapping[str, Any]) -> str:
+def render_knob(tour: Mapping[str, Any]) -> str:
     """The end of `make` after a changed knob, and the start of what DVC tells of it."""
     name = tour["knob"].partition("=")[0]
     head, *lines = tour["diff"]["printed"].splitlines()
@@ -114,7 +114,7 @@ def render_change(tour: Mapping[str, Any]) -> str:
 
 
 def render_review(tour: Mapping[str, Any]) -> str:
-    """The conclusion of a review, and the changes that `measure` has kept of it."""
+    """The conclusion of a review, and the changes that `make tour` has kept of it."""
     verdict, _, rest = tour["review"]["conclusion"].partition(":")
     lines = [
         f"**{verdict}**:{rest}",
@@ -137,7 +137,7 @@ def render_blocks() -> dict[str, str]:
     return {
         "answers": render_answers(),
         "cost": render_cost(tour),
-        "change": render_change(tour),
+        "change": render_knob(tour),
         "review": render_review(tour),
         "graph": render_graph(yaml.safe_load(GRAPH.read_text(encoding="utf-8"))["stages"]),
         "bench": render_bench(json.loads(BENCH.read_text(encoding="utf-8"))),
@@ -159,7 +159,7 @@ def insert(readme: str, block: str, content: str) -> str:
 
 
 @dataclass(frozen=True)
-class Step:
+class CommandRun:
     """What a command has printed and what it took: seconds, and bytes of memory at the peak."""
 
     printed: str
@@ -167,7 +167,7 @@ class Step:
     memory: int
 
 
-def follow(command: str, folder: Path, *, ends_with: tuple[int, ...] = (0,)) -> Step:
+def measure_command(command: str, folder: Path, *, ends_with: tuple[int, ...] = (0,)) -> CommandRun:
     """Run a command as a user would. UserError where it ends with another status than `ends_with`."""
     print(f"$ {command}", flush=True)
     # Not the activated environment of this project: the clone has its own.
@@ -187,7 +187,7 @@ def follow(command: str, folder: Path, *, ends_with: tuple[int, ...] = (0,)) -> 
         printed = output.read()
     if process.returncode not in ends_with:
         raise UserError(f"`{command}` ended with status {process.returncode}, expected a project that runs: see above")
-    return Step(printed, seconds, peak)
+    return CommandRun(printed, seconds, peak)
 
 
 def measure_memory(pid: int) -> int:
@@ -214,18 +214,18 @@ def change_knob(params: Path) -> None:
     params.write_text(text, encoding="utf-8")
 
 
-def measure() -> None:
+def follow_readme() -> None:
     """Follow README.md in a clone, and write metrics/tour.json."""
     with TemporaryDirectory() as scratch:
         clone = Path(scratch, "clone")
-        follow(f"git clone --quiet {shlex.quote(str(Path.cwd()))} {clone}", Path(scratch))
-        follow("git checkout --quiet -B main", clone)
-        commit = follow("git rev-parse --short HEAD", clone).printed.strip()
-        steps = {"install": follow("make setup", clone), "first": follow("make", clone)}
+        measure_command(f"git clone --quiet {shlex.quote(str(Path.cwd()))} {clone}", Path(scratch))
+        measure_command("git checkout --quiet -B main", clone)
+        commit = measure_command("git rev-parse --short HEAD", clone).printed.strip()
+        steps = {"install": measure_command("make setup", clone), "first": measure_command("make", clone)}
         disk = measure_disk(clone)
         change_knob(clone / "params.yaml")
-        steps |= {"again": follow("make", clone), "diff": follow("dvc metrics diff", clone)}
-        review = json.loads(follow("python -m tools.review main --json", clone, ends_with=(0, 1)).printed)
+        steps |= {"again": measure_command("make", clone), "diff": measure_command("dvc metrics diff", clone)}
+        review = json.loads(measure_command("python -m tools.review main --json", clone, ends_with=(0, 1)).printed)
     decided_first = sorted(review["changes"], key=lambda change: change["verdict"] not in ("better", "worse"))
     tour = {"machine": describe_machine(), "commit": commit, "disk": disk, "knob": f"{KNOB}={VALUE}"}
     tour |= {name: asdict(step) for name, step in steps.items()}
@@ -239,7 +239,7 @@ def main() -> None:
     parser.add_argument("--measure", action="store_true", help="measure what README.md tells, then write it")
     options = parser.parse_args()
     if options.measure:
-        measure()
+        follow_readme()
     try:
         readme = wanted = README.read_text(encoding="utf-8")
         for block, content in render_blocks().items():

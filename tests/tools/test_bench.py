@@ -55,5 +55,5 @@ def test_targets(memory, met):
 
 def test_without_jax_its_runs_are_left_out(monkeypatch):
     monkeypatch.setattr(bench, "find_spec", lambda name: None)
-    assert bench.list_runs()
-    assert not [run for run in bench.list_runs() if run.startswith("jax")]
+    assert bench.list_round()
+    assert not [run for run in bench.list_round() if run.startswith("jax")]

@@ -106,7 +106,7 @@ def test_twins_that_train_together_keep_their_rows_apart(study, monkeypatch):
     def answer(run, samples, seed):
         return SimpleNamespace(test=samples[1].labels[samples[1].test][..., None])
 
-    monkeypatch.setattr(training, "train", answer)
+    monkeypatch.setattr(training, "train_run", answer)
     for predicted in training.train_group(("exchangeable", (0, 1)), study=study, seed=1):
         assert list(predicted.arms) == [f"{name}_{block}" for name in ("plain", "l2") for block in range(5)]
         assert predicted.baselines["l2_4"] == "l2_0"
@@ -117,9 +117,9 @@ def test_twins_train_as_real_lanes(study, monkeypatch):
     twin = twins.draw_exchangeable(0.3, 60, np.random.default_rng(1))
     split = study.study.protocol.split(twin.labels, num_own_test=0, seed=0)
     samples = training.encode_twins([twin], [split])
-    trained = training.train(study.runs["l2"], samples, 1)
+    trained = training.train_run(study.runs["l2"], samples, 1)
     assert trained.test.shape == (5 * 2, 30, 1)
-    monkeypatch.setattr(training, "train", lambda run, samples, seed: trained)
+    monkeypatch.setattr(training, "train_run", lambda run, samples, seed: trained)
     arms, baselines = training.train_regularizers(study, samples, 1)
     assert list(arms) == ["unregularized", "l2_knob", "l2_tuned", "other_seeds", "dropout_knob", "batch_norm_knob"]
     assert baselines == dict.fromkeys(list(arms)[1:], "unregularized")

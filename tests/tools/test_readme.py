@@ -32,7 +32,7 @@ TOUR = {
 def test_a_step_has_what_its_command_printed_and_took(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(readme, "TICK", 0.05)
     code = "import time; block = bytes(range(256)) * 400_000; print(len(block)); time.sleep(0.5)"
-    step = readme.follow(f"{sys.executable} -c '{code}'", tmp_path)
+    step = readme.measure_command(f"{sys.executable} -c '{code}'", tmp_path)
     assert step.printed == "102400000\n"
     assert step.seconds > 0.5
     assert step.memory > 100e6
@@ -40,9 +40,9 @@ def test_a_step_has_what_its_command_printed_and_took(tmp_path: Path, monkeypatc
 
 def test_a_command_that_fails_ends_the_measurement(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="ended with status -9"):
-        readme.follow(f"{sys.executable} -c 'import os; os.kill(os.getpid(), 9)'", tmp_path)
+        readme.measure_command(f"{sys.executable} -c 'import os; os.kill(os.getpid(), 9)'", tmp_path)
     fails = f"{sys.executable} -c 'print(5); raise SystemExit(1)'"
-    assert readme.follow(fails, tmp_path, ends_with=(0, 1)).printed == "5\n"
+    assert readme.measure_command(fails, tmp_path, ends_with=(0, 1)).printed == "5\n"
 
 
 def test_the_knob_is_changed_in_its_one_place(tmp_path: Path) -> None:
@@ -66,7 +66,7 @@ def test_blocks_show_what_was_measured() -> None:
         "On 2 cores of Example 1 the first `make` took 10 minutes, 4.2 GB of disk and\n2.5 GB of memory; the next one, "
         "after `dropout=0.3`, 1.5 minutes (`make tour` at commit abc1234)."
     )
-    change = readme.render_change(TOUR).splitlines()
+    change = readme.render_knob(TOUR).splitlines()
     assert change[2] == "Everything is up to date after 0:01:30: 2 run"
     assert [line.split()[1] for line in change[5:-2]] == ["thoracic.dropout.auc", "thoracic.dropout.log_loss"]
     first, *_, row = readme.render_review(TOUR).splitlines()

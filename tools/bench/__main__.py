@@ -8,6 +8,8 @@ A run is named by who does it, its task, and how many networks train at once: la
 
 import os
 import platform
+import resource
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import suppress
@@ -22,11 +24,11 @@ from rich.progress import track
 
 from stages.lib.core.cli import make_parser, run_main
 from stages.lib.core.files import write_json
-from tools.bench.contenders import CONTENDERS, TASKS, measure
+from tools.bench.contenders import TASKS, TIMERS, Task
 
 OUTPUT = Path("metrics/bench.json")
 PACKAGES = ("tensorflow", "tensorflow-cpu", "keras", "jax", "scikit-learn", "numpy")
-OTHERS = ("stock", "sklearn", "jax")  # contenders besides the lanes
+CONTENDERS = (*TIMERS, "jax")
 WORKLOADS = {  # the lanes that share the work of a run; stock Keras and scikit-learn train one network
     "thoracic-50": "100 epochs of 300 rows, batches of 30, 16-30-30-1",
     "thoracic-400": "the same",
@@ -68,7 +70,7 @@ def name_run(contender: str, workload: str) -> str:
     return f"{contender}-{workload}" if contender in ("lanes", "jax") else f"{contender}-{workload.split('-')[0]}"
 
 
-def list_runs() -> list[str]:
+def list_round() -> list[str]:
     """Each run once, in the order of a round."""
     contenders = [name for name in CONTENDERS if name != "jax" or find_spec("jax")]
     return list(dict.fromkeys(name_run(contender, workload) for workload in WORKLOADS for contender in contenders))
@@ -79,7 +81,23 @@ def do_run(run: str, *, quick: bool) -> Measured:
     contender, task, *num_lanes = run.split("-")
     work = TASKS[task].quick() if quick else TASKS[task]
     with ProcessPoolExecutor(1, get_context("spawn")) as executor:
-        return executor.submit(measure, contender, work, int(num_lanes[0]) if num_lanes else 1).result()
+        return executor.submit(time_run, contender, work, int(num_lanes[0]) if num_lanes else 1).result()
+
+
+def time_run(contender: str, task: Task, num_lanes: int) -> Measured:
+    """Seconds of one network, and the peak memory of this process in MB."""
+    timers = TIMERS
+    if contender == "jax":
+        from tools.bench.jax_lanes import time_jax  # holds the process to one core
+
+        timers = {"jax": time_jax}
+    warm, cold = timers[contender](task, num_lanes)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # kilobytes; bytes on macOS
+    return {
+        "seconds": warm / num_lanes,
+        "seconds_with_compilation": cold / num_lanes,
+        "memory_mb": peak / (1_000_000 if sys.platform == "darwin" else 1000),
+    }
 
 
 def measure_rounds(runs: Sequence[str], *, rounds: int, quick: bool) -> Results:
@@ -113,7 +131,7 @@ def report(results: Results, *, rounds: int) -> dict[str, Any]:
             contenders = {contender: report_run(results, run, runs["lanes"]) for contender, run in runs.items()}
             workloads[workload] = {"description": description, "contenders": contenders}
     done = [target for target in TARGETS if {target.of, target.to or target.of} <= results.keys()]
-    targets = {target.name: judge(target, results) for target in done}
+    targets = {target.name: rate_target(target, results) for target in done}
     return {"machine": describe_machine(), "rounds": rounds, "workloads": workloads, "targets": targets}
 
 
@@ -129,7 +147,7 @@ def report_run(results: Results, run: str, lanes: str) -> dict[str, Any]:
     }
 
 
-def judge(target: Target, results: Results) -> dict[str, Any]:
+def rate_target(target: Target, results: Results) -> dict[str, Any]:
     if target.to:
         value = divide(results, target.of, target.to)["median"]
     else:
@@ -160,7 +178,8 @@ def render_bench(bench: Mapping[str, Any]) -> str:
     lines = ["| work | seconds in lanes | stock Keras | scikit-learn | JAX |", "|---|--:|--:|--:|--:|"]
     for name, workload in bench["workloads"].items():
         costs = workload["contenders"]
-        times = [f"{costs[other]['times_lanes']['median']:.3g}" if other in costs else "" for other in OTHERS]
+        others = [costs.get(contender) for contender in CONTENDERS if contender != "lanes"]
+        times = [f"{other['times_lanes']['median']:.3g}" if other else "" for other in others]
         lines.append(f"| {name} | {costs['lanes']['seconds']['median']:.3g} | {' | '.join(times)} |")
     return "\n".join(lines)
 
@@ -179,7 +198,7 @@ def main() -> None:
         print("Quick: a twentieth of the work that the table names, too little to judge by.")
     if not find_spec("jax"):
         print("JAX is not installed, so its column is missing: make bench installs it")
-    bench = report(measure_rounds(list_runs(), rounds=options.rounds, quick=options.quick), rounds=options.rounds)
+    bench = report(measure_rounds(list_round(), rounds=options.rounds, quick=options.quick), rounds=options.rounds)
     print(render_bench(bench), *(render_target(*entry) for entry in bench["targets"].items()), sep="\n")
     if not options.quick:
         write_json(OUTPUT, bench)

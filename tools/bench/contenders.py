@@ -4,9 +4,6 @@ The work is the tutorial's two networks on made rows of their data sets' shapes.
 imports its library there, so that none pays for the start, the threads or the memory of another.
 """
 
-import os
-import resource
-import sys
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -18,7 +15,7 @@ QUICK = 20  # a quick run does this part of the work
 WARM_UP = 2  # epochs that the lanes train before the clock that leaves tracing out starts
 NUM_VALIDATION = 10  # rows; the lanes cannot do without, the others have none
 
-Timing = tuple[float, float]  # seconds of one network: without and with what is done once (tracing, compiling)
+Timing = tuple[float, float]  # seconds of all lanes: without and with what is done once (tracing, compiling)
 
 
 @dataclass(frozen=True)
@@ -89,12 +86,20 @@ def time_stock(task: Task, num_lanes: int) -> Timing:
     model = keras.Sequential([keras.Input((task.sizes[0],)), *layers])
     model.compile("adam", task.loss)
 
+    def train(epochs: int) -> None:
+        model.fit(inputs, labels, batch_size=task.batch_size, epochs=epochs, verbose=0)
+
+    return time_training(train, task.epochs)
+
+
+def time_training(train: Callable[[int], None], epochs: int) -> Timing:
+    """`train` trains so many epochs; the first one that it ever trains compiles."""
     start = perf_counter()
-    model.fit(inputs, labels, batch_size=task.batch_size, epochs=1, verbose=0)
-    traced = perf_counter()
-    model.fit(inputs, labels, batch_size=task.batch_size, epochs=task.epochs, verbose=0)
-    warm = perf_counter() - traced
-    return warm, traced - start + warm * (1 - 1 / task.epochs)
+    train(1)
+    compiled = perf_counter()
+    train(epochs)
+    warm = perf_counter() - compiled
+    return warm, compiled - start + warm * (1 - 1 / epochs)
 
 
 def time_sklearn(task: Task, num_lanes: int) -> Timing:
@@ -135,7 +140,7 @@ def time_lanes(task: Task, num_lanes: int) -> Timing:
     train_lanes(lanes_plan(task, num_lanes), development, report=report)
     whole = perf_counter() - start
     warm = passed[(WARM_UP + task.epochs) * task.rows] - passed[WARM_UP * task.rows]
-    return warm / num_lanes, (whole - warm * WARM_UP / task.epochs) / num_lanes
+    return warm, whole - warm * WARM_UP / task.epochs
 
 
 def lanes_plan(task: Task, num_lanes: int):  # type: ignore[no-untyped-def]
@@ -158,34 +163,4 @@ def lanes_plan(task: Task, num_lanes: int):  # type: ignore[no-untyped-def]
     )
 
 
-def time_jax(task: Task, num_lanes: int) -> Timing:
-    from tools.bench.jax_lanes import build_trainer
-
-    train_epoch = build_trainer(task, num_lanes)
-    start = perf_counter()
-    train_epoch()
-    compiled = perf_counter()
-    for _ in range(task.epochs):
-        train_epoch()
-    warm = perf_counter() - compiled
-    return warm / num_lanes, (compiled - start + warm * (1 - 1 / task.epochs)) / num_lanes
-
-
-CONTENDERS: dict[str, Callable[[Task, int], Timing]] = {
-    "stock": time_stock,
-    "sklearn": time_sklearn,
-    "lanes": time_lanes,
-    "jax": time_jax,
-}
-
-
-def measure(contender: str, task: Task, num_lanes: int) -> dict[str, float]:
-    """What a run's process prints: seconds of one network, and the process's peak memory in MB."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    warm, cold = CONTENDERS[contender](task, num_lanes)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # kilobytes; bytes on macOS
-    return {
-        "seconds": warm,
-        "seconds_with_compilation": cold,
-        "memory_mb": peak / (1_000_000 if sys.platform == "darwin" else 1000),
-    }
+TIMERS: dict[str, Callable[[Task, int], Timing]] = {"stock": time_stock, "sklearn": time_sklearn, "lanes": time_lanes}

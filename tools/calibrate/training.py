@@ -97,7 +97,7 @@ def encode_twins(twins: Sequence[Rows], splits: Sequence[Split]) -> Samples:
     return encode_per_replicate(rows, Split(*map(np.concatenate, zip(*shifted, strict=True))))
 
 
-def train(run: RunPlan, samples: Samples, seed: int) -> Predictions:
+def train_run(run: RunPlan, samples: Samples, seed: int) -> Predictions:
     """Train and predict all lanes of a run."""
     from stages import evaluate  # here, since both import TensorFlow, which only the workers need
     from stages.lib.lanes.training import train_lanes
@@ -110,15 +110,15 @@ def train_regularizers(study: PlannedStudy, samples: Samples, seed: int) -> Arms
     """The baseline, its equal with other seeds, l2 at its knob and tuned, and two more knobs."""
     from stages.evaluate import collect_labels
 
-    baseline, l2 = study.study.baseline, train(study.runs[L2], samples, seed)
+    baseline, l2 = study.study.baseline, train_run(study.runs[L2], samples, seed)
     labels = collect_labels(*samples, outputs=study.study.outputs)
     points = choose_points(l2, labels, select_by=study.study.select_by)
     arms = {"l2_knob": arm_at(l2, 0).test, "l2_tuned": arm_at(l2, points).test}
-    arms["other_seeds"] = train(study.runs[baseline], samples, seed + OTHER_SEEDS).test
+    arms["other_seeds"] = train_run(study.runs[baseline], samples, seed + OTHER_SEEDS).test
     for name in AT_KNOB:
         knob = study.runs[name].regularizers[0].strengths[0]
-        arms[f"{name}_knob"] = train(set_strength(study.runs[name], knob), samples, seed).test
-    return {baseline: train(study.runs[baseline], samples, seed).test} | arms, dict.fromkeys(arms, baseline)
+        arms[f"{name}_knob"] = train_run(set_strength(study.runs[name], knob), samples, seed).test
+    return {baseline: train_run(study.runs[baseline], samples, seed).test} | arms, dict.fromkeys(arms, baseline)
 
 
 def train_exchangeable(study: PlannedStudy, samples: Samples, seed: int) -> Arms:
@@ -130,7 +130,7 @@ def train_exchangeable(study: PlannedStudy, samples: Samples, seed: int) -> Arms
         for mask in masks
     ]
     arms = {
-        f"{name}_{block}": train(run, part, seed).test
+        f"{name}_{block}": train_run(run, part, seed).test
         for name, run in runs.items()
         for block, part in enumerate(masked)
     }
