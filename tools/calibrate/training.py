@@ -34,7 +34,7 @@ from stages.preprocess import Samples, encode_per_replicate
 from tools.calibrate.twins import EXCHANGEABLE, NUM_BLOCKS, Population, draw_twin, mask_block
 
 STUDY, L2, AT_KNOB = "thoracic", "l2", ("dropout", "batch_norm")  # and the variants trained besides the baseline
-EXCHANGEABLE_L2 = 0.03
+EXCHANGEABLE_L2 = 0.03  # strength of l2 where blocks of features are exchangeable
 OTHER_SEEDS = 1_000_003  # added to the seed of the baseline's equal
 KEPT = Path(".dvc/tmp/calibration")
 PER_GRAPH = 2  # twins trained together
@@ -54,8 +54,11 @@ class PlannedStudy:
 
 def plan_study() -> PlannedStudy:
     """What the stage `plan` makes of params.yaml, whether or not it has run since the last edit."""
-    read = plan.read_text(PARAMS), lambda path: read_plain(Path(path), most=plan.LARGEST_TABLE)
-    plans: dict[str, Any] = plan.run(*read).plans
+
+    def read(path: str) -> bytes:
+        return read_plain(Path(path), most=plan.LARGEST_TABLE)
+
+    plans: dict[str, Any] = plan.run(plan.read_text(PARAMS), read).plans
     try:
         study = plans[f"{STUDY}/_study"]
         runs = {name: plans[f"{STUDY}/{name}"] for name in (study.baseline, L2, *AT_KNOB)}
@@ -124,10 +127,10 @@ def train_regularizers(study: PlannedStudy, samples: Samples, seed: int) -> Arms
 def train_exchangeable(study: PlannedStudy, samples: Samples, seed: int) -> Arms:
     """Networks that each do without one block of features, unregularised and with l2: all of a kind are equal."""
     runs = {"plain": study.runs[study.study.baseline], "l2": set_strength(study.runs[L2], EXCHANGEABLE_L2)}
-    (development, held_out), masks = samples, [mask_block(block) for block in range(NUM_BLOCKS)]
+    development, held_out = samples
     masked = [
         (replace(development, inputs=development.inputs * mask), replace(held_out, inputs=held_out.inputs * mask))
-        for mask in masks
+        for mask in map(mask_block, range(NUM_BLOCKS))
     ]
     arms = {
         f"{name}_{block}": train_run(run, part, seed).test
