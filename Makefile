@@ -19,7 +19,7 @@ pipeline: $(if $(CLUSTER),.venv/installed-cluster,.venv/installed) .git  ## Run 
 	@$(MAKE) --silent .venv/readme
 
 # Only where something is newer: the check alone takes a third of a second. A run that does anything writes dvc.lock.
-.venv/readme: README.md dvc.yaml tools/readme.py $(wildcard dvc.lock metrics/*.json) | .venv/installed
+.venv/readme: README.md dvc.yaml tools/readme.py tools/bench/__main__.py $(wildcard dvc.lock metrics/*.json) | .venv/installed
 	@$(RUN) python -m tools.readme
 	@touch $@
 
