@@ -19,7 +19,7 @@ pipeline: $(if $(CLUSTER),.venv/installed-cluster,.venv/installed) .git  ## Run 
 	@$(MAKE) --silent .venv/readme
 
 # Only where something is newer: the check alone takes a third of a second. A run that does anything writes dvc.lock.
-.venv/readme: README.md dvc.yaml tools/readme.py $(wildcard dvc.lock metrics/*.json) | .venv/installed
+.venv/readme: README.md dvc.yaml tools/readme.py tools/bench/__main__.py $(wildcard dvc.lock metrics/*.json) | .venv/installed
 	@$(RUN) python -m tools.readme
 	@touch $@
 
@@ -40,8 +40,8 @@ check: .venv/installed-dev  ## Lint, types, and whether dvc.lock is in step with
 coverage: .venv/installed-dev  ## Run the tests and say how much of stages/ they reach
 	@$(RUN) python -m pytest --numprocesses $(JOBS) --dist loadfile --no-loadscope-reorder --cov=stages --cov-report=term:skip-covered --cov-fail-under=95
 
-audit-deps: .venv/installed-audit  ## Look for known holes in the pinned requirements; list the licences of direct ones
-	@$(RUN) pip-licenses --from=mixed --order=license --packages $$($(RUN) python -m tools.dependencies)
+audit-deps: .venv/installed-audit  ## Look for known holes in the pinned requirements; list their licences
+	@$(RUN) pip-licenses --from=mixed --order=license --packages $$(sed -n 's/==.*//p' requirements/base.txt)
 	@$(RUN) pip-audit --strict --disable-pip --require-hashes --requirement requirements/base.txt
 
 review: .venv/installed  ## Say what has changed in the held-out scores since the git revision BASE (default: main)
@@ -51,7 +51,7 @@ bench: .venv/installed-bench  ## Time the lanes against Keras, scikit-learn and 
 	@$(RUN) python -m tools.bench
 
 tour: .venv/installed  ## Follow README.md in a clone, and record what its commands print and take, into metrics/tour.json
-	@$(RUN) python -m tools.tour
+	@$(RUN) python -m tools.readme --measure
 
 calibrate: .venv/installed  ## Measure on synthetic twins how often the verdicts are right, into metrics/calibration.json
 	@$(RUN) python -m tools.calibrate --jobs $(JOBS)

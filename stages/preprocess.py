@@ -15,6 +15,7 @@ from stages.lib.core.cli import parse_arguments, run_main
 from stages.lib.core.files import DamagedArtifactError, read_bytes
 from stages.lib.data.dataset import Encoder, Rows, hash_data
 from stages.lib.data.kinds import SplitPlan, load_split_plans
+from stages.lib.data.protocols import Split
 from stages.lib.data.samples import Development, HeldOut, check_no_leak, save_samples
 
 RAW = Path("data/raw")
@@ -23,7 +24,11 @@ RAW = Path("data/raw")
 def run(plan: SplitPlan, load_raw: Callable[[str], bytes]) -> tuple[Development, HeldOut]:
     """Split and encode; `load_raw` gives the content of a raw file of the data set by its name."""
     rows = plan.declaration.load(load_raw, plan.features)
-    split = plan.protocol.split(rows.labels, num_own_test=rows.num_own_test, seed=plan.seed)
+    return encode_rows(rows, plan.protocol.split(rows.labels, num_own_test=rows.num_own_test, seed=plan.seed))
+
+
+def encode_rows(rows: Rows, split: Split) -> tuple[Development, HeldOut]:
+    """Encode the rows of each replicate by its training rows."""
     encoders = [rows.fit(rows.columns[training]) for training in split.training] if rows.fit else []
     inputs, seen, places = store(rows, np.concatenate([split.training, split.validation], axis=1), encoders)
     num_training = split.training.shape[1]

@@ -42,7 +42,7 @@ def test_linters_find_nothing(command: list[str]) -> None:
 )
 def test_what_runs_is_a_command_of_the_makefile(name: str, called: set[str]) -> None:
     scripts = [step.get("run", "") for step in list_steps(ROOT / ".github/workflows" / name)]
-    assert {found.strip() for found in re.findall(r"\bmake\b(?: [\w-]+)?", "\n".join(scripts))} == called
+    assert {command.strip() for command in re.findall(r"\bmake\b(?: [\w-]+)?", "\n".join(scripts))} == called
     targets = set(re.findall(r"^([\w-]+):.*##", (ROOT / "Makefile").read_text(), flags=re.MULTILINE))
     assert {command.removeprefix("make").strip() or "pipeline" for command in called} <= targets
 

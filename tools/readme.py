@@ -1,27 +1,47 @@
 """Put the results of metrics/ and the graph of dvc.yaml into README.md, between its markers, so that none is typed.
 
-`python -m tools.readme` writes; with --check it only says whether README.md is in step.
+--check writes nothing and says whether README.md is in step. --measure follows README.md in a clone of its own, and
+records in metrics/tour.json what that prints and takes: the first `make`, from nothing; a changed knob, its `make`,
+`dvc metrics diff` and `make review`. What is not committed is left out. It takes as long as the whole pipeline does;
+nothing else should run meanwhile.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import re
+import shlex
+import subprocess
 import sys
-from collections.abc import Iterable
+import time
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory, TemporaryFile
 from typing import Any
 
+import psutil
 import yaml
 
-from stages.lib.core.cli import UserError, make_parser
+from stages.lib.core.cli import UserError, make_parser, run_main
+from stages.lib.core.files import write_json
 from stages.lib.judge.comparison import load_comparison
+from stages.lib.judge.scores import SCORES
 from stages.lib.report.answers import headline, order_studies
 from stages.lib.report.series import load_facts
+from stages.lib.report.styles import ARMS
+from tools.bench.__main__ import describe_machine, render_bench
 
 README, BENCH, GRAPH, TOUR = Path("README.md"), Path("metrics/bench.json"), Path("dvc.yaml"), Path("metrics/tour.json")
-NUM_SHOWN = 5  # lines of what a command printed
 START, END = "<!-- {} -->\n", "<!-- end of {} -->\n"
+NUM_SHOWN = 5  # lines of what a command printed
+KNOB, VALUE = "dropout", 0.3  # what is changed
+TICK = 2.0  # seconds between two looks at the memory
+
+
+# The blocks of README.md ---------------------------------------------------------------------------------------------
 
 
 def render_answers() -> str:
@@ -35,18 +55,18 @@ def render_answers() -> str:
     return "\n".join(lines)
 
 
-def render_graph(stages: dict[str, Any]) -> str:
+def render_graph(stages: Mapping[str, Any]) -> str:
     """The stages of dvc.yaml and what flows between them, as Mermaid; the train blocks are one box.
 
     What a stage has of another only through a third, or beside it, has no arrow of its own.
     """
     bodies = {name: stage.get("do", stage) for name, stage in stages.items()}
     verbs = {name: "train" if name.startswith("train_") else name for name in stages}
-    writers = {path: verbs[name] for name, body in bodies.items() for path in list_outputs(body)}
+    writers = {path: verbs[name] for name, body in bodies.items() for path in name_outputs(body)}
     arrows: dict[str, list[str]] = {}
     for name, body in bodies.items():
         for path, writer in writers.items():
-            if writer != verbs[name] and any(is_inside(needed, path) for needed in body["deps"]):
+            if writer != verbs[name] and any(overlaps(needed, path) for needed in body["deps"]):
                 arrows.setdefault(writer, []).append(verbs[name])
     lines = [
         f"    {first} --> {second}"
@@ -57,34 +77,23 @@ def render_graph(stages: dict[str, Any]) -> str:
     return "\n".join(["```mermaid", "flowchart LR", *lines, "```"])
 
 
-def is_upstream(first: str, second: str, arrows: dict[str, list[str]]) -> bool:
+def is_upstream(first: str, second: str, arrows: Mapping[str, list[str]]) -> bool:
     return any(other == second or is_upstream(other, second, arrows) for other in arrows.get(first, ()))
 
 
-def list_outputs(body: dict[str, Any]) -> list[str]:
+def name_outputs(body: Mapping[str, Any]) -> list[str]:
     entries: Iterable[Any] = [entry for kind in ("outs", "metrics", "plots") for entry in body.get(kind, [])]
     return [entry if isinstance(entry, str) else next(iter(entry)) for entry in entries]
 
 
-def is_inside(needed: str, written: str) -> bool:
+def overlaps(needed: str, written: str) -> bool:
     """Whether what a stage needs is an output, lies in it, or holds it; names of studies and variants match all."""
     first, second = ([part for part in path.split("/") if part] for path in (needed, written))
     return all(one == other or "${" in one + other for one, other in zip(first, second, strict=False))
 
 
-def render_bench(bench: dict[str, Any]) -> str:
-    """What one network costs, as `make bench` measured it, in times of what it costs in lanes."""
-    lines = ["| work | seconds in lanes | stock Keras | scikit-learn | JAX |", "|---|--:|--:|--:|--:|"]
-    for name, workload in bench["workloads"].items():
-        found = workload["contenders"]
-        others = [found[other] for other in ("stock", "sklearn", "jax") if other in found]
-        times = [f"{other['times_lanes']['median']:.3g}" for other in others]
-        lines.append(f"| {name} | {found['lanes']['seconds']['median']:.3g} | {' | '.join(times)} |")
-    return "\n".join(lines)
-
-
-def render_cost(tour: dict[str, Any]) -> str:
-    """What the first `make` takes, as `make tour` measured it."""
+def render_cost(tour: Mapping[str, Any]) -> str:
+    """What the first `make` takes."""
     machine, install, first, again = (tour[name] for name in ("machine", "install", "first", "again"))
     minutes = (install["seconds"] + first["seconds"]) / 60
     return (
@@ -94,56 +103,154 @@ def render_cost(tour: dict[str, Any]) -> str:
     )
 
 
-def render_change(tour: dict[str, Any]) -> str:
+def render_knob(tour: Mapping[str, Any]) -> str:
     """The end of `make` after a changed knob, and the start of what DVC tells of it."""
     name = tour["knob"].partition("=")[0]
-    lines = tour["diff"]["printed"].splitlines()
-    rows = [line for line in lines[1:] if f".{name}." in line]
-    shown = [re.sub(r"  +", "  ", line) for line in [lines[0], *rows[:NUM_SHOWN]]]
+    head, *lines = tour["diff"]["printed"].splitlines()
+    changed = [line for line in lines if f".{name}." in line]
+    shown = [re.sub(r"  +", "  ", line) for line in [head, *changed[:NUM_SHOWN]]]
     done = next(line for line in reversed(tour["again"]["printed"].splitlines()) if line.startswith("Everything"))
     return "\n".join(["```", f"$ make  # after {tour['knob']}", done, "$ dvc metrics diff", *shown, "...", "```"])
 
 
-def render_review(tour: dict[str, Any]) -> str:
-    """The conclusion of a review, and rows of its table: those that are decided first."""
-    conclusion, *lines = tour["review"]["printed"].splitlines()
-    head, rule, *rows = [line for line in lines if line.startswith("|")]
-    rows.sort(key=lambda row: not row.endswith(("| better |", "| worse |")))
-    return "\n".join(f"> {line}".rstrip() for line in [conclusion, "", head, rule, *rows[:NUM_SHOWN]])
+def render_review(tour: Mapping[str, Any]) -> str:
+    """The conclusion of a review, and the changes that `make tour` has kept of it."""
+    verdict, _, rest = tour["review"]["conclusion"].partition(":")
+    lines = [
+        f"**{verdict}**:{rest}",
+        "",
+        "| study | variant | arm | score | at main | now | difference | 95 % interval | adjusted p | verdict |",
+        "|---|---|---|---|--:|--:|--:|:-:|--:|---|",
+    ]
+    row = (
+        "| {study} | {variant} | {arm} | {label} | {base:.4f} | {head:.4f} | {difference:+.4f} | "
+        "{ci_low:+.4f} to {ci_high:+.4f} | {p_adjusted:.4f} | {verdict} |"
+    )
+    for change in tour["review"]["changes"]:
+        lines.append(row.format(**change, arm=ARMS[change["kind"]], label=SCORES[change["score"]].label))
+    return "\n".join(f"> {line}".rstrip() for line in lines)
 
 
-def insert(readme: str, section: str, content: str) -> str:
-    start, end = START.format(section), END.format(section)
+def render_blocks() -> dict[str, str]:
+    """What stands in each block."""
+    tour = json.loads(TOUR.read_text(encoding="utf-8"))
+    return {
+        "answers": render_answers(),
+        "cost": render_cost(tour),
+        "change": render_knob(tour),
+        "review": render_review(tour),
+        "graph": render_graph(yaml.safe_load(GRAPH.read_text(encoding="utf-8"))["stages"]),
+        "bench": render_bench(json.loads(BENCH.read_text(encoding="utf-8"))),
+    }
+
+
+def insert(readme: str, block: str, content: str) -> str:
+    start, end = START.format(block), END.format(block)
     if readme.count(start) != 1 or readme.count(end) != 1:
-        sys.exit(
-            f"error: {README} has lost its markers, expected one {start.strip()} and one {end.strip()}: restore them"
+        raise UserError(
+            f"{README} has lost its markers, expected one {start.strip()} and one {end.strip()}: restore them"
         )
     before, rest = readme.split(start)
     _, after = rest.split(end)
     return f"{before}{start}{content}\n{end}{after}"
 
 
+# What its commands print and take ------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class CommandRun:
+    """What a command has printed and what it took: seconds, and bytes of memory at the peak."""
+
+    printed: str
+    seconds: float
+    memory: int
+
+
+def measure_command(command: str, folder: Path, *, ends_with: tuple[int, ...] = (0,)) -> CommandRun:
+    """Run a command as a user would. UserError where it ends with another status than `ends_with`."""
+    print(f"$ {command}", flush=True)
+    # Not the activated environment of this project: the clone has its own.
+    others = {
+        name: value for name, value in os.environ.items() if name not in ("VIRTUAL_ENV", "MAKEFLAGS", "MAKELEVEL")
+    }
+    environment = others | {"PATH": f"{folder}/.venv/bin:{os.environ['PATH']}"}
+    start, peak = time.monotonic(), 0
+    with TemporaryFile("w+") as output:
+        process = subprocess.Popen(shlex.split(command), cwd=folder, stdout=output, env=environment)
+        while process.returncode is None:
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(TICK)
+            peak = max(peak, measure_memory(process.pid))
+        seconds = time.monotonic() - start
+        output.seek(0)
+        printed = output.read()
+    if process.returncode not in ends_with:
+        raise UserError(f"`{command}` ended with status {process.returncode}, expected a project that runs: see above")
+    return CommandRun(printed, seconds, peak)
+
+
+def measure_memory(pid: int) -> int:
+    """Bytes that a process and all those below it hold; what they share is counted once."""
+    total = 0
+    with suppress(psutil.Error):
+        for process in [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]:
+            with suppress(psutil.Error):
+                held = process.memory_full_info()
+                total += getattr(held, "pss", held.uss)
+    return total
+
+
+def measure_disk(folder: Path) -> int:
+    """Bytes that a folder's files take, each counted once however many links it has."""
+    files = {(status.st_dev, status.st_ino): status for status in map(Path.lstat, folder.rglob("*"))}
+    return sum(status.st_blocks * 512 for status in files.values())
+
+
+def change_knob(params: Path) -> None:
+    text, changed = re.subn(rf"(?m)^{KNOB}: \S+", f"{KNOB}: {VALUE}", params.read_text(encoding="utf-8"))
+    if changed != 1:
+        raise UserError(f"{params} has {changed} lines `{KNOB}: ...`, expected one")
+    params.write_text(text, encoding="utf-8")
+
+
+def follow_readme() -> None:
+    """Follow README.md in a clone, and write metrics/tour.json."""
+    with TemporaryDirectory() as scratch:
+        clone = Path(scratch, "clone")
+        measure_command(f"git clone --quiet {shlex.quote(str(Path.cwd()))} {clone}", Path(scratch))
+        measure_command("git checkout --quiet -B main", clone)
+        commit = measure_command("git rev-parse --short HEAD", clone).printed.strip()
+        steps = {"install": measure_command("make setup", clone), "first": measure_command("make", clone)}
+        disk = measure_disk(clone)
+        change_knob(clone / "params.yaml")
+        steps |= {"again": measure_command("make", clone), "diff": measure_command("dvc metrics diff", clone)}
+        review = json.loads(measure_command("python -m tools.review main --json", clone, ends_with=(0, 1)).printed)
+    decided_first = sorted(review["changes"], key=lambda change: change["verdict"] not in ("better", "worse"))
+    tour = {"machine": describe_machine(), "commit": commit, "disk": disk, "knob": f"{KNOB}={VALUE}"}
+    tour |= {name: asdict(step) for name, step in steps.items()}
+    tour["review"] = {"conclusion": review["conclusion"], "changes": decided_first[:NUM_SHOWN]}
+    write_json(TOUR, tour)
+
+
 def main() -> None:
     parser = make_parser("tools.readme", __doc__)
     parser.add_argument("--check", action="store_true", help="write nothing; status 1 where README.md is out of step")
+    parser.add_argument("--measure", action="store_true", help="measure what README.md tells, then write it")
     options = parser.parse_args()
+    if options.measure:
+        follow_readme()
     try:
-        readme = README.read_text(encoding="utf-8")
-        tour = json.loads(TOUR.read_text(encoding="utf-8"))
-        wanted = insert(readme, "answers", render_answers())
-        for section, render in (("cost", render_cost), ("change", render_change), ("review", render_review)):
-            wanted = insert(wanted, section, render(tour))
-        wanted = insert(wanted, "graph", render_graph(yaml.safe_load(GRAPH.read_text(encoding="utf-8"))["stages"]))
-        wanted = insert(wanted, "bench", render_bench(json.loads(BENCH.read_text(encoding="utf-8"))))
-    except UserError as error:
-        sys.exit(f"error: {error}")
+        readme = wanted = README.read_text(encoding="utf-8")
+        for block, content in render_blocks().items():
+            wanted = insert(wanted, block, content)
     except FileNotFoundError as error:
         sys.exit(f"error: {error.filename} is missing, expected it beside the results: git checkout {error.filename}")
-    if options.check and wanted != readme:
-        sys.exit("error: README.md does not show what metrics/ holds: run python -m tools.readme")
-    if not options.check and wanted != readme:
+    if wanted != readme and options.check:
+        raise UserError("README.md does not show what metrics/ holds: run python -m tools.readme")
+    if wanted != readme:
         README.write_text(wanted, encoding="utf-8")
 
 
 if __name__ == "__main__":
-    main()
+    run_main(main)

@@ -3,32 +3,32 @@
 Every run is a process of its own. A round does each run once, one after another, so that what else the machine does
 hits all alike; ratios are taken within a round.
 
-`python -m tools.bench --run lanes-thoracic-400` is one run: contender, task of workloads.py, networks at once.
-It prints one line of JSON.
+A run is named by who does it, its task, and how many networks train at once: lanes-thoracic-400.
 """
 
-import json
 import os
 import platform
-import subprocess
+import resource
 import sys
 from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
+from multiprocessing import get_context
 from pathlib import Path
 from statistics import median
 from typing import Any, NamedTuple
 
-from rich.console import Console
 from rich.progress import track
-from rich.table import Table
 
-from stages.lib.core.cli import UserError, make_parser, run_main
-from tools.bench.workloads import TASKS
+from stages.lib.core.cli import make_parser, run_main
+from stages.lib.core.files import write_json
+from tools.bench.contenders import TASKS, TIMERS, Task
 
 OUTPUT = Path("metrics/bench.json")
 PACKAGES = ("tensorflow", "tensorflow-cpu", "keras", "jax", "scikit-learn", "numpy")
-CONTENDERS = {"stock": "Keras' Model.fit", "sklearn": "MLPClassifier", "lanes": "lanes", "jax": "JAX"}
+CONTENDERS = (*TIMERS, "jax")
 WORKLOADS = {  # the lanes that share the work of a run; stock Keras and scikit-learn train one network
     "thoracic-50": "100 epochs of 300 rows, batches of 30, 16-30-30-1",
     "thoracic-400": "the same",
@@ -70,35 +70,40 @@ def name_run(contender: str, workload: str) -> str:
     return f"{contender}-{workload}" if contender in ("lanes", "jax") else f"{contender}-{workload.split('-')[0]}"
 
 
-def list_runs() -> list[str]:
+def list_round() -> list[str]:
     """Each run once, in the order of a round."""
     contenders = [name for name in CONTENDERS if name != "jax" or find_spec("jax")]
     return list(dict.fromkeys(name_run(contender, workload) for workload in WORKLOADS for contender in contenders))
 
 
-def run_one(run: str, *, quick: bool) -> Measured:
-    """Do a run in this process."""
-    from tools.bench.contenders import measure  # not before a process is the run's own
-
-    if run not in list_runs():
-        raise UserError(f"{run}: no such run, expected one of {', '.join(list_runs())}")
-    contender, task, *num_lanes = run.split("-")
-    return measure(contender, TASKS[task].quick() if quick else TASKS[task], int(num_lanes[0]) if num_lanes else 1)
-
-
-def start_run(run: str, *, quick: bool) -> Measured:
+def do_run(run: str, *, quick: bool) -> Measured:
     """Do a run in a process of its own."""
-    command = [sys.executable, "-m", "tools.bench", "--run", run] + ["--quick"] * quick
-    finished = subprocess.run(command, capture_output=True, text=True)
-    if finished.returncode:
-        raise UserError(f"{run} failed with status {finished.returncode}:\n{finished.stderr[-2000:]}")
-    return json.loads(finished.stdout.splitlines()[-1])
+    contender, task, *num_lanes = run.split("-")
+    work = TASKS[task].quick() if quick else TASKS[task]
+    with ProcessPoolExecutor(1, get_context("spawn")) as executor:
+        return executor.submit(time_run, contender, work, int(num_lanes[0]) if num_lanes else 1).result()
+
+
+def time_run(contender: str, task: Task, num_lanes: int) -> Measured:
+    """Seconds of one network, and the peak memory of this process in MB."""
+    timers = TIMERS
+    if contender == "jax":
+        from tools.bench.jax_lanes import time_jax  # holds the process to one core
+
+        timers = {"jax": time_jax}
+    warm, cold = timers[contender](task, num_lanes)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # kilobytes; bytes on macOS
+    return {
+        "seconds": warm / num_lanes,
+        "seconds_with_compilation": cold / num_lanes,
+        "memory_mb": peak / (1_000_000 if sys.platform == "darwin" else 1000),
+    }
 
 
 def measure_rounds(runs: Sequence[str], *, rounds: int, quick: bool) -> Results:
     results: dict[str, list[Measured]] = {run: [] for run in runs}
     for run in track([run for _ in range(rounds) for run in runs], "Timing", transient=True):
-        results[run].append(start_run(run, quick=quick))
+        results[run].append(do_run(run, quick=quick))
     return results
 
 
@@ -121,14 +126,12 @@ def report(results: Results, *, rounds: int) -> dict[str, Any]:
     """
     workloads = {}
     for workload, description in WORKLOADS.items():
-        runs = {contender: name_run(contender, workload) for contender in CONTENDERS}
-        runs = {contender: run for contender, run in runs.items() if run in results}
+        runs = {contender: run for contender in CONTENDERS if (run := name_run(contender, workload)) in results}
         if "lanes" in runs:
-            contenders = {name: report_run(results, run, runs["lanes"]) for name, run in runs.items()}
+            contenders = {contender: report_run(results, run, runs["lanes"]) for contender, run in runs.items()}
             workloads[workload] = {"description": description, "contenders": contenders}
-    targets = {
-        target.name: judge(target, results) for target in TARGETS if {target.of, target.to or target.of} <= {*results}
-    }
+    done = [target for target in TARGETS if {target.of, target.to or target.of} <= results.keys()]
+    targets = {target.name: rate_target(target, results) for target in done}
     return {"machine": describe_machine(), "rounds": rounds, "workloads": workloads, "targets": targets}
 
 
@@ -144,7 +147,7 @@ def report_run(results: Results, run: str, lanes: str) -> dict[str, Any]:
     }
 
 
-def judge(target: Target, results: Results) -> dict[str, Any]:
+def rate_target(target: Target, results: Results) -> dict[str, Any]:
     if target.to:
         value = divide(results, target.of, target.to)["median"]
     else:
@@ -156,10 +159,8 @@ def judge(target: Target, results: Results) -> dict[str, Any]:
 def describe_machine() -> dict[str, Any]:
     versions = {}
     for name in PACKAGES:
-        try:
+        with suppress(PackageNotFoundError):
             versions[name] = version(name)
-        except PackageNotFoundError:
-            continue
     cpuinfo = Path("/proc/cpuinfo")
     lines = cpuinfo.read_text().splitlines() if cpuinfo.is_file() else []
     models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
@@ -172,63 +173,36 @@ def describe_machine() -> dict[str, Any]:
     }
 
 
-def print_bench(bench: Mapping[str, Any], console: Console) -> None:
-    """A table per workload with a row per contender, and one of the targets."""
-    console.print("Seconds of one network, and how many times the lanes' they are: without and with compiling (c.).")
-    console.print("Medians and range of the rounds. What has a ~ is extrapolated from a part of the rows.\n")
-    columns = ("", "seconds", "x lanes", "range", "with c.", "x lanes", "memory")
+def render_bench(bench: Mapping[str, Any]) -> str:
+    """What one network costs in lanes, and how many times as much elsewhere, as a table in Markdown."""
+    lines = ["| work | seconds in lanes | stock Keras | scikit-learn | JAX |", "|---|--:|--:|--:|--:|"]
     for name, workload in bench["workloads"].items():
-        table = start_table(f"{name}: {workload['description']}", *columns)
-        for contender, found in workload["contenders"].items():
-            ratio, compiled = found["times_lanes"], found["seconds_with_compilation"]
-            table.add_row(
-                CONTENDERS[contender],
-                ("~" if found["extrapolated_from"] < 1 else "") + show(found["seconds"]["median"]),
-                show(ratio["median"]),
-                f"{show(ratio['min'])} to {show(ratio['max'])}",
-                show(compiled["median"]),
-                show(found["times_lanes_with_compilation"]["median"]),
-                f"{found['memory_mb']:.0f} MB",
-            )
-        console.print(table, "")
-    table = start_table("Targets", "", "value", "bound", "")
-    for name, target in bench["targets"].items():
-        bound = f"at most {target['at_most']:g}" if "at_most" in target else f"at least {target['at_least']:g}"
-        table.add_row(name, show(target["value"]), bound, "met" if target["met"] else "[bold]missed")
-    console.print(table)
+        costs = workload["contenders"]
+        others = [costs.get(contender) for contender in CONTENDERS if contender != "lanes"]
+        times = [f"{other['times_lanes']['median']:.3g}" if other else "" for other in others]
+        lines.append(f"| {name} | {costs['lanes']['seconds']['median']:.3g} | {' | '.join(times)} |")
+    return "\n".join(lines)
 
 
-def show(value: float) -> str:
-    """Three digits, and all of those before the point."""
-    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
-
-
-def start_table(title: str, first: str, *others: str) -> Table:
-    table = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    table.add_column(first, no_wrap=True)
-    for header in others:
-        table.add_column(header, justify="right", no_wrap=True)
-    return table
+def render_target(name: str, target: Mapping[str, Any]) -> str:
+    bound = f"at most {target['at_most']}" if "at_most" in target else f"at least {target['at_least']}"
+    return f"{'met   ' if target['met'] else 'MISSED'}  {name}: {target['value']:.4g}, {bound}"
 
 
 def main() -> None:
     parser = make_parser("tools.bench", __doc__)
     parser.add_argument("--rounds", type=int, default=5, help="times that each run is done (default: %(default)s)")
     parser.add_argument("--quick", action="store_true", help="a twentieth of the work, to try it out; writes no file")
-    parser.add_argument("--run", help="do this one run in this process and print its line")
     options = parser.parse_args()
-    if options.run:
-        print(json.dumps(run_one(options.run, quick=options.quick)))
-        return
-    console = Console(highlight=False)
     if options.quick:
-        console.print("Quick: a twentieth of the work that the tables name, too little to judge by.")
+        print("Quick: a twentieth of the work that the table names, too little to judge by.")
     if not find_spec("jax"):
-        console.print("JAX is not installed, so its rows are missing: make bench installs it")
-    bench = report(measure_rounds(list_runs(), rounds=options.rounds, quick=options.quick), rounds=options.rounds)
-    print_bench(bench, console)
+        print("JAX is not installed, so its column is missing: make bench installs it")
+    bench = report(measure_rounds(list_round(), rounds=options.rounds, quick=options.quick), rounds=options.rounds)
+    print(render_bench(bench), *(render_target(*entry) for entry in bench["targets"].items()), sep="\n")
     if not options.quick:
-        OUTPUT.write_text(json.dumps(bench, indent=2) + "\n")
+        write_json(OUTPUT, bench)
+        print(f"Written, with ranges, compilation and memory: {OUTPUT}")
 
 
 if __name__ == "__main__":

@@ -1,55 +1,105 @@
-"""Who does the work of tools/bench/workloads.py: stock Keras, scikit-learn, the lanes, and JAX.
+"""The work that `make bench` times, and who does it: stock Keras, scikit-learn, the lanes, and JAX.
 
-Each run has a process of its own and imports its library there, so that none pays for the start, the threads or the
-memory of another.
+The work is the tutorial's two networks on made rows of their data sets' shapes. A run has a process of its own and
+imports its library there, so that none pays for the start, the threads or the memory of another.
 """
 
-import os
-import resource
-import sys
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from time import perf_counter
 
 import numpy as np
 
-from tools.bench.workloads import Task
-
+QUICK = 20  # a quick run does this part of the work
 WARM_UP = 2  # epochs that the lanes train before the clock that leaves tracing out starts
 NUM_VALIDATION = 10  # rows; the lanes cannot do without, the others have none
 
+Timing = tuple[float, float]  # seconds of all lanes: without and with what is done once (tracing, compiling)
+
 
 @dataclass(frozen=True)
-class Timing:
-    """Of one network, in seconds.
+class Task:
+    """What one network is put through.
 
-    warm: without what is done once (tracing, compiling). cold: with it; imports count in neither.
+    sizes: features, units of each hidden layer (relu), outputs; one output is a sigmoid, more are a softmax.
+    l2: penalty on the hidden kernels. share: of the rows that scikit-learn is given; its time is extrapolated.
     """
 
-    warm: float
-    cold: float
+    sizes: tuple[int, ...]
+    l2: float
+    rows: int
+    batch_size: int
+    epochs: int
+    share: float = 1.0
+
+    @property
+    def scale(self) -> float:
+        """What inputs are multiplied by: those of images are pixels."""
+        return 1 / 255 if self.sizes[0] == 784 else 1
+
+    @property
+    def loss(self) -> str:
+        return "binary_crossentropy" if self.sizes[-1] == 1 else "sparse_categorical_crossentropy"
+
+    def quick(self) -> "Task":
+        """The same with few epochs, or where there is one, with few rows."""
+        if self.epochs > 1:
+            return replace(self, epochs=self.epochs // QUICK)
+        return replace(self, rows=self.rows // QUICK)
+
+    def make_rows(self) -> tuple[np.ndarray, np.ndarray]:
+        """Inputs [row, feature], uint8 pixels or float32, and labels [row]."""
+        generator, shape = np.random.default_rng(0), (self.rows, self.sizes[0])
+        labels = np.arange(self.rows) % max(self.sizes[-1], 2)
+        if self.scale == 1:
+            return generator.normal(size=shape).astype(np.float32), labels
+        return generator.integers(0, 256, shape, np.uint8), labels
+
+    def make_floats(self) -> tuple[np.ndarray, np.ndarray]:
+        """The same, scaled: what users give to Keras and scikit-learn."""
+        inputs, labels = self.make_rows()
+        return inputs.astype(np.float32) * np.float32(self.scale), labels
+
+
+FASHION = Task(sizes=(784, 64, 10), l2=0, rows=60_000, batch_size=30, epochs=1, share=0.2)
+TASKS = {
+    "thoracic": Task(sizes=(16, 30, 30, 1), l2=0.01, rows=300, batch_size=30, epochs=100),
+    "fashion_30": FASHION,
+    "fashion_128": replace(FASHION, batch_size=128),
+    "fashion_small": Task(sizes=(784, 64, 10), l2=0.001, rows=2000, batch_size=32, epochs=20),
+}
 
 
 def time_stock(task: Task, num_lanes: int) -> Timing:
     """`Model.fit` as its users write it: on float arrays, with all threads. The first epoch traces."""
-    import keras
+    from stages.lib.lanes.runtime import silent_start
 
-    inputs, labels = task.load_rows()
-    inputs = inputs.astype(np.float32) * np.float32(task.scale)
+    with silent_start():
+        import keras
+
+    inputs, labels = task.make_floats()
     penalty = keras.regularizers.L2(task.l2) if task.l2 else None
     _, *hidden, outputs = task.sizes
     layers = [keras.layers.Dense(units, "relu", kernel_regularizer=penalty) for units in hidden]
     layers.append(keras.layers.Dense(outputs, "sigmoid" if outputs == 1 else "softmax"))
     model = keras.Sequential([keras.Input((task.sizes[0],)), *layers])
-    model.compile("adam", "binary_crossentropy" if outputs == 1 else "sparse_categorical_crossentropy")
+    model.compile("adam", task.loss)
 
+    def train(epochs: int) -> None:
+        model.fit(inputs, labels, batch_size=task.batch_size, epochs=epochs, verbose=0)
+
+    return time_training(train, task.epochs)
+
+
+def time_training(train: Callable[[int], None], epochs: int) -> Timing:
+    """`train` trains so many epochs; the first one that it ever trains compiles."""
     start = perf_counter()
-    model.fit(inputs, labels, batch_size=task.batch_size, epochs=1, verbose=0)
-    traced = perf_counter()
-    model.fit(inputs, labels, batch_size=task.batch_size, epochs=task.epochs, verbose=0)
-    warm = perf_counter() - traced
-    return Timing(warm, traced - start + warm * (1 - 1 / task.epochs))
+    train(1)
+    compiled = perf_counter()
+    train(epochs)
+    warm = perf_counter() - compiled
+    return warm, compiled - start + warm * (1 - 1 / epochs)
 
 
 def time_sklearn(task: Task, num_lanes: int) -> Timing:
@@ -57,22 +107,15 @@ def time_sklearn(task: Task, num_lanes: int) -> Timing:
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.neural_network import MLPClassifier
 
-    inputs, labels = task.load_rows()
-    inputs = inputs.astype(np.float32) * np.float32(task.scale)
+    inputs, labels = task.make_floats()
     num_rows = round(task.share * task.rows)
-    model = MLPClassifier(
-        task.sizes[1:-1],
-        alpha=task.l2,
-        batch_size=task.batch_size,
-        max_iter=task.epochs,
-        n_iter_no_change=task.epochs + 1,
-        random_state=0,
-    )
+    budget = {"max_iter": task.epochs, "n_iter_no_change": task.epochs + 1}
+    model = MLPClassifier(task.sizes[1:-1], alpha=task.l2, batch_size=task.batch_size, random_state=0, **budget)
     warnings.simplefilter("ignore", ConvergenceWarning)
     start = perf_counter()
     model.fit(inputs[:num_rows], labels[:num_rows])
     seconds = (perf_counter() - start) / task.share
-    return Timing(seconds, seconds)
+    return seconds, seconds
 
 
 def time_lanes(task: Task, num_lanes: int) -> Timing:
@@ -82,7 +125,7 @@ def time_lanes(task: Task, num_lanes: int) -> Timing:
     from stages.lib.lanes.training import train_lanes
 
     runtime.configure()
-    inputs, labels = task.load_rows()
+    inputs, labels = task.make_rows()
     rows = np.tile(np.arange(task.rows, dtype=np.int32), (num_lanes, 1))
     names = tuple(map(str, range(task.sizes[0])))
     development = Development(
@@ -97,7 +140,7 @@ def time_lanes(task: Task, num_lanes: int) -> Timing:
     train_lanes(lanes_plan(task, num_lanes), development, report=report)
     whole = perf_counter() - start
     warm = passed[(WARM_UP + task.epochs) * task.rows] - passed[WARM_UP * task.rows]
-    return Timing(warm / num_lanes, (whole - warm * WARM_UP / task.epochs) / num_lanes)
+    return warm, whole - warm * WARM_UP / task.epochs
 
 
 def lanes_plan(task: Task, num_lanes: int):  # type: ignore[no-untyped-def]
@@ -106,48 +149,18 @@ def lanes_plan(task: Task, num_lanes: int):  # type: ignore[no-untyped-def]
     _, *hidden, outputs = task.sizes
     layers = tuple(range(1, len(hidden) + 1))
     return RunPlan(
-        study="bench",
+        task="bench",
         variant="bench",
         seed=0,
         replicates=tuple(range(num_lanes)),
         network=NetworkPlan(tuple(hidden), "relu", outputs),
         regularizers=(RegularizerPlan("l2", (task.l2,), layers),) if task.l2 else (),
         callbacks=CallbacksPlan(None, None, None, terminate_on_nan=True),
-        loss="binary_crossentropy" if outputs == 1 else "sparse_categorical_crossentropy",
+        loss=task.loss,
         optimizer=OptimizerPlan("adam", 0.001, 0.0),
         batch_size=task.batch_size,
         epochs=WARM_UP + task.epochs,
     )
 
 
-def time_jax(task: Task, num_lanes: int) -> Timing:
-    from tools.bench.jax_lanes import build_trainer
-
-    train_epoch = build_trainer(task, num_lanes)
-    start = perf_counter()
-    train_epoch()
-    compiled = perf_counter()
-    for _ in range(task.epochs):
-        train_epoch()
-    warm = perf_counter() - compiled
-    return Timing(warm / num_lanes, (compiled - start + warm * (1 - 1 / task.epochs)) / num_lanes)
-
-
-CONTENDERS: dict[str, Callable[[Task, int], Timing]] = {
-    "stock": time_stock,
-    "sklearn": time_sklearn,
-    "lanes": time_lanes,
-    "jax": time_jax,
-}
-
-
-def measure(contender: str, task: Task, num_lanes: int) -> dict[str, float]:
-    """What a run's process prints: seconds of one network, and the process's peak memory in MB."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    timing = CONTENDERS[contender](task, num_lanes)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # kilobytes; bytes on macOS
-    return {
-        "seconds": timing.warm,
-        "seconds_with_compilation": timing.cold,
-        "memory_mb": peak / (1_000_000 if sys.platform == "darwin" else 1000),
-    }
+TIMERS: dict[str, Callable[[Task, int], Timing]] = {"stock": time_stock, "sklearn": time_sklearn, "lanes": time_lanes}

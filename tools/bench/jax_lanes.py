@@ -14,7 +14,7 @@ if hasattr(os, "sched_setaffinity"):  # the flags leave JAX a thread per core th
 import jax
 import jax.numpy as jnp
 
-from tools.bench.workloads import Task
+from tools.bench.contenders import Task, Timing, time_training
 
 RATE, BETA_1, BETA_2, EPSILON = 0.001, 0.9, 0.999, 1e-7
 
@@ -42,9 +42,19 @@ def update(weight: jax.Array, mean: jax.Array, square: jax.Array, gradient: jax.
     return weight - rate * mean / (jnp.sqrt(square) + EPSILON), mean, square
 
 
+def time_jax(task: Task, num_lanes: int) -> Timing:
+    train_epoch = build_trainer(task, num_lanes)
+
+    def train(epochs: int) -> None:
+        for _ in range(epochs):
+            train_epoch()
+
+    return time_training(train, task.epochs)
+
+
 def build_trainer(task: Task, num_lanes: int) -> Callable[[], None]:
     """A function that trains all lanes for an epoch, each on batches of its own order."""
-    inputs, labels = map(jnp.asarray, task.load_rows())
+    inputs, labels = map(jnp.asarray, task.make_rows())
     generator = np.random.default_rng(0)
     params: Params = []
     for num_inputs, units in pairwise(task.sizes):

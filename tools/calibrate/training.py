@@ -1,117 +1,212 @@
-"""Training of the twins of a setting, several tables at a time in processes of their own; what is trained is kept."""
+"""Train the networks of a study on synthetic twins, and keep what they predict.
+
+The study is that of params.yaml: its protocol, its networks, its way of choosing strengths. Twins are split, encoded,
+trained and predicted by the same functions as in the stages, several at a time, in processes of their own.
+"""
 
 from __future__ import annotations
 
+import filecmp
 import json
 import multiprocessing
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 from rich.progress import track
 
+from stages import plan
 from stages.lib.core.cli import UserError
-from stages.lib.core.files import read_arrays, write_arrays
-from tools.calibrate.judging import Predicted
-from tools.calibrate.twins import Population, Twin, draw_exchangeable, read_table, scale_risk
+from stages.lib.core.files import add_prefix, pop_prefix, read_arrays, read_plain, write_arrays
+from stages.lib.data.dataset import Rows
+from stages.lib.data.protocols import Split
+from stages.lib.data.samples import Development, HeldOut
+from stages.lib.judge.arms import arm_at, choose_points
+from stages.lib.judge.plans import StatisticsPlan, StudyPlan
+from stages.lib.judge.predictions import Predictions
+from stages.lib.lanes.plan import RunPlan
+from stages.lib.lanes.runtime import configure
+from stages.lib.settings.mistakes import PARAMS
+from stages.preprocess import encode_rows
+from tools.calibrate.twins import EXCHANGEABLE, NUM_BLOCKS, Population, draw_twin, mask_block
 
-Group = tuple[str, tuple[int, ...]]  # a setting, and the numbers of tables that are trained together
-
+STUDY, L2, AT_KNOB = "thoracic", "l2", ("dropout", "batch_norm")  # and the variants trained besides the baseline
+EXCHANGEABLE_L2 = 0.03  # strength of l2 where blocks of features are exchangeable
+OTHER_SEEDS = 1_000_003  # added to the seed of the baseline's equal
 KEPT = Path(".dvc/tmp/calibration")
-PER_GRAPH = 2  # tables trained together
-SETTINGS = {  # setting -> risk, strength of its signal; at strength 0 all risks are the same
-    "none": ("logistic", 0.0),
-    "table": ("logistic", 1.0),
-    "twice": ("logistic", 2.0),
-    "interaction": ("interaction", 1.0),
-    "sparse": ("sparse", 1.0),
-    "heavy_tailed": ("heavy_tailed", 1.0),
-}
-EXCHANGEABLE = "exchangeable"
+PER_GRAPH = 2  # twins trained together
+
+Samples = tuple[Development, HeldOut]
+Group = tuple[str, tuple[int, ...]]  # a setting, and the numbers of twins that are trained together
+Arms = tuple[dict[str, np.ndarray], dict[str, str]]  # arms [replicate, row, 1], and what each is compared with
 
 
-def draw_twin(population: Population, name: str, number: int, seed: int) -> Twin:
-    """One table of a setting, drawn from (seed, number) alone."""
-    rng = np.random.default_rng([seed, number, *name.encode()])
-    if name == EXCHANGEABLE:
-        return draw_exchangeable(population.prevalence, len(population.table), rng)
-    return scale_risk(population, *SETTINGS[name]).draw(population, len(population.table), rng)
+@dataclass(frozen=True)
+class PlannedStudy:
+    """The plans of the study that twins imitate; runs: its baseline and the variants above."""
+
+    study: StudyPlan
+    statistics: StatisticsPlan
+    runs: Mapping[str, RunPlan]
 
 
-def train_tables(group: Group, *, seed: int) -> list[Predicted]:
-    """Train the tables of a group in one graph."""
-    from tools.calibrate import laboratory  # here, since it imports TensorFlow, which only the workers need
+def plan_study() -> PlannedStudy:
+    """What the stage `plan` makes of params.yaml, whether or not it has run since the last edit."""
 
-    name, numbers = group
-    population = Population.fit(read_table())
-    batch = laboratory.prepare([draw_twin(population, name, number, seed) for number in numbers], numbers)
-    train = laboratory.train_exchangeable if name == EXCHANGEABLE else laboratory.train_regularizers
-    return train(batch, seed + numbers[0])
+    def read(path: str) -> bytes:
+        return read_plain(Path(path), most=plan.LARGEST_TABLE)
 
-
-def keep_tables(group: Group, *, seed: int) -> None:
-    """Train the tables of a group, and keep their predictions."""
-    for path, predicted in zip(list_paths(group, seed), train_tables(group, seed=seed), strict=True):
-        save(predicted, path)
+    plans: dict[str, Any] = plan.run(plan.read_text(PARAMS), read).plans
+    try:
+        study = plans[f"{STUDY}/_study"][STUDY]
+        runs = {name: plans[f"{STUDY}/{name}"][STUDY] for name in (study.baseline, L2, *AT_KNOB)}
+    except KeyError as error:
+        raise UserError(f"{PARAMS} gives no plan {error}, expected one that twins can imitate: restore it") from None
+    return PlannedStudy(study, plans["_statistics"], runs)
 
 
-def is_as_trained_now(group: Group, *, seed: int) -> bool:
-    """Whether the kept predictions of a group are those that it gives today; it is trained again to see."""
-    for path, new in zip(list_paths(group, seed), train_tables(group, seed=seed), strict=True):
-        try:
-            kept = load(path).arms
-        except (KeyError, TypeError):  # it was of another layout
-            return False
-        if kept.keys() != new.arms.keys() or not all(np.array_equal(kept[name], new.arms[name]) for name in kept):
-            return False
-    return True
+@dataclass(frozen=True)
+class Predicted:
+    """The arms of one twin.
 
-
-def start_worker() -> None:
-    from stages.lib.lanes import runtime
-
-    runtime.configure()
-
-
-def train_missing(counts: dict[str, int], *, seed: int, jobs: int) -> None:
-    """Train the tables that are not kept yet, several at a time.
-
-    UserError where what is kept comes from other code.
+    label: [row]. test_numbers, training_numbers: [replicate, row], row numbers.
+    arms: name -> probability of class 1 of the held-out rows, [replicate, row].
+    baselines: arm -> the arm that it is compared with.
     """
-    groups = [
-        (name, tuple(range(first, min(first + PER_GRAPH, count))))
-        for name, count in counts.items()
+
+    label: np.ndarray
+    test_numbers: np.ndarray
+    training_numbers: np.ndarray
+    arms: dict[str, np.ndarray]
+    baselines: dict[str, str]
+
+
+# Twins that train in one graph: the replicates of all are one axis ---------------------------------------------------
+
+
+def encode_twins(twins: Sequence[Rows], splits: Sequence[Split]) -> Samples:
+    """Encode each twin once per replicate, as the stage `preprocess` does; the rows of all are numbered through."""
+    size = len(twins[0].labels)
+    shifted = [[rows + place * size for rows in split] for place, split in enumerate(splits)]
+    labels, columns = (np.concatenate([getattr(twin, name) for twin in twins]) for name in ("labels", "columns"))
+    rows = replace(twins[0], labels=labels, columns=columns)
+    return encode_rows(rows, Split(*map(np.concatenate, zip(*shifted, strict=True))))
+
+
+def train_run(run: RunPlan, samples: Samples, seed: int) -> Predictions:
+    """Train and predict all lanes of a run."""
+    from stages import evaluate  # here, since both import TensorFlow, which only the workers need
+    from stages.lib.lanes.training import train_lanes
+
+    run = replace(run, seed=seed, replicates=tuple(range(len(samples[0].training))))
+    return evaluate.run(run, train_lanes(run, samples[0]), *samples)
+
+
+def train_regularizers(study: PlannedStudy, samples: Samples, seed: int) -> Arms:
+    """The baseline, its equal with other seeds, l2 at its knob and tuned, and two more knobs."""
+    from stages.evaluate import collect_labels
+
+    baseline, l2 = study.study.baseline, train_run(study.runs[L2], samples, seed)
+    labels = collect_labels(*samples, outputs=study.study.outputs)
+    points = choose_points(l2, labels, select_by=study.study.select_by)
+    arms = {"l2_knob": arm_at(l2, 0).test, "l2_tuned": arm_at(l2, points).test}
+    arms["other_seeds"] = train_run(study.runs[baseline], samples, seed + OTHER_SEEDS).test
+    for name in AT_KNOB:
+        knob = study.runs[name].regularizers[0].strengths[0]
+        arms[f"{name}_knob"] = train_run(set_strength(study.runs[name], knob), samples, seed).test
+    return {baseline: train_run(study.runs[baseline], samples, seed).test} | arms, dict.fromkeys(arms, baseline)
+
+
+def train_exchangeable(study: PlannedStudy, samples: Samples, seed: int) -> Arms:
+    """Networks that each do without one block of features, unregularised and with l2: all of a kind are equal."""
+    runs = {"plain": study.runs[study.study.baseline], "l2": set_strength(study.runs[L2], EXCHANGEABLE_L2)}
+    development, held_out = samples
+    masked = [
+        (replace(development, inputs=development.inputs * mask), replace(held_out, inputs=held_out.inputs * mask))
+        for mask in map(mask_block, range(NUM_BLOCKS))
+    ]
+    arms = {
+        f"{name}_{block}": train_run(run, part, seed).test
+        for name, run in runs.items()
+        for block, part in enumerate(masked)
+    }
+    return arms, {f"{name}_{block}": f"{name}_0" for name in runs for block in range(1, NUM_BLOCKS)}
+
+
+def set_strength(run: RunPlan, strength: float) -> RunPlan:
+    """A run of one regulariser at one strength alone."""
+    return replace(run, regularizers=tuple(replace(entry, strengths=(strength,)) for entry in run.regularizers))
+
+
+def train_group(group: Group, *, study: PlannedStudy, seed: int) -> list[Predicted]:
+    """Draw, split and train the twins of a group."""
+    setting, numbers = group
+    population, protocol = Population.fit(), study.study.protocol
+    twins = [draw_twin(population, setting, number, seed) for number in numbers]
+    splits = [protocol.split(twins[place].labels, num_own_test=0, seed=number) for place, number in enumerate(numbers)]
+    train_arms = train_exchangeable if setting == EXCHANGEABLE else train_regularizers
+    arms, baselines = train_arms(study, encode_twins(twins, splits), seed + numbers[0])
+    by_twin = {name: np.split(predicted[..., 0], len(twins)) for name, predicted in arms.items()}
+    return [
+        Predicted(twin.labels, split.test, split.training, {name: by_twin[name][place] for name in arms}, baselines)
+        for place, (twin, split) in enumerate(zip(twins, splits, strict=True))
+    ]
+
+
+# All twins, in processes of their own --------------------------------------------------------------------------------
+
+
+def keep_group(group: Group, *, study: PlannedStudy, seed: int, folder: Path) -> None:
+    """Train the twins of a group, and keep their predictions."""
+    setting, numbers = group
+    for number, predicted in zip(numbers, train_group(group, study=study, seed=seed), strict=True):
+        save_predicted(predicted, folder / name_file(setting, number, seed))
+
+
+def is_as_trained_now(group: Group, *, study: PlannedStudy, seed: int) -> bool:
+    """Whether the kept predictions of a group are those that it gives today; it is trained again to see."""
+    files = [name_file(group[0], number, seed) for number in group[1]]
+    with TemporaryDirectory() as scratch:
+        keep_group(group, study=study, seed=seed, folder=Path(scratch))
+        return all(filecmp.cmp(KEPT / file, Path(scratch, file), shallow=False) for file in files)
+
+
+def train_missing(counts: Mapping[str, int], study: PlannedStudy, *, seed: int, jobs: int) -> None:
+    """Train the twins that are not kept yet, several at a time; counts: setting -> number of twins.
+
+    UserError where what is kept comes from other code or another study.
+    """
+    groups: list[Group] = [
+        (setting, tuple(range(first, min(first + PER_GRAPH, count))))
+        for setting, count in counts.items()
         for first in range(0, count, PER_GRAPH)
     ]
-    missing = [group for group in groups if not all(path.exists() for path in list_paths(group, seed))]
-    kept = [group for group in groups if group not in missing]
-    context = multiprocessing.get_context("spawn")
-    with context.Pool(jobs, start_worker) as pool:
-        if kept and not pool.apply(is_as_trained_now, kept[:1], {"seed": seed}):
-            raise UserError(f"the twins in {KEPT} were trained by other code, expected this one's: remove that folder")
-        work = pool.imap_unordered(partial(keep_tables, seed=seed), missing)
+    kept = [group for group in groups if all((KEPT / name_file(group[0], n, seed)).exists() for n in group[1])]
+    missing = [group for group in groups if group not in kept]
+    with multiprocessing.get_context("spawn").Pool(jobs, configure) as pool:
+        if kept and not pool.apply(is_as_trained_now, kept[:1], {"study": study, "seed": seed}):
+            raise UserError(
+                f"the twins in {KEPT} are not what this code and {PARAMS} give, expected the same: remove that folder"
+            )
+        work = pool.imap_unordered(partial(keep_group, study=study, seed=seed, folder=KEPT), missing)
         for _ in track(work, "Training twins", total=len(missing)):
             pass
 
 
-def list_paths(group: Group, seed: int) -> list[Path]:
-    name, numbers = group
-    return [kept_path(name, seed, number) for number in numbers]
+def name_file(setting: str, number: int, seed: int) -> str:
+    return f"{setting}_{seed}_{number:04d}.npz"
 
 
-def kept_path(name: str, seed: int, number: int) -> Path:
-    return KEPT / f"{name}_{seed}_{number:04d}.npz"
-
-
-def save(predicted: Predicted, path: Path) -> None:
-    arms = {f"arm_{name}": probability for name, probability in predicted.arms.items()}
+def save_predicted(predicted: Predicted, path: Path) -> None:
     fields: dict[str, Any] = {"baselines": json.dumps(predicted.baselines)}
     fields |= {name: getattr(predicted, name) for name in ("label", "test_numbers", "training_numbers")}
-    write_arrays(path, fields | arms)
+    write_arrays(path, fields | add_prefix("arm", predicted.arms))
 
 
-def load(path: Path) -> Predicted:
+def load_predicted(path: Path) -> Predicted:
     fields = read_arrays(path, written_by="make calibrate")
-    arms = {name.removeprefix("arm_"): fields.pop(name) for name in list(fields) if name.startswith("arm_")}
-    return Predicted(**fields | {"arms": arms, "baselines": json.loads(fields["baselines"])})
+    return Predicted(arms=pop_prefix("arm", fields), **fields | {"baselines": json.loads(fields["baselines"])})

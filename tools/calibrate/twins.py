@@ -1,8 +1,8 @@
-"""Synthetic twins of the Thoracic table: real rows resampled, measures jittered, outcomes drawn from a known risk.
+"""Synthetic twins of the Thoracic table: patients drawn from it, measures jittered, outcomes drawn from a known risk.
 
 A risk is a score of the standardised features of a patient. Its strength 0 is no signal; at 1 the best possible AUC is
 that of a logistic regression fitted to the real table; at 2 the logits of that regression are doubled. Other risks are
-scaled to the same AUC, so that the strengths of all risks mean the same. Every table is drawn from a seed alone.
+scaled to the same AUC, so that the strengths of all risks mean the same. Every twin is drawn from a seed alone.
 """
 
 from __future__ import annotations
@@ -19,40 +19,31 @@ from scipy.stats import norm
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
-from stages.lib.data.dataset import Encoder
+from stages.lib.data.dataset import Encoder, Rows
 from stages.lib.data.thoracic_surgery import FEATURES, LABEL, expand_columns, fit_thoracic_encoder, read_thoracic
 
 SOURCE = Path("data/source/thoracic_surgery.csv")
 JITTER = 0.25  # of a measure's interquartile range: standard deviation of the noise on PRE4, PRE5 and AGE
 JITTERED = {"PRE4": 2, "PRE5": 2, "AGE": 0}  # measure -> decimals of the file
 NUM_CALIBRATION = 20_000  # patients on which risks are scaled
-
-Risk = Callable[[np.ndarray], np.ndarray]  # features [row, feature] -> score [row], any scale
-
-
-def read_table() -> pd.DataFrame:
-    """The real table, as the project carries it."""
-    return read_thoracic(SOURCE.read_bytes())
+EXCHANGEABLE = "exchangeable"  # one more setting: what its networks lack is worth the same to all of them
 
 
 @dataclass(frozen=True)
 class Population:
-    """The real table as a source of patients, with what scales a risk: logit = offset + scale * score."""
+    """The real table as a source of patients, and the regression that strengths of a risk are measured by."""
 
     table: pd.DataFrame
     encoder: Encoder
     regression: LogisticRegression
 
     @classmethod
-    def fit(cls, table: pd.DataFrame) -> Population:
+    def fit(cls) -> Population:
+        table = read_thoracic(SOURCE.read_bytes())
         columns = expand_columns(table)
         encoder = fit_thoracic_encoder(columns)
         regression = LogisticRegression(C=1.0, max_iter=10_000).fit(encoder.transform(columns), table[LABEL])
         return cls(table, encoder, regression)
-
-    def encode(self, patients: pd.DataFrame) -> np.ndarray:
-        """Inputs float32 [row, feature], encoded as those of the real table."""
-        return self.encoder.transform(expand_columns(patients))
 
     @property
     def prevalence(self) -> float:
@@ -70,52 +61,35 @@ class Population:
         return drawn
 
 
-@dataclass(frozen=True)
-class Twin:
-    """One drawn table: outcome [row], and what encodes all rows [row, feature] by the training rows it is given."""
-
-    label: np.ndarray
-    encode: Callable[[np.ndarray], np.ndarray]
-
-
-@dataclass(frozen=True)
-class Setting:
-    """A risk at a strength, scaled: the chance of death of patients is expit(offset + scale * score)."""
-
-    risk: str
-    strength: float
-    offset: float
-    scale: float
-
-    @property
-    def name(self) -> str:
-        return f"{self.risk}_{self.strength:g}"
-
-    def draw(self, population: Population, num_rows: int, rng: np.random.Generator) -> Twin:
-        """One twin of the table, outcomes included, encoded as the stage `preprocess` does."""
-        drawn = population.draw_patients(num_rows, rng)
-        score = RISKS[self.risk](population)(population.encode(drawn))
-        outcome = rng.random(num_rows) < expit(self.offset + self.scale * score)
-        columns = expand_columns(drawn)
-        return Twin(outcome.astype(np.uint8), lambda rows: fit_thoracic_encoder(columns[rows]).transform(columns))
+def draw_twin(population: Population, setting: str, number: int, seed: int) -> Rows:
+    """One twin of the table in a setting, drawn from (seed, number) alone; it is encoded as the table itself is."""
+    rng = np.random.default_rng([seed, number, *setting.encode()])
+    num_rows = len(population.table)
+    if setting == EXCHANGEABLE:
+        return draw_exchangeable(population.prevalence, num_rows, rng)
+    risk, strength = SETTINGS[setting]
+    offset, scale = scale_risk(population, risk, strength)
+    patients = population.draw_patients(num_rows, rng)
+    columns = expand_columns(patients)
+    died = rng.random(num_rows) < expit(offset + scale * risk(population, population.encoder.transform(columns)))
+    return Rows(died.astype(np.uint8), columns, FEATURES, fit=fit_thoracic_encoder)
 
 
-def scale_risk(population: Population, risk: str, strength: float, *, seed: int = 0) -> Setting:
-    """Offset for the real death rate, and the scale that gives the best possible AUC its value at this strength."""
-    features = population.encode(population.draw_patients(NUM_CALIBRATION, np.random.default_rng(seed)))
-    score = RISKS[risk](population)(features)
-    logit = strength * population.regression.decision_function(features)
+def scale_risk(population: Population, risk: Risk, strength: float, *, seed: int = 0) -> tuple[float, float]:
+    """Offset and scale: the chance of death is expit(offset + scale * risk).
+
+    They give the real death rate, and the best possible AUC its value at this strength.
+    """
+    patients = population.draw_patients(NUM_CALIBRATION, np.random.default_rng(seed))
+    features = population.encoder.transform(expand_columns(patients))
+    score, logit = risk(population, features), strength * logistic(population, features)
     target = expected_auc(logit, fit_offset(logit, population.prevalence))
 
-    def offset_at(scale: float) -> float:
-        return fit_offset(scale * score, population.prevalence)
+    def excess_at(scale: float) -> float:
+        return expected_auc(scale * score, fit_offset(scale * score, population.prevalence)) - target
 
-    if strength == 0:
-        return Setting(risk, strength, offset_at(0.0), 0.0)
-    scale = brentq(
-        lambda x: expected_auc(x * score, offset_at(x)) - target, 1e-3, 100 / score.std(), xtol=1e-4, rtol=1e-4
-    )
-    return Setting(risk, strength, offset_at(scale), float(scale))
+    scale = float(brentq(excess_at, 1e-3, 100 / score.std(), xtol=1e-4, rtol=1e-4)) if strength else 0.0
+    return fit_offset(scale * score, population.prevalence), scale
 
 
 def fit_offset(logit: np.ndarray, prevalence: float) -> float:
@@ -132,24 +106,67 @@ def expected_auc(logit: np.ndarray, offset: float) -> float:
     return float((dead * below).sum() / (dead.sum() * alive.sum()))
 
 
+# Risks: features [row, feature] to a score [row], on any scale -------------------------------------------------------
+
+
+def logistic(population: Population, features: np.ndarray) -> np.ndarray:
+    """The regression of the real table."""
+    return population.regression.decision_function(features)
+
+
+def sparse(population: Population, features: np.ndarray) -> np.ndarray:
+    """Two features carry everything."""
+    size, age = pick_columns(features, "PRE14", "AGE")
+    return size + 0.7 * age
+
+
+def interaction(population: Population, features: np.ndarray) -> np.ndarray:
+    """Products and a bend, hardly any main effect: what a network can learn and a regression cannot."""
+    age, size, volume, pain = pick_columns(features, "AGE", "PRE14", "PRE4", "PRE11")
+    return age * size - volume * pain + 0.7 * (volume**2 - 1)
+
+
+def heavy_tailed(population: Population, features: np.ndarray) -> np.ndarray:
+    """Weights from Student's t with 2 degrees of freedom on all features, the same for every twin."""
+    return features @ np.random.default_rng(7).standard_t(2, features.shape[1])
+
+
+def pick_columns(features: np.ndarray, *names: str) -> list[np.ndarray]:
+    return [features[:, FEATURES.index(name)] for name in names]
+
+
+Risk = Callable[[Population, np.ndarray], np.ndarray]
+SETTINGS: dict[str, tuple[Risk, float]] = {  # risk, strength of its signal; at strength 0 all risks are the same
+    "none": (logistic, 0.0),
+    "table": (logistic, 1.0),
+    "twice": (logistic, 2.0),
+    "interaction": (interaction, 1.0),
+    "sparse": (sparse, 1.0),
+    "heavy_tailed": (heavy_tailed, 1.0),
+}
+
+
 # Exchangeable features -----------------------------------------------------------------------------------------------
 
 NUM_SHARED, NUM_BLOCKS, BLOCK_SIZE = 6, 5, 3  # normal features: some for all, and blocks that are as good as each other
 SHARED_WEIGHT, BLOCK_WEIGHT = 0.35, 0.15  # logits per standard deviation
 
 
-def draw_exchangeable(prevalence: float, num_rows: int, rng: np.random.Generator) -> Twin:
+def draw_exchangeable(prevalence: float, num_rows: int, rng: np.random.Generator) -> Rows:
     """Normal features in exchangeable blocks: networks that each do without one block are equal by construction."""
     weights = np.r_[np.full(NUM_SHARED, SHARED_WEIGHT), np.full(NUM_BLOCKS * BLOCK_SIZE, BLOCK_WEIGHT)]
     quantiles = norm.ppf((np.arange(1000) + 0.5) / 1000) * np.sqrt((weights**2).sum())
     features = rng.normal(size=(num_rows, len(weights)))
     risk = expit(fit_offset(quantiles, prevalence) + features @ weights)
-    label = (rng.random(num_rows) < risk).astype(np.uint8)
+    died = rng.random(num_rows) < risk
 
-    def encode(rows: np.ndarray) -> np.ndarray:
-        return StandardScaler().fit(features[rows]).transform(features).astype(np.float32)
+    names = tuple(f"feature_{place}" for place in range(len(weights)))
+    return Rows(died.astype(np.uint8), features, names, fit=standardize_columns)
 
-    return Twin(label, encode)
+
+def standardize_columns(columns: np.ndarray) -> Encoder:
+    scaler = StandardScaler().fit(columns)
+    return Encoder(mean=scaler.mean_, scale=scaler.scale_)
 
 
 def mask_block(block: int) -> np.ndarray:
@@ -157,37 +174,3 @@ def mask_block(block: int) -> np.ndarray:
     mask = np.ones(NUM_SHARED + NUM_BLOCKS * BLOCK_SIZE, np.float32)
     mask[NUM_SHARED + block * BLOCK_SIZE : NUM_SHARED + (block + 1) * BLOCK_SIZE] = 0
     return mask
-
-
-# Risks ---------------------------------------------------------------------------------------------------------------
-
-
-def logistic(population: Population) -> Risk:
-    """The regression of the real table."""
-    return population.regression.decision_function
-
-
-def sparse(population: Population) -> Risk:
-    """Two features carry everything."""
-    first, second = FEATURES.index("PRE14"), FEATURES.index("AGE")
-    return lambda features: features[:, first] + 0.7 * features[:, second]
-
-
-def interaction(population: Population) -> Risk:
-    """Products and a bend, hardly any main effect: what a network can learn and a regression cannot."""
-    age, size, volume, pain = (FEATURES.index(name) for name in ("AGE", "PRE14", "PRE4", "PRE11"))
-    return lambda x: x[:, age] * x[:, size] - x[:, volume] * x[:, pain] + 0.7 * (x[:, volume] ** 2 - 1)
-
-
-def heavy_tailed(population: Population) -> Risk:
-    """Weights from Student's t with 2 degrees of freedom on all features, the same for every table."""
-    weights = np.random.default_rng(7).standard_t(2, len(FEATURES))
-    return lambda features: features @ weights
-
-
-RISKS: dict[str, Callable[[Population], Risk]] = {
-    "logistic": logistic,
-    "sparse": sparse,
-    "interaction": interaction,
-    "heavy_tailed": heavy_tailed,
-}

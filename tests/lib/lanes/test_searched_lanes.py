@@ -5,7 +5,6 @@ from dataclasses import replace
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from stages.lib.settings.params import parse_yaml
 
 from stages import plan
 from stages.lib.lanes import training
