@@ -15,24 +15,16 @@ from typing import Any
 import yaml
 
 from stages.lib.core.cli import UserError, make_parser
-from stages.lib.judge.comparison import load_comparison
-from stages.lib.report.answers import headline, order_studies
-from stages.lib.report.series import load_facts
 
-README, BENCH, GRAPH, TOUR = Path("README.md"), Path("metrics/bench.json"), Path("dvc.yaml"), Path("metrics/tour.json")
+README, GRAPH = Path("README.md"), Path("dvc.yaml")
+ANSWER, BENCH, TOUR = Path("metrics/answer.json"), Path("metrics/bench.json"), Path("metrics/tour.json")
 NUM_SHOWN = 5  # lines of what a command printed
 START, END = "<!-- {} -->\n", "<!-- end of {} -->\n"
 
 
-def render_answers() -> str:
+def render_answers(answer: dict[str, Any]) -> str:
     """A line for each study."""
-    lines = []
-    comparison = load_comparison()
-    for name in order_studies(comparison):
-        study, facts = comparison[name], load_facts(name)
-        rows = facts.studies[name].describe(study.protocol.fixed_test)
-        lines.append(f"- **{rows}** (`{name}`): {headline(study, facts.confidence)}")
-    return "\n".join(lines)
+    return "\n".join(f"- **{told['rows']}** (`{told['study']}`): {told['headline']}" for told in answer["answers"])
 
 
 def render_graph(stages: dict[str, Any]) -> str:
@@ -130,7 +122,8 @@ def main() -> None:
     try:
         readme = README.read_text(encoding="utf-8")
         tour = json.loads(TOUR.read_text(encoding="utf-8"))
-        wanted = insert(readme, "answers", render_answers())
+        answer = json.loads(ANSWER.read_text(encoding="utf-8"))
+        wanted = insert(readme, "answers", render_answers(answer))
         for section, render in (("cost", render_cost), ("change", render_change), ("review", render_review)):
             wanted = insert(wanted, section, render(tour))
         wanted = insert(wanted, "graph", render_graph(yaml.safe_load(GRAPH.read_text(encoding="utf-8"))["stages"]))
