@@ -8,6 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import vl_convert
+
 from stages.lib.report.charts import VEGA_LITE
 
 PAGE, NOTICES = Path(".dvc/plots_page.html"), Path("stages/templates/notices.txt")
