@@ -1,6 +1,6 @@
 """Write the report: a page that opens offline, the same in Markdown with pictures, model cards, the answer in text.
 
-Reads   metrics/{comparison,audit}.json, metrics/{paths,searches}.csv, data/plan/{<study>/,_statistics.json},
+Reads   metrics/{comparison,audit}.json, metrics/paths.csv, data/plan/{<study>/,_statistics.json},
         data/{predictions,reference}/<study>/, models/<study>/, data/processed/<study>/development.npz (whether rows are
         images); metrics/{bench,calibration}.json, which `make bench` and `make calibrate` have measured
 Writes  metrics/{report.html,report.md,answer.txt,answer.json}, metrics/figures/<figure>.svg, metrics/cards/<study>.md,
@@ -14,7 +14,7 @@ import json
 from stages.lib.claims.record import load_audit
 from stages.lib.core.cli import parse_arguments, run_main
 from stages.lib.core.files import write_bytes
-from stages.lib.judge.comparison import FOLDER, load_comparison, load_paths, load_searches
+from stages.lib.judge.comparison import FOLDER, load_comparison, load_paths
 from stages.lib.judge.plans import load_statistics_plan
 from stages.lib.report.page import assemble
 from stages.lib.report.study import draw_study, load_records
@@ -22,10 +22,8 @@ from stages.lib.report.study import draw_study, load_records
 
 def main() -> None:
     parse_arguments(__doc__)
-    paths, searches = load_paths(), load_searches()
-    parts = [
-        draw_study(result, load_records(result, study, paths, searches)) for study, result in load_comparison().items()
-    ]
+    paths = load_paths()
+    parts = [draw_study(result, load_records(result, study, paths)) for study, result in load_comparison().items()]
     bench, calibration = (json.loads((FOLDER / f"{name}.json").read_bytes()) for name in ("bench", "calibration"))
     for path, content in assemble(parts, load_audit(), bench, calibration, load_statistics_plan()).items():
         write_bytes(path, content.encode())

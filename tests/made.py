@@ -11,7 +11,7 @@ from stages import compare
 from stages.lib.claims.record import ClaimResult, Figure
 from stages.lib.data.protocols import FixedTest
 from stages.lib.judge.arms import build_arms
-from stages.lib.judge.comparison import SearchPoint, StudyResult
+from stages.lib.judge.comparison import StudyResult
 from stages.lib.judge.plans import ComparedVariant, StatisticsPlan, StudyPlan
 from stages.lib.judge.predictions import Labels, Mistakes, Predictions
 from stages.lib.lanes.plan import CallbacksPlan, NetworkPlan, OptimizerPlan, RunPlan
@@ -74,9 +74,6 @@ def make_study(name: str, outputs: int) -> tuple[StudyResult, StudyRecords]:
         mistakes=make_mistakes(outputs),
         image=IMAGE if outputs > 1 else (),
         paths=paths,
-        searches=[
-            SearchPoint(name, "cocktail", point, "l2", 0.1 * point, "log_loss", 0.5, 0.6, point) for point in (0, 1)
-        ],
     )
     return result, records
 

@@ -1,6 +1,7 @@
 """The report of made-up studies: what it holds, that it repeats, and that it needs nothing but itself."""
 
 import dataclasses
+import io
 import re
 from pathlib import Path
 
@@ -69,7 +70,7 @@ def test_charts_follow_the_schema_of_vega_lite(parts) -> None:
 
 def test_a_study_has_at_most_seven_figures_and_those_that_it_can_have(parts) -> None:
     table, pictures = ([figure.key for figure in part.figures] for part in parts)
-    names = ("forest", "paths", "mixtures", "learning", "predictions", "mistakes", "weights")
+    names = ("forest", "paths", "learning", "predictions", "mistakes", "weights")
     assert pictures == [f"{name}-pictures" for name in names]
     assert table == [f"{name}-table" for name in names if name != "mistakes"]
 
@@ -85,11 +86,13 @@ def test_files_are_written_for_every_study(parts, files: dict[Path, str]) -> Non
 
 def test_the_series_are_tables_with_the_names_of_the_records(files: dict[Path, str]) -> None:
     (result, records), _ = make_studies()
-    forest = pd.read_csv(pd.io.common.StringIO(files[METRICS / "series/forest/table.csv"]))
-    compared = [(*key, score) for key, arm in result.list_arms() for score, j in arm.judged.items() if j.difference]
-    assert list(zip(forest["variant"], forest["arm"], forest["score"], strict=True)) == compared
+    forest = pd.read_csv(io.StringIO(files[METRICS / "series/forest/table.csv"]))
+    compared = [
+        (*key, score) for key, arm in result.list_arms() for score, found in arm.judged.items() if found.difference
+    ]
+    assert sorted(zip(forest["variant"], forest["arm"], forest["score"], strict=True)) == sorted(compared)
     assert set(forest["verdict"]) <= set(VERDICTS)
-    learning = pd.read_csv(pd.io.common.StringIO(files[METRICS / "series/learning/table.csv"]))
+    learning = pd.read_csv(io.StringIO(files[METRICS / "series/learning/table.csv"]))
     assert set(learning["variant"]) == set(records.runs)
     assert set(learning["part"]) == {"training", "validation"}
 
@@ -164,6 +167,14 @@ def test_a_class_without_a_name_goes_by_its_number() -> None:
     figures = {figure.key: figure for figure in draw_study(result, bare).figures}
     rows = figures["predictions-pictures"].spec["datasets"]["rows"]
     assert {row["actual"] for row in rows if row["actual"]} == {"0", "1", "2"}
+
+
+def test_studies_of_as_many_rows_have_panels_of_their_own(parts) -> None:
+    """Two studies, and two panels of one title."""
+    spec = draw_effects([part.effects["probabilities"] for part in parts], 0.95).to_dict()
+    assert len({panel["title"] for panel in spec["concat"]}) == 1
+    filters = [{str(layer["transform"][0]) for layer in panel["layer"]} for panel in spec["concat"]]
+    assert filters[0].isdisjoint(filters[1])
 
 
 def test_a_chart_draws_the_same_twice() -> None:

@@ -8,7 +8,7 @@ import altair as alt
 import pandas as pd
 
 from stages.lib.judge.arms import REFERENCE, ArmKey
-from stages.lib.judge.comparison import ArmResult, StudyResult
+from stages.lib.judge.comparison import StudyResult
 from stages.lib.judge.scores import SCORES
 from stages.lib.report.answers import is_used, rank_arms
 from stages.lib.report.charts import GRID, INK, MUTED, ROWS, Panel, finish_chart, list_tooltips, scale_colours
@@ -17,11 +17,7 @@ from stages.lib.report.styles import VERDICTS, name_arm, style_of
 ROW, WIDTH = 17, 172
 SHORT, LONG = 150, 162  # room for the names of variants, and of arms
 WIDEST = 6  # times the typical difference: what lies further out is drawn at the edge, with its number
-COLUMNS = (
-    "panel", "score", "arm", "compared_with", "value", "difference", "low", "high", "verdict", "margin_low",
-    "margin_high",
-)  # fmt: skip
-SERIES = ("score", "variant", "arm", "baseline", "difference", "low", "high", "verdict")
+COLUMNS = ("score", "variant", "arm", "baseline", "value", "difference", "low", "high", "verdict")
 
 
 def read_forest(confidence: float) -> str:
@@ -36,7 +32,7 @@ def read_forest(confidence: float) -> str:
 def draw_forest(study: StudyResult, margins: Mapping[str, float], confidence: float) -> alt.TopLevelMixin:
     """Every arm of a study, by both scores, reference models included."""
     tables = [
-        list_rows(study, score, rank_arms(study, score), margins[score], panel=SCORES[score].label)
+        label_rows(list_differences(study, score), margins[score], panel=SCORES[score].label)
         for score in study.scores.values()
     ]
     return draw_panels(tables, title="Every arm against its baseline", confidence=confidence, labels=LONG, columns=2)
@@ -44,63 +40,61 @@ def draw_forest(study: StudyResult, margins: Mapping[str, float], confidence: fl
 
 def draw_effects(tables: Sequence[pd.DataFrame], confidence: float) -> alt.TopLevelMixin:
     """Each regulariser once, as one would use it; tables: of `list_effects`, of all studies in a row for each score."""
-    title = "What each regulariser does, on data that the network has not seen"
-    return draw_panels(tables, title=title, confidence=confidence, labels=SHORT, columns=max(1, len(tables) // 2))
+    title, columns = "What each regulariser does, on data that the network has not seen", max(1, len(tables) // 2)
+    return draw_panels(tables, title=title, confidence=confidence, labels=SHORT, columns=columns)
 
 
 def list_effects(study: StudyResult, margins: Mapping[str, float], *, rows: str) -> dict[str, pd.DataFrame]:
     """The regularisers of a study, each at its knob or tuned, by the score of each question; rows: of the study."""
     tables: dict[str, pd.DataFrame] = {}
     for question, score in study.scores.items():
-        arms = [
-            (key, arm) for key, arm in rank_arms(study, score) if is_used(study, key) and arm.group == "regularizers"
-        ]
+        table = list_differences(study, score)
+        keys = [ArmKey(*key) for key in zip(table["variant"], table["arm"], strict=True)]
+        used = [is_used(study, key) and study.find(key).group == "regularizers" for key in keys]
         panel = f"{rows}: {SCORES[score].label}"
-        table = list_rows(study, score, arms, margins[score], panel=panel)
-        tables[question] = table.assign(
-            arm=[style_of(key.variant).label for key, arm in arms if arm.judged[score].difference]
-        )
+        tables[question] = label_rows(table[used], margins[score], panel=panel, short=True)
     return tables
 
 
-def list_rows(
-    study: StudyResult, score: str, arms: Sequence[tuple[ArmKey, ArmResult]], margin: float, *, panel: str
-) -> pd.DataFrame:
-    """A row for every arm that is compared with another."""
+def list_differences(study: StudyResult, score: str) -> pd.DataFrame:
+    """A row for every arm that is compared with another, the best first; with the names of the records."""
     rows = []
-    for key, arm in arms:
-        if difference := arm.judged[score].difference:
-            label = style_of(key.variant).label if key.kind == REFERENCE else name_arm(*key)
-            numbers = (arm.judged[score].value, difference.value, difference.ci_low, difference.ci_high)
-            names = (panel, score, label, style_of(arm.baseline).label)
-            rows.append((*names, *numbers, VERDICTS[difference.verdict].label, -margin, margin))
+    for key, arm in rank_arms(study, score):
+        value, difference = arm.judged[score].value, arm.judged[score].difference
+        if difference:
+            numbers = (value, difference.value, difference.ci_low, difference.ci_high)
+            rows.append((score, *key, arm.baseline, *numbers, difference.verdict))
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
-def list_differences(study: StudyResult) -> pd.DataFrame:
-    """Every compared arm by both scores, with the names of the records, for `dvc plots`."""
-    rows = [
-        (score, *key, arm.baseline, difference.value, difference.ci_low, difference.ci_high, difference.verdict)
-        for key, arm in study.list_arms()
-        for score, judged in arm.judged.items()
-        if (difference := judged.difference)
+def label_rows(rows: pd.DataFrame, margin: float, *, panel: str, short: bool = False) -> pd.DataFrame:
+    """The rows of `list_differences` in words, with the margin that does not matter; short: no kinds of arms."""
+    arms = [
+        style_of(variant).label if short or kind == REFERENCE else name_arm(variant, kind)
+        for variant, kind in zip(rows["variant"], rows["arm"], strict=True)
     ]
-    return pd.DataFrame(rows, columns=list(SERIES))
+    labels = {
+        "arm": arms,
+        "baseline": [style_of(baseline).label for baseline in rows["baseline"]],
+        "verdict": [VERDICTS[verdict].label for verdict in rows["verdict"]],
+    }
+    return rows.assign(panel=panel, **labels, margin_low=-margin, margin_high=margin).drop(columns=["variant"])
 
 
 def draw_panels(
     tables: Sequence[pd.DataFrame], *, title: str, confidence: float, labels: int, columns: int
 ) -> alt.TopLevelMixin:
     """A panel for each table that has rows."""
-    panels = [draw_panel(table, labels=labels) for table in tables if len(table)]
-    chart = alt.concat(*panels or [ROWS.mark_point()], columns=columns)
-    rows = pd.concat(tables, ignore_index=True) if panels else pd.DataFrame(columns=list(COLUMNS))
-    return finish_chart(chart, rows.drop(columns=["score"]), title=title, note=read_forest(confidence))
+    numbered = [table.assign(place=place) for place, table in enumerate(tables)]  # two may have one title
+    panels = [draw_panel(table, labels=labels) for table in numbered if len(table)] or [ROWS.mark_point()]
+    rows = pd.concat(numbered, ignore_index=True)
+    return finish_chart(alt.concat(*panels, columns=columns), rows, title=title, note=read_forest(confidence))
 
 
 def draw_panel(rows: pd.DataFrame, *, labels: int) -> Panel:
     """One score; right is better, so the axis of a score that should be small is turned."""
-    panel, greater_is_better = rows["panel"].iloc[0], SCORES[rows["score"].iloc[0]].greater_is_better
+    first = rows.iloc[0]
+    greater_is_better = SCORES[first["score"]].greater_is_better
     low, high = choose_domain(rows)
     scale = alt.Scale(domain=[low, high], reverse=not greater_is_better, nice=False, clamp=True)
     title = f"difference, {VERDICTS['better'].label} →"
@@ -110,8 +104,8 @@ def draw_panel(rows: pd.DataFrame, *, labels: int) -> Panel:
     names, styles = [style.label for style in VERDICTS.values()], list(VERDICTS.values())
     colour = alt.Color("verdict:N", title=None, scale=scale_colours(names, styles))
     shape = alt.Shape("verdict:N", title=None, scale=alt.Scale(domain=names, range=[style.shape for style in styles]))
-    tooltip = list_tooltips("arm", "compared_with", "verdict", numbers=("value", "difference", "low", "high"))
-    base = ROWS.transform_filter(alt.datum.panel == panel)
+    tooltip = list_tooltips("arm", "baseline", "verdict", numbers=("value", "difference", "low", "high"))
+    base = ROWS.transform_filter(alt.datum.place == int(first["place"]))
     chart = alt.layer(
         base.mark_rect(color=GRID).encode(x=alt.X("margin_low:Q", scale=scale), x2="margin_high:Q", y=y),
         base.mark_rule(color=MUTED, strokeDash=[2, 2]).encode(x=alt.datum(0, scale=scale)),
@@ -119,7 +113,7 @@ def draw_panel(rows: pd.DataFrame, *, labels: int) -> Panel:
         *(layer.encode(x=x, y=y) for layer in draw_numbers(base, low, high, turned=not greater_is_better)),
         base.mark_point(filled=True, size=55, opacity=1).encode(x=x, y=y, color=colour, shape=shape, tooltip=tooltip),
     )
-    return chart.properties(width=WIDTH, height=ROW * len(rows), title=str(panel))
+    return chart.properties(width=WIDTH, height=ROW * len(rows), title=str(first["panel"]))
 
 
 def draw_numbers(base: alt.Chart, low: float, high: float, *, turned: bool) -> list[alt.Chart]:

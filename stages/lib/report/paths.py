@@ -1,4 +1,4 @@
-"""Scores at each strength of a path, the knob and what tuning chose marked; and at every mixture of a search."""
+"""Scores at each strength of a path, the knob and what tuning chose marked."""
 
 from __future__ import annotations
 
@@ -10,14 +10,13 @@ import altair as alt
 import pandas as pd
 
 from stages.lib.judge.arms import TUNED
-from stages.lib.judge.comparison import PathPoint, SearchPoint, StudyResult
+from stages.lib.judge.comparison import PathPoint, StudyResult
 from stages.lib.judge.scores import SCORES
 from stages.lib.report.charts import INK, MUTED, ROWS, Panel, finish_chart, list_tooltips
-from stages.lib.report.styles import BLUE, style_of
+from stages.lib.report.styles import style_of
 
 KNOB, CHOSEN = "knob", "chosen by validation rows"
 WIDTH, HEIGHT = 122, 95
-MIXTURES = 230  # width and height of a panel
 
 
 def draw_paths(study: StudyResult, points: Sequence[PathPoint]) -> alt.TopLevelMixin | None:
@@ -83,50 +82,3 @@ def draw_path(study: StudyResult, variant: str, score: str, rows: pd.DataFrame, 
         base.transform_filter(alt.datum.mark == CHOSEN).mark_point(size=70, color=INK).encode(x=x, y=y),
     )
     return chart.properties(width=WIDTH, height=HEIGHT, title=alt.Title(style.label, subtitle=label))
-
-
-def draw_mixtures(points: Sequence[SearchPoint]) -> alt.TopLevelMixin | None:
-    """Every point of each search of a study: what validation rows promised, and what held-out rows gave."""
-    if not points:
-        return None
-    rows = gather_mixtures(points)
-    panels = [
-        draw_mixture(str(search), str(score))
-        for search, score in dict.fromkeys(zip(rows["search"], rows["score"], strict=True))
-    ]
-    note = (
-        "Each circle is one mixture of strengths: its mean score on validation rows, by which mixtures are chosen, "
-        "and on held-out rows, by which they are judged. Filled ones were chosen by some replicate."
-    )
-    return finish_chart(alt.concat(*panels, columns=3), rows, title="Mixtures of regularisers", note=note)
-
-
-def gather_mixtures(points: Sequence[SearchPoint]) -> pd.DataFrame:
-    """A row for each point and score, its strengths in words."""
-    table = pd.DataFrame([asdict(point) for point in points])
-    told = table.assign(
-        search=[style_of(variant).label for variant in table["variant"]],
-        score=[SCORES[score].label for score in table["score"]],
-        strengths=[f"{name} {value:g}" for name, value in zip(table["regularizer"], table["strength"], strict=True)],
-    )
-    keys = ["search", "score", "point", "validation", "held_out", "chosen"]
-    return told.groupby(keys, sort=False)["strengths"].agg(", ".join).reset_index()
-
-
-def draw_mixture(search: str, score: str) -> Panel:
-    scale = alt.Scale(zero=False)
-    encoding = {
-        "x": alt.X(
-            "validation:Q", title=f"{score} on validation rows", scale=scale, axis=alt.Axis(tickCount=5, grid=False)
-        ),
-        "y": alt.Y("held_out:Q", title=f"{score} on held-out rows", scale=scale, axis=alt.Axis(tickCount=5)),
-        "tooltip": list_tooltips("strengths", numbers=("validation", "held_out", "chosen")),
-    }
-    base = ROWS.transform_filter((alt.datum.search == search) & (alt.datum.score == score))
-    chart = alt.layer(
-        base.transform_filter(alt.datum.chosen <= 0).mark_point(size=30, color=MUTED).encode(**encoding),
-        base.transform_filter(alt.datum.chosen > 0)
-        .mark_point(filled=True, size=70, opacity=1, color=BLUE)
-        .encode(**encoding),
-    )
-    return chart.properties(width=MIXTURES, height=MIXTURES, title=alt.Title(search, subtitle=score))

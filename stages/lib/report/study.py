@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import altair as alt
+import pandas as pd
 import yaml
 
 from stages.lib.data.samples import load_development
 from stages.lib.judge.arms import REFERENCE, Arm, ArmKey, build_arms
-from stages.lib.judge.comparison import ArmResult, PathPoint, SearchPoint, StudyResult
+from stages.lib.judge.comparison import ArmResult, PathPoint, StudyResult
 from stages.lib.judge.plans import StatisticsPlan, StudyPlan, load_statistics_plan, load_study_plan
 from stages.lib.judge.predictions import (
     Labels,
@@ -36,7 +37,7 @@ from stages.lib.report.charts import make_figure
 from stages.lib.report.forest import draw_forest, list_differences, list_effects
 from stages.lib.report.measured import Row, find_versions
 from stages.lib.report.page import StudyPart, align_rows, make_environment
-from stages.lib.report.paths import draw_mixtures, draw_paths
+from stages.lib.report.paths import draw_paths
 from stages.lib.report.predictions import draw_mistakes, draw_predictions
 from stages.lib.report.styles import VERDICTS, describe_range, name_arm, style_of
 from stages.lib.report.training import draw_learning, draw_weights, list_kernels, tabulate_learning
@@ -50,7 +51,7 @@ class StudyRecords:
     """What the stages have left of one study.
 
     arms: those that matter. recipes, runs: variant -> plan of its run, and its networks.
-    mistakes, image: of a study of images. paths, searches: the points of this study.
+    mistakes, image: of a study of images. paths: the points of this study.
     """
 
     plan: StudyPlan
@@ -62,7 +63,6 @@ class StudyRecords:
     mistakes: Mistakes
     image: tuple[int, ...]
     paths: Sequence[PathPoint]
-    searches: Sequence[SearchPoint]
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -70,10 +70,8 @@ class StudyRecords:
         return self.plan.class_names or tuple(str(number) for number in range(max(2, self.plan.outputs)))
 
 
-def load_records(
-    result: StudyResult, study: str, paths: Sequence[PathPoint], searches: Sequence[SearchPoint]
-) -> StudyRecords:
-    """The records of one study; paths, searches: the points of all."""
+def load_records(result: StudyResult, study: str, paths: Sequence[PathPoint]) -> StudyRecords:
+    """The records of one study; paths: the points of all."""
     plan, labels = load_study_plan(study), load_labels(study)
     names = [variant.name for variant in plan.variants]
     return StudyRecords(
@@ -86,7 +84,6 @@ def load_records(
         mistakes=load_mistakes(study),
         image=load_development(study).image,
         paths=[point for point in paths if point.study == study],
-        searches=[point for point in searches if point.study == study],
     )
 
 
@@ -124,7 +121,10 @@ def draw_study(result: StudyResult, records: StudyRecords) -> StudyPart:
         effects=list_effects(result, settings.equivalence, rows=rows),
         lines="\n".join([f"{plan.study}, {rows}: {told.headline}", *list_lines(result)]) + "\n",
         card=render_card(result, records, " ".join(told.sentences), told.skill, recipe),
-        series={"forest": list_differences(result), "learning": tabulate_learning(records.runs)},
+        series={
+            "forest": pd.concat([list_differences(result, score) for score in result.scores.values()]),
+            "learning": tabulate_learning(records.runs),
+        },
     )  # fmt: skip
 
 
@@ -135,7 +135,6 @@ def draw_figures(result: StudyResult, records: StudyRecords) -> dict[str, alt.To
     return {
         "forest": draw_forest(result, records.settings.equivalence, records.settings.confidence),
         "paths": draw_paths(result, records.paths),
-        "mixtures": draw_mixtures(records.searches),
         "learning": draw_learning(tabulate_learning(records.runs)),
         "predictions": draw_predictions(predicted, records.labels, names),
         "mistakes": draw_mistakes(records.mistakes, list(variants), records.image, names),
