@@ -16,16 +16,21 @@ from stages.lib.core.cli import parse_arguments, run_main
 from stages.lib.core.files import write_bytes
 from stages.lib.judge.comparison import FOLDER, load_comparison, load_paths
 from stages.lib.judge.plans import load_statistics_plan
-from stages.lib.report.page import assemble
-from stages.lib.report.study import draw_study, load_records
+from stages.lib.report.page import assemble, list_files
+from stages.lib.report.study import draw_study, load_study_records
 
 
 def main() -> None:
     parse_arguments(__doc__)
     paths = load_paths()
-    parts = [draw_study(result, load_records(result, study, paths)) for study, result in load_comparison().items()]
+    parts = [
+        draw_study(result, load_study_records(result, study, paths)) for study, result in load_comparison().items()
+    ]
     bench, calibration = (json.loads((FOLDER / f"{name}.json").read_bytes()) for name in ("bench", "calibration"))
-    for path, content in assemble(parts, load_audit(), bench, calibration, load_statistics_plan()).items():
+    files = assemble(parts, load_audit(), bench, calibration, load_statistics_plan())
+    for part in parts:
+        files |= list_files(part)
+    for path, content in files.items():
         write_bytes(path, content.encode())
 
 

@@ -17,7 +17,7 @@ from stages.lib.judge.predictions import Labels, Mistakes, Predictions
 from stages.lib.lanes.plan import CallbacksPlan, NetworkPlan, OptimizerPlan, RunPlan
 from stages.lib.lanes.trained import TrainedRun
 from stages.lib.report.answers import choose_arms
-from stages.lib.report.page import StudyPart, assemble
+from stages.lib.report.page import StudyPart, assemble, list_files
 from stages.lib.report.study import StudyRecords, draw_study
 
 REPLICATES, ROWS, EPOCHS, IMAGE = 6, 120, 12, (4, 6)
@@ -33,13 +33,17 @@ CLASSES = {1: ("nan", HOSTILE), 3: ("hat", "shoe", "1")}
 def make_files(*parts: StudyPart, calibration=None, audit=None) -> dict[Path, str]:
     """A report of these studies, or of both; with calibration, bench and audit."""
     claim = ClaimResult("C1", "Stopping <early> helps", "tried", "depends", "on few rows", [FIGURE], 0)
-    return assemble(
-        parts or make_parts(),
+    parts = parts or make_parts()
+    files = assemble(
+        parts,
         [claim] if audit is None else audit,
         make_bench(),
         make_calibration() if calibration is None else calibration,
         STATISTICS,
     )
+    for part in parts:
+        files |= list_files(part)
+    return files
 
 
 def make_parts() -> tuple[StudyPart, ...]:

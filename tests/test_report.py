@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 import altair as alt
+import numpy as np
 import pandas as pd
 import pytest
 import yaml
@@ -117,11 +118,6 @@ def test_names_do_nothing_but_show(files: dict[Path, str]) -> None:
         assert "<img src=x" not in body, path
         assert "<early>" not in body, path
     assert str(escape(HOSTILE)) in page
-    rows = [line for line in files[TEXT].splitlines() if "onerror" in line and line.startswith("| ")]
-    heads = [line for line in files[TEXT].splitlines() if line.startswith("| arm |")]
-    assert rows and {len(re.findall(r"(?<!\\)\|", line)) for line in rows} <= {
-        len(re.findall(r"(?<!\\)\|", line)) for line in heads
-    }
     scripts = re.findall(r'<script type="application/json">(.*?)</script>', files[REPORT], flags=re.DOTALL)
     assert scripts and not any("<" in script for script in scripts)
 
@@ -136,6 +132,15 @@ def test_the_word_of_a_verdict_stands_in_one_place(monkeypatch: pytest.MonkeyPat
     assert {(path, word) for path, text in told.items() for word in old if re.search(rf"\b{word}\b", text)} == set()
     for path in (REPORT, TEXT, ANSWER, METRICS / "cards/table.md"):
         assert "word0" in files[path]
+
+
+def test_escaping_leaves_the_page_in_markdown_its_form(files: dict[Path, str]) -> None:
+    text = files[TEXT]
+    assert "0.01 in AUC, 0.002 in accuracy, 0.01 in log loss." in text
+    assert text.count("<details open>") == 2
+    tables = re.findall(r"(?:^\|.*\n)+", text, flags=re.MULTILINE)
+    widths = [{len(re.findall(r"(?<!\\)\|", line)) for line in table.splitlines()} for table in tables]
+    assert len(tables) == 8 and all(len(width) == 1 for width in widths), "every row has as many cells as the head"
 
 
 def test_a_picture_stands_alone(files: dict[Path, str]) -> None:
@@ -167,6 +172,18 @@ def test_a_class_without_a_name_goes_by_its_number() -> None:
     figures = {figure.key: figure for figure in draw_study(result, bare).figures}
     rows = figures["predictions-pictures"].spec["datasets"]["rows"]
     assert {row["actual"] for row in rows if row["actual"]} == {"0", "1", "2"}
+
+
+def test_a_study_whose_networks_have_all_diverged_is_drawn() -> None:
+    result, records = make_studies()[0]
+    runs = {}
+    for variant, run in records.runs.items():
+        weights = {name: np.full_like(values, np.nan) for name, values in run.weights.items()}
+        runs[variant] = dataclasses.replace(
+            run, weights=weights, history=run.history.assign(loss=np.nan, val_loss=np.inf)
+        )
+    figures = [figure.key for figure in draw_study(result, dataclasses.replace(records, runs=runs)).figures]
+    assert figures == ["forest-table", "paths-table", "predictions-table", "weights-table"]
 
 
 def test_studies_of_as_many_rows_have_panels_of_their_own(parts) -> None:

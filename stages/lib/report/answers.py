@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from stages.lib.judge.arms import AT_KNOB, REFERENCE, TUNED, ArmKey
-from stages.lib.judge.comparison import ArmResult, Comparison, Difference, SearchResult, StudyResult, Use
+from stages.lib.judge.comparison import ArmResult, Difference, SearchResult, StudyResult, Use
 from stages.lib.judge.scores import SCORES
 from stages.lib.report.styles import VERDICTS, describe_range, name_arm, style_of
 
@@ -143,11 +143,6 @@ def tell_failures(study: StudyResult) -> list[str]:
     return told
 
 
-def order_studies(comparison: Comparison) -> list[str]:
-    """The studies that compare many regularisers first."""
-    return sorted(comparison, key=lambda name: not is_survey(comparison[name]))
-
-
 def is_survey(study: StudyResult) -> bool:
     """Whether a study compares many regularisers."""
     return len(list_findings(study, study.scores["discrimination"], group="regularizers")) >= MANY
@@ -279,14 +274,16 @@ def tell_size(difference: Difference, confidence: float) -> str:
 
 
 def tell_verdicts(study: StudyResult, score: str, *, group: str) -> str:
-    """`By AUC, of 16 tried: 4 better (...), 1 worse (...), none no difference that matters, 11 undecided (...).`"""
+    """`By AUC, of 16 tried: 4 better (...), none worse, 12 undecided (...).`"""
     findings = list_findings(study, score, group=group)
     parts = []
     for verdict in ("better", "worse", "equivalent"):
         order = findings[::-1] if verdict == "worse" else findings
         chosen = [finding.key.variant for finding in order if finding.verdict == verdict]
-        named = name_variants(study, chosen) if chosen else ""
-        parts.append(f"{len(chosen) or 'none'} {VERDICTS[verdict].label}{named}")
+        if chosen:
+            parts.append(f"{len(chosen)} {VERDICTS[verdict].label}{name_variants(study, chosen)}")
+        elif verdict != "equivalent":
+            parts.append(f"none {VERDICTS[verdict].label}")
     left = sum(finding.verdict == "undecided" for finding in findings)
     if left:
         parts.append(f"{left} {VERDICTS['undecided'].label}{tell_reach(study, score)}")

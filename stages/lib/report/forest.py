@@ -95,7 +95,7 @@ def draw_panel(rows: pd.DataFrame, *, labels: int) -> Panel:
     """One score; right is better, so the axis of a score that should be small is turned."""
     first = rows.iloc[0]
     greater_is_better = SCORES[first["score"]].greater_is_better
-    low, high = choose_domain(rows)
+    low, high = fit_axis(rows)
     scale = alt.Scale(domain=[low, high], reverse=not greater_is_better, nice=False, clamp=True)
     title = f"difference, {VERDICTS['better'].label} →"
     x = alt.X("difference:Q", title=title, scale=scale, axis=alt.Axis(tickCount=4, format="+.3~f"))
@@ -126,7 +126,7 @@ def draw_numbers(base: alt.Chart, low: float, high: float, *, turned: bool) -> l
     ]
 
 
-def choose_domain(rows: pd.DataFrame) -> tuple[float, float]:
+def fit_axis(rows: pd.DataFrame) -> tuple[float, float]:
     """An axis that holds 0, every difference, and intervals as far as they leave room for the others."""
     widest = WIDEST * float(rows["difference"].abs().median())
     low = min(0.0, rows["low"].clip(lower=-widest).min())

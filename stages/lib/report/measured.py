@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import platform
 from collections.abc import Iterator, Mapping, Sequence
 from importlib.metadata import distributions, version
 from typing import Any
@@ -162,13 +161,8 @@ def tabulate_bench(bench: Mapping[str, Any]) -> list[Row]:
     return rows
 
 
-def find_versions() -> dict[str, str]:
+def list_versions() -> dict[str, str]:
     """Of what the results depend on; a package's metadata are read, and no package imported."""
     installed = {distribution.name.replace("_", "-") for distribution in distributions()}
     names = [next(name for name in TENSORFLOW if name in installed), *LIBRARIES]
     return {name: version(name) for name in names}
-
-
-def find_machine() -> str:
-    """The architecture on which results are drawn."""
-    return platform.machine()

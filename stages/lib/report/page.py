@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import itertools
 import json
+import platform
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,8 +25,7 @@ from stages.lib.report.forest import draw_effects
 from stages.lib.report.measured import (
     Row,
     draw_calibration,
-    find_machine,
-    find_versions,
+    list_versions,
     tabulate_bench,
     tabulate_claims,
     tabulate_errors,
@@ -84,7 +83,7 @@ def assemble(
     calibration: Mapping[str, Any],
     settings: StatisticsPlan,
 ) -> dict[Path, str]:
-    """Every file of the report, by its path: page, Markdown, the answer, and what belongs to each study."""
+    """The page, the same in Markdown, the answer, and their figures, by their paths."""
     studies = sorted(parts, key=lambda part: not part.is_survey)
     effects = draw_answer(studies, settings.confidence)
     measured = [*list_measured(audit, calibration), tabulate_run(studies, bench)]
@@ -103,15 +102,22 @@ def assemble(
         FOLDER / "answer.json": tell_answers(studies),
     }
     files |= {FIGURES / f"answer-{theme}.svg": paint(effects.svg, theme) for theme in THEMES}
-    shown = [part.figures for part in studies] + [part.figures for part in measured]
-    for figure in itertools.chain(*shown):
-        files[FIGURES / f"{figure.key}.svg"] = stand_alone(figure.svg)
-    for part in studies:
-        files[FOLDER / "cards" / f"{part.name}.md"] = part.card
-        for name, table in part.series.items():
-            text = table.to_csv(index=False, float_format="%.5g", lineterminator="\n")
-            files[FOLDER / "series" / name / f"{part.name}.csv"] = text
+    files |= draw_files(figure for part in measured for figure in part.figures)
     return files
+
+
+def list_files(part: StudyPart) -> dict[Path, str]:
+    """The files that belong to one study: its figures, its card, and its series for `dvc plots`."""
+    files = draw_files(part.figures) | {FOLDER / "cards" / f"{part.name}.md": part.card}
+    for name, table in part.series.items():
+        text = table.to_csv(index=False, float_format="%.5g", lineterminator="\n")
+        files[FOLDER / "series" / name / f"{part.name}.csv"] = text
+    return files
+
+
+def draw_files(figures: Iterable[Figure]) -> dict[Path, str]:
+    """The pictures of figures, for the page in Markdown."""
+    return {FIGURES / f"{figure.key}.svg": stand_alone(figure.svg) for figure in figures}
 
 
 def draw_answer(studies: Sequence[StudyPart], confidence: float) -> Figure:
@@ -124,7 +130,7 @@ def draw_answer(studies: Sequence[StudyPart], confidence: float) -> Figure:
 def tell_answers(studies: Sequence[StudyPart]) -> str:
     """The answers for other programs, and where they were drawn."""
     answers = [{"study": part.name, "rows": part.rows, "headline": str(part.answer.headline)} for part in studies]
-    content = {"machine": find_machine(), "versions": find_versions(), "answers": answers}
+    content = {"machine": platform.machine(), "versions": list_versions(), "answers": answers}
     return json.dumps(content, indent=2, ensure_ascii=False) + "\n"
 
 
@@ -155,12 +161,12 @@ def tabulate_run(studies: Iterable[StudyPart], bench: Mapping[str, Any]) -> Part
     """Versions, seeds and protocols; the machine and durations as of the benchmark's own run."""
     tables = {
         "studies": [part.facts for part in studies],
-        "versions": [{"library": name, "version": version} for name, version in find_versions().items()],
+        "versions": [{"library": name, "version": version} for name, version in list_versions().items()],
         "what one network costs": align_rows(tabulate_bench(bench)),
     }
     machine = bench["machine"]
     note = (
-        f"Drawn on {find_machine()}. The same inputs give the same bytes on any x86-64 machine. Durations were "
+        f"Drawn on {platform.machine()}. The same inputs give the same bytes on any x86-64 machine. Durations were "
         f"measured on {machine['cores']} cores of {machine['processor']} (make bench)."
     )
     return Part("run", "What ran", note, tables)

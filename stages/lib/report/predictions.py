@@ -89,8 +89,10 @@ def draw_predictions(
     note = (
         "Held-out rows, mean over replicates. In ROC, above the dotted line is more than chance. In the calibration, "
         "on the line is right, and below it what is predicted comes true less often than it says; each point holds as "
-        "many rows as the next. A matrix has the share of the rows of each actual class predicted as each class."
+        "many rows as the next."
     )
+    if len(names) > 2:
+        note += " A matrix has the share of the rows of each actual class that is predicted as each class."
     title = "Predictions of the arms that matter"
     return finish_chart(alt.concat(*panels, columns=3), rows, title=title, note=note)
 
@@ -109,8 +111,8 @@ def summarize_arms(
 def draw_lines(panel: str, arms: Sequence[str], x_title: str, y_title: str, *, highest: float = 1.0) -> Panel:
     """A curve for each arm; a diagonal where x and y are of one kind."""
     scale = alt.Scale(domain=[0, highest], nice=False)
-    x = alt.X("x:Q", title=x_title, scale=scale, axis=alt.Axis(tickCount=5, format="~%"))
-    y = alt.Y("y:Q", title=y_title, scale=scale, axis=alt.Axis(tickCount=5, format="~%"))
+    x = alt.X("x:Q", title=x_title, scale=scale, axis=alt.Axis(tickCount=5, format="~%", grid=True))
+    y = alt.Y("y:Q", title=y_title, scale=scale, axis=alt.Axis(tickCount=5, format="~%", grid=True))
     colours, dashes = list(COLOURS[: len(arms)]), list(DASHES[: len(arms)])
     colour = alt.Color(
         "arm:N",

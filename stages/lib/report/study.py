@@ -35,12 +35,12 @@ from stages.lib.report.answers import (
 )
 from stages.lib.report.charts import make_figure
 from stages.lib.report.forest import draw_forest, list_differences, list_effects
-from stages.lib.report.measured import Row, find_versions
+from stages.lib.report.measured import Row, list_versions
 from stages.lib.report.page import StudyPart, align_rows, make_environment
 from stages.lib.report.paths import draw_paths
 from stages.lib.report.predictions import draw_mistakes, draw_predictions
-from stages.lib.report.styles import VERDICTS, describe_range, name_arm, style_of
-from stages.lib.report.training import draw_learning, draw_weights, list_kernels, tabulate_learning
+from stages.lib.report.styles import VERDICTS, describe_range, name_arm, name_verdict, style_of
+from stages.lib.report.training import draw_histograms, draw_learning, list_kernels, tabulate_learning
 
 NUM_WITH_MISTAKES = 3  # of the arms that matter: the baseline, the best by each score
 NO_SKILL_ROW = "a guess that knows the class shares alone"
@@ -70,7 +70,7 @@ class StudyRecords:
         return self.plan.class_names or tuple(str(number) for number in range(max(2, self.plan.outputs)))
 
 
-def load_records(result: StudyResult, study: str, paths: Sequence[PathPoint]) -> StudyRecords:
+def load_study_records(result: StudyResult, study: str, paths: Sequence[PathPoint]) -> StudyRecords:
     """The records of one study; paths: the points of all."""
     plan, labels = load_study_plan(study), load_labels(study)
     names = [variant.name for variant in plan.variants]
@@ -138,7 +138,7 @@ def draw_figures(result: StudyResult, records: StudyRecords) -> dict[str, alt.To
         "learning": draw_learning(tabulate_learning(records.runs)),
         "predictions": draw_predictions(predicted, records.labels, names),
         "mistakes": draw_mistakes(records.mistakes, list(variants), records.image, names),
-        "weights": draw_weights(records.runs, result.baseline),
+        "weights": draw_histograms(records.runs, result.baseline),
     }
 
 
@@ -195,11 +195,6 @@ def tabulate_arm(key: ArmKey, arm: ArmResult, recipe: RunPlan | None) -> Row:
     return row
 
 
-def name_verdict(verdict: str) -> str:
-    """A verdict in words; a baseline has none."""
-    return VERDICTS[verdict].label if verdict in VERDICTS else verdict
-
-
 def list_mechanisms(result: StudyResult) -> list[str]:
     arms = [(name_arm(*key), tell_mechanisms(arm.mechanisms)) for key, arm in rank_arms(result)]
     return [f"{name}: {told}." for name, told in arms if told]
@@ -237,7 +232,7 @@ def render_card(result: StudyResult, records: StudyRecords, told: str, skill: st
                 name_arm(*key): [(judged.value, name_verdict(judged.verdict)) for judged in arm.judged.values()]
                 for key, arm in arms
             },
-            versions=find_versions(),
+            versions=list_versions(),
         )
     )
     return f"---\n{head}---\n{text}"

@@ -73,6 +73,11 @@ def name_arm(variant: str, kind: str) -> str:
     return f"{style_of(variant).label} ({SHORT_ARMS[kind]})"
 
 
+def name_verdict(verdict: str) -> str:
+    """A verdict in words; a baseline has none."""
+    return VERDICTS[verdict].label if verdict in VERDICTS else verdict
+
+
 def describe_range(strengths: Sequence[float]) -> str:
     """`0.1`, or `0.1 to 0.5`."""
     return f"{strengths[0]:g}" if strengths[0] == strengths[-1] else f"{strengths[0]:g} to {strengths[-1]:g}"

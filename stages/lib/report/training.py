@@ -48,8 +48,13 @@ def tabulate_learning(runs: Mapping[str, TrainedRun]) -> pd.DataFrame:
     return pd.concat(tables, ignore_index=True)[["variant", "part", "epoch", "mean", "low", "high"]]
 
 
-def draw_learning(learning: pd.DataFrame) -> alt.TopLevelMixin:
-    """Training and validation loss of each variant at its knob, on one scale that the baseline and its kin need."""
+def draw_learning(learning: pd.DataFrame) -> alt.TopLevelMixin | None:
+    """Training and validation loss of each variant at its knob, on one scale that the baseline and its kin need.
+
+    None where every network has diverged.
+    """
+    if learning.empty:
+        return None
     high = float(learning.groupby("variant")["mean"].max().quantile(0.8))
     scale = alt.Scale(domain=[float(learning["mean"].min()), high], clamp=True, nice=False, zero=False)
     x = alt.X("epoch:Q", title="epoch", axis=alt.Axis(tickCount=4, grid=False), scale=alt.Scale(nice=False))
@@ -115,7 +120,7 @@ def summarize_weights(run: TrainedRun, *, limit: float) -> pd.DataFrame:
     return pd.DataFrame({"weight": centres + 0.0, "share": count / max(1, len(weights))})
 
 
-def draw_weights(runs: Mapping[str, TrainedRun], baseline: str) -> alt.TopLevelMixin:
+def draw_histograms(runs: Mapping[str, TrainedRun], baseline: str) -> alt.TopLevelMixin:
     """Histogram of all kernel weights of each variant, the baseline's outline before it."""
     limit = find_limit(runs[baseline])
     outline = summarize_weights(runs[baseline], limit=limit)["share"]
