@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import functools
-import inspect
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +18,7 @@ FLAGS = (
     "--disable-background-networking", "--disable-component-update",
 )  # fmt: skip
 ATTEMPTS = 3
+ALIVE = """() => [...document.querySelectorAll("figure")].every((one) => "live" in one.dataset)"""
 needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="chromium is missing: apt-get install chromium")
 
 
@@ -41,26 +40,26 @@ def start_browser() -> Iterator[Browser]:
         browser.close()
 
 
-def in_a_browser(test: Callable[..., None]) -> Callable[..., None]:
-    """Give a test a browser of its own, its first argument; and another one where that one stops to draw.
+@contextmanager
+def open_alive(path: Path, *, width: int, theme: str) -> Iterator[Opened]:
+    """A page of charts, each of which has come alive, with everything on it unfolded.
 
-    Without a graphics card Chromium does so now and then on a large page: scripts still run, but no frame comes.
+    In another browser where one stops to draw: without a graphics card Chromium does so now and then on a large page.
+    Scripts still run then, but no frame comes.
     """
-
-    @functools.wraps(test)
-    def run(**arguments: object) -> None:
-        for attempt in range(1, ATTEMPTS + 1):
+    for attempt in range(1, ATTEMPTS + 1):
+        with start_browser() as browser:
+            opened = open_page(browser, path, width=width, theme=theme)
+            opened.page.evaluate("document.querySelectorAll('details').forEach((fold) => (fold.open = true))")
+            scroll_through(opened.page)
             try:
-                with start_browser() as browser:
-                    test(browser, **arguments)
-                return
+                opened.page.wait_for_function(ALIVE, polling=100, timeout=30_000)
             except WaitedTooLong:
                 if attempt == ATTEMPTS:
                     raise
-
-    known = inspect.signature(test)
-    run.__signature__ = known.replace(parameters=list(known.parameters.values())[1:])  # the rest are fixtures
-    return run
+                continue
+            yield opened
+            return
 
 
 def open_page(browser: Browser, path: Path, *, width: int, theme: str, scripts: bool = True) -> Opened:

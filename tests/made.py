@@ -2,70 +2,92 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 
 from stages import compare
 from stages.lib.claims.judging import ClaimResult, QuantityResult
 from stages.lib.data.protocols import FixedTest
+from stages.lib.judge.arms import build_arms
 from stages.lib.judge.comparison import StudyResult
 from stages.lib.judge.plans import ComparedVariant, StatisticsPlan, StudyPlan
 from stages.lib.judge.predictions import Labels, Mistakes, Predictions
+from stages.lib.lanes.plan import CallbacksPlan, NetworkPlan, OptimizerPlan, RunPlan
 from stages.lib.lanes.run import TrainedRun
-from stages.lib.report import summarize_predictions as prediction_quality
-from stages.lib.report import summarize_training as training
-from stages.lib.report.pictures import draw_first_layer, draw_mistakes
-from stages.lib.report.sections import Results
-from stages.lib.report.series import TABLES, Facts, Picture, RecipeFacts, StudyFacts
+from stages.lib.report.answers import choose_arms
+from stages.lib.report.page import StudyPart, assemble, list_files
+from stages.lib.report.study import StudyRecords, draw_study
 
 REPLICATES, ROWS, EPOCHS, IMAGE = 6, 120, 12, (4, 6)
 STATISTICS = StatisticsPlan(confidence=0.95, equivalence={"auc": 0.01, "accuracy": 0.002, "log_loss": 0.01})
-SKILL = {"unregularized": 1.0, "l2": 2.5, "dropout": 1.2, "a<b & c": 0.2}  # the last is no name that needs no escape
+HOSTILE = '<img src=x onerror="alert(1)">|nan'
+SKILL = {"unregularized": 1.0, "l2": 2.5, "dropout": 1.2, HOSTILE: 0.2}
+DATASET = 'results: 2024 #1 "final" [x].csv'
 PATHS = {"l2": [0.01, 0.1]}
 QUANTITY = QuantityResult("gain", "nats <saved>", ["table"], 0.2, 0.1, 0.3, "supported")
-CLASSES = {1: ("no", 'yes & <b>"'), 3: ("hat", "shoe", "sock")}
+CLASSES = {1: ("nan", HOSTILE), 3: ("hat", "shoe", "1")}
 
 
-def make_results() -> Results:
-    """Everything that a report reads, calibration, bench and audit included."""
-    studies = {"table": make_study("table", 1), "pictures": make_study("pictures", 3)}
-    tables = {name: pd.concat([found[2][name] for found in studies.values()], ignore_index=True) for name in TABLES}
-    return Results(
-        comparison={name: found[0] for name, found in studies.items()},
-        paths=[point for found in studies.values() for point in found[1]],
-        tables=tables,
-        pictures=[picture for found in studies.values() for picture in found[3]],
-        facts=Facts(
-            0.95,
-            STATISTICS.equivalence,
-            {"keras": "3"},
-            "x86_64",
-            {name: found[4] for name, found in studies.items()},
-        ),
-        bench=make_bench(),
-        calibration=make_calibration(),
-        audit=[ClaimResult("C1", "Stopping <early> helps", "supported", [QUANTITY])],
+def make_files(*parts: StudyPart, calibration=None, audit=None) -> dict[Path, str]:
+    """A report of these studies, or of both; with calibration, bench and audit."""
+    claim = ClaimResult("C1", "Stopping <early> helps", "supported", [QUANTITY])
+    parts = parts or make_parts()
+    files = assemble(
+        parts,
+        [claim] if audit is None else audit,
+        make_bench(),
+        make_calibration() if calibration is None else calibration,
+        STATISTICS,
     )
+    for part in parts:
+        files |= list_files(part)
+    return files
 
 
-def make_study(name: str, outputs: int):
-    """Result, paths, tables, pictures and facts of one study."""
+def make_parts() -> tuple[StudyPart, ...]:
+    return tuple(draw_study(*study) for study in make_studies())
+
+
+def make_studies() -> tuple[tuple[StudyResult, StudyRecords], ...]:
+    return make_study("table", 1), make_study("pictures", 3)
+
+
+def make_study(name: str, outputs: int) -> tuple[StudyResult, StudyRecords]:
+    """A study and what its stages have left."""
     generator = np.random.default_rng(outputs)
     labels = make_labels(generator, outputs)
     predicted = {variant: make_predictions(generator, labels, outputs, variant) for variant in SKILL}
     plan = StudyPlan(
-        study=name, dataset=f"data_{name}", features="encoded", outputs=outputs, baseline="unregularized",
+        study=name, dataset=DATASET, features="encoded", outputs=outputs, baseline="unregularized",
         scores={"discrimination": "auc" if outputs == 1 else "accuracy", "probabilities": "log_loss"},
         select_by="log_loss", protocol=FixedTest(kind="fixed_test", seeds=REPLICATES, validation=0.2, test=0.2), seed=3,
         variants=tuple(ComparedVariant(variant, "unregularized", "regularizers") for variant in SKILL), references=(),
+        title=f"{DATASET} {HOSTILE}", unit="rows", class_names=CLASSES[outputs],
     )  # fmt: skip
     result, paths, _ = compare.run(plan, STATISTICS, labels, predicted, {})
-    runs = {variant: make_run(generator, variant) for variant in SKILL}
-    tables, names = summarize(name, result, labels, predicted, runs, CLASSES[outputs])
-    pictures = make_pictures(name, runs, names) if outputs > 1 else []
-    recipe = RecipeFacts(24, (5,), outputs, "relu", "poisson", "adam", 0.001, 30, EPOCHS, {"l2": (0.1,)}, 131)
-    rows = {"training": 300, "validation": 75, "test": ROWS}
-    return result, paths, tables, pictures, StudyFacts("Data", "rows", names, rows, ROWS, dict.fromkeys(SKILL, recipe))
+    arms = build_arms(predicted, {}, labels, select_by=plan.select_by)
+    records = StudyRecords(
+        plan=plan,
+        settings=STATISTICS,
+        labels=labels,
+        arms={key: arms[key] for key in choose_arms(result)},
+        recipes={variant: make_recipe(name, variant, outputs) for variant in SKILL},
+        runs={variant: make_run(generator, variant) for variant in SKILL},
+        mistakes=make_mistakes(outputs),
+        image=IMAGE if outputs > 1 else (),
+        paths=paths,
+    )
+    return result, records
+
+
+def make_recipe(study: str, variant: str, outputs: int) -> RunPlan:
+    return RunPlan(
+        study=study, variant=variant, seed=3, replicates=tuple(range(REPLICATES)),
+        network=NetworkPlan((5,), "relu", outputs), regularizers=(), callbacks=CallbacksPlan(None, None, None, False),
+        loss="poisson", optimizer=OptimizerPlan("adam", 0.001, 0.0), batch_size=30, epochs=EPOCHS,
+    )  # fmt: skip
 
 
 def make_labels(generator: np.random.Generator, outputs: int) -> Labels:
@@ -109,36 +131,11 @@ def make_run(generator: np.random.Generator, variant: str) -> TrainedRun:
     return TrainedRun(weights, np.arange(REPLICATES), {}, counts, counts, never, never, {}, history)
 
 
-def summarize(study, result: StudyResult, labels: Labels, predicted, runs, names):
-    """The tables as `summarize` makes them, of the arms at their knobs."""
-    from stages.summarize import list_differences
-
-    found = {name: [] for name in TABLES}
-    found["forest"].append(list_differences(result))
-    reach = training.find_reach(runs["unregularized"])
-    for variant, run in runs.items():
-        found["learning"].append(training.summarize_learning(run).assign(variant=variant))
-        found["weights"].append(training.summarize_weights(run, reach=reach).assign(variant=variant))
-        features = tuple(f"f{number}" for number in range(24))
-        found["inputs"].append(training.summarize_inputs(run, features).assign(variant=variant))
-        arm = {"variant": variant, "arm": "at_knob"}
-        probability = predicted[variant].test[:REPLICATES]
-        if probability.shape[-1] == 1:
-            found["curves"].append(prediction_quality.summarize_curves(labels.test, probability).assign(**arm))
-        found["reliability"].append(prediction_quality.summarize_reliability(labels.test, probability).assign(**arm))
-        found["confusion"].append(prediction_quality.summarize_confusion(labels.test, probability, names).assign(**arm))
-    return {
-        name: pd.concat(tables, ignore_index=True).assign(study=study) if tables else pd.DataFrame(columns=TABLES[name])
-        for name, tables in found.items()
-    }, names
-
-
-def make_pictures(study: str, runs: dict[str, TrainedRun], names: tuple[str, ...]) -> list[Picture]:
-    number = np.arange(2)
-    inputs = np.arange(48, dtype=np.uint8).reshape(2, 24)
-    mistakes = Mistakes(("l2", "l2"), number, number, number + 1, np.array([0.9, 0.8], np.float32), inputs, 1 / 255)
-    layers = [picture for variant, run in runs.items() for picture in draw_first_layer(study, variant, run, IMAGE)]
-    return [*layers, *draw_mistakes(study, "l2", mistakes, IMAGE, names)]
+def make_mistakes(outputs: int) -> Mistakes:
+    """Two of l2; none where rows are no images."""
+    number = np.arange(2 if outputs > 1 else 0)
+    inputs = np.arange(24 * len(number), dtype=np.uint8).reshape(len(number), 24)
+    return Mistakes(("l2",) * len(number), number, number, number + 1, np.full(len(number), 0.9), inputs, 1 / 255)
 
 
 def make_bench():

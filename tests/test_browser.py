@@ -1,15 +1,14 @@
 """The report in a real browser: the made-up one, and the one of the last run where this checkout has it."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser
 
-from stages import report
-from tests.browser import in_a_browser, needs_chromium, open_page, scroll_through
+from tests.browser import Opened, needs_chromium, open_alive, open_page, start_browser
 from tests.conftest import ROOT
-from tests.made import make_results
+from tests.made import make_files
 
 pytestmark = needs_chromium
 
@@ -24,18 +23,17 @@ OVERFLOW = """() => {
 }"""
 # Rows of a table are written by one loop: axe-core needs the first of them, not 40,000 cells, which take it a minute.
 SHORTEN = "document.querySelectorAll('tbody tr:nth-child(n + 8)').forEach((row) => row.remove())"
-WAITING = """() => [...document.querySelectorAll("figure[data-charts]")].every(
-    (one) => one.dataset.live === one.dataset.charts)"""
+VIEWS = ((DESKTOP, "light"), (PHONE, "dark"))
 
 
 @pytest.fixture(scope="module")
 def made_page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("report") / "report.html"
-    path.write_bytes(report.run(make_results())[Path("metrics/report.html")])
+    path.write_text(make_files()[Path("metrics/report.html")], encoding="utf-8")
     return path
 
 
-@pytest.fixture(params=["made", "last run"])
+@pytest.fixture(scope="module", params=["made", "last run"])
 def page_file(request: pytest.FixtureRequest, made_page: Path) -> Path:
     if request.param == "made":
         return made_page
@@ -44,68 +42,62 @@ def page_file(request: pytest.FixtureRequest, made_page: Path) -> Path:
     return LAST_RUN
 
 
-@pytest.mark.parametrize(
-    ("page_file", "width", "theme"),
-    [
-        *(("made", width, theme) for width in (DESKTOP, PHONE) for theme in ("light", "dark")),
-        ("last run", DESKTOP, "light"),  # two of the four, since it is large
-        ("last run", PHONE, "dark"),
-    ],
-    indirect=["page_file"],
-)
-@in_a_browser
-def test_the_page_is_whole(browser: Browser, page_file: Path, width: int, theme: str) -> None:
-    opened = open_page(browser, page_file, width=width, theme=theme)
-    page = opened.page
-    page.evaluate("document.querySelectorAll('details').forEach((fold) => (fold.open = true))")
-    assert page.evaluate(OVERFLOW) == [0, []]
-    page.evaluate(SHORTEN)
-    scroll_through(page)
-    page.wait_for_function(WAITING, polling=100, timeout=30_000)
-    assert page.locator("figure .vega-embed svg").count() == page.locator(".panel").count() > 0
-    assert page.evaluate(OVERFLOW) == [0, []]
+@pytest.fixture(scope="module", params=VIEWS, ids=lambda view: f"{view[0]}-{view[1]}")
+def opened(request: pytest.FixtureRequest, page_file: Path) -> Iterator[Opened]:
+    width, theme = request.param
+    with open_alive(page_file, width=width, theme=theme) as page:
+        yield page
+
+
+def test_the_page_is_whole(opened: Opened) -> None:
+    assert opened.page.locator("figure .vega-embed svg").count() == opened.page.locator("figure").count() > 0
+    assert opened.page.evaluate(OVERFLOW) == [0, []]
     assert (opened.errors, opened.requests) == ([], [])
-    found = [
-        (rule["id"], rule["nodes"][0]["html"][:200])
-        for rule in Axe().run(page).response["violations"]
-        if rule["impact"] in ("serious", "critical")
-    ]
-    assert found == []
 
 
-@in_a_browser
-def test_without_scripts_every_chart_is_there(browser: Browser, page_file: Path) -> None:
-    page = open_page(browser, page_file, width=PHONE, theme="light", scripts=False).page
-    assert page.locator(".panel > svg[role=img]").count() == page.locator(".panel").count() > 0
-    assert page.locator(".panel > svg").first.bounding_box()["width"] > 200
-
-
-@in_a_browser
-def test_a_table_sorts_by_its_heads(browser: Browser, page_file: Path) -> None:
-    page = open_page(browser, page_file, width=DESKTOP, theme="light").page
-    fold = page.locator("details", has_text="Table of every arm").first
-    fold.locator("summary").first.click()
-    table = fold.locator("table").first
+def test_a_table_sorts_by_its_heads(opened: Opened) -> None:
+    table = opened.page.locator("details", has_text="Table of every arm").locator("table").last
     column = 2  # the first score
 
-    def read() -> list[str]:
-        return [text.strip() for text in table.locator(f"tbody tr td:nth-child({column})").all_text_contents()]
+    def read() -> list[float]:
+        return [float(text) for text in table.locator(f"tbody tr td:nth-child({column})").all_text_contents()]
 
-    before = [float(text) for text in read()]
-    head = table.locator(f"thead th:nth-child({column})")
+    before, head = read(), table.locator(f"thead th:nth-child({column})")
     for direction, reverse in (("descending", True), ("ascending", False)):
         head.locator("button").click()
         assert head.get_attribute("aria-sort") == direction
-        assert [float(text) for text in read()] == sorted(before, reverse=reverse)
+        assert read() == sorted(before, reverse=reverse)
 
 
-@in_a_browser
-def test_a_chart_answers_to_the_mouse(browser: Browser, page_file: Path) -> None:
-    page = open_page(browser, page_file, width=DESKTOP, theme="light").page
-    page.locator("figure").first.locator(".vega-embed svg").first.wait_for()
-    page.locator("figure").first.locator(".vega-embed svg .mark-symbol path").first.hover()
-    page.locator("#vg-tooltip-element").wait_for(state="visible")
-    assert "difference" in page.locator("#vg-tooltip-element").inner_text()
+def test_a_chart_shows_the_numbers_behind_it(opened: Opened) -> None:
+    """Beside the mouse, and in a table."""
+    figure = opened.page.locator("figure").first
+    figure.locator(".vega-embed svg .mark-symbol path").first.hover()
+    told = opened.page.locator("#vg-tooltip-element")
+    told.wait_for(state="visible")
+    assert "difference" in told.inner_text()
+    heads = figure.locator(".data th").all_text_contents()
+    assert {"panel", "arm", "margin low", "verdict"} < set(heads)
+    rows = figure.evaluate("(one) => JSON.parse(one.querySelector('script').textContent).datasets.rows.length")
+    assert figure.locator(".data tbody tr").count() == rows > 0
+
+
+def test_everyone_can_use_the_page(opened: Opened) -> None:
+    opened.page.evaluate(SHORTEN)
+    assert [
+        (rule["id"], rule["nodes"][0]["html"][:200])
+        for rule in Axe().run(opened.page).response["violations"]
+        if rule["impact"] in ("serious", "critical")
+    ] == []
+
+
+def test_without_scripts_every_chart_is_there(page_file: Path) -> None:
+    with start_browser() as browser:
+        page = open_page(browser, page_file, width=PHONE, theme="light", scripts=False).page
+        page.evaluate("document.querySelectorAll('details').forEach((fold) => (fold.open = true))")
+        assert page.locator(".chart > svg[role=img]").count() == page.locator("figure").count() > 0
+        assert page.locator(".chart > svg").first.bounding_box()["width"] > 200
+        assert page.evaluate(OVERFLOW) == [0, []]
 
 
 def test_the_page_stays_small(page_file: Path) -> None:

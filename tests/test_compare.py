@@ -24,8 +24,7 @@ from stages.lib.judge.comparison import (
 from stages.lib.judge.designs import CrossValidation
 from stages.lib.judge.plans import ComparedVariant, StatisticsPlan, StudyPlan
 from stages.lib.judge.predictions import Labels, Predictions
-from stages.lib.report.answers import answer, choose_arms, headline, name_variants, rank_arms
-from stages.lib.report.page import tell_mechanisms
+from stages.lib.report.answers import answer, choose_arms, name_variants, rank_arms, tell_mechanisms
 
 FOLDS, REPLICATES, ROWS = 2, 20, 40  # ROWS: held out by each replicate
 K_FOLD = RepeatedStratifiedKFold(folds=FOLDS, repeats=REPLICATES // FOLDS, validation=0.2)
@@ -258,7 +257,9 @@ def test_a_variant_without_finite_weights_still_gives_finite_numbers(
 
 
 def test_the_answer_follows_from_the_verdicts(result: StudyResult) -> None:
-    best, own, ranks, probabilities, skill = answer(result, 0.95)
+    told = answer(result, 0.95)
+    (group,) = told.groups.values()
+    best, own = group.best
     found = result.arms["strong"]["at_knob"].judged["auc"]
     assert found.difference is not None
     assert best == (
@@ -268,14 +269,13 @@ def test_the_answer_follows_from_the_verdicts(result: StudyResult) -> None:
     )
     assert "of its own (knob)" in own
     assert "(strong)" in own
-    assert re.fullmatch(r"By AUC, of 4 tried: 1 better \(strong\), \d worse \(hurt.*", ranks)
-    assert probabilities.startswith("By log loss, of 4 tried: 1 better (strong)")
-    assert skill.startswith("Against a guess that knows the class shares alone: by AUC ")
-    told = headline(result, 0.95)
-    assert told.startswith(
-        f"{best} Shown to help, of 4: by AUC 1, by log loss 1, by both 1 (strong). Shown to hurt, of 4: "
-    )
-    assert re.search(r"Shown to hurt, of 4: by AUC \d, by log loss \d, by both \d \(.*hurt.*\)\.", told)
+    assert re.fullmatch(r"By AUC, of 4 tried: 1 better \(strong\), \d worse \(hurt.*", group.verdicts["auc"])
+    assert group.verdicts["log_loss"].startswith("By log loss, of 4 tried: 1 better (strong)")
+    assert told.skill.startswith("Against a guess that knows the class shares alone: by AUC, of ")
+    brief = told.headline
+    assert (brief.best, brief.helping) == (best, "Shown to help, of 4: by AUC 1, by log loss 1, by both 1 (strong).")
+    assert re.fullmatch(r"Shown to hurt, of 4: by AUC \d, by log loss \d, by both \d \(.*hurt.*\)\.", brief.hurting)
+    assert str(brief).startswith(f"{best} {brief.helping} {brief.hurting}")
 
 
 def test_an_answer_names_a_baseline_that_is_not_the_studys(result: StudyResult) -> None:
@@ -296,8 +296,8 @@ def turn(result: StudyResult, variant: str, verdict: str) -> StudyResult:
 def test_the_headline_names_what_is_better_than_a_baseline_of_its_own(result: StudyResult) -> None:
     other = turn(result, "of_its_own", "better")
     told = "Compared with its own baseline (strong), of its own (knob) helps: AUC "
-    assert told in headline(other, 0.95)
-    assert told not in headline(result, 0.95)
+    assert told in answer(other, 0.95).headline.best
+    assert told not in answer(result, 0.95).headline.best
 
 
 def with_others(result: StudyResult, *, worse: bool = False) -> StudyResult:
@@ -329,41 +329,39 @@ def with_others(result: StudyResult, *, worse: bool = False) -> StudyResult:
 def test_the_headline_tells_what_validation_rows_and_other_models_give(result: StudyResult) -> None:
     found = result.arms["strong"]["at_knob"].judged["auc"].difference
     assert found is not None
-    told = headline(with_others(result), 0.95)
+    told = answer(with_others(result), 0.95).headline
     size = f"{found.value:.3f} (95 % interval {found.ci_low:.3f} to {found.ci_high:.3f})"
-    assert f" Where validation rows choose among the single regularisers, too, AUC rises by {size}: better. " in told
-    assert " For comparison, the best of the reference models, random forest, has AUC 0.700." in told
-    told = headline(with_others(result, worse=True), 0.95)
-    assert "too, AUC falls by 0.100 (95 % interval -0.010 to 0.200): undecided." in told
-    assert "Where validation rows" not in headline(result, 0.95)
-    assert "For comparison" not in headline(result, 0.95)
+    lead = "Where validation rows choose among the single regularisers, too, AUC"
+    assert told.best_single == f"{lead} rises by {size}: better."
+    assert told.reference == "For comparison, the best of the reference models, random forest, has AUC 0.700."
+    told = answer(with_others(result, worse=True), 0.95).headline
+    assert told.best_single == f"{lead} falls by 0.100 (95 % interval -0.010 to 0.200): undecided."
+    bare = answer(result, 0.95).headline
+    assert (bare.best_single, bare.reference) == ("", "")
 
 
 def test_the_headline_leaves_out_what_is_not_there(result: StudyResult) -> None:
     bare = {name: arms for name, arms in result.arms.items() if name == result.baseline}
-    assert headline(dataclasses.replace(result, arms=bare), 0.95).startswith("One network alone. ")
+    told = answer(dataclasses.replace(result, arms=bare), 0.95).headline
+    assert (told.best, told.helping, told.hurting) == ("One network alone.", "", "")
     quiet = result
     for name in result.arms:
         quiet = turn(quiet, name, "undecided") if result.arms[name]["at_knob"].judged["auc"].difference else quiet
-    assert "Shown to help, of 4: by AUC 0, by log loss 1. " in headline(quiet, 0.95)
-    assert "one network alone. none of" not in headline(dataclasses.replace(result, arms=bare), 0.95).lower()
+    assert answer(quiet, 0.95).headline.helping == "Shown to help, of 4: by AUC 0, by log loss 1."
 
 
 def test_a_difference_that_does_not_matter_keeps_its_sign(result: StudyResult) -> None:
     other = turn(result, "strong", "equivalent")
     found = other.arms["strong"]["at_knob"].judged["auc"].difference
     assert found is not None
-    assert f"strong (knob) came closest, by {found.value:+.3f} (95 % interval {found.ci_low:+.3f} to" in headline(
-        other, 0.95
-    )
+    told = f"strong (knob) came closest, by {found.value:+.3f} (95 % interval {found.ci_low:+.3f} to"
+    assert told in answer(other, 0.95).headline.best
 
 
 def test_another_verdict_gives_another_answer(result: StudyResult) -> None:
-    other = turn(result, "strong", "equivalent")
-    assert answer(other, 0.95)[0].startswith(
-        "No regulariser is shown to help by AUC by as much as matters: strong (knob)"
-    )
-    assert "not different enough to matter (strong, " in answer(other, 0.95)[2]
+    told = answer(turn(result, "strong", "equivalent"), 0.95).groups["regularizers"]
+    assert told.best[0].startswith("No regulariser is shown to help by AUC by as much as matters: strong (knob)")
+    assert "no difference that matters (strong, " in told.verdicts["auc"]
 
 
 def test_arms_are_ranked_by_verdict_before_difference(result: StudyResult) -> None:
@@ -383,9 +381,10 @@ def test_the_arms_that_matter_are_the_baseline_the_best_and_the_worst(result: St
 def test_a_study_of_its_baseline_alone_is_answered(labels: Labels, predicted: dict[str, Predictions]) -> None:
     alone = {"unregularized": predicted["unregularized"]}
     result, *_ = compare.run(make_plan("unregularized"), STATISTICS, labels, alone, {})
-    (skill,) = answer(result, 0.95)
-    assert skill.startswith("Against a guess")
-    assert headline(result, 0.95)
+    told = answer(result, 0.95)
+    assert told.sentences == [told.skill]
+    assert told.skill.startswith("Against a guess")
+    assert str(told.headline)
     assert result.reach == {}
 
 
@@ -415,10 +414,11 @@ def test_a_baseline_that_failed_in_every_lane_is_told_first(labels: Labels, pred
     for found, words in ((diverged, "diverged in training"), (stuck, "puts all held-out rows into one class")):
         pair = {"unregularized": found, "strong": predicted["strong"]}
         result, *_ = compare.run(make_plan(*pair), STATISTICS, labels, pair, {})
-        assert answer(result, 0.95)[0].startswith(f"Beware: every network of the baseline, no regulariser, {words}, so")
-        assert not any("Beware" in sentence for sentence in answer(result, 0.95)[1:])
+        told = answer(result, 0.95)
+        assert told.sentences[0].startswith(f"Beware: every network of the baseline, no regulariser, {words}, so")
+        assert told.failures == told.sentences[:1] and str(told.headline).startswith(told.sentences[0])
     mechanisms = result.arms["unregularized"]["at_knob"].mechanisms
     assert "every network puts all held-out rows into one class" in tell_mechanisms(mechanisms)
     pair = {name: predicted[name] for name in ("unregularized", "strong")}
     result, *_ = compare.run(make_plan(*pair), STATISTICS, labels, pair, {})
-    assert not any("Beware" in sentence for sentence in answer(result, 0.95))
+    assert answer(result, 0.95).failures == []

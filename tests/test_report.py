@@ -1,93 +1,152 @@
 """The report of made-up studies: what it holds, that it repeats, and that it needs nothing but itself."""
 
 import dataclasses
+import io
 import re
 from pathlib import Path
 
 import altair as alt
+import numpy as np
+import pandas as pd
 import pytest
 import yaml
 from markupsafe import escape
 
-from stages import report
-from stages.lib.report.answers import answer, choose_arms, headline
-from stages.lib.report.sections import Results, draw_answer, draw_study
-from stages.lib.report.styles import name_arm
-from tests.made import SKILL, make_results
+from stages.lib.core import markdown
+from stages.lib.report.answers import choose_arms
+from stages.lib.report.charts import make_figure
+from stages.lib.report.forest import draw_effects
+from stages.lib.report.measured import draw_calibration
+from stages.lib.report.page import StudyPart
+from stages.lib.report.study import StudyRecords, draw_figures, draw_study
+from stages.lib.report.styles import VERDICTS, name_arm
+from tests.made import DATASET, HOSTILE, make_calibration, make_files, make_parts, make_studies
 
-REPORT, TEXT = Path("metrics/report.html"), Path("metrics/report.md")
-ANSWER = Path("metrics/answer.txt")
+METRICS = Path("metrics")
+REPORT, TEXT, ANSWER = METRICS / "report.html", METRICS / "report.md", METRICS / "answer.txt"
 
 
 @pytest.fixture(scope="module")
-def results() -> Results:
-    return make_results()
+def parts() -> tuple[StudyPart, ...]:
+    return make_parts()
 
 
 @pytest.fixture(scope="module")
-def files(results: Results) -> dict[Path, str]:
-    return {path: content.decode() for path, content in report.run(results).items()}
+def files(parts: tuple[StudyPart, ...]) -> dict[Path, str]:
+    return make_files(*parts)
 
 
-def test_the_same_results_give_the_same_bytes(results: Results, files: dict[Path, str]) -> None:
-    assert {path: content.decode() for path, content in report.run(make_results()).items()} == files
+def test_the_same_results_give_the_same_bytes(files: dict[Path, str]) -> None:
+    assert make_files() == files
 
 
-@pytest.mark.parametrize("path", [REPORT, TEXT])
-def test_every_answer_and_every_arm_is_there(results: Results, files: dict[Path, str], path: Path) -> None:
-    shown = (lambda text: str(escape(text))) if path == REPORT else str
-    for study in results.comparison.values():
-        for sentence in answer(study, 0.95):
-            assert shown(sentence) in files[path]
-        for key, _ in study.list_arms():
-            assert shown(name_arm(*key)) in files[path]
+@pytest.mark.parametrize(("path", "show"), [(REPORT, escape), (TEXT, lambda text: markdown.escape(text, most=9999))])
+def test_every_sentence_and_every_arm_is_there(parts, files: dict[Path, str], path: Path, show) -> None:
+    for part in parts:
+        told = [str(part.answer.headline), *part.answer.sentences, *(row["arm"] for row in part.table)]
+        assert [text for text in told if str(show(text)) not in files[path]] == []
 
 
-def test_the_answer_for_a_terminal_has_each_study_and_the_arms_that_matter(
-    results: Results, files: dict[Path, str]
-) -> None:
-    told = files[ANSWER].split("\n\n")
-    for name, study in results.comparison.items():
-        (block,) = [block for block in told if block.strip().startswith(f"{name}, ")]
-        first, *lines = block.strip().splitlines()
-        assert headline(study, 0.95) in first
-        assert len(lines) == len(choose_arms(study))
+def test_the_answer_for_a_terminal_has_each_study_and_the_arms_that_matter(parts, files: dict[Path, str]) -> None:
+    blocks = files[ANSWER].strip().split("\n\n")
+    assert len(blocks) == len(parts)
+    for block, (result, records), part in zip(blocks, reversed(make_studies()), reversed(parts), strict=True):
+        first, *lines = block.splitlines()
+        assert first == f"{records.plan.study}, {part.rows}: {part.answer.headline}"
+        assert len(lines) == len(choose_arms(result))
         assert len({line.index(" log loss ") for line in lines}) == 1
 
 
-def test_charts_follow_the_schema_of_vega_lite(results: Results) -> None:
+def test_charts_follow_the_schema_of_vega_lite(parts) -> None:
     """The stage does without this check, which takes longer than all else."""
-    figures = [draw_answer(results), *(figure for name in results.comparison for figure in draw_study(results, name))]
-    assert len({figure.key for figure in figures}) == len(figures)
-    for figure in figures:
-        assert figure.title
-        assert figure.note
-        for panel in figure.panels:
-            assert isinstance(panel.chart.to_dict(), dict)
-            assert panel.title
-        assert not figure.panels or set(figure.columns) <= set(figure.table.columns)
+    charts = [chart for study in make_studies() for chart in draw_figures(*study).values()]
+    charts += [draw_effects([part.effects["discrimination"] for part in parts], 0.95)]
+    charts += [draw_calibration(make_calibration())]
+    for chart in filter(None, charts):
+        spec = chart.to_dict()
+        assert spec["title"] and spec["description"] and spec["datasets"]["rows"]
+    with pytest.raises(alt.utils.schemapi.SchemaValidationError):  # else nothing would be checked
+        alt.Chart().mark_point(size="large").to_dict()
 
 
-def test_figures_and_cards_are_written_for_every_study(results: Results, files: dict[Path, str]) -> None:
-    names = {path.stem for path in files if path.suffix == ".svg"}
-    assert {"answer-light", "answer-dark", "forest-table", "curves-table", "mistakes-pictures", "calibration"} <= names
-    assert "first-layer-table" not in names
-    for name in results.comparison:
-        _, head, _ = files[Path(f"metrics/cards/{name}.md")].split("---\n", maxsplit=2)
+def test_a_study_has_at_most_seven_figures_and_those_that_it_can_have(parts) -> None:
+    table, pictures = ([figure.key for figure in part.figures] for part in parts)
+    names = ("forest", "paths", "learning", "predictions", "mistakes", "weights")
+    assert pictures == [f"{name}-pictures" for name in names]
+    assert table == [f"{name}-table" for name in names if name != "mistakes"]
+
+
+def test_files_are_written_for_every_study(parts, files: dict[Path, str]) -> None:
+    written = {str(path.relative_to(METRICS)) for path in files}
+    expected = {"figures/answer-light.svg", "figures/answer-dark.svg", "figures/calibration.svg", "answer.json"}
+    for part in parts:
+        expected |= {f"figures/{figure.key}.svg" for figure in part.figures} | {f"cards/{part.name}.md"}
+        expected |= {f"series/{name}/{part.name}.csv" for name in ("forest", "learning")}
+    assert written == expected | {"report.html", "report.md", "answer.txt"}
+
+
+def test_the_series_are_tables_with_the_names_of_the_records(files: dict[Path, str]) -> None:
+    (result, records), _ = make_studies()
+    forest = pd.read_csv(io.StringIO(files[METRICS / "series/forest/table.csv"]))
+    compared = [
+        (*key, score) for key, arm in result.list_arms() for score, found in arm.judged.items() if found.difference
+    ]
+    assert sorted(zip(forest["variant"], forest["arm"], forest["score"], strict=True)) == sorted(compared)
+    assert set(forest["verdict"]) <= set(VERDICTS)
+    learning = pd.read_csv(io.StringIO(files[METRICS / "series/learning/table.csv"]))
+    assert set(learning["variant"]) == set(records.runs)
+    assert set(learning["part"]) == {"training", "validation"}
+
+
+def test_a_card_opens_as_yaml_whatever_the_data_set_is_called(files: dict[Path, str]) -> None:
+    for result, records in make_studies():
+        _, head, text = files[METRICS / f"cards/{records.plan.study}.md"].split("---\n", maxsplit=2)
         card = yaml.safe_load(head)
-        assert (card["library_name"], card["metrics"]) == ("keras", list(results.comparison[name].scores.values()))
+        assert (card["library_name"], card["metrics"]) == ("keras", list(result.scores.values()))
+        assert card["datasets"] == [DATASET]
         (index,) = card["model-index"]
-        assert [entry["task"]["name"] for entry in index["results"]] == [
-            name_arm(*key) for key in choose_arms(results.comparison[name]) if key.kind != "reference"
-        ]
+        names = [name_arm(*key) for key in choose_arms(result) if key.kind != "reference"]
+        assert [entry["task"]["name"] for entry in index["results"]] == names
+        assert "<img" not in text
+
+
+def test_names_do_nothing_but_show(files: dict[Path, str]) -> None:
+    page = re.sub(r"<script.*?</script>", "", files[REPORT], flags=re.DOTALL)
+    shown = {REPORT: page} | {path: text for path, text in files.items() if path.suffix in (".md", ".svg")}
+    for path, text in shown.items():
+        body = text.split("---\n")[-1] if path.parent.name == "cards" else text
+        assert "<img src=x" not in body, path
+        assert "<early>" not in body, path
+    assert str(escape(HOSTILE)) in page
+    scripts = re.findall(r'<script type="application/json">(.*?)</script>', files[REPORT], flags=re.DOTALL)
+    assert scripts and not any("<" in script for script in scripts)
+
+
+def test_the_word_of_a_verdict_stands_in_one_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    old = {style.label for style in VERDICTS.values()}
+    for place, (verdict, style) in enumerate(VERDICTS.items()):
+        monkeypatch.setitem(VERDICTS, verdict, style._replace(label=f"word{place}"))
+    files = make_files()
+    files[REPORT] = files[REPORT].split("<!--")[0]  # what follows is Vega's
+    told = {str(path): text for path, text in files.items() if path.parent.name != "series" and path.suffix != ".csv"}
+    assert {(path, word) for path, text in told.items() for word in old if re.search(rf"\b{word}\b", text)} == set()
+    for path in (REPORT, TEXT, ANSWER, METRICS / "cards/table.md"):
+        assert "word0" in files[path]
+
+
+def test_escaping_leaves_the_page_in_markdown_its_form(files: dict[Path, str]) -> None:
+    text = files[TEXT]
+    assert "0.01 in AUC, 0.002 in accuracy, 0.01 in log loss." in text
+    assert text.count("<details open>") == 2
+    tables = re.findall(r"(?:^\|.*\n)+", text, flags=re.MULTILINE)
+    widths = [{len(re.findall(r"(?<!\\)\|", line)) for line in table.splitlines()} for table in tables]
+    assert len(tables) == 8 and all(len(width) == 1 for width in widths), "every row has as many cells as the head"
 
 
 def test_a_picture_stands_alone(files: dict[Path, str]) -> None:
     for path, text in files.items():
         if path.suffix == ".svg":
-            assert text.count("<svg") >= 1
-            used = set(re.findall(r"var\((--\w+)\)", text))
-            declared = set(re.findall(r"(--\w+):#", text))
+            used, declared = set(re.findall(r"var\((--\w+)\)", text)), set(re.findall(r"(--\w+):#", text))
             assert used <= declared, path
             assert "http" not in text.replace('xmlns="http://www.w3.org/2000/svg"', "")
 
@@ -99,24 +158,44 @@ def test_the_page_asks_nobody_for_anything(files: dict[Path, str]) -> None:
     assert "redistributions in binary form" in page.lower()
 
 
-def test_names_are_escaped(files: dict[Path, str]) -> None:
-    page = re.sub(r"<script.*?</script>", "", files[REPORT], flags=re.DOTALL)
-    assert "a<b" not in page
-    assert '<b>"' not in page
-    assert "<early>" not in page
-    assert any("a&lt;b" in page for _ in SKILL)
-
-
-def test_what_was_not_measured_is_left_out(results: Results, files: dict[Path, str]) -> None:
-    bare = dataclasses.replace(results, calibration={"seed": 1, "confidence": 0.95}, audit=())
-    page = report.run(bare)[REPORT].decode()
+def test_what_was_not_measured_is_left_out(parts, files: dict[Path, str]) -> None:
+    page = make_files(*parts, calibration={"seed": 1, "confidence": 0.95}, audit=[])[REPORT]
     for key in ("calibration", "audit"):
         assert f'id="part-{key}"' in files[REPORT]
         assert f'id="part-{key}"' not in page
     assert 'id="part-run"' in page
 
 
-def test_charts_are_validated_by_default() -> None:
-    """Else the test above would not check anything."""
-    with pytest.raises(alt.utils.schemapi.SchemaValidationError):
-        alt.Chart().mark_point(size="large").to_dict()
+def test_a_class_without_a_name_goes_by_its_number() -> None:
+    _, (result, records) = make_studies()
+    bare: StudyRecords = dataclasses.replace(records, plan=dataclasses.replace(records.plan, class_names=()))
+    figures = {figure.key: figure for figure in draw_study(result, bare).figures}
+    rows = figures["predictions-pictures"].spec["datasets"]["rows"]
+    assert {row["actual"] for row in rows if row["actual"]} == {"0", "1", "2"}
+
+
+def test_a_study_whose_networks_have_all_diverged_is_drawn() -> None:
+    result, records = make_studies()[0]
+    runs = {}
+    for variant, run in records.runs.items():
+        weights = {name: np.full_like(values, np.nan) for name, values in run.weights.items()}
+        runs[variant] = dataclasses.replace(
+            run, weights=weights, history=run.history.assign(loss=np.nan, val_loss=np.inf)
+        )
+    figures = [figure.key for figure in draw_study(result, dataclasses.replace(records, runs=runs)).figures]
+    assert figures == ["forest-table", "paths-table", "predictions-table", "weights-table"]
+
+
+def test_studies_of_as_many_rows_have_panels_of_their_own(parts) -> None:
+    """Two studies, and two panels of one title."""
+    spec = draw_effects([part.effects["probabilities"] for part in parts], 0.95).to_dict()
+    assert len({panel["title"] for panel in spec["concat"]}) == 1
+    filters = [{str(layer["transform"][0]) for layer in panel["layer"]} for panel in spec["concat"]]
+    assert filters[0].isdisjoint(filters[1])
+
+
+def test_a_chart_draws_the_same_twice() -> None:
+    result, records = make_studies()[1]
+    for name, chart in draw_figures(result, records).items():
+        if chart:
+            assert make_figure(name, chart) == make_figure(name, chart)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import vl_convert
 
-from stages.lib.report.figure import VEGA_LITE
+from stages.lib.report.charts import VEGA_LITE
 
 PAGE, NOTICES = Path(".dvc/plots_page.html"), Path("stages/templates/notices.txt")
 # A file without rows of its kind, such as the ROC curve of a study with ten classes, has no place on the page.

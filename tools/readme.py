@@ -27,14 +27,12 @@ import yaml
 
 from stages.lib.core.cli import UserError, make_parser, run_main
 from stages.lib.core.files import write_json
-from stages.lib.judge.comparison import load_comparison
 from stages.lib.judge.scores import SCORES
-from stages.lib.report.answers import headline, order_studies
-from stages.lib.report.series import load_facts
 from stages.lib.report.styles import ARMS
 from tools.bench.__main__ import describe_machine, render_bench
 
-README, BENCH, GRAPH, TOUR = Path("README.md"), Path("metrics/bench.json"), Path("dvc.yaml"), Path("metrics/tour.json")
+README, GRAPH = Path("README.md"), Path("dvc.yaml")
+ANSWER, BENCH, TOUR = Path("metrics/answer.json"), Path("metrics/bench.json"), Path("metrics/tour.json")
 START, END = "<!-- {} -->\n", "<!-- end of {} -->\n"
 NUM_SHOWN = 5  # lines of what a command printed
 KNOB, VALUE = "dropout", 0.3  # what is changed
@@ -44,15 +42,9 @@ TICK = 2.0  # seconds between two looks at the memory
 # The blocks of README.md ---------------------------------------------------------------------------------------------
 
 
-def render_answers() -> str:
+def render_answers(answer: dict[str, Any]) -> str:
     """A line for each study."""
-    lines = []
-    comparison = load_comparison()
-    for name in order_studies(comparison):
-        study, facts = comparison[name], load_facts(name)
-        rows = facts.studies[name].describe(study.protocol.fixed_test)
-        lines.append(f"- **{rows}** (`{name}`): {headline(study, facts.confidence)}")
-    return "\n".join(lines)
+    return "\n".join(f"- **{told['rows']}** (`{told['study']}`): {told['headline']}" for told in answer["answers"])
 
 
 def render_graph(stages: Mapping[str, Any]) -> str:
@@ -135,7 +127,7 @@ def render_blocks() -> dict[str, str]:
     """What stands in each block."""
     tour = json.loads(TOUR.read_text(encoding="utf-8"))
     return {
-        "answers": render_answers(),
+        "answers": render_answers(json.loads(ANSWER.read_text(encoding="utf-8"))),
         "cost": render_cost(tour),
         "change": render_knob(tour),
         "review": render_review(tour),

@@ -1,4 +1,4 @@
-// Tables sort by their heads; charts come alive when they are seen, from the rows of the table beside them.
+// Tables sort by their heads; charts come alive when they are seen.
 (() => {
   const number = (text) => (text.trim() === "" ? NaN : Number(text.replace(/,/g, "")));
 
@@ -23,45 +23,60 @@
     if (head) sortTable(head);
   });
 
-  function readRows(figure) {
-    const table = figure.querySelector("table"), heads = [...table.tHead.rows[0].cells];
-    const read = (head, text) => ("number" in head.dataset ? (text === "" ? null : number(text)) : text);
-    return [...table.tBodies].map((body) =>
-      [...body.rows].map((row) =>
-        Object.fromEntries(heads.map((head, place) => [head.dataset.field, read(head, row.cells[place].textContent.trim())])),
-      ),
-    );
+  const read = (figure) => JSON.parse(figure.querySelector("script").textContent);
+
+  // The numbers behind a figure, when someone opens them; pictures among them are left out.
+  function showNumbers(fold) {
+    const rows = read(fold.closest("figure")).datasets.rows, table = document.createElement("table");
+    const fields = Object.keys(rows[0] ?? {}).filter((field) => field !== "picture");
+    const head = table.createTHead().insertRow(), body = table.createTBody();
+    for (const field of fields) {
+      const cell = head.appendChild(document.createElement("th")), button = document.createElement("button");
+      cell.scope = "col";
+      button.type = "button";
+      button.textContent = field.replaceAll("_", " ");
+      cell.append(button);
+    }
+    for (const row of rows) {
+      const line = body.insertRow();
+      for (const field of fields) line.insertCell().textContent = row[field] ?? "";
+    }
+    const box = document.createElement("div");
+    box.className = "scroll";
+    box.tabIndex = 0;
+    box.append(table);
+    fold.append(box);
   }
 
-  // The first specification is whole; the others are the first with some values changed.
-  function readSpecs(figure) {
-    const [first, ...changes] = JSON.parse(figure.querySelector("script").textContent);
-    const change = (spec, [path, value]) => {
-      path.slice(0, -1).reduce((part, key) => part[key], spec)[path.at(-1)] = value;
-      return spec;
-    };
-    return [first, ...changes.map((found) => found.reduce(change, structuredClone(first)))];
-  }
+  document.addEventListener("toggle", (event) => {
+    const fold = event.target;
+    if (fold.matches("details.data") && fold.open && !fold.querySelector("table")) showNumbers(fold);
+  }, true);
 
-  const config = JSON.parse(document.getElementById("config").textContent);
   const dark = matchMedia("(prefers-color-scheme: dark)").matches;
-  const options = { actions: false, renderer: "svg", tooltip: { theme: dark ? "dark" : "light" }, config };
+  const options = { mode: "vega-lite", actions: false, renderer: "svg", tooltip: { theme: dark ? "dark" : "light" } };
 
-  function enliven(figure) {
-    const data = readRows(figure), specs = readSpecs(figure);
-    figure.querySelectorAll(".panel").forEach(async (panel, place) => {
-      const live = document.createElement("div"), still = panel.querySelector("svg");
-      await vegaEmbed(live, { ...specs[place], datasets: { rows: data[place] } }, options);
-      const chart = live.querySelector("svg");
-      // One picture with one name: its single marks have no words of their own.
-      for (const name of ["role", "aria-label", "aria-roledescription"]) {
-        chart.querySelectorAll(`[${name}]`).forEach((part) => part.removeAttribute(name));
-      }
-      chart.setAttribute("role", "img");
-      chart.setAttribute("aria-label", still.getAttribute("aria-label"));
-      still.replaceWith(live);
-      figure.dataset.live = Number(figure.dataset.live ?? 0) + 1;
-    });
+  // As many panels side by side as there is room for; below one another, entries of a legend stand so, too.
+  function fit(spec, still, room) {
+    const planned = Math.min(spec.columns, spec.concat?.length ?? Infinity);
+    const columns = Math.max(1, Math.min(planned, Math.floor((room * planned) / still.viewBox.baseVal.width)));
+    const legend = { ...spec.config.legend, ...(columns === 1 ? { columns } : {}) };
+    return { ...spec, columns, config: { ...spec.config, legend } };
+  }
+
+  async function enliven(figure) {
+    const live = document.createElement("div"), chart = figure.querySelector(".chart");
+    const still = chart.querySelector("svg"), spec = read(figure);
+    await vegaEmbed(live, fit(spec, still, chart.clientWidth), options);
+    const drawn = live.querySelector("svg");
+    // One picture with one name: its single marks have no words of their own.
+    for (const name of ["role", "aria-label", "aria-roledescription"]) {
+      drawn.querySelectorAll(`[${name}]`).forEach((part) => part.removeAttribute(name));
+    }
+    drawn.setAttribute("role", "img");
+    drawn.setAttribute("aria-label", still.getAttribute("aria-label"));
+    still.replaceWith(live);
+    figure.dataset.live = "";
   }
 
   const seen = new IntersectionObserver((entries) => {
@@ -71,6 +86,6 @@
       enliven(entry.target);
     }
   });
-  document.querySelectorAll("figure[data-charts]").forEach((figure) => seen.observe(figure));
+  document.querySelectorAll("figure").forEach((figure) => seen.observe(figure));
   addEventListener("beforeprint", () => document.querySelectorAll(".fold").forEach((fold) => (fold.open = true)));
 })();

@@ -18,6 +18,7 @@ from dvc.utils.serialize import dumps_yaml
 
 from stages import compare
 from stages.lib.core.cli import UserError
+from stages.lib.core.markdown import escape
 from stages.lib.core.records import save_plans
 from stages.lib.data.protocols import FixedTest, Protocol, RepeatedStratifiedKFold
 from stages.lib.judge.comparison import LAYOUT, ArmResult, Difference, Judgement, StudyResult
@@ -34,7 +35,6 @@ from stages.lib.judge.scores import SCORES
 from tests.conftest import ROOT
 from tests.forked import run_module
 from tools.review import changes, wording
-from tools.review.escaping import escape
 from tools.review.judging import Change
 from tools.review.outputs import list_folder
 from tools.review.record import Key, ScoredKey, read_record
@@ -453,8 +453,7 @@ def test_the_best_single_regularizer_is_not_chosen_among_variants_that_are_gone(
     ],
 )
 def test_the_machines_of_both_sides_are_named(repository: Repository, base: str, head: str, cause: str) -> None:
-    facts = repository.folder / "metrics/series/made/facts.json"
-    facts.parent.mkdir(parents=True)
+    facts = repository.folder / "metrics/answer.json"
     facts.write_text(json.dumps({"machine": base}))
     repository.write_lock()
     repository.commit()

@@ -15,16 +15,16 @@ from pydantic import ValidationError
 
 from stages.lib.core.cli import UserError
 from stages.lib.core.files import read_plain
+from stages.lib.core.markdown import escape
 from stages.lib.judge.comparison import ArmResult, Comparison, StudyResult, parse_comparison
 from stages.lib.judge.scores import SCORES
 from stages.lib.settings.mistakes import ParamsError
 from stages.lib.settings.yaml_text import TextError, decode
-from tools.review.escaping import escape
 from tools.review.outputs import Outputs
 from tools.review.record import COMPARISON, PARAMS, Key, Record, pick, read_record
 
 LOCK = "dvc.lock"
-FACTS = "metrics/series/{study}/facts.json"
+FACTS = "metrics/answer.json"
 MAX_BYTES = 2**26  # of one file; the largest, comparison.json, has a hundredth of that
 INPUTS = (PARAMS, "dvc.yaml", "stages", "data/source")  # what results depend on
 ABSENT = "(none)"
@@ -146,9 +146,9 @@ class Side:
 
     @cached_property
     def machine(self) -> str:
-        """The architecture on which the results were summarized; empty where that is not recorded."""
+        """The architecture on which the report was drawn; empty where that is not recorded."""
         try:
-            found = json.loads(self.read(FACTS.format(study=next(iter(self.comparison), ""))))
+            found = json.loads(self.read(FACTS))
         except (UserError, ValueError, RecursionError):
             return ""
         return str(pick(found, "machine") or "")

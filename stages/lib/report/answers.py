@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from stages.lib.judge.arms import AT_KNOB, REFERENCE, TUNED, ArmKey
-from stages.lib.judge.comparison import ArmResult, Comparison, Difference, StudyResult, Use
+from stages.lib.judge.comparison import ArmResult, Difference, SearchResult, StudyResult, Use
 from stages.lib.judge.scores import SCORES
-from stages.lib.report.styles import VERDICT_ORDER, VERDICTS, name_arm, style_of
-from stages.lib.report.wording import describe_range
+from stages.lib.report.styles import VERDICTS, describe_range, name_arm, style_of
 
 NUM_NAMED = 3  # variants that a sentence names; the others are counted
 NOUNS = {"regularizers": "regulariser", "settings": "other setting"}
@@ -31,23 +31,104 @@ class Finding(NamedTuple):
         return self.difference.verdict
 
 
-def answer(study: StudyResult, confidence: float) -> list[str]:
-    """What helps most, what else helps or hurts by each score, and how that compares with no skill.
+class GroupAnswer(NamedTuple):
+    """What regularisers, or other settings, do. best: a sentence for each baseline. verdicts: score -> sentence."""
 
-    Each variant counts once: tuned where it has a path of strengths, else at its knob. confidence: of the intervals.
+    best: list[str]
+    verdicts: dict[str, str]
+
+
+class SearchAnswer(NamedTuple):
+    """What a search found; each is empty where it was not asked.
+
+    tuned, averaged: its best points against the best single regulariser. uses, singles: what each consists of.
     """
-    sentences = []
-    for group in ("regularizers", "settings"):
+
+    tuned: str
+    averaged: str
+    uses: str
+    singles: str
+
+
+@dataclass(frozen=True)
+class Headline:
+    """The answer in brief; a part is empty where there is nothing to tell.
+
+    best: what helps most. best_single: what is gained where validation rows choose the regulariser, too.
+    helping, hurting: how many are shown to. reference: the best reference model. no_skill: where a guess is as good.
+    """
+
+    failures: str
+    best: str
+    best_single: str
+    helping: str
+    hurting: str
+    reference: str
+    no_skill: str
+
+    def __str__(self) -> str:
+        return " ".join(part for part in vars(self).values() if part)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a study found, in sentences. Each variant counts once: tuned where it has a path, else at its knob.
+
+    failures: baselines whose networks have all failed.
+    groups: `regularizers` and `settings`, where the study compares any. searches: variant -> what its search found.
+    skill: how the networks compare with a guess. headline: the answer in brief.
+    """
+
+    headline: Headline
+    failures: list[str]
+    groups: dict[str, GroupAnswer]
+    searches: dict[str, SearchAnswer]
+    skill: str
+
+    @property
+    def sentences(self) -> list[str]:
+        """All but the headline, as a page lists them."""
+        told = [*self.failures]
+        for group in self.groups.values():
+            told += [*group.best, *group.verdicts.values()]
+        return [*told, *(sentence for search in self.searches.values() for sentence in search if sentence), self.skill]
+
+
+def answer(study: StudyResult, confidence: float) -> Answer:
+    """All sentences of a study; confidence: of the intervals."""
+    groups = {}
+    for group in NOUNS:
         scores = [score for score in study.scores.values() if list_findings(study, score, group=group)]
         if scores:
-            sentences += tell_best(study, scores[0], confidence, group=group)
-            sentences += [tell_verdicts(study, score, group=group) for score in scores]
-    return [*tell_failures(study), *sentences, *tell_searches(study), tell_skill(study)]
+            best = tell_best(study, scores[0], confidence, group=group)
+            groups[group] = GroupAnswer(best, {score: tell_verdicts(study, score, group=group) for score in scores})
+    return Answer(
+        headline=tell_headline(study, confidence),
+        failures=tell_failures(study),
+        groups=groups,
+        searches={variant: tell_search(variant, search) for variant, search in study.searches.items()},
+        skill=tell_skill(study),
+    )
+
+
+def tell_headline(study: StudyResult, confidence: float) -> Headline:
+    score = study.scores["discrimination"]
+    group = "regularizers" if list_findings(study, score, group="regularizers") else "settings"
+    best = tell_best(study, score, confidence, group=group, brief=True) or ["One network alone."]
+    return Headline(
+        failures=" ".join(tell_failures(study)),
+        best=" ".join(best),
+        best_single=tell_best_single(study, score, confidence),
+        helping=tell_shown(study, "better", "help", group=group),
+        hurting=tell_shown(study, "worse", "hurt", group=group),
+        reference=tell_reference(study, score),
+        no_skill=tell_no_skill(study),
+    )
 
 
 def tell_failures(study: StudyResult) -> list[str]:
     """Networks, all of whose lanes have failed, with which others are compared: a difference from them says little."""
-    found = []
+    told = []
     for name in dict.fromkeys(arm.baseline for _, arm in study.list_arms()):
         mechanisms = study.arms[name]["at_knob"].mechanisms
         for mechanism, words in (
@@ -55,16 +136,11 @@ def tell_failures(study: StudyResult) -> list[str]:
             ("one_answer", "puts all held-out rows into one class"),
         ):
             if mechanisms.get(mechanism, 0.0) == 1:
-                found.append(
+                told.append(
                     f"Beware: every network of the baseline, {style_of(name).label}, {words}, so a difference from "
                     "it does not say that a regulariser helps."
                 )
-    return found
-
-
-def order_studies(comparison: Comparison) -> list[str]:
-    """The studies that compare many regularisers first."""
-    return sorted(comparison, key=lambda name: not is_survey(comparison[name]))
+    return told
 
 
 def is_survey(study: StudyResult) -> bool:
@@ -72,75 +148,57 @@ def is_survey(study: StudyResult) -> bool:
     return len(list_findings(study, study.scores["discrimination"], group="regularizers")) >= MANY
 
 
-def headline(study: StudyResult, confidence: float) -> str:
-    """What helps most, with each baseline, what else helps or hurts, and what other models and a guess do."""
-    score = study.scores["discrimination"]
-    group = "regularizers" if list_findings(study, score, group="regularizers") else "settings"
-    best = tell_best(study, score, confidence, group=group, brief=True) or ["One network alone."]
-    return " ".join(
-        [
-            *tell_failures(study),
-            *best,
-            *tell_best_single(study, score, confidence),
-            *tell_shown(study, "better", group=group),
-            *tell_shown(study, "worse", group=group),
-            *tell_reference(study, score),
-            *tell_no_skill(study),
-        ]
-    )
-
-
-def tell_shown(study: StudyResult, verdict: str, *, group: str) -> list[str]:
-    """`Shown to help, of 17: by AUC 5, by log loss 15, by both 5 (...).`"""
+def tell_shown(study: StudyResult, verdict: str, effect: str, *, group: str) -> str:
+    """`Shown to help, of 17: by AUC 5, by log loss 15, by both 5 (...).`; effect: `help` or `hurt`."""
     shown = {
         score: [found.key.variant for found in list_findings(study, score, group=group) if found.verdict == verdict]
         for score in study.scores.values()
     }
-    both = [variant for variant in next(iter(shown.values())) if all(variant in names for names in shown.values())]
     tried = len(list_findings(study, study.scores["discrimination"], group=group))
-    way = "help" if verdict == "better" else "hurt"
     if not any(shown.values()):
-        return [f"None of {tried} is shown to {way}."] if tried else []
-    counts = [f"by {SCORES[score].label} {len(names)}" for score, names in shown.items()]
+        return f"None of {tried} is shown to {effect}." if tried else ""
+    counts = [f"by {SCORES[score].label} {len(variants)}" for score, variants in shown.items()]
+    first = shown[study.scores["discrimination"]]
+    both = [variant for variant in first if all(variant in variants for variants in shown.values())]
     if both:
         order = both if verdict == "better" else both[::-1]  # the largest effect first
         names = name_first([style_of(variant).label for variant in order], most=NUM_BOTH)
         counts.append(f"by both {len(both)}{names}")
-    return [f"Shown to {way}, of {tried}: {', '.join(counts)}."]
+    return f"Shown to {effect}, of {tried}: {', '.join(counts)}."
 
 
-def tell_best_single(study: StudyResult, score: str, confidence: float) -> list[str]:
+def tell_best_single(study: StudyResult, score: str, confidence: float) -> str:
     """What the network gains whose regulariser is chosen on validation rows, and not by looking at this result."""
     names = [search.best_single for search in study.searches.values() if search.best_single]
     arms = [arm for arm in (study.find(ArmKey(name, TUNED)) for name in names) if arm.baseline == study.baseline]
-    found = arms[0].judged[score].difference if arms else None
-    if found is None:
-        return []
-    way, size = "falls" if found.value < 0 else "rises", tell_size(found, confidence)
+    difference = arms[0].judged[score].difference if arms else None
+    if difference is None:
+        return ""
+    way, size = "falls" if difference.value < 0 else "rises", tell_size(difference, confidence)
     what = f"Where validation rows choose among the single regularisers, too, {SCORES[score].label} {way} by {size}"
-    return [f"{what}: {VERDICTS[found.verdict].label}."]
+    return f"{what}: {VERDICTS[difference.verdict].label}."
 
 
-def tell_reference(study: StudyResult, score: str) -> list[str]:
-    """The best of the reference models, but for the one that knows the class shares alone."""
-    found = {key.variant: arm.judged[score].value for key, arm in study.list_arms() if key.kind == REFERENCE}
-    if not found:
-        return []
-    best = min(found, key=lambda name: sign_of(score) * found[name])
+def tell_reference(study: StudyResult, score: str) -> str:
+    """The best of the reference models."""
+    values = {key.variant: arm.judged[score].value for key, arm in study.list_arms() if key.kind == REFERENCE}
+    if not values:
+        return ""
+    best = min(values, key=lambda name: sign_of(score) * values[name])
     label = SCORES[score].label
-    return [f"For comparison, the best of the reference models, {style_of(best).label}, has {label} {found[best]:.3f}."]
+    return f"For comparison, the best of the reference models, {style_of(best).label}, has {label} {values[best]:.3f}."
 
 
-def tell_no_skill(study: StudyResult) -> list[str]:
-    """The scores by which no network is better than a guess."""
+def tell_no_skill(study: StudyResult) -> str:
+    """The scores by which no network does more than a guess."""
     networks = [arm for key, arm in study.list_arms() if key.kind != REFERENCE]
     labels = [
         SCORES[score].label
         for score in study.scores.values()
         if all(arm.judged[score].skill.verdict != "better" for arm in networks)
     ]
-    said = "no network is shown to beat a guess that knows the class shares alone"
-    return [f"By {' and by '.join(labels)}, {said}."] if labels else []
+    told = "no network is shown to beat a guess that knows the class shares alone"
+    return f"By {' and by '.join(labels)}, {told}." if labels else ""
 
 
 def capitalize(text: str) -> str:
@@ -150,12 +208,12 @@ def capitalize(text: str) -> str:
 
 def list_findings(study: StudyResult, score: str, *, group: str) -> list[Finding]:
     """The arm of each variant of a group that is compared, by one score, the best first."""
-    found = [
+    findings = [
         Finding(key, arm.baseline, judged.value, judged.difference)
         for key, arm in study.list_arms()
         if arm.group == group and is_used(study, key) and (judged := arm.judged[score]).difference
     ]
-    return sorted(found, key=lambda finding: sign_of(score) * finding.difference.value)
+    return sorted(findings, key=lambda finding: sign_of(score) * finding.difference.value)
 
 
 def is_used(study: StudyResult, key: ArmKey) -> bool:
@@ -177,12 +235,12 @@ def tell_best(study: StudyResult, score: str, confidence: float, *, group: str, 
     """A sentence for each baseline, the study's own first. brief: not for others that no arm is better than."""
     findings = list_findings(study, score, group=group)
     by_baseline: dict[str, list[Finding]] = {}
-    for finding in sorted(findings, key=lambda found: (found.baseline != study.baseline, found.baseline)):
+    for finding in sorted(findings, key=lambda finding: (finding.baseline != study.baseline, finding.baseline)):
         by_baseline.setdefault(finding.baseline, []).append(finding)
     return [
-        tell_best_of(study, score, confidence, found, group=group)
-        for name, found in by_baseline.items()
-        if not brief or name == next(iter(by_baseline)) or any(finding.verdict == "better" for finding in found)
+        tell_best_of(study, score, confidence, compared, group=group)
+        for name, compared in by_baseline.items()
+        if not brief or name == next(iter(by_baseline)) or any(finding.verdict == "better" for finding in compared)
     ]
 
 
@@ -190,45 +248,46 @@ def tell_best_of(study: StudyResult, score: str, confidence: float, findings: Se
     """The best arm that is better; where none is, the one that came closest."""
     label, better = SCORES[score].label, [finding for finding in findings if finding.verdict == "better"]
     best = (better or findings)[0]
-    value, found, name = best.difference.value, best.difference, name_arm(*best.key)
-    size = tell_size(found, confidence)
-    other = tell_baseline(study, best)
+    difference, value, name = best.difference, best.difference.value, name_arm(*best.key)
+    size = tell_size(difference, confidence)
+    other = f" ({style_of(best.baseline).label})" if best.baseline != study.baseline else ""
     if better:
         most, way = " most" if len(findings) > 1 else "", "rises" if value > 0 else "falls"
         subject = f"Compared with its own baseline{other}, {name}" if other else capitalize(name)
         return f"{subject} helps{most}: {label} {way} by {size}, from {best.value - value:.3f} to {best.value:.3f}."
-    moves = f"from {best.value - value:.3f}{other} to {best.value:.3f}"
     lead = f"No {NOUNS[group]} is shown to help by {label}{other}"
     if best.verdict == "equivalent":
-        low, high = found.ci_low + 0.0, found.ci_high + 0.0  # no -0.000
+        low, high = difference.ci_low + 0.0, difference.ci_high + 0.0  # no -0.000
         interval = f"{100 * confidence:g} % interval {low:+.3f} to {high:+.3f}"
         return f"{lead} by as much as matters: {name} came closest, by {value + 0.0:+.3f} ({interval})."
     if sign_of(score) * value < 0:
-        return f"{lead}: {name} came closest, better by {size}, which can be luck."
+        return f"{lead}: {name} came closest, ahead by {size}, which can be luck."
+    moves = f"from {best.value - value:.3f}{other} to {best.value:.3f}"
     return f"{lead}: even the best, {name}, takes it {moves}."
 
 
-def tell_size(found: Difference, confidence: float) -> str:
+def tell_size(difference: Difference, confidence: float) -> str:
     """`0.112 (95 % interval 0.065 to 0.160)`; that of a fall is positive, too."""
-    low, high = (found.ci_low, found.ci_high) if found.value >= 0 else (-found.ci_high, -found.ci_low)
-    return f"{abs(found.value):.3f} ({100 * confidence:g} % interval {low:.3f} to {high:.3f})"
-
-
-def tell_baseline(study: StudyResult, finding: Finding) -> str:
-    """A baseline of its own is named."""
-    return f" ({style_of(finding.baseline).label})" if finding.baseline != study.baseline else ""
+    ends = (difference.ci_low, difference.ci_high)
+    low, high = ends if difference.value >= 0 else (-ends[1], -ends[0])
+    return f"{abs(difference.value):.3f} ({100 * confidence:g} % interval {low:.3f} to {high:.3f})"
 
 
 def tell_verdicts(study: StudyResult, score: str, *, group: str) -> str:
-    """`By AUC 4 of 16 are better (...), 1 worse (...), 2 without a difference that matters, 9 undecided.`"""
+    """`By AUC, of 16 tried: 4 better (...), none worse, 12 undecided (...).`"""
     findings = list_findings(study, score, group=group)
-    parts, left = [], sum(finding.verdict == "undecided" for finding in findings)
-    for verdict, words in (("better", "better"), ("worse", "worse"), ("equivalent", "not different enough to matter")):
+    parts = []
+    for verdict in ("better", "worse", "equivalent"):
         order = findings[::-1] if verdict == "worse" else findings
         chosen = [finding.key.variant for finding in order if finding.verdict == verdict]
-        parts.append(f"{len(chosen)} {words}{name_variants(study, chosen)}" if chosen else f"none {words}")
-    text = f"By {SCORES[score].label}, of {len(findings)} tried: {', '.join(parts)}"
-    return f"{text}, {left} undecided{tell_reach(study, score)}." if left else f"{text}."
+        if chosen:
+            parts.append(f"{len(chosen)} {VERDICTS[verdict].label}{name_variants(study, chosen)}")
+        elif verdict != "equivalent":
+            parts.append(f"none {VERDICTS[verdict].label}")
+    left = sum(finding.verdict == "undecided" for finding in findings)
+    if left:
+        parts.append(f"{left} {VERDICTS['undecided'].label}{tell_reach(study, score)}")
+    return f"By {SCORES[score].label}, of {len(findings)} tried: {', '.join(parts)}."
 
 
 def name_variants(study: StudyResult, variants: Sequence[str]) -> str:
@@ -251,59 +310,44 @@ def tell_reach(study: StudyResult, score: str) -> str:
     """How large a difference has to be to be found, for an arm whose networks vary as much as those of most."""
     if score not in study.reach:
         return ""
-    from stages.lib.judge.verdicts import POWER  # here, since `make` tells headlines without SciPy
+    from stages.lib.judge.verdicts import POWER  # here, since a review reads sentences without SciPy
 
-    found = f"{study.reach[score].detectable:.3f}"
-    return f" (a typical arm needs a true difference of about {found} to be found in {POWER:.0%} of such studies)"
+    size = f"{study.reach[score].detectable:.3f}"
+    return f" (a typical arm needs a true difference of about {size} to be found in {POWER:.0%} of such studies)"
 
 
 def tell_skill(study: StudyResult) -> str:
-    """How many networks are better or worse than predictions that know the class shares alone."""
+    """How many networks differ from predictions that know the class shares alone."""
     told = []
     for score in study.scores.values():
         verdicts = [arm.judged[score].skill.verdict for key, arm in study.list_arms() if key.kind != REFERENCE]
-        told.append(
-            f"by {SCORES[score].label} {verdicts.count('better')} of {len(verdicts)} arms are better and "
-            f"{verdicts.count('worse')} worse"
-        )
+        counts = [f"{verdicts.count(verdict)} {VERDICTS[verdict].label}" for verdict in ("better", "worse")]
+        told.append(f"by {SCORES[score].label}, of {len(verdicts)} arms, {' and '.join(counts)}")
     return f"Against a guess that knows the class shares alone: {'; '.join(told)}."
 
 
-CLAIMS = {
-    "better": "is better than",
-    "worse": "is worse than",
-    "equivalent": "does not differ by what matters from",
-    "undecided": "is not shown to differ from",
-}
-
-
-def tell_searches(study: StudyResult) -> list[str]:
+def tell_search(variant: str, search: SearchResult) -> SearchAnswer:
     """Whether a set of regularisers, tuned together, beats the best single one, tuned too; what each consists of."""
-    sentences = []
-    for variant, search in study.searches.items():
-        name = style_of(variant).label
-        for how, found in (
-            ("tuned together", search.against_best_single),
-            (f"the {search.average} best averaged", search.averaged_against_best_single),
-        ):
-            if found:
-                sentences.append(f"{capitalize(name)}, {search.num_points} mixtures, {how}: {tell_claim(found)}.")
-        for subject, uses in (
-            (f"the best mixture of {name} uses", search.uses),
-            ("the best single is", search.singles),
-        ):
-            if uses:
-                sentences.append(f"By share of replicates, {subject}: {tell_uses(uses)}.")
-    return sentences
-
-
-def tell_claim(against: Mapping[str, Difference]) -> str:
-    """The verdict by each score, with its interval; the best single regulariser is chosen in the same way."""
-    return "; ".join(
-        f"by {SCORES[score].label} it {CLAIMS[found.verdict]} the best single regulariser, chosen in the same way, "
-        f"{found.value:+.3f} ({found.ci_low:+.3f} to {found.ci_high:+.3f})"
-        for score, found in against.items()
+    name = style_of(variant).label
+    subject = f"{capitalize(name)}, {search.num_points} mixtures"
+    lead = "By share of replicates, the best"
+    return SearchAnswer(
+        tuned=tell_claim(f"{subject}, tuned together", search.against_best_single),
+        averaged=tell_claim(f"{subject}, the {search.average} best averaged", search.averaged_against_best_single),
+        uses=f"{lead} mixture of {name} uses: {tell_uses(search.uses)}." if search.uses else "",
+        singles=f"{lead} single is: {tell_uses(search.singles)}." if search.singles else "",
     )
+
+
+def tell_claim(subject: str, against: Mapping[str, Difference]) -> str:
+    """The verdict by each score, with its interval; the best single regulariser is chosen in the same way."""
+    claims = [
+        f"{VERDICTS[difference.verdict].label} by {SCORES[score].label}, {difference.value:+.3f} "
+        f"({difference.ci_low:+.3f} to {difference.ci_high:+.3f})"
+        for score, difference in against.items()
+    ]
+    rival = "against the best single regulariser, chosen in the same way"
+    return f"{subject}, {rival}: {'; '.join(claims)}." if claims else ""
 
 
 def tell_uses(uses: Mapping[str, Use]) -> str:
@@ -314,18 +358,36 @@ def tell_uses(uses: Mapping[str, Use]) -> str:
     )
 
 
+MECHANISMS = (
+    ("zero_share", 0.005, "{zero_share:.0%} of the weights are exactly zero"),
+    ("bound_share", 0.005, "{bound_share:.0%} of the units that it bounds are at their bound"),
+    ("stopped_early", 0.0, "{stopped_early:.0%} of the networks stopped early; {epochs_run:.1f} epochs on average"),
+    ("diverged", 0.0, "{diverged:.0%} of the networks diverged"),
+    ("one_answer", 1.0, "every network puts all held-out rows into one class"),
+)  # name, the least that is told, in words
+
+
+def tell_mechanisms(mechanisms: Mapping[str, float]) -> str:
+    """What the regulariser did inside the network, where it did something."""
+    told = [
+        words.format_map(mechanisms)
+        for name, least, words in MECHANISMS
+        if mechanisms.get(name, 0.0) > 0 and mechanisms[name] >= least
+    ]
+    return "; ".join(told)
+
+
 def rank_arms(study: StudyResult, score: str | None = None) -> list[tuple[ArmKey, ArmResult]]:
     """All arms: the baseline, then by verdict from better to worse, then by difference, the best first.
 
     score: the study's score of discrimination if none is given.
     """
-    score = score or next(iter(study.scores.values()))
+    name, order = score or study.scores["discrimination"], ["baseline", *VERDICTS]
 
     def place(entry: tuple[ArmKey, ArmResult]) -> tuple[int, float]:
-        judged = entry[1].judged[score]
-        return VERDICT_ORDER.get(judged.verdict, -1), sign_of(score) * (
-            judged.difference.value if judged.difference else judged.value
-        )
+        judged = entry[1].judged[name]
+        value = judged.difference.value if judged.difference else judged.value
+        return order.index(judged.verdict), sign_of(name) * value
 
     return sorted(study.list_arms(), key=place)
 
@@ -348,4 +410,7 @@ def choose_arms(study: StudyResult) -> list[ArmKey]:
     models = [key for key in rank(first) if key.kind == REFERENCE]
     best = [next((key for key in found if is_better(key, score)), found[0]) for score, found in networks.items()]
     chosen = [ArmKey(study.baseline, AT_KNOB), *best, networks[first][-1], *models[:1], *networks[first]]
+    best = [next((key for key in keys if is_better(key, score)), keys[0]) for score, keys in networks.items()]
+    worst = networks[first][-1]
+    chosen = [ArmKey(study.baseline, AT_KNOB), *best, worst, *models[:1], *networks[first]]
     return list(dict.fromkeys(chosen))[:NUM_MATTER]

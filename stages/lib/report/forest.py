@@ -2,134 +2,134 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import altair as alt
 import pandas as pd
 
 from stages.lib.judge.arms import REFERENCE, ArmKey
-from stages.lib.judge.comparison import ArmResult, StudyResult
+from stages.lib.judge.comparison import StudyResult
 from stages.lib.judge.scores import SCORES
 from stages.lib.report.answers import is_used, rank_arms
-from stages.lib.report.figure import BASE, GRID, INK, MUTED, Figure, Panel
+from stages.lib.report.charts import GRID, INK, MUTED, ROWS, Panel, finish_chart, list_tooltips, scale_colours
 from stages.lib.report.styles import VERDICTS, name_arm, style_of
 
-ROW, WIDTH, LABELS = 17, 340, 138  # WIDTH holds the labels
-COLUMNS = {
-    "score": "score", "arm": "arm", "baseline": "compared with", "value": "value", "difference": "difference",
-    "low": "interval from", "high": "to", "verdict": "verdict",
-    "margin_low": "does not matter from", "margin_high": "up to",
-}  # fmt: skip
-LEGEND = [(style.label, style.colour, style.shape) for style in VERDICTS.values()]
+ROW, WIDTH = 17, 172
+SHORT, LONG = 150, 162  # room for the names of variants, and of arms
 WIDEST = 6  # times the typical difference: what lies further out is drawn at the edge, with its number
+COLUMNS = ("score", "variant", "arm", "baseline", "value", "difference", "low", "high", "verdict")
 
 
 def read_forest(confidence: float) -> str:
     """How a forest plot is read."""
     return (
-        "Each mark is the difference from the arm's baseline, mostly the same network without the regulariser; right "
-        f"is better. The line is the {100 * confidence:g} % interval of that difference; in the shaded band "
-        "differences are too small to matter."
+        "Each mark is the difference from the arm's baseline, mostly the same network without the regulariser; the "
+        f"further right, the more it helps. The line is the {100 * confidence:g} % interval of that difference alone; "
+        "in the shaded band differences are too small to matter."
     )
 
 
-WHY_UNDECIDED = (
-    "Why can a line that misses 0 be undecided, and a larger difference less sure than a smaller one?",
-    "A line is the interval of one difference alone. The verdict takes all arms and both scores of a study together, "
-    "since among so many some look better by chance. And a large difference with a long line is less sure than a small "
-    "one with a short line: its networks differ more from one training to the next.",
-)
-
-
-def draw_forest(name: str, study: StudyResult, margins: Mapping[str, float], confidence: float) -> Figure:
+def draw_forest(study: StudyResult, margins: Mapping[str, float], confidence: float) -> alt.TopLevelMixin:
     """Every arm of a study, by both scores, reference models included."""
-    panels = []
-    for score in study.scores.values():
-        rows = list_rows(study, score, rank_arms(study, score), margins[score])
-        panels.append(draw_panel(score, rows, title=SCORES[score].label, labels=LABELS + 24))
-    title, note = "Every arm against its baseline", read_forest(confidence)
-    return Figure(f"forest-{name}", title, note, panels, COLUMNS, legend=LEGEND, more=WHY_UNDECIDED)
+    tables = [
+        label_rows(list_differences(study, score), margins[score], panel=SCORES[score].label)
+        for score in study.scores.values()
+    ]
+    return draw_panels(tables, title="Every arm against its baseline", confidence=confidence, labels=LONG, columns=2)
 
 
-def draw_answer(
-    studies: Mapping[str, StudyResult], titles: Mapping[str, str], margins: Mapping[str, float], confidence: float
-) -> Figure:
-    """Each regulariser once, as one would use it: tuned where it has a path, else at its knob."""
-    panels = []
-    for question in ("discrimination", "probabilities"):
-        for name, study in studies.items():
-            score = study.scores[question]
-            used = [entry for entry in rank_arms(study, score) if is_used(study, entry[0])]
-            rows = list_rows(
-                study, score, [e for e in used if e[1].group == "regularizers"], margins[score], short=True
-            )
-            panels.append(draw_panel(score, rows, title=f"{titles[name]}: {SCORES[score].label}"))
-    title, note = "What each regulariser does, on data that the network has not seen", read_forest(confidence)
-    return Figure("answer", title, note, panels, COLUMNS, legend=LEGEND, more=WHY_UNDECIDED)
+def draw_effects(tables: Sequence[pd.DataFrame], confidence: float) -> alt.TopLevelMixin:
+    """Each regulariser once, as one would use it; tables: of `list_effects`, of all studies in a row for each score."""
+    title, columns = "What each regulariser does, on data that the network has not seen", max(1, len(tables) // 2)
+    return draw_panels(tables, title=title, confidence=confidence, labels=SHORT, columns=columns)
 
 
-def list_rows(
-    study: StudyResult, score: str, arms: list[tuple[ArmKey, ArmResult]], margin: float, *, short: bool = False
-) -> pd.DataFrame:
-    """A row for every arm that is compared with another."""
+def list_effects(study: StudyResult, margins: Mapping[str, float], *, rows: str) -> dict[str, pd.DataFrame]:
+    """The regularisers of a study, each at its knob or tuned, by the score of each question; rows: of the study."""
+    tables: dict[str, pd.DataFrame] = {}
+    for question, score in study.scores.items():
+        table = list_differences(study, score)
+        keys = [ArmKey(*key) for key in zip(table["variant"], table["arm"], strict=True)]
+        used = [is_used(study, key) and study.find(key).group == "regularizers" for key in keys]
+        panel = f"{rows}: {SCORES[score].label}"
+        tables[question] = label_rows(table[used], margins[score], panel=panel, short=True)
+    return tables
+
+
+def list_differences(study: StudyResult, score: str) -> pd.DataFrame:
+    """A row for every arm that is compared with another, the best first; with the names of the records."""
     rows = []
-    for key, arm in arms:
-        if found := arm.judged[score].difference:
-            label = style_of(key.variant).label if short or key.kind == REFERENCE else name_arm(*key)
-            numbers = (arm.judged[score].value, found.value, found.ci_low, found.ci_high)
-            baseline = style_of(arm.baseline).label
-            rows.append((SCORES[score].label, label, baseline, *numbers, found.verdict, -margin, margin))
+    for key, arm in rank_arms(study, score):
+        value, difference = arm.judged[score].value, arm.judged[score].difference
+        if difference:
+            numbers = (value, difference.value, difference.ci_low, difference.ci_high)
+            rows.append((score, *key, arm.baseline, *numbers, difference.verdict))
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
-def draw_panel(score: str, rows: pd.DataFrame, *, title: str, labels: int = LABELS) -> Panel:
+def label_rows(rows: pd.DataFrame, margin: float, *, panel: str, short: bool = False) -> pd.DataFrame:
+    """The rows of `list_differences` in words, with the margin that does not matter; short: no kinds of arms."""
+    arms = [
+        style_of(variant).label if short or kind == REFERENCE else name_arm(variant, kind)
+        for variant, kind in zip(rows["variant"], rows["arm"], strict=True)
+    ]
+    labels = {
+        "arm": arms,
+        "baseline": [style_of(baseline).label for baseline in rows["baseline"]],
+        "verdict": [VERDICTS[verdict].label for verdict in rows["verdict"]],
+    }
+    return rows.assign(panel=panel, **labels, margin_low=-margin, margin_high=margin).drop(columns=["variant"])
+
+
+def draw_panels(
+    tables: Sequence[pd.DataFrame], *, title: str, confidence: float, labels: int, columns: int
+) -> alt.TopLevelMixin:
+    """A panel for each table that has rows."""
+    numbered = [table.assign(place=place) for place, table in enumerate(tables)]  # two may have one title
+    panels = [draw_panel(table, labels=labels) for table in numbered if len(table)] or [ROWS.mark_point()]
+    rows = pd.concat(numbered, ignore_index=True)
+    return finish_chart(alt.concat(*panels, columns=columns), rows, title=title, note=read_forest(confidence))
+
+
+def draw_panel(rows: pd.DataFrame, *, labels: int) -> Panel:
     """One score; right is better, so the axis of a score that should be small is turned."""
-    kind, names, (low, high) = SCORES[score], list(VERDICTS), choose_domain(rows)
-    scale = alt.Scale(domain=[low, high], reverse=not kind.greater_is_better, nice=False, clamp=True)
-    x = alt.X("difference:Q", title="difference, better →", scale=scale, axis=alt.Axis(tickCount=4, format="+.3~f"))
-    y = alt.Y(
-        "arm:N",
-        sort=None,
-        title=None,
-        axis=alt.Axis(labelLimit=labels, minExtent=labels, labelPadding=8, ticks=False, labelColor=INK),
-    )
-    colour, shape = (
-        kind_of("verdict:N", scale=alt.Scale(domain=names, range=[VERDICTS[name][part] for name in names]), legend=None)
-        for kind_of, part in ((alt.Color, 1), (alt.Shape, 2))
-    )
-    tooltip = [
-        alt.Tooltip("arm:N"), alt.Tooltip("verdict:N"), alt.Tooltip("value:Q", title=kind.label, format=".4f"),
-        *(alt.Tooltip(f"{field}:Q", title=COLUMNS[field], format="+.4f") for field in ("difference", "low", "high")),
-    ]  # fmt: skip
+    first = rows.iloc[0]
+    greater_is_better = SCORES[first["score"]].greater_is_better
+    low, high = fit_axis(rows)
+    scale = alt.Scale(domain=[low, high], reverse=not greater_is_better, nice=False, clamp=True)
+    title = f"difference, {VERDICTS['better'].label} →"
+    x = alt.X("difference:Q", title=title, scale=scale, axis=alt.Axis(tickCount=4, format="+.3~f"))
+    axis = alt.Axis(labelLimit=labels, minExtent=labels, labelPadding=8, labelColor=INK)
+    y = alt.Y("arm:N", sort=None, title=None, axis=axis)
+    names, styles = [style.label for style in VERDICTS.values()], list(VERDICTS.values())
+    colour = alt.Color("verdict:N", title=None, scale=scale_colours(names, styles))
+    shape = alt.Shape("verdict:N", title=None, scale=alt.Scale(domain=names, range=[style.shape for style in styles]))
+    tooltip = list_tooltips("arm", "baseline", "verdict", numbers=("value", "difference", "low", "high"))
+    base = ROWS.transform_filter(alt.datum.place == int(first["place"]))
     chart = alt.layer(
-        BASE.mark_rect(color=GRID).encode(x=alt.X("margin_low:Q"), x2=alt.X2("margin_high:Q"), y=y),
-        BASE.mark_rule(color=MUTED, strokeDash=[2, 2]).encode(x=alt.datum(0)),
-        BASE.mark_rule(strokeWidth=2).encode(x=alt.X("low:Q"), x2=alt.X2("high:Q"), y=y, color=colour, tooltip=tooltip),
-        *(layer.encode(x=x, y=y) for layer in draw_numbers(low, high, turned=not kind.greater_is_better)),
-        BASE.mark_point(filled=True, size=55, opacity=1).encode(x=x, y=y, color=colour, shape=shape, tooltip=tooltip),
+        base.mark_rect(color=GRID).encode(x=alt.X("margin_low:Q", scale=scale), x2="margin_high:Q", y=y),
+        base.mark_rule(color=MUTED, strokeDash=[2, 2]).encode(x=alt.datum(0, scale=scale)),
+        base.mark_rule(strokeWidth=2).encode(x=alt.X("low:Q", scale=scale), x2="high:Q", y=y, color=colour),
+        *(layer.encode(x=x, y=y) for layer in draw_numbers(base, low, high, turned=not greater_is_better)),
+        base.mark_point(filled=True, size=55, opacity=1).encode(x=x, y=y, color=colour, shape=shape, tooltip=tooltip),
     )
-    return Panel(chart.properties(width=WIDTH - labels, height=ROW * max(1, len(rows)), title=title), rows)
+    return chart.properties(width=WIDTH, height=ROW * len(rows), title=str(first["panel"]))
 
 
-def draw_numbers(low: float, high: float, *, turned: bool) -> list[alt.Chart]:
+def draw_numbers(base: alt.Chart, low: float, high: float, *, turned: bool) -> list[alt.Chart]:
     """The numbers of the differences outside the axis, beside their marks at its ends."""
     text = alt.Text("difference:Q", format="+.3f")
-    left, right = BASE.mark_text(dx=8, align="left"), BASE.mark_text(dx=-8, align="right")
+    left, right = base.mark_text(dx=8, align="left"), base.mark_text(dx=-8, align="right")
     return [
-        chart.transform_filter(test).encode(text=text)
-        for chart, test in (
-            (right if turned else left, f"datum.difference < {low}"),
-            (left if turned else right, f"datum.difference > {high}"),
-        )
+        (right if turned else left).transform_filter(alt.datum.difference < low).encode(text=text),
+        (left if turned else right).transform_filter(alt.datum.difference > high).encode(text=text),
     ]
 
 
-def choose_domain(rows: pd.DataFrame) -> list[float]:
+def fit_axis(rows: pd.DataFrame) -> tuple[float, float]:
     """An axis that holds 0, every difference, and intervals as far as they leave room for the others."""
-    if rows.empty:
-        return [-1.0, 1.0]
-    reach = WIDEST * float(rows["difference"].abs().median())
-    low = min(0.0, rows["low"].clip(lower=-reach).min())
-    high = max(0.0, rows["high"].clip(upper=reach).max())
+    widest = WIDEST * float(rows["difference"].abs().median())
+    low = min(0.0, rows["low"].clip(lower=-widest).min())
+    high = max(0.0, rows["high"].clip(upper=widest).max())
     pad = 0.04 * (high - low) or 1.0
-    return [float(low - pad), float(high + pad)]
+    return float(low - pad), float(high + pad)

@@ -1,21 +1,21 @@
-"""What stands beside the studies: the calibration of the intervals, the searches, and the audit of claims."""
+"""What stands beside the studies: the calibration of the intervals, the audit of claims, and what ran."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict
+from importlib.metadata import distributions, version
 from typing import Any
 
 import altair as alt
 import pandas as pd
 
 from stages.lib.claims.judging import ClaimResult, QuantityResult
-from stages.lib.judge.comparison import SearchPoint
 from stages.lib.judge.scores import SCORES
-from stages.lib.report.figure import BASE, INK, MUTED, Figure, Panel
-from stages.lib.report.styles import style_of
+from stages.lib.report.charts import INK, MUTED, ROWS, Panel, finish_chart, list_tooltips
 
-WIDTH, ROW, LABELS = 200, 17, 138
+Row = dict[str, Any]  # of a table, by headings
+
+WIDTH, ROW, LABELS = 160, 17, 138
 SETTINGS = {
     "none": "no signal",
     "table": "the table's signal",
@@ -27,43 +27,54 @@ SETTINGS = {
 }
 METHODS = {"by_row": "this project's interval", "resampled_t": "corrected resampled t"}
 AGAINST = {"baseline": "the baseline", "no_skill": "no skill"}
-SEARCH_COLUMNS = {
-    "variant": "search", "point": "point", "strengths": "strengths", "validation": "on validation rows",
-    "held_out": "on held-out rows", "chosen": "replicates that chose it",
-}  # fmt: skip
+LIBRARIES = ("keras", "numpy", "scipy", "scikit-learn", "pandas")
+TENSORFLOW = ("tensorflow-cpu", "tensorflow")  # one of them is installed
 
 
-def draw_calibration(calibration: Mapping[str, Any]) -> Figure | None:
+def draw_calibration(calibration: Mapping[str, Any]) -> alt.TopLevelMixin | None:
     """Coverage of the intervals on synthetic tables whose true differences are known."""
     confidence, rows = calibration.get("confidence", 0.95), []
     for setting, counts in list_settings(calibration):
-        for against, score, arm, found in list_arms(counts):
-            shares = [(METHODS[method], found[method]["coverage"]) for method in METHODS if method in found]
-            compared, label = f"{SCORES[score].label}, from {against}", f"{SETTINGS.get(setting, setting)}: {arm}"
-            rows += [(compared, label, method, *read_share(share)) for method, share in shares]
+        for against, score, arm, count in list_arms(counts):
+            panel, label = f"{SCORES[score].label}, from {against}", f"{SETTINGS.get(setting, setting)}: {arm}"
+            rows += [
+                {"panel": panel, "setting": label, "method": METHODS[method], **read_share(count[method]["coverage"])}
+                for method in METHODS
+                if method in count
+            ]
     if not rows:
         return None
-    columns = {
-        "score": "score",
-        "setting": "setting: arm",
-        "method": "interval",
-        "value": "coverage",
-        "low": "from",
-        "high": "to",
-        "tables": "tables",
-    }
-    table = pd.DataFrame(rows, columns=list(columns))
+    table = pd.DataFrame(rows)
     scale = alt.Scale(domain=[min(0.8, float(table["low"].min())), 1], nice=False, clamp=True)
     panels = [
-        draw_coverage(group, str(score), confidence, scale) for score, group in table.groupby("score", sort=False)
+        draw_coverage(str(panel), own["setting"].nunique(), confidence, scale)
+        for panel, own in table.groupby("panel", sort=False)
     ]
-    legend = [(METHODS["by_row"], INK, "circle"), (METHODS["resampled_t"], MUTED, "ring")]
     note = (
         "How often the interval of a difference, from the baseline or from a guess without skill, holds the true "
         f"difference, counted on synthetic tables that resemble the Thoracic one. It should be {confidence:.0%}, the "
         "dashed line; more is too cautious, less is too sure."
     )
-    return Figure("calibration", "How often the intervals are right", note, panels, columns, legend=legend)
+    title = "How often the intervals are right"
+    return finish_chart(alt.concat(*panels, columns=2), table, title=title, note=note)
+
+
+def draw_coverage(panel: str, num_settings: int, confidence: float, scale: alt.Scale) -> Panel:
+    """The coverage of both methods by one score."""
+    x = alt.X("value:Q", title="coverage", scale=scale, axis=alt.Axis(values=[0.8, 0.9, 1], format="~%"))
+    axis = alt.Axis(labelLimit=LABELS + 70, minExtent=LABELS, labelColor=INK)
+    y = alt.Y("setting:N", sort=None, title=None, axis=axis)
+    colours = alt.Scale(domain=list(METHODS.values()), range=[INK, MUTED])
+    colour = alt.Color("method:N", title=None, scale=colours)
+    base = ROWS.transform_filter(alt.datum.panel == panel)
+    own = base.transform_filter(alt.datum.method == METHODS["by_row"])
+    tooltip = list_tooltips("setting", "method", numbers=("value", "low", "high", "tables"))
+    chart = alt.layer(
+        base.mark_rule(color=MUTED, strokeDash=[3, 3]).encode(x=alt.XDatum(confidence, scale=scale)),
+        own.mark_rule(strokeWidth=2, color=INK).encode(x=alt.X("low:Q", scale=scale), x2="high:Q", y=y),
+        base.mark_point(filled=True, size=45, opacity=1).encode(x=x, y=y, color=colour, tooltip=tooltip),
+    )
+    return chart.properties(width=WIDTH, height=ROW * num_settings, title=panel)
 
 
 def list_settings(calibration: Mapping[str, Any]) -> list[tuple[str, Any]]:
@@ -74,98 +85,35 @@ def list_arms(counts: Mapping[str, Any]) -> Iterator[tuple[str, str, str, Mappin
     """What an arm is compared with, the score, the arm and its counts, of one setting."""
     for family, against in AGAINST.items():
         for score, arms in counts.get(family, {}).get("scores", {}).items():
-            for arm, found in arms.items():
-                yield against, score, arm.replace("_", " "), found
+            for arm, count in arms.items():
+                yield against, score, arm.replace("_", " "), count
 
 
-def read_share(share: Mapping[str, Any]) -> tuple[float, float, float, int]:
-    return share["value"], share["low"], share["high"], share["of"]
+def read_share(share: Mapping[str, Any]) -> Row:
+    return {"value": share["value"], "low": share["low"], "high": share["high"], "tables": share["of"]}
 
 
-def draw_coverage(rows: pd.DataFrame, score: str, confidence: float, scale: alt.Scale) -> Panel:
-    x = alt.X("value:Q", title="coverage", scale=scale, axis=alt.Axis(values=[0.8, 0.9, 1], format="~%"))
-    axis = alt.Axis(labelLimit=LABELS + 70, minExtent=LABELS, ticks=False, labelColor=INK)
-    y = alt.Y("setting:N", sort=None, title=None, axis=axis)
-    new, old = (BASE.transform_filter(f"datum.method == {name!r}") for name in METHODS.values())
-    tooltip = [
-        alt.Tooltip("setting:N"),
-        alt.Tooltip("method:N"),
-        *(alt.Tooltip(f"{field}:Q", format=".1%") for field in ("value", "low", "high")),
-        alt.Tooltip("tables:Q"),
-    ]
-    chart = alt.layer(
-        BASE.mark_rule(color=MUTED, strokeDash=[3, 3]).encode(x=alt.XDatum(confidence, scale=scale)),
-        new.mark_rule(strokeWidth=2, color=INK).encode(x=alt.X("low:Q", scale=scale), x2=alt.X2("high:Q"), y=y),
-        old.mark_point(size=40, color=MUTED).encode(x=x, y=y, tooltip=tooltip),
-        new.mark_point(filled=True, size=45, opacity=1, color=INK).encode(x=x, y=y, tooltip=tooltip),
-    )
-    return Panel(chart.properties(width=WIDTH - 40, height=ROW * rows["setting"].nunique(), title=score), rows)
-
-
-def tabulate_errors(calibration: Mapping[str, Any]) -> pd.DataFrame:
+def tabulate_errors(calibration: Mapping[str, Any]) -> list[Row]:
     """Share of the synthetic tables with any false finding, and the power for each arm that truly differs."""
     rows = []
     for setting, counts in list_settings(calibration):
         name = SETTINGS.get(setting, setting)
         for family, against in AGAINST.items():
             if error := counts.get(family, {}).get("family_wise_error", {}).get("by_row"):
-                rows.append((f"any false difference from {against}", name, "", *read_share(error)))
-        for against, score, arm, found in list_arms(counts):
-            if found["true_difference"]:
-                what = f"{arm}: {found['true_difference']:+.3f} in {SCORES[score].label}"
-                rows.append((f"difference from {against} found", name, what, *read_share(found["by_row"]["found"])))
-    return pd.DataFrame(rows, columns=["what", "setting", "true difference", "share of tables", "from", "to", "tables"])
+                what = f"any false difference from {against}"
+                rows.append({"what": what, "setting": name, "true difference": "", **read_share(error)})
+        for against, score, arm, count in list_arms(counts):
+            if count["true_difference"]:
+                truth = f"{arm}: {count['true_difference']:+.3f} in {SCORES[score].label}"
+                what = f"difference from {against} found"
+                shown = {"what": what, "setting": name, "true difference": truth}
+                rows.append(shown | read_share(count["by_row"]["found"]))
+    return rows
 
 
-def draw_searches(searches: Sequence[SearchPoint]) -> list[Figure]:
-    """Every point of each search: what its validation rows promised, and what its held-out rows gave."""
-    figures, table = [], pd.DataFrame([asdict(point) for point in searches])
-    for (study, score), rows in table.groupby(["study", "score"], sort=False):
-        shown, label = gather_points(rows), SCORES[str(score)].label
-        panels = [
-            draw_points(own, style_of(str(variant)).label, label)
-            for variant, own in shown.groupby("variant", sort=False)
-        ]
-        note = (
-            "Each circle is one mixture of strengths: its mean score on validation rows, by which mixtures are chosen, "
-            "and on held-out rows, by which they are judged. Filled ones were chosen by some replicate."
-        )
-        title = f"{str(study).replace('_', ' ')}: {label} of every mixture"
-        figures.append(Figure(f"search-{study}-{score}", title, note, panels, SEARCH_COLUMNS))
-    return figures
-
-
-def gather_points(rows: pd.DataFrame) -> pd.DataFrame:
-    """A row a point, its strengths in words."""
-    told = rows.assign(
-        strengths=[f"{name} {value:g}" for name, value in zip(rows["regularizer"], rows["strength"], strict=True)]
-    )
-    keys = ["variant", "point", "validation", "held_out", "chosen"]
-    return told.groupby(keys, sort=False)["strengths"].agg(", ".join).reset_index()[list(SEARCH_COLUMNS)]
-
-
-def draw_points(rows: pd.DataFrame, title: str, label: str) -> Panel:
-    scale = alt.Scale(zero=False)
-    x = alt.X("validation:Q", title=f"{label} on validation rows", scale=scale, axis=alt.Axis(tickCount=5, grid=False))
-    y = alt.Y("held_out:Q", title=f"{label} on held-out rows", scale=scale, axis=alt.Axis(tickCount=5))
-    tooltip = [
-        alt.Tooltip("strengths:N"),
-        alt.Tooltip("validation:Q", format=".4f"),
-        alt.Tooltip("held_out:Q", format=".4f"),
-        alt.Tooltip("chosen:Q"),
-    ]
-    chart = alt.layer(
-        BASE.transform_filter("datum.chosen <= 0").mark_point(size=30, color=MUTED).encode(x=x, y=y, tooltip=tooltip),
-        BASE.transform_filter("datum.chosen > 0")
-        .mark_point(filled=True, size=70, opacity=1, color="#2f7ed8")
-        .encode(x=x, y=y, tooltip=tooltip),
-    )
-    return Panel(chart.properties(width=270, height=230, title=title), rows.assign(variant=title))
-
-
-def tabulate_audit(audit: Sequence[ClaimResult]) -> dict[str, pd.DataFrame]:
+def tabulate_claims(audit: Sequence[ClaimResult]) -> list[Row]:
     """What was claimed, and what each of the quantities that decide on it says."""
-    rows = [
+    return [
         {
             "id": result.id,
             "claim": result.claim,
@@ -175,7 +123,6 @@ def tabulate_audit(audit: Sequence[ClaimResult]) -> dict[str, pd.DataFrame]:
         }
         for result in audit
     ]
-    return {"claims": pd.DataFrame(rows)}
 
 
 def tell_quantity(quantity: QuantityResult) -> str:
@@ -183,6 +130,22 @@ def tell_quantity(quantity: QuantityResult) -> str:
     return f"{quantity.label}: {quantity.value:.4g} ({quantity.low:.4g} to {quantity.high:.4g}), {quantity.verdict}"
 
 
-def fill_gaps(table: pd.DataFrame) -> pd.DataFrame:
-    """Empty cells where there is no number."""
-    return table.astype(object).where(lambda cells: cells.notna(), "")
+def tabulate_bench(bench: Mapping[str, Any]) -> list[Row]:
+    """Seconds for one network in lanes, and how many times as long others take."""
+    rows = []
+    for name, workload in bench["workloads"].items():
+        contenders = workload["contenders"]
+        seconds = contenders["lanes"]["seconds"]["median"]
+        row = {"work": name, "what": workload["description"], "seconds in lanes": seconds}
+        for other, label in (("stock", "Keras fit"), ("sklearn", "scikit-learn"), ("jax", "JAX")):
+            if other in contenders:
+                row[f"{label}: times as long"] = contenders[other]["times_lanes"]["median"]
+        rows.append(row)
+    return rows
+
+
+def list_versions() -> dict[str, str]:
+    """Of what the results depend on; a package's metadata are read, and no package imported."""
+    installed = {distribution.name.replace("_", "-") for distribution in distributions()}
+    names = [next(name for name in TENSORFLOW if name in installed), *LIBRARIES]
+    return {name: version(name) for name in names}

@@ -1,96 +1,84 @@
-"""Paths of strengths: a score at each strength with its interval, the knob and what tuning chose marked."""
+"""Scores at each strength of a path, the knob and what tuning chose marked."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Literal
 
 import altair as alt
 import pandas as pd
 
+from stages.lib.judge.arms import TUNED
 from stages.lib.judge.comparison import PathPoint, StudyResult
 from stages.lib.judge.scores import SCORES
-from stages.lib.report.figure import BASE, INK, MUTED, Figure, Panel
+from stages.lib.report.charts import INK, MUTED, ROWS, Panel, finish_chart, list_tooltips
 from stages.lib.report.styles import style_of
 
-COLUMNS = {
-    "variant": "regulariser",
-    "strength": "strength",
-    "mean": "score",
-    "low": "interval from",
-    "high": "to",
-    "mark": "mark",
-}
-KNOB, TUNED = "knob", "chosen by validation rows"
-NOTE = (
-    "The line is the score on held-out rows at each strength, the band its interval: that of the score itself, which "
-    "is wider than that of a difference. The dashed line is the baseline. A filled mark is the knob of params.yaml; "
-    "a ring is a strength that some replicate chose on its validation rows."
-)
-WIDTH, HEIGHT = 130, 95
+KNOB, CHOSEN = "knob", "chosen by validation rows"
+WIDTH, HEIGHT = 122, 95
 
 
-def draw_paths(name: str, study: StudyResult, points: Sequence[PathPoint]) -> list[Figure]:
-    """A figure for each score of the study; empty where nothing has a path."""
-    figures = []
+def draw_paths(study: StudyResult, points: Sequence[PathPoint]) -> alt.TopLevelMixin | None:
+    """A panel for each path and score; None where nothing has a path."""
+    panels, tables = [], []
     for score in study.scores.values():
-        own = [point for point in points if (point.study, point.score) == (name, score)]
-        variants = list(dict.fromkeys(point.variant for point in own))
-        if variants:
-            baseline, domain = study.baseline_result.judged[score].value, choose_domain(own)
-            panels = [
-                draw_panel(
-                    study, variant, [p for p in own if p.variant == variant], baseline, domain, SCORES[score].label
-                )
-                for variant in variants
-            ]
-            title = f"{SCORES[score].label} at each strength"
-            figures.append(Figure(f"paths-{name}-{score}", title, NOTE, panels, COLUMNS, kind="small"))
-    return figures
+        table = pd.DataFrame([asdict(point) for point in points if point.score == score])
+        for variant, own in table.groupby("variant", sort=False) if len(table) else ():
+            tables.append(list_path(study, str(variant), own))
+            panels.append(draw_path(study, str(variant), score, tables[-1], domain=choose_domain(table["mean"])))
+    if not panels:
+        return None
+    note = (
+        "The line is the score on held-out rows at each strength, the band its interval: that of the score itself, "
+        "which is wider than that of a difference. The dashed line is the baseline. A filled mark is the knob of "
+        "params.yaml; a ring is a strength that some replicate chose on its validation rows."
+    )
+    rows = pd.concat(tables, ignore_index=True)
+    return finish_chart(alt.concat(*panels, columns=6), rows, title="Scores at each strength", note=note)
 
 
-def choose_domain(points: Sequence[PathPoint]) -> list[float]:
+def list_path(study: StudyResult, variant: str, points: pd.DataFrame) -> pd.DataFrame:
+    """The points of one path by one score, the knob and the chosen strengths marked."""
+    kinds = study.arms[variant]
+    marks = dict.fromkeys(next(iter(kinds["tuned"].strengths.values())), CHOSEN) if TUNED in kinds else {}
+    marks |= dict.fromkeys(next(iter(kinds["at_knob"].strengths.values())), KNOB)
+    rows = points.assign(
+        score=SCORES[str(points["score"].iloc[0])].label,
+        variant=style_of(variant).label,
+        mark=[marks.get(strength, "") for strength in points["strength"]],
+    )
+    return rows[["score", "variant", "strength", "mean", "ci_low", "ci_high", "mark"]]
+
+
+def choose_domain(means: pd.Series) -> list[float]:
     """One scale for all panels, that of the means; bands may leave it."""
-    means = pd.Series([point.mean for point in points])
     pad = 0.15 * (means.max() - means.min()) or 0.01
     return [float(means.min() - pad), float(means.max() + pad)]
 
 
-def draw_panel(
-    study: StudyResult, variant: str, points: Sequence[PathPoint], baseline: float, domain: list[float], label: str
-) -> Panel:
-    style, kinds = style_of(variant), study.arms[variant]
-    marks = dict.fromkeys(next(iter(kinds["tuned"].strengths.values())), TUNED) if "tuned" in kinds else {}
-    marks |= dict.fromkeys(next(iter(kinds["at_knob"].strengths.values())), KNOB)
-    rows = pd.DataFrame(
-        [(style.label, p.strength, p.mean, p.ci_low, p.ci_high, marks.get(p.strength, "")) for p in points],
-        columns=list(COLUMNS),
-    )
+def draw_path(study: StudyResult, variant: str, score: str, rows: pd.DataFrame, *, domain: list[float]) -> Panel:
+    style, label = style_of(variant), SCORES[score].label
     kind: Literal["log", "symlog"] = "log" if (rows["strength"] > 0).all() else "symlog"
-    ticks = sorted({rows["strength"].min(), rows["strength"].max()})
-    x = alt.X(
-        "strength:Q",
-        title=None,
-        scale=alt.Scale(type=kind, nice=False, domain=ticks),
-        axis=alt.Axis(values=ticks, format="~g", grid=False),
-    )
+    ends = sorted({float(rows["strength"].min()), float(rows["strength"].max())})
+    axis = alt.Axis(values=ends, format="~g", grid=False)
+    x = alt.X("strength:Q", title=None, scale=alt.Scale(type=kind, nice=False, domain=ends), axis=axis)
     scale = alt.Scale(domain=domain, nice=False, clamp=True, zero=False)
     y = alt.Y("mean:Q", title=None, scale=scale, axis=alt.Axis(tickCount=3, format=".3~f"))
-    tooltip = [
-        alt.Tooltip("strength:Q"),
-        *(alt.Tooltip(f"{f}:Q", title=COLUMNS[f], format=".4f") for f in ("mean", "low", "high")),
-        "mark:N",
-    ]
+    tooltip = list_tooltips("variant", "score", "mark", numbers=("strength", "mean", "ci_low", "ci_high"))
+    base = ROWS.transform_filter((alt.datum.score == label) & (alt.datum.variant == style.label))
+    points = base.mark_point(filled=True, opacity=1, color=style.colour)
     chart = alt.layer(
-        BASE.mark_area(color=style.colour, opacity=0.18).encode(
-            x=x, y=alt.Y("low:Q", scale=scale, title=None), y2=alt.Y2("high:Q")
+        base.mark_area(color=style.colour, opacity=0.18).encode(
+            x=x, y=alt.Y("ci_low:Q", scale=scale, title=None), y2="ci_high:Q"
         ),
-        BASE.mark_rule(color=MUTED, strokeDash=[3, 3]).encode(y=alt.datum(baseline)),
-        BASE.mark_line(color=style.colour).encode(x=x, y=y),
-        BASE.mark_point(filled=True, size=16, opacity=1, color=style.colour).encode(x=x, y=y, tooltip=tooltip),
-        BASE.transform_filter(f"datum.mark == '{KNOB}'")
-        .mark_point(filled=True, size=70, opacity=1, color=style.colour)
-        .encode(x=x, y=y, tooltip=tooltip),
-        BASE.transform_filter(f"datum.mark == '{TUNED}'").mark_point(filled=False, size=70, color=INK).encode(x=x, y=y),
+        base.mark_rule(color=MUTED, strokeDash=[3, 3]).encode(
+            y=alt.datum(study.arms[study.baseline]["at_knob"].judged[score].value)
+        ),
+        base.mark_line(color=style.colour).encode(x=x, y=y),
+        points.encode(
+            x=x, y=y, size=alt.condition(alt.datum.mark == KNOB, alt.value(70), alt.value(16)), tooltip=tooltip
+        ),
+        base.transform_filter(alt.datum.mark == CHOSEN).mark_point(size=70, color=INK).encode(x=x, y=y),
     )
-    return Panel(chart.properties(width=WIDTH, height=HEIGHT, title=style.label), rows)
+    return chart.properties(width=WIDTH, height=HEIGHT, title=alt.Title(style.label, subtitle=label))

@@ -6,6 +6,7 @@ Regularisers of one kind share a hue and differ in shape.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from stages.lib.judge.references import REFERENCES
@@ -51,22 +52,13 @@ VARIANTS: dict[str, Style] = {
 # Losses and reference models whose names are no words.
 OTHERS = {"r_squared": "R squared"} | {name: model.label for name, model in REFERENCES.items()}
 
+# The one place of a verdict's word and mark; from the best to the worst.
 VERDICTS: dict[str, Style] = {
     "better": Style("better", BLUE, "triangle-up"),
     "undecided": Style("undecided", GREY, "circle"),
     "equivalent": Style("no difference that matters", GREEN, "square"),
     "worse": Style("worse", RED, "triangle-down"),
 }
-# Outlines of the marks in a legend, about 0, 0.
-SHAPES = {
-    "circle": "M-4.5,0a4.5,4.5 0 1,0 9,0a4.5,4.5 0 1,0 -9,0",
-    "ring": "M-4.5,0a4.5,4.5 0 1,0 9,0a4.5,4.5 0 1,0 -9,0m1,0a3.5,3.5 0 1,1 7,0a3.5,3.5 0 1,1 -7,0",
-    "triangle-up": "M0,-5L5.5,4.5H-5.5Z",
-    "triangle-down": "M0,5L5.5,-4.5H-5.5Z",
-    "square": "M-4.5,-4.5H4.5V4.5H-4.5Z",
-    "line": "M-7,-1H7V1H-7Z",
-}
-VERDICT_ORDER = {verdict: place for place, verdict in enumerate(VERDICTS)}
 
 ARMS = {"at_knob": "at the knob", "tuned": "tuned", "averaged": "averaged", "reference": "reference model"}
 SHORT_ARMS = {"at_knob": "knob", "tuned": "tuned", "averaged": "averaged", "reference": "reference"}
@@ -79,3 +71,13 @@ def style_of(variant: str) -> Style:
 def name_arm(variant: str, kind: str) -> str:
     """`L2 penalty (tuned)`."""
     return f"{style_of(variant).label} ({SHORT_ARMS[kind]})"
+
+
+def name_verdict(verdict: str) -> str:
+    """A verdict in words; a baseline has none."""
+    return VERDICTS[verdict].label if verdict in VERDICTS else verdict
+
+
+def describe_range(strengths: Sequence[float]) -> str:
+    """`0.1`, or `0.1 to 0.5`."""
+    return f"{strengths[0]:g}" if strengths[0] == strengths[-1] else f"{strengths[0]:g} to {strengths[-1]:g}"

@@ -1,136 +1,142 @@
-"""Learning curves, weights, and which inputs a regulariser uses."""
+"""Learning curves and weights of the networks at their knobs, over replicates."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping
 
 import altair as alt
+import numpy as np
 import pandas as pd
 
-from stages.lib.report.figure import BASE, MUTED, Figure, Panel
-from stages.lib.report.series import Picture
+from stages.lib.lanes.plan import Grid
+from stages.lib.lanes.run import TrainedRun
+from stages.lib.report.charts import MUTED, ROWS, Panel, facet_chart, finish_chart, list_tooltips, scale_colours
 from stages.lib.report.styles import style_of
 
-WIDTH, HEIGHT, CELL = 130, 95, 15
-MOST_INPUTS = 60  # rows of a heat map that can be read
+NUM_EPOCHS, NUM_BINS = 16, 25  # points of a curve, bars of a histogram
+LOW, HIGH = 0.1, 0.9  # the band holds the middle 80 % of the replicates
+PARTS = {"training": "loss", "validation": "val_loss"}
+QUANTILE = 0.998  # of the baseline's weights: where the histogram ends
+WIDTH, HEIGHT, COLUMNS = 130, 95, 6
 
 
-def draw_learning(name: str, learning: pd.DataFrame) -> Figure:
-    """Training and validation loss of each variant at its knob, on one scale that the baseline and its kin need."""
+def at_knobs(run: TrainedRun) -> np.ndarray:
+    """The lanes of point 0, [replicate]."""
+    return Grid.of_lanes(len(run.replicate), int(run.replicate.max()) + 1).lanes_at(0)
+
+
+def summarize_learning(run: TrainedRun) -> pd.DataFrame:
+    """Mean and band of both losses, penalties included, at up to NUM_EPOCHS epochs.
+
+    Epochs that fewer than half of the replicates reached are left out: early stopping would choose who is averaged.
+    """
+    lanes, history = at_knobs(run), run.history
+    history = history[history["lane"].isin(lanes)]
+    shown = np.unique(np.linspace(1, history["epoch"].max(), NUM_EPOCHS).round().astype(int))
+    history = history[history["epoch"].isin(shown)].replace([np.inf, -np.inf], np.nan)
+    parts = []
+    for part, column in PARTS.items():
+        groups = history.groupby("epoch")[column]
+        table = pd.DataFrame({"mean": groups.mean(), "low": groups.quantile(LOW), "high": groups.quantile(HIGH)})
+        parts.append(table[groups.count() * 2 >= len(lanes)].reset_index().assign(part=part))
+    return pd.concat(parts, ignore_index=True)
+
+
+def tabulate_learning(runs: Mapping[str, TrainedRun]) -> pd.DataFrame:
+    """The learning curves of all variants, the form in which `dvc plots` can show them."""
+    tables = [summarize_learning(run).assign(variant=variant) for variant, run in runs.items()]
+    return pd.concat(tables, ignore_index=True)[["variant", "part", "epoch", "mean", "low", "high"]]
+
+
+def draw_learning(learning: pd.DataFrame) -> alt.TopLevelMixin | None:
+    """Training and validation loss of each variant at its knob, on one scale that the baseline and its kin need.
+
+    None where every network has diverged.
+    """
+    if learning.empty:
+        return None
     high = float(learning.groupby("variant")["mean"].max().quantile(0.8))
-    low = float(learning["mean"].min())
-    scale = alt.Scale(domain=[low, high], clamp=True, nice=False, zero=False)
-    panels = []
-    for variant, rows in learning.groupby("variant", sort=False):
-        style = style_of(str(variant))
-        x = alt.X("epoch:Q", title="epoch", axis=alt.Axis(tickCount=4, grid=False), scale=alt.Scale(nice=False))
-        y = alt.Y("mean:Q", title=None, scale=scale, axis=alt.Axis(tickCount=3, format=".3~g"))
-        part = alt.StrokeDash(
-            "part:N", scale=alt.Scale(domain=["training", "validation"], range=[[4, 3], [1, 0]]), legend=None
-        )
-        tooltip = [
-            alt.Tooltip("part:N"),
-            alt.Tooltip("epoch:Q"),
-            *(alt.Tooltip(f"{field}:Q", format=".4f") for field in ("mean", "low", "high")),
-        ]
-        chart = alt.layer(
-            BASE.mark_area(color=style.colour, opacity=0.15).encode(
-                x=x, y=alt.Y("low:Q", scale=scale, title=None), y2=alt.Y2("high:Q"), detail=alt.Detail("part:N")
-            ),
-            BASE.mark_line(color=style.colour, strokeWidth=1.8).encode(x=x, y=y, strokeDash=part),
-            BASE.mark_point(size=60, opacity=0).encode(x=x, y=y, tooltip=tooltip),
-        )
-        shown = rows.drop(columns=["study"]).assign(variant=style.label)
-        panels.append(Panel(chart.properties(width=WIDTH, height=HEIGHT, title=style.label), shown))
+    scale = alt.Scale(domain=[float(learning["mean"].min()), high], clamp=True, nice=False, zero=False)
+    x = alt.X("epoch:Q", title="epoch", axis=alt.Axis(tickCount=4, grid=False), scale=alt.Scale(nice=False))
+    y = alt.Y("mean:Q", title=None, scale=scale, axis=alt.Axis(tickCount=3, format=".3~g"))
+    dashes = alt.StrokeDash("part:N", title=None, scale=alt.Scale(domain=list(PARTS), range=[[4, 3], [1, 0]]))
+    tooltip = list_tooltips("part", numbers=("epoch", "mean", "low", "high"), number_format=".4~f")
+    base = ROWS.encode(color=colour_variants(learning))
+    chart = alt.layer(
+        base.mark_area(opacity=0.15).encode(
+            x=x, y=alt.Y("low:Q", scale=scale, title=None), y2="high:Q", detail="part:N"
+        ),
+        base.mark_line(strokeWidth=1.8).encode(x=x, y=y, strokeDash=dashes),
+        base.mark_point(size=60, opacity=0).encode(x=x, y=y, tooltip=tooltip),
+    )
     note = (
         "Loss in training, its penalties included, of the networks at their knobs: training rows dashed, validation "
         "rows solid. The band holds the middle 80 % of the replicates. A gap that grows is overfitting."
     )
-    columns = {
-        "variant": "regulariser",
-        "part": "rows",
-        "epoch": "epoch",
-        "mean": "mean loss",
-        "low": "10 %",
-        "high": "90 %",
-    }
-    return Figure(f"learning-{name}", "Learning curves", note, panels, columns, kind="small")
+    return finish_chart(facet_variants(chart, learning), label_variants(learning), title="Learning curves", note=note)
 
 
-def draw_weights(name: str, weights: pd.DataFrame) -> Figure:
-    """Histogram of all kernel weights, the baseline's outline behind it."""
-    highest = float(weights["share"].quantile(0.97))
-    first = str(weights["variant"].iloc[0])
-    baseline = weights[weights["variant"] == first].set_index("weight")["share"]
-    panels = []
-    for variant, rows in weights.groupby("variant", sort=False):
-        style = style_of(str(variant))
-        shown = rows.drop(columns=["study"]).assign(variant=style.label, first=rows["weight"].map(baseline))
-        x = alt.X("weight:Q", title="weight", axis=alt.Axis(tickCount=3, grid=False), scale=alt.Scale(nice=False))
-        scale = alt.Scale(domain=[0, highest], clamp=True, nice=False)
-        y = alt.Y("share:Q", title=None, scale=scale, axis=alt.Axis(tickCount=3, format=".0%"))
-        tooltip = [alt.Tooltip("weight:Q", format=".3f"), alt.Tooltip("share:Q", format=".2%")]
-        chart = alt.layer(
-            BASE.mark_area(color=style.colour, opacity=0.75).encode(x=x, y=y, tooltip=tooltip),
-            BASE.mark_line(color=MUTED, strokeWidth=1).encode(x=x, y=alt.Y("first:Q", scale=scale)),
-        )
-        panels.append(Panel(chart.properties(width=WIDTH, height=HEIGHT - 20, title=style.label), shown))
+def facet_variants(chart: Panel, rows: pd.DataFrame) -> alt.FacetChart:
+    """A small panel for each variant, in the order of the rows."""
+    panel, order = chart.properties(width=WIDTH, height=HEIGHT), list(dict.fromkeys(label_variants(rows)["variant"]))
+    return facet_chart(panel, alt.Facet("variant:N", sort=order, title=None), columns=COLUMNS)
+
+
+def label_variants(rows: pd.DataFrame) -> pd.DataFrame:
+    return rows.assign(variant=[style_of(variant).label for variant in rows["variant"]])
+
+
+def colour_variants(rows: pd.DataFrame) -> alt.Color:
+    styles = [style_of(variant) for variant in dict.fromkeys(rows["variant"])]
+    return alt.Color("variant:N", scale=scale_colours([style.label for style in styles], styles), legend=None)
+
+
+def list_kernels(run: TrainedRun) -> Iterator[np.ndarray]:
+    """The kernels [replicate, in, out] at the knobs, layer by layer."""
+    lanes, layer = at_knobs(run), 1
+    while f"kernel_{layer}" in run.weights:
+        yield run.weights[f"kernel_{layer}"][lanes]
+        layer += 1
+
+
+def collect_weights(run: TrainedRun) -> np.ndarray:
+    """All finite kernel weights in one row."""
+    weights = np.concatenate([kernel.ravel() for kernel in list_kernels(run)])
+    return weights[np.isfinite(weights)]
+
+
+def find_limit(run: TrainedRun) -> float:
+    """The size that all but a few of the weights stay below."""
+    sizes = np.abs(collect_weights(run))
+    return float(f"{np.quantile(sizes, QUANTILE):.2g}") if len(sizes) else 1.0
+
+
+def summarize_weights(run: TrainedRun, *, limit: float) -> pd.DataFrame:
+    """Share of the weights in each of NUM_BINS bins from -limit to limit; larger ones count in the last bins."""
+    edges = np.linspace(-limit, limit, NUM_BINS + 1)
+    weights = collect_weights(run)
+    count, _ = np.histogram(np.clip(weights, -limit, limit), edges)
+    centres = (edges[:-1] + edges[1:]) / 2
+    return pd.DataFrame({"weight": centres + 0.0, "share": count / max(1, len(weights))})
+
+
+def draw_histograms(runs: Mapping[str, TrainedRun], baseline: str) -> alt.TopLevelMixin:
+    """Histogram of all kernel weights of each variant, the baseline's outline before it."""
+    limit = find_limit(runs[baseline])
+    outline = summarize_weights(runs[baseline], limit=limit)["share"]
+    tables = [summarize_weights(run, limit=limit).assign(variant=name, baseline=outline) for name, run in runs.items()]
+    weights = pd.concat(tables, ignore_index=True)
+    scale = alt.Scale(domain=[0, float(weights["share"].quantile(0.97)) or 1.0], clamp=True, nice=False)
+    x = alt.X("weight:Q", title="weight", axis=alt.Axis(tickCount=3, grid=False), scale=alt.Scale(nice=False))
+    y = alt.Y("share:Q", title=None, scale=scale, axis=alt.Axis(tickCount=3, format=".0%"))
+    tooltip = list_tooltips(numbers=("weight", "share"))
+    chart = alt.layer(
+        ROWS.mark_area(opacity=0.75).encode(x=x, y=y, color=colour_variants(weights), tooltip=tooltip),
+        ROWS.mark_line(color=MUTED, strokeWidth=1).encode(x=x, y=alt.Y("baseline:Q", scale=scale)),
+    )
     note = (
         "Share of the weights of all layers in each bin, at the knobs, all replicates together; the grey line is "
-        f"{style_of(first).label}. The last bins hold what is larger. A bar that leaves the top stands for "
-        "weights at zero."
+        f"{style_of(baseline).label}. The last bins hold what is larger. A bar that leaves the top stands for weights "
+        "at zero."
     )
-    columns = {"variant": "regulariser", "weight": "weight", "share": "share", "first": style_of(first).label}
-    return Figure(f"weights-{name}", "Weights", note, panels, columns, kind="small")
-
-
-def draw_inputs(name: str, inputs: pd.DataFrame) -> Figure | None:
-    """Heat map of the mean size of the weights from each input, each variant scaled by its largest."""
-    names = list(dict.fromkeys(inputs["input"]))
-    if not 0 < len(names) <= MOST_INPUTS:
-        return None
-    largest = inputs.groupby("variant")["mean_size"].transform("max")
-    shown = inputs.drop(columns=["study"]).assign(
-        share=inputs["mean_size"] / largest.where(largest > 0, 1.0),
-        variant=inputs["variant"].map(lambda v: style_of(v).label),
-    )
-    chart = BASE.mark_rect().encode(
-        x=alt.X("variant:N", sort=None, title=None, axis=alt.Axis(labelAngle=-60, ticks=False, labelLimit=120)),
-        y=alt.Y("input:N", sort=None, title=None, axis=alt.Axis(ticks=False)),
-        # A legend of a gradient would need an id, which counts up within a process.
-        color=alt.Color("share:Q", scale=alt.Scale(scheme="viridis", domain=[0, 1]), legend=None),
-        tooltip=[
-            alt.Tooltip("variant:N"),
-            alt.Tooltip("input:N"),
-            alt.Tooltip("mean_size:Q", format=".3f"),
-            alt.Tooltip("zero_share:Q", format=".0%"),
-        ],
-    )
-    size = {
-        "title": "Size of the weights from each input",
-        "width": CELL * shown["variant"].nunique(),
-        "height": CELL * len(names),
-    }
-    note = (
-        "Mean size of the first layer's weights from each input, as a share of the regulariser's largest. Dark inputs "
-        "are hardly used; the table has the share of weights that are nearly zero."
-    )
-    columns = {
-        "variant": "regulariser",
-        "input": "input",
-        "mean_size": "mean size of weights",
-        "zero_share": "share nearly zero",
-        "share": "of the largest",
-    }
-    return Figure(f"inputs-{name}", "Which inputs are used", note, [Panel(chart.properties(**size), shown)], columns)
-
-
-def draw_first_layer(name: str, pictures: Sequence[Picture]) -> Figure | None:
-    """What units of the first layer look at, regulariser by regulariser."""
-    own = [picture for picture in pictures if picture.study == name and picture.shows in ("first_layer", "input_size")]
-    note = (
-        "Weights from each pixel into the same units, one training: white pulls a unit up, black down, grey is "
-        "zero. The last picture is the mean size of the weights over all units and replicates. Each row has "
-        "its own scale."
-    )
-    return Figure(f"first-layer-{name}", "What the first layer looks at", note, [], {}, pictures=own) if own else None
+    return finish_chart(facet_variants(chart, weights), label_variants(weights), title="Weights", note=note)

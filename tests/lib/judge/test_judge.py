@@ -1,6 +1,7 @@
 """A search judged on predictions made by hand: its best points, the best single regulariser, the question asked."""
 
 import dataclasses
+import re
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from stages.lib.judge.comparison import LAYOUT, PathPoint, load_paths, load_sear
 from stages.lib.judge.designs import CrossValidation
 from stages.lib.judge.plans import ComparedSearch, ComparedVariant, StudyPlan
 from stages.lib.judge.predictions import Labels, Predictions
-from stages.lib.report.answers import tell_searches
+from stages.lib.report.answers import tell_search
 from tests.test_compare import K_FOLD, MECHANISMS, REPLICATES, STATISTICS, make_labels
 from tests.test_compare import make_plan as make_study_plan
 
@@ -157,7 +158,8 @@ def test_a_better_set_is_called_better(labels: Labels, predicted: dict[str, Pred
     able = dataclasses.replace(cocktail, test=(0.05 + 0.9 * truth).astype(np.float32))
     result = compare.run(make_plan(SEARCH), STATISTICS, labels, predicted | {"cocktail": able}, {}).result
     assert result.searches["cocktail"].against_best_single["log_loss"].verdict == "better"
-    assert "by log loss it is better than the best single regulariser" in " ".join(tell_searches(result))
+    told = tell_search("cocktail", result.searches["cocktail"]).tuned
+    assert re.search("against the best single regulariser, .*better by log loss, -", told)
 
 
 def test_optimism_is_the_validation_score_less_the_held_out_score(
@@ -202,12 +204,14 @@ def test_a_table_keeps_every_name(name: str, tmp_path, monkeypatch: pytest.Monke
 
 
 def test_the_answer_is_in_words(outcome: compare.Outcome) -> None:
-    claim, uses, singles = tell_searches(outcome.result)
-    assert claim.startswith(
-        "Cocktail, 3 mixtures, tuned together: by AUC it does not differ by what matters from the best"
+    told = tell_search("cocktail", outcome.result.searches["cocktail"])
+    assert told.tuned.startswith(
+        "Cocktail, 3 mixtures, tuned together, against the best single regulariser, chosen in the same way: "
+        "no difference that matters by AUC, "
     )
-    assert uses.endswith("the best mixture of cocktail uses: max norm 0.5 to 1.5 in 100%, L2 penalty 0.01 in 50%.")
-    assert singles.endswith("the best single is: dropout 0.2 in 50%, mixup 0.2 in 50%.")
+    assert told.uses.endswith("the best mixture of cocktail uses: max norm 0.5 to 1.5 in 100%, L2 penalty 0.01 in 50%.")
+    assert told.singles.endswith("the best single is: dropout 0.2 in 50%, mixup 0.2 in 50%.")
+    assert told.averaged == ""
 
 
 def test_a_search_without_rivals_is_asked_nothing(labels: Labels, predicted: dict[str, Predictions]) -> None:
@@ -215,7 +219,8 @@ def test_a_search_without_rivals_is_asked_nothing(labels: Labels, predicted: dic
     result = compare.run(make_plan(alone), STATISTICS, labels, predicted, {}).result
     assert "best_single" not in result.arms
     assert (result.searches["cocktail"].best_single, result.searches["cocktail"].against_best_single) == ("", {})
-    assert len(tell_searches(result)) == 1
+    told = tell_search("cocktail", result.searches["cocktail"])
+    assert (told.tuned, told.averaged, told.singles, bool(told.uses)) == ("", "", "", True)
 
 
 def test_rivals_have_the_baseline_of_the_search(labels: Labels, predicted: dict[str, Predictions]) -> None:
@@ -262,7 +267,7 @@ def test_averages_are_compared_with_averages(averaged: compare.Outcome) -> None:
         pair = [np.array(arms[name]["averaged"].judged[score].replicates) for name in ("cocktail", "best_singles_2")]
         assert found.value == pytest.approx((pair[0] - pair[1]).mean(), abs=1e-6)
     assert (search.average, search.best_singles) == (2, "best_singles_2")
-    assert tell_searches(averaged.result)[1].startswith("Cocktail, 3 mixtures, the 2 best averaged: by AUC it ")
+    assert tell_search("cocktail", search).averaged.startswith("Cocktail, 3 mixtures, the 2 best averaged, against ")
 
 
 def test_without_an_average_there_is_none(outcome: compare.Outcome) -> None:

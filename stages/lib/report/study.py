@@ -1,0 +1,266 @@
+"""One study in the report: its sentences, tables, figures and model card, drawn from the records of its stages."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import altair as alt
+import pandas as pd
+import yaml
+
+from stages.lib.data.samples import load_development
+from stages.lib.judge.arms import REFERENCE, Arm, ArmKey, build_arms
+from stages.lib.judge.comparison import ArmResult, PathPoint, StudyResult
+from stages.lib.judge.plans import StatisticsPlan, StudyPlan, load_statistics_plan, load_study_plan
+from stages.lib.judge.predictions import (
+    Labels,
+    Mistakes,
+    load_labels,
+    load_mistakes,
+    load_predictions,
+    load_reference,
+)
+from stages.lib.judge.scores import SCORES
+from stages.lib.lanes.plan import RunPlan, load_run_plan
+from stages.lib.lanes.run import TrainedRun, load_run
+from stages.lib.report.answers import (
+    answer,
+    capitalize,
+    choose_arms,
+    is_survey,
+    rank_arms,
+    tell_mechanisms,
+)
+from stages.lib.report.charts import make_figure
+from stages.lib.report.forest import draw_forest, list_differences, list_effects
+from stages.lib.report.measured import Row, list_versions
+from stages.lib.report.page import StudyPart, align_rows, make_environment
+from stages.lib.report.paths import draw_paths
+from stages.lib.report.predictions import draw_mistakes, draw_predictions
+from stages.lib.report.styles import VERDICTS, describe_range, name_arm, name_verdict, style_of
+from stages.lib.report.training import draw_histograms, draw_learning, list_kernels, tabulate_learning
+
+NUM_WITH_MISTAKES = 3  # of the arms that matter: the baseline, the best by each score
+NO_SKILL_ROW = "a guess that knows the class shares alone"
+
+
+@dataclass(frozen=True)
+class StudyRecords:
+    """What the stages have left of one study.
+
+    arms: those that matter. recipes, runs: variant -> plan of its run, and its networks.
+    mistakes, image: of a study of images. paths: the points of this study.
+    """
+
+    plan: StudyPlan
+    settings: StatisticsPlan
+    labels: Labels
+    arms: Mapping[ArmKey, Arm]
+    recipes: Mapping[str, RunPlan]
+    runs: Mapping[str, TrainedRun]
+    mistakes: Mistakes
+    image: tuple[int, ...]
+    paths: Sequence[PathPoint]
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Classes without names go by their numbers."""
+        return self.plan.class_names or tuple(str(number) for number in range(max(2, self.plan.outputs)))
+
+
+def load_study_records(result: StudyResult, study: str, paths: Sequence[PathPoint]) -> StudyRecords:
+    """The records of one study; paths: the points of all."""
+    plan, labels = load_study_plan(study), load_labels(study)
+    names = [variant.name for variant in plan.variants]
+    return StudyRecords(
+        plan=plan,
+        settings=load_statistics_plan(),
+        labels=labels,
+        arms=load_arms(plan, choose_arms(result), labels),
+        recipes={name: load_run_plan(study, name) for name in names},
+        runs={name: load_run(study, name) for name in names},
+        mistakes=load_mistakes(study),
+        image=load_development(study).image,
+        paths=[point for point in paths if point.study == study],
+    )
+
+
+def load_arms(plan: StudyPlan, wanted: Sequence[ArmKey], labels: Labels) -> dict[ArmKey, Arm]:
+    """The wanted arms, of variants and of reference models, with their predictions."""
+    names = dict.fromkeys(key.variant for key in wanted if key.kind != REFERENCE)
+    models = {key.variant: load_reference(plan.task, key.variant) for key in wanted if key.kind == REFERENCE}
+    predicted = {name: load_predictions(plan.task, name) for name in names}
+    arms = build_arms(predicted, models, labels, select_by=plan.select_by)
+    return {key: arms[key] for key in wanted}
+
+
+def draw_study(result: StudyResult, records: StudyRecords) -> StudyPart:
+    """Everything that the report shows of one study."""
+    plan, settings = records.plan, records.settings
+    rows = count_rows(result, records)
+    recipe = describe_recipe(records.recipes[plan.baseline], records.runs[plan.baseline])
+    protocol = capitalize(result.protocol.describe())
+    told = answer(result, settings.confidence)
+    charts = draw_figures(result, records)
+    return StudyPart(
+        name=plan.task,
+        title=plan.task.replace("_", " ").capitalize(),
+        rows=rows,
+        about=f"{plan.title}; {recipe}. {protocol}.",
+        answer=told,
+        facts={
+            "study": plan.task, "rows": rows, "seed": result.seed, "protocol": protocol,
+            "baseline": style_of(result.baseline).label, "recipe": recipe,
+        },
+        table=tabulate_arms(result, records.recipes),
+        mechanisms=list_mechanisms(result),
+        figures=[make_figure(f"{name}-{plan.task}", chart) for name, chart in charts.items() if chart],
+        is_survey=is_survey(result),
+        effects=list_effects(result, settings.equivalence, rows=rows),
+        lines="\n".join([f"{plan.task}, {rows}: {told.headline}", *list_lines(result)]) + "\n",
+        card=render_card(result, records, " ".join(told.sentences), told.skill, recipe),
+        series={
+            "forest": pd.concat([list_differences(result, score) for score in result.scores.values()]),
+            "learning": tabulate_learning(records.runs),
+        },
+    )  # fmt: skip
+
+
+def draw_figures(result: StudyResult, records: StudyRecords) -> dict[str, alt.TopLevelMixin | None]:
+    """The charts of a study by their names, in the order of the page; None where there is nothing to draw."""
+    names, variants = records.class_names, dict.fromkeys(key.variant for key in list(records.arms)[:NUM_WITH_MISTAKES])
+    predicted = {name_arm(*key): arm.test for key, arm in records.arms.items()}
+    return {
+        "forest": draw_forest(result, records.settings.equivalence, records.settings.confidence),
+        "paths": draw_paths(result, records.paths),
+        "learning": draw_learning(tabulate_learning(records.runs)),
+        "predictions": draw_predictions(predicted, records.labels, names),
+        "mistakes": draw_mistakes(records.mistakes, list(variants), records.image, names),
+        "weights": draw_histograms(records.runs, result.baseline),
+    }
+
+
+def count_rows(result: StudyResult, records: StudyRecords) -> str:
+    """`470 patients`: all rows where each is held out once, else the training rows of one network."""
+    labels = records.labels
+    held_out = len(set(labels.test_numbers.ravel().tolist()))
+    number = labels.training_numbers.shape[1] if result.protocol.fixed_test else held_out
+    return f"{number:,} {records.plan.unit}"
+
+
+def describe_recipe(plan: RunPlan, run: TrainedRun) -> str:
+    """`network 22-30-30-1 (relu, 1,651 weights), 100 epochs in batches of 30, adam at 0.001, binary crossentropy`."""
+    kernels = list(list_kernels(run))
+    sizes = "-".join(str(size) for size in (kernels[0].shape[1], *plan.network.hidden, plan.network.outputs))
+    num_weights = sum((kernel.shape[1] + 1) * kernel.shape[2] for kernel in kernels)
+    return (
+        f"network {sizes} ({plan.network.activation}, {num_weights:,} weights), {plan.epochs} "
+        f"epoch{'s' if plan.epochs > 1 else ''} in batches of {plan.batch_size}, {plan.optimizer.name} at "
+        f"{plan.optimizer.learning_rate:g}, {plan.loss.replace('_', ' ')}"
+    )
+
+
+def tabulate_arms(result: StudyResult, recipes: Mapping[str, RunPlan]) -> list[Row]:
+    """A row for every arm, the best first by verdict; and what a guess would score."""
+    rows = [tabulate_arm(key, arm, recipes.get(key.variant)) for key, arm in rank_arms(result)]
+    guess = {"arm": NO_SKILL_ROW} | {SCORES[score].label: result.no_skill[score] for score in result.scores.values()}
+    return align_rows([*rows, guess])
+
+
+def tabulate_arm(key: ArmKey, arm: ArmResult, recipe: RunPlan | None) -> Row:
+    """recipe: of a network."""
+    row: Row = {"arm": name_arm(*key)}
+    for score, judged in arm.judged.items():
+        label, difference = SCORES[score].label, judged.difference
+        row |= {
+            label: judged.value,
+            f"{label}: difference": difference.value if difference else "",
+            f"{label}: interval": f"{difference.ci_low:+.3f} to {difference.ci_high:+.3f}" if difference else "",
+            f"{label}: verdict": name_verdict(judged.verdict),
+        }
+    compared = any(judged.difference for judged in arm.judged.values())
+    strengths = [f"{name} {describe_range(values)}" for name, values in arm.strengths.items()]
+    row |= {
+        "compared with": style_of(arm.baseline).label if compared else "",
+        "strengths": ", ".join(strengths),
+        "hidden layers": ("-".join(map(str, recipe.network.hidden)) or "none") if recipe else "",
+        "epochs": recipe.epochs if recipe else "",
+        "training less held-out": arm.scores["gap"],
+        "validation less held-out": next(iter(arm.optimism.values()), ""),
+    }
+    for score, judged in arm.judged.items():
+        row[f"{SCORES[score].label} against a guess"] = name_verdict(judged.skill.verdict)
+    return row
+
+
+def list_mechanisms(result: StudyResult) -> list[str]:
+    arms = [(name_arm(*key), tell_mechanisms(arm.mechanisms)) for key, arm in rank_arms(result)]
+    return [f"{name}: {told}." for name, told in arms if told]
+
+
+def list_lines(result: StudyResult) -> Iterator[str]:
+    """A line for each arm that matters: both scores with the difference from its baseline, and the verdicts."""
+    keys = choose_arms(result)
+    width, wide = max(len(name_arm(*key)) for key in keys), max(len(style.label) for style in VERDICTS.values())
+    for key in keys:
+        cells = []
+        for score, judged in result.find(key).judged.items():
+            difference = f"{judged.difference.value:+.4f}" if judged.difference else ""
+            verdict = name_verdict(judged.verdict)
+            cells.append(f"{SCORES[score].label} {judged.value:.4f} {difference:>8} {verdict:<{wide}}")
+        yield f"  {name_arm(*key):<{width}}  {'  '.join(cells)}".rstrip()
+
+
+def render_card(result: StudyResult, records: StudyRecords, told: str, skill: str, recipe: str) -> str:
+    """The model card of a study (huggingface.co/docs/hub/model-cards): YAML, then Markdown."""
+    arms = [(key, result.find(key)) for key in records.arms]
+    head = yaml.safe_dump(describe_models(result, records, arms), sort_keys=False, allow_unicode=True, width=1000)
+    text = (
+        make_environment(is_markdown=True)
+        .get_template("card.md.jinja")
+        .render(
+            plan=records.plan,
+            labels=records.labels,
+            recipe=recipe,
+            told=told,
+            skill=skill,
+            protocol=capitalize(result.protocol.describe()),
+            scores=[SCORES[score].label for score in result.scores.values()],
+            arms={
+                name_arm(*key): [(judged.value, name_verdict(judged.verdict)) for judged in arm.judged.values()]
+                for key, arm in arms
+            },
+            versions=list_versions(),
+        )
+    )
+    return f"---\n{head}---\n{text}"
+
+
+def describe_models(
+    result: StudyResult, records: StudyRecords, arms: Sequence[tuple[ArmKey, ArmResult]]
+) -> dict[str, Any]:
+    """What a hub for models reads of a card."""
+    results = [
+        {
+            "task": {"type": "classification", "name": name_arm(*key)},
+            "dataset": {"type": result.dataset, "name": records.plan.title, "split": "held out"},
+            "metrics": [
+                {"type": score, "name": SCORES[score].label, "value": float(f"{judged.value:.4g}")}
+                for score, judged in arm.judged.items()
+            ],
+        }
+        for key, arm in arms
+        if key.kind != REFERENCE
+    ]
+    return {
+        "language": "en",
+        "license": "mit",
+        "library_name": "keras",
+        "pipeline_tag": "image-classification" if records.image else "tabular-classification",
+        "tags": ["regularization", "reproducibility"],
+        "datasets": [result.dataset],
+        "metrics": list(result.scores.values()),
+        "model-index": [{"name": records.plan.task, "results": results}],
+    }
