@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from types import SimpleNamespace
@@ -142,6 +143,13 @@ def wait_for_sleep(pid: int, asleep: int) -> list[psutil.Process]:
     raise AssertionError(f"{asleep} stages did not start")
 
 
+def wait_until(is_true: Callable[[], bool], *, seconds: float = 60) -> None:
+    end = time.monotonic() + seconds
+    while not is_true():
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
 def wait_for_children(pid: int) -> list[psutil.Process]:
     end = time.monotonic() + 60
     while not (children := psutil.Process(pid).children()):
@@ -264,6 +272,75 @@ def test_an_input_that_changes_while_a_stage_runs_is_seen_by_the_next(tmp_path: 
     (pipeline.folder / "dvc.yaml").write_text(json.dumps({"stages": stages}))
     pipeline.run()
     assert (pipeline.folder / "last.txt").read_text() == "two\n"
+
+
+EDITS: dict[str, tuple[dict, str, str]] = {  # stage: what it depends on, a command that edits that, what is told
+    "code": ({"deps": ["code.py"]}, "echo two > code.py", "code.py"),
+    "folder": ({"deps": ["given"]}, "echo two > given/b; rm given/c; touch given/d", "given/b, given/c, given/d"),
+    "knob": ({"params": [{"params.yaml": ["a.b"]}]}, "echo 'a: {b: 2}' > params.yaml", "params.yaml"),
+    "whole_file": ({"params": [{"whole.yaml": None}]}, "echo 'a: 2' > whole.yaml", "whole.yaml"),
+    "broken": ({"params": [{"broken.yaml": ["a"]}]}, "echo '{' > broken.yaml", "Unable to read parameters"),
+    "taken_away": ({"deps": ["taken"]}, "rm taken", "dependency 'taken' does not exist"),
+    "other_knob": ({"params": [{"more.yaml": ["a"]}]}, "echo '{a: 1, c: 2}' > more.yaml", ""),
+    "put_back": ({"deps": ["source"]}, "echo two > source; printf one > source", ""),
+}
+
+
+def make_edited(pipeline: "Pipeline") -> Path:
+    """Stages that wait for the file that is returned, so that their inputs can be edited meanwhile."""
+    start, stages = pipeline.folder.with_name("edited"), {}
+    (pipeline.folder / "given").mkdir()
+    for name in ("code.py", "given/a", "given/b", "given/c", "taken"):
+        (pipeline.folder / name).write_text("one")
+    for name in ("params.yaml", "whole.yaml", "broken.yaml", "more.yaml"):
+        (pipeline.folder / name).write_text("a: {b: 1}" if name == "params.yaml" else "a: 1")
+    for name, (inputs, _, _) in EDITS.items():
+        command = f"touch {start}.{name}; until test -e {start}; do sleep 0.05; done; echo > {name}.txt"
+        stages[name] = inputs | {"cmd": command, "outs": [f"{name}.txt"]}
+    stages["after"] = {"cmd": "touch after.txt", "deps": ["code.txt"], "outs": ["after.txt"]}
+    (pipeline.folder / "dvc.yaml").write_text(json.dumps({"stages": stages}))
+    return start
+
+
+def expect_edits_refused(pipeline: "Pipeline", start: Path, run: Callable[[], subprocess.Popen[str]]) -> None:
+    """Edit inputs while their stages run: those stages are not recorded, are named, and run again the next time."""
+    with run() as tool:
+        try:
+            wait_until(lambda: all(start.with_name(f"edited.{name}").exists() for name in EDITS))
+            edits = "; ".join(edit for _, edit, _ in EDITS.values())
+            subprocess.run(edits, shell=True, cwd=pipeline.folder, check=True)
+        finally:
+            start.touch()
+        output, _ = tool.communicate()
+    assert tool.returncode == 1, output
+    refused = [name for name, (_, _, told) in EDITS.items() if told]
+    for name in refused:
+        told = EDITS[name][2]
+        told += "" if " " in told.replace(", ", "") else " changed while it ran, so it is not recorded: the next run "
+        assert f"\n{name} failed. {told}" in output
+    assert sorted(pipeline.entries) == sorted(EDITS.keys() - refused)
+    (pipeline.folder / "broken.yaml").write_text("a: 3")
+    (pipeline.folder / "taken").write_text("two")
+    with run() as tool:
+        output, _ = tool.communicate()
+    assert output.endswith(f": {len(EDITS) - len(refused)} unchanged, {len(refused) + 1} run\n")
+
+
+def test_a_stage_whose_input_is_edited_while_it_runs_is_not_recorded_and_runs_again(tmp_path: Path) -> None:
+    pipeline = Pipeline(tmp_path / "project", {})
+    expect_edits_refused(pipeline, make_edited(pipeline), lambda: pipeline.start(jobs=len(EDITS)))
+
+
+def test_what_a_stage_that_is_gone_has_left_in_an_input_is_removed_before_that_is_hashed(tmp_path: Path) -> None:
+    """Else the stage that removes it would change its own input."""
+    pipeline = Pipeline(tmp_path / "project", {})
+    makes = {"cmd": "mkdir -p out/${item} && cp source out/${item}", "deps": ["source"], "outs": ["out/${item}"]}
+    tail = {"cmd": "ls out > tail.txt", "deps": ["out"], "outs": ["tail.txt"]}
+    for items, listed in (["a", "b"], "a\nb\n"), (["b"], "b\n"):
+        stages = {"fan": {"foreach": items, "do": makes}, "tail": tail}
+        (pipeline.folder / "dvc.yaml").write_text(json.dumps({"stages": stages}))
+        pipeline.run()
+        assert (pipeline.folder / "tail.txt").read_text() == listed
 
 
 def test_commands_of_a_stage_run_one_after_the_other_until_one_fails(tmp_path: Path) -> None:
@@ -569,6 +646,30 @@ def test_code_that_changes_during_a_run_is_not_mistaken_for_what_it_was(engine: 
     assert run_job(engine, "python -m stages.speak a")[1][0].startswith("a 1 ")
     Path("stages/speed.py").write_text("import os\n\nSPEED, LOADED_BY = 22, os.getpid()\n")
     assert run_job(engine, "python -m stages.speak a")[1][0].startswith("a 22 ")
+
+
+EDITED_CODE = """
+import asyncio
+from pathlib import Path
+from tools.repro.engine import Job, LocalEngine
+
+Path("stages/__init__.py").write_text("import os; os.environ['SPEED'] = '1'")
+engine = LocalEngine(1)
+for speed in (2, 3):
+    job = Job("name", "python -m stages.speak a", str(Path.cwd()))
+    asyncio.run(engine.run(job))
+    print(job.log.read_text().split()[1])
+    Path("stages/__init__.py").write_text(f"import os; os.environ['SPEED'] = '{speed}'")
+"""
+
+
+def test_libraries_that_were_imported_for_other_code_are_imported_anew(engine: LocalEngine, inside: Path) -> None:
+    """Code sets how they compute before it imports them, as stages do with the instruction set."""
+    Path("library.py").write_text("import os\n\nSPEED, LOADED_BY = os.environ['SPEED'], os.getpid()\n")
+    Path("stages/speed.py").write_text("from library import *\n")
+    environment = os.environ | {"PYTHONPATH": f"{inside}{os.pathsep}{ROOT}"}
+    done = subprocess.run([sys.executable, "-c", EDITED_CODE], env=environment, capture_output=True, text=True)
+    assert done.stdout == "1\n2\n", done.stderr
 
 
 def test_a_command_that_is_killed_takes_what_it_has_started_with_it(engine: LocalEngine) -> None:

@@ -1,18 +1,16 @@
 """What is checked before DVC believes it: what dvc.lock names, where outputs lead, and what its cache holds."""
 
 import os
-import re
 from collections.abc import Iterable, Iterator, Set
 from pathlib import Path, PurePosixPath
 
 import yaml
 
 from stages.lib.core.cli import UserError
+from stages.lib.core.lock import HASH, LOCK, is_inside
 from stages.lib.settings.yaml_text import TextError, compose, decode
 
-LOCK = Path("dvc.lock")
 MAX_BYTES, MAX_VALUES = 2**25, 2**21  # a hundred times what this project's dvc.lock has
-HASH = re.compile(r"[0-9a-f]{32}(\.dir)?", re.ASCII)
 # The keys that DVC writes. Others are refused: `<<` brings in keys of another mapping, which nobody here looks at.
 ROOT = {"schema", "stages", "datasets"}
 STAGE = {"cmd", "deps", "params", "outs"}  # in dvc.lock
@@ -129,12 +127,6 @@ def check_keys(where: str, node: yaml.Node, known: Set[str] | None = None) -> It
 def list_items(node: yaml.Node) -> list[tuple[str, yaml.Node]]:
     """The keys and values of a mapping; none of what is not one."""
     return [(str(key.value), value) for key, value in node.value] if isinstance(node, yaml.MappingNode) else []
-
-
-def is_inside(path: str) -> bool:
-    """Whether a path as DVC writes it stays in the project: relative, and nowhere up."""
-    parts = PurePosixPath(path).parts
-    return bool(parts) and not path.startswith("/") and ".." not in parts and "\\" not in path and "\0" not in path
 
 
 def is_part(path: str, outputs: tuple[str, ...]) -> bool:

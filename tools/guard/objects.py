@@ -4,13 +4,11 @@ A damaged object is named, removed, and so made anew by the stage that writes it
 seconds a gigabyte.
 """
 
-import hashlib
-import json
 import os
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 from dvc.dependency import Dependency, ParamsDependency
@@ -22,10 +20,11 @@ from dvc.utils.serialize import ParseError, load_yaml
 from dvc_data.hashfile.hash_info import HashInfo
 from dvc_objects.errors import ObjectFormatError
 
+from stages.lib.core.lock import HASH, find_object, hash_file, read_listing
 from stages.lib.settings.yaml_text import TextError, compose, decode
-from tools.guard import ENTRY, HASH, GuardError, is_inside
+from tools.guard import ENTRY, GuardError
 
-MAX_LISTING, MAX_ENTRY = 2**26, 2**20  # bytes of the list of a folder's files, of an entry of the cache of runs
+MAX_ENTRY = 2**20  # bytes of an entry of the cache of runs
 
 
 class Inspector:
@@ -92,7 +91,7 @@ def check_cache(repo: Repo, stage: PipelineStage, tell: Callable[[str], None]) -
     with suppress(OSError):  # it is missing, or holds an entry
         folder.rmdir()  # as a run leaves it that is killed in between; DVC would look for its newest entry, and fail
     for md5, output in {str(out.get("md5", "")): out["path"] for out in outs}.items():
-        expect_no_link(Path(repo.cache.local.path), find_path(Path(repo.cache.local.path), md5).parent)
+        expect_no_link(Path(repo.cache.local.path), find_object(Path(repo.cache.local.path), md5).parent)
         for bad in find_bad(Path(repo.cache.local.path), md5):
             tell(f"Damaged in DVC's cache, removed: {bad} (of {output})")
             remove(bad)
@@ -136,7 +135,7 @@ def find_bad(folder: Path, md5: str) -> Iterator[Path]:
     """The objects of an output that are not what their hash says; those that are missing are not among them."""
     if not HASH.fullmatch(md5):
         return
-    path = find_path(folder, md5)
+    path = find_object(folder, md5)
     if not os.path.lexists(path):
         return
     if hash_file(path) != md5.removesuffix(".dir"):
@@ -145,41 +144,15 @@ def find_bad(folder: Path, md5: str) -> Iterator[Path]:
         members = read_listing(path)
         if members is None:
             yield path
-        for member in set(members or ()):
-            member_path = find_path(folder, member)
+        for member in set((members or {}).values()):
+            member_path = find_object(folder, member)
             expect_no_link(folder, member_path.parent)
             if os.path.lexists(member_path) and hash_file(member_path) != member:
                 yield member_path
 
 
-def find_path(folder: Path, md5: str) -> Path:
-    return folder / md5[:2] / md5[2:]
-
-
-def hash_file(path: Path) -> str:
-    """The MD5 of a file; empty of what is none: a link, a folder, a pipe."""
-    if is_plain(path):
-        with suppress(OSError), path.open("rb") as file:
-            return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
-    return ""
-
-
 def is_plain(path: Path) -> bool:
     return not path.is_symlink() and path.is_file()
-
-
-def read_listing(path: Path) -> list[str] | None:
-    """The hashes of a folder's files; None where its list is not one that DVC writes."""
-    try:
-        entries: Any = json.loads(path.read_bytes().decode("utf-8")) if path.stat().st_size <= MAX_LISTING else None
-        names, hashes = ([entry[key] for entry in entries] for key in ("relpath", "md5"))
-        good = all(len(entry) == 2 for entry in entries) and all(map(is_inside, names))
-        good = good and all(len(md5) == 32 and HASH.fullmatch(md5) for md5 in hashes)
-        folders = {str(parent) for name in names for parent in PurePosixPath(name).parents}
-        good = good and all(str(PurePosixPath(name)) == name for name in names) and folders.isdisjoint(names)
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
-        return None
-    return hashes if isinstance(entries, list) and good and len(set(names)) == len(names) else None
 
 
 def remove(path: Path) -> None:

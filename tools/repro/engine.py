@@ -41,17 +41,23 @@ class Job:
 
 
 class LocalEngine:
-    """So many jobs at once. Stages are forks of one process that has imported their libraries."""
+    """So many jobs at once. Stages are forks of one process that has imported their libraries.
+
+    It has imported them in the way of the code that it found, which may set how they compute: where the code has
+    changed since, a stage is a process of its own.
+    """
 
     def __init__(self, jobs: int, slots: int = 0):
         self.slots, self.free = slots or jobs, asyncio.Semaphore(jobs)
+        self.loaded = list_code()
         multiprocessing.set_forkserver_preload(["tools.repro.preload"])
         os.environ |= {"DVC_ROOT": str(Path.cwd()), "DVC_STAGE": "of a run"}  # so that the next run knows what is left
 
     async def run(self, job: Job) -> int:
         """Run its command in the next free place, and return the status. All it prints goes to its log."""
         async with self.free:
-            start = forked if child.STAGE.fullmatch(job.command) and not job.quick else spawned
+            fork = child.STAGE.fullmatch(job.command) and not job.quick and list_code() == self.loaded
+            start = forked if fork else spawned
             process = start(target=child.run_command, args=(job.name, job.command, job.folder, str(job.log.absolute())))
             job.started = time.monotonic()
             job.log.write_bytes(b"")
@@ -67,3 +73,9 @@ class LocalEngine:
                         os.killpg(process.pid, number)  # type: ignore[arg-type]  # all that it has started, too
                         await asyncio.sleep(GRACE)
         return process.exitcode
+
+
+def list_code() -> set[tuple[str, int, int]]:
+    """The modules of stages, each with the time of its last change and its size."""
+    status = {str(path): path.stat() for path in Path("stages").rglob("*.py")}
+    return {(path, found.st_mtime_ns, found.st_size) for path, found in status.items()}

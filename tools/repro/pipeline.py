@@ -4,6 +4,7 @@ import json
 import logging
 import signal
 import time
+from collections import defaultdict
 from contextlib import suppress
 from pathlib import Path
 
@@ -11,11 +12,14 @@ import psutil
 from dvc.exceptions import DvcException
 from dvc.lock import LockError
 from dvc.repo.reproduce import get_active_graph, plan_repro
+from dvc.stage import PipelineStage
 from dvc.stage.cache import RunCacheNotFoundError
 from dvc.stage.serialize import to_lockfile
 from dvc.utils.serialize import dumps_yaml, loads_yaml
+from dvc_data.hashfile.tree import Tree
 
 from stages.lib.core.cli import UserError
+from stages.lib.core.lock import prune_folders
 from tools.guard import check_outputs
 from tools.guard.objects import Inspector, check_cache, prepare_restore
 from tools.guard.site import open_repo
@@ -23,6 +27,15 @@ from tools.repro.engine import FOLDER, PAUSE, Job
 
 SECONDS = FOLDER / "seconds.json"  # that each stage took when it last ran
 QUICK = ("plan", "fetch", "compare", "audit", "summarize", "report")  # no cluster, and no TensorFlow
+SHOWN = 3  # paths in a message
+
+
+class EditedInputError(DvcException):
+    """Inputs of a stage are not what they were before its command started: its outputs may be of these or of those."""
+
+    def __init__(self, paths: list[str]):
+        named = ", ".join(paths[:SHOWN]) + (f" and {len(paths) - SHOWN} more" if len(paths) > SHOWN else "")
+        super().__init__(f"{named} changed while it ran, so it is not recorded: the next run repeats it")
 
 
 class Pipeline:
@@ -44,7 +57,9 @@ class Pipeline:
             raise UserError(explain(error)) from error
         check_outputs([Path(out.fs_path) for stage in steps for out in stage.outs], self.repo.cache.local.path)
         self.stages, self.recorded = {stage.addressing: stage for stage in steps}, dict[str, object]()
+        self.inputs = dict[str, set[tuple[str, str]]]()  # stage -> path and hash of each, before its command starts
         self.inspector = Inspector()
+        self.prune()
         self.upstream = {stage.addressing: {needed.addressing for needed in graph.successors(stage)} for stage in steps}
         self.seconds = {name: float((stage.meta or {}).get("seconds", 1)) for name, stage in self.stages.items()}
         with suppress(OSError, ValueError, TypeError):  # none yet, or damaged
@@ -62,6 +77,19 @@ class Pipeline:
         Path(self.repo.tmp_dir, "rwlock").unlink(missing_ok=True)  # of killed processes, whose numbers are given anew
         return ""
 
+    def prune(self) -> None:
+        """Remove what stages that are gone have left in folders that are inputs, before any input is hashed.
+
+        Their own stages do so as well, for plain DVC; here, an input that changes while its stage runs is an edit.
+        """
+        inputs = {Path(dep.fs_path) for stage in self.stages.values() for dep in stage.deps}
+        kept = defaultdict[Path, set[str]](set)
+        for path in (Path(out.fs_path) for stage in self.stages.values() for out in stage.outs):
+            if not inputs.isdisjoint(path.parents):
+                kept[path.parent.relative_to(Path.cwd())].add(path.name)
+        for folder, names in kept.items():
+            prune_folders(folder, names)
+
     def begin(self, name: str) -> str | Job:
         """Do what needs no command, and say what was done; the stage's job if it needs one."""
         stage = self.stages[name]
@@ -74,6 +102,7 @@ class Pipeline:
             if not stage.frozen:
                 stage.remove_outs(ignore_remove=False)
                 prepare_restore(self.repo, stage, print)
+                self.inputs[name] = list_inputs(stage)
                 self.repo.stage_cache.restore(stage)
         except RunCacheNotFoundError:
             commands = stage.cmd if isinstance(stage.cmd, list) else stage.cmd.splitlines()
@@ -85,9 +114,15 @@ class Pipeline:
         return "run" if stage.frozen else "restored"
 
     def record(self, name: str) -> None:
-        """Take a stage into DVC's cache, where a later run finds it even if this one is killed before its end."""
+        """Take a stage into DVC's cache, where a later run finds it even if this one is killed before its end.
+
+        DVC hashes inputs now. EditedInputError where one is no longer what it was before the command started.
+        """
         stage = self.stages[name]
         stage.save(run_cache=False)
+        now = list_inputs(stage)
+        if edited := {path for path, _ in now ^ self.inputs.get(name, now)}:
+            raise EditedInputError(sorted(edited))
         check_cache(self.repo, stage, print)
         if all(out.use_cache or out.is_metric or out.is_plot for out in stage.outs):
             self.repo.stage_cache.save(stage)
@@ -105,6 +140,16 @@ class Pipeline:
                 context.track_file("dvc.lock")
         write_in_one_step(SECONDS, json.dumps(self.seconds))
         self.repo.lock.unlock()
+
+
+def list_inputs(stage: PipelineStage) -> set[tuple[str, str]]:
+    """The path and the hash of each input of a stage as DVC has last hashed them, of a folder of each of its files."""
+    inputs = set[tuple[str, str]]()
+    for dep in stage.deps:
+        files = dep.obj if isinstance(dep.obj, Tree) else ()
+        inputs |= {("/".join([dep.def_path, *key]), str(hash_info)) for key, _, hash_info in files}
+        inputs.add((dep.def_path, "a folder" if files else str(dep.hash_info)))
+    return inputs
 
 
 def write_in_one_step(path: Path, text: str) -> None:
