@@ -14,6 +14,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from types import SimpleNamespace
+from typing import ClassVar
 
 import numpy as np
 import psutil
@@ -24,14 +25,13 @@ from dvc.repo import Repo
 from stages.lib.core.cli import UserError
 from stages.lib.settings.blocks import check_blocks
 from tests.project import make_project
-from tools import check_params, results
-from tools.guard.objects import Inspector
+from tools.repro import __main__ as repro
 from tools.repro import pipeline as pipelines
 from tools.repro.engine import FOLDER, Job, LocalEngine
 from tools.repro.run import Run
 
 ROOT = Path(__file__).parents[2]
-NUM_KILLS = 6
+NUM_KILLS = 4
 PIPELINE = """\
 stages:
   head:
@@ -184,15 +184,15 @@ def inside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_leaves_dvc_lock_as_dvc_repro_does(tmp_path: Path) -> None:
-    items = {"a": 2.0, **dict.fromkeys("bcdefghijkl", 0.0)}
+    items = {"a": 1.5, **dict.fromkeys("bcde", 0.0)}
     ours, theirs = Pipeline(tmp_path / "ours", items), Pipeline(tmp_path / "theirs", items)
     output = ours.run(jobs=4)
     theirs.run_dvc()
     assert ours.lock == theirs.lock
     assert output.index("fan@b") < output.index("fan@a"), "else the order of the entries was not put to the test"
-    assert re.search(r"^Everything is up to date after 0:00:\d\d: 14 run$", output, re.MULTILINE)
+    assert re.search(r"^Everything is up to date after 0:00:\d\d: 7 run$", output, re.MULTILINE)
 
-    assert ours.run().endswith(": 14 unchanged\n")
+    assert ours.run().endswith(": 7 unchanged\n")
     assert ours.lock == theirs.lock
 
     for pipeline in (ours, theirs):  # most stages go, two come, and the source of all changes
@@ -235,15 +235,21 @@ def see(folder: Path, stage: str) -> None:
     subprocess.run([sys.executable, "-m", "dvc", "repro", "--quiet", stage], cwd=folder, check=True)
 
 
-@pytest.mark.parametrize("change", CHANGES)
-def test_what_has_changed_is_what_dvc_says(inside: Path, change: str) -> None:
-    pipeline = Pipeline(inside / "project", {})
+@pytest.fixture(scope="module")
+def kinds_run(tmp_path_factory: pytest.TempPathFactory) -> Pipeline:
+    pipeline = Pipeline(tmp_path_factory.mktemp("kinds") / "project", {})
     (pipeline.folder / "dvc.yaml").write_text(KINDS.replace("frozen: true", "frozen: false"))
     (pipeline.folder / "knobs.yaml").write_text("a: 1")
     (pipeline.folder / "given").mkdir()
     (pipeline.folder / "given/file").write_text("one")
     pipeline.run_dvc()
     (pipeline.folder / "dvc.yaml").write_text(KINDS)
+    return pipeline
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_what_has_changed_is_what_dvc_says(inside: Path, kinds_run: Pipeline, change: str) -> None:
+    pipeline = kinds_run.copy_to(inside / "project")
     CHANGES[change](pipeline.folder)
     repo = Repo(str(pipeline.folder))
     with repo.lock:
@@ -251,7 +257,7 @@ def test_what_has_changed_is_what_dvc_says(inside: Path, change: str) -> None:
     assert set(expected.values()) == {True, False}
     unchanged = [stage for stage in expected if not expected[stage]]
     for changed in expected.keys() - unchanged:  # each after all that is unchanged, so that nothing hides it
-        inspector = Inspector()
+        inspector = pipelines.Inspector()
         assert not any(map(inspector.is_changed, unchanged))
         assert inspector.is_changed(changed), changed
         assert inspector.as_recorded is None
@@ -423,33 +429,24 @@ def test_the_pipeline_killed_in_a_stage_and_started_again_leaves_what_dvc_repro_
     assert not list(project.folder.glob("**/.*.npz.*")), "nothing half-written"
 
 
-def test_a_run_waits_for_other_dvc_commands_and_none_of_them_starts_during_it(tmp_path: Path) -> None:
+def test_a_run_waits_for_others_and_says_so_and_they_for_it(tmp_path: Path) -> None:
     pipeline = Pipeline(tmp_path / "project", {"a": 600})
     (pipeline.folder / ".dvc/tmp").mkdir()
+    waiting = "Waiting: process {} is at work in this project already (Ctrl-C gives up)\n"
     with make_lock(str(pipeline.folder / ".dvc/tmp/lock")):
-        tool = pipeline.start(jobs=1)
-        first = tool.stdout.readline()
-    with tool:
-        wait_for_sleep(tool.pid, 1)
+        first = pipeline.start(jobs=1)
+        assert first.stdout.readline() == waiting.format(os.getpid())
+    with first, pipeline.start(jobs=1) as second:
+        wait_for_sleep(first.pid, 1)
         command = [sys.executable, "-m", "dvc", "checkout"]
         done = subprocess.run(command, cwd=pipeline.folder, env=pipeline.environment, capture_output=True, text=True)
-        os.killpg(tool.pid, signal.SIGKILL)
-    assert first == f"Waiting: process {os.getpid()} is at work in this project already (Ctrl-C gives up)\n"
-    assert done.returncode != 0
-    assert "Unable to acquire lock" in done.stderr
-
-
-def test_a_second_run_says_for_whom_it_waits_until_ctrl_c(tmp_path: Path) -> None:
-    pipeline = Pipeline(tmp_path / "project", {"a": 600})
-    with pipeline.start(jobs=1) as first:
-        wait_for_sleep(first.pid, 1)
-        with pipeline.start(jobs=1) as second:
-            said = second.stdout.readline()
-            second.send_signal(signal.SIGINT)
-            assert "Stopped by Ctrl-C." in second.stdout.read()
-        assert second.returncode == 130
+        said = second.stdout.readline()
+        second.send_signal(signal.SIGINT)
+        rest = second.stdout.read()
         os.killpg(first.pid, signal.SIGKILL)
-    assert said == f"Waiting: process {first.pid} is at work in this project already (Ctrl-C gives up)\n"
+    assert (done.returncode != 0, "Unable to acquire lock" in done.stderr) == (True, True)
+    assert (said, second.returncode) == (waiting.format(first.pid), 130)
+    assert "Stopped by Ctrl-C." in rest
 
 
 def test_a_run_waits_for_a_stage_that_a_killed_dvc_repro_has_left(tmp_path: Path) -> None:
@@ -467,58 +464,95 @@ def test_a_run_waits_for_a_stage_that_a_killed_dvc_repro_has_left(tmp_path: Path
         os.killpg(tool.pid, signal.SIGKILL)
 
 
-def test_says_what_is_wrong_with_the_project(tmp_path: Path) -> None:
+WRONG: dict[str, tuple[Callable[[Path], object], str]] = {
+    "lock": (
+        lambda folder: (folder / "dvc.lock").write_text("stages: {"),
+        r"dvc\.lock.*restore it with `git checkout dvc\.lock`.*",
+    ),
+    "graph": (
+        lambda folder: (folder / "dvc.yaml").write_text("stages: {a: {cmd: ls, dep: [b]}}"),
+        r".*dvc\.yaml' validation failed.*: mend it.*",
+    ),
+    "no git": (lambda folder: shutil.rmtree(folder / ".git"), "DVC needs a git repository.*"),
+    "no graph": (
+        lambda folder: (folder / "dvc.yaml").unlink(),
+        r"\S+/project has no dvc\.yaml, expected the folder of a DVC project: .*",
+    ),
+    "no folder": (
+        lambda folder: (folder / ".dvc/tmp").write_text("no folder"),
+        ".*, expected a folder that can be written to: mend it, run this again",
+    ),
+}
+
+
+@pytest.mark.parametrize("fault", WRONG)
+def test_what_is_wrong_with_the_project_ends_with_one_line_and_status_2(tmp_path: Path, fault: str) -> None:
     pipeline = Pipeline(tmp_path / "project", {"a": 0.0})
-    (pipeline.folder / "dvc.lock").write_text("stages: {")
+    change, told = WRONG[fault]
+    change(pipeline.folder)
     (line,) = pipeline.run(status=2).splitlines()
-    assert re.fullmatch(r"error: .*dvc\.lock.*restore it with `git checkout dvc\.lock`.*", line)
-    (pipeline.folder / "dvc.lock").unlink()
-    (pipeline.folder / "dvc.yaml").write_text("stages: {a: {cmd: ls, dep: [b]}}")
-    (line,) = pipeline.run(status=2).splitlines()
-    assert re.fullmatch(r"error: .*dvc\.yaml' validation failed.*: mend it.*", line)
-    shutil.rmtree(pipeline.folder / ".git")
-    (line,) = pipeline.run(status=2).splitlines()
-    assert line.startswith("error: DVC needs a git repository")
+    assert re.fullmatch(f"error: {told}", line)
 
 
-def test_a_wrong_folder_ends_with_one_line_and_status_2(tmp_path: Path) -> None:
-    pipeline = Pipeline(tmp_path / "project", {"a": 0.0})
-    (pipeline.folder / "dvc.yaml").unlink()
-    (line,) = pipeline.run(status=2).splitlines()
-    assert line.startswith(f"error: {pipeline.folder} has no dvc.yaml, expected the folder of a DVC project")
+def test_a_cluster_without_dask_is_told_what_installs_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(repro, "find_spec", lambda name: None)
+    with pytest.raises(UserError, match="needs Dask, which is not installed: `make CLUSTER"):
+        repro.make_engine(SimpleNamespace(cluster="tcp://x", jobs=1))
 
 
-def test_a_folder_that_cannot_be_written_to_ends_with_one_line_and_status_2(tmp_path: Path) -> None:
-    pipeline = Pipeline(tmp_path / "project", {"a": 0.0})
-    (pipeline.folder / ".dvc/tmp").write_text("no folder")
-    (line,) = pipeline.run(status=2).splitlines()
-    assert line.startswith("error: ")
-    assert line.endswith("expected a folder that can be written to: mend it, run this again")
+def test_a_folder_that_no_path_can_hold_is_refused(inside: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    Path("dvc.yaml").touch()
+    monkeypatch.setattr(sys, "executable", "/a:b/bin/python")
+    with pytest.raises(UserError, match="/a:b/bin has ':' in its name, which PATH cannot hold: rename the folder"):
+        repro.reproduce(SimpleNamespace())
+
+
+class ReadOnly:
+    """A pipeline of two stages, one of which finds a folder that it may not write to."""
+
+    upstream: ClassVar = {"a": set[str](), "b": set[str](), "c": {"a"}}
+    seconds: ClassVar = dict.fromkeys("abc", 1.0)
+
+    def begin(self, name: str) -> str:
+        if name == "a":
+            raise PermissionError(13, "Permission denied", "out/a")
+        return "restored"
+
+    def close(self, *, stopped: bool) -> None:
+        assert not stopped
+
+
+def test_a_folder_that_a_stage_may_not_write_to_stops_what_needs_it_and_nothing_else() -> None:
+    run = Run(ReadOnly(), SimpleNamespace(slots=1))
+    asyncio.run(run.run())
+    assert run.counts == {"failed": 1, "skipped": 1, "restored": 1}
+    assert "out/a" in run.failures[0]
+    assert "expected a folder that can be written to" in run.failures[0]
 
 
 def test_reports_mistakes_in_params_in_words(inside: Path) -> None:
     (inside / "params.yaml").write_text("sead: 3")
-    check_params.check_params()  # not this project's params.yaml: anything goes
+    repro.check_params()  # not this project's params.yaml: anything goes
     (inside / "dvc.yaml").touch()
     (inside / "stages/lib/settings").mkdir(parents=True)
-    (check_params.SCHEMA / "settings/params.py").touch()
+    (repro.SCHEMA / "settings/params.py").touch()
     with pytest.raises(UserError, match="seed: is missing"):
-        check_params.check_params()
+        repro.check_params()
     (inside / "params.yaml").write_bytes("seed: 3  # gewählt".encode("latin-1"))
     with pytest.raises(UserError, match="expected UTF-8: save it as such"):
-        check_params.check_params()
+        repro.check_params()
 
 
 def test_what_has_no_mistake_is_checked_once(inside: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for path in check_params.PATHS:
+    for path in repro.SETTINGS:
         shutil.copy(ROOT / path, path)
-    shutil.copytree(ROOT / check_params.SCHEMA, check_params.SCHEMA)
-    check_params.check_params()
+    shutil.copytree(ROOT / repro.SCHEMA, repro.SCHEMA)
+    repro.check_params()
     monkeypatch.setattr("stages.lib.settings.blocks.examine_graph", lambda *arguments: pytest.fail("a second time"))
-    check_params.check_params()
-    (check_params.SCHEMA / "scores.py").write_text("# other rules")
+    repro.check_params()
+    (repro.SCHEMA / "scores.py").write_text("# other rules")
     with pytest.raises(pytest.fail.Exception, match="a second time"):
-        check_params.check_params()
+        repro.check_params()
 
 
 @pytest.mark.parametrize(
@@ -687,11 +721,11 @@ def test_the_longest_way_to_the_end_goes_first(inside: Path) -> None:
 
 
 def test_the_end_tells_the_answer_and_where_the_report_is(inside: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    results.show()
+    repro.show_answer()
     assert capsys.readouterr().out == ""
-    results.ANSWER.parent.mkdir()
-    results.ANSWER.write_text("\nstudy: L2 penalty helps é\n  tuned\x1b]0;title\x07 better\n", encoding="utf-8")
-    results.REPORT.touch()
-    results.show()
+    repro.ANSWER.parent.mkdir()
+    repro.ANSWER.write_text("\nstudy: L2 penalty helps é\n  tuned\x1b]0;title\x07 better\n", encoding="utf-8")
+    repro.REPORT.touch()
+    repro.show_answer()
     told = "\nstudy: L2 penalty helps é\n  tuned]0;title better\n\nFigures and tables: metrics/report.html (make show)"
     assert capsys.readouterr().out == told

@@ -2,29 +2,37 @@
 
 import json
 import logging
+import os
+import shutil
 import signal
+import sqlite3
 import time
 from collections import defaultdict
 from contextlib import suppress
 from pathlib import Path
 
 import psutil
+from dvc.dependency import Dependency, ParamsDependency
 from dvc.exceptions import DvcException
 from dvc.lock import LockError
+from dvc.repo import Repo
 from dvc.repo.reproduce import get_active_graph, plan_repro
 from dvc.stage import PipelineStage
 from dvc.stage.cache import RunCacheNotFoundError
-from dvc.stage.serialize import to_lockfile
+from dvc.stage.serialize import to_single_stage_lockfile
+from dvc.utils import dict_sha256
 from dvc.utils.serialize import dumps_yaml, loads_yaml
+from dvc_data.hashfile.cache import DiskError
+from dvc_data.hashfile.hash_info import HashInfo
 from dvc_data.hashfile.tree import Tree
+from dvc_objects.errors import ObjectFormatError
 
 from stages.lib.core.cli import UserError
 from stages.lib.core.lock import prune_folders
-from tools.guard import check_outputs
-from tools.guard.objects import Inspector, check_cache, prepare_restore
-from tools.guard.site import open_repo
+from tools.guard import check_cache, check_outputs
 from tools.repro.engine import FOLDER, PAUSE, Job
 
+SITE = FOLDER / "site"  # DVC's site cache where the usual one cannot be used
 SECONDS = FOLDER / "seconds.json"  # that each stage took when it last ran
 QUICK = ("plan", "fetch", "compare", "audit", "summarize", "report")  # no cluster, and no TensorFlow
 SHOWN = 3  # paths in a message
@@ -38,13 +46,56 @@ class EditedInputError(DvcException):
         super().__init__(f"{named} changed while it ran, so it is not recorded: the next run repeats it")
 
 
+class Inspector:
+    """Tells which stages have something to do, as `stage.status` does, without its locks: a run holds the project's.
+
+    Stages share most of their inputs. An input that was found as recorded is not looked at again as long as no stage
+    had anything to do. From then on commands run, and files change.
+    """
+
+    def __init__(self) -> None:
+        self.as_recorded: set[tuple[str, str]] | None = set()  # path and hash of inputs; None: not kept any more
+
+    def is_changed(self, stage: PipelineStage) -> bool:
+        """Whether there is something to do for a stage; also where DVC cannot read what its cache has of it."""
+        known, deps = self.as_recorded or (), [] if stage.frozen else stage.deps
+        items = [*(dep for dep in deps if identify(dep) not in known), *stage.outs]
+        try:
+            changed = stage.is_callback or stage.always_changed or stage.changed_stage()
+            changed = changed or any(item.status() for item in items)
+        except (ObjectFormatError, ValueError, TypeError, LookupError, AttributeError):  # a forged list of files
+            changed = True
+        if changed:
+            self.as_recorded = None
+        elif self.as_recorded is not None:
+            self.as_recorded.update(identify(dep) for dep in deps if not isinstance(dep, ParamsDependency))
+        return changed
+
+
+def identify(dep: Dependency) -> tuple[str, str]:
+    """Where an input is and what is recorded of it; parameters also differ in which of a file's are meant."""
+    return dep.fs_path, str(dep.hash_info)
+
+
+def open_repo() -> Repo:
+    """The project; where DVC's site cache, its record of hashes outside of the project, is damaged, with an own one."""
+    try:
+        return Repo()
+    except (OSError, sqlite3.Error, DiskError) as error:
+        shutil.rmtree(SITE, ignore_errors=True)
+        os.environ["DVC_SITE_CACHE_DIR"] = str(SITE.absolute())
+        reason = " ".join(str(error).split()) or type(error).__name__
+        print(f"DVC's site cache cannot be used ({reason}): this run has its own, {SITE}")
+        return Repo()
+
+
 class Pipeline:
     """The stages that `dvc repro` would go through, in its order. DVC's lock is held: nothing else may change them."""
 
     def __init__(self) -> None:
         logging.getLogger("dvc").setLevel(logging.CRITICAL)  # its remarks would go across the progress view
         try:
-            self.repo = open_repo(FOLDER / "site", print)
+            self.repo = open_repo()
             if others := self.find_others():
                 print(f"Waiting: {others} (Ctrl-C gives up)", flush=True)
             while others and (others := self.find_others()):
@@ -101,7 +152,7 @@ class Pipeline:
         try:
             if not stage.frozen:
                 stage.remove_outs(ignore_remove=False)
-                prepare_restore(self.repo, stage, print)
+                self.prepare_restore(stage)
                 self.inputs[name] = list_inputs(stage)
                 self.repo.stage_cache.restore(stage)
         except RunCacheNotFoundError:
@@ -113,6 +164,25 @@ class Pipeline:
         self.record(name)
         return "run" if stage.frozen else "restored"
 
+    def prepare_restore(self, stage: PipelineStage) -> None:
+        """Give a stage the hashes of today's inputs, and remove what DVC would restore and is damaged.
+
+        Hashes of outputs, as dvc.lock has them, stay with the stage only if they are of the same command and inputs.
+        """
+        if stage.changed_stage() or stage.changed_deps():
+            for out in stage.outs:
+                out.hash_info = HashInfo()
+        stage.save_deps()
+        self.check_cache(stage)
+
+    def check_cache(self, stage: PipelineStage) -> None:
+        """Remove what DVC's cache has of a stage and is damaged."""
+        record = to_single_stage_lockfile(stage)
+        outs = {out["path"]: str(out.get("md5", "")) for out in record.get("outs", [])}
+        key = dict_sha256(record | {"outs": list(outs)}, exclude=["size", "nfiles"])  # of the entries in cache of runs
+        runs = Path(self.repo.stage_cache.cache_dir, key[:2], key)
+        check_cache(stage.addressing, outs, runs, Path(self.repo.cache.local.path))
+
     def record(self, name: str) -> None:
         """Take a stage into DVC's cache, where a later run finds it even if this one is killed before its end.
 
@@ -123,11 +193,11 @@ class Pipeline:
         now = list_inputs(stage)
         if edited := {path for path, _ in now ^ self.inputs.get(name, now)}:
             raise EditedInputError(sorted(edited))
-        check_cache(self.repo, stage, print)
+        self.check_cache(stage)
         if all(out.use_cache or out.is_metric or out.is_plot for out in stage.outs):
             self.repo.stage_cache.save(stage)
         stage.commit()
-        self.recorded |= to_lockfile(stage)
+        self.recorded[stage.name] = to_single_stage_lockfile(stage)
 
     def close(self, *, stopped: bool) -> None:
         """At the end of a run, write what it has recorded to dvc.lock, in the order in which `dvc repro` appends it."""
@@ -171,9 +241,13 @@ def find_stages() -> list[str]:
     return found
 
 
-def explain(error: DvcException) -> str:
-    """DVC's message in one line, and what to do about it."""
+def explain(error: Exception) -> str:
+    """A message in one line, and what to do about it."""
     text = " ".join(str(error).split())
+    if isinstance(error, EditedInputError):
+        return text
+    if isinstance(error, PermissionError):
+        return f"{text}, expected a folder that can be written to: mend it, run this again"
     if "not a git repository" in text:
         return "DVC needs a git repository and this folder is none: make it one with `git init`, or let `make` do it"
     if "dvc.lock" in text:

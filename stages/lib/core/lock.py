@@ -1,6 +1,6 @@
-"""Folders that stages which are gone have left: removed where dvc.lock says that a stage made them, and nowhere else.
+"""What dvc.lock and DVC's cache hold: the outputs of stages, with their hashes.
 
-DVC leaves them on disk, and would count them as an input of the next stage. What else lies there is somebody's own.
+Folders of stages that are gone are removed: DVC leaves them on disk, and would count them as inputs of the next stage.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import hashlib
 import json
 import re
 import shutil
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from contextlib import suppress
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -94,19 +94,27 @@ def list_outputs() -> dict[str, str]:
         root = yaml.compose(LOCK.read_text(encoding="utf-8"), Loader=Loader)
     except (OSError, ValueError, yaml.YAMLError):
         return {}
-    stages = [stage for all_stages in pick(root, "stages") for _, stage in list_pairs(all_stages)]
-    outputs = [outs for stage in stages for outs in pick(stage, "outs") if isinstance(outs, yaml.SequenceNode)]
-    entries = [dict(list_pairs(out)) for outs in outputs for out in outs.value]
-    texts = [{key: str(value.value) for key, value in entry.items()} for entry in entries]
-    return {text["path"]: text.get("md5", "") for text in texts if "path" in text}
+    entries = [read_texts(entry) for entry in find_nodes(root, "stages", None, "outs", None)]
+    return {entry["path"]: entry.get("md5", "") for entry in entries if "path" in entry}
 
 
-def pick(node: Any, key: str) -> list[Any]:
-    """The value of a key, if the node has it."""
-    return [value for name, value in list_pairs(node) if name == key]
+def find_nodes(node: yaml.Node | None, *path: str | None) -> Iterator[yaml.Node]:
+    """The nodes below one at a path of keys, of which None stands for all of a mapping or a sequence."""
+    if not path:
+        yield from () if node is None else (node,)
+    elif isinstance(node, yaml.SequenceNode) and path[0] is None:
+        for value in node.value:
+            yield from find_nodes(value, *path[1:])
+    for key, value in list_items(node) if path else ():
+        if path[0] in (key, None):
+            yield from find_nodes(value, *path[1:])
 
 
-def list_pairs(node: Any) -> list[tuple[Any, Any]]:
-    """The keys and values of a mapping whose keys are words; none of what is not one."""
-    pairs = node.value if isinstance(node, yaml.MappingNode) else []
-    return [(key.value, value) for key, value in pairs if isinstance(key, yaml.ScalarNode)]
+def list_items(node: yaml.Node | None) -> list[tuple[str, yaml.Node]]:
+    """The keys and values of a mapping; none of what is not one."""
+    return [(str(key.value), value) for key, value in node.value] if isinstance(node, yaml.MappingNode) else []
+
+
+def read_texts(node: yaml.Node) -> dict[str, str]:
+    """The values of a mapping that are no mappings or sequences, as they are written."""
+    return {key: value.value for key, value in list_items(node) if isinstance(value, yaml.ScalarNode)}
