@@ -14,7 +14,7 @@ import pytest
 
 from tests.conftest import ROOT
 from tests.project import Project, make_project
-from tests.tools.test_repro import EDITS, Pipeline, expect_edits_refused, make_edited, wait_for_children, wait_until
+from tests.tools.test_repro import EDITS, Pipeline, expect_edits_refused, make_edited, wait_until
 
 pytest.importorskip("distributed", reason="the extra `cluster` is not installed")
 
@@ -132,7 +132,7 @@ def test_a_worker_that_is_killed_takes_its_command_along_and_the_other_one_does_
     pipeline = Pipeline(tmp_path / "project", {"a": 4.0, "b": 0.0})
     with start_run(pipeline, cluster) as tool:
         name = cluster.find_worker_at("sleep 4.0")
-        (command,) = wait_for_children(cluster.processes[name].pid)
+        (command,) = wait_until(psutil.Process(cluster.processes[name].pid).children)
         cluster.kill(name)
         psutil.wait_procs([command], timeout=10)
         assert not command.is_running()

@@ -73,8 +73,10 @@ class Run:
             if isinstance(job, str):
                 return job, job
             self.jobs.append(job)
-            status = await self.engine.run(job)
-            self.jobs.remove(job)
+            try:
+                status = await self.engine.run(job)
+            finally:
+                self.jobs.remove(job)
             await asyncio.sleep(0)  # the next command starts before this one is recorded
             took = timedelta(seconds=round(time.monotonic() - job.started))
             if not status:
