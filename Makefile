@@ -4,18 +4,19 @@ JOBS ?= $(shell nproc 2>/dev/null || sysctl -n hw.ncpu 2>/dev/null || echo 1)
 BASE ?= main
 REPORT := metrics/report.html
 BIN := .venv/bin
-RUN := PATH="$(CURDIR)/$(BIN):$$PATH"
+HERE := $(CURDIR)
+RUN := PATH="$$HERE/$(BIN):$$PATH"
 # Each file lists all that it needs: with nothing left to resolve, a release of tomorrow cannot get in the way.
-INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r
 
-export BASE CLUSTER  # as text, which no shell expands
+export BASE CLUSTER HERE JOBS  # as text, which no shell expands
 
 .DEFAULT_GOAL := pipeline
 .PHONY: pipeline show test check review bench tour calibrate processors coverage audit-deps lock setup help
 .SUFFIXES:
 
 pipeline: $(if $(CLUSTER),.venv/installed-cluster,.venv/installed) .git  ## Run what has changed, JOBS stages side by side or on a CLUSTER
-	@$(RUN) python -m tools.repro --jobs $(JOBS) $(if $(CLUSTER),--cluster "$$CLUSTER")
+	@$(RUN) python -m tools.repro --jobs "$$JOBS" $(if $(CLUSTER),--cluster "$$CLUSTER")
 	@$(MAKE) --silent .venv/readme
 
 # Only where something is newer: the check alone takes a third of a second. A run that does anything writes dvc.lock.
@@ -25,12 +26,12 @@ pipeline: $(if $(CLUSTER),.venv/installed-cluster,.venv/installed) .git  ## Run 
 
 show:  ## Open the report of the last run, and name it
 	@test -f $(REPORT) || { echo "error: $(REPORT) is missing, expected it from a run: make"; exit 1; }
-	@echo "$(CURDIR)/$(REPORT)"
+	@echo "$$HERE/$(REPORT)"
 	@if [ -n "$$DISPLAY$$WAYLAND_DISPLAY" ] || [ "$$(uname)" = Darwin ]; then \
-		$(PYTHON) -m webbrowser "file://$(CURDIR)/$(REPORT)"; fi
+		$(PYTHON) -m webbrowser "file://$$HERE/$(REPORT)"; fi
 
 test: .venv/installed-dev  ## Run the tests
-	@$(RUN) python -m pytest --numprocesses $(JOBS) --dist loadfile --no-loadscope-reorder
+	@$(RUN) python -m pytest --numprocesses "$$JOBS" --dist loadfile --no-loadscope-reorder
 
 check: .venv/installed-dev  ## Lint, types, and whether dvc.lock is in step with the code
 	@$(RUN) ruff check . && $(RUN) ruff format --check . && $(RUN) mypy
@@ -38,7 +39,7 @@ check: .venv/installed-dev  ## Lint, types, and whether dvc.lock is in step with
 	@$(RUN) python -m tools.in_step
 
 coverage: .venv/installed-dev  ## Run the tests and say how much of stages/ they reach
-	@$(RUN) python -m pytest --numprocesses $(JOBS) --dist loadfile --no-loadscope-reorder --cov=stages --cov-report=term:skip-covered --cov-fail-under=95
+	@$(RUN) python -m pytest --numprocesses "$$JOBS" --dist loadfile --no-loadscope-reorder --cov=stages --cov-report=term:skip-covered --cov-fail-under=95
 
 audit-deps: .venv/installed-audit  ## Look for known holes in the pinned requirements; list their licences
 	@$(RUN) pip-licenses --from=mixed --order=license --packages $$(sed -n 's/==.*//p' requirements/base.txt)
@@ -54,7 +55,7 @@ tour: .venv/installed  ## Follow README.md in a clone, and record what its comma
 	@$(RUN) python -m tools.readme --measure
 
 calibrate: .venv/installed  ## Measure on synthetic twins how often the verdicts are right, into metrics/calibration.json
-	@$(RUN) python -m tools.calibrate --jobs $(JOBS)
+	@$(RUN) python -m tools.calibrate --jobs "$$JOBS"
 
 processors: .venv/installed  ## Compare the bytes of small runs here with those on emulated processors (needs qemu-user)
 	@$(RUN) python -m tools.processors

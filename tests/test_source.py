@@ -27,7 +27,7 @@ def find_faults(text: str) -> list[str]:
 
 
 # The commands of dvc.yaml, as DVC runs them; of params.yaml they hold names alone: small letters, digits and _.
-MEANT = {"tools/repro/child.py": ["shell=True"]}
+MEANT = {"tools/repro/engine.py": ["shell=True"]}
 
 
 def test_no_source_runs_what_it_reads() -> None:

@@ -12,7 +12,7 @@ import subprocess
 import sys
 
 from stages.lib.core.cli import make_parser
-from tools.guard import GuardError, check_records
+from tools.guard import GuardError, check_records, print_error
 
 COMMAND = [sys.executable, "-m", "dvc", "repro", "--allow-missing", "--dry"]
 SHOWN = 5  # stages named
@@ -23,7 +23,7 @@ def main() -> int:
     try:
         check_records()
     except GuardError as error:
-        print("\n".join(f"error: {line}" for line in str(error).splitlines()), file=sys.stderr)
+        print_error(error)
         return 1
     done = subprocess.run(COMMAND, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     stages = re.findall(r"^Running stage '([^']*)'", done.stdout, flags=re.MULTILINE)

@@ -5,8 +5,7 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -15,7 +14,7 @@ import pytest
 
 from tests.conftest import ROOT
 from tests.project import Project, make_project
-from tests.tools.test_repro import Pipeline, wait_for_children
+from tests.tools.test_repro import EDITS, Pipeline, expect_edits_refused, make_edited, wait_until
 
 pytest.importorskip("distributed", reason="the extra `cluster` is not installed")
 
@@ -51,8 +50,8 @@ class Cluster:
                 [*inside, *tool], cwd=folder, env=environment, stdout=log, stderr=log
             )
 
-    def start_worker(self, name: str, host: list[str]) -> None:
-        options = ("--local-directory", ".", "--nthreads", "1", "--name", name, "--no-nanny")
+    def start_worker(self, name: str, host: list[str], *, num_threads: int = 1) -> None:
+        options = ("--local-directory", ".", "--nthreads", str(num_threads), "--name", name, "--no-nanny")
         self.start(name, host, self.address, *options, module="worker")
 
     def kill(self, name: str) -> None:
@@ -76,13 +75,6 @@ class Cluster:
     def close(self) -> None:
         for name in self.processes:
             self.kill(name)
-
-
-def wait_until(is_true: Callable[[], bool], *, seconds: float = 60) -> None:
-    end = time.monotonic() + seconds
-    while not is_true():
-        assert time.monotonic() < end
-        time.sleep(0.05)
 
 
 @pytest.fixture
@@ -128,13 +120,19 @@ def test_a_cluster_leaves_what_dvc_repro_leaves_and_tells_of_what_failed(tmp_pat
     assert "    the reason\n    exited with 3\n" in output
 
 
+def test_a_stage_whose_input_is_edited_while_a_worker_runs_it_is_not_recorded(tmp_path: Path, cluster: Cluster) -> None:
+    cluster.start_worker("wide", HOSTS[0], num_threads=2 * len(EDITS))  # inputs take threads, too
+    pipeline = Pipeline(tmp_path / "project", {})
+    expect_edits_refused(pipeline, make_edited(pipeline), lambda: start_run(pipeline, cluster))
+
+
 def test_a_worker_that_is_killed_takes_its_command_along_and_the_other_one_does_its_work(
     tmp_path: Path, cluster: Cluster
 ) -> None:
     pipeline = Pipeline(tmp_path / "project", {"a": 4.0, "b": 0.0})
     with start_run(pipeline, cluster) as tool:
         name = cluster.find_worker_at("sleep 4.0")
-        (command,) = wait_for_children(cluster.processes[name].pid)
+        (command,) = wait_until(psutil.Process(cluster.processes[name].pid).children)
         cluster.kill(name)
         psutil.wait_procs([command], timeout=10)
         assert not command.is_running()
@@ -176,7 +174,7 @@ def test_ctrl_c_ends_the_commands_on_the_workers(tmp_path: Path, cluster: Cluste
 
 
 def test_a_worker_with_other_libraries_is_refused_in_words() -> None:
-    versions = clusters.find_versions() | {"numpy": "1.0", "keras": "2"}
+    versions = clusters.list_versions() | {"numpy": "1.0", "keras": "2"}
     with pytest.raises(RuntimeError, match=r"a worker has keras .*, expected 2; numpy .*, expected 1\.0 as at home"):
         clusters.run_there([], {}, [], versions)
 

@@ -16,12 +16,12 @@ from tempfile import TemporaryDirectory
 
 import pytest
 
+from stages.lib.core.lock import find_object, read_listing
 from tests.lib.settings.test_bad_files import BOMB
 from tests.tools.test_repro import Pipeline
-from tools.guard import GuardError, check_records, is_part
+from tools.guard import GuardError, check_cache, check_records, is_part
 
 FOLDER = "stages: {folder: {cmd: mkdir -p out; cp source out/one, deps: [source], outs: [out]}}\n"
-CHECK = [sys.executable, "-m", "tools.in_step"]
 
 
 class Home:
@@ -45,17 +45,26 @@ class Home:
             str(path): (path.read_bytes(), path.stat().st_mtime_ns) for path in outside if not path.is_relative_to(own)
         }
 
+    @property
+    def entry(self) -> Path:
+        """The one entry of the cache of runs."""
+        (path,) = [path for path in (self.project / ".dvc/cache/runs").rglob("*") if path.is_file()]
+        return path
+
+    def make_anew(self) -> str:
+        """Have the folder `out` made from what DVC's cache has, without dvc.lock; what the run prints."""
+        self.lock.unlink(missing_ok=True)
+        (self.project / "out/one").unlink()
+        printed = self.pipeline.run()
+        assert [path.read_text() for path in (self.project / "out").rglob("*")] == ["one"]
+        assert self.watch() == self.before
+        return printed
+
     def find_object(self, name: str) -> Path:
         """The cached object of an output."""
         found = re.search(rf"- path: {name}\n      hash: md5\n      md5: (\w\w)(\S+)", self.lock.read_text())
         assert found
         return self.project / ".dvc/cache/files/md5" / found[1] / found[2]
-
-    def check(self) -> str:
-        """What `make check` says of dvc.lock, with status 1."""
-        done = subprocess.run(CHECK, cwd=self.project, env=self.pipeline.environment, text=True, capture_output=True)
-        assert done.returncode == 1, done.stdout
-        return done.stderr
 
 
 @pytest.fixture(scope="module")
@@ -84,98 +93,77 @@ def folders(tmp_path: Path, folder_run: Pipeline) -> Home:
     return Home(tmp_path, folder_run)
 
 
-def climb(home: Home) -> str:
-    """The victim as a hash: DVC looks for it below the first two characters of the hash."""
-    objects = home.project / ".dvc/cache/files/md5"
-    return f"../{os.path.relpath(home.folder / 'victim.txt', objects)}"
-
-
-ATTACKS: dict[str, tuple[Callable[[str, Home], str], str]] = {
-    "hash of an output": (
-        lambda text, home: re.sub(r"(outs:\n    - path: head.txt\n.*\n      md5: )\w+", rf"\1{climb(home)}", text),
-        "expected 32 hex digits",
-    ),
-    "hash of a dependency": (
-        lambda text, home: re.sub(r"(deps:\n    - path: source\n.*\n      md5: )\w+", rf"\1{climb(home)}", text),
-        "expected 32 hex digits",
-    ),
-    "path of an output": (
-        lambda text, home: text.replace("- path: tail.txt", "- path: ../../victim.txt"),
-        "expected a path inside the project",
-    ),
-    "absolute path": (
-        lambda text, home: text.replace("- path: tail.txt", f"- path: {home.folder}/victim.txt"),
-        "expected a path inside the project",
-    ),
-    "list of files": (
-        lambda text, home: text.replace(
-            "- path: tail.txt\n", f"- path: tail.txt\n      files:\n      - {{relpath: ../x, md5: '{'0' * 32}'}}\n"
-        ),
-        "files",
-    ),
-    "no kind of hash": (lambda text, home: text.replace("      hash: md5\n", "", 1), "hash is 'missing', expected md5"),
-    "another kind of hash": (lambda text, home: text.replace("hash: md5", "hash: etag", 1), "expected md5"),
-    "conflict marker": (lambda text, home: f"<<<<<<< HEAD\n{text}=======\n>>>>>>> main\n", "conflict marker"),
+PLAIN, CONTENT = "expected a path inside the project", "expected 32 hex digits"
+CLIMB, HOME = "CLIMB", "HOME"  # in a table: the victim as a hash, the folder beside which it lies
+TAIL, STAGES = "- path: tail.txt", "stages:\n"
+LED_OUT = "{outs: [{path: ../../victim.txt}]}"
+# What is hostile: a pattern in dvc.lock, what takes its first place, and words of the refusal.
+ATTACKS = {
+    "hash of an output": (r"(outs:\n    - path: head.txt\n.*\n      md5: )\w+", rf"\1{CLIMB}", CONTENT),
+    "hash of a dependency": (r"(deps:\n    - path: source\n.*\n      md5: )\w+", rf"\1{CLIMB}", CONTENT),
+    "path of an output": (TAIL, "- path: ../../victim.txt", PLAIN),
+    "absolute path": (TAIL, f"- path: {HOME}/victim.txt", PLAIN),
+    "list of files": (TAIL, rf"{TAIL}\n      files:\n      - {{relpath: ../x, md5: '{'0' * 32}'}}", "files"),
+    "a hash that is a number": ("md5: .*", f"md5: {'1' * 32}", f"md5 is the number {'1' * 32}, expected it in quotes"),
+    "no kind of hash": ("      hash: md5\n", "", "hash is 'missing', expected md5"),
+    "another kind of hash": ("hash: md5", "hash: etag", "expected md5"),
+    "conflict marker": (r"(?s)(.*)", r"<<<<<<< HEAD\n\1=======\n>>>>>>> main\n", "conflict marker"),
     "bomb of aliases": (
-        lambda text, home: text.replace("schema: '2.0'", f"{BOMB}schema: '2.0'"),
-        "has more than 2,097,152 values (aliases written out)",
+        "schema: '2.0'",
+        f"{BOMB}schema: '2.0'",
+        "has more than 2,097,152 values",
     ),
-    "merged into an entry": (
-        lambda text, home: text.replace("- path: tail.txt", f"- <<: {{md5: {climb(home)}}}\n      path: tail.txt"),
-        "has the key '<<'",
-    ),
+    "merged into an entry": (TAIL, rf"- <<: {{md5: {CLIMB}}}\n      path: tail.txt", "has the key '<<'"),
     "merged into a stage": (
-        lambda text, home: re.sub(
-            r"(    cmd: .*\n)",
-            rf"\1    <<: {{outs: [{{path: head.txt, hash: md5, md5: {climb(home)}}}]}}\n",
-            text,
-            count=1,
-        ),
+        r"(    cmd: .*\n)",
+        rf"\1    <<: {{outs: [{{path: head.txt, hash: md5, md5: {CLIMB}}}]}}\n",
         "has the key '<<'",
     ),
-    "merged into the stages": (
-        lambda text, home: text.replace("stages:\n", "stages:\n  <<: {head: {outs: [{path: ../../victim.txt}]}}\n"),
-        "has the key '<<'",
-    ),
-    "merged into the file": (
-        lambda text, home: f"<<: {{stages: {{head: {{outs: [{{path: ../../victim.txt}}]}}}}}}\n{text}",
-        "has the key '<<'",
-    ),
-    "the same key twice": (
-        lambda text, home: text.replace(
-            "stages:\n", "stages: {head: {outs: [{path: ../../victim.txt}]}}\nstages:\n", 1
-        ),
-        "the key 'stages' twice",
-    ),
-    "path as bytes": (
-        lambda text, home: text.replace("- path: tail.txt", "- path: !!binary Li4vLi4vdmljdGltLnR4dA=="),
-        "has the tag 'tag:yaml.org,2002:binary'",
-    ),
+    "merged into the stages": (STAGES, rf"stages:\n  <<: {{head: {LED_OUT}}}\n", "has the key '<<'"),
+    "merged into the file": ("^", rf"<<: {{stages: {{head: {LED_OUT}}}}}\n", "has the key '<<'"),
+    "the same key twice": (STAGES, rf"stages: {{head: {LED_OUT}}}\nstages:\n", "the key 'stages' twice"),
+    "path as bytes": (TAIL, "- path: !!binary Li4vLi4vdmljdGltLnR4dA==", "has the tag 'tag:yaml.org,2002:binary'"),
     "merged by a tag": (
-        lambda text, home: text.replace(
-            "- path: tail.txt", f"- !!merge size: {{md5: {climb(home)}}}\n      path: tail.txt"
-        ),
+        TAIL,
+        rf"- !!merge size: {{md5: {CLIMB}}}\n      path: tail.txt",
         "has the tag 'tag:yaml.org,2002:merge'",
     ),
-    "half a file": (lambda text, home: text[: text.index("      md5") + 9], "YAML"),
-    "no mapping": (lambda text, home: "- a\n- b\n", "expected"),
+    "half a file": (r"(?s)(      md5).*", r"\1", "YAML"),
+    "no mapping": ("(?s).*", r"- a\n- b\n", "expected"),
 }
 
 
-@pytest.mark.parametrize("name", ATTACKS)
-def test_a_hostile_lock_is_refused_in_words_before_dvc_reads_it(home: Home, name: str) -> None:
-    change, words = ATTACKS[name]
+def attack(home: Home, name: str) -> str:
+    """Make dvc.lock hostile; words of the refusal."""
+    objects = home.project / ".dvc/cache/files/md5"  # DVC looks below the first two characters of a hash
+    climb = f"../{os.path.relpath(home.folder / 'victim.txt', objects)}"
+    pattern, replacement, words = ATTACKS[name]
     text = home.lock.read_text()
-    changed = change(text, home)
+    changed = re.sub(pattern, replacement, text, count=1).replace(CLIMB, climb).replace(HOME, str(home.folder))
     assert changed != text
     home.lock.write_text(changed)
+    return words
+
+
+@pytest.mark.parametrize("name", ATTACKS)
+def test_a_hostile_lock_is_refused_in_words(home: Home, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(home.project)
+    check_records()
+    with pytest.raises(GuardError, match=re.escape(attack(home, name))) as raised:
+        check_records()
+    assert re.match(r"dvc\.lock(, line \d+)?: .*git checkout dvc.lock", str(raised.value))
+
+
+@pytest.mark.parametrize("name", ["hash of an output", "path of an output"])
+def test_a_hostile_lock_is_refused_before_dvc_reads_it(home: Home, name: str) -> None:
+    words = attack(home, name)
     for path in ("head.txt", "tail.txt"):
         (home.project / path).unlink()
-    printed = home.pipeline.run(status=2)
-    assert words in printed
-    assert re.search(r"^error: dvc\.lock(, line \d+)?: ", printed, re.MULTILINE), printed
-    assert "git checkout dvc.lock" in printed
-    assert words in home.check()
+    assert re.search(rf"^error: dvc\.lock, line \d+: .*{words}", home.pipeline.run(status=2))
+    for tool in ("tools.in_step", "tools.guard"):
+        command = [sys.executable, "-m", tool]
+        done = subprocess.run(command, cwd=home.project, env=home.pipeline.environment, text=True, capture_output=True)
+        assert (done.returncode, words in done.stderr) == (1, True)
     assert home.watch() == home.before
 
 
@@ -185,7 +173,7 @@ def test_the_folder_that_a_file_of_dvc_works_in_is_inside_the_project(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     Path("sub").mkdir()
-    Path("sub/mine.dvc").write_text(f"wdir: {wdir}\nouts:\n- {{path: mine, hash: md5, md5: {'0' * 32}}}\n")
+    Path("sub/mine.dvc").write_text(f"wdir: {wdir}\nouts:\n- {{path: mine, hash: md5, md5: {'a' * 32}}}\n")
     if refused:
         with pytest.raises(GuardError, match=r"sub/mine\.dvc, line 1: this file: wdir is .*, expected a folder inside"):
             check_records()
@@ -256,35 +244,35 @@ def test_a_damaged_object_is_named_and_made_anew(home: Home, runs: str) -> None:
 
 def test_a_damaged_file_of_a_folder_is_named_and_made_anew(folders: Home) -> None:
     listing = folders.find_object("out")
-    (entry,) = json.loads(listing.read_bytes())
-    path = listing.parents[1] / entry["md5"][:2] / entry["md5"][2:]
-    good = path.read_bytes()
-    damage(path)
-    (folders.project / "out/one").unlink()
-    assert f"{path.name} (of out)" in folders.pipeline.run()
-    assert path.read_bytes() == (folders.project / "out/one").read_bytes() == good
-    damage(listing)
-    (folders.project / "out/one").unlink()
-    assert f"{listing.name} (of out)" in folders.pipeline.run()
-    assert (folders.project / "out/one").read_bytes() == good
+    for path in (find_object(listing.parents[1], md5(b"one").hexdigest()), listing):
+        good = path.read_bytes()
+        damage(path)
+        assert f"{path.name} (of out)" in folders.make_anew()
+        assert path.read_bytes() == good
 
 
 @pytest.mark.parametrize("fault", LISTINGS)
+def test_a_listing_is_one_that_dvc_writes_or_none(folders: Home, fault: str) -> None:
+    listing = folders.find_object("out")
+    entries = json.loads(listing.read_bytes())
+    assert read_listing(listing) == {"one": md5(b"one").hexdigest()}
+    listing.chmod(0o644)
+    listing.write_text(json.dumps(LISTINGS[fault](entries)))
+    assert read_listing(listing) is None
+
+
 @pytest.mark.parametrize("way", ["dvc.lock", "run cache"])
-def test_a_listing_that_leads_out_of_the_project_plants_nothing(folders: Home, fault: str, way: str) -> None:
+def test_a_listing_that_leads_out_of_the_project_plants_nothing(folders: Home, way: str) -> None:
     """It comes from a shared remote with its right hash, which dvc.lock or the cache of runs names."""
     listing = folders.find_object("out")
-    content = json.dumps(LISTINGS[fault](json.loads(listing.read_bytes()))).encode()
+    content = json.dumps(LISTINGS["climbs"](json.loads(listing.read_bytes()))).encode()
     planted = md5(content).hexdigest()
     path = listing.parents[1] / planted[:2] / f"{planted[2:]}.dir"
     path.parent.mkdir(exist_ok=True)
     path.write_bytes(content)
     path.chmod(0o444)
-    old = f"{listing.parent.name}{listing.name}"
-    records = [folders.lock] if way == "dvc.lock" else [*(folders.project / ".dvc/cache/runs").rglob("*")]
-    for record in [record for record in records if record.is_file()]:
-        assert old in record.read_text()
-        record.write_text(record.read_text().replace(old, f"{planted}.dir"))
+    record = folders.lock if way == "dvc.lock" else folders.entry
+    record.write_text(record.read_text().replace(f"{listing.parent.name}{listing.name}", f"{planted}.dir"))
     if way == "run cache":
         folders.lock.unlink()
     (folders.project / "out/one").unlink()
@@ -293,72 +281,55 @@ def test_a_listing_that_leads_out_of_the_project_plants_nothing(folders: Home, f
     assert folders.watch() == folders.before
 
 
-def test_an_entry_of_the_run_cache_names_outputs_of_its_stage_alone(folders: Home) -> None:
-    (record,) = [path for path in (folders.project / ".dvc/cache/runs").rglob("*") if path.is_file()]
-    record.write_text(record.read_text().replace("path: out", "path: ../../victim.txt"))
-    folders.lock.unlink()
-    (folders.project / "out/one").unlink()
-    assert record.name in folders.pipeline.run()
-    assert (folders.project / "out/one").read_text() == "one"
-    assert folders.watch() == folders.before
+ENTRIES = {
+    "a path out of the project": ("path: out", "path: ../../victim.txt"),
+    "path is a list": ("path: out", "path: [a]"),
+    "no date": ("  md5: ", "  md5: 2026-99-99\n  x: "),
+    "no text": ("path: out", "path: \udcff"),
+    "one output twice": ("outs:", "outs:\n- {path: out, hash: md5, md5: 0cc175b9c0f1b6a831c399e269772661.dir}"),
+    "another output": ("outs:", "outs:\n- {path: other, hash: md5, md5: 0cc175b9c0f1b6a831c399e269772661.dir}"),
+    "another place of the cache": ("  hash: md5\n", ""),
+    "no YAML": ("cmd:", "cmd: ["),
+    "no outs": ("outs:", "other:"),
+    "a tag": ("path: out", "path: !!int ''"),
+}
 
 
-@pytest.mark.parametrize(
-    ("old", "new"),
-    [
-        ("path: out", "path: [a]"),
-        ("  md5: ", "  md5: 2026-99-99\n  x: "),
-        ("path: out", "path: \udcff"),
-        ("outs:", "outs:\n- {path: out, hash: md5, md5: 0cc175b9c0f1b6a831c399e269772661.dir}"),
-        ("  hash: md5\n", ""),
-        ("cmd:", "cmd: ["),
-        ("outs:", "other:"),
-        ("path: out", "path: !!int ''"),
-    ],
-    ids=[
-        "path is a list",
-        "no date",
-        "no text",
-        "one output twice",
-        "another place of the cache",
-        "no YAML",
-        "no outs",
-        "a tag",
-    ],
-)
-def test_an_entry_of_the_run_cache_that_is_damaged_is_removed_and_made_anew(folders: Home, old: str, new: str) -> None:
-    (record,) = [path for path in (folders.project / ".dvc/cache/runs").rglob("*") if path.is_file()]
-    good = record.read_bytes()
-    assert old in good.decode()
-    record.write_bytes(good.decode().replace(old, new).encode(errors="surrogateescape"))
-    folders.lock.unlink()
-    (folders.project / "out/one").unlink()
-    assert record.name in folders.pipeline.run()
-    assert (folders.project / "out/one").read_text() == "one"
-    assert record.read_bytes() == good
+@pytest.mark.parametrize("fault", ENTRIES)
+def test_an_entry_of_the_run_cache_that_is_not_the_stages_is_removed(folders: Home, fault: str) -> None:
+    entry, content = folders.entry, folders.entry.read_text()
+    outs, objects = {"out": ""}, folders.project / ".dvc/cache/files/md5"
+    check_cache("folder", outs, entry.parent, objects)
+    assert entry.is_file()
+    old, new = ENTRIES[fault]
+    assert old in content
+    entry.write_bytes(content.replace(old, new).encode(errors="surrogateescape"))
+    check_cache("folder", outs, entry.parent, objects)
+    assert not entry.parent.exists()
+
+
+def test_what_is_removed_from_the_run_cache_is_named_and_made_anew(folders: Home) -> None:
+    entry, good = folders.entry, folders.entry.read_bytes()
+    entry.write_bytes(good.replace(b"outs:", b"other:"))
+    assert f"Damaged in DVC's cache of runs, removed: {entry} (of folder)" in folders.make_anew()
+    assert entry.read_bytes() == good
 
 
 @pytest.mark.parametrize("what", ["entry", "object", "listing"])
 def test_a_folder_in_the_place_of_a_file_of_the_cache_is_removed_and_made_anew(folders: Home, what: str) -> None:
     listing = folders.find_object("out")
-    (record,) = [path for path in (folders.project / ".dvc/cache/runs").rglob("*") if path.is_file()]
-    (entry,) = json.loads(listing.read_bytes())
-    member = listing.parents[1] / entry["md5"][:2] / entry["md5"][2:]
-    path = {"entry": record, "object": member, "listing": listing}[what]
+    member = find_object(listing.parents[1], md5(b"one").hexdigest())
+    path = {"entry": folders.entry, "object": member, "listing": listing}[what]
     path.unlink()
     path.mkdir()
     (path / "something").touch()
-    folders.lock.unlink()
-    (folders.project / "out/one").unlink()
-    assert path.name in folders.pipeline.run()
-    assert (folders.project / "out/one").read_text() == "one"
+    assert path.name in folders.make_anew()
 
 
 @pytest.mark.parametrize("what", ["runs", "objects"])
 def test_a_link_in_the_place_of_a_folder_of_the_cache_is_refused(folders: Home, what: str) -> None:
     """What would be removed there as damaged is somebody else's."""
-    (record,) = [path for path in (folders.project / ".dvc/cache/runs").rglob("*") if path.is_file()]
-    folder = record.parent if what == "runs" else folders.find_object("out").parent
+    folder = folders.entry.parent if what == "runs" else folders.find_object("out").parent
     shutil.rmtree(folder)
     folder.symlink_to(folders.folder / "work/other", target_is_directory=True)
     if what == "runs":
@@ -400,11 +371,10 @@ def test_a_file_that_dvc_add_tracks_is_taken_in_and_not_removed(home: Home) -> N
 
 
 def test_a_folder_of_the_run_cache_that_a_kill_left_empty_stops_nothing(folders: Home) -> None:
-    (record,) = [path for path in (folders.project / ".dvc/cache/runs").rglob("*") if path.is_file()]
-    record.unlink()
-    folders.lock.unlink()
-    folders.pipeline.run()
-    assert record.is_file()
+    entry = folders.entry
+    entry.unlink()
+    folders.make_anew()
+    assert entry.is_file()
 
 
 @pytest.mark.parametrize("fault", ["no folder", "no data base"])

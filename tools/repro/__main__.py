@@ -13,17 +13,23 @@ exit status:
 import argparse
 import asyncio
 import gc
+import hashlib
 import os
 import signal
 import sys
 import time
 from datetime import timedelta
+from importlib.util import find_spec
 from pathlib import Path
 
 from stages.lib.core.cli import UserError, make_parser
-from tools.check_params import check_params
-from tools.guard import check_records
+from tools.guard import check_records, print_error
 from tools.repro.engine import FOLDER, SIGNALS, LocalEngine
+
+SETTINGS = (Path("params.yaml"), Path("dvc.yaml"))
+SCHEMA = Path("stages/lib")  # the rules stand in several of its modules
+CHECKED = FOLDER / "checked"  # digest of the files in which no mistake was found
+ANSWER, REPORT = Path("metrics/answer.txt"), Path("metrics/report.html")
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -36,23 +42,60 @@ def parse_arguments() -> argparse.Namespace:
     return options
 
 
+def check_params() -> None:
+    """ParamsError, with one line per mistake. Does nothing in a project without the schema, or where it found none."""
+    if not all(path.is_file() for path in (*SETTINGS, SCHEMA / "settings/params.py")):
+        return
+    files = [*SETTINGS, *sorted(SCHEMA.rglob("*.py"))]
+    digest = hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()
+    if CHECKED.is_file() and CHECKED.read_text() == digest:
+        return
+    # Here, because pydantic takes a fifth of a second.
+    from stages.lib.settings import blocks
+    from stages.lib.settings.mistakes import PARAMS, raise_all
+    from stages.plan import read_text
+
+    text, graph = (read_text(str(path)) for path in SETTINGS)
+    params, mistakes, root = examine(text)
+    wrong_blocks, graph_root = blocks.examine_graph(graph, getattr(params, "studies", {}))
+    raise_all([*mistakes, *wrong_blocks], {PARAMS: root, blocks.GRAPH: graph_root})
+    CHECKED.write_text(digest)
+
+
+def show_answer() -> None:
+    """Print the answer that the stage `report` has written for a terminal."""
+    if ANSWER.is_file():  # printed as it is, but for what would steer a terminal
+        print("".join(c for c in ANSWER.read_text(encoding="utf-8") if c.isprintable() or c == "\n"), end="")
+    if REPORT.is_file():
+        print(f"\nFigures and tables: {REPORT} (make show)", end="")
+
+
+def make_engine(options: argparse.Namespace) -> LocalEngine:
+    if not options.cluster:
+        return LocalEngine(options.jobs)
+    if not find_spec("distributed"):
+        raise UserError("--cluster needs Dask, which is not installed: `make CLUSTER=...` installs it")
+    from tools.repro.cluster import ClusterEngine
+
+    return ClusterEngine(**vars(options))
+
+
 def reproduce(options: argparse.Namespace) -> int:
     """Run what has changed, say how it ended, and return the exit status."""
     if missing := [needed for needed in ("dvc.yaml", ".dvc") if not Path(needed).exists()]:
         raise UserError(f"{Path.cwd()} has no {missing[0]}, expected the folder of a DVC project: change to it")
+    if os.pathsep in (folder := str(Path(sys.executable).parent)):
+        raise UserError(f"{folder} has {os.pathsep!r} in its name, which PATH cannot hold: rename the folder")
     FOLDER.mkdir(parents=True, exist_ok=True)
     check_records()
     check_params()
     started = time.monotonic()
     gc.disable()  # to look for garbage takes a tenth of the time, and finds a megabyte
     # Here, because to import DVC takes half a second, and NumPy starts threads, which have to block signals as well.
-    from tools import results
     from tools.repro.pipeline import Pipeline
     from tools.repro.run import Run
 
-    if options.cluster:
-        from tools.repro.cluster import ClusterEngine
-    run = Run(Pipeline(), ClusterEngine(**vars(options)) if options.cluster else LocalEngine(options.jobs))
+    run = Run(Pipeline(), make_engine(options))
     asyncio.run(run.run())
     gc.freeze()  # nor is it looked for at the end
     took = timedelta(seconds=round(time.monotonic() - started))
@@ -60,7 +103,7 @@ def reproduce(options: argparse.Namespace) -> int:
     if run.failures:
         print(*run.failures, f"\n{parts} after {took}: mend what failed and run this again", sep="\n")
         return 1
-    results.show()
+    show_answer()
     print(f"\nEverything is up to date after {took}: {parts}")
     return 0
 
@@ -71,7 +114,7 @@ def main() -> int:
     try:
         return reproduce(options)
     except (UserError, ModuleNotFoundError) as error:
-        print("\n".join(f"error: {line}" for line in str(error).splitlines()), file=sys.stderr)
+        print_error(error)
     except OSError as error:
         print(f"error: {error}, expected a folder that can be written to: mend it, run this again", file=sys.stderr)
     except KeyboardInterrupt:

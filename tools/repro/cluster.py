@@ -7,18 +7,16 @@ import subprocess
 import sys
 import tempfile
 import time
-from importlib.metadata import distributions
 from pathlib import Path
 
 import cloudpickle
 from distributed import Client, Future, get_worker
 
 from stages.lib.core.cli import UserError
+from stages.lib.core.versions import find_versions
 from tools.guard import is_part
-from tools.repro import child
 from tools.repro.engine import TICK, Job, LocalEngine
 
-LIBRARIES = ("keras", "numpy", "pandas", "scikit-learn", "scipy", "tensorflow")
 HEAVY = ("evaluate",)  # a minute of work on all networks of a study, which would have to travel
 Results = tuple[int, bytes, dict[str, bytes]]
 
@@ -28,10 +26,11 @@ class ClusterEngine(LocalEngine):
 
     def __init__(self, cluster: str, jobs: int):
         super().__init__(jobs, slots=1000)
-        self.address, self.files, self.versions = cluster, dict[str, Future](), find_versions()
+        self.address, self.files, self.versions = cluster, dict[str, Future](), list_versions()
         logging.captureWarnings(True)
         logging.getLogger("distributed").setLevel(logging.CRITICAL)  # this tells in its own words what is wrong
-        cloudpickle.register_pickle_by_value(sys.modules[__name__])  # the workers have no copy of this project
+        for module in (__name__, find_versions.__module__):  # the workers have no copy of this project
+            cloudpickle.register_pickle_by_value(sys.modules[module])
         where = {"address": cluster} if "://" in cluster else {"scheduler_file": cluster}
         try:
             self.client = Client(**where, timeout=10, set_as_default=False)
@@ -47,7 +46,7 @@ class ClusterEngine(LocalEngine):
         paths = [file for path in map(Path, job.inputs) for file in [path, *path.rglob("*")] if file.is_file()]
         files = {str(file): self.send(file.read_bytes()) for file in paths if file.suffix != ".pyc"}
         self.files |= files  # else Dask forgets them
-        starter = [Path(child.__file__).read_text(), job.name, job.command]
+        starter = [Path(__file__).with_name("engine.py").read_text(), job.name, job.command]
         future = self.client.submit(run_there, starter, files, list(job.outputs), self.versions, pure=False)
         try:
             while not future.done():
@@ -73,15 +72,14 @@ class ClusterEngine(LocalEngine):
         return self.client.submit(bytes, content, key=f"file-{hashlib.sha256(content).hexdigest()}")
 
 
-def find_versions() -> dict[str, str]:
+def list_versions() -> dict[str, str]:
     """The versions that results depend on."""
-    installed = {(found.name or "").removesuffix("-cpu"): found.version for found in distributions()}
-    return {name: installed.get(name, "missing") for name in LIBRARIES} | {"python": sys.version[:4]}
+    return find_versions() | {"python": sys.version[:4]}
 
 
 def run_there(starter: list[str], files: dict[str, bytes], outputs: list[str], versions: dict[str, str]) -> Results:
     """On a worker, run a stage in a scratch folder with its files: its status, all it printed, its outputs by path."""
-    if wrong := dict(find_versions().items() - versions.items()):
+    if wrong := dict(list_versions().items() - versions.items()):
         said = "; ".join(f"{name} {found}, expected {versions[name]}" for name, found in sorted(wrong.items()))
         raise RuntimeError(f"a worker has {said} as at home: install the same requirements there")
     tasks, key = get_worker().state.tasks, get_worker().get_current_task()

@@ -1,20 +1,27 @@
-"""What runs the commands of stages: processes of this machine."""
+"""The commands of stages, and what runs them: processes of this machine.
+
+A process of a command ends with the one that wants it. A worker of a cluster is sent this text: the standard library.
+"""
 
 import asyncio
 import multiprocessing.resource_tracker
 import os
 import re
+import runpy
+import select
 import signal
+import subprocess
+import sys
 import time
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-
-from tools.repro import child
+from threading import Thread
 
 FOLDER = Path(".dvc/tmp/repro")  # what a run needs on disk while it lasts
 SIGNALS = {signal.SIGINT, signal.SIGTERM}  # they end a run
 PAUSE, TICK, GRACE = 0.2, 0.02, 1.0  # seconds between two looks, two at a command, asking it to end and killing it
+STAGE = re.compile(r"python -m stages\.\w+(?: [\w.@-]+)*")  # a command that needs no process of its own
 forked, spawned = multiprocessing.get_context("forkserver").Process, multiprocessing.get_context("spawn").Process
 
 
@@ -41,18 +48,24 @@ class Job:
 
 
 class LocalEngine:
-    """So many jobs at once. Stages are forks of one process that has imported their libraries."""
+    """So many jobs at once. Stages are forks of one process that has imported their libraries.
+
+    It has imported them in the way of the code that it found, which may set how they compute: where the code has
+    changed since, a stage is a process of its own.
+    """
 
     def __init__(self, jobs: int, slots: int = 0):
         self.slots, self.free = slots or jobs, asyncio.Semaphore(jobs)
+        self.loaded = list_code()
         multiprocessing.set_forkserver_preload(["tools.repro.preload"])
         os.environ |= {"DVC_ROOT": str(Path.cwd()), "DVC_STAGE": "of a run"}  # so that the next run knows what is left
 
     async def run(self, job: Job) -> int:
         """Run its command in the next free place, and return the status. All it prints goes to its log."""
         async with self.free:
-            start = forked if child.STAGE.fullmatch(job.command) and not job.quick else spawned
-            process = start(target=child.run_command, args=(job.name, job.command, job.folder, str(job.log.absolute())))
+            fork = STAGE.fullmatch(job.command) and not job.quick and list_code() == self.loaded
+            start = forked if fork else spawned
+            process = start(target=run_command, args=(job.name, job.command, job.folder, str(job.log.absolute())))
             job.started = time.monotonic()
             job.log.write_bytes(b"")
             multiprocessing.resource_tracker.ensure_running()  # else starting a process does, which unblocks signals
@@ -67,3 +80,39 @@ class LocalEngine:
                         os.killpg(process.pid, number)  # type: ignore[arg-type]  # all that it has started, too
                         await asyncio.sleep(GRACE)
         return process.exitcode
+
+
+def list_code() -> set[tuple[str, int, int]]:
+    """The modules of stages, each with the time of its last change and its size."""
+    status = {str(path): path.stat() for path in Path("stages").rglob("*.py")}
+    return {(path, found.st_mtime_ns, found.st_size) for path, found in status.items()}
+
+
+def run_command(name: str, command: str, folder: str, log: str) -> None:
+    """Become the command of a stage, in a folder; all that it prints goes to a log."""
+    os.setsid()  # so that it can be ended with all that it starts
+    output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    os.dup2(output, 1)
+    os.dup2(output, 2)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT, signal.SIGTERM})
+    Thread(target=end_with_parent, daemon=True).start()
+    path = f"{os.path.dirname(sys.executable)}{os.pathsep}{os.environ.get('PATH', os.defpath)}"  # noqa: PTH120
+    os.environ |= {"PATH": path, "DVC_STAGE": name}
+    os.chdir(folder)
+    if STAGE.fullmatch(command):
+        sys.argv = command.split()[2:]
+        runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
+    else:
+        status = subprocess.call(command, shell=True, executable=os.environ.get("SHELL"), stdin=subprocess.DEVNULL)
+        sys.exit(status if status >= 0 else 128 - status)  # as a shell tells a signal
+
+
+def end_with_parent() -> None:
+    """Wait until the process that wants the command is gone, however it ended, then end all that the command runs."""
+    parent = multiprocessing.parent_process()  # none on a worker, which holds the other end of the standard input
+    select.select([parent.sentinel if parent else 0], [], [])
+    os.killpg(0, signal.SIGKILL)
+
+
+if __name__ == "__main__":
+    run_command(*sys.argv[1:])

@@ -2,27 +2,91 @@
 
 import json
 import logging
+import os
+import shutil
 import signal
+import sqlite3
 import time
+from collections import defaultdict
 from contextlib import suppress
 from pathlib import Path
 
 import psutil
+from dvc.dependency import Dependency, ParamsDependency
 from dvc.exceptions import DvcException
 from dvc.lock import LockError
+from dvc.repo import Repo
 from dvc.repo.reproduce import get_active_graph, plan_repro
+from dvc.stage import PipelineStage
 from dvc.stage.cache import RunCacheNotFoundError
-from dvc.stage.serialize import to_lockfile
+from dvc.stage.serialize import to_single_stage_lockfile
+from dvc.utils import dict_sha256
 from dvc.utils.serialize import dumps_yaml, loads_yaml
+from dvc_data.hashfile.cache import DiskError
+from dvc_data.hashfile.hash_info import HashInfo
+from dvc_data.hashfile.tree import Tree
+from dvc_objects.errors import ObjectFormatError
 
 from stages.lib.core.cli import UserError
-from tools.guard import check_outputs
-from tools.guard.objects import Inspector, check_cache, prepare_restore
-from tools.guard.site import open_repo
+from stages.lib.core.lock import prune_folders
+from tools.guard import check_cache, check_outputs
 from tools.repro.engine import FOLDER, PAUSE, Job
 
+SITE = FOLDER / "site"  # DVC's site cache where the usual one cannot be used
 SECONDS = FOLDER / "seconds.json"  # that each stage took when it last ran
 QUICK = ("plan", "fetch", "compare", "audit", "summarize", "report")  # no cluster, and no TensorFlow
+SHOWN = 3  # paths in a message
+
+
+class EditedInputError(DvcException):
+    """Inputs of a stage are not what they were before its command started: its outputs may be of these or of those."""
+
+    def __init__(self, paths: list[str]):
+        named = ", ".join(paths[:SHOWN]) + (f" and {len(paths) - SHOWN} more" if len(paths) > SHOWN else "")
+        super().__init__(f"{named} changed while it ran, so it is not recorded: the next run repeats it")
+
+
+class Inspector:
+    """Tells which stages have something to do, as `stage.status` does, without its locks: a run holds the project's.
+
+    Stages share most of their inputs. An input that was found as recorded is not looked at again as long as no stage
+    had anything to do. From then on commands run, and files change.
+    """
+
+    def __init__(self) -> None:
+        self.as_recorded: set[tuple[str, str]] | None = set()  # path and hash of inputs; None: not kept any more
+
+    def is_changed(self, stage: PipelineStage) -> bool:
+        """Whether there is something to do for a stage; also where DVC cannot read what its cache has of it."""
+        known, deps = self.as_recorded or (), [] if stage.frozen else stage.deps
+        items = [*(dep for dep in deps if identify(dep) not in known), *stage.outs]
+        try:
+            changed = stage.is_callback or stage.always_changed or stage.changed_stage()
+            changed = changed or any(item.status() for item in items)
+        except (ObjectFormatError, ValueError, TypeError, LookupError, AttributeError):  # a forged list of files
+            changed = True
+        if changed:
+            self.as_recorded = None
+        elif self.as_recorded is not None:
+            self.as_recorded.update(identify(dep) for dep in deps if not isinstance(dep, ParamsDependency))
+        return changed
+
+
+def identify(dep: Dependency) -> tuple[str, str]:
+    """Where an input is and what is recorded of it; parameters also differ in which of a file's are meant."""
+    return dep.fs_path, str(dep.hash_info)
+
+
+def open_repo() -> Repo:
+    """The project; where DVC's site cache, its record of hashes outside of the project, is damaged, with an own one."""
+    try:
+        return Repo()
+    except (OSError, sqlite3.Error, DiskError) as error:
+        shutil.rmtree(SITE, ignore_errors=True)
+        os.environ["DVC_SITE_CACHE_DIR"] = str(SITE.absolute())
+        reason = " ".join(str(error).split()) or type(error).__name__
+        print(f"DVC's site cache cannot be used ({reason}): this run has its own, {SITE}")
+        return Repo()
 
 
 class Pipeline:
@@ -31,7 +95,7 @@ class Pipeline:
     def __init__(self) -> None:
         logging.getLogger("dvc").setLevel(logging.CRITICAL)  # its remarks would go across the progress view
         try:
-            self.repo = open_repo(FOLDER / "site", print)
+            self.repo = open_repo()
             if others := self.find_others():
                 print(f"Waiting: {others} (Ctrl-C gives up)", flush=True)
             while others and (others := self.find_others()):
@@ -44,7 +108,9 @@ class Pipeline:
             raise UserError(explain(error)) from error
         check_outputs([Path(out.fs_path) for stage in steps for out in stage.outs], self.repo.cache.local.path)
         self.stages, self.recorded = {stage.addressing: stage for stage in steps}, dict[str, object]()
+        self.inputs = dict[str, set[tuple[str, str]]]()  # stage -> path and hash of each, before its command starts
         self.inspector = Inspector()
+        self.prune()
         self.upstream = {stage.addressing: {needed.addressing for needed in graph.successors(stage)} for stage in steps}
         self.seconds = {name: float((stage.meta or {}).get("seconds", 1)) for name, stage in self.stages.items()}
         with suppress(OSError, ValueError, TypeError):  # none yet, or damaged
@@ -62,6 +128,19 @@ class Pipeline:
         Path(self.repo.tmp_dir, "rwlock").unlink(missing_ok=True)  # of killed processes, whose numbers are given anew
         return ""
 
+    def prune(self) -> None:
+        """Remove what stages that are gone have left in folders that are inputs, before any input is hashed.
+
+        Their own stages do so as well, for plain DVC; here, an input that changes while its stage runs is an edit.
+        """
+        inputs = {Path(dep.fs_path) for stage in self.stages.values() for dep in stage.deps}
+        kept = defaultdict[Path, set[str]](set)
+        for path in (Path(out.fs_path) for stage in self.stages.values() for out in stage.outs):
+            if not inputs.isdisjoint(path.parents):
+                kept[path.parent.relative_to(Path.cwd())].add(path.name)
+        for folder, names in kept.items():
+            prune_folders(folder, names)
+
     def begin(self, name: str) -> str | Job:
         """Do what needs no command, and say what was done; the stage's job if it needs one."""
         stage = self.stages[name]
@@ -73,7 +152,8 @@ class Pipeline:
         try:
             if not stage.frozen:
                 stage.remove_outs(ignore_remove=False)
-                prepare_restore(self.repo, stage, print)
+                self.prepare_restore(stage)
+                self.inputs[name] = list_inputs(stage)
                 self.repo.stage_cache.restore(stage)
         except RunCacheNotFoundError:
             commands = stage.cmd if isinstance(stage.cmd, list) else stage.cmd.splitlines()
@@ -84,15 +164,40 @@ class Pipeline:
         self.record(name)
         return "run" if stage.frozen else "restored"
 
+    def prepare_restore(self, stage: PipelineStage) -> None:
+        """Give a stage the hashes of today's inputs, and remove what DVC would restore and is damaged.
+
+        Hashes of outputs, as dvc.lock has them, stay with the stage only if they are of the same command and inputs.
+        """
+        if stage.changed_stage() or stage.changed_deps():
+            for out in stage.outs:
+                out.hash_info = HashInfo()
+        stage.save_deps()
+        self.check_cache(stage)
+
+    def check_cache(self, stage: PipelineStage) -> None:
+        """Remove what DVC's cache has of a stage and is damaged."""
+        record = to_single_stage_lockfile(stage)
+        outs = {out["path"]: str(out.get("md5", "")) for out in record.get("outs", [])}
+        key = dict_sha256(record | {"outs": list(outs)}, exclude=["size", "nfiles"])  # of the entries in cache of runs
+        runs = Path(self.repo.stage_cache.cache_dir, key[:2], key)
+        check_cache(stage.addressing, outs, runs, Path(self.repo.cache.local.path))
+
     def record(self, name: str) -> None:
-        """Take a stage into DVC's cache, where a later run finds it even if this one is killed before its end."""
+        """Take a stage into DVC's cache, where a later run finds it even if this one is killed before its end.
+
+        DVC hashes inputs now. EditedInputError where one is no longer what it was before the command started.
+        """
         stage = self.stages[name]
         stage.save(run_cache=False)
-        check_cache(self.repo, stage, print)
+        now = list_inputs(stage)
+        if edited := {path for path, _ in now ^ self.inputs.get(name, now)}:
+            raise EditedInputError(sorted(edited))
+        self.check_cache(stage)
         if all(out.use_cache or out.is_metric or out.is_plot for out in stage.outs):
             self.repo.stage_cache.save(stage)
         stage.commit()
-        self.recorded |= to_lockfile(stage)
+        self.recorded[stage.name] = to_single_stage_lockfile(stage)
 
     def close(self, *, stopped: bool) -> None:
         """At the end of a run, write what it has recorded to dvc.lock, in the order in which `dvc repro` appends it."""
@@ -105,6 +210,16 @@ class Pipeline:
                 context.track_file("dvc.lock")
         write_in_one_step(SECONDS, json.dumps(self.seconds))
         self.repo.lock.unlock()
+
+
+def list_inputs(stage: PipelineStage) -> set[tuple[str, str]]:
+    """The path and the hash of each input of a stage as DVC has last hashed them, of a folder of each of its files."""
+    inputs = set[tuple[str, str]]()
+    for dep in stage.deps:
+        files = dep.obj if isinstance(dep.obj, Tree) else ()
+        inputs |= {("/".join([dep.def_path, *key]), str(hash_info)) for key, _, hash_info in files}
+        inputs.add((dep.def_path, "a folder" if files else str(dep.hash_info)))
+    return inputs
 
 
 def write_in_one_step(path: Path, text: str) -> None:
@@ -126,9 +241,13 @@ def find_stages() -> list[str]:
     return found
 
 
-def explain(error: DvcException) -> str:
-    """DVC's message in one line, and what to do about it."""
+def explain(error: Exception) -> str:
+    """A message in one line, and what to do about it."""
     text = " ".join(str(error).split())
+    if isinstance(error, EditedInputError):
+        return text
+    if isinstance(error, PermissionError):
+        return f"{text}, expected a folder that can be written to: mend it, run this again"
     if "not a git repository" in text:
         return "DVC needs a git repository and this folder is none: make it one with `git init`, or let `make` do it"
     if "dvc.lock" in text:

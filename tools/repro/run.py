@@ -73,8 +73,10 @@ class Run:
             if isinstance(job, str):
                 return job, job
             self.jobs.append(job)
-            status = await self.engine.run(job)
-            self.jobs.remove(job)
+            try:
+                status = await self.engine.run(job)
+            finally:
+                self.jobs.remove(job)
             await asyncio.sleep(0)  # the next command starts before this one is recorded
             took = timedelta(seconds=round(time.monotonic() - job.started))
             if not status:
@@ -84,7 +86,7 @@ class Run:
             said = f"failed after {took}"
             reason = f"exited with {status}" if status > 0 else f"killed by signal {-status}"
             reasons = [f"The end of its output ({job.log} has all of it):", *job.read_end(15), reason]
-        except DvcException as error:
+        except (DvcException, PermissionError) as error:
             said, reasons = "failed", [explain(error)]
         self.causes[name] = name
         self.failures.append("\n    ".join([f"\n{name} failed. {reasons[0]}", *reasons[1:]]))

@@ -7,7 +7,7 @@ the stages that use what was upgraded, and an upgrade of anything else none.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from importlib.metadata import PackageNotFoundError, version
 
 # `compare` depends on all of data/plan. Stage -> the libraries that compute its results (tests/test_pipeline.py).
@@ -19,6 +19,7 @@ USED: dict[str, tuple[str, ...]] = {
     "audit": ("numpy", "pandas", "scikit-learn", "scipy"),
     "reference": ("numpy", "scikit-learn", "scipy"),
 }
+NUMERIC = sorted(set().union(*USED.values()))
 PACKAGES = {"tensorflow": ("tensorflow-cpu", "tensorflow")}  # that install a library, where it is not of its name
 REQUIREMENTS = "requirements/base.txt"
 
@@ -35,14 +36,19 @@ def find_version(library: str) -> str:
     return "missing"
 
 
+def find_versions(libraries: Iterable[str] = NUMERIC) -> Versions:
+    """The installed version of each library."""
+    return {name: find_version(name) for name in libraries}
+
+
 def plan_versions() -> dict[str, Versions]:
     """The libraries of each stage with their versions, by the name of the plan."""
-    return {f"_versions/{stage}": {name: find_version(name) for name in names} for stage, names in USED.items()}
+    return {f"_versions/{stage}": find_versions(names) for stage, names in USED.items()}
 
 
 def find_other_versions(requirements: str) -> Iterator[str]:
     """Libraries that are installed in another version than any that is pinned, in words; requirements: the text."""
-    for library in sorted(set().union(*USED.values())):
+    for library in NUMERIC:
         packages = "|".join(PACKAGES.get(library, (library,)))
         pinned = re.findall(rf"^(?:{packages})==([^ ;\\]+)", requirements, re.MULTILINE)
         if pinned and find_version(library) not in pinned:

@@ -1,42 +1,50 @@
-"""Which folders are removed: those that dvc.lock says a stage made, and no others."""
+"""Which folders are removed: those that dvc.lock says a stage made and DVC's cache has, and no others."""
 
+import json
+from hashlib import md5
 from pathlib import Path
 
 import pytest
 
 from stages.lib.core.lock import prune_folders
 
-LOCK = """\
-schema: '2.0'
-stages:
-  train_study@kept:
-    cmd: train
-    outs:
-    - path: models/study/kept
-  train_study@gone:
-    cmd: train
-    deps:
-    - path: models/study/my_backup
-    outs:
-    - path: models/study/gone
-    - path: models/study/a_file
-    - path: models/linked/gone
-    - path: models/study/link
-"""
+CACHE = Path(".dvc/cache/files/md5")
+NAMED = ("kept", "gone", "other", "added", "a_file", "link")
+LOCK = "schema: '2.0'\nstages:\n  train_study@gone:\n    deps:\n    - path: models/study/my_backup\n    outs:\n"
+
+
+def keep(content: bytes, suffix: str = "") -> str:
+    """Put an object into DVC's cache; its hash."""
+    digest = md5(content).hexdigest() + suffix
+    path = CACHE / digest[:2] / digest[2:]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
+    return digest
 
 
 @pytest.fixture(autouse=True)
 def models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The folder of a study; beside the project another one."""
+    """The folder of a study, of which the lock names the outputs NAMED by one hash; beside the project another one."""
     (tmp_path / "project").mkdir()
     monkeypatch.chdir(tmp_path / "project")
-    Path("dvc.lock").write_text(LOCK)
-    for folder in ("models/study/kept", "models/study/gone", "models/study/my_backup", "../other/gone"):
-        Path(folder).mkdir(parents=True)
-        (Path(folder) / "lanes.npz").touch()
+    folders = (
+        "models/study/kept",
+        "models/study/gone",
+        "models/study/my_backup",
+        "models/study/other",
+        "../other/gone",
+    )
+    for folder in map(Path, (*folders, "models/study/added")):
+        (folder / "parts").mkdir(parents=True)
+        (folder / "parts/lanes.npz").write_text("mine" if folder.name == "other" else "weights")
+    Path("models/study/added/more").touch()
     Path("models/study/a_file").touch()
     Path("models/study/link").symlink_to("../../../other/gone")
     Path("models/linked").symlink_to("../../other")
+    listing = json.dumps([{"md5": keep(b"weights"), "relpath": "parts/lanes.npz"}])
+    paths = [*(f"models/study/{name}" for name in NAMED), "models/linked/gone"]
+    hashed = f"      hash: md5\n      md5: {keep(listing.encode(), '.dir')}\n"
+    Path("dvc.lock").write_text(LOCK + "".join(f"    - path: {path}\n{hashed}" for path in paths))
     return Path("models/study")
 
 
@@ -44,19 +52,37 @@ def list_names(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
 
-def test_what_a_stage_that_is_gone_has_made_is_removed_and_nothing_else(models: Path) -> None:
+def test_what_a_stage_that_is_gone_has_made_is_removed_and_nothing_else(
+    models: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What the lock calls an output, and holds something that DVC's cache lacks, is left and named."""
     prune_folders(models, ["kept"])
-    assert list_names(models) == ["a_file", "kept", "link", "my_backup"]
-    assert Path("../other/gone/lanes.npz").exists()
+    assert list_names(models) == ["a_file", "added", "kept", "link", "my_backup", "other"]
+    assert Path("../other/gone/parts/lanes.npz").exists()
+    told = [line.partition(":")[2].split()[0] for line in capsys.readouterr().out.splitlines()]
+    assert told == ["models/study/added", "models/study/other"]
+
+
+def test_what_the_cache_cannot_give_back_is_left(models: Path) -> None:
+    (CACHE / md5(b"weights").hexdigest()[:2] / md5(b"weights").hexdigest()[2:]).write_text("damaged")
+    prune_folders(models, ["kept"])
+    assert (models / "gone").exists()
+
+
+def test_the_cache_may_lie_elsewhere(models: Path) -> None:
+    Path(".dvc/cache").rename("../cache")
+    Path(".dvc/config").write_text("[cache]\n    dir = ../../cache\n")
+    prune_folders(models, ["kept"])
+    assert not (models / "gone").exists()
 
 
 def test_nothing_is_removed_through_a_link() -> None:
     prune_folders(Path("models/linked"), ["kept"])
-    assert Path("../other/gone/lanes.npz").exists()
+    assert Path("../other/gone/parts/lanes.npz").exists()
 
 
 @pytest.mark.parametrize("text", ["", "[", "stages: 3", "stages: {a: [1], b: {outs: x}}", "\x00", "- a", None])
 def test_nothing_is_removed_without_a_lock_that_says_so(models: Path, text: str | None) -> None:
     Path("dvc.lock").unlink() if text is None else Path("dvc.lock").write_text(text)
     prune_folders(models, ["kept"])
-    assert (models / "gone/lanes.npz").exists()
+    assert (models / "gone/parts/lanes.npz").exists()

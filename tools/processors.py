@@ -1,18 +1,29 @@
-"""Small runs of everything that a study can use, each with a digest of its result.
+"""Compare the bytes of small runs on this processor with those on emulated ones.
 
-`python -m tools.processors.work` prints a JSON object, name -> digest; the processor that it runs on may be emulated.
+Every regulariser, loss, optimiser, activation and reference model is run here and under qemu's user mode (the Debian
+package qemu-user). Run the pipeline first, since its data are used. It takes some minutes a processor.
+
+exit status:
+  0    all results are those of this processor
+  1    some differ, and are named; or something is missing
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import os
+import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import get_args
 
 from threadpoolctl import threadpool_limits
 
+from stages.lib.core.cli import UserError, make_parser, run_main
 from stages.lib.data.samples import Development, load_development
 from stages.lib.judge.references import REFERENCES, fit_reference, predict_reference
 from stages.lib.lanes import runtime
@@ -24,6 +35,9 @@ from stages.lib.lanes.training import train_lanes
 from stages.lib.settings.schema import Activation
 from stages.reference import take_inputs
 
+EMULATOR = "qemu-x86_64"
+PROCESSORS = ["Haswell", "Skylake-Server", "EPYC"]
+HERE = "this processor"  # an argument: print the digests of runs on it
 STUDIES = {"thoracic": 4, "fashion_small": 2}  # study -> epochs
 NUM_TRAINING, NUM_VALIDATION, NUM_REPLICATES = 150, 40, 2
 OPTIMIZERS = [("sgd", 0.0), ("sgd", 0.9), ("rmsprop", 0.0), ("rmsprop", 0.9), ("adam", 0.0)]
@@ -81,18 +95,56 @@ def digest(*parts: bytes) -> str:
     return hashlib.sha256(b"".join(parts)).hexdigest()
 
 
-def main() -> None:
+def digest_all() -> dict[str, str]:
+    """Name -> digest of every small run, on the processor that this process sees."""
     runtime.configure()
-    found = {}
+    digests = {}
     for study in STUDIES:
         development, outputs = shrink(study), load_run_plan(study, "unregularized").network.outputs
         for name, plan in list_runs(study, development):
-            found[f"{study}, {name}"] = digest_run(plan, development)
+            digests[f"{study}, {name}"] = digest_run(plan, development)
         with threadpool_limits(limits=1):
             for name in REFERENCES:
-                found[f"{study}, model {name}"] = digest_reference(name, development, outputs=outputs)
-    print(json.dumps(found))
+                digests[f"{study}, model {name}"] = digest_reference(name, development, outputs=outputs)
+    return digests
+
+
+def run_work(processor: str | None) -> dict[str, str]:
+    """Name -> digest, on an emulated processor or, for None, on this one."""
+    # The emulator takes no virtual environment's link to Python, only what it points to.
+    emulated = [] if processor is None else [EMULATOR, "-cpu", processor]
+    command = [*emulated, str(Path(sys.executable).resolve()), "-m", "tools.processors", HERE]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise UserError(f"{' '.join(command)} failed, expected digests: {done.stderr.strip().splitlines()[-1]}")
+    digests: dict[str, str] = json.loads(done.stdout)
+    return digests
+
+
+def main() -> None:
+    parser = make_parser("tools.processors", __doc__)
+    parser.add_argument(
+        "processors", nargs="*", default=PROCESSORS, help=f"of `{EMULATOR} -cpu help` (default: {PROCESSORS})"
+    )
+    options = parser.parse_args()
+    if options.processors == [HERE]:
+        print(json.dumps(digest_all()))
+        return
+    if shutil.which(EMULATOR) is None:
+        raise UserError(f"{EMULATOR} is not installed: install the package qemu-user")
+    here, differs = run_work(None), False
+    for processor in options.processors:
+        there = run_work(processor)
+        different = [name for name in here if there[name] != here[name]]
+        differs = differs or bool(different)
+        same = len(here) - len(different)
+        print(f"{processor}: {same} of {len(here)} results are those of this processor", flush=True)
+        for name in different:
+            print(f"  differs: {name}")
+    if differs:
+        sys.exit(1)
 
 
 if __name__ == "__main__":
-    main()
+    run_main(main)

@@ -1,1 +1,0 @@
-"""Compare the results of small runs on this processor with those on emulated ones: `python -m tools.processors`."""
