@@ -20,6 +20,7 @@ LONG = (
     "test_recipes",
     "test_knobs",
     "test_guard",
+    "test_bad_files",
 )
 
 

@@ -6,21 +6,19 @@ import numpy as np
 import pytest
 
 from stages.lib.lanes.regularizers import CATALOGUE
-from tests.conftest import shrink_params
+from tests.conftest import keep_studies, keep_variants, list_variants, shrink_params
 from tests.project import Project, load_yaml, make_project, save_yaml
 
 STUDIES = ("thoracic", "tutorial_thoracic")  # the first uses every regulariser, alone, with a path, and together
-KEPT = ("mean_squared_logarithmic_error", "poisson")  # of the second: TensorFlow's start is what a run costs
+OWN = ("mean_squared_logarithmic_error", "poisson")  # of the second: TensorFlow's start is what a run costs
 NUM_CHANGES = 10
 
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory, params_text: str) -> Project:
     """After one whole run."""
-    params = shrink_params(params_text) | {"experiments": {}}
-    params["studies"] = {name: params["studies"][name] for name in STUDIES}
-    second = params["studies"][STUDIES[1]]
-    second["variants"] = {name: second["variants"][name] for name in KEPT}
+    params = keep_studies(shrink_params(params_text), *STUDIES)
+    params = keep_variants(params, *params["variants"], *OWN) | {"experiments": {}}
     project = make_project(tmp_path_factory.mktemp("clone"), params)
     project.make()
     return project
@@ -28,20 +26,20 @@ def project(tmp_path_factory: pytest.TempPathFactory, params_text: str) -> Proje
 
 def change_knob(params: dict, knob: str, share: float) -> None:
     """Make the strength that share of what it is: that leaves every one in its range."""
-    if knob == "early_stopping":
-        entry = params["callbacks"]["early_stopping"]
-        entry["patience"] = int(share * entry["patience"])
-    else:
-        params[knob] = float(f"{share * params[knob]:.4g}")
+    changed = share * params[knob]
+    params[knob] = int(changed) if CATALOGUE[knob].whole_number else float(f"{changed:.4g}")
 
 
 def find_users(params: dict, knob: str) -> set[str]:
-    """The train stages of the variants that name the knob."""
+    """The train stages of the variants that name the knob; no study changes any of them here."""
+    first, second = STUDIES
+    stages = {name: f"train@{first}-{name}" for name in list_variants(params, first)}
+    stages |= {name: f"train_own@{name}" for name in list_variants(params, second)}
+    variants = params["variants"] | params["own_variants"]
     return {
-        f"train_{study}@{variant}"
-        for study, settings in params["studies"].items()
-        for variant, entry in settings["variants"].items()
-        if knob in entry.get("regularizers", []) and knob not in entry.get("strengths", {})
+        stage
+        for name, stage in stages.items()
+        if knob in variants[name].get("regularizers", []) and knob not in variants[name].get("strengths", {})
     }
 
 
@@ -55,7 +53,7 @@ def test_ten_knobs_drawn_at_random_retrain_exactly_the_runs_that_name_them(proje
         save_yaml(path, params)
         project.call(sys.executable, "-m", "stages.plan")
         # What DVC would run now, without the training itself: to start TensorFlow for each takes minutes.
-        ran = project.stages_run("repro", "--dry", *(f"train_{study}" for study in STUDIES))
+        ran = project.stages_run("repro", "--dry", "train", "train_own")
         save_yaml(path, original)
         users = find_users(original, knob)
         assert users, "else there would be nothing to show"
@@ -65,10 +63,8 @@ def test_ten_knobs_drawn_at_random_retrain_exactly_the_runs_that_name_them(proje
 
 def test_another_number_of_points_retrains_that_search_alone(project: Project) -> None:
     project.commit()
-    ran = project.stages_run(
-        "exp", "run", "-S", "studies.thoracic.variants.cocktail.search.points=6", "evaluate@thoracic"
-    )
-    assert ran == {"plan", "train_thoracic@cocktail", "evaluate@thoracic"}
+    ran = project.stages_run("exp", "run", "-S", "variants.cocktail.search.points=6", "evaluate@thoracic")
+    assert ran == {"plan", "train@thoracic-cocktail", "evaluate@thoracic"}
     with np.load(project.folder / "data/predictions/thoracic/cocktail.npz") as predicted:
         assert len(predicted["replicate"]) == 6 * int(predicted["replicate"].max() + 1)
     project.call("git", "checkout", "--quiet", ".")

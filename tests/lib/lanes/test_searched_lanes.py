@@ -5,12 +5,13 @@ from dataclasses import replace
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from ruamel.yaml import YAML
 
 from stages import plan
 from stages.lib.lanes import training
 from stages.lib.lanes.blocks import BLOCK_BYTES, COPIES, cut_into_blocks
 from stages.lib.lanes.plan import NetworkPlan, RunPlan
-from tests.conftest import ROOT
+from tests.conftest import ROOT, keep_studies
 from tests.lib.lanes.cases import compare_with_stock
 
 OTHERS = {  # ranges of those that the cocktail is without
@@ -27,12 +28,12 @@ OTHERS = {  # ranges of those that the cocktail is without
 
 def make_search(ranges: dict | None = None) -> RunPlan:
     """The cocktail of the study thoracic, or other ranges in its place, with a small network and few steps."""
-    params = parse_yaml((ROOT / "tests/params.yaml").read_text())
+    params = YAML(typ="safe", pure=True).load((ROOT / "tests/params.yaml").read_text())
     if ranges:
-        variant = {"regularizers": [*ranges], "search": {"points": 32, "off": 0.3, **ranges}}
-        params["studies"]["thoracic"]["variants"]["cocktail"] = variant
-    run = plan.run(json.dumps(params), lambda path: (ROOT / path).read_bytes())[0]["thoracic/cocktail"]
-    assert isinstance(run, RunPlan)
+        params["variants"]["cocktail"] = {"regularizers": [*ranges], "search": {"points": 32, "off": 0.3, **ranges}}
+        params = keep_studies(params, "thoracic")
+    plans = plan.run(json.dumps(params), lambda path: (ROOT / path).read_bytes()).plans
+    run = plans["thoracic/cocktail"]["thoracic"]
     return replace(run, network=NetworkPlan((6, 5), "tanh", 1), replicates=(2, 0), batch_size=4, epochs=3)
 
 

@@ -35,10 +35,8 @@ EDITS: dict[str, dict[str, str]] = {
         f"seed: [{BITS}]": "seed: is [a number of 20000 bits], expected a whole number",
         f"seed: {'9' * 5000}": "holds a value that is none",
         "seed: null": "seed: is None, expected a whole number",
-        "seed: {a: 3}": "seed: is {'a': 3}, expected a whole number",
         "seed: true": "seed: is True, expected a whole number",
         "seed: 2020-13-45": "holds a value that is none (month must be in 1..12)",
-        "seed: 2020-02-30": "holds a value that is none (day",
         "seed: 2020-01-01": "seed: is datetime.date(2020, 1, 1), expected a whole number",
         "seeed: 3": "seed: is missing, expected a value: add it",
         # text that is no YAML, or more than is read
@@ -49,16 +47,12 @@ EDITS: dict[str, dict[str, str]] = {
         "seed: &a [*a]": "has more than 20,000 values (aliases written out), expected at most that: shorten it",
         "seed: *nobody": "is not YAML (found undefined alias",
         f"seed: {'[' * 3000}": "is nested more than 24 levels deep, expected fewer: remove brackets",
-        f"seed: {'{a: ' * 30}": "is nested more than 24 levels deep",
         "seed: !!python/object/apply:os.system ['true']": "has the tag 'tag:yaml.org,2002:python/",
         "seed: !mine 3": "has the tag '!mine', expected none: remove it",
         "seed: \x07": "is not YAML (a character that it does not take",
         "seed: '\ud800'": "is not YAML (",
         "seed: 3\n---\nseed: 4": "is not YAML (expected a single document",
-        "seed: 3\nl2": "is not YAML",
         'seed: "3': "is not YAML",
-        "seed: %3": "is not YAML",
-        "seed: @3": "is not YAML",
         # keys
         'seed: 3\n"a\\nerror: x\\e[2J": 1': "'a\\nerror: x\\x1b[2J': is not a known key",
         f"seed: 3\n{'k' * 90}: 1": f"{'k' * 77}...: is not a known key, expected one that params.yaml came with: remo",
@@ -72,13 +66,10 @@ EDITS: dict[str, dict[str, str]] = {
         "hidden: [0]": "hidden.0: is 0, expected a number of at least 1",
         "hidden: 128": "studies.fashion_small.network.hidden: is 128, expected a list",
         f"hidden: [{'4, ' * 40}]": "hidden: has 40 entries, expected at most 32: remove some",
-        "hidden: [1.5]": "hidden.0: is 1.5, expected a whole number",
     },
     "epochs: 1\n": {
-        f"epochs: 1{'0' * 30}\n": "epochs: is a number of 100 bits, expected a number of at most 100,000",
         "epochs: 100001\n": "tutorial.tutorial_fashion.training.epochs: is 100001, expected a number of at most 100,00",
         "epochs: 0\n": "epochs: is 0, expected a number of at least 1",
-        "epochs: 1.0\n": "epochs: is 1.0, expected a whole number",
         "epochs:\n": "epochs: is None, expected a whole number",
         "\n": "training.epochs: is missing, expected a value: add it",
     },
@@ -86,27 +77,20 @@ EDITS: dict[str, dict[str, str]] = {
         "batch_size: 0": "batch_size: is 0, expected a number of at least 1",
         "batch_size: true": "batch_size: is True, expected a whole number",
         f"batch_size: {HUGE}": "expected a number of at most 10,000,000",
-        "batch_size: 30 rows": "batch_size: is '30 rows', expected a whole number",
     },
     "learning_rate: 0.001": {
         "learning_rate: 0": "learning_rate: is 0, expected a number greater than 0",
         "learning_rate: 1e300": "learning_rate: is 1e+300, expected a number of at most 1,000,000,000",
         "learning_rate: .nan": "learning_rate: is nan, expected a finite number",
-        "learning_rate: -.inf": "learning_rate: is -inf, expected a finite number",
-        "learning_rate: 0,001": "learning_rate: is '0,001', expected a number",
         "learning_rate: '0.001'": "learning_rate: is '0.001', expected a number",
     },
     "start_from_epoch: 0": {"start_from_epoch: 1000000": "expected a number of at most 100,000"},
     "    patience: 10 ": {
-        f"    patience: 1{'0' * 30} ": "patience: is a number of 100 bits, expected a number of at most 100,000",
         "    patience: -1 ": "reduce_lr_on_plateau.patience: is -1, expected a number of at least",
         "    patience: 1.5 ": "patience: is 1.5, expected a whole number",
     },
     "cooldown: 0": {"cooldown: 99999999": "cooldown: is 99999999, expected a number of at most 100,000"},
-    "factor: 0.1": {
-        "factor: 1": "factor: is 1, expected a number less than 1",
-        "factor: 0": "factor: is 0, expected a number greater than 0",
-    },
+    "factor: 0.1": {"factor: 1": "factor: is 1, expected a number less than 1"},
     "min_lr: 0": {"min_lr: -1": "min_lr: is -1, expected a number of at least 0"},
     "min_delta: 0.0001": {"min_delta: 1e99": "min_delta: is 1e+99, expected a number of at most 1,000,000,000"},
     "restore_best: true": {"restore_best: yes": "restore_best: is 'yes', expected true or false"},
@@ -123,9 +107,7 @@ EDITS: dict[str, dict[str, str]] = {
         "folds: 5, repeats: 10000000, validation: 0.2": "repeats: is 10000000, expected a number of at most 1,000",
         "folds: 5, repeats: 0, validation: 0.2": "repeats: is 0, expected a number of at least 1",
         "folds: 5, repeats: 10, validation: 0": "validation: is 0, expected a number greater than 0",
-        "folds: 5, repeats: 10, validation: 1": "validation: is 1, expected a number less than 1",
         "folds: 5, repeats: 10, validation: 1e-300": "protocol.validation is 1e-300, expected a share that puts at lea",
-        "folds: 5, repeats: 10, validation: 0.01": "expected a share that puts at least one row of every class",
         "folds: 5, repeats: 10": "studies.thoracic.protocol.validation: is missing",
         "folds: 5, repeats: 10, validation: 0.2, seeds: 3": "protocol.seeds: is not a known key",
         "folds: 1, repeats: 10, validation: 0.2": "studies.thoracic.protocol.folds: is 1, expected a number of at leas",
@@ -151,31 +133,21 @@ EDITS: dict[str, dict[str, str]] = {
     },
     "protocol: {kind: fixed_test, seeds: 5, validation: 0.05}": {
         "protocol: 5": "studies.fashion.protocol: is 5, expected a mapping",
-        "protocol: null": "studies.fashion.protocol: is None, expected a mapping",
     },
     # knobs and strengths
     "l1: 0.001": {
-        "l1: -1": "l1: is -1, expected a number of at least 0",
         "l1: 1e300": "l1: is 1e+300, expected a number of at most 1,000,000,000",
         "l1: .inf": "l1: is inf, expected a finite number",
-        "l1:": "l1: is None, expected a number",
         "l1: off": "l1: is 'off', expected a number: change it",
         "11: 0.001": "l1: is missing",
     },
-    "\ndropout: 0.5": {
-        "\ndropout: 1": "dropout: is 1, expected a number less than 1",
-        "\ndropout: []": "dropout: is [], expected a number",
-    },
+    "\ndropout: 0.5": {"\ndropout: 1": "dropout: is 1, expected a number less than 1"},
     "batch_norm: 0.99": {"batch_norm: 1.0": "batch_norm: is 1.0, expected a number less than 1"},
     "max_norm: 2.0": {"max_norm: 0": "max_norm: is 0, expected a number of at least 1e-06"},
-    "\nearly_stopping: 10": {
-        "\nearly_stopping: 1.5": "early_stopping: is 1.5, expected a whole number",
-        "\nearly_stopping: 100001": "early_stopping: is 100001, expected a number of at most 100,000",
-    },
+    "\nearly_stopping: 10": {"\nearly_stopping: 1.5": "early_stopping: is 1.5, expected a whole number"},
     "strengths: {dropout: 0.1}": {
         "strengths: {dropout: 1.5}": "studies.fashion.variants.dropout: strengths.dropout holds 1.5, expected a number",
         "strengths: {l2: 0.1}": "strengths names l2, expected one of the variant's regularizers ['dropout']: add it",
-        "strengths: {dropout: two}": "strengths.dropout: is 'two', expected a number",
         "strengths: [dropout]": "strengths: is ['dropout'], expected a mapping",
         "epochs: 9": "differs from its baseline unregularized in its regularizers and in epochs, expected one of the "
         "two, so that a difference has one cause: name a baseline with the same settings",
@@ -184,20 +156,15 @@ EDITS: dict[str, dict[str, str]] = {
     "regularizers: [l2, activity_l1]}": {
         "regularizers: [l2, l2]}": "own_variants.l2_activity_l1: regularizers names one twice, expected each at most o",
         "regularizers: [l3]}": "regularizers.0: is 'l3', expected one of l1, l2",
-        f"regularizers: [{'x' * 500}]}}": "regularizers.0: is 'xxxx",
         "regularizers: l2}": "regularizers: is 'l2', expected a list",
-        "regularizers: [{l2: 0.1}]}": "regularizers.0: is {'l2': 0.1}, expected text",
         "regularizer: [l2]}": "regularizer: is not a known key",
         "regularizers: [l2, max_norm], path: [1]}": "path goes with 2 regularizers, expected exactly one",
-        "regularizers: [], path: [0.1]}": "path goes with 0 regularizers, expected exactly one whose strength it varie",
         "regularizers: [dropout], path: [1.5]}": "path holds 1.5, expected a number of at least 0 and less than 1 for",
         "regularizers: [early_stopping], path: [1.5]}": "path holds 1.5, expected a whole number of at least 0 and at "
         "most 100,000 for early_stopping: change it",
         "regularizers: [early_stopping], path: [100001]}": "path holds 100001.0, expected a whole number",
-        "regularizers: [early_stopping], path: [1e300]}": "path holds 1e+300, expected a whole number of at least 0",
         "regularizers: [l2], path: [1e300]}": "path holds 1e+300, expected a number of at least 0 and at most 1,000,00",
         "regularizers: [l2], path: [.nan]}": "path.0: is nan, expected a finite number",
-        "regularizers: [l2], path: [-1]}": "path holds -1.0, expected a number of at least 0",
         "regularizers: [l2], path: [0.2, 0.2]}": "path: is [0.2, 0.2], expected each entry at most once: remove the",
         "regularizers: [l2], path: 0.1}": "path: is 0.1, expected a list",
         f"regularizers: [l2], path: {list(range(101))}}}": "path: has 101 entries, expected at most 100",
@@ -205,14 +172,12 @@ EDITS: dict[str, dict[str, str]] = {
         "expected a loss with one target per class: choose categorical_crossentropy",
         f"{MIXED}, layers: {{mixup: [1]}}}}": "layers.mixup is set, expected no such entry, as it acts on no single la",
         "regularizers: [dropout], hidden: []}": "dropout acts on layers [], expected some of [] of a network with 0 hi",
-        "regularizers: [l2], layers: {l2: [0]}}": "layers.l2.0: is 0, expected a number of at least 1",
         "regularizers: [l2], layers: {l2: [9]}}": "l2 acts on layers [9], expected some of [1, 2] of a network with 1",
         "regularizers: [l2], activation: rellu}": "activation: is 'rellu', expected 'linear', 'relu'",
         "regularizers: [l2], optimizer: adm}": "optimizer: is 'adm', expected 'sgd', 'rmsprop', 'adam' or 'adamw'",
         "regularizers: [l2], momentum: 1}": "momentum: is 1, expected a number less than 1",
         "regularizers: [l2], callbacks: [early_stopping]}": "callbacks.0: is 'early_stopping', expected 'checkpoint'",
         "regularizers: [l2], baseline: Me}": "baseline: is 'Me', expected a name of small letters",
-        "regularizers: [l2], epochs: 3}": "differs from its baseline unregularized in its regularizers and in epochs",
         "regularizers: [l2], ? [a, b] : 1}": "is ('a', 'b'), expected text for every key",
     },
     "loss: poisson": {
@@ -228,24 +193,18 @@ EDITS: dict[str, dict[str, str]] = {
     "poisson: {": {
         "Poisson: {": "own_variants.Poisson: is 'Poisson', expected a name of small letters, digits and _, a letter fi",
         f"{'a' * 65}: {{": "expected at most 64 characters",
-        f"{'b' * 245}: {{": "expected at most 64 characters",
         "../poisson: {": "expected a name of small letters",
-        "_poisson: {": "expected a name of small letters",
-        "'poi sson': {": "expected a name of small letters",
         "1: {": "own_variants.1: is 1, expected text",
-        "null: {": "own_variants.None: is None, expected text",
         f"? {BITS}\n  : {{": "is a number of 20000 bits, expected text",
         "best_single: {": "own_variants.best_single: is the name of an arm that a search has, expected another name: r",
         "majority: {": "variants and references both hold majority, expected one of a name: rename the variant",
     },
     "  large: {": {
         "  l2: {": "own_variants.l2: is a name of the catalogue, which fashion compares, too, expected another: rename",
-        "  large: {regularizers: 5, ": "large.regularizers: is 5, expected a list",
     },
     "  large: {study: fashion,": {
         "  large: {": "own_variants.large.study: is missing",
         "  large: {study: fashions,": "own_variants.large.study: is fashions, expected one of thoracic, fashion_small,",
-        "  large: {study: [fashion],": "own_variants.large.study: is ['fashion'], expected text",
     },
     "    epochs: 12\n    baseline: large\n": {
         "    epochs: 12\n": "large_ema_label_smoothing: differs from its baseline unregularized in its regularizers an",
@@ -258,7 +217,6 @@ EDITS: dict[str, dict[str, str]] = {
     "  unregularized: {}\n": {
         "  unregularized: {}\n  1: {}\n": "variants.1: is 1, expected text",
         "  unregularized: {}\n  other: [l2]\n": "variants.other: is ['l2'], expected a mapping",
-        "  unregularized: {}\n  other: l2\n": "variants.other: is 'l2', expected a mapping",
         "  unregularized: {}\n  best_single_l2: {}\n": "variants.best_single_l2: is the name of an arm that a search h",
         "  unregularized: {}\n  other: {loss: categorical_crossentropy}\n": "variants.other: in the study thoracic, lo",
         "  unregularized: {}\n  other: {hidden: [], regularizers: [dropout]}\n": "variants.other: in the study "
@@ -269,13 +227,11 @@ EDITS: dict[str, dict[str, str]] = {
     },
     "variants:\n  unreg": {
         "variants:\nmore:\n  unreg": "variants: is None, expected a mapping",
-        "variants: []\nmore:\n  unreg": "variants: is [], expected a mapping",
         "variants: {}\nmore:\n  unreg": "variants: is {}, expected at least one entry",
         f"variants:\n{''.join(f'  v{number}:' + chr(10) for number in range(200))}  unreg": "has 218 entries, expected",
     },
     "      l2: {path: [0.0001, 0.001, 0.003]}": {
         "      l2: [path]": "studies.fashion_small.variants.l2: is ['path'], expected a mapping",
-        "      l2: path": "studies.fashion_small.variants.l2: is 'path', expected a mapping",
         "      l2: {path: [-1]}": "studies.fashion_small.variants.l2: path holds -1.0, expected a number of at least 0",
         "      l2: {study: fashion}": "studies.fashion_small.variants.l2.study: is not a known key",
         "      l3: {}": "studies.fashion_small.variants.l3: is no variant of the catalogue, expected one under variant",
@@ -286,16 +242,13 @@ EDITS: dict[str, dict[str, str]] = {
     },
     # studies
     "studies:\n  #": {
-        "studies: []\nmore:\n  #": "studies: is [], expected a mapping",
         "studies:\nmore:\n  #": "studies: is None, expected a mapping",
         "studies: {x: null}\nmore:\n  #": "studies.x: is None, expected a mapping",
-        "studies: {x: 3}\nmore:\n  #": "studies.x: is 3, expected a mapping",
         "studies: {x: {}}\nmore:\n  #": "studies.x.baseline: is missing, expected a value: add it",
         "studies:\n  tutorial_fashion: {}\n  #": "tutorial.tutorial_fashion: stands under studies, too, expected it on",
     },
     "tutorial:\n  #": {
         "tutorial:\nmore:\n  #": "tutorial: is None, expected a mapping",
-        "tutorial: [a]\nmore:\n  #": "tutorial: is ['a'], expected a mapping",
         "tutorial: {}\nmore:\n  #": "own_variants.softmax.study: is tutorial_fashion, expected one of thoracic, fashio",
     },
     "own_variants:\n": {
@@ -303,7 +256,6 @@ EDITS: dict[str, dict[str, str]] = {
         "own_variants: {}\nmore:\n": "tutorial.tutorial_thoracic: baseline is mean_squared_logarithmic_error, "
         "expected one of the variants none: change it",
         "own_variants:\n  x: null\n": "own_variants.x: is None, expected a mapping",
-        "own_variants:\n  x: []\n": "own_variants.x: is [], expected a mapping",
         "own_variants:\n  x: {}\n": "own_variants.x.study: is missing",
     },
     "  tutorial_thoracic:": {
@@ -322,8 +274,6 @@ EDITS: dict[str, dict[str, str]] = {
     "    datasets: [fashion_mnist]\n": {
         "    datasets: 3\n": "studies.fashion_small.datasets: is 3, expected a list",
         "    datasets: []\n": "datasets: is [], expected at least one entry",
-        "    datasets: [3]\n": "datasets.0: is 3, expected text",
-        f"    datasets: [{'a' * 65}]\n": "expected at most 64 characters",
         "    datasets: [mnist]\n": "studies.fashion_small.datasets: holds mnist, expected some of thoracic_surgery, fa",
         "    datasets: [fashion_mnist, fashion_mnist]\n": "expected each entry at most once",
         "    datasets: [thoracic_surgery]\n": "studies.fashion_small: loss is categorical_crossentropy, expected one t",
@@ -356,23 +306,18 @@ EDITS: dict[str, dict[str, str]] = {
     "  mlp: [": {
         "  mlp: []\n  svm: [": "references.mlp: is [], expected at least one entry",
         "  mlp: [0.1]\n  svm: [": "references.svm: is not a known key",
-        "  mlp: [0, ": "references.mlp.0: is 0, expected a number greater than 0",
     },
     "  random_forest: [": {
         "  random_forest: [2.5, ": "random_forest.0: is 2.5, expected a whole number",
         "  random_forest: [30, ": "expected each entry at most once: remove the repetition",
     },
-    "confidence: 0.95": {
-        "confidence: 95": "confidence: is 95, expected a number less than 1",
-        "confidence: 0.5": "statistics.confidence: is 0.5, expected a number greater than 0.5",
-    },
+    "confidence: 0.95": {"confidence: 0.5": "statistics.confidence: is 0.5, expected a number greater than 0.5"},
     "    auc: 0.01": {
         "    auc: -0.01": "equivalence.auc: is -0.01, expected a number of at least 0",
         "    auk: 0.01": "statistics.equivalence.auk: is 'auk', expected one of auc, accuracy, average_precision, br",
     },
     # searches
     "      points: 64\n": {
-        "      points: 0\n": "variants.cocktail.search.points: is 0, expected a number of at least 2",
         "      points: 1\n": "search.points: is 1, expected a number of at least 2",
         "      points: 65537\n": "search.points: is 65537, expected a number of at most 65,536",
         "      points: 2.5\n": "search.points: is 2.5, expected a whole number",
@@ -381,23 +326,19 @@ EDITS: dict[str, dict[str, str]] = {
     },
     "      off: 0.3\n": {
         "      off: 1\n": "search.off: is 1, expected a number less than 1",
-        "      off: many\n": "search.off: is 'many', expected a number",
         f"      off: 1{'0' * 400}\n": "search.off: is a number of 1329 bits, expected a number",
     },
     "      average: 12\n": {
         "      average: 1\n": "search.average: is 1, expected a number of at least 2",
-        "      average: 2.5\n": "search.average: is 2.5, expected a whole number",
         f"      average: {'x' * 5000}\n": "search.average: is 'xxxx",
     },
     "      l2: [0.001, 0.1]\n": {
         f"      l2: [0, 1{'0' * 400}]\n": "search.l2: is [0, a number of 1329 bits], expected [least strength, greates",
         "      l2: [0.1, 0.001]\n": "search.l2: is [0.1, 0.001], expected the smaller strength first, and two that dif",
-        "      l2: [0.1, 0.1]\n": "search.l2: is [0.1, 0.1], expected the smaller strength first",
         "      l2: [0, 0.1]\n": "search.l2: is [0, 0.1], expected a least strength greater than 0 on a scale that is "
         "log: change it (`off` says in which share of points it is 0), or write [0, 0.1, linear]",
         "      l2: 0.1\n": "search.l2: is 0.1, expected [least strength, greatest strength], and as a third entry one "
         "of linear, log, momentum for another scale than log: change it",
-        "      l2: [0.1]\n": "search.l2: is [0.1], expected [least strength, greatest strength]",
         "      l2: [.nan, 0.1]\n": "search.l2: is [nan, 0.1], expected [least strength, greatest",
         "      l2: [true, 2]\n": "search.l2: is [True, 2], expected [least strength, greatest",
         "      l2: [1, 2, cubic]\n": "search.l2: is [1, 2, 'cubic'], expected [least strength, greatest",
@@ -428,7 +369,6 @@ EDITS: dict[str, dict[str, str]] = {
         for entry, message in {
             "{kind: table, file: /etc/passwd, target: y}": "file: is '/etc/passwd', expected a file in data/source, su",
             "{kind: table, file: data/source/../x, target: y}": "expected a file in data/source",
-            "{kind: table, file: data/source, target: y}": "expected a file in data/source",
             "{kind: table, file: data/source/none.csv, target: y}": "data/source/none.csv cannot be read (No such file",
             f"{{kind: table, file: data/source/{'x' * 200}.csv, target: x}}": "expected at most 200 characters",
             f"{{{TABLE}}}": "datasets.thoracic_surgery.target: is missing",
