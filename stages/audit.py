@@ -13,9 +13,9 @@ from stages.lib.claims.evidence import Records
 from stages.lib.claims.judging import AuditParams, ClaimResult, judge_claim, load_audit_plan, save_audit
 from stages.lib.claims.measurements import load_experiments, load_measurements
 from stages.lib.core.cli import parse_arguments, run_main
-from stages.lib.core.lock import prune_folders
 from stages.lib.judge.comparison import load_comparison
 from stages.lib.judge.plans import load_statistics_plan, load_tasks
+from stages.lib.lock import prune_folders
 
 
 def run(plan: AuditParams, records: Records) -> list[ClaimResult]:

@@ -14,7 +14,6 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from stages.lib.core.cli import parse_arguments, run_main
-from stages.lib.core.lock import prune_folders
 from stages.lib.core.records import split_task
 from stages.lib.judge import predictions
 from stages.lib.judge.arms import build_arms, build_search_arms
@@ -29,6 +28,7 @@ from stages.lib.judge.predictions import (
     load_predictions,
     load_reference,
 )
+from stages.lib.lock import prune_folders
 
 
 class Outcome(NamedTuple):

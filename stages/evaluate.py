@@ -13,7 +13,6 @@ import numpy as np
 from stages.lib.claims.measurements import save_measurements
 from stages.lib.claims.measuring import measure_variant
 from stages.lib.core.cli import Progress, parse_arguments, run_main
-from stages.lib.core.lock import prune_folders
 from stages.lib.data.samples import Development, HeldOut, check_no_leak, load_development, load_held_out
 from stages.lib.judge.plans import load_study_plan, load_tasks
 from stages.lib.judge.predictions import (
@@ -28,6 +27,7 @@ from stages.lib.lanes import runtime
 from stages.lib.lanes.graph import predict_lanes
 from stages.lib.lanes.plan import MODELS, RunPlan, load_run_plan
 from stages.lib.lanes.run import TrainedRun, load_run
+from stages.lib.lock import prune_folders
 
 NUM_MISTAKES = 8  # images handed on for each variant
 TRAINING_HISTORY = ("epochs_run", "best_epoch", "stopped_early", "diverged")  # fields of a run

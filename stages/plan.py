@@ -19,7 +19,6 @@ import yaml
 from stages.lib.core.cli import parse_arguments, run_main
 from stages.lib.core.files import MissingArtifactError, read_plain
 from stages.lib.core.records import save_plans
-from stages.lib.core.versions import REQUIREMENTS, find_other_versions, plan_versions
 from stages.lib.data.dataset import Facts
 from stages.lib.settings.checks import find_facts, find_mistakes, list_idle
 from stages.lib.settings.expansion import make_plans
@@ -27,6 +26,7 @@ from stages.lib.settings.machine import Machine, find_machine, find_too_large
 from stages.lib.settings.mistakes import PARAMS, ParamsError, raise_all
 from stages.lib.settings.schema import Params, read_params
 from stages.lib.settings.yaml_text import MAX_BYTES, TextError, decode, load_document
+from stages.lib.versions import REQUIREMENTS, find_other_versions, plan_versions
 
 LARGEST_TABLE = 2**25  # bytes
 
@@ -50,14 +50,17 @@ def run(text: str, read: Callable[[str], bytes], *, machine: Machine | None = No
     return Planned(plans, list_idle(params, facts))
 
 
-def check(text: str, read: Callable[[str], bytes]) -> tuple[Params, dict[str, Facts], yaml.Node | None]:
-    """What params.yaml holds, the facts of its data sets, and its nodes; ParamsError with every mistake."""
+def check(text: str, read: Callable[[str], bytes] | None) -> tuple[Params, dict[str, Facts], yaml.Node | None]:
+    """What params.yaml holds, the facts of its data sets, and its nodes; ParamsError with every mistake.
+
+    read: as in `run`; without it data sets are not looked at.
+    """
     try:
         values, root = load_document(text)
     except TextError as error:
         raise ParamsError(f"{PARAMS}, {error}" if error.line else f"{PARAMS}: {error}") from None
     params, mistakes = read_params(values)
-    facts, faults = find_facts(params, read)
+    facts, faults = find_facts(params, read) if read else ({}, [])
     mistakes += faults
     mistakes += find_mistakes(params, facts, whole=not mistakes)
     raise_all(mistakes, root)

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from stages.lib.core import versions
-from stages.lib.core.versions import USED
+from stages.lib import versions
+from stages.lib.versions import USED
 
 GRAPH = yaml.safe_load(Path("dvc.yaml").read_text())["stages"]  # with merge keys resolved
 MODULES = sorted(Path("stages").rglob("*.py"))

@@ -20,7 +20,7 @@ from pathlib import Path, PurePosixPath
 import yaml
 
 from stages.lib.core.cli import UserError, make_parser
-from stages.lib.core.lock import (
+from stages.lib.lock import (
     HASH,
     LOCK,
     find_nodes,

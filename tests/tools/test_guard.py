@@ -16,7 +16,7 @@ from tempfile import TemporaryDirectory
 
 import pytest
 
-from stages.lib.core.lock import find_object, read_listing
+from stages.lib.lock import find_object, read_listing
 from tests.lib.settings.test_bad_files import BOMB
 from tests.tools.test_repro import Pipeline
 from tools.guard import GuardError, check_cache, check_records, is_part

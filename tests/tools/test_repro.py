@@ -523,7 +523,7 @@ def test_reports_mistakes_in_params_in_words(inside: Path) -> None:
     repro.check_params()  # not this project's params.yaml: anything goes
     (inside / "dvc.yaml").touch()
     (inside / "stages/lib/settings").mkdir(parents=True)
-    (repro.SCHEMA / "settings/params.py").touch()
+    (repro.SCHEMA / "settings/schema.py").touch()
     with pytest.raises(UserError, match="seed: is missing"):
         repro.check_params()
     (inside / "params.yaml").write_bytes("seed: 3  # gewählt".encode("latin-1"))
@@ -532,23 +532,14 @@ def test_reports_mistakes_in_params_in_words(inside: Path) -> None:
 
 
 def test_what_has_no_mistake_is_checked_once(inside: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for path in repro.SETTINGS:
-        shutil.copy(ROOT / path, path)
+    shutil.copy(ROOT / repro.PARAMS, repro.PARAMS)
     shutil.copytree(ROOT / repro.SCHEMA, repro.SCHEMA)
     repro.check_params()
-    monkeypatch.setattr("stages.lib.settings.blocks.examine_graph", lambda *arguments: pytest.fail("a second time"))
+    monkeypatch.setattr("stages.plan.check", lambda *arguments: pytest.fail("a second time"))
     repro.check_params()
     (repro.SCHEMA / "scores.py").write_text("# other rules")
     with pytest.raises(pytest.fail.Exception, match="a second time"):
         repro.check_params()
-
-
-def test_a_study_and_its_block_go_together() -> None:
-    text = (ROOT / "dvc.yaml").read_text()
-    studies = re.findall(r"^  train_(\w+):", text, re.MULTILINE)
-    check_blocks(text, studies)
-    with pytest.raises(UserError, match=re.escape("stages.train_thoracic: has matrix")):
-        check_blocks(text.replace("studies.thoracic.v", "studies.fashion.v"), studies)
 
 
 def test_make_takes_the_folder_and_its_options_as_text(tmp_path: Path) -> None:

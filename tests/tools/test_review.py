@@ -18,7 +18,6 @@ from dvc.utils.serialize import dumps_yaml
 
 from stages import compare
 from stages.lib.core.cli import UserError
-from stages.lib.core.markdown import escape
 from stages.lib.core.records import save_plans
 from stages.lib.data.protocols import FixedTest, Protocol, RepeatedStratifiedKFold
 from stages.lib.judge.comparison import LAYOUT, ArmResult, Difference, Judgement, StudyResult
@@ -32,6 +31,7 @@ from stages.lib.judge.predictions import (
     save_references,
 )
 from stages.lib.judge.scores import SCORES
+from stages.lib.report.markdown import escape
 from tests.conftest import ROOT
 from tests.forked import run_module
 from tools.review import changes, wording

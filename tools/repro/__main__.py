@@ -26,7 +26,7 @@ from stages.lib.core.cli import UserError, make_parser
 from tools.guard import check_records, print_error
 from tools.repro.engine import FOLDER, SIGNALS, LocalEngine
 
-SETTINGS = (Path("params.yaml"), Path("dvc.yaml"))
+PARAMS = Path("params.yaml")
 SCHEMA = Path("stages/lib")  # the rules stand in several of its modules
 CHECKED = FOLDER / "checked"  # digest of the files in which no mistake was found
 ANSWER, REPORT = Path("metrics/answer.txt"), Path("metrics/report.html")
@@ -44,21 +44,16 @@ def parse_arguments() -> argparse.Namespace:
 
 def check_params() -> None:
     """ParamsError, with one line per mistake. Does nothing in a project without the schema, or where it found none."""
-    if not all(path.is_file() for path in (*SETTINGS, SCHEMA / "settings/params.py")):
+    if not all(path.is_file() for path in (PARAMS, SCHEMA / "settings/schema.py")):
         return
-    files = [*SETTINGS, *sorted(SCHEMA.rglob("*.py"))]
+    files = [PARAMS, *sorted(SCHEMA.rglob("*.py"))]
     digest = hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()
     if CHECKED.is_file() and CHECKED.read_text() == digest:
         return
     # Here, because pydantic takes a fifth of a second.
-    from stages.lib.settings import blocks
-    from stages.lib.settings.mistakes import PARAMS, raise_all
-    from stages.plan import read_text
+    from stages.plan import check, read_text
 
-    text, graph = (read_text(str(path)) for path in SETTINGS)
-    params, mistakes, root = examine(text)
-    wrong_blocks, graph_root = blocks.examine_graph(graph, getattr(params, "studies", {}))
-    raise_all([*mistakes, *wrong_blocks], {PARAMS: root, blocks.GRAPH: graph_root})
+    check(read_text(str(PARAMS)), read=None)
     CHECKED.write_text(digest)
 
 

@@ -13,7 +13,7 @@ import cloudpickle
 from distributed import Client, Future, get_worker
 
 from stages.lib.core.cli import UserError
-from stages.lib.core.versions import find_versions
+from stages.lib.versions import find_versions
 from tools.guard import is_part
 from tools.repro.engine import TICK, Job, LocalEngine
 

@@ -28,7 +28,7 @@ from dvc_data.hashfile.tree import Tree
 from dvc_objects.errors import ObjectFormatError
 
 from stages.lib.core.cli import UserError
-from stages.lib.core.lock import prune_folders
+from stages.lib.lock import prune_folders
 from tools.guard import check_cache, check_outputs
 from tools.repro.engine import FOLDER, PAUSE, Job
 

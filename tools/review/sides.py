@@ -15,9 +15,9 @@ from pydantic import ValidationError
 
 from stages.lib.core.cli import UserError
 from stages.lib.core.files import read_plain
-from stages.lib.core.markdown import escape
 from stages.lib.judge.comparison import ArmResult, Comparison, StudyResult, parse_comparison
 from stages.lib.judge.scores import SCORES
+from stages.lib.report.markdown import escape
 from stages.lib.settings.mistakes import ParamsError
 from stages.lib.settings.yaml_text import TextError, decode
 from tools.review.outputs import Outputs

@@ -6,8 +6,8 @@ import json
 from collections.abc import Sequence, Sized
 from dataclasses import asdict
 
-from stages.lib.core.markdown import escape
 from stages.lib.judge.scores import SCORES
+from stages.lib.report.markdown import escape
 from stages.lib.report.styles import ARMS
 from tools.review.changes import ORDER, NewArm, NewScore, Review
 from tools.review.judging import Change

@@ -9,7 +9,7 @@ import numpy as np
 
 from stages.lib.claims.intervals import Interval, known, mean, opposite
 from stages.lib.claims.measurements import ExperimentResult, Measured
-from stages.lib.core.values import read
+from stages.lib.core.records import read
 from stages.lib.judge.comparison import Comparison, Judgement, StudyResult
 from stages.lib.judge.scores import SCORES
 

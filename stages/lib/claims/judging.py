@@ -13,8 +13,7 @@ from stages.lib.claims.claims import Claim, Quantity
 from stages.lib.claims.evidence import MissingEvidenceError, Records
 from stages.lib.core.fields import Share, Strict
 from stages.lib.core.files import read_bytes, write_json
-from stages.lib.core.records import load_plan
-from stages.lib.core.values import round_number
+from stages.lib.core.records import load_plan, round_number
 
 AUDIT = Path("metrics/audit.json")
 

@@ -11,8 +11,7 @@ import numpy as np
 from pydantic import Field, FiniteFloat, TypeAdapter
 
 from stages.lib.core.files import read_bytes, write_json
-from stages.lib.core.records import load_plan
-from stages.lib.core.values import Values, keep, read
+from stages.lib.core.records import Values, keep, load_plan, read
 
 STUDIES, EXPERIMENTS = Path("data/predictions"), Path("data/evidence")
 EXPERIMENT_PLANS = "_experiments"  # their folder in the plan folder, and the plan of their names

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
-from pydantic import TypeAdapter
+import numpy as np
+from pydantic import Field, FiniteFloat, TypeAdapter
 
 from stages.lib.core.files import read_bytes, write_bytes
 
@@ -62,3 +63,22 @@ def load_task_plan(kind: type[Plan], task: str, name: str) -> Plan:
 def load_plan(kind: type[Plan], name: str) -> Plan:
     """Read one plan by its name in the plan folder."""
     return from_json(kind, read_bytes(find_plan(name), written_by="plan").decode())
+
+
+# quantity -> [replicate]; None where it has no finite value, as the weights of a network that has diverged
+Values = dict[str, Annotated[list[FiniteFloat | None], Field(min_length=2)]]
+
+
+def round_number(value: float) -> float:
+    """Round to the seven digits that float32 predictions carry."""
+    return float(f"{value:.7g}")
+
+
+def keep(values: np.ndarray) -> list[float | None]:
+    """What was measured, [replicate], as a record keeps it."""
+    return [round_number(value) if np.isfinite(value) else None for value in values]
+
+
+def read(kept: Sequence[float | None]) -> np.ndarray:
+    """As an array [replicate], NaN where there is no finite value."""
+    return np.array(kept, dtype=np.float64)

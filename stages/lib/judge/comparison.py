@@ -15,7 +15,7 @@ from typing import Annotated, Literal, TypeVar
 from pydantic import Field, FiniteFloat, TypeAdapter
 
 from stages.lib.core.files import read_bytes, write_bytes, write_json
-from stages.lib.core.values import round_number
+from stages.lib.core.records import round_number
 from stages.lib.data.protocols import Protocol
 from stages.lib.judge.arms import NO_SKILL, ArmKey
 from stages.lib.judge.plans import Question

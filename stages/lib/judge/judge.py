@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from stages.lib.core.values import round_number
+from stages.lib.core.records import round_number
 from stages.lib.data.protocols import RepeatedStratifiedKFold
 from stages.lib.judge.arms import (
     AT_KNOB,

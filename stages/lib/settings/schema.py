@@ -8,10 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, TypeAdapter, ValidationError, create_model, model_validator
+from pydantic import BeforeValidator, Field, ValidationError, create_model, model_validator
 
 from stages.lib.claims.experiment_kinds import EXPERIMENTS
 from stages.lib.claims.judging import AuditParams
@@ -36,6 +35,7 @@ from stages.lib.core.fields import (
     empty_if_none,
     one_of,
 )
+from stages.lib.core.records import adapter_of
 from stages.lib.data.kinds import Declaration
 from stages.lib.data.protocols import Protocol
 from stages.lib.judge.plans import StatisticsPlan
@@ -338,11 +338,6 @@ def validate(kind: Any, value: Any, where: tuple[str, ...], mistakes: list[Mista
     except ValidationError as error:
         mistakes += [mistake for entry in error.errors() for mistake in explain(entry, where)]
         return None
-
-
-@cache
-def adapter_of(kind: Any) -> TypeAdapter[Any]:
-    return TypeAdapter(kind)
 
 
 def read_section(name: str, value: Any, mistakes: list[Mistake]) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from stages.lib.core.lock import prune_folders
+from stages.lib.lock import prune_folders
 
 CACHE = Path(".dvc/cache/files/md5")
 NAMED = ("kept", "gone", "other", "added", "a_file", "link")
