@@ -70,12 +70,12 @@ def conclude(result: Review) -> str:
     verdicts, stale = list(result.arms.values()), result.head.find_stale()
     counts = {verdict: verdicts.count(verdict) for verdict in ORDER if verdict in verdicts}
     others = ", ".join(f"{count} {name}" for name, count in counts.items() if name != result.verdict)
+    quiet = {change.key for change in result.changes} - result.arms.keys()
     also = {
         "new": result.added,
         "removed": result.removed,
         "with a score that only one of the two judges by": result.incomparable,
-        "with a changed verdict within their study": result.turned,
-        "recomputed although no input that DVC tracks changed, none by more than noise": list_quiet(result),
+        "recomputed although no input that DVC tracks changed, none by more than noise": quiet,
     }
     listed = ", ".join(f"{count_arms(arms)} {name}" for name, arms in also.items() if arms)
     if not (stale or counts or listed or result.params):
@@ -87,11 +87,6 @@ def conclude(result: Review) -> str:
         f"Also: {listed}." if listed else "",
     ]
     return " ".join(filter(None, sentences))
-
-
-def list_quiet(result: Review) -> set[Key]:
-    """The recomputed arms that did not move by more than noise."""
-    return {change.key for change in result.changes} - result.arms.keys()
 
 
 def name_first(texts: Sequence[str]) -> str:
@@ -180,10 +175,9 @@ def describe_basis(study: str, result: Review) -> str:
     reason = result.basis[study]
     if not reason:
         return f"{escape(study)} by row, from DVC's cache" + (f" ({', '.join(coarse)} by replicate)" if coarse else "")
-    unpaired = "" if all(change.pair.is_paired(change.score) for change in changes) else "; unpaired"
     fixed = result.head.comparison[study].protocol.fixed_test
     covered = "; other seeds on the same test rows, not other rows" if fixed else ""
-    return f"{escape(study)} by replicate ({escape(reason)}{unpaired}{covered})"
+    return f"{escape(study)} by replicate ({escape(reason)}{covered})"
 
 
 def describe_arm(key: Key, result: Review) -> str:
@@ -237,9 +231,7 @@ def parse_arguments() -> argparse.Namespace:
 
 
 def parse_revision(text: str) -> str:
-    if not text:
-        raise argparse.ArgumentTypeError("is empty, expected a git revision: name one")
-    if text.startswith("-") or not text.isprintable() or len(text) > 300:
+    if not text or text.startswith("-") or not text.isprintable() or len(text) > 300:
         raise argparse.ArgumentTypeError("is no git revision, expected a branch, a tag or a commit: name one")
     return text
 

@@ -26,7 +26,8 @@ from stages.lib.judge.plans import StatisticsPlan, StudyPlan
 from stages.lib.judge.predictions import Labels, Predictions, ReferencePredictions
 from stages.lib.judge.scores import SCORES
 from stages.lib.judge.study_verdicts import adjust_family
-from tools.review.snapshot import Key, RowsUnknownError, Snapshot, compare_params
+from stages.lib.settings.params import parse_params
+from tools.review.snapshot import PARAMS, Key, RowsUnknownError, Snapshot, compare_params
 
 ORDER = ("worse", "better", "undecided", "equivalent")  # the first that occurs is the verdict of an arm, or of all arms
 UNUSABLE = (*DAMAGE, ArithmeticError, MemoryError, RecursionError, TypeError)  # what a damaged file may raise
@@ -55,14 +56,10 @@ class Pair:
         base, head = self.base.judged, self.head.judged
         return [score for score in self.shared_scores if base[score].replicates != head[score].replicates]
 
-    @property
-    def has_same_rows(self) -> bool:
-        return self.head_study.is_judged_on_the_same_rows(self.base_study)
-
     def is_paired(self, score: str) -> bool:
         """Whether replicate i of both was judged on the same rows."""
         same_number = len(self.base.judged[score].replicates) == len(self.head.judged[score].replicates)
-        return same_number and self.has_same_rows
+        return same_number and self.head_study.is_judged_on_the_same_rows(self.base_study)
 
     def compare_replicates(self, score: str, *, alpha: float) -> statistics.Comparison:
         """Head less base: a paired test where replicates are paired, else a test of two independent means."""
@@ -84,7 +81,6 @@ class Change:
 
     key: Key
     score: str
-    pair: Pair
     comparison: statistics.Comparison
     p_adjusted: float
     verdict: statistics.Verdict
@@ -116,15 +112,6 @@ class Review:
     @property
     def removed(self) -> list[Key]:
         return [key for key in self.base.arms if key not in self.pairs]
-
-    @property
-    def turned(self) -> list[Key]:
-        """The arms whose verdict against their own baseline changed, by some score."""
-        verdicts = {
-            key: [(pair.base.judged[score].verdict, pair.head.judged[score].verdict) for score in pair.shared_scores]
-            for key, pair in self.pairs.items()
-        }
-        return [key for key, both in verdicts.items() if any(before != after for before, after in both)]
 
     @property
     def incomparable(self) -> list[Key]:
@@ -159,14 +146,16 @@ def review(base: Snapshot, head: Snapshot) -> Review:
         for key, arm in head.arms.items()
         if key in base.arms
     }
-    params, settings = list(compare_params(base.params, head.params)), head.settings
+    params, settings = list(compare_params(base.params, head.params)), head.read(PARAMS, parse_params).statistics
     plan = StatisticsPlan(settings.confidence, dict.fromkeys(SCORES, 0.0) | settings.equivalence)
     families: dict[bool, dict[Key, Pair]] = {False: {}, True: {}}
     for key, pair in pairs.items():
         if pair.moved_scores:
             families[is_touched(key, base, head)][key] = pair
     compared, basis = compare_studies(families[True] | families[False], base, head, plan)
-    changes = [change for touched in (True, False) for change in judge(families[touched], compared, plan, not touched)]
+    changes = [
+        change for touched in (True, False) for change in judge_changes(families[touched], compared, plan, not touched)
+    ]
     return Review(base, head, pairs, changes, basis, params, settings.confidence)
 
 
@@ -176,7 +165,7 @@ def is_touched(key: Key, base: Snapshot, head: Snapshot) -> bool:
     return before is None or before != after
 
 
-def judge(
+def judge_changes(
     pairs: Mapping[Key, Pair], compared: Mapping[ScoredKey, Compared], plan: StatisticsPlan, recomputed: bool
 ) -> Iterator[Change]:
     """The verdict on every score that moved, adjusted over each study and for the number of studies."""
@@ -198,8 +187,7 @@ def judge(
                 greater_is_better=SCORES[score].greater_is_better,
                 alpha=1 - plan.confidence,
             )
-            by_row = evidence is not None
-            yield Change(key, score, pairs[key], comparison, p_adjusted, verdict, by_row, recomputed)
+            yield Change(key, score, comparison, p_adjusted, verdict, evidence is not None, recomputed)
 
 
 def compare_studies(
@@ -228,8 +216,8 @@ def compare_rows(
     pairs: Mapping[Key, Pair], base: Snapshot, head: Snapshot, plan: StatisticsPlan
 ) -> dict[ScoredKey, Compared]:
     """Head less base of the arms of one variant, paired by replicate and row; RowsUnknownError where it cannot be."""
-    if not all(pair.has_same_rows for pair in pairs.values()):
-        raise RowsUnknownError("protocol, data or seed differ")
+    if not all(pair.is_paired(score) for pair in pairs.values() for score in pair.moved_scores):
+        raise RowsUnknownError("protocol, data, seed or number of replicates differ, so that none are paired")
     before = load_judge(base, {key: (pair.base, pair.moved_scores) for key, pair in pairs.items()}, plan)
     after = load_judge(head, {key: (pair.head, pair.moved_scores) for key, pair in pairs.items()}, plan)
     if not all(np.array_equal(getattr(before.labels, part), getattr(after.labels, part)) for part in SAME):

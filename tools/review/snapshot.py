@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import json
 import re
 import subprocess
 import zipfile
@@ -16,11 +17,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import yaml
-from pydantic import StringConstraints, TypeAdapter, ValidationError
+from pydantic import TypeAdapter, ValidationError
 from ruamel.yaml.resolver import implicit_resolvers
 
 from stages.lib.core.cli import UserError
@@ -30,7 +31,7 @@ from stages.lib.judge.comparison import ArmResult, Comparison, parse_comparison
 from stages.lib.judge.plans import BEST_SINGLE
 from stages.lib.judge.scores import SCORES
 from stages.lib.settings.mistakes import ParamsError
-from stages.lib.settings.params import StatisticsParams, parse_params, parse_yaml
+from stages.lib.settings.params import parse_yaml
 from stages.lib.settings.yaml_text import TextError, compose, decode
 
 COMPARISON, PARAMS, LOCK = "metrics/comparison.json", "params.yaml", "dvc.lock"
@@ -38,6 +39,7 @@ MAX_BYTES = 2**26  # of one file; the largest, comparison.json, has a hundredth 
 MAX_OBJECT = 2**30  # bytes of one output: the largest predictions have a twentieth of that
 MAX_VALUES = 2**21  # of dvc.lock, which has a hundredth of that with 85 stages
 INPUTS = (PARAMS, "dvc.yaml", "stages", "data/source")  # what results depend on
+HASH = re.compile(r"[0-9a-f]{32}(\.dir)?")
 ABSENT = "(none)"
 Content = TypeVar("Content")
 
@@ -90,13 +92,9 @@ class Snapshot:
         return {Key(study, *key): arm for study, result in self.comparison.items() for key, arm in result.list_arms()}
 
     @cached_property
-    def params(self) -> dict[str, Any]:
-        """params.yaml as nested mappings, not checked."""
-        return self.read(PARAMS, parse_mapping)
-
-    @property
-    def settings(self) -> StatisticsParams:
-        return self.read(PARAMS, parse_params).statistics
+    def params(self) -> Any:
+        """params.yaml, not checked."""
+        return self.read(PARAMS, parse_yaml)
 
     @cached_property
     def record(self) -> Record | None:
@@ -115,16 +113,17 @@ class Snapshot:
         return changed or self.record.find_unfinished([*self.arms], comparison=written)
 
     def read_output(self, path: str) -> bytes:
-        """A file of an output folder as the last run left it; RowsUnknownError where it cannot be had."""
-        folder, md5 = self.record.find_folder(path) if self.record else ("", "")
-        listing = MEMBERS.validate_json(self.read_object(md5)) if md5 else []
-        for member in listing:
-            if f"{folder}/{member.relpath}" == path:
-                return self.read_object(member.md5)
-        raise RowsUnknownError(f"{LOCK} of {self.name} does not name its predictions")
+        """A file of an output folder as the last run left it; RowsUnknownError where it is not to be had."""
+        stages = self.record.stages.values() if self.record else ()
+        folders = [file for stage in stages for file in stage.outs if path.startswith(f"{file.path}/")]
+        listing = json.loads(self.read_object(folders[0].md5 if folders else ""))
+        members = {f"{folders[0].path}/{member['relpath']}": member["md5"] for member in listing}
+        return self.read_object(members.get(path, ""))
 
     def read_object(self, md5: str) -> bytes:
         """The content with a hash, from DVC's cache."""
+        if not HASH.fullmatch(md5):
+            raise RowsUnknownError(f"{LOCK} of {self.name} does not name its predictions")
         path = self.cache / md5[:2] / md5[2:]
         if not path.is_file():
             remedy = "for more power, run `dvc fetch` or `make` there"
@@ -176,13 +175,6 @@ def find_faults(comparison: Comparison) -> Iterator[str]:
                 judged = arm.judged.get(score)
                 if not judged or not all(least <= value <= most for value in (judged.value, *judged.replicates)):
                     yield f"{study}.arms.{variant}.{kind}.judged.{score}: Input should be from {least:g} to {most:g}"
-
-
-def parse_mapping(text: str) -> dict[str, Any]:
-    content = parse_yaml(text)
-    if not isinstance(content, dict):
-        raise TextError("is no mapping, expected params.yaml's keys: correct it", 1)
-    return content
 
 
 def run_git(*arguments: str) -> subprocess.CompletedProcess[bytes]:
@@ -275,11 +267,6 @@ class Record:
         names = variants if isinstance(variants, dict) else ()
         return {f"evaluate@{study}", *({f"{prefix}{variant}" for variant in names} & self.stages.keys())}
 
-    def find_folder(self, path: str) -> tuple[str, str]:
-        """The output folder that a file is in, and its hash; both empty where none is recorded."""
-        outs = [file for stage in self.stages.values() for file in stage.outs if FOLDER_HASH.fullmatch(file.md5)]
-        return next(((file.path, file.md5) for file in outs if path.startswith(f"{file.path}/")), ("", ""))
-
     def find_unfinished(self, keys: list[Key], *, comparison: str) -> list[str]:
         """Reasons why these arms are not the results of one complete run; empty where none is found.
 
@@ -296,15 +283,7 @@ class Record:
         return [f"{COMPARISON} is not what the last run wrote"] if written - {comparison} else []
 
 
-@dataclass(frozen=True)
-class Member:
-    """A file of an output folder, in DVC's list of them."""
-
-    md5: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{32}$")]
-    relpath: str
-
-
-RECORD, MEMBERS, FOLDER_HASH = TypeAdapter(Record), TypeAdapter(list[Member]), re.compile(r"[0-9a-f]{32}\.dir")
+RECORD = TypeAdapter(Record)
 SafeLoader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # C where PyYAML was built with it
 
 
@@ -349,4 +328,4 @@ def compare_params(base: Any, head: Any, path: str = "") -> Iterator[str]:
             where = f"{path}.{key}" if path else str(key)
             yield from compare_params(inner[0].get(key, ABSENT), inner[1].get(key, ABSENT), where)
     elif before != after:
-        yield f"{path}: {before} -> {after}"
+        yield f"{path or PARAMS}: {before} -> {after}"
