@@ -10,7 +10,7 @@ from subprocess import CompletedProcess
 from tempfile import TemporaryDirectory
 
 SERVER = multiprocessing.get_context("forkserver")
-SERVER.set_forkserver_preload(["tools.review.changes"])
+SERVER.set_forkserver_preload(["tools.review.judging", "stages.lib.report.styles"])
 
 
 def run_module(module: str, *arguments: str, folder: Path, environment: Mapping[str, str]) -> CompletedProcess[str]:

@@ -1,31 +1,208 @@
 """Show how a change affects the held-out scores, and which differences are more than noise.
 
-Compares two sides: a git revision (the base), and the working tree or another revision (the head). Reads
-metrics/comparison.json, params.yaml and dvc.lock of each, and prints Markdown. The results are those of the last run,
-so run `make` first. Whether code has changed since that run is checked by `make check`.
+Compares a git revision (the base) with the working tree or another revision (the head). Reads metrics/comparison.json,
+params.yaml and dvc.lock of each, and prints Markdown. The results are those of the last run, so run `make` first.
+Whether code has changed since that run is checked by `make check`.
 
-Every arm is compared by both scores of its study. Where DVC's cache still holds the predictions of both sides, they are
+Every arm is compared by both scores of its study. Where DVC's cache still holds the predictions of both, they are
 paired row by row and judged with the statistics of `compare`; else replicates are paired by their scores alone, which
 sees less. The review says for each study which of the two it is.
 
-By replicate on one fixed test set, an interval covers other seeds on the same test rows, not other rows. Arms whose
-scores differ although no input that DVC tracks changed are reported apart, with the machines of both sides.
+Arms whose scores differ although no input that DVC tracks changed are reported apart, with the machines of both runs.
 
 exit status:
   0    no arm is worse by the present results, which may be out of date: the first line says so
   1    an arm is worse than at the base, by at least one score
-  2    the command line, or one of the two sides, cannot be used
+  2    the command line, the base or the head cannot be used
 """
 
 import argparse
+import json
 import os
 import sys
 import traceback
+from collections.abc import Collection, Sequence
+from dataclasses import asdict
 
 from stages.lib.core.cli import UserError, make_parser
-from tools.review.changes import Review, review
-from tools.review.sides import Side, find_fork
-from tools.review.wording import render, to_json
+from stages.lib.judge.scores import SCORES
+from stages.lib.report.markdown import escape
+from stages.lib.report.styles import ARMS
+from tools.review.judging import ORDER, Change, Review, review
+from tools.review.snapshot import Key, Snapshot, find_fork
+
+MOST_NAMED, MOST_LISTED = 3, 100  # of what is named in a sentence, of the rows of a table or list
+CONCLUSIONS = {
+    "worse": "**Worse**: {worse} of {all} changed arms are worse by more than noise, by at least one score{others}; "
+    "hence exit status 1.",
+    "better": "**Better**: {better} of {all} changed arms are better by more than noise, by at least one score, and "
+    "none is worse by any{others}.",
+    "undecided": "**Undecided**: {undecided} of {all} changed arms cannot be distinguished from the base{others}.",
+    "equivalent": "**Equivalent**: {equivalent} of {all} changed arms moved by less than the margin that matters.",
+    "not_comparable": "**Not comparable**: no arm can be compared by all of its scores.",
+    "unchanged": "No arm whose inputs changed has different held-out scores.",
+}
+SHOWN = ("score", "by_row", "recomputed")  # of a change, in JSON
+
+
+def conclude(result: Review) -> str:
+    """The result of the review in one line: whether it is out of date, the cause, the verdict."""
+    verdicts, stale = list(result.arms.values()), result.head.find_stale()
+    counts = {verdict: verdicts.count(verdict) for verdict in ORDER if verdict in verdicts}
+    others = ", ".join(f"{count} {name}" for name, count in counts.items() if name != result.verdict)
+    quiet = {change.key for change in result.changes} - result.arms.keys()
+    also = {
+        "new": result.added,
+        "removed": result.removed,
+        "with a score that only one of the two judges by": result.incomparable,
+        "recomputed although no input that DVC tracks changed, none by more than noise": quiet,
+    }
+    listed = ", ".join(f"{count_arms(arms)} {name}" for name, arms in also.items() if arms)
+    if not (stale or counts or listed or result.params):
+        return f"Nothing has changed since {escape(result.base.name)}: no parameter and no held-out score."
+    sentences = [
+        f"**Out of date** ({name_first(stale)}): run make. By the present results:" if stale else "",
+        f"{name_first(result.params)}." if result.params else "",
+        CONCLUSIONS[result.verdict].format(**counts, all=len(verdicts), others=others and f" ({others})"),
+        f"Also: {listed}." if listed else "",
+    ]
+    return " ".join(filter(None, sentences))
+
+
+def name_first(texts: Sequence[str]) -> str:
+    more = [f"{len(texts) - MOST_NAMED:,} more"] if len(texts) > MOST_NAMED else []
+    return "; ".join([*map(escape, texts[:MOST_NAMED]), *more])
+
+
+def name_arm(key: Key) -> str:
+    return f"{key.study} {key.variant} {ARMS[key.kind]}"
+
+
+def count_arms(arms: Collection[object]) -> str:
+    return f"{len(arms):,} arm{'s' if len(arms) != 1 else ''}"
+
+
+def render(result: Review) -> str:
+    """The review as Markdown."""
+    base, known = result.base, result.base.comparison
+    stale, added = base.find_stale(), [key for key in result.added if key.study in known]
+    studies = [study for study in result.head.comparison if study not in known]
+    new = [*(describe_study(study, result) for study in studies), *(describe_arm(key, result) for key in added)]
+    parts = [
+        conclude(result),
+        *render_table(result),
+        explain_fork(result),
+        f"The results of {escape(base.name)} are out of date as well ({name_first(stale)})." if stale else "",
+        render_list("Changed parameters", [*map(escape, result.params)] if result.params[MOST_NAMED:] else []),
+        render_list("New", new),
+        f"Removed: {name_first([*map(name_arm, result.removed)])}." if result.removed else "",
+    ]
+    return parts[0] if parts[0].startswith("Nothing") and not stale else "\n\n".join(filter(None, parts))
+
+
+def explain_fork(result: Review) -> str:
+    """How to leave out what the base has gained since the head branched off."""
+    fork, head = find_fork(result.base, result.head), result.head.revision
+    command = f"python -m tools.review {fork} --head {head}" if head else f"make review BASE={fork}"
+    told = f"{escape(result.base.name)} has changed since the head branched off, and its changes appear here as undone."
+    return f"{told} `{command}` leaves them out." if fork else ""
+
+
+def render_table(result: Review) -> list[str]:
+    """The judged arms, what is decided first, and what their numbers mean."""
+    arms, counts = result.arms, list(result.arms.values())
+    shown = [change for verdict in ORDER[:-1] for change in result.judged if arms[change.key] == verdict]
+    same = len(result.pairs) - len({change.key for change in result.changes})
+    more = f"{len(shown) - MOST_LISTED:,} more rows. " if len(shown) > MOST_LISTED else ""
+    silent = f"{more}Not shown: {counts.count('equivalent')} equivalent, {same:,} with the same scores."
+    if not shown:
+        return [silent] if counts else []
+    header = (
+        *("study", "variant", "arm", "score", f"at {escape(result.base.name)}", "now", "difference"),
+        *(f"{100 * result.confidence:g} % interval", "adjusted p", "verdict"),
+    )
+    rows = [header, ["---"] * 4 + ["--:"] * 5 + ["---"], *map(list_cells, shown[:MOST_LISTED])]
+    note = (
+        "Each interval is for its arm and score alone. Adjusted p and verdict account for all changed arms and both "
+        "scores of a study, and for the number of studies: the chance of a false better or worse among them is at most "
+        f"{100 * (1 - result.confidence):.3g} %; recomputed arms have a chance of their own."
+    )
+    studies = dict.fromkeys(change.key.study for change in shown)
+    basis = render_list("Judged", [describe_basis(study, result) for study in studies])
+    return ["\n".join(f"| {' | '.join(row)} |" for row in rows), silent, note, basis]
+
+
+def list_cells(change: Change) -> Sequence[str]:
+    numbers, kind = change.difference, ARMS[change.key.kind]
+    return (
+        escape(change.key.study),
+        escape(change.key.variant),
+        f"{kind} (recomputed)" if change.recomputed else kind,
+        SCORES[change.score].label,
+        f"{change.base:.4f}",
+        f"{change.head:.4f}",
+        f"{numbers.value:+.4f}",
+        f"{numbers.ci_low:+.4f} to {numbers.ci_high:+.4f}",
+        f"{numbers.p_adjusted:.4f}",
+        change.verdict,
+    )
+
+
+def describe_basis(study: str, result: Review) -> str:
+    """On what the differences of a study are judged, and what its intervals do not cover."""
+    changes = [change for change in result.judged if change.key.study == study]
+    coarse = dict.fromkeys(SCORES[change.score].label for change in changes if not change.by_row)
+    reason = result.basis[study]
+    if not reason:
+        return f"{escape(study)} by row, from DVC's cache" + (f" ({', '.join(coarse)} by replicate)" if coarse else "")
+    fixed = result.head.comparison[study].protocol.fixed_test
+    covered = "; other seeds on the same test rows, not other rows" if fixed else ""
+    return f"{escape(study)} by replicate ({escape(reason)}{covered})"
+
+
+def describe_arm(key: Key, result: Review) -> str:
+    """What a new arm does by each score, and how it differs from its baseline."""
+    arm, told = result.head.arms[key], []
+    for name, judged in arm.judged.items():
+        difference = judged.difference
+        more = f" ({difference.value:+.4f} from {escape(arm.baseline)}: {judged.verdict})" if difference else ""
+        told.append(f"{SCORES[name].label} {judged.value:.4f}{more}")
+    return f"{escape(name_arm(key))}: {', '.join(told)}"
+
+
+def describe_study(study: str, result: Review) -> str:
+    """How many arms of a new study do better or worse than their baseline, by at least one score."""
+    arms = [arm for key, arm in result.head.arms.items() if key.study == study]
+    verdicts = [{judged.verdict for judged in arm.judged.values()} for arm in arms]
+    better, worse = (sum(verdict in each for each in verdicts) for verdict in ("better", "worse"))
+    return f"{escape(study)}: {count_arms(arms)}, {better} better than their baseline by a score, {worse} worse"
+
+
+def render_list(title: str, entries: Sequence[str]) -> str:
+    more = [f"{len(entries) - MOST_LISTED:,} more"] if len(entries) > MOST_LISTED else []
+    return "\n".join([f"{title}:", "", *(f"- {entry}" for entry in [*entries[:MOST_LISTED], *more])]) if entries else ""
+
+
+def to_json(result: Review) -> str:
+    content: dict[str, object] = {
+        "base": result.base.name,
+        "head": result.head.name,
+        "conclusion": conclude(result),
+        "stale": result.head.find_stale(),
+        "base_stale": result.base.find_stale(),
+        "changes": [
+            change.key._asdict() | list_numbers(change) | {name: getattr(change, name) for name in SHOWN}
+            for change in result.changes
+        ],
+    }
+    content |= {name: getattr(result, name) for name in ("verdict", "params", "confidence", "basis")}
+    content |= {name: [key._asdict() for key in getattr(result, name)] for name in ("added", "removed", "incomparable")}
+    return json.dumps(content, indent=2)
+
+
+def list_numbers(change: Change) -> dict[str, object]:
+    numbers = asdict(change.difference)
+    return {"baseline": change.base, "value": change.head, "difference": numbers.pop("value"), **numbers}
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -39,19 +216,9 @@ def parse_arguments() -> argparse.Namespace:
 
 
 def parse_revision(text: str) -> str:
-    if not text:
-        raise argparse.ArgumentTypeError("is empty, expected a git revision: name one")
-    if text.startswith("-") or not text.isprintable() or len(text) > 300:
+    if not text or text.startswith("-") or not text.isprintable() or len(text) > 300:
         raise argparse.ArgumentTypeError("is no git revision, expected a branch, a tag or a commit: name one")
     return text
-
-
-def describe(found: Review, base: Side, head: Side, *, as_json: bool) -> str:
-    if as_json:
-        return to_json(found, base=base.name, head=head.name)
-    fork = find_fork(base, head)
-    remedy = f"python -m tools.review {fork} --head {head.revision}" if head.revision else f"make review BASE={fork}"
-    return render(found, base=base.name, remedy=remedy if fork else "")
 
 
 def drop_output() -> None:
@@ -61,21 +228,20 @@ def drop_output() -> None:
 
 def main() -> int:
     options = parse_arguments()
-    base, head = Side(options.base), Side(options.head)
-    sys.stdout.reconfigure(errors="replace")  # type: ignore[union-attr]  # a terminal that lacks † shows a ?
+    sys.stdout.reconfigure(errors="replace")  # type: ignore[union-attr]  # a terminal that lacks a letter shows a ?
     try:
-        found = review(base, head)
-        print(describe(found, base, head, as_json=options.json), flush=True)
+        result = review(Snapshot(options.base), Snapshot(options.head))
+        print(to_json(result) if options.json else render(result), flush=True)
     except BrokenPipeError:  # the reader has closed the pipe
         drop_output()
     except (UserError, UnicodeDecodeError, OSError) as error:
         drop_output()
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        print(f"error: {escape(error, most=600)}", file=sys.stderr)
         return 2
     except Exception:  # else Python would end with status 1, which means worse
         traceback.print_exc()
         return 2
-    return int(found.verdict == "worse")
+    return int(result.verdict == "worse")
 
 
 if __name__ == "__main__":

@@ -15,10 +15,10 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from stages.lib.claims.judging import ClaimResult
-from stages.lib.core import markdown
 from stages.lib.judge.comparison import FOLDER
 from stages.lib.judge.plans import StatisticsPlan
 from stages.lib.judge.scores import SCORES
+from stages.lib.report import markdown
 from stages.lib.report.answers import Answer
 from stages.lib.report.charts import THEMES, VEGA_LITE, Figure, declare_colours, make_figure, paint, stand_alone
 from stages.lib.report.forest import draw_effects

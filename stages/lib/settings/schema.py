@@ -44,8 +44,9 @@ from stages.lib.judge.scores import SCORES
 from stages.lib.lanes.losses import LOSSES
 from stages.lib.lanes.plan import CheckpointSettings, EarlyStoppingSettings, PlateauSettings
 from stages.lib.lanes.regularizers import CATALOGUE
-from stages.lib.settings.mistakes import Mistake, explain
+from stages.lib.settings.mistakes import Mistake, explain, raise_all
 from stages.lib.settings.search import Search, check_strength
+from stages.lib.settings.yaml_text import load_document
 
 RegularizerName = Annotated[str, one_of(CATALOGUE)]
 LossName = Annotated[str, one_of(LOSSES)]
@@ -406,3 +407,11 @@ def add_catalogue(
 def find_section(params: Params, study: str) -> str:
     """Where a study stands."""
     return "tutorial" if study in params.sections["tutorial"] else "studies"
+
+
+def read_statistics(text: str) -> StatisticsPlan:
+    """The section `statistics` of the text of params.yaml; ParamsError where it or its place is not valid."""
+    values, root = load_document(text)
+    params, mistakes = read_params(values)
+    raise_all([mistake for mistake in mistakes if mistake.where[:1] in ((), ("statistics",))], root)
+    return params.fields["statistics"]
