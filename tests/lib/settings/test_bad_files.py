@@ -203,6 +203,7 @@ EDITS: dict[str, dict[str, str]] = {
         "  l2: {": "own_variants.l2: is a name of the catalogue, which fashion compares, too, expected another: rename",
     },
     "  large: {study: fashion,": {
+        "  ? [a, b]\n  : {study: fashion,": "own_variants.('a', 'b'): is ('a', 'b'), expected text",
         "  large: {": "own_variants.large.study: is missing",
         "  large: {study: fashions,": "own_variants.large.study: is fashions, expected one of thoracic, fashion_small,",
     },
