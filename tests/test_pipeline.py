@@ -95,7 +95,6 @@ def test_a_folder_among_the_deps_of_a_long_stage_is_imported_whole(stage: str) -
         "claims/judging",
         "claims/experiments",
         "data/protocols",
-        "report/wording",
     ]
     + [
         str(path.with_suffix("").relative_to("stages/lib"))

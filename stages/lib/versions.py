@@ -16,7 +16,7 @@ USED: dict[str, tuple[str, ...]] = {
     "train": ("keras", "numpy", "pandas", "tensorflow"),
     "evaluate": ("keras", "numpy", "pandas", "tensorflow"),
     "experiment": ("keras", "numpy", "pandas", "tensorflow"),
-    "audit": ("numpy", "pandas", "scikit-learn", "scipy"),
+    "audit": ("numpy", "scikit-learn", "scipy"),
     "reference": ("numpy", "scikit-learn", "scipy"),
 }
 NUMERIC = sorted(set().union(*USED.values()))
