@@ -2,6 +2,7 @@
 
 import re
 import shlex
+from itertools import takewhile
 from pathlib import Path
 
 import pytest
@@ -64,7 +65,21 @@ def test_the_graph_in_the_readme_is_that_of_dvc_yaml() -> None:
     arrows = set(re.findall(r"^    (\w+) --> (\w+)$", readme.render_graph(stages), re.MULTILINE))
     assert arrows >= {("preprocess", "train"), ("train", "evaluate"), ("evaluate", "compare"), ("audit", "report")}
     assert not arrows & {("plan", "report"), ("fetch", "train")}, "they follow from others"
-    assert {verb for arrow in arrows for verb in arrow} == {re.sub("^train_.*", "train", name) for name in stages}
+    assert {verb for arrow in arrows for verb in arrow} == {name.partition("_")[0] for name in stages}
+
+
+def test_the_map_of_the_code_is_short_and_names_what_is_there() -> None:
+    lines = (ROOT / "CONTRIBUTING.md").read_text().splitlines()
+    places, words = (lines[lines.index(head) + 2 :] for head in ("| place | what stands there |", "| word | meaning |"))
+    rows, entries = (list(takewhile(lambda line: line.startswith("|"), table)) for table in (places, words))
+    assert len(lines) <= 90
+    assert (len(rows), len(entries)) <= (25, 25)
+    for row in rows:
+        folder = ROOT
+        for name in re.findall("`(.*?)`", row.split("|")[1]):
+            path = folder / name if "/" not in name else ROOT / name.replace("lib/", "stages/lib/", 1)
+            assert path.exists(), f"{name}: {row}"
+            folder = path.parent
 
 
 def test_the_citation_is_complete() -> None:

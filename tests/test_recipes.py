@@ -20,12 +20,13 @@ from stages.lib.claims.judging import Threshold, parse_audit
 from stages.lib.data.samples import load_development, load_held_out
 from stages.lib.judge.comparison import parse_comparison
 from stages.lib.judge.predictions import load_labels, load_predictions, load_reference
+from stages.lib.lanes.plan import RegularizerPlan
 from stages.lib.lanes.run import load_run
-from tests.conftest import ROOT, keep_experiments, keep_studies, shrink_params
-from tests.project import Project, load_yaml, make_project, name_anchor, save_yaml
+from tests.conftest import ROOT, keep_studies, keep_variants, shrink_params
+from tests.project import Project, load_yaml, make_project, save_yaml
 
 PAGE = (ROOT / "docs/extend.md").read_text()
-MOST_INSTRUCTIONS, MOST_LINES_OF_A_TABLE = 10, 25
+MOST_INSTRUCTIONS, MOST_LINES_OF_A_TABLE = 9, 12
 ELLIPSIS = "..."
 CODE = ("A score", "A reference model", "A regulariser", "A loss", "A protocol", "A kind of data set", "A claim")
 TABLE, STUDY, VARIANT, SEARCH = "A table of your own", "A study", "A variant", "A search"
@@ -36,7 +37,6 @@ WINE = {
     ", positive: 0": "",
     "discrimination: auc": "discrimination: accuracy",
     "loss: binary_crossentropy": "loss: categorical_crossentropy",
-    "l2": "weight_decay",
 }
 FIXED = {"thoracic_surgery": "breast_cancer", "thoracic_fixed": "breast_cancer_fixed"}
 DIGITS = {
@@ -83,18 +83,10 @@ def follow(project: Project, title: str, changes: Mapping[str, str] | None = Non
             project.call("sh", "-c", text)
         for name in block.files:
             path = project.folder / name
-            if name == "dvc.yaml":
-                path.write_text(path.read_text() + take_stages(text))
-            elif block.language == "yaml":
+            if block.language == "yaml":
                 save_yaml(path, merge(load_yaml(path), load_text(text)))
             else:
                 path.write_text(edit(path.read_text(), text) if has_ellipsis(text) else text.lstrip("\n"))
-
-
-def take_stages(text: str) -> str:
-    """The blocks of dvc.yaml without the key above them."""
-    assert text.startswith("stages:\n")
-    return text.removeprefix("stages:\n")
 
 
 def load_text(text: str) -> dict:
@@ -138,9 +130,9 @@ def split_at_ellipsis(block: str) -> Iterator[list[str]]:
 
 def find_line(lines: list[str], known: str, *, start: int) -> int:
     """The number of the line that is this one, or that assigns or imports what this one does."""
-    found = [number for number in range(start, len(lines)) if name_line(lines[number]) == name_line(known)]
-    assert found, f"docs/extend.md has this line, and the file has not: {known}"
-    return found[0]
+    numbers = [number for number in range(start, len(lines)) if name_line(lines[number]) == name_line(known)]
+    assert numbers, f"docs/extend.md has this line, and the file has not: {known}"
+    return numbers[0]
 
 
 def name_line(line: str) -> str:
@@ -158,67 +150,57 @@ def test_page_lists_its_recipes_and_each_is_short() -> None:
         assert len([line for line in instructions.splitlines() if line]) <= MOST_INSTRUCTIONS, title
 
 
-def test_blocks_that_need_no_code_fit_the_files(params_text: str) -> None:
-    params, graph = load_text(params_text), (ROOT / "dvc.yaml").read_text()
+def test_what_needs_no_code_is_an_entry_of_params_yaml_alone(params_text: str) -> None:
+    params = load_text(params_text)
     for title in (VARIANT, SEARCH, STUDY, TABLE):
-        for block in read_blocks(title):
-            if block.files == ("params.yaml",):
-                params = merge(params, load_text(block.text))
-            elif block.files == ("dvc.yaml",):
-                graph = graph.replace("\n  evaluate:\n", f"\n{take_stages(block.text)}\n  evaluate:\n")
+        (block,) = [block for block in read_blocks(title) if block.language != "sh"]
+        assert block.files == ("params.yaml",), title
+        params = merge(params, load_text(block.text))
     table = b"size,target\n" + b"1.5,0\n2.5,1\n" * 100
     plans, _ = plan.run(json.dumps(params), lambda path: (ROOT / path).read_bytes() if "thoracic" in path else table)
-    assert {
-        "thoracic/dropout_path",
-        "thoracic/penalty_and_dropout",
-        "thoracic_fixed/dropout",
-        "breast_cancer/l2",
-    } <= set(plans)
-    for study in ("thoracic_fixed", "breast_cancer"):
-        stage = load_text(graph)["stages"][f"train_{study}"]
-        assert list(check_block(study, stage)) == []
-        assert stage["cmd"].startswith("python -m stages.train")
+    studies = ("thoracic", "fashion", "thoracic_fixed", "breast_cancer")
+    added = {f"{study}/{variant}" for study in studies for variant in ("strong_dropout", "penalty_and_dropout")}
+    assert added | {"thoracic/small_network_l2"} <= set(plans)
+    assert not {"fashion/small_network", "tutorial_thoracic/strong_dropout"} & set(plans)
+    assert entry_of(plans, "thoracic_fixed/l2").strengths == (params["l2"], 0.003, 0.03), "changed by the study"
 
 
-REFERENCES = ("logistic_regression",)  # of the tables
+def entry_of(plans: Mapping, name: str) -> RegularizerPlan:
+    """The one regulariser of a run on one data set."""
+    (run,) = plans[name].values()
+    (entry,) = run.regularizers
+    return entry
 
 
 # Tables of one's own ------------------------------------------------------------------------------------------------
 
 
-def shrink_study(study: dict) -> None:
+STUDIES = ("breast_cancer", "wine", "breast_cancer_fixed")
+
+
+def shrink(params: dict) -> dict:
     """Few replicates and epochs of a fast learner."""
-    protocol, small = study["protocol"], {"folds": 3, "repeats": 1, "seeds": 3, "draws": 3}
-    study["protocol"] = protocol | {name: number for name, number in small.items() if name in protocol}
-    study["training"] |= {"epochs": 12, "learning_rate": 0.01}
-    for variant in study["variants"].values():
+    small = {"folds": 3, "repeats": 1, "seeds": 3, "draws": 3}
+    for study in params["studies"].values():
+        study["protocol"] |= {name: number for name, number in small.items() if name in study["protocol"]}
+        study["training"] |= {"epochs": 12, "learning_rate": 0.01}
+    for variant in params["own_variants"].values():
         variant.pop("epochs", None)
-
-
-def remove_study(project: Project, name: str) -> None:
-    """Its entry, its experiments and its block; the lines that other blocks refer to move on to the next one."""
-    params, graph = (load_yaml(project.folder / file) for file in ("params.yaml", "dvc.yaml"))
-    del params["studies"][name], graph["stages"][f"train_{name}"]
-    save_yaml(project.folder / "params.yaml", keep_experiments(params))
-    save_yaml(project.folder / "dvc.yaml", graph)
-    name_anchor(project.folder / "dvc.yaml")
+    return params
 
 
 @pytest.fixture(scope="module")
 def tables(tmp_path_factory: pytest.TempPathFactory, params_text: str) -> Project:
     """Two tables and three studies of them, added to a project whose own study then goes; run and committed."""
-    params = keep_studies(shrink_params(params_text), "tutorial_thoracic")
+    params = keep_variants(keep_studies(shrink_params(params_text), "thoracic"), "unregularized", "l2")
     project = make_project(tmp_path_factory.mktemp("tables"), params)
     project.commit()
     follow(project, TABLE)
     follow(project, TABLE, WINE)
     follow(project, STUDY, FIXED)
     project.touched = project.call("git", "status", "--porcelain", "--untracked-files=all")
-    remove_study(project, "tutorial_thoracic")
     params = load_yaml(project.folder / "params.yaml")
-    for study in params["studies"].values():
-        shrink_study(study)
-    save_yaml(project.folder / "params.yaml", params)
+    save_yaml(project.folder / "params.yaml", shrink(keep_studies(params, *STUDIES)))
     project.make()
     project.commit()
     return project
@@ -228,27 +210,23 @@ def test_a_table_takes_few_lines_and_no_python(tables: Project) -> None:
     lines = [line for block in read_blocks(TABLE) if block.language == "yaml" for line in block.text.splitlines()]
     assert len(lines) <= MOST_LINES_OF_A_TABLE
     files = {line[3:] for line in tables.touched.splitlines()}
-    assert files == {"dvc.yaml", "params.yaml", "data/source/breast_cancer.csv", "data/source/wine.csv"}
+    assert files == {"params.yaml", "data/source/breast_cancer.csv", "data/source/wine.csv"}
     assert all(f"`{words}`" in read_sections()[TABLE] for words in list(WINE.values())[2:4]), "what WINE changes"
 
 
 def test_every_arm_of_a_table_is_judged(tables: Project) -> None:
     comparison = parse_comparison(tables.read("metrics/comparison.json"))  # which allows finite numbers alone
     arms = {(study, *key): arm for study, result in comparison.items() for key, arm in result.list_arms()}
-    assert set(arms) == {
-        *(("breast_cancer", name, "at_knob") for name in ("unregularized", "l2")),
-        *(("wine", name, "at_knob") for name in ("unregularized", "weight_decay")),
-        *(("breast_cancer_fixed", name, "at_knob") for name in ("unregularized", "dropout")),
-        *((study, name, "tuned") for study, name in (("breast_cancer", "l2"), ("wine", "weight_decay"))),
-        *((study, name, "reference") for study in ("breast_cancer", "wine") for name in REFERENCES),
-    }
+    kinds = (("unregularized", "at_knob"), ("l2", "at_knob"), ("l2", "tuned"))
+    referred = {(study, "logistic_regression", "reference") for study in STUDIES[:2]}
+    assert set(arms) == {(study, *kind) for study in STUDIES for kind in kinds} | referred
     for (study, variant, kind), arm in arms.items():
         is_baseline = (variant, kind) == (comparison[study].baseline, "at_knob")
         for judged in arm.judged.values():
             assert (judged.difference is None) == is_baseline
             assert judged.verdict in (["baseline"] if is_baseline else ["better", "worse", "equivalent", "undecided"])
-    found = json.loads(tables.read("metrics/metrics.json"))
-    values = [value for study in found.values() for row in study.values() for value in row.values()]
+    scored = json.loads(tables.read("metrics/metrics.json"))
+    values = [value for study in scored.values() for row in study.values() for value in row.values()]
     assert all(np.isfinite(value) for value in values if not isinstance(value, str))
     headings = [line for line in tables.read("metrics/report.md").decode().splitlines() if line.startswith("## ")]
     for study in ("Breast cancer", "Wine", "Breast cancer fixed"):
@@ -285,13 +263,14 @@ def test_protocol_decides_whether_replicates_share_their_test_rows(
 
 def test_review_knows_the_arms_of_a_table(tables: Project) -> None:
     assert tables.call_tool("review", "HEAD").stdout.startswith("Nothing has changed since HEAD")
-    tables.change_params("\nl2: 0.01\n", "\nl2: 0.1\n")
-    ran = tables.stages_run("repro", "compare")
-    assert ran == {"plan", "train_breast_cancer@l2", "evaluate@breast_cancer", "compare"}
+    changed = "studies.breast_cancer_fixed.variants.l2.strengths"
+    ran = tables.stages_run("exp", "run", "-S", f"+{changed}={{l2: 0.1}}", "compare")
+    assert ran == {"plan", "train@breast_cancer_fixed-l2", "evaluate@breast_cancer_fixed", "compare"}
     review = json.loads(tables.call_tool("review", "HEAD", "--json").stdout)
-    changed = [(change["study"], change["variant"]) for change in review["changes"]]
-    assert set(changed) == {("breast_cancer", "l2")}
-    assert (review["params"], review["recomputed"], review["stale"]) == (["l2: 0.01 -> 0.1"], [], [])
+    assert {(change["study"], change["variant"]) for change in review["changes"]} == {("breast_cancer_fixed", "l2")}
+    assert (review["recomputed"], review["stale"]) == ([], [])
+    (told,) = review["params"]
+    assert told.startswith(changed)
 
 
 # Additions to the code ----------------------------------------------------------------------------------------------
@@ -300,15 +279,11 @@ def test_review_knows_the_arms_of_a_table(tables: Project) -> None:
 @pytest.fixture(scope="module")
 def extended(tmp_path_factory: pytest.TempPathFactory, params_text: str) -> Project:
     """A project with one study that uses everything that the recipes add, run by DVC."""
-    params = keep_studies(shrink_params(params_text), "thoracic")
-    params["studies"]["thoracic"]["variants"] = {"unregularized": {}}
-    params = keep_experiments(params)
+    params = keep_variants(keep_studies(shrink_params(params_text), "thoracic"), "unregularized", "dropout")
     project = make_project(tmp_path_factory.mktemp("extended"), params, more=("tests", "pyproject.toml"))
     for title in (VARIANT, SEARCH, *CODE):
         follow(project, title)
-    params = load_yaml(project.folder / "params.yaml")
-    shrink_study(params["studies"]["thoracic"])
-    save_yaml(project.folder / "params.yaml", params)
+    save_yaml(project.folder / "params.yaml", shrink(load_yaml(project.folder / "params.yaml")))
     project.make()
     return project
 
@@ -326,7 +301,7 @@ def test_added_code_keeps_to_the_style_of_the_house(extended: Project) -> None:
 def test_tests_that_the_recipes_add_pass(extended: Project) -> None:
     """Stock Keras and scikit-learn are the oracles in them."""
     files = {name for title in CODE for block in read_blocks(title) for name in block.files if "/test_" in name}
-    words = ("matthews", "nearest_neighbors", "infinity_norm", "huber", "shuffle_split", "digits", "small_networks")
+    words = ("matthews", "nearest_neighbors", "infinity_norm", "huber", "partitions", "digits", "E1-gap")
     told = extended.call(
         *("python", "-m", "pytest", "-p", "no:cacheprovider", "-p", "no:xdist", "--verbosity", "1"),
         *sorted(files),
@@ -339,10 +314,11 @@ def test_tests_that_the_recipes_add_pass(extended: Project) -> None:
 
 def test_a_variant_trains_with_its_own_settings(extended: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(extended.folder)
-    small, path = (load_run("thoracic", name) for name in ("small_network", "dropout_path"))
+    small, path = (load_run("thoracic", name) for name in ("small_network", "strong_dropout"))
     assert small.weights["kernel_1"].shape[2] == 8
-    assert sorted(set(path.strengths["dropout"])) == [0.2, 0.4, 0.5, 0.6]
-    assert set(read_arms(extended)["dropout_path"]) == {"at_knob", "tuned"}
+    assert sorted(set(path.strengths["dropout"])) == [0.5, 0.6, 0.7, 0.8]
+    assert set(read_arms(extended)["strong_dropout"]) == {"at_knob", "tuned"}
+    assert read_arms(extended)["small_network_l2"]["at_knob"]["baseline"] == "small_network"
 
 
 def test_a_search_is_trained_and_judged_against_the_best_single_regularizer(
@@ -385,7 +361,7 @@ def test_a_score_judges_a_study(extended: Project, monkeypatch: pytest.MonkeyPat
 def test_a_reference_model_is_tuned_and_judged(extended: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(extended.folder)
     development, held_out = load_development("thoracic"), load_held_out("thoracic")
-    found = load_reference("thoracic", "nearest_neighbors")
+    predicted = load_reference("thoracic", "nearest_neighbors")
     for replicate, (training, validation) in enumerate(zip(development.training, development.validation, strict=True)):
         losses = {}
         for strength in (50, 20, 10, 5):
@@ -393,10 +369,10 @@ def test_a_reference_model_is_tuned_and_judged(extended: Project, monkeypatch: p
             model.fit(development.inputs[training], development.labels[training])
             probability = model.predict_proba(development.inputs[validation]).astype(np.float32)
             losses[strength] = metrics.log_loss(development.labels[validation], probability)
-            if strength == found.strength[replicate]:
+            if strength == predicted.strength[replicate]:
                 expected = model.predict_proba(held_out.inputs[held_out.test[replicate]])[:, 1]
-        assert found.strength[replicate] == min(losses, key=losses.__getitem__)
-        np.testing.assert_allclose(found.test[replicate, :, 0], expected, rtol=1e-6)
+        assert predicted.strength[replicate] == min(losses, key=losses.__getitem__)
+        np.testing.assert_allclose(predicted.test[replicate, :, 0], expected, rtol=1e-6)
     assert read_arms(extended)["nearest_neighbors"]["reference"]["judged"]["matthews"]["difference"]["verdict"]
 
 
@@ -447,14 +423,18 @@ def test_a_claim_is_judged_by_its_rule(extended: Project, monkeypatch: pytest.Mo
     claims = {claim.id: claim for claim in parse_audit(extended.read("metrics/audit.json"))}
     (gap,) = claims["E1"].quantities
     losses = []
-    for variant in ("unregularized", "small_network"):
+    for variant in ("unregularized", "dropout"):
         labels, predicted = load_labels("thoracic"), load_predictions("thoracic", variant)
+        knobs = predicted.grid.lanes_at(0)
         for label, probability in ((labels.test, predicted.test), (labels.training, predicted.training)):
-            found = [metrics.log_loss(*case) for case in zip(label, probability[..., 0].astype(float), strict=True)]
-            losses.append(np.mean(found))
+            cases = zip(label, probability[knobs, :, 0].astype(float), strict=True)
+            losses.append(np.mean([metrics.log_loss(*case) for case in cases]))
     assert gap.value == pytest.approx(losses[0] - losses[1] - losses[2] + losses[3], rel=1e-4)
     assert claims["E1"].verdict == Threshold(matters=0.01).judge(gap.low, gap.high)
-    assert "| E1 | Small networks overfit less. |" in extended.read("metrics/report.md").decode()
+    assert (
+        "| E1 | Dropout keeps a network from learning patients by heart. |"
+        in extended.read("metrics/report.md").decode()
+    )
 
 
 def test_a_line_that_the_code_no_longer_has_is_named() -> None:

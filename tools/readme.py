@@ -48,12 +48,12 @@ def render_answers(answer: dict[str, Any]) -> str:
 
 
 def render_graph(stages: Mapping[str, Any]) -> str:
-    """The stages of dvc.yaml and what flows between them, as Mermaid; the train blocks are one box.
+    """The stages of dvc.yaml and what flows between them, as Mermaid; the blocks of one verb are one box.
 
     What a stage has of another only through a third, or beside it, has no arrow of its own.
     """
     bodies = {name: stage.get("do", stage) for name, stage in stages.items()}
-    verbs = {name: "train" if name.startswith("train_") else name for name in stages}
+    verbs = {name: name.partition("_")[0] for name in stages}
     writers = {path: verbs[name] for name, body in bodies.items() for path in name_outputs(body)}
     arrows: dict[str, list[str]] = {}
     for name, body in bodies.items():
