@@ -17,7 +17,7 @@ from stages.lib.core.cli import UserError
 from stages.lib.core.files import write_bytes
 from stages.lib.core.records import save_plans
 from stages.lib.data.fashion_mnist import FashionMnist
-from stages.lib.data.kinds import SplitPlan, load_split_plan
+from stages.lib.data.kinds import SplitPlan
 from stages.lib.data.protocols import FixedTest, RepeatedStratifiedKFold
 from stages.lib.data.samples import Development, HeldOut, LeakError, check_no_leak, load_development, load_held_out
 from stages.lib.data.table import Table
@@ -163,21 +163,22 @@ def test_one_table_is_split_by_either_protocol(
         np.testing.assert_array_equal(part.labels, breast_cancer["target"].to_numpy()[part.identifiers])
 
 
-def test_stage_reads_the_plan_and_writes_both_files(
+def test_stage_writes_both_files_for_each_data_set_of_its_study(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, load_thoracic: Load
 ) -> None:
     monkeypatch.chdir(tmp_path)
     split = dataclasses.replace(THORACIC, raw={"thoracic_surgery.csv": PINS["thoracic_surgery.csv"].sha256})
-    save_plans({"thoracic/_split": split})
-    assert load_split_plan("thoracic") == split
-    monkeypatch.setattr(sys, "argv", ["preprocess", "thoracic"])
+    tasks = {"both/encoded": split, "both/raw": dataclasses.replace(split, features="raw")}
+    save_plans({"both/_split": tasks})
+    monkeypatch.setattr(sys, "argv", ["preprocess", "both"])
     with pytest.raises(UserError, match=r"data/raw/thoracic_surgery/thoracic_surgery\.csv is missing, expected the .*"):
         preprocess.main()
     Path("data/raw/thoracic_surgery").mkdir(parents=True)
     Path("data/raw/thoracic_surgery/thoracic_surgery.csv").write_bytes(load_thoracic("thoracic_surgery.csv"))
     preprocess.main()
-    assert len(load_development("thoracic").training) == 10
-    assert len(load_held_out("thoracic").test) == 10
+    for task in tasks:
+        assert len(load_development(task).training) == len(load_held_out(task).test) == 10
+    assert load_development("both/encoded").features != load_development("both/raw").features
 
 
 def test_a_raw_file_that_is_not_the_pinned_one_is_not_trained_on(
@@ -185,7 +186,7 @@ def test_a_raw_file_that_is_not_the_pinned_one_is_not_trained_on(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     plans, _ = plan.run((ROOT / "params.yaml").read_text(), lambda path: (ROOT / path).read_bytes())
-    split = plans["thoracic/_split"]
+    split = plans["thoracic/_split"]["thoracic"]
     path = Path("data/raw/thoracic_surgery/thoracic_surgery.csv")
     write_bytes(path, thoracic_csv)
     assert isinstance(split, SplitPlan)

@@ -38,7 +38,7 @@ WINE = {
     "discrimination: auc": "discrimination: accuracy",
     "loss: binary_crossentropy": "loss: categorical_crossentropy",
 }
-FIXED = {"thoracic_surgery": "breast_cancer", "thoracic_fixed": "breast_cancer_fixed"}
+TWO_TABLES = {"[thoracic_surgery]": "[breast_cancer, thoracic_surgery]", "thoracic_fixed": "two_tables"}
 DIGITS = {
     "thoracic_surgery": "digits",
     "thoracic_fixed": "digits",
@@ -175,7 +175,8 @@ def entry_of(plans: Mapping, name: str) -> RegularizerPlan:
 # Tables of one's own ------------------------------------------------------------------------------------------------
 
 
-STUDIES = ("breast_cancer", "wine", "breast_cancer_fixed")
+STUDIES = ("breast_cancer", "wine", "two_tables")
+TASKS = ("breast_cancer", "wine", "two_tables/breast_cancer", "two_tables/thoracic_surgery")
 
 
 def shrink(params: dict) -> dict:
@@ -197,7 +198,7 @@ def tables(tmp_path_factory: pytest.TempPathFactory, params_text: str) -> Projec
     project.commit()
     follow(project, TABLE)
     follow(project, TABLE, WINE)
-    follow(project, STUDY, FIXED)
+    follow(project, STUDY, TWO_TABLES)
     project.touched = project.call("git", "status", "--porcelain", "--untracked-files=all")
     params = load_yaml(project.folder / "params.yaml")
     save_yaml(project.folder / "params.yaml", shrink(keep_studies(params, *STUDIES)))
@@ -216,17 +217,17 @@ def test_a_table_takes_few_lines_and_no_python(tables: Project) -> None:
 
 def test_every_arm_of_a_table_is_judged(tables: Project) -> None:
     comparison = parse_comparison(tables.read("metrics/comparison.json"))  # which allows finite numbers alone
-    arms = {(study, *key): arm for study, result in comparison.items() for key, arm in result.list_arms()}
+    arms = {(task, *key): arm for task, result in comparison.items() for key, arm in result.list_arms()}
     kinds = (("unregularized", "at_knob"), ("l2", "at_knob"), ("l2", "tuned"))
-    referred = {(study, "logistic_regression", "reference") for study in STUDIES[:2]}
-    assert set(arms) == {(study, *kind) for study in STUDIES for kind in kinds} | referred
-    for (study, variant, kind), arm in arms.items():
-        is_baseline = (variant, kind) == (comparison[study].baseline, "at_knob")
+    referred = {(task, "logistic_regression", "reference") for task in TASKS[:2]}
+    assert set(arms) == {(task, *kind) for task in TASKS for kind in kinds} | referred
+    for (task, variant, kind), arm in arms.items():
+        is_baseline = (variant, kind) == (comparison[task].baseline, "at_knob")
         for judged in arm.judged.values():
             assert (judged.difference is None) == is_baseline
             assert judged.verdict in (["baseline"] if is_baseline else ["better", "worse", "equivalent", "undecided"])
     scored = json.loads(tables.read("metrics/metrics.json"))
-    values = [value for study in scored.values() for row in study.values() for value in row.values()]
+    values = [value for task in scored.values() for row in task.values() for value in row.values()]
     assert all(np.isfinite(value) for value in values if not isinstance(value, str))
     headings = [line for line in tables.read("metrics/report.md").decode().splitlines() if line.startswith("## ")]
     for study in ("Breast cancer", "Wine", "Breast cancer fixed"):
@@ -238,23 +239,23 @@ def test_networks_are_well_above_no_skill_on_easy_tables(tables: Project, monkey
     monkeypatch.chdir(tables.folder)
     oracles = {
         "breast_cancer": ("auc", metrics.roc_auc_score, 0.97),
-        "breast_cancer_fixed": ("auc", metrics.roc_auc_score, 0.97),
+        "two_tables/breast_cancer": ("auc", metrics.roc_auc_score, 0.97),
         "wine": ("accuracy", lambda label, probability: metrics.accuracy_score(label, probability.argmax(axis=1)), 0.9),
     }
     comparison = parse_comparison(tables.read("metrics/comparison.json"))
-    for study, (name, oracle, least) in oracles.items():
-        label, predicted = load_labels(study).test, load_predictions(study, "unregularized").test
+    for task, (name, oracle, least) in oracles.items():
+        label, predicted = load_labels(task).test, load_predictions(task, "unregularized").test
         expected = [oracle(*case) for case in zip(label, predicted.squeeze(), strict=True)]
-        assert comparison[study].scores["discrimination"] == name
-        np.testing.assert_allclose(comparison[study].baseline_result.judged[name].replicates, expected, rtol=1e-6)
-        assert comparison[study].no_skill[name] <= 0.5 < least < np.mean(expected), study
+        assert comparison[task].scores["discrimination"] == name
+        np.testing.assert_allclose(comparison[task].baseline_result.judged[name].replicates, expected, rtol=1e-6)
+        assert comparison[task].no_skill[name] <= 0.5 < least < np.mean(expected), task
 
 
 def test_protocol_decides_whether_replicates_share_their_test_rows(
     tables: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tables.folder)
-    folds, fixed = (load_labels(study).test_numbers for study in ("breast_cancer", "breast_cancer_fixed"))
+    folds, fixed = (load_labels(task).test_numbers for task in TASKS[0::2])
     assert folds.shape == (3, 569 // 3)
     assert len(np.unique(folds)) == folds.size
     assert fixed.shape == (3, 114)
@@ -263,12 +264,13 @@ def test_protocol_decides_whether_replicates_share_their_test_rows(
 
 def test_review_knows_the_arms_of_a_table(tables: Project) -> None:
     assert tables.call_tool("review", "HEAD").stdout.startswith("Nothing has changed since HEAD")
-    changed = "studies.breast_cancer_fixed.variants.l2.strengths"
+    changed = "studies.two_tables.variants.l2.strengths"
     ran = tables.stages_run("exp", "run", "-S", f"+{changed}={{l2: 0.1}}", "compare")
-    assert ran == {"plan", "train@breast_cancer_fixed-l2", "evaluate@breast_cancer_fixed", "compare"}
+    assert ran == {"plan", "train@two_tables-l2", "evaluate@two_tables", "compare"}
     review = json.loads(tables.call_tool("review", "HEAD", "--json").stdout)
-    assert {(change["study"], change["variant"]) for change in review["changes"]} == {("breast_cancer_fixed", "l2")}
-    assert (review["recomputed"], review["stale"]) == ([], [])
+    arms = {(change["study"], change["variant"]) for change in review["changes"]}
+    assert arms == {(task, "l2") for task in TASKS[2:]}
+    assert not review["stale"] and not any(change["recomputed"] for change in review["changes"])
     (told,) = review["params"]
     assert told.startswith(changed)
 
