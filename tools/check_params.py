@@ -17,9 +17,10 @@ def check_params() -> None:
     if CHECKED.is_file() and CHECKED.read_text() == digest:
         return
     # Here, because pydantic takes a fifth of a second.
+    from stages.lib.settings.params import examine
+
     from stages.lib.settings import blocks
     from stages.lib.settings.mistakes import PARAMS, raise_all
-    from stages.lib.settings.params import examine
     from stages.plan import read_text
 
     text, graph = (read_text(str(path)) for path in PATHS)

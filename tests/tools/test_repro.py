@@ -19,9 +19,9 @@ import psutil
 import pytest
 from dvc.lock import make_lock
 from dvc.repo import Repo
+from stages.lib.settings.blocks import check_blocks
 
 from stages.lib.core.cli import UserError
-from stages.lib.settings.blocks import check_blocks
 from tests.project import make_project
 from tools import check_params, results
 from tools.guard.objects import Inspector

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 from dvc.utils.serialize import dumps_yaml
+from stages.lib.settings.params import parse_yaml
 
 from stages import compare
 from stages.lib.core.cli import UserError
@@ -31,7 +32,6 @@ from stages.lib.judge.predictions import (
     save_references,
 )
 from stages.lib.judge.scores import SCORES
-from stages.lib.settings.params import parse_yaml
 from tests.conftest import ROOT
 from tests.forked import run_module
 from tools.review import changes, wording

@@ -13,10 +13,11 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from stages.lib.settings.params import parse_params
+
 from stages.lib.core.cli import UserError, make_parser, run_main
 from stages.lib.core.files import write_json
 from stages.lib.judge.plans import StatisticsPlan
-from stages.lib.settings.params import parse_params
 from tools.calibrate.counting import count_setting
 from tools.calibrate.judging import judge_twin
 from tools.calibrate.training import EXCHANGEABLE, SETTINGS, kept_path, load, train_missing

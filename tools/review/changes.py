@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from stages.lib.settings.params import StatisticsParams
+
 from stages.lib.judge.comparison import ArmResult
 from stages.lib.judge.plans import StatisticsPlan
-from stages.lib.settings.params import StatisticsParams
 from tools.review.judging import Change, judge
 from tools.review.pairs import Pair, pair_arms
 from tools.review.record import Key, ScoredKey

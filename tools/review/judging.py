@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from stages.lib.settings.params import StatisticsParams
+
 from stages.lib.judge import statistics
 from stages.lib.judge.judge import Compared
 from stages.lib.judge.scores import SCORES
 from stages.lib.judge.study_verdicts import adjust_family
-from stages.lib.settings.params import StatisticsParams
 from tools.review.pairs import Pair
 from tools.review.record import Key, ScoredKey
 from tools.review.rows import ByRow, FamilyKey

@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from pydantic import ValidationError
+from stages.lib.settings.params import StatisticsParams, parse_params, parse_yaml
 
 from stages.lib.core.cli import UserError
 from stages.lib.core.files import read_plain
 from stages.lib.judge.comparison import ArmResult, Comparison, StudyResult, parse_comparison
 from stages.lib.judge.scores import SCORES
 from stages.lib.settings.mistakes import ParamsError
-from stages.lib.settings.params import StatisticsParams, parse_params, parse_yaml
 from stages.lib.settings.yaml_text import TextError, decode
 from tools.review.escaping import escape
 from tools.review.outputs import Outputs
