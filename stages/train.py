@@ -23,7 +23,8 @@ def run(plan: RunPlan, development: Development, unfinished: UnfinishedRun) -> t
     num_rows = plan.epochs * development.training.shape[1]
     with Progress(num_rows, label=f"{plan.task} {plan.variant}", unit="rows") as progress:
         trained = train_lanes(plan, development, report=progress.report, unfinished=unfinished)
-    return trained, to_file(build_keras(plan, trained.weights, lane=0, scale=development.scale))
+    weights = trained.stopped or trained.weights
+    return trained, to_file(build_keras(plan, weights, lane=0, scale=development.scale))
 
 
 def main() -> None:

@@ -9,7 +9,7 @@ import hashlib
 import io
 import shutil
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from importlib.metadata import distributions
 from pathlib import Path
@@ -60,6 +60,12 @@ class TrainedRun:
     diverged: np.ndarray
     mechanisms: dict[str, np.ndarray]
     history: pd.DataFrame
+
+
+def stop_in_time(plan: RunPlan, run: TrainedRun) -> TrainedRun:
+    """The run with the weights of each lane's best epoch in the place of the last one's."""
+    mechanisms = measure_mechanisms(plan, run.stopped)
+    return replace(run, weights=run.stopped, best_epoch=run.stopped_epoch, mechanisms=mechanisms)
 
 
 def save_run(run: TrainedRun, model: bytes, task: str, variant: str) -> None:

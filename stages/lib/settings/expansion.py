@@ -85,6 +85,7 @@ def study_plan(params: Params, task: Task) -> StudyPlan:
         title=facts.title or task.dataset,
         unit=facts.unit,
         class_names=facts.class_names,
+        stopped=settings.stopped,
     )
 
 
