@@ -43,6 +43,8 @@ def make_plans(params: Params, facts: Mapping[str, Facts], read: Callable[[str],
         named[f"{name}/_split"] = {task.name: split_plan(params, task, raw[task.dataset]) for task in tasks}
         named[f"{name}/_study"] = {task.name: study_plan(params, task) for task in tasks}
         named[f"{name}/_reference"] = {task.name: reference_plan(params, task) for task in tasks}
+        if name in params.sections["studies"]:  # DVC has a stage for each of them, also for what `only` leaves out
+            named |= {f"{name}/{variant}": {} for variant in params.sections["variants"]}
         for variant in study.variants:
             named[f"{name}/{variant}"] = {task.name: run_plan(params, task, variant) for task in tasks}
     for name, experiment in params.sections["experiments"].items():

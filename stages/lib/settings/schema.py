@@ -213,6 +213,7 @@ OwnReferencesParams: Any = create_model("OwnReferencesParams", __base__=Strict, 
 class Study(Strict):
     """One study.
 
+    only: the variants of the catalogue that it compares, all if none are named.
     variants: what it changes in variants of the catalogue.
     scores: AUC for two classes and accuracy for more, and log loss, if none are given.
     select_by: the score that chooses strengths on validation rows.
@@ -228,6 +229,7 @@ class Study(Strict):
     protocol: Protocol
     network: NetworkParams
     training: TrainingParams
+    only: Unrepeated[Name] = Field(default_factory=list)
     variants: dict[Name, Any] = Field(default_factory=dict)
     select_by: ScoreName = "log_loss"
     stopped: bool = True
@@ -425,8 +427,14 @@ def add_catalogue(
     study: ResolvedStudy, given: Mapping[str, Any], catalogue: Mapping[str, Any], mistakes: list[Mistake]
 ) -> None:
     """Add the variants of the catalogue, each with what the study changes in it."""
-    changes = study.settings.variants
-    for name, entry in catalogue.items():
+    changes, only = study.settings.variants, study.settings.only or list(catalogue)
+    mistakes += [
+        Mistake(("studies", study.name, "only"), f"names {name}, {NOT_IN_CATALOGUE.partition(', ')[2]}")
+        for name in only
+        if name not in catalogue
+    ]
+    for name in (name for name in catalogue if name in only):
+        entry = catalogue[name]
         place = ("studies", study.name, "variants", name) if name in changes else ("variants", name)
         study.places[name] = place
         if name in changes and entry is not None:
