@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 import yaml
 
+from stages.lib.claims.measurements import EXPERIMENT_PLANS, EXPERIMENTS
 from stages.lib.core.cli import parse_arguments, run_main
 from stages.lib.core.files import MissingArtifactError, read_plain
 from stages.lib.core.records import save_plans
@@ -87,6 +88,8 @@ def main() -> None:
     for remark in [*planned.remarks, *others]:
         print(f"note: {remark}")
     save_plans(planned.plans | plan_versions())
+    if not any(name.startswith(f"{EXPERIMENT_PLANS}/") for name in planned.plans):
+        EXPERIMENTS.mkdir(parents=True, exist_ok=True)  # DVC expects it of `audit`, and nothing else makes it
 
 
 if __name__ == "__main__":

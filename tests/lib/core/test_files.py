@@ -102,7 +102,8 @@ def test_a_run_survives_its_files() -> None:
 
 
 def test_predictions_survive_their_files() -> None:
-    predictions.save_predictions("s", LABELS, {"v": PREDICTED}, MISTAKES)
+    predictions.save_labels("s", LABELS, MISTAKES)
+    predictions.save_predictions(PREDICTED, "s", "v")
     assert_same(predictions.load_mistakes("s"), MISTAKES)
     assert_same(predictions.load_labels("s"), LABELS)
     assert_same(predictions.load_predictions("s", "v"), PREDICTED)
