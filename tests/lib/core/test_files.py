@@ -12,7 +12,8 @@ import pytest
 from stages.lib.core import files as store
 from stages.lib.data import samples
 from stages.lib.judge import predictions
-from stages.lib.lanes import plan, trained
+from stages.lib.lanes import plan
+from stages.lib.lanes import run as trained
 from tests.conftest import ROOT
 
 DEVELOPMENT = samples.Development(
