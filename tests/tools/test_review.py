@@ -40,6 +40,7 @@ from tools.review.snapshot import Key, Snapshot, compare_params, read_record
 
 Json = dict[str, Any]
 L2 = Key("made", "l2", "at_knob")
+SETTINGS = StatisticsPlan(confidence=0.95, equivalence={"auc": 0.01, "log_loss": 0.01})
 NUM_REPLICATES = 50
 LESS_TRAINING = {"kind": "repeated_stratified_k_fold", "folds": 5, "repeats": 10, "validation": 0.3}
 UNPAIRED = "protocol, data, seed or number of replicates differ, so that none are paired"
@@ -253,9 +254,9 @@ NOISE = [(0.1, 0.002, "better"), (-0.1, 0.002, "worse"), (0.02, 0.002, "better")
 def test_verdicts_know_the_noise(difference: float, noise: float, verdict: str, repository: Repository) -> None:
     (change,) = repository.compare(shift(BASE, "l2", difference, noise=noise)).changes
     assert (change.key.variant, change.score, change.verdict) == ("l2", "auc", verdict)
-    numbers = change.comparison
-    assert numbers.ci_low < numbers.difference < numbers.ci_high
-    assert numbers.difference == pytest.approx(numbers.value - numbers.baseline)
+    numbers = change.difference
+    assert numbers.ci_low < numbers.value < numbers.ci_high
+    assert numbers.value == pytest.approx(change.head - change.base, abs=1e-6)
 
 
 def test_every_verdict_is_counted_and_what_is_decided_comes_first(repository: Repository) -> None:
@@ -356,7 +357,7 @@ def test_an_arm_is_judged_by_the_scores_that_both_have(repository: Repository) -
 
 def test_all_that_changed_is_one_family_adjusted_step_by_step(repository: Repository) -> None:
     def adjust(head: Json) -> list[float]:
-        return [change.p_adjusted for change in repository.compare(head).changes]
+        return [change.difference.p_adjusted for change in repository.compare(head).changes]
 
     (small,), (large,) = adjust(shift(BASE, "l2", -0.003)), adjust(shift(BASE, "unregularized", -0.1))
     assert large < small
@@ -380,9 +381,9 @@ def test_the_order_of_arms_changes_nothing(repository: Repository) -> None:
     assert conclude(result) == conclude(turned)
 
 
-def by_score(result: Review) -> dict[tuple[str, ...], tuple[object, ...]]:
+def by_score(result: Review) -> dict[tuple[str, ...], Change]:
     return {
-        (*change.key, change.score): (change.comparison, change.p_adjusted, change.verdict, change.by_row)
+        (*change.key, change.score): change
         for change in result.judged
     }
 
@@ -452,7 +453,7 @@ def test_another_command_and_a_setting_of_the_study_touch_an_arm(repository: Rep
     repository.rerun(shift(BASE, "l2", 0.0))
     assert [change.recomputed for change in review_main().changes] == [True]
     lock = repository.folder / "dvc.lock"
-    lock.write_text(lock.read_text().replace("cmd: train l2", "cmd: env THREADS=2 train l2"))
+    lock.write_text(lock.read_text().replace("stages.train made l2", "stages.train made l2 --threads 2"))
     assert [change.recomputed for change in review_main().changes] == [False]
     repository.rerun(shift(BASE, "l2", 0.0), params.replace("select_by: log_loss", "select_by: auc"))
     assert [change.recomputed for change in review_main().changes] == [False]
@@ -600,7 +601,7 @@ def make_predictions(labels: Labels, variant: str, skill: float | None) -> Predi
 
 def make_plan(protocol: Protocol, *variants: str, searches: tuple[ComparedSearch, ...] = ()) -> StudyPlan:
     return StudyPlan(
-        study="made",
+        task="made",
         dataset="thoracic_surgery",
         features="encoded",
         outputs=1,
@@ -631,13 +632,12 @@ def run_pipeline(
     strength = np.ones(len(kept))
     references = {"forest": ReferencePredictions(strength, strength, forest.training[kept], forest.test[kept])}
     plan = make_plan(protocol, *variants, searches=searches)
-    save_plans({"made/_study": plan})
+    save_plans({"made/_study": {"made": plan}})
     none = np.zeros(0, int)
     mistakes = Mistakes((), none, none, none, none, none, 1.0)
     save_predictions("made", labels, predicted, mistakes)
     save_references("made", references)
-    settings = StatisticsPlan(0.95, {"auc": 0.01, "log_loss": 0.01})
-    result, *_ = compare.run(plan, settings, labels, predicted, references)
+    result, *_ = compare.run(plan, SETTINGS, labels, predicted, references)
     repository.write(LAYOUT.dump_python({"made": result}, mode="json"))
     record_run(repository, *skills)
 
@@ -686,17 +686,12 @@ def test_by_row_a_change_is_judged_as_compare_judges_two_arms(
     labels = make_labels(protocol)
     before, after = (make_predictions(labels, "forest", skill) for skill in skills)
     before, after = (keep_first_point(predicted) for predicted in (before, after))
-    settings = StatisticsPlan(0.95, {"auc": 0.01, "log_loss": 0.01})
     plan = dataclasses.replace(make_plan(protocol, "unregularized", "l2"), references=())
-    oracle, *_ = compare.run(plan, settings, labels, {"unregularized": before, "l2": after}, {})
+    oracle, *_ = compare.run(plan, SETTINGS, labels, {"unregularized": before, "l2": after}, {})
     for change in result.changes:
         expected = oracle.arms["l2"]["at_knob"].judged[change.score].difference
         assert expected is not None
-        numbers = change.comparison
-        assert numbers.difference == pytest.approx(expected.value, rel=1e-6)
-        assert (numbers.ci_low, numbers.ci_high) == pytest.approx((expected.ci_low, expected.ci_high), rel=1e-6)
-        assert change.p_adjusted == pytest.approx(expected.p_adjusted, rel=1e-6)
-        assert change.verdict == expected.verdict
+        assert change.difference == expected
     assert [change.score for change in result.changes] == ["auc", "log_loss"]
 
 
@@ -713,10 +708,10 @@ def test_by_row_every_kind_of_arm_is_judged_in_any_order(repository: Repository)
     changes = by_score(review_main())
     assert {key[1:3] for key in changes} == {("l2", "at_knob"), ("l2", "tuned"), ("forest", "reference")}
     recorded = json.loads(Path("metrics/comparison.json").read_text())
-    for (_, variant, kind, score), (numbers, *_, by_row) in changes.items():
-        assert by_row
+    for (_, variant, kind, score), change in changes.items():
+        assert change.by_row
         replicates = replicates_of(recorded, variant, score=score, kind=kind)
-        assert numbers.value == pytest.approx(np.mean(replicates), abs=1e-6)
+        assert change.head == pytest.approx(np.mean(replicates), abs=1e-6)
     arms = recorded["made"]["arms"]
     recorded["made"]["arms"] = {variant: dict(reversed(arms[variant].items())) for variant in reversed(arms)}
     repository.write(recorded)
@@ -755,10 +750,10 @@ def test_without_the_cache_the_same_differences_have_other_intervals(changed: Re
     shutil.rmtree(".dvc")
     by_replicate = by_score(review_main())
     assert by_row.keys() == by_replicate.keys()
-    for key, (numbers, *_, is_by_row) in by_replicate.items():
-        assert (by_row[key][-1], is_by_row) == (True, False)
-        assert numbers.difference == pytest.approx(by_row[key][0].difference, rel=1e-5)
-        assert numbers.ci_low != pytest.approx(by_row[key][0].ci_low, rel=1e-3)
+    for key, change in by_replicate.items():
+        assert (by_row[key].by_row, change.by_row) == (True, False)
+        assert change.difference.value == pytest.approx(by_row[key].difference.value, rel=1e-5)
+        assert change.difference.ci_low != pytest.approx(by_row[key].difference.ci_low, rel=1e-3)
 
 
 @pytest.mark.parametrize(
