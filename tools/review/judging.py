@@ -10,7 +10,7 @@ scores differ although no input of theirs changed are families of their own.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -28,7 +28,7 @@ from stages.lib.judge.predictions import Labels, ReferencePredictions, parse_pre
 from stages.lib.judge.scores import SCORES
 from stages.lib.judge.verdicts import adjust
 from stages.lib.settings.schema import read_statistics
-from tools.review.snapshot import PARAMS, Key, RowsUnknownError, Snapshot, compare_params
+from tools.review.snapshot import COMPARISON, LOCK, PARAMS, Key, RowsUnknownError, Snapshot, compare_params
 
 ORDER = ("worse", "better", "undecided", "equivalent")  # the first that occurs is the verdict of an arm, or of all arms
 UNUSABLE = (*DAMAGE, ArithmeticError, MemoryError, RecursionError, TypeError)  # what a damaged file may raise
@@ -48,14 +48,10 @@ class Pair:
     head_study: StudyResult
 
     @property
-    def shared_scores(self) -> list[str]:
-        return [score for score in self.head_study.scores.values() if score in self.base_study.scores.values()]
-
-    @property
     def moved_scores(self) -> list[str]:
-        """The shared scores with different results."""
+        """The scores that both have, with different results."""
         base, head = self.base.judged, self.head.judged
-        return [score for score in self.shared_scores if base[score].replicates != head[score].replicates]
+        return [score for score in head if score in base and base[score].replicates != head[score].replicates]
 
     def is_paired(self, score: str) -> bool:
         """Whether replicate i of both was judged on the same rows."""
@@ -154,39 +150,36 @@ def review(base: Snapshot, head: Snapshot) -> Review:
     params, settings = list(compare_params(base.params, head.params)), head.read(PARAMS, read_statistics)
     margins = dict.fromkeys(SCORES, 0.0) | settings.equivalence
     plan = StatisticsPlan(confidence=settings.confidence, equivalence=margins)
-    families: dict[bool, dict[Key, Pair]] = {False: {}, True: {}}
-    for key, pair in pairs.items():
-        if pair.moved_scores:
-            families[is_touched(key, base, head)][key] = pair
-    compared, basis = compare_studies(families[True] | families[False], base, head, plan)
-    changes = [
-        change for touched in (True, False) for change in judge_changes(families[touched], compared, plan, not touched)
-    ]
+    moved = {key: pair for key, pair in pairs.items() if pair.moved_scores}
+    compared, basis = compare_studies(moved, base, head, plan)
+    inputs = {key: (base.find_inputs(key), head.find_inputs(key)) for key in moved}
+    untouched = {key: pair for key, pair in moved.items() if inputs[key][0] is not None and len(set(inputs[key])) == 1}
+    touched = {key: pair for key, pair in moved.items() if key not in untouched}
+    changes = [*judge_changes(touched, compared, plan), *judge_changes(untouched, compared, plan, recomputed=True)]
     return Review(base, head, pairs, changes, basis, params, settings.confidence)
 
 
-def is_touched(key: Key, base: Snapshot, head: Snapshot) -> bool:
-    """Whether an input of the arm changed, as far as dvc.lock records it; true if it does not."""
-    before, after = (snapshot.record and snapshot.record.find_inputs(key) for snapshot in (base, head))
-    return before is None or before != after
-
-
 def judge_changes(
-    pairs: Mapping[Key, Pair], compared: Mapping[ScoredKey, Estimate], plan: StatisticsPlan, recomputed: bool
+    pairs: Mapping[Key, Pair],
+    compared: Mapping[ScoredKey, Estimate],
+    plan: StatisticsPlan,
+    *,
+    recomputed: bool = False,
 ) -> Iterator[Change]:
     """The verdict on every score that moved, adjusted over each study and for the number of studies."""
     studies = {key.study: pair.head_study for key, pair in pairs.items()}
     for study, result in studies.items():
         family = {
-            (key.variant, key.kind, score): compared[key, score]
+            (*key, score): compared[key, score]
             for key, pair in pairs.items()
             if key.study == study
             for score in pair.moved_scores
         }
-        for name, p_value in adjust(family, seed=result.seed).items():
-            estimate, score, key = family[name], name[2], Key(study, *name[:2])
+        adjusted = adjust(family, seed=result.seed)
+        for name, estimate in family.items():
+            key, score, p_value = Key(*name[:3]), name[3], adjusted[name]
             difference = describe_difference(score, estimate, min(1.0, len(studies) * p_value), plan)
-            before, after = (arm.judged[score].value for arm in (pairs[key].base, pairs[key].head))
+            before, after = (float(np.mean(arm.judged[score].replicates)) for arm in (pairs[key].base, pairs[key].head))
             yield Change(key, score, before, after, difference, estimate.by_row, recomputed)
 
 
@@ -204,11 +197,8 @@ def compare_studies(
                 compared |= compare_rows(same, base, head, plan)
         except RowsUnknownError as error:
             basis[study] = str(error)
-            compared |= {
-                (key, score): pair.compare_replicates(score)
-                for key, pair in members.items()
-                for score in pair.moved_scores
-            }
+            for key, pair in members.items():
+                compared |= {(key, score): pair.compare_replicates(score) for score in pair.moved_scores}
     return compared, basis
 
 
@@ -218,8 +208,7 @@ def compare_rows(
     """Head less base of the arms of one variant, paired by replicate and row; RowsUnknownError where it cannot be."""
     if not all(pair.is_paired(score) for pair in pairs.values() for score in pair.moved_scores):
         raise RowsUnknownError("protocol, data, seed or number of replicates differ, so that none are paired")
-    before = load_judge(base, {key: (pair.base, pair.moved_scores) for key, pair in pairs.items()}, plan)
-    after = load_judge(head, {key: (pair.head, pair.moved_scores) for key, pair in pairs.items()}, plan)
+    before, after = (load_judge(snapshot, [*pairs], plan) for snapshot in (base, head))
     if not all(np.array_equal(getattr(before.labels, part), getattr(after.labels, part)) for part in SAME):
         raise RowsUnknownError("the same protocol and seed drew other rows")
     earlier = {ArmKey(key.variant, BEFORE + key.kind): arm for key, arm in before.arms.items()}
@@ -234,43 +223,37 @@ def compare_rows(
         }
 
 
-def load_judge(
-    snapshot: Snapshot, results: Mapping[Key, tuple[ArmResult, list[str]]], settings: StatisticsPlan
-) -> Judge:
+def load_judge(snapshot: Snapshot, keys: Sequence[Key], settings: StatisticsPlan) -> Judge:
     """The arms of one variant or reference model as the last run predicted them, and as compare has recorded them."""
-    study, variant, _ = next(iter(results))
+    study, variant, _ = keys[0]
+    folder, reference_folder = (f"{each}/{study}" for each in (predictions.FOLDER, predictions.REFERENCE_FOLDER))
     with blame(snapshot):
-        text = snapshot.read_output(f"data/plan/{split_task(study)[0]}/_study.json").decode()
-        plan = from_json(dict[str, StudyPlan], text)[study]
-        folder, reference_folder = (f"{each}/{study}" for each in (predictions.FOLDER, predictions.REFERENCE_FOLDER))
+        path = snapshot.find_output(f"data/plan/{split_task(study)[0]}/_study.json")
+        plan = from_json(dict[str, StudyPlan], path.read_text(encoding="utf-8"))[study]
         labels = Labels(**snapshot.read_arrays(f"{folder}/_labels.npz"))
         rivals = [each.singles for each in plan.searches if variant in (each.best_single, each.best_singles)]
         names = {name for singles in rivals for name in singles} or {variant}
-        predicted = {
-            each.name: parse_predictions(snapshot.read_arrays(f"{folder}/{each.name}.npz"))
-            for each in plan.variants
-            if each.name in names
-        }
+        variants = [each.name for each in plan.variants if each.name in names]
+        models = [name for name in plan.references if name in names]
+        predicted = {name: parse_predictions(snapshot.read_arrays(f"{folder}/{name}.npz")) for name in variants}
         references = {
-            name: ReferencePredictions(**snapshot.read_arrays(f"{reference_folder}/{name}.npz"))
-            for name in plan.references
-            if name in names
+            name: ReferencePredictions(**snapshot.read_arrays(f"{reference_folder}/{name}.npz")) for name in models
         }
         arms = build_arms(predicted, references, labels, select_by=plan.select_by)
         arms |= build_search_arms(predicted, plan.searches, labels, select_by=plan.select_by)
         judge = Judge(plan, settings, labels, arms)
-        for key, (result, scores) in results.items():
-            for score in scores:
-                expect_equal(judge.measure(score, ArmKey(*key[1:])), result.judged[score].replicates, snapshot)
+        for key in keys:
+            for score, judged in snapshot.arms[key].judged.items():
+                if not is_same(judge.measure(score, ArmKey(*key[1:])), judged.replicates):
+                    raise RowsUnknownError(
+                        f"the predictions that {LOCK} of {snapshot.name} names are not those of its {COMPARISON}"
+                    )
     return judge
 
 
-def expect_equal(replicates: np.ndarray, recorded: list[float], snapshot: Snapshot) -> None:
-    """Predictions gave the scores that compare has recorded, with seven digits."""
-    if len(replicates) != len(recorded) or not np.allclose(replicates, recorded, rtol=1e-6, atol=1e-9):
-        raise RowsUnknownError(
-            f"the predictions that dvc.lock of {snapshot.name} names are not those of its metrics/comparison.json"
-        )
+def is_same(replicates: np.ndarray, recorded: list[float]) -> bool:
+    """Whether scores are those that compare has recorded, with seven digits."""
+    return len(replicates) == len(recorded) and np.allclose(replicates, recorded, rtol=1e-6, atol=1e-9)
 
 
 @contextmanager
