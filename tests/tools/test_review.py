@@ -136,7 +136,8 @@ def make_lock(
         "plan": stage("plan", outs="data/plan") | {"params": {"params.yaml": params}},
         "compare": stage("compare", "data/plan stages/compare.py", "metrics/comparison.json"),
     }
-    for study, content in comparison.items():
+    for task, content in comparison.items():
+        study = task.partition("/")[0]
         held_out, plans = f"data/held_out/{study}", f"data/plan/{study}"
         shared = f"data/plan/_tasks.json {plans} {held_out}"
         stages |= {
@@ -612,6 +613,7 @@ def run_pipeline(
     repository: Repository,
     protocol: Protocol = K_FOLD,
     *,
+    task: str = "made",
     searches: tuple[ComparedSearch, ...] = (),
     **skills: float | None,
 ) -> None:
@@ -624,13 +626,13 @@ def run_pipeline(
     strength = np.ones(len(kept))
     references = {"forest": ReferencePredictions(strength, strength, forest.training[kept], forest.test[kept])}
     plan = make_plan(protocol, *variants, searches=searches)
-    save_plans({"made/_study": {"made": plan}})
+    save_plans({"made/_study": {task: plan}})
     none = np.zeros(0, int)
     mistakes = Mistakes((), none, none, none, none, none, 1.0)
-    save_predictions("made", labels, predicted, mistakes)
-    save_references("made", references)
+    save_predictions(task, labels, predicted, mistakes)
+    save_references(task, references)
     result, *_ = compare.run(plan, SETTINGS, labels, predicted, references)
-    repository.write(LAYOUT.dump_python({"made": result}, mode="json"))
+    repository.write(LAYOUT.dump_python({task: result}, mode="json"))
     record_run(repository, *skills)
 
 
@@ -726,6 +728,18 @@ def test_by_row_the_best_single_regularizer_moves_with_the_variants_that_it_is_c
     assert not any(change.recomputed for change in result.changes)
     for score in ("auc", "log_loss"):
         assert moved["best_single", "tuned", score] == moved["dropout", "tuned", score]
+
+
+def test_by_row_one_of_the_data_sets_of_a_study(repository: Repository) -> None:
+    run_pipeline(repository, task="made/german")
+    repository.commit()
+    run_pipeline(repository, task="made/german", l2=1.6)
+    result = review_main()
+    assert result.basis == {"made/german": ""}
+    assert {(change.key.variant, change.recomputed) for change in result.changes} == {("l2", False)}
+    run_pipeline(repository, task="made/german", l2=1.4)
+    record_run(repository)
+    assert {change.recomputed for change in review_main().changes} == {True}
 
 
 @pytest.fixture
