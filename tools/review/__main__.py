@@ -122,7 +122,7 @@ def render_table(result: Review) -> list[str]:
     """The judged arms, what is decided first, and what their numbers mean."""
     arms, counts = result.arms, list(result.arms.values())
     shown = [change for verdict in ORDER[:-1] for change in result.judged if arms[change.key] == verdict]
-    same = len(result.pairs) - len({change.key for change in result.changes})
+    same = len(result.shared) - len({change.key for change in result.changes})
     more = f"{len(shown) - MOST_LISTED:,} more rows. " if len(shown) > MOST_LISTED else ""
     silent = f"{more}Not shown: {counts.count('equivalent')} equivalent, {same:,} with the same scores."
     if not shown:
