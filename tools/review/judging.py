@@ -269,4 +269,6 @@ def blame(snapshot: Snapshot) -> Iterator[None]:
     try:
         yield
     except UNUSABLE:
-        raise RowsUnknownError(f"the predictions of {snapshot.name} in DVC's cache are damaged") from None
+        raise RowsUnknownError(
+            f"the predictions of {snapshot.name} in DVC's cache are damaged, or of another layout"
+        ) from None
