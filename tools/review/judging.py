@@ -269,6 +269,5 @@ def blame(snapshot: Snapshot) -> Iterator[None]:
     try:
         yield
     except UNUSABLE:
-        raise RowsUnknownError(
-            f"the predictions of {snapshot.name} in DVC's cache are damaged, or of another layout"
-        ) from None
+        told = f"the predictions of {snapshot.name} in DVC's cache are damaged, or of another layout"
+        raise RowsUnknownError(told) from None
