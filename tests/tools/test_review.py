@@ -980,7 +980,7 @@ BILLION = "a: &a [1]\nb: &b [" + "*a, " * 3000 + "]\nc: [" + "*b, " * 3000 + "]\
         ("dvc.lock", "<<<<<<< HEAD\nstages: {}\n=======\n>>>>>>> main\n", ", line 1: holds a conflict marker"),
         ("dvc.lock", "stages: !!timestamp x", ", line 1: has the tag"),
         ("dvc.lock", "a: " + "[" * 3000, ", line 1: is nested"),
-        ("dvc.lock", BILLION, "has more than 2,097,152 values"),
+        ("dvc.lock", BILLION, "has more than 262,144 values"),
         ("dvc.lock", "stages: {plan: [1]}", "does not hold what a run records"),
         ("params.yaml", "seed: [", ", line 2: is not YAML"),
         ("params.yaml", "a: &a {b: *a}", "has more than 20,000 values"),

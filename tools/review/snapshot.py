@@ -35,7 +35,7 @@ from stages.lib.settings.yaml_text import TextError, compose, decode, load_docum
 COMPARISON, PARAMS, LOCK = "metrics/comparison.json", "params.yaml", "dvc.lock"
 MAX_BYTES = 2**26  # of one file; the largest, comparison.json, has a hundredth of that
 MAX_OBJECT = 2**30  # bytes of one output: the largest predictions have a twentieth of that
-MAX_VALUES = 2**21  # of dvc.lock, which has a hundredth of that with 85 stages
+MAX_VALUES = 2**18  # of dvc.lock, which has a tenth of that with 113 stages
 INPUTS = (PARAMS, "dvc.yaml", "stages", "data/source")  # what results depend on
 # What holds parts of all arms of a study or project. What an arm uses of it is recorded by itself.
 SHARED = re.compile(r"(data/(plan|predictions|reference)|models)(/\w+)?|data/plan/_tasks\.json")
