@@ -45,9 +45,10 @@ def run(
     labels: Labels,
     predicted: Mapping[str, Predictions],
     references: Mapping[str, ReferencePredictions],
+    at_end: Mapping[str, Predictions] | None = None,
 ) -> Outcome:
-    """Compare the arms of one study."""
-    arms = build_arms(predicted, references, labels, select_by=plan.select_by)
+    """Compare the arms of one task."""
+    arms = build_arms(predicted, references, labels, select_by=plan.select_by, at_end=at_end)
     arms |= build_search_arms(predicted, plan.searches, labels, select_by=plan.select_by)
     judge = Judge(plan, settings, labels, arms)
     return Outcome(
@@ -61,8 +62,10 @@ def compare_task(task: str) -> Outcome:
     """`run` on what the earlier stages have left of a task."""
     plan = load_study_plan(task)
     predicted = {variant.name: load_predictions(task, variant.name) for variant in plan.variants}
+    names = [variant.name for variant in plan.variants if plan.stopped]
+    at_end = {name: load_predictions(task, name, at_end=True) for name in names}
     references = {name: load_reference(task, name) for name in plan.references}
-    return run(plan, load_statistics_plan(), load_labels(task), predicted, references)
+    return run(plan, load_statistics_plan(), load_labels(task), predicted, references, at_end)
 
 
 def main() -> None:

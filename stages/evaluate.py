@@ -21,12 +21,13 @@ from stages.lib.judge.predictions import (
     Mistakes,
     Predictions,
     class_shares,
+    save_labels,
     save_predictions,
 )
 from stages.lib.lanes import runtime
 from stages.lib.lanes.graph import predict_lanes
 from stages.lib.lanes.plan import MODELS, RunPlan, load_run_plan
-from stages.lib.lanes.run import TrainedRun, load_run
+from stages.lib.lanes.run import TrainedRun, load_run, stop_in_time
 from stages.lib.lock import prune_folders
 
 NUM_MISTAKES = 8  # images handed on for each variant
@@ -68,12 +69,15 @@ def collect_labels(development: Development, held_out: HeldOut, *, outputs: int)
     )
 
 
-def find_mistakes(predictions: dict[str, Predictions], development: Development, held_out: HeldOut) -> Mistakes:
-    """The held-out images with the most confident wrong predictions of each variant."""
+def find_mistakes(at_knobs: dict[str, np.ndarray], development: Development, held_out: HeldOut) -> Mistakes:
+    """The held-out images with the most confident wrong predictions of each variant.
+
+    at_knobs: variant -> probabilities of the held-out rows [replicate, row, class].
+    """
     rows, row = np.unique(held_out.test, return_inverse=True)
     label, found = held_out.labels[rows].astype(int), []
-    for variant, predicted in predictions.items() if development.image else ():
-        probability = average_by_row(predicted.test[predicted.grid.lanes_at(0)], row.reshape(held_out.test.shape))
+    for variant, predicted in at_knobs.items() if development.image else ():
+        probability = average_by_row(predicted, row.reshape(held_out.test.shape))
         confidence, decided = probability.max(axis=1), probability.argmax(axis=1)
         wrong = np.flatnonzero(decided != label)
         for index in wrong[np.argsort(-confidence[wrong], kind="stable")[:NUM_MISTAKES]]:
@@ -105,15 +109,20 @@ def evaluate_task(task: str) -> None:
     development, held_out = load_development(task), load_held_out(task)
     check_no_leak(development, held_out)
     labels = collect_labels(development, held_out, outputs=plan.outputs)
-    predictions, measured = {}, {}
+    at_knobs, measured = {}, {}
     with Progress(len(plan.variants), label=task, unit="variants") as progress:
         for done, variant in enumerate(plan.variants, start=1):
-            run_plan, trained = load_run_plan(task, variant.name), load_run(task, variant.name)
+            name = variant.name
+            run_plan, trained = load_run_plan(task, name), load_run(task, name)
+            if run_plan.stopped:
+                save_predictions(run(run_plan, trained, development, held_out), task, name, at_end=True)
+                trained = stop_in_time(run_plan, trained)
             predicted = run(run_plan, trained, development, held_out)
-            predictions[variant.name] = predicted
-            measured[variant.name] = measure_variant(run_plan, trained, predicted, labels, plan.select_by)
+            save_predictions(predicted, task, name)
+            measured[name] = measure_variant(run_plan, trained, predicted, labels, plan.select_by)
+            at_knobs[name] = predicted.test[predicted.grid.lanes_at(0)]
             progress.report(done)
-    save_predictions(task, labels, predictions, find_mistakes(predictions, development, held_out))
+    save_labels(task, labels, find_mistakes(at_knobs, development, held_out))
     save_measurements(task, measured)
 
 

@@ -13,7 +13,7 @@ from stages.lib.core.records import find_plan
 from stages.lib.data.samples import Development, find_development, load_development
 from stages.lib.lanes import runtime
 from stages.lib.lanes.export import build_keras, to_file
-from stages.lib.lanes.plan import RunPlan, load_run_plans
+from stages.lib.lanes.plan import MODELS, RunPlan, load_run_plans
 from stages.lib.lanes.run import TrainedRun, UnfinishedRun, save_run
 from stages.lib.lanes.training import train_lanes
 
@@ -23,13 +23,18 @@ def run(plan: RunPlan, development: Development, unfinished: UnfinishedRun) -> t
     num_rows = plan.epochs * development.training.shape[1]
     with Progress(num_rows, label=f"{plan.task} {plan.variant}", unit="rows") as progress:
         trained = train_lanes(plan, development, report=progress.report, unfinished=unfinished)
-    return trained, to_file(build_keras(plan, trained.weights, lane=0, scale=development.scale))
+    weights = trained.stopped or trained.weights
+    return trained, to_file(build_keras(plan, weights, lane=0, scale=development.scale))
 
 
 def main() -> None:
     study, variant = parse_arguments(__doc__, "study", "variant")
+    plans = load_run_plans(study, variant)
+    if not plans:  # the study leaves the variant out
+        (MODELS / study / variant).mkdir(parents=True, exist_ok=True)
+        return
     runtime.configure()
-    for task, plan in load_run_plans(study, variant).items():
+    for task, plan in plans.items():
         unfinished = UnfinishedRun(task, variant, inputs=(find_plan(f"{study}/{variant}"), find_development(task)))
         trained, model = run(plan, load_development(task), unfinished)
         save_run(trained, model, task, variant)

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Playwright, sync_playwright
 
-from tests.browser import Opened, needs_chromium, open_alive, open_page, start_browser
+from tests.browser import Opened, launch, needs_chromium, open_alive, open_page
 from tests.conftest import ROOT
 from tests.made import make_files
 
@@ -45,10 +46,16 @@ def page_file(request: pytest.FixtureRequest, made_page: Path) -> Path:
     return LAST_RUN
 
 
+@pytest.fixture(scope="module")
+def engine() -> Iterator[Playwright]:
+    with sync_playwright() as playwright:
+        yield playwright
+
+
 @pytest.fixture(scope="module", params=VIEWS, ids=lambda view: f"{view[0]}-{view[1]}")
-def opened(request: pytest.FixtureRequest, page_file: Path) -> Iterator[Opened]:
+def opened(request: pytest.FixtureRequest, engine: Playwright, page_file: Path) -> Iterator[Opened]:
     width, theme = request.param
-    with open_alive(page_file, width=width, theme=theme) as page:
+    with open_alive(engine, page_file, width=width, theme=theme) as page:
         yield page
 
 
@@ -92,8 +99,8 @@ def test_everyone_can_use_the_page(opened: Opened) -> None:
     ] == []
 
 
-def test_without_scripts_every_chart_is_there(page_file: Path) -> None:
-    with start_browser() as browser:
+def test_without_scripts_every_chart_is_there(engine: Playwright, page_file: Path) -> None:
+    with launch(engine) as browser:
         page = open_page(browser, page_file, width=PHONE, theme="light", scripts=False).page
         page.evaluate("document.querySelectorAll('details').forEach((fold) => (fold.open = true))")
         assert page.locator(".chart > svg[role=img]").count() == page.locator("figure").count() > 0

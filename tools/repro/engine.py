@@ -84,8 +84,8 @@ class LocalEngine:
 
 def list_code() -> set[tuple[str, int, int]]:
     """The modules of stages, each with the time of its last change and its size."""
-    status = {str(path): path.stat() for path in Path("stages").rglob("*.py")}
-    return {(path, found.st_mtime_ns, found.st_size) for path, found in status.items()}
+    states = {str(path): path.stat() for path in Path("stages").rglob("*.py")}
+    return {(path, state.st_mtime_ns, state.st_size) for path, state in states.items()}
 
 
 def run_command(name: str, command: str, folder: str, log: str) -> None:

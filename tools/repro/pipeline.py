@@ -38,14 +38,6 @@ QUICK = ("plan", "fetch", "compare", "audit", "summarize", "report")  # no clust
 SHOWN = 3  # paths in a message
 
 
-class EditedInputError(DvcException):
-    """Inputs of a stage are not what they were before its command started: its outputs may be of these or of those."""
-
-    def __init__(self, paths: list[str]):
-        named = ", ".join(paths[:SHOWN]) + (f" and {len(paths) - SHOWN} more" if len(paths) > SHOWN else "")
-        super().__init__(f"{named} changed while it ran, so it is not recorded: the next run repeats it")
-
-
 class Inspector:
     """Tells which stages have something to do, as `stage.status` does, without its locks: a run holds the project's.
 
@@ -122,9 +114,9 @@ class Pipeline:
             self.repo.lock.lock()  # the system frees that of a process that is killed
         except LockError:
             return f"process {Path(self.repo.lock.lockfile).read_text().strip()} is at work in this project already"
-        if found := find_stages():
+        if stages := find_stages():
             self.repo.lock.unlock()
-            return f"another run is at work in this project: {', '.join(found)}"
+            return f"another run is at work in this project: {', '.join(stages)}"
         Path(self.repo.tmp_dir, "rwlock").unlink(missing_ok=True)  # of killed processes, whose numbers are given anew
         return ""
 
@@ -186,13 +178,15 @@ class Pipeline:
     def record(self, name: str) -> None:
         """Take a stage into DVC's cache, where a later run finds it even if this one is killed before its end.
 
-        DVC hashes inputs now. EditedInputError where one is no longer what it was before the command started.
+        DVC hashes inputs now. DvcException where one is not what it was before the command started: outputs may be of
+        this or of that.
         """
         stage = self.stages[name]
         stage.save(run_cache=False)
         now = list_inputs(stage)
-        if edited := {path for path, _ in now ^ self.inputs.get(name, now)}:
-            raise EditedInputError(sorted(edited))
+        if edited := sorted({path for path, _ in now ^ self.inputs.get(name, now)}):
+            named = ", ".join(edited[:SHOWN]) + (f" and {len(edited) - SHOWN} more" if len(edited) > SHOWN else "")
+            raise DvcException(f"{named} changed while it ran, so it is not recorded: the next run repeats it")
         self.check_cache(stage)
         if all(out.use_cache or out.is_metric or out.is_plot for out in stage.outs):
             self.repo.stage_cache.save(stage)
@@ -202,8 +196,8 @@ class Pipeline:
     def close(self, *, stopped: bool) -> None:
         """At the end of a run, write what it has recorded to dvc.lock, in the order in which `dvc repro` appends it."""
         if self.recorded and not stopped:
-            found = loads_yaml(Path("dvc.lock").read_text(encoding="utf-8")) if Path("dvc.lock").exists() else None
-            content = {"schema": "2.0", "stages": {}} | (found or {})
+            before = Path("dvc.lock").read_text(encoding="utf-8") if Path("dvc.lock").exists() else ""
+            content = {"schema": "2.0", "stages": {}} | (loads_yaml(before) or {})
             content["stages"] |= {name: self.recorded[name] for name in self.stages if name in self.recorded}
             with self.repo.scm_context() as context:
                 write_in_one_step(Path("dvc.lock"), dumps_yaml(content))
@@ -232,20 +226,18 @@ def write_in_one_step(path: Path, text: str) -> None:
 
 def find_stages() -> list[str]:
     """The processes that run stages of this project, but for queued experiments: DVC sets their environment."""
-    found, ours = list[str](), {psutil.Process(), *psutil.Process().parents()}
+    others, ours = list[str](), {psutil.Process(), *psutil.Process().parents()}
     for process in set(psutil.process_iter()) - ours:
         with suppress(psutil.Error):  # it has ended, or is another user's
             is_stage = process.environ().get("DVC_ROOT") == str(Path.cwd()) and "DVC_STAGE" in process.environ()
             if is_stage and "/.dvc/tmp/exps/" not in process.cwd():
-                found.append(f"process {process.pid} ({' '.join(process.cmdline())[:60]})")
-    return found
+                others.append(f"process {process.pid} ({' '.join(process.cmdline())[:60]})")
+    return others
 
 
 def explain(error: Exception) -> str:
     """A message in one line, and what to do about it."""
     text = " ".join(str(error).split())
-    if isinstance(error, EditedInputError):
-        return text
     if isinstance(error, PermissionError):
         return f"{text}, expected a folder that can be written to: mend it, run this again"
     if "not a git repository" in text:

@@ -25,10 +25,9 @@ def adapter_of(kind: Any) -> TypeAdapter[Any]:
 
 
 def to_json(plan: object) -> str:
-    if isinstance(plan, dict):  # of plans, each by the name of its task
-        kind: Any = dict[str, type(next(iter(plan.values())))]  # type: ignore[misc]
-    else:
-        kind = type(plan)
+    kind: Any = type(plan)
+    if isinstance(plan, dict):  # of plans, each by the name of its task; empty where a study leaves a variant out
+        kind = dict[str, type(next(iter(plan.values()), None))]  # type: ignore[misc]
     return adapter_of(kind).dump_json(plan, indent=2).decode() + "\n"
 
 

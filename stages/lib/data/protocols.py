@@ -32,6 +32,7 @@ class RepeatedStratifiedKFold(Strict):
     """Repeated stratified k-fold cross-validation: replicate r * folds + k holds out fold k of repeat r.
 
     validation: share of the rows outside the fold that is kept back to choose strengths and epochs.
+    training: most training rows of a replicate; of a larger table so many are drawn. Held-out rows stay whole.
     Test rows that the data set itself sets apart are left out.
     """
 
@@ -40,6 +41,7 @@ class RepeatedStratifiedKFold(Strict):
     folds: Folds
     repeats: Repeats
     validation: Share
+    training: Count | None = None
 
     @model_validator(mode="after")
     def check_replicates(self) -> Self:
@@ -90,8 +92,13 @@ class RepeatedStratifiedKFold(Strict):
         for replicate, (development, test) in enumerate(splitter.split(np.zeros(len(labels)), labels)):
             state = state_of(seed, replicate)
             training, validation = draw_validation(development, labels, share=self.validation, state=state)
-            parts.append((training, validation, test))
+            parts.append((thin_rows(training, labels, most=self.training, state=state), validation, test))
         return stack_parts(parts, labels)
+
+    def count_training(self, facts: Facts) -> int:
+        """Number of training rows of a replicate."""
+        outside = facts.num_rows - -(-facts.num_rows // self.folds)
+        return min(outside - share_of(outside, self.validation), self.training or outside)
 
 
 class FixedTest(Strict):
@@ -153,6 +160,11 @@ class FixedTest(Strict):
     def num_drawn(self) -> int:
         """Number of training and validation rows of a replicate, where `training` is given."""
         return round((self.training or 0) / (1 - self.validation))
+
+    def count_training(self, facts: Facts) -> int:
+        """Number of training rows of a replicate."""
+        outside = facts.num_rows - (share_of(facts.num_rows, self.test) if self.test else 0)
+        return self.training or outside - share_of(outside, self.validation)
 
     def split(self, labels: np.ndarray, *, num_own_test: int, seed: int) -> Split:
         """Split the rows; labels: [row], the data set's own test rows last."""
@@ -224,6 +236,16 @@ def draw_validation(rows: np.ndarray, labels: np.ndarray, *, share: float, state
 
     remaining, drawn = train_test_split(rows, test_size=share, stratify=labels[rows], random_state=state)
     return remaining, drawn
+
+
+def thin_rows(rows: np.ndarray, labels: np.ndarray, *, most: int | None, state: int) -> np.ndarray:
+    """At most so many of the rows, drawn with the classes in proportion."""
+    if most is None or len(rows) <= most:
+        return rows
+    from sklearn.model_selection import train_test_split  # slow to import
+
+    drawn, _ = train_test_split(rows, train_size=most, stratify=labels[rows], random_state=state)
+    return drawn
 
 
 def stack_parts(parts: Iterable[Sequence[np.ndarray]], labels: np.ndarray) -> Split:

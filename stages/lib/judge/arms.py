@@ -1,7 +1,8 @@
 """The arms of a study: what is judged. A variant at its knobs, a variant tuned, or a reference model.
 
 A tuned arm takes, for each replicate, the point of strengths that does best on the replicate's own validation rows. It
-is judged on held-out rows without any further training. So is the best single regulariser: for each replicate, the
+is judged on held-out rows without any further training. An arm to the end is tuned likewise, with the weights of the
+last epoch in the place of the best one's. So is the best single regulariser: for each replicate, the
 variant of one regulariser and the point of it that do best on the validation rows. An averaged arm takes the mean of
 the probabilities of several such points, which is less a matter of luck than the best of them.
 """
@@ -19,14 +20,14 @@ from stages.lib.judge.plans import ComparedSearch
 from stages.lib.judge.predictions import Labels, Predictions, ReferencePredictions
 from stages.lib.judge.scores import SCORES, measure
 
-AT_KNOB, TUNED, AVERAGED, REFERENCE = "at_knob", "tuned", "averaged", "reference"
+AT_KNOB, TUNED, TO_END, AVERAGED, REFERENCE = "at_knob", "tuned", "to_end", "averaged", "reference"
 
 
 class ArmKey(NamedTuple):
     """Names an arm within a study."""
 
     variant: str  # or a reference model, or the best of the variants of one regulariser
-    kind: str  # AT_KNOB, TUNED, AVERAGED or REFERENCE
+    kind: str  # one of those above
 
 
 NO_SKILL = ArmKey("no_skill", "")  # a guess that knows the class shares: no arm of the study, but compared with
@@ -88,14 +89,21 @@ def build_arms(
     labels: Labels,
     *,
     select_by: str,
+    at_end: Mapping[str, Predictions] | None = None,
 ) -> dict[ArmKey, Arm]:
-    """Every arm of a study; reference models are variants with a single arm."""
+    """Every arm of a study; reference models are variants with a single arm.
+
+    at_end: predictions of the last epoch's weights, where those above are of the best epoch's.
+    """
     arms = {}
     for variant, predicted in predictions.items():
         arms[ArmKey(variant, AT_KNOB)] = arm_at(predicted, 0)
         if predicted.grid.num_points > 1:
             points = choose_points(predicted, labels, select_by=select_by)
             arms[ArmKey(variant, TUNED)] = arm_at(predicted, points)
+    for variant, predicted in (at_end or {}).items():
+        points = choose_points(predicted, labels, select_by=select_by)
+        arms[ArmKey(variant, TO_END)] = arm_at(predicted, points)
     for name, reference in references.items():
         arms[ArmKey(name, REFERENCE)] = Arm(reference.training, reference.test, {"strength": reference.strength})
     return arms

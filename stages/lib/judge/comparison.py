@@ -24,7 +24,7 @@ FOLDER = Path("metrics")
 COMPARISON, METRICS = FOLDER / "comparison.json", FOLDER / "metrics.json"
 PATHS, SEARCHES = FOLDER / "paths.csv", FOLDER / "searches.csv"
 
-Kind = Literal["at_knob", "tuned", "averaged", "reference"]
+Kind = Literal["at_knob", "tuned", "to_end", "averaged", "reference"]
 Verdict = Literal["better", "worse", "equivalent", "undecided"]
 
 

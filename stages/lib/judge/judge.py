@@ -21,6 +21,7 @@ from stages.lib.judge.arms import (
     AVERAGED,
     NO_SKILL,
     REFERENCE,
+    TO_END,
     TUNED,
     Arm,
     ArmKey,
@@ -55,7 +56,7 @@ from stages.lib.judge.predictions import Labels, Predictions, class_shares
 from stages.lib.judge.scores import SCORES, gives_one_answer, list_scores, measure, measure_no_skill, squeeze
 from stages.lib.judge.verdicts import adjust, critical_value, detectable_difference, smallest_margin, verdict
 
-CHOSEN = (TUNED, AVERAGED)  # kinds of arms whose points are chosen on validation rows
+CHOSEN = (TUNED, TO_END, AVERAGED)  # kinds of arms whose points are chosen on validation rows
 QUESTIONS = {TUNED: "against_best_single", AVERAGED: "averaged_against_best_single"}  # in place of the kind of arm
 
 
@@ -235,7 +236,7 @@ def describe_arm(judge: Judge, key: ArmKey, judged: dict[str, Judgement]) -> Arm
         group=groups.get(key.variant, "model" if key.kind == REFERENCE else "regularizers"),
         judged=judged,
         strengths={name: list_used(strengths) for name, strengths in arm.strengths.items()},
-        scores=round_all(scores | {"gap": judge.gap(judge.scores[0], key)}),
+        scores=round_all(scores | {"gap": judge.gap(judge.scores[1], key)}),
         mechanisms=round_all(mechanisms),
         optimism=round_all({score: judge.optimism(score, key) for score in judge.scores} if key.kind in CHOSEN else {}),
     )

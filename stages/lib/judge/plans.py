@@ -95,6 +95,7 @@ class StudyPlan:
     title: str = ""  # of the data set
     unit: str = "rows"  # what a row of it is, in the plural
     class_names: tuple[str, ...] = ()
+    stopped: bool = False  # networks are judged at their best epoch, and at their last one beside it
 
 
 def load_reference_plan(task: str) -> ReferencePlan:

@@ -91,14 +91,21 @@ def class_shares(labels: np.ndarray, outputs: int) -> np.ndarray:
     return np.stack([(labels == number).mean(axis=1) for number in classes], axis=1)
 
 
-def save_predictions(study: str, labels: Labels, predictions: Mapping[str, Predictions], mistakes: Mistakes) -> None:
-    """Write the whole folder of a study; names that start with _ cannot be a variant's."""
-    write_arrays(FOLDER / study / "_labels.npz", vars(labels))
-    write_arrays(FOLDER / study / "_mistakes.npz", vars(mistakes) | {"variant": np.array(mistakes.variant, str)})
-    for variant, predicted in predictions.items():
-        fields = dict(vars(predicted))
-        fields |= add_prefix("strength", fields.pop("strengths")) | add_prefix("mechanism", fields.pop("mechanisms"))
-        write_arrays(FOLDER / study / f"{variant}.npz", fields)
+def save_labels(task: str, labels: Labels, mistakes: Mistakes) -> None:
+    """Names that start with _ cannot be a variant's."""
+    write_arrays(FOLDER / task / "_labels.npz", vars(labels))
+    write_arrays(FOLDER / task / "_mistakes.npz", vars(mistakes) | {"variant": np.array(mistakes.variant, str)})
+
+
+def find_predictions(task: str, variant: str, *, at_end: bool) -> Path:
+    """The file of a variant's predictions; at_end: those of the last epoch's weights, where a study judges both."""
+    return FOLDER / task / (f"{variant}-end.npz" if at_end else f"{variant}.npz")
+
+
+def save_predictions(predicted: Predictions, task: str, variant: str, *, at_end: bool = False) -> None:
+    fields = dict(vars(predicted))
+    fields |= add_prefix("strength", fields.pop("strengths")) | add_prefix("mechanism", fields.pop("mechanisms"))
+    write_arrays(find_predictions(task, variant, at_end=at_end), fields)
 
 
 def load_labels(study: str) -> Labels:
@@ -109,8 +116,9 @@ def load_mistakes(study: str) -> Mistakes:
     return Mistakes(**read_arrays(FOLDER / study / "_mistakes.npz", written_by=f"evaluate@{study}"))
 
 
-def load_predictions(study: str, variant: str) -> Predictions:
-    return parse_predictions(read_arrays(FOLDER / study / f"{variant}.npz", written_by=f"evaluate@{study}"))
+def load_predictions(task: str, variant: str, *, at_end: bool = False) -> Predictions:
+    path = find_predictions(task, variant, at_end=at_end)
+    return parse_predictions(read_arrays(path, written_by=f"evaluate@{task}"))
 
 
 def parse_predictions(fields: dict[str, Any]) -> Predictions:

@@ -12,6 +12,8 @@ from stages.lib.lanes.plan import CallbacksPlan, EarlyStoppingSettings, PlateauS
 
 Logs = Mapping[str, np.ndarray]
 
+SMALLEST = 1e-7  # keras.config.epsilon(): no probability is taken to be smaller
+
 
 class Best:
     """The best value [lane] of a monitor so far; losses are better when smaller, scores when larger."""
@@ -159,7 +161,25 @@ def sum_ranks(label: np.ndarray, values: np.ndarray, tie_break: np.ndarray) -> n
     return (np.take_along_axis(label, order, axis=-1) * np.arange(1, label.shape[-1] + 1)).sum(axis=-1)
 
 
-MONITORS: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {"accuracy": accuracy, "auc": auc}
+def log_loss(label: np.ndarray, probability: np.ndarray) -> np.ndarray:
+    """Mean of -log of the probability of the label [replicate], clipped as keras.metrics does, penalties left out.
+
+    Args:
+        label: [replicate, row] class numbers.
+        probability: [replicate, row, output].
+    """
+    if probability.shape[-1] == 1:
+        given = np.where(label == 1, probability[..., 0], 1 - probability[..., 0])
+    else:
+        given = np.take_along_axis(probability, label[..., None].astype(int), axis=-1)[..., 0]
+    return -np.log(np.clip(given, SMALLEST, 1 - SMALLEST)).mean(axis=-1, dtype=np.float64)
+
+
+MONITORS: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
+    "accuracy": accuracy,
+    "auc": auc,
+    "log_loss": log_loss,
+}
 
 
 def choose_monitor(outputs: int) -> str:

@@ -66,8 +66,8 @@ class Pool:
 class Graph:
     """The lanes of a block, their weights and their training step."""
 
-    def __init__(self, plan: RunPlan, pool: Pool, block: Block, start: Weights, dtype: str):
-        """start: weights [lane, ...] of the block."""
+    def __init__(self, plan: RunPlan, pool: Pool, block: Block, start: Weights, dtype: str, *, num_steps: int):
+        """start: weights [lane, ...] of the block. num_steps: of the whole training."""
         self.plan, self.pool, self.grid, self.dtype = plan, pool, block.grid, tf.as_dtype(dtype)
         self.num_lanes = block.grid.num_lanes
         self.lanes = tf.Variable(block.lanes, trainable=False)
@@ -77,19 +77,19 @@ class Graph:
         self.loss = LOSSES[plan.loss]
         self.weights = {name: tf.Variable(value, dtype=self.dtype) for name, value in start.items()}
         self.trained = [self.weights[name] for name in trained_names(start)]
-        self.optimizer = Optimizer(
-            plan.optimizer, self.trained, rate_per_lane=plan.callbacks.reduce_lr_on_plateau is not None
-        )
+        rate_per_lane = plan.callbacks.reduce_lr_on_plateau is not None
+        self.optimizer = Optimizer(plan.optimizer, self.trained, rate_per_lane=rate_per_lane, num_steps=num_steps)
         self.ema = next((entry for entry in self.regularizers if isinstance(entry, Ema)), None)
         self.averages = {name: tf.Variable(self.weights[name]) for name in trained_names(start)} if self.ema else {}
         self.kept = {name: tf.Variable(value) for name, value in self.weights.items()}
+        self.stopped = {name: tf.Variable(value) for name, value in self.weights.items()} if plan.stopped else {}
         # Rows of a batch -> training on such batches. All other shapes are the same in all blocks.
         self._traced: dict[int, Callable[..., tf.Tensor]] = {}
 
     def restart(self, block: Block, start: Weights) -> None:
         """Begin anew with another block of the same size."""
         self.lanes.assign(block.lanes)
-        for variables in (self.weights, self.averages, self.kept):
+        for variables in (self.weights, self.averages, self.kept, self.stopped):
             for name, variable in variables.items():
                 variable.assign(start[name])
         self.optimizer.restart()
@@ -151,6 +151,7 @@ class Graph:
 
     def _update(self, gradients: list[tf.Tensor], step: Step) -> None:
         """In the order of keras.Optimizer.apply: decay, update, average, constrain."""
+        self.optimizer.set_rate(step)
         rate = self.optimizer.learning_rate
         self._assign_kernels(lambda entry, kernel: entry.decay_kernel(kernel, rate))
         self.optimizer.apply(gradients, step)
@@ -223,10 +224,12 @@ class Graph:
         return (rows[:, first : first + size] for first in range(0, rows.shape[1], size))
 
     @tf.function(autograph=False)
-    def keep(self, lanes: tf.Tensor) -> None:
-        """Remember the present weights of the lanes that are True in [lane]."""
+    def keep(self, lanes: tf.Tensor, improved: tf.Tensor) -> None:
+        """Remember the present weights of the lanes that are True in [lane], to hand on, and of those that improved."""
         for name, value in self.evaluated().items():
             self.kept[name].assign(tf.where(per_lane(lanes, value), value, self.kept[name]))
+            if self.stopped:
+                self.stopped[name].assign(tf.where(per_lane(improved, value), value, self.stopped[name]))
 
 
 def kernel_names(regularizer: Regularizer) -> list[str]:

@@ -33,11 +33,13 @@ class Step(NamedTuple):
 
     number: of the step, counted from 1.
     unit: factor of the learning rate: of adam Keras' bias correction relative to the exact one, else 1.
+    schedule: factor of the learning rate by the plan's schedule.
     beta_1_power, beta_2_power: the betas to the power of the number, for adam's exact bias correction.
     """
 
     number: Any
     unit: Any
+    schedule: Any
     beta_1_power: Any
     beta_2_power: Any
 
@@ -53,6 +55,14 @@ def keras_correction(number: np.ndarray) -> np.ndarray:
     return exact_1 / rounded_1 * np.sqrt(rounded_2 / exact_2)
 
 
+def cosine_decay(number: np.ndarray, num_steps: int) -> np.ndarray:
+    """(1 + cos(pi (t - 1) / T)) / 2 of step t of T (Loshchilov and Hutter 2017, equation 5).
+
+    Keras' CosineDecay computes it in float32 in every precision, so the two agree to that.
+    """
+    return (1 + np.cos(np.pi * np.minimum(number - 1, num_steps) / num_steps)) / 2
+
+
 class Optimizer:
     """One training's optimiser: the slots and the step count live here.
 
@@ -61,14 +71,14 @@ class Optimizer:
     adam       m, s moments, w -= rate * sqrt(1 - b2^t) / (1 - b1^t) * m / (sqrt(s) + eps) (Kingma and Ba 2015, sec. 2)
     """
 
-    def __init__(self, plan: OptimizerPlan, weights: Sequence[tf.Variable], *, rate_per_lane: bool):
-        """rate_per_lane: `learning_rate` is a variable [lane]; else it is one number."""
+    def __init__(self, plan: OptimizerPlan, weights: Sequence[tf.Variable], *, rate_per_lane: bool, num_steps: int):
+        """rate_per_lane: `learning_rate` is a variable [lane]; else one number. num_steps: of the whole training."""
         self.plan, self.weights, self.dtype = plan, list(weights), weights[0].dtype
         # Keras rounds the momentum of sgd to float32 in every precision, that of rmsprop in none.
         self.momentum = {"sgd": float(np.float32(plan.momentum)), "rmsprop": plan.momentum, "adam": 0.0}[plan.name]
         self.update = {"sgd": self._update_sgd, "rmsprop": self._update_rmsprop, "adam": self._update_adam}[plan.name]
         self.slots = [(zeros_like(weight), zeros_like(weight)) for weight in self.weights]
-        self.num_taken = 0
+        self.num_taken, self.num_steps = 0, num_steps
         shape = [weights[0].shape[0]] if rate_per_lane else []
         self.learning_rate = tf.Variable(tf.fill(shape, self._constant(plan.learning_rate)), trainable=False)
         self.buffers = [(zeros_like(weight), zeros_like(weight)) for weight in self.weights] if rate_per_lane else None
@@ -89,8 +99,14 @@ class Optimizer:
         numbers = np.arange(self.num_taken + 1, self.num_taken + num_steps + 1)
         self.num_taken += num_steps
         units = keras_correction(numbers) if self.plan.name == "adam" else np.ones(num_steps)
+        schedule = cosine_decay(numbers, self.num_steps) if self.plan.schedule == "cosine" else np.ones(num_steps)
         powers = (np.power(dtype(beta), numbers.astype(dtype)) for beta in (BETA_1, BETA_2))
-        return np.column_stack(Step(numbers, units, *powers)).astype(dtype)
+        return np.column_stack(Step(numbers, units, schedule, *powers)).astype(dtype)
+
+    def set_rate(self, step: Step) -> None:
+        """Set the learning rate of a step by the schedule, before anything that depends on it."""
+        if self.plan.schedule != "constant":
+            self.learning_rate.assign(self._constant(self.plan.learning_rate) * step.schedule)
 
     def apply(self, gradients: Sequence[tf.Tensor], step: Step) -> None:
         if self.buffers is None:

@@ -43,9 +43,12 @@ class NetworkPlan:
 
 @dataclass(frozen=True)
 class OptimizerPlan:
+    """schedule: constant, or cosine: from the learning rate to 0 over all steps, as keras' CosineDecay."""
+
     name: str  # sgd, rmsprop or adam
     learning_rate: float
     momentum: float  # sgd and rmsprop
+    schedule: str = "constant"
 
 
 class EarlyStoppingSettings(Strict):
@@ -87,7 +90,10 @@ class CallbacksPlan:
 
 @dataclass(frozen=True)
 class RunPlan:
-    """One variant of one task: all that `train` reads besides the development rows."""
+    """One variant of one task: all that `train` reads besides the development rows.
+
+    stopped: the weights of each lane's best epoch, by log loss on validation rows, are kept beside those handed on.
+    """
 
     task: str
     variant: str
@@ -100,6 +106,7 @@ class RunPlan:
     optimizer: OptimizerPlan
     batch_size: int
     epochs: int
+    stopped: bool = False
 
     @property
     def grid(self) -> Grid:

@@ -9,7 +9,7 @@ import hashlib
 import io
 import shutil
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from importlib.metadata import distributions
 from pathlib import Path
@@ -39,6 +39,8 @@ class TrainedRun:
     """All arrays [lane, ...]; `history` has a row for every epoch of every lane that was running.
 
     weights: name -> float32, as they are handed on.
+    stopped: name -> float32, those of the epoch with the least log loss on validation rows; empty where not kept.
+    stopped_epoch: that epoch, counted from 1; 0 where not kept.
     replicate: the lane's replicate.
     strengths: regulariser -> its strength.
     epochs_run: epochs trained.
@@ -56,14 +58,24 @@ class TrainedRun:
     diverged: np.ndarray
     mechanisms: dict[str, np.ndarray]
     history: pd.DataFrame
+    stopped: Weights = field(default_factory=dict)
+    stopped_epoch: np.ndarray = field(default_factory=lambda: np.zeros(0, int))
+
+
+def stop_in_time(plan: RunPlan, run: TrainedRun) -> TrainedRun:
+    """The run with the weights of each lane's best epoch in the place of the last one's."""
+    mechanisms = measure_mechanisms(plan, run.stopped)
+    return replace(run, weights=run.stopped, best_epoch=run.stopped_epoch, mechanisms=mechanisms)
 
 
 def save_run(run: TrainedRun, model: bytes, task: str, variant: str) -> None:
     """Write the folder of a run; model: a .keras file."""
     folder, fields = find_run(task, variant), dict(vars(run))
-    weights, mechanisms, history = fields.pop("weights"), fields.pop("mechanisms"), fields.pop("history")
+    weights, stopped = fields.pop("weights"), fields.pop("stopped")
+    mechanisms, history = fields.pop("mechanisms"), fields.pop("history")
     fields |= add_prefix("strength", fields.pop("strengths"))
-    write_arrays(folder / "lanes.npz", fields | add_prefix("weight", weights) | add_prefix("mechanism", mechanisms))
+    fields |= add_prefix("weight", weights) | add_prefix("at_best", stopped) | add_prefix("mechanism", mechanisms)
+    write_arrays(folder / "lanes.npz", fields)
     write_bytes(folder / "history.csv", history.to_csv(index=False, float_format="%.7g", lineterminator="\n").encode())
     write_bytes(folder / "model.keras", model)
 
@@ -73,6 +85,7 @@ def load_run(task: str, variant: str) -> TrainedRun:
     fields = read_arrays(folder / "lanes.npz", written_by=stage)
     nested: dict[str, Any] = {
         "weights": pop_prefix("weight", fields),
+        "stopped": pop_prefix("at_best", fields),
         "mechanisms": pop_prefix("mechanism", fields),
         "strengths": pop_prefix("strength", fields),
     }
@@ -86,9 +99,10 @@ PACKAGES = ("core", "lanes")  # of the library: what a training depends on
 
 
 class TrainedBlock(NamedTuple):
-    """What `TrainedRun` holds, of a block; ends: its epochs_run, best_epoch, stopped_early and diverged."""
+    """What `TrainedRun` holds, of a block; ends: its epochs_run, best_epoch and so on."""
 
     weights: Weights
+    stopped: Weights
     ends: dict[str, np.ndarray]
     history: pd.DataFrame
 
@@ -108,7 +122,8 @@ class UnfinishedRun:
 
     def save(self, number: int, block: TrainedBlock) -> None:
         history = {str(name): column.to_numpy() for name, column in block.history.items()}
-        arrays = add_prefix("weight", block.weights) | add_prefix("end", block.ends) | add_prefix("history", history)
+        arrays = add_prefix("weight", block.weights) | add_prefix("at_best", block.stopped)
+        arrays |= add_prefix("end", block.ends) | add_prefix("history", history)
         write_arrays(self.folder / f"{number}.npz", arrays)
 
     def load(self, number: int) -> TrainedBlock | None:
@@ -120,8 +135,10 @@ class UnfinishedRun:
             fields = read_arrays(path, written_by="train")
         except DamagedArtifactError:
             return None
-        weights, ends, history = (pop_prefix(prefix, fields) for prefix in ("weight", "end", "history"))
-        return TrainedBlock(weights, ends, pd.DataFrame(history))
+        weights, stopped, ends, history = (
+            pop_prefix(prefix, fields) for prefix in ("weight", "at_best", "end", "history")
+        )
+        return TrainedBlock(weights, stopped, ends, pd.DataFrame(history))
 
     def forget(self) -> None:
         """Remove the blocks, and those that earlier runs of this name have left."""

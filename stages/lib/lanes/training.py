@@ -9,7 +9,7 @@ import pandas as pd
 
 from stages.lib.data.samples import Development
 from stages.lib.lanes.blocks import Block, cut_into_blocks, join_blocks
-from stages.lib.lanes.callbacks import MONITORS, Callbacks, choose_monitor
+from stages.lib.lanes.callbacks import MONITORS, Best, Callbacks, choose_monitor
 from stages.lib.lanes.graph import Graph, Pool
 from stages.lib.lanes.network import draw_weights
 from stages.lib.lanes.plan import RunPlan
@@ -18,6 +18,7 @@ from stages.lib.lanes.run import TrainedBlock, TrainedRun, UnfinishedRun, Weight
 from stages.lib.lanes.runtime import tf
 
 NOISE_BYTES = 16_000_000  # of random numbers for all lanes of a block; more are drawn in several calls
+LOG_LOSS = "val_log_loss"  # by which the best epoch is chosen
 STEPS_PER_CALL = 250  # so that progress is seen within a long epoch; a call costs well under a step
 NEVER = np.iinfo(np.int64).max  # the patience of lanes without early stopping
 
@@ -63,7 +64,9 @@ class Training:
         num_weights = sum(values[0].size for values in self.start.values())
         self.blocks = cut_into_blocks(plan.grid, num_weights * np.dtype(dtype).itemsize)
         pool = Pool(development, outputs=plan.network.outputs, dtype=dtype)
-        self.graph = Graph(plan, pool, self.blocks[0], self.start_of(self.blocks[0]), dtype)
+        num_steps = plan.epochs * -(-development.training.shape[1] // plan.batch_size)
+        start = self.start_of(self.blocks[0])
+        self.graph = Graph(plan, pool, self.blocks[0], start, dtype, num_steps=num_steps)
         self.noises = [
             noise for entry in self.graph.regularizers for noise in entry.noise(num_features, plan.network.hidden)
         ]
@@ -100,6 +103,7 @@ class Training:
         history = pd.concat([part.history for part in parts], ignore_index=True)
         return TrainedRun(
             weights=weights,
+            stopped=join_blocks(self.blocks, [part.stopped for part in parts]),
             replicate=plan.grid.over_points(np.asarray(plan.replicates)),
             strengths={entry.name: plan.lane_strengths(entry) for entry in plan.regularizers},
             **join_blocks(self.blocks, [part.ends for part in parts]),
@@ -122,7 +126,10 @@ class BlockTraining:
         self.validation = tf.constant(validation.astype(np.int32))
         # Traces are looked up once, not each epoch.
         self.validate = self.graph.validate.get_concrete_function(self.validation)
-        self.keep_weights = self.graph.keep.get_concrete_function(tf.TensorSpec([len(block.lanes)], tf.bool))
+        chosen = tf.TensorSpec([len(block.lanes)], tf.bool)
+        self.keep_weights = self.graph.keep.get_concrete_function(chosen, chosen)
+        self.best = Best(LOG_LOSS, 0, len(block.lanes), training.dtype)
+        self.stopped_epoch = np.zeros(len(block.lanes), int)
         noises = [noise.of_lanes(block.lanes) for noise in training.noises]
         self.noise = NoiseSource(noises, seed=plan.seed, replicates=replicates)
         self.orders = batch_orders(plan.seed, replicates, development.training[replicates])
@@ -145,11 +152,19 @@ class BlockTraining:
             kept = self.callbacks.end_epoch(epoch, logs)
             if not self.callbacks.keeps_best and epoch + 1 < self.plan.epochs:
                 kept = kept & ~self.callbacks.running  # later weights of the others will replace these
-            self._keep(kept)
+            self._keep(kept, self._find_improved(epoch, logs, running))
             history.append(self._history_rows(epoch, running, logs))
             if not self.callbacks.running.any():
                 break
         return self._result({name: np.concatenate([rows[name] for rows in history]) for name in history[0]})
+
+    def _find_improved(self, epoch: int, logs: dict[str, np.ndarray], running: np.ndarray) -> np.ndarray:
+        """The lanes [lane] that are better than ever by log loss on validation rows; none where nobody asks."""
+        if not self.plan.stopped:
+            return np.zeros_like(running)
+        improved = self.best.update(logs[LOG_LOSS], running)
+        self.stopped_epoch = np.where(improved, epoch + 1, self.stopped_epoch)
+        return improved
 
     def _run_epoch(self) -> dict[str, np.ndarray]:
         order = next(self.orders)
@@ -160,8 +175,9 @@ class BlockTraining:
         if remainder:
             sums = sums + self._run_batches(order[:, -remainder:], remainder) * remainder
         val_loss, probability = self.validate(self.validation)
-        score = MONITORS[self.monitor](self.labels, probability.numpy())
-        return {"loss": sums / num_rows, "val_loss": val_loss.numpy(), f"val_{self.monitor}": score}
+        names = [self.monitor, "log_loss"] if self.plan.stopped else [self.monitor]
+        scores = {f"val_{name}": MONITORS[name](self.labels, probability.numpy()) for name in names}
+        return {"loss": sums / num_rows, "val_loss": val_loss.numpy(), **scores}
 
     def _run_batches(self, order: np.ndarray, batch_size: int) -> np.ndarray:
         """Train on the rows of `order` [replicate, row], a whole number of batches: the sum of their losses [lane]."""
@@ -176,10 +192,10 @@ class BlockTraining:
             self.training.report_block(self.number, self.num_seen)
         return losses.numpy()
 
-    def _keep(self, kept: np.ndarray) -> None:
+    def _keep(self, kept: np.ndarray, improved: np.ndarray) -> None:
         """Remember weights that may be handed on, and set the next epoch's learning rates."""
-        if kept.any():
-            self.keep_weights(tf.constant(kept))
+        if kept.any() or improved.any():
+            self.keep_weights(tf.constant(kept), tf.constant(improved))
         if self.plan.callbacks.reduce_lr_on_plateau:
             self.graph.optimizer.learning_rate.assign(self.callbacks.learning_rate)
 
@@ -193,11 +209,14 @@ class BlockTraining:
         ends = {
             "epochs_run": callbacks.epochs_run,
             "best_epoch": callbacks.best_epoch,
+            "stopped_epoch": self.stopped_epoch,
             "stopped_early": ~callbacks.running & ~callbacks.diverged,
             "diverged": callbacks.diverged,
         }
-        weights = {name: value.numpy() for name, value in self.graph.kept.items()}
-        return TrainedBlock(weights, ends, pd.DataFrame(history))
+        weights, stopped = (
+            {name: value.numpy() for name, value in kept.items()} for kept in (self.graph.kept, self.graph.stopped)
+        )
+        return TrainedBlock(weights, stopped, ends, pd.DataFrame(history))
 
 
 def normalized_layers(plan: RunPlan) -> list[int]:

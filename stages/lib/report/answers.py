@@ -54,11 +54,13 @@ class SearchAnswer(NamedTuple):
 class Headline:
     """The answer in brief; a part is empty where there is nothing to tell.
 
-    best: what helps most. best_single: what is gained where validation rows choose the regulariser, too.
+    stopping: what it costs to train to the end, and how much there was to cure. best: what helps most.
+    best_single: what is gained where validation rows choose the regulariser, too.
     helping, hurting: how many are shown to. reference: the best reference model. no_skill: where a guess is as good.
     """
 
     failures: str
+    stopping: str
     best: str
     best_single: str
     helping: str
@@ -117,12 +119,29 @@ def tell_headline(study: StudyResult, confidence: float) -> Headline:
     best = tell_best(study, score, confidence, group=group, brief=True) or ["One network alone."]
     return Headline(
         failures=" ".join(tell_failures(study)),
+        stopping=tell_stopping(study, confidence),
         best=" ".join(best),
         best_single=tell_best_single(study, score, confidence),
         helping=tell_shown(study, "better", "help", group=group),
         hurting=tell_shown(study, "worse", "hurt", group=group),
         reference=tell_reference(study, score),
         no_skill=tell_no_skill(study),
+    )
+
+
+def tell_stopping(study: StudyResult, confidence: float) -> str:
+    """What the unregularised network gains by stopping in time, and its gap to training rows, both ways."""
+    at_end = study.arms[study.baseline].get("to_end")
+    score = study.scores["probabilities"]
+    difference = at_end.judged[score].difference if at_end else None
+    if at_end is None or difference is None:
+        return ""
+    stopped, label = study.baseline_result, SCORES[score].label
+    way, size = "falls" if difference.value < 0 else "rises", tell_size(difference, confidence)
+    return (
+        f"Trained to the end and not stopped in time, the unregularised network's {label} {way} by {size}: "
+        f"{VERDICTS[difference.verdict].label}. On training rows it is {-stopped.scores['gap']:.3f} lower than on "
+        f"held-out rows where it stops, and {-at_end.scores['gap']:.3f} at the end."
     )
 
 

@@ -15,7 +15,7 @@ from stages.lib.report.charts import GRID, INK, MUTED, ROWS, Panel, finish_chart
 from stages.lib.report.styles import VERDICTS, name_arm, style_of
 
 ROW, WIDTH = 17, 172
-SHORT, LONG = 150, 162  # room for the names of variants, and of arms
+LETTER, NAMES = 6.3, 230  # about the width of a letter, and the most room for the names of arms
 WIDEST = 6  # times the typical difference: what lies further out is drawn at the edge, with its number
 COLUMNS = ("score", "variant", "arm", "baseline", "value", "difference", "low", "high", "verdict")
 
@@ -35,13 +35,13 @@ def draw_forest(study: StudyResult, margins: Mapping[str, float], confidence: fl
         label_rows(list_differences(study, score), margins[score], panel=SCORES[score].label)
         for score in study.scores.values()
     ]
-    return draw_panels(tables, title="Every arm against its baseline", confidence=confidence, labels=LONG, columns=2)
+    return draw_panels(tables, title="Every arm against its baseline", confidence=confidence, columns=2)
 
 
 def draw_effects(tables: Sequence[pd.DataFrame], confidence: float) -> alt.TopLevelMixin:
     """Each regulariser once, as one would use it; tables: of `list_effects`, of all studies in a row for each score."""
     title, columns = "What each regulariser does, on data that the network has not seen", max(1, len(tables) // 2)
-    return draw_panels(tables, title=title, confidence=confidence, labels=SHORT, columns=columns)
+    return draw_panels(tables, title=title, confidence=confidence, columns=columns)
 
 
 def list_effects(study: StudyResult, margins: Mapping[str, float], *, rows: str) -> dict[str, pd.DataFrame]:
@@ -81,11 +81,11 @@ def label_rows(rows: pd.DataFrame, margin: float, *, panel: str, short: bool = F
     return rows.assign(panel=panel, **labels, margin_low=-margin, margin_high=margin).drop(columns=["variant"])
 
 
-def draw_panels(
-    tables: Sequence[pd.DataFrame], *, title: str, confidence: float, labels: int, columns: int
-) -> alt.TopLevelMixin:
+def draw_panels(tables: Sequence[pd.DataFrame], *, title: str, confidence: float, columns: int) -> alt.TopLevelMixin:
     """A panel for each table that has rows."""
     numbered = [table.assign(place=place) for place, table in enumerate(tables)]  # two may have one title
+    letters = max((len(arm) for table in tables for arm in table["arm"]), default=0)
+    labels = min(NAMES, round(LETTER * letters))
     panels = [draw_panel(table, labels=labels) for table in numbered if len(table)] or [ROWS.mark_point()]
     rows = pd.concat(numbered, ignore_index=True)
     return finish_chart(alt.concat(*panels, columns=columns), rows, title=title, note=read_forest(confidence))
@@ -119,7 +119,7 @@ def draw_panel(rows: pd.DataFrame, *, labels: int) -> Panel:
 def draw_numbers(base: alt.Chart, low: float, high: float, *, turned: bool) -> list[alt.Chart]:
     """The numbers of the differences outside the axis, beside their marks at its ends."""
     text = alt.Text("difference:Q", format="+.3f")
-    left, right = base.mark_text(dx=8, align="left"), base.mark_text(dx=-8, align="right")
+    left, right = base.mark_text(dx=8, dy=-6, align="left"), base.mark_text(dx=-8, dy=-6, align="right")
     return [
         (right if turned else left).transform_filter(alt.datum.difference < low).encode(text=text),
         (left if turned else right).transform_filter(alt.datum.difference > high).encode(text=text),

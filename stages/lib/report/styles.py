@@ -60,8 +60,14 @@ VERDICTS: dict[str, Style] = {
     "worse": Style("worse", RED, "triangle-down"),
 }
 
-ARMS = {"at_knob": "at the knob", "tuned": "tuned", "averaged": "averaged", "reference": "reference model"}
-SHORT_ARMS = {"at_knob": "knob", "tuned": "tuned", "averaged": "averaged", "reference": "reference"}
+ARMS = {
+    "at_knob": "at the knob",
+    "tuned": "tuned",
+    "to_end": "to the end",
+    "averaged": "averaged",
+    "reference": "reference model",
+}
+SHORT_ARMS = ARMS | {"at_knob": "knob", "reference": "reference"}
 
 
 def style_of(variant: str) -> Style:

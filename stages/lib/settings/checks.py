@@ -170,7 +170,7 @@ def find_wrong_dataset(params: Params, study: ResolvedStudy, where: Where) -> It
 def find_missing_margins(params: Params, study: ResolvedStudy, where: Where) -> Iterator[Mistake]:
     """Each score that judges a study has a margin of equivalence, and margins are of scores."""
     margins, place = params.fields["statistics"].equivalence, ("statistics", "equivalence")
-    for score in study.settings.scores.model_dump().values():
+    for score in {score for outputs in (1, 2) for score in study.settings.scores_for(outputs).values()}:
         if score not in margins:
             text = (
                 f"has no {score}, expected the greatest difference that does not matter, as {'.'.join(where)} is "
@@ -214,7 +214,7 @@ def find_wrong_layers(study: ResolvedStudy, name: str) -> Iterator[Mistake]:
 
 def find_wrong_loss(study: ResolvedStudy, name: str) -> Iterator[Mistake]:
     """What softens targets needs a loss with one target per class."""
-    loss = study.recipe_of(name).loss
+    loss = study.recipe_of(name).loss_for(1)
     soft = [entry for entry in study.variants[name].regularizers if CATALOGUE[entry].softens_targets]
     if LOSSES[loss].sparse and soft:
         text = (
@@ -261,8 +261,8 @@ def find_wrong_scores(
     params: Params, study: ResolvedStudy, where: Where, dataset: str, facts: Facts
 ) -> Iterator[Mistake]:
     defined, settings = list_scores(facts.outputs), study.settings
-    named = {("scores", question): score for question, score in settings.scores.model_dump().items()}
-    for field, score in (named | {("select_by",): settings.choosing_score}).items():
+    named = {("scores", question): score for question, score in settings.scores_for(facts.outputs).items()}
+    for field, score in [*named.items(), (("select_by",), settings.select_by)]:
         if score not in defined:
             text = (
                 f"{'.'.join(field)} is {score}, expected one of {', '.join(defined)}, as {dataset} has "
@@ -309,12 +309,13 @@ def list_idle(params: Params, facts: Mapping[str, Facts]) -> list[str]:
         f"{name} {variant}: {text}"
         for name, study in params.studies.items()
         for variant in study.variants
-        for text in find_idle(params, study, variant, image=facts[study.settings.datasets[0]].image)
+        for text in find_idle(params, study, variant, facts[study.settings.datasets[0]])
     ]
 
 
-def find_idle(params: Params, study: ResolvedStudy, name: str, *, image: tuple[int, ...]) -> Iterator[str]:
+def find_idle(params: Params, study: ResolvedStudy, name: str, facts: Facts) -> Iterator[str]:
     variant, recipe = study.variants[name], study.recipe_of(name)
+    epochs = recipe.count_epochs(study.settings.protocol.count_training(facts))
     search = variant.search
     if "checkpoint" in recipe.callbacks and not params.fields["callbacks"].checkpoint.save_best_only:
         yield "the checkpoint has no effect, since it keeps the last epoch's weights: set save_best_only, or remove it"
@@ -323,11 +324,11 @@ def find_idle(params: Params, study: ResolvedStudy, name: str, *, image: tuple[i
     for regularizer in variant.regularizers:
         rule, strengths = CATALOGUE[regularizer], [params.strength(regularizer, variant), *variant.path]
         strengths += [search.ranges[regularizer].low] if search and regularizer in search.ranges else []
-        if rule.stops_training and min(strengths) >= recipe.epochs:
+        if rule.stops_training and min(strengths) >= epochs:
             yield (
                 f"{regularizer} never stops a run, since its patience {min(strengths):g} is not below the "
-                f"{recipe.epochs} epochs: it only hands on the best epoch's weights"
+                f"{epochs} epochs: it only hands on the best epoch's weights"
             )
-        acting = [rule.effective(strength, epochs=recipe.epochs, image=image) for strength in sorted(set(strengths))]
+        acting = [rule.effective(strength, epochs=epochs, image=facts.image) for strength in sorted(set(strengths))]
         if variant.path and len(set(acting)) < len(acting):
             yield f"path holds strengths of {regularizer} that act alike ({sorted(set(strengths))}): leave one of them"

@@ -43,6 +43,8 @@ def make_plans(params: Params, facts: Mapping[str, Facts], read: Callable[[str],
         named[f"{name}/_split"] = {task.name: split_plan(params, task, raw[task.dataset]) for task in tasks}
         named[f"{name}/_study"] = {task.name: study_plan(params, task) for task in tasks}
         named[f"{name}/_reference"] = {task.name: reference_plan(params, task) for task in tasks}
+        if name in params.sections["studies"]:  # DVC has a stage for each of them, also for what `only` leaves out
+            named |= {f"{name}/{variant}": {} for variant in params.sections["variants"]}
         for variant in study.variants:
             named[f"{name}/{variant}"] = {task.name: run_plan(params, task, variant) for task in tasks}
     for name, experiment in params.sections["experiments"].items():
@@ -73,8 +75,8 @@ def study_plan(params: Params, task: Task) -> StudyPlan:
         features=settings.features,
         outputs=facts.outputs,
         baseline=settings.baseline,
-        scores={"discrimination": settings.scores.discrimination, "probabilities": settings.scores.probabilities},
-        select_by=settings.choosing_score,
+        scores=settings.scores_for(facts.outputs),
+        select_by=settings.select_by,
         protocol=settings.protocol,
         seed=params.fields["seed"],
         variants=tuple(compared_variant(study, name) for name in study.variants),
@@ -85,6 +87,7 @@ def study_plan(params: Params, task: Task) -> StudyPlan:
         title=facts.title or task.dataset,
         unit=facts.unit,
         class_names=facts.class_names,
+        stopped=settings.stopped,
     )
 
 
@@ -124,7 +127,7 @@ def reference_plan(params: Params, task: Task) -> ReferencePlan:
         task=task.name,
         seed=params.fields["seed"],
         outputs=task.facts.outputs,
-        select_by=study.choosing_score,
+        select_by=study.select_by,
         models=tuple(ReferenceModelPlan(name, tuple(tried.get(name, (0.0,)))) for name in study.references),
     )
 
@@ -148,10 +151,11 @@ def run_plan(params: Params, task: Task, variant_name: str) -> RunPlan:
             for name in names
         ),
         callbacks=callbacks_plan(params.fields["callbacks"], names, recipe.callbacks),
-        loss=recipe.loss,
-        optimizer=OptimizerPlan(optimizer, recipe.learning_rate, recipe.momentum),
+        loss=recipe.loss_for(task.facts.outputs),
+        optimizer=OptimizerPlan(optimizer, recipe.learning_rate, recipe.momentum, recipe.schedule),
         batch_size=recipe.batch_size,
-        epochs=recipe.epochs,
+        epochs=recipe.count_epochs(task.study.settings.protocol.count_training(task.facts)),
+        stopped=task.study.settings.stopped,
     )
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, ValidationError, create_model, model_validator
 
@@ -38,7 +38,7 @@ from stages.lib.core.fields import (
 from stages.lib.core.records import adapter_of
 from stages.lib.data.kinds import Declaration
 from stages.lib.data.protocols import Protocol
-from stages.lib.judge.plans import StatisticsPlan
+from stages.lib.judge.plans import Question, StatisticsPlan
 from stages.lib.judge.references import REFERENCES
 from stages.lib.judge.scores import SCORES
 from stages.lib.lanes.losses import LOSSES
@@ -49,7 +49,9 @@ from stages.lib.settings.search import Search, check_strength
 from stages.lib.settings.yaml_text import load_document
 
 RegularizerName = Annotated[str, one_of(CATALOGUE)]
-LossName = Annotated[str, one_of(LOSSES)]
+EITHER_CROSSENTROPY = "crossentropy"
+LossName = Annotated[str, one_of([*LOSSES, EITHER_CROSSENTROPY])]
+ScheduleName = Literal["constant", "cosine"]
 ScoreName = Annotated[str, one_of(SCORES)]
 ReferenceName = Annotated[str, one_of(REFERENCES)]
 OptimizerName = Literal["sgd", "rmsprop", "adam", "adamw"]
@@ -73,17 +75,41 @@ class NetworkParams(Strict):
 
 
 class TrainingParams(Strict):
+    """loss: `crossentropy` is the binary one for two classes and the categorical one for more.
+
+    steps: the number of epochs is what makes about so many training steps, in place of `epochs`.
+    """
+
     loss: LossName
     optimizer: OptimizerName
     momentum: Momentum = 0.0
     learning_rate: Positive
+    schedule: ScheduleName = "constant"
     batch_size: Count
-    epochs: Epochs
+    epochs: Epochs | None = None
+    steps: Count | None = None
     callbacks: Listed[CallbackName] = Field(default_factory=list)
+
+    @model_validator(mode="after")
+    def check_length(self) -> Self:
+        if (self.epochs is None) == (self.steps is None):
+            raise ValueError("has epochs and steps, or neither, expected one of the two: leave one")
+        return self
 
 
 class Recipe(NetworkParams, TrainingParams):
     """Network and training settings of one variant, overrides applied."""
+
+    def loss_for(self, outputs: int) -> str:
+        """The loss of a network with so many outputs."""
+        if self.loss != EITHER_CROSSENTROPY:
+            return self.loss
+        return "binary_crossentropy" if outputs == 1 else "categorical_crossentropy"
+
+    def count_epochs(self, num_training: int) -> int:
+        """The number of epochs for so many training rows."""
+        steps_per_epoch = -(-num_training // self.batch_size)
+        return self.epochs or max(1, round((self.steps or 1) / steps_per_epoch))
 
     def layers_of(self, name: str) -> tuple[int, ...]:
         """The layers that a regulariser acts on, counted from 1; the last one is the output layer."""
@@ -119,6 +145,7 @@ class Variant(Strict):
     optimizer: OptimizerName | None = None
     momentum: Momentum | None = None
     learning_rate: Positive | None = None
+    schedule: ScheduleName | None = None
     batch_size: Count | None = None
     epochs: Epochs | None = None
     callbacks: Listed[CallbackName] | None = None
@@ -186,27 +213,34 @@ OwnReferencesParams: Any = create_model("OwnReferencesParams", __base__=Strict, 
 class Study(Strict):
     """One study.
 
+    only: the variants of the catalogue that it compares, all if none are named.
     variants: what it changes in variants of the catalogue.
-    select_by: the score that chooses strengths on validation rows; that of discrimination if it is not given.
+    scores: AUC for two classes and accuracy for more, and log loss, if none are given.
+    select_by: the score that chooses strengths on validation rows.
+    stopped: networks are judged with the weights of their best epoch on validation rows, and at the end beside that;
+        if not, with the weights that their callbacks hand on.
     reference_strengths: what its reference models try, in place of the strengths under `references`.
     """
 
     datasets: Annotated[Unrepeated[Name], Field(min_length=1)]
     features: Name = "encoded"
     baseline: Name
-    scores: ScoresParams
+    scores: ScoresParams | None = None
     protocol: Protocol
     network: NetworkParams
     training: TrainingParams
+    only: Unrepeated[Name] = Field(default_factory=list)
     variants: dict[Name, Any] = Field(default_factory=dict)
-    select_by: ScoreName | None = None
+    select_by: ScoreName = "log_loss"
+    stopped: bool = True
     references: Unrepeated[ReferenceName] = Field(default_factory=list)
     reference_strengths: OwnReferencesParams = Field(default_factory=OwnReferencesParams)
 
-    @property
-    def choosing_score(self) -> str:
-        """The score that chooses strengths on validation rows."""
-        return self.select_by or self.scores.discrimination
+    def scores_for(self, outputs: int) -> dict[Question, str]:
+        """Question -> the score that answers it for networks with so many outputs."""
+        if self.scores:
+            return {"discrimination": self.scores.discrimination, "probabilities": self.scores.probabilities}
+        return {"discrimination": "auc" if outputs == 1 else "accuracy", "probabilities": "log_loss"}
 
     def recipe(self, variant: Variant) -> Recipe:
         changed = variant.model_dump(exclude=NO_SETTINGS, exclude_none=True)
@@ -393,8 +427,14 @@ def add_catalogue(
     study: ResolvedStudy, given: Mapping[str, Any], catalogue: Mapping[str, Any], mistakes: list[Mistake]
 ) -> None:
     """Add the variants of the catalogue, each with what the study changes in it."""
-    changes = study.settings.variants
-    for name, entry in catalogue.items():
+    changes, only = study.settings.variants, study.settings.only or list(catalogue)
+    mistakes += [
+        Mistake(("studies", study.name, "only"), f"names {name}, {NOT_IN_CATALOGUE.partition(', ')[2]}")
+        for name in only
+        if name not in catalogue
+    ]
+    for name in (name for name in catalogue if name in only):
+        entry = catalogue[name]
         place = ("studies", study.name, "variants", name) if name in changes else ("variants", name)
         study.places[name] = place
         if name in changes and entry is not None:

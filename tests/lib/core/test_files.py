@@ -12,7 +12,8 @@ import pytest
 from stages.lib.core import files as store
 from stages.lib.data import samples
 from stages.lib.judge import predictions
-from stages.lib.lanes import plan, trained
+from stages.lib.lanes import plan
+from stages.lib.lanes import run as trained
 from tests.conftest import ROOT
 
 DEVELOPMENT = samples.Development(
@@ -102,7 +103,8 @@ def test_a_run_survives_its_files() -> None:
 
 
 def test_predictions_survive_their_files() -> None:
-    predictions.save_predictions("s", LABELS, {"v": PREDICTED}, MISTAKES)
+    predictions.save_labels("s", LABELS, MISTAKES)
+    predictions.save_predictions(PREDICTED, "s", "v")
     assert_same(predictions.load_mistakes("s"), MISTAKES)
     assert_same(predictions.load_labels("s"), LABELS)
     assert_same(predictions.load_predictions("s", "v"), PREDICTED)

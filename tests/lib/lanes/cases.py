@@ -82,18 +82,21 @@ def make_start(plan: RunPlan, num_features: int = NUM_FEATURES) -> Weights:
 
 
 def compare_with_stock(
-    plan: RunPlan, *, lane: int, dtype: str, development: Development | None = None
+    plan: RunPlan, *, lane: int, dtype: str, development: Development | None = None, tolerance: float | None = None
 ) -> tuple[TrainedRun, Fitted]:
     """Train a plan in lanes, and one of its lanes with stock Keras: weights and losses must agree."""
-    development = development or make_development(plan.network.outputs)
+    development, tolerance = development or make_development(plan.network.outputs), tolerance or TOLERANCE[dtype]
     start = make_start(plan, development.inputs.shape[1])
     run = train_lanes(plan, development, start=start, dtype=dtype)
     point, replicate = divmod(lane, len(plan.replicates))  # written a second time: see lib/grid.py
     stock = fit_stock(plan, development, start, replicate=replicate, point=point, dtype=dtype)
-    check_weights({name: values[lane] for name, values in run.weights.items()}, stock.weights, TOLERANCE[dtype])
+    check_weights({name: values[lane] for name, values in run.weights.items()}, stock.weights, tolerance)
+    if plan.stopped:
+        check_weights({name: values[lane] for name, values in run.stopped.items()}, stock.stopped, tolerance)
+        assert run.stopped_epoch[lane] == 1 + int(np.argmin(stock.history["val_log_loss"]))
     history = run.history[run.history["lane"] == lane]
     for name in set(stock.history) & set(history.columns):
-        np.testing.assert_allclose(history[name], stock.history[name], rtol=TOLERANCE[dtype], err_msg=name)
+        np.testing.assert_allclose(history[name], stock.history[name], rtol=tolerance, err_msg=name)
     return run, stock
 
 

@@ -20,6 +20,7 @@ from stages.lib.lanes.randomness import Noise, NoiseSource, batch_orders
 from tests.lib.lanes.parts import (
     InTurn,
     LogAuc,
+    LogLogLoss,
     PlayedDropout,
     SoftThreshold,
     UseAverages,
@@ -33,10 +34,14 @@ Weights = dict[str, np.ndarray]
 
 @dataclass(frozen=True)
 class Fitted:
-    """weights: name -> array without a lane axis. history: of `Model.fit`, name -> one value per epoch."""
+    """weights: name -> array without a lane axis. history: of `Model.fit`, name -> one value per epoch.
+
+    stopped: the weights of the best epoch by log loss, where the plan keeps them.
+    """
 
     weights: Weights
     history: dict[str, list[float]]
+    stopped: Weights
 
 
 @dataclass(frozen=True)
@@ -68,20 +73,27 @@ def fit_stock(
             variable.assign(start[name][replicate].reshape(variable.shape))
         rows = development.validation[plan.replicates[replicate]]
         with TemporaryDirectory() as folder:
-            checkpoint = Path(folder) / "checkpoint.weights.h5"
+            checkpoint, best = Path(folder) / "checkpoint.weights.h5", Path(folder) / "best.weights.h5"
             history = model.fit(
                 lane.dataset(),
                 steps_per_epoch=lane.steps_per_epoch,
                 epochs=plan.epochs,
                 validation_data=(lane.inputs(rows), lane.targets(rows)),
                 validation_batch_size=len(rows),
-                callbacks=[*lane.own_callbacks(), *keras_callbacks(plan.callbacks, lane.patience(), checkpoint)],
+                callbacks=[
+                    *lane.own_callbacks(best),
+                    *keras_callbacks(plan.callbacks, lane.patience(), checkpoint),
+                ],
                 verbose=0,
                 shuffle=False,
             )
             if plan.callbacks.checkpoint:
                 model.load_weights(checkpoint)
-        return Fitted({name: variable.numpy() for name, variable in named_weights(model)}, history.history)
+            weights = {name: variable.numpy() for name, variable in named_weights(model)}
+            if plan.stopped:
+                model.load_weights(best)
+            stopped = {name: variable.numpy() for name, variable in named_weights(model)} if plan.stopped else {}
+        return Fitted(weights, history.history, stopped)
 
 
 class Lane:
@@ -214,13 +226,16 @@ class Lane:
 
     def build_optimizer(self) -> keras.Optimizer:
         plan, settings = self.plan.optimizer, {"weight_decay": self.strengths.get("weight_decay")}
+        rate: float | keras.optimizers.schedules.LearningRateSchedule = plan.learning_rate
+        if plan.schedule == "cosine":
+            rate = keras.optimizers.schedules.CosineDecay(plan.learning_rate, len(self.batches))
         if "ema" in self.strengths:
             settings |= {"use_ema": True, "ema_momentum": self.strengths["ema"]}
         if plan.name == "adam":
             kind = keras.optimizers.Adam if settings["weight_decay"] is None else keras.optimizers.AdamW
-            return kind(plan.learning_rate, **settings)
+            return kind(rate, **settings)
         kind = {"sgd": keras.optimizers.SGD, "rmsprop": keras.optimizers.RMSprop}[plan.name]
-        return kind(plan.learning_rate, momentum=plan.momentum, **settings)
+        return kind(rate, momentum=plan.momentum, **settings)
 
     def build_loss(self) -> keras.losses.Loss | Callable | str:
         own = {"root_mean_squared_error": root_mean_squared_error, "r_squared": r_squared}
@@ -237,12 +252,17 @@ class Lane:
         plan = self.plan.callbacks
         return {part.monitor for part in (plan.early_stopping, plan.checkpoint, plan.reduce_lr_on_plateau) if part}
 
-    def own_callbacks(self) -> list[keras.callbacks.Callback]:
-        """What stands before Keras' callbacks in the list, so that they see its work."""
+    def own_callbacks(self, best: Path) -> list[keras.callbacks.Callback]:
+        """What stands before Keras' callbacks in the list, so that they see its work; best: file of the best epoch."""
         callbacks: list[keras.callbacks.Callback] = [UseAverages()] if "ema" in self.strengths else []
         if "val_auc" in self.monitors():
             rows = self.development.validation[self.number]
             callbacks.append(LogAuc(self.inputs(rows), self.development.labels[rows]))
+        if self.plan.stopped:
+            rows = self.development.validation[self.number]
+            callbacks.append(LogLogLoss(self.inputs(rows), self.development.labels[rows]))
+            keep = {"monitor": "val_log_loss", "mode": "min", "save_best_only": True, "save_weights_only": True}
+            callbacks.append(keras.callbacks.ModelCheckpoint(str(best), **keep))
         return callbacks
 
 

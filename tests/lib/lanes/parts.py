@@ -106,6 +106,22 @@ class LogAuc(keras.callbacks.Callback):
         logs["val_auc"] = float(np.mean((greater > 0) + 0.5 * (greater == 0)))
 
 
+class LogLogLoss(keras.callbacks.Callback):
+    """val_log_loss of the true labels, penalties and smoothing left out."""
+
+    def __init__(self, inputs: np.ndarray, labels: np.ndarray):
+        super().__init__()
+        self.inputs, self.labels = inputs, labels
+
+    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
+        probability = self.model(self.inputs, training=False)
+        if probability.shape[1] == 1:
+            losses = keras.losses.binary_crossentropy(self.labels[:, None].astype(keras.config.floatx()), probability)
+        else:
+            losses = keras.losses.sparse_categorical_crossentropy(self.labels.astype("int32"), probability)
+        logs["val_log_loss"] = float(np.mean(losses))
+
+
 def cut_out(inputs: np.ndarray, strength: float, draws: np.ndarray) -> np.ndarray:
     """Erase a square of each image, centred where `draws` says, or the features of a table that it does not keep."""
     if inputs.shape[1] != 784:

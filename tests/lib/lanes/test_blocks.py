@@ -126,7 +126,9 @@ def test_nothing_of_a_block_is_left_in_the_next(optimizer, monkeypatch):
 
 def test_blocks_share_one_trace(monkeypatch):
     graphs = []
-    monkeypatch.setattr(training, "Graph", lambda *arguments: graphs.append(Graph(*arguments)) or graphs[-1])
+    monkeypatch.setattr(
+        training, "Graph", lambda *parts, **options: graphs.append(Graph(*parts, **options)) or graphs[-1]
+    )
     plan, development = make_run()
     train_in_blocks(plan, development, monkeypatch, size=4)
     (graph,) = graphs

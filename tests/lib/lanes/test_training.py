@@ -5,10 +5,12 @@ import sys
 from dataclasses import replace
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stages.lib.lanes import graph, training
+from stages.lib.lanes.blocks import BLOCK_BYTES, COPIES, cut_into_blocks
 from stages.lib.lanes.losses import LOSSES
 from stages.lib.lanes.network import draw_weights
 from stages.lib.lanes.plan import (
@@ -81,7 +83,28 @@ def mixed_plans(draw: st.DrawFn, *, without: tuple[str, ...]) -> RunPlan:
         optimizer=optimizer,
         activation=draw(st.sampled_from(["tanh", "relu", "sigmoid"])),
         callbacks=CallbacksPlan(stopping, *parts, terminate_on_nan=draw(st.booleans())),
+        stopped=draw(st.booleans()),
     )
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_a_decaying_rate_and_the_best_epoch_equal_stock(optimizer):
+    """The decay reaches what the rate scales: decoupled weight decay and the proximal step."""
+    kernels = RegularizerPlan("l1_proximal", (0.02,), (1, 2)), RegularizerPlan("weight_decay", (0.5,), (1, 2))
+    plan = make_plan(*kernels, optimizer=replace(OPTIMIZERS[optimizer], schedule="cosine"), stopped=True, epochs=6)
+    run, _ = compare_with_stock(plan, lane=1, dtype="float64", tolerance=1e-5)  # Keras decays in float32
+    assert (run.stopped["kernel_1"] != run.weights["kernel_1"]).any()
+
+
+def test_the_best_epoch_is_that_of_stock_across_blocks(monkeypatch):
+    plan = make_plan(RegularizerPlan("dropout", (0.3, 0.1, 0.5), (1,)), stopped=True, epochs=6)
+
+    def cut(grid, _):
+        return cut_into_blocks(grid, BLOCK_BYTES // COPIES // 4)
+
+    monkeypatch.setattr(training, "cut_into_blocks", cut)
+    for lane in (1, 4):
+        compare_with_stock(plan, lane=lane, dtype="float64")
 
 
 @settings(max_examples=5, derandomize=True, deadline=None)
