@@ -29,6 +29,7 @@ from stages.lib.judge.predictions import (
     Mistakes,
     Predictions,
     ReferencePredictions,
+    save_labels,
     save_predictions,
     save_references,
 )
@@ -604,6 +605,7 @@ def make_plan(protocol: Protocol, *variants: str, searches: tuple[ComparedSearch
         variants=tuple(ComparedVariant(name, "unregularized", "regularizers") for name in variants),
         references=("forest",),
         searches=searches,
+        stopped=True,
     )
 
 
@@ -619,6 +621,7 @@ def run_pipeline(
     labels, chosen = make_labels(protocol), SKILLS | skills
     variants = [name for name in chosen if name != "forest"]
     predicted = {name: make_predictions(labels, name, chosen[name]) for name in variants}
+    at_end = {name: make_predictions(labels, name, 0.5 * (chosen[name] or 1)) for name in variants}
     forest = make_predictions(labels, "forest", chosen["forest"])
     kept = forest.grid.lanes_at(0)
     strength = np.ones(len(kept))
@@ -626,10 +629,12 @@ def run_pipeline(
     plan = make_plan(protocol, *variants, searches=searches)
     save_plans({"made/_study": {task: plan}})
     none = np.zeros(0, int)
-    mistakes = Mistakes((), none, none, none, none, none, 1.0)
-    save_predictions(task, labels, predicted, mistakes)
+    save_labels(task, labels, Mistakes((), none, none, none, none, none, 1.0))
+    for name, each in predicted.items():
+        save_predictions(each, task, name)
+        save_predictions(at_end[name], task, name, at_end=True)
     save_references(task, references)
-    result, *_ = compare.run(plan, SETTINGS, labels, predicted, references)
+    result, *_ = compare.run(plan, SETTINGS, labels, predicted, references, at_end)
     repository.write(LAYOUT.dump_python({task: result}, mode="json"))
     record_run(repository, *skills)
 
@@ -700,7 +705,10 @@ def keep_first_point(predicted: Predictions) -> Predictions:
 def test_by_row_every_kind_of_arm_is_judged_in_any_order(repository: Repository) -> None:
     run_twice(repository, l2=1.4, forest=0.6)
     changes = by_score(review_main())
-    assert {key[1:3] for key in changes} == {("l2", "at_knob"), ("l2", "tuned"), ("forest", "reference")}
+    assert {key[1:3] for key in changes} == {
+        *(("l2", kind) for kind in ("at_knob", "tuned", "to_end")),
+        ("forest", "reference"),
+    }
     recorded = json.loads(Path("metrics/comparison.json").read_text())
     for (_, variant, kind, score), change in changes.items():
         assert change.by_row
@@ -724,7 +732,8 @@ def test_by_row_the_best_single_regularizer_moves_with_the_variants_that_it_is_c
     result = review_main()
     assert result.basis == {"made": ""}
     moved = {(*change.key[1:], change.score): change.difference.value for change in result.changes}
-    assert {key[:2] for key in moved} == {("dropout", "at_knob"), ("dropout", "tuned"), ("best_single", "tuned")}
+    kinds = ("at_knob", "tuned", "to_end")
+    assert {key[:2] for key in moved} == {*(("dropout", kind) for kind in kinds), ("best_single", "tuned")}
     assert not any(change.recomputed for change in result.changes)
     for score in ("auc", "log_loss"):
         assert moved["best_single", "tuned", score] == moved["dropout", "tuned", score]
@@ -777,7 +786,7 @@ def test_what_the_cache_lacks_is_judged_by_replicate_and_told(
     run_pipeline(repository, l2=1.6)
     harm(find_object(hashlib.md5(content).hexdigest() + suffix))
     result = review_main()
-    assert [change.by_row for change in result.changes] == [False] * 4
+    assert [change.by_row for change in result.changes] == [False] * 6
     assert f"\n- made by replicate ({escape(f'the predictions of main {words}')}" in render(result)
 
 

@@ -19,13 +19,20 @@ import numpy as np
 
 from stages.lib.core.files import DAMAGE
 from stages.lib.core.records import from_json, split_task
-from stages.lib.judge import predictions
 from stages.lib.judge.arms import ArmKey, build_arms, build_search_arms
 from stages.lib.judge.comparison import Difference, StudyResult
 from stages.lib.judge.designs import Estimate, compare_replicates, resampled_mean, welch
 from stages.lib.judge.judge import Judge, describe_difference
 from stages.lib.judge.plans import StatisticsPlan, StudyPlan
-from stages.lib.judge.predictions import Labels, ReferencePredictions, parse_predictions
+from stages.lib.judge.predictions import (
+    FOLDER,
+    REFERENCE_FOLDER,
+    Labels,
+    Predictions,
+    ReferencePredictions,
+    find_predictions,
+    parse_predictions,
+)
 from stages.lib.judge.scores import SCORES
 from stages.lib.judge.verdicts import adjust
 from stages.lib.settings.schema import read_statistics
@@ -232,21 +239,26 @@ def compare_rows(
 
 def load_judge(snapshot: Snapshot, keys: Sequence[Key], settings: StatisticsPlan) -> Judge:
     """The arms of one variant or reference model as the last run predicted them, and as compare has recorded them."""
-    study, variant, _ = keys[0]
-    folder, reference_folder = (f"{each}/{study}" for each in (predictions.FOLDER, predictions.REFERENCE_FOLDER))
+    task, variant, _ = keys[0]
     with blame(snapshot):
-        path = snapshot.find_output(f"data/plan/{split_task(study)[0]}/_study.json")
-        plan = from_json(dict[str, StudyPlan], path.read_text(encoding="utf-8"))[study]
-        labels = Labels(**snapshot.read_arrays(f"{folder}/_labels.npz"))
+        path = snapshot.find_output(f"data/plan/{split_task(task)[0]}/_study.json")
+        plan = from_json(dict[str, StudyPlan], path.read_text(encoding="utf-8"))[task]
+        labels = Labels(**snapshot.read_arrays(f"{FOLDER}/{task}/_labels.npz"))
         rivals = [each.singles for each in plan.searches if variant in (each.best_single, each.best_singles)]
         names = {name for singles in rivals for name in singles} or {variant}
         variants = [each.name for each in plan.variants if each.name in names]
         models = [name for name in plan.references if name in names]
-        predicted = {name: parse_predictions(snapshot.read_arrays(f"{folder}/{name}.npz")) for name in variants}
-        references = {
-            name: ReferencePredictions(**snapshot.read_arrays(f"{reference_folder}/{name}.npz")) for name in models
+        predicted = {name: read_predictions(snapshot, task, name, at_end=False) for name in variants}
+        at_end = {
+            name: read_predictions(snapshot, task, name, at_end=True)
+            for name in variants
+            if plan.stopped and name == variant
         }
-        arms = build_arms(predicted, references, labels, select_by=plan.select_by)
+        references = {
+            name: ReferencePredictions(**snapshot.read_arrays(f"{REFERENCE_FOLDER}/{task}/{name}.npz"))
+            for name in models
+        }
+        arms = build_arms(predicted, references, labels, select_by=plan.select_by, at_end=at_end)
         arms |= build_search_arms(predicted, plan.searches, labels, select_by=plan.select_by)
         loaded = Judge(plan, settings, labels, arms)
         for key in keys:
@@ -256,6 +268,10 @@ def load_judge(snapshot: Snapshot, keys: Sequence[Key], settings: StatisticsPlan
                         f"the predictions that {LOCK} of {snapshot.name} names are not those of its {COMPARISON}"
                     )
     return loaded
+
+
+def read_predictions(snapshot: Snapshot, task: str, variant: str, *, at_end: bool) -> Predictions:
+    return parse_predictions(snapshot.read_arrays(find_predictions(task, variant, at_end=at_end).as_posix()))
 
 
 def is_same(replicates: np.ndarray, recorded: list[float]) -> bool:
