@@ -453,15 +453,6 @@ def test_another_command_and_a_setting_of_the_study_touch_an_arm(repository: Rep
     assert [change.recomputed for change in review_main().changes] == [False]
 
 
-@pytest.mark.parametrize("params", [{"studies": {"made": {}}}, {"studies": [1], "tutorial": {"made": None}}])
-def test_without_a_score_that_chooses_strengths_it_is_that_of_discrimination(
-    repository: Repository, params: Json
-) -> None:
-    assert Snapshot(None).find_choosing_score(Record(params, {}), "made") == "auc"
-    params = {"tutorial": {"made": {"select_by": "brier"}}}
-    assert Snapshot(None).find_choosing_score(Record(params, {}), "made") == "brier"
-
-
 def test_results_of_other_parameters_are_told_first(repository: Repository) -> None:
     repository.record()
     repository.write(BASE, repository.params.replace("dropout: 0.5", "dropout: 0.3"))

@@ -124,13 +124,19 @@ class Snapshot:
         return [] if (COMPARISON, written) in files else [f"{COMPARISON} is not what the last run wrote"]
 
     def find_inputs(self, key: Key) -> frozenset[object] | None:
-        """All that the predictions and scores of an arm depend on, code included; None if it is not recorded."""
+        """All that the predictions and scores of an arm depend on, code included; None if it is not recorded.
+
+        The score that chooses strengths is in params.yaml, and in no plan of a single arm.
+        """
         outputs = {COMPARISON, *self.list_outputs(key)}
         if self.record is None or not outputs <= self.record.writers.keys():
             return None
         stages = [self.record.writers[output] for output in outputs]
         files = {file for stage in stages for file in stage.deps.items() if not SHARED.fullmatch(file[0])}
-        return frozenset({*files, *(stage.cmd for stage in stages), self.find_choosing_score(self.record, key.study)})
+        studies = [pick(pick(self.record.params, part), split_task(key.study)[0]) for part in ("studies", "tutorial")]
+        return frozenset(
+            {*files, *(stage.cmd for stage in stages), *(str(pick(study, "select_by")) for study in studies)}
+        )
 
     def list_outputs(self, key: Key) -> list[str]:
         """The outputs that hold an arm's networks and predictions.
@@ -145,12 +151,6 @@ class Snapshot:
         if key.variant.startswith(BEST_SINGLE):
             variants = [arm.variant for arm in self.arms if (arm.study, arm.kind) == (key.study, AT_KNOB)]
         return [f"data/predictions/{study}", *(f"models/{study}/{variant}" for variant in variants)]
-
-    def find_choosing_score(self, record: Record, study: str) -> str:
-        """The score that chose strengths, which stands in no plan of a single arm."""
-        sections = [pick(record.params, section) for section in ("studies", "tutorial")]
-        chosen = [pick(pick(section, split_task(study)[0]), "select_by") for section in sections]
-        return str(chosen[0] or chosen[1] or self.comparison[study].scores.get("discrimination"))
 
     def find_output(self, path: str) -> Path:
         """DVC's copy of a file of an output folder as the last run left it; RowsUnknownError where it has none."""
