@@ -2,7 +2,7 @@
 
 Reads   params.yaml, the tables in data/source that params.yaml declares, requirements/base.txt
 Writes  data/plan/_datasets/<dataset>.json, data/plan/<study>/{<variant>,_split,_study,_reference}.json,
-        data/plan/{_studies,_statistics,_audit,_experiments}.json, data/plan/_experiments/<experiment>.json,
+        data/plan/{_tasks,_statistics,_audit,_experiments}.json, data/plan/_experiments/<experiment>.json,
         data/plan/_versions/<stage>.json
 
 Every mistake is found here, before any work starts. Settings without effect are told.

@@ -60,7 +60,7 @@ def make_study(name: str, outputs: int) -> tuple[StudyResult, StudyRecords]:
     labels = make_labels(generator, outputs)
     predicted = {variant: make_predictions(generator, labels, outputs, variant) for variant in SKILL}
     plan = StudyPlan(
-        study=name, dataset=DATASET, features="encoded", outputs=outputs, baseline="unregularized",
+        task=name, dataset=DATASET, features="encoded", outputs=outputs, baseline="unregularized",
         scores={"discrimination": "auc" if outputs == 1 else "accuracy", "probabilities": "log_loss"},
         select_by="log_loss", protocol=FixedTest(kind="fixed_test", seeds=REPLICATES, validation=0.2, test=0.2), seed=3,
         variants=tuple(ComparedVariant(variant, "unregularized", "regularizers") for variant in SKILL), references=(),
@@ -84,7 +84,7 @@ def make_study(name: str, outputs: int) -> tuple[StudyResult, StudyRecords]:
 
 def make_recipe(study: str, variant: str, outputs: int) -> RunPlan:
     return RunPlan(
-        study=study, variant=variant, seed=3, replicates=tuple(range(REPLICATES)),
+        task=study, variant=variant, seed=3, replicates=tuple(range(REPLICATES)),
         network=NetworkPlan((5,), "relu", outputs), regularizers=(), callbacks=CallbacksPlan(None, None, None, False),
         loss="poisson", optimizer=OptimizerPlan("adam", 0.001, 0.0), batch_size=30, epochs=EPOCHS,
     )  # fmt: skip

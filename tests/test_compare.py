@@ -92,7 +92,7 @@ def make_plan(*names: str) -> StudyPlan:
     baselines = {"of_its_own": "strong"}
     variants = [ComparedVariant(name, baselines.get(name, "unregularized"), "regularizers") for name in names]
     return StudyPlan(
-        study="made", dataset="thoracic_surgery", features="encoded", outputs=1, baseline="unregularized",
+        task="made", dataset="thoracic_surgery", features="encoded", outputs=1, baseline="unregularized",
         scores={"discrimination": "auc", "probabilities": "log_loss"}, select_by="log_loss", protocol=K_FOLD, seed=3,
         variants=tuple(variants), references=(),
     )  # fmt: skip

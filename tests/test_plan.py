@@ -214,8 +214,9 @@ def test_one_data_set_may_stand_under_two_protocols(params_text: str) -> None:
     assert expand(text)["fashion_small", "l2"].grid.num_replicates == 10
 
 
-def test_the_tables_are_read_without_tensorflow_and_scikit_learn() -> None:
-    code = "import stages.plan, sys; sys.exit(bool({'tensorflow', 'sklearn', 'scipy'} & set(sys.modules)))"
+def test_plan_is_quick_to_import() -> None:
+    slow = "{'tensorflow', 'sklearn', 'scipy', 'pandas'}"
+    code = f"import stages.plan, sys; sys.exit(' '.join({slow} & set(sys.modules)) or 0)"
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
 
 
@@ -224,26 +225,28 @@ def test_the_tables_are_read_without_tensorflow_and_scikit_learn() -> None:
 
 def test_a_study_names_the_reference_models_it_tries(params_text: str) -> None:
     """With strengths of its own, where it has some."""
-    tried = read_params(params_text).fields["references"]
     text = replace(
-        params_text, ("references: [majority]", "references: [majority, mlp]\n    reference_strengths: {mlp: [0.5]}")
+        params_text,
+        ("references: []", "references: [mlp]\n    reference_strengths: {mlp: [0.5]}"),
+        ("references: [logistic_regression]", "references: [random_forest, mlp]"),
     )
-    plans = make_plans(replace(text, ("references: [logistic_regression, majority]", "references: [majority, mlp]")))
-    for study, outputs, select_by, mlp in (
-        ("tutorial_thoracic", 1, "log_loss", tuple(map(float, tried.mlp))),
-        ("fashion", 10, "accuracy", (0.5,)),
+    plans, tried = make_plans(text), read_params(text).fields["references"]
+    forest, mlp = (
+        ReferenceModelPlan(name, tuple(map(float, getattr(tried, name)))) for name in ("random_forest", "mlp")
+    )
+    for study, outputs, models in (
+        ("tutorial_thoracic", 1, (forest, mlp)),
+        ("fashion", 10, (ReferenceModelPlan("mlp", (0.5,)),)),
     ):
-        found = plans[f"{study}/_reference"][study]
-        assert found == ReferencePlan(
-            study, 3, outputs, select_by, (ReferenceModelPlan("majority", (0.0,)), ReferenceModelPlan("mlp", mlp))
-        )
-        assert from_json(ReferencePlan, to_json(found)) == found
+        planned = plans[f"{study}/_reference"][study]
+        assert planned == ReferencePlan(study, 3, outputs, "log_loss", models)
+        assert from_json(ReferencePlan, to_json(planned)) == planned
 
 
-def test_strengths_are_chosen_by_discrimination_unless_the_study_says_otherwise(params_text: str) -> None:
-    for study, chosen in (("tutorial_fashion", "accuracy"), ("tutorial_thoracic", "log_loss")):
-        for name in ("_study", "_reference"):
-            assert make_plans(params_text)[f"{study}/{name}"][study].select_by == chosen
+def test_strengths_are_chosen_by_log_loss_unless_the_study_says_otherwise(params_text: str) -> None:
+    plans = make_plans(replace(params_text, ("select_by: log_loss", "select_by: auc")))
+    for study, chosen in (("thoracic", "auc"), ("fashion_small", "log_loss")):
+        assert {plans[f"{study}/{name}"][study].select_by for name in ("_study", "_reference")} == {chosen}
 
 
 def test_a_score_with_a_margin_may_judge(params_text: str) -> None:

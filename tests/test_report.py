@@ -12,7 +12,7 @@ import pytest
 import yaml
 from markupsafe import escape
 
-from stages.lib.core import markdown
+from stages.lib.report import markdown
 from stages.lib.report.answers import choose_arms
 from stages.lib.report.charts import make_figure
 from stages.lib.report.forest import draw_effects

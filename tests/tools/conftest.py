@@ -5,7 +5,7 @@ import os
 import pytest
 
 from stages.lib.core.files import write_bytes
-from tests.conftest import keep_experiments, keep_studies, shrink_params
+from tests.conftest import keep_studies, keep_variants, shrink_params
 from tests.project import make_project
 
 
@@ -13,10 +13,9 @@ from tests.project import make_project
 def few_params(params_text: str) -> dict:
     """Two variants of one study."""
     params = keep_studies(shrink_params(params_text), "tutorial_thoracic")
-    study = params["studies"]["tutorial_thoracic"]
-    study["variants"] = dict(list(study["variants"].items())[:2])
-    study["baseline"] = next(iter(study["variants"]))
-    return keep_experiments(params)
+    names = list(params["variants"])[:2]
+    params["studies"]["tutorial_thoracic"]["baseline"] = names[0]
+    return keep_variants(params, *names)
 
 
 @pytest.fixture(scope="session")

@@ -16,7 +16,7 @@ from sklearn.metrics import roc_auc_score
 from stages import plan
 from stages.lib.core.cli import UserError
 from stages.lib.data.protocols import RepeatedStratifiedKFold
-from stages.lib.data.thoracic_surgery import NUM_DEATHS, NUM_SURVIVORS
+from stages.lib.data.thoracic_surgery import NUM_DEATHS, NUM_PATIENTS, expand_columns
 from tests.conftest import keep_studies, shrink_params
 from tools.calibrate import __main__ as calibrate
 from tools.calibrate import training, twins
@@ -57,8 +57,7 @@ def make_predicted(seed: int) -> Predicted:
 
 def test_a_twin_is_drawn_from_its_seed_alone(population):
     drawn = [twins.draw_twin(population, "table", number, seed=1) for number in (0, 0, 1)]
-    rows = np.arange(100)
-    first, again, other = (twin.fit(rows)(rows) for twin in drawn)
+    first, again, other = (twin.fit(twin.columns[:100]).transform(twin.columns) for twin in drawn)
     np.testing.assert_array_equal(drawn[0].labels, drawn[1].labels)
     np.testing.assert_array_equal(first, again)
     assert not np.array_equal(first, other)
@@ -66,12 +65,13 @@ def test_a_twin_is_drawn_from_its_seed_alone(population):
 
 @pytest.mark.parametrize("risk", [twins.sparse, twins.interaction, twins.heavy_tailed])
 def test_risks_are_scaled_to_the_death_rate_and_to_one_auc(population, risk):
-    features = population.encoder.transform(population.draw_patients(20_000, np.random.default_rng(3)))
+    patients = population.draw_patients(20_000, np.random.default_rng(3))
+    features = population.encoder.transform(expand_columns(patients))
     auc = []
     for name in (risk, twins.logistic):
         offset, scale = twins.scale_risk(population, name, 1.0)
         logit = scale * name(population, features)
-        assert expit(offset + logit).mean() == pytest.approx(NUM_DEATHS / (NUM_DEATHS + NUM_SURVIVORS), abs=0.01)
+        assert expit(offset + logit).mean() == pytest.approx(NUM_DEATHS / NUM_PATIENTS, abs=0.01)
         auc.append(twins.expected_auc(logit, offset))
     assert auc[0] == pytest.approx(auc[1], abs=0.01)
 
@@ -95,7 +95,7 @@ def test_the_study_is_that_of_params_yaml(params, monkeypatch):
     planned = plan_study(params, monkeypatch)
     assert planned.runs["l2"].epochs == planned.runs["unregularized"].epochs == 7
     assert planned.runs["l2"].regularizers[0].strengths[0] == 0.02
-    del params["studies"]["thoracic"]["variants"]["batch_norm"]
+    del params["variants"]["batch_norm"]
     with pytest.raises(UserError, match=r"params.yaml gives no plan 'thoracic/batch_norm', expected"):
         plan_study(params, monkeypatch)
 
@@ -104,7 +104,7 @@ def test_twins_that_train_together_keep_their_rows_apart(study, monkeypatch):
     """Predictions that are the labels themselves end where they belong."""
 
     def answer(run, samples, seed):
-        return SimpleNamespace(test=samples[1].labels[samples[1].test][..., None])
+        return [SimpleNamespace(test=samples[1].labels[samples[1].test][..., None])]
 
     monkeypatch.setattr(training, "train_run", answer)
     for predicted in training.train_group(("exchangeable", (0, 1)), study=study, seed=1):
@@ -117,11 +117,14 @@ def test_twins_train_as_real_lanes(study, monkeypatch):
     twin = twins.draw_exchangeable(0.3, 60, np.random.default_rng(1))
     split = study.study.protocol.split(twin.labels, num_own_test=0, seed=0)
     samples = training.encode_twins([twin], [split])
-    trained = training.train_run(study.runs["l2"], samples, 1)
-    assert trained.test.shape == (5 * 2, 30, 1)
-    monkeypatch.setattr(training, "train_run", lambda run, samples, seed: trained)
+    in_time, to_end = training.train_run(study.runs["l2"], samples, 1)
+    assert in_time.test.shape == to_end.test.shape == (5 * 2, 30, 1)
+    assert (in_time.mechanisms["best_epoch"] <= to_end.mechanisms["best_epoch"]).all()
+    monkeypatch.setattr(training, "train_run", lambda run, samples, seed: [in_time, to_end])
     arms, baselines = training.train_regularizers(study, samples, 1)
-    assert list(arms) == ["unregularized", "l2_knob", "l2_tuned", "other_seeds", "dropout_knob", "batch_norm_knob"]
+    names = ["unregularized", "to_end", "l2_knob", "l2_tuned", "other_seeds", "dropout_knob", "batch_norm_knob"]
+    assert list(arms) == names
+    np.testing.assert_array_equal(arms["to_end"], to_end.test)
     assert baselines == dict.fromkeys(list(arms)[1:], "unregularized")
     assert arms["l2_tuned"].shape == (2, 30, 1)
 

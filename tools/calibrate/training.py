@@ -29,6 +29,7 @@ from stages.lib.judge.arms import arm_at, choose_points
 from stages.lib.judge.plans import StatisticsPlan, StudyPlan
 from stages.lib.judge.predictions import Predictions
 from stages.lib.lanes.plan import RunPlan
+from stages.lib.lanes.run import stop_in_time
 from stages.lib.lanes.runtime import configure
 from stages.lib.settings.mistakes import PARAMS
 from stages.preprocess import encode_rows
@@ -97,28 +98,35 @@ def encode_twins(twins: Sequence[Rows], splits: Sequence[Split]) -> Samples:
     return encode_rows(rows, Split(*map(np.concatenate, zip(*shifted, strict=True))))
 
 
-def train_run(run: RunPlan, samples: Samples, seed: int) -> Predictions:
-    """Train and predict all lanes of a run."""
+def train_run(run: RunPlan, samples: Samples, seed: int) -> list[Predictions]:
+    """Train all lanes of a run, and predict with each set of weights that the study judges.
+
+    These are those of each lane's best epoch, then those of the last one; the latter alone where nothing is stopped.
+    """
     from stages import evaluate  # here, since both import TensorFlow, which only the workers need
     from stages.lib.lanes.training import train_lanes
 
     run = replace(run, seed=seed, replicates=tuple(range(len(samples[0].training))))
-    return evaluate.run(run, train_lanes(run, samples[0]), *samples)
+    trained = train_lanes(run, samples[0])
+    judged = [stop_in_time(run, trained), trained] if run.stopped else [trained]
+    return [evaluate.run(run, weights, *samples) for weights in judged]
 
 
 def train_regularizers(study: PlannedStudy, samples: Samples, seed: int) -> Arms:
-    """The baseline, its equal with other seeds, l2 at its knob and tuned, and two more knobs."""
+    """The baseline, stopped and to the end, its equal with other seeds, l2 at its knob and tuned, two more knobs."""
     from stages.evaluate import collect_labels
 
-    baseline, l2 = study.study.baseline, train_run(study.runs[L2], samples, seed)
+    baseline, l2 = study.study.baseline, train_run(study.runs[L2], samples, seed)[0]
     labels = collect_labels(*samples, outputs=study.study.outputs)
     points = choose_points(l2, labels, select_by=study.study.select_by)
-    arms = {"l2_knob": arm_at(l2, 0).test, "l2_tuned": arm_at(l2, points).test}
-    arms["other_seeds"] = train_run(study.runs[baseline], samples, seed + OTHER_SEEDS).test
+    predicted = train_run(study.runs[baseline], samples, seed)
+    arms = {name: part.test for name, part in zip((baseline, "to_end"), predicted, strict=False)}
+    arms |= {"l2_knob": arm_at(l2, 0).test, "l2_tuned": arm_at(l2, points).test}
+    arms["other_seeds"] = train_run(study.runs[baseline], samples, seed + OTHER_SEEDS)[0].test
     for name in AT_KNOB:
         knob = study.runs[name].regularizers[0].strengths[0]
-        arms[f"{name}_knob"] = train_run(set_strength(study.runs[name], knob), samples, seed).test
-    return {baseline: train_run(study.runs[baseline], samples, seed).test} | arms, dict.fromkeys(arms, baseline)
+        arms[f"{name}_knob"] = train_run(set_strength(study.runs[name], knob), samples, seed)[0].test
+    return arms, {name: baseline for name in arms if name != baseline}
 
 
 def train_exchangeable(study: PlannedStudy, samples: Samples, seed: int) -> Arms:
@@ -130,7 +138,7 @@ def train_exchangeable(study: PlannedStudy, samples: Samples, seed: int) -> Arms
         for mask in map(mask_block, range(NUM_BLOCKS))
     ]
     arms = {
-        f"{name}_{block}": train_run(run, part, seed).test
+        f"{name}_{block}": train_run(run, part, seed)[0].test
         for name, run in runs.items()
         for block, part in enumerate(masked)
     }

@@ -8,7 +8,7 @@ Every arm is compared by both scores of its study. Where DVC's cache still holds
 paired row by row and judged with the statistics of `compare`; else replicates are paired by their scores alone, which
 sees less. The review says for each study which of the two it is.
 
-Arms whose scores differ although no input that DVC tracks changed are reported apart, with the machines of both runs.
+Arms whose scores differ although no input that DVC tracks changed are reported apart.
 
 exit status:
   0    no arm is worse by the present results, which may be out of date: the first line says so
@@ -42,7 +42,6 @@ CONCLUSIONS = {
     "not_comparable": "**Not comparable**: no arm can be compared by all of its scores.",
     "unchanged": "No arm whose inputs changed has different held-out scores.",
 }
-SHOWN = ("score", "by_row", "recomputed")  # of a change, in JSON
 
 
 def conclude(result: Review) -> str:
@@ -70,8 +69,16 @@ def conclude(result: Review) -> str:
 
 
 def name_first(texts: Sequence[str]) -> str:
-    more = [f"{len(texts) - MOST_NAMED:,} more"] if len(texts) > MOST_NAMED else []
-    return "; ".join([*map(escape, texts[:MOST_NAMED]), *more])
+    return "; ".join(limit([*map(escape, texts)], MOST_NAMED))
+
+
+def limit(entries: Sequence[str], most: int) -> list[str]:
+    """The first entries, and how many more there are."""
+    return [*entries[:most], *([f"{len(entries) - most:,} more"] if len(entries) > most else [])]
+
+
+def render_list(title: str, entries: Sequence[str]) -> str:
+    return "\n".join([f"{title}:", "", *(f"- {entry}" for entry in limit(entries, MOST_LISTED))]) if entries else ""
 
 
 def name_arm(key: Key) -> str:
@@ -85,19 +92,22 @@ def count_arms(arms: Collection[object]) -> str:
 def render(result: Review) -> str:
     """The review as Markdown."""
     base, known = result.base, result.base.comparison
-    stale, added = base.find_stale(), [key for key in result.added if key.study in known]
-    studies = [study for study in result.head.comparison if study not in known]
-    new = [*(describe_study(study, result) for study in studies), *(describe_arm(key, result) for key in added)]
+    stale, conclusion = base.find_stale(), conclude(result)
+    if conclusion.startswith("Nothing") and not stale:
+        return conclusion
+    sizes = {study: sum(key.study == study for key in result.added) for study in result.head.comparison}
+    studies = [f"{escape(study)}: {size} arms" for study, size in sizes.items() if study not in known]
+    arms = [describe_arm(key, result) for key in result.added if key.study in known]
     parts = [
-        conclude(result),
+        conclusion,
         *render_table(result),
         explain_fork(result),
         f"The results of {escape(base.name)} are out of date as well ({name_first(stale)})." if stale else "",
         render_list("Changed parameters", [*map(escape, result.params)] if result.params[MOST_NAMED:] else []),
-        render_list("New", new),
+        render_list("New", [*studies, *arms]),
         f"Removed: {name_first([*map(name_arm, result.removed)])}." if result.removed else "",
     ]
-    return parts[0] if parts[0].startswith("Nothing") and not stale else "\n\n".join(filter(None, parts))
+    return "\n\n".join(filter(None, parts))
 
 
 def explain_fork(result: Review) -> str:
@@ -112,20 +122,21 @@ def render_table(result: Review) -> list[str]:
     """The judged arms, what is decided first, and what their numbers mean."""
     arms, counts = result.arms, list(result.arms.values())
     shown = [change for verdict in ORDER[:-1] for change in result.judged if arms[change.key] == verdict]
-    same = len(result.pairs) - len({change.key for change in result.changes})
+    same = len(result.shared) - len({change.key for change in result.changes})
     more = f"{len(shown) - MOST_LISTED:,} more rows. " if len(shown) > MOST_LISTED else ""
     silent = f"{more}Not shown: {counts.count('equivalent')} equivalent, {same:,} with the same scores."
     if not shown:
         return [silent] if counts else []
-    header = (
-        *("study", "variant", "arm", "score", f"at {escape(result.base.name)}", "now", "difference"),
-        *(f"{100 * result.confidence:g} % interval", "adjusted p", "verdict"),
-    )
-    rows = [header, ["---"] * 4 + ["--:"] * 5 + ["---"], *map(list_cells, shown[:MOST_LISTED])]
+    level = f"{100 * result.confidence:g} % interval"
+    names = ("study", "variant", "arm", "score", f"at {escape(result.base.name)}", "now", "difference", level)
+    rows = [
+        (*names, "adjusted p", "verdict"),
+        ["---"] * 4 + ["--:"] * 5 + ["---"],
+        *map(list_cells, shown[:MOST_LISTED]),
+    ]
     note = (
-        "Each interval is for its arm and score alone. Adjusted p and verdict account for all changed arms and both "
-        "scores of a study, and for the number of studies: the chance of a false better or worse among them is at most "
-        f"{100 * (1 - result.confidence):.3g} %; recomputed arms have a chance of their own."
+        "Each interval is for its arm and score alone; adjusted p and verdict account for all changed arms and both "
+        "scores of a study, and for the number of studies. Recomputed arms are families of their own."
     )
     studies = dict.fromkeys(change.key.study for change in shown)
     basis = render_list("Judged", [describe_basis(study, result) for study in studies])
@@ -133,15 +144,12 @@ def render_table(result: Review) -> list[str]:
 
 
 def list_cells(change: Change) -> Sequence[str]:
-    numbers, kind = change.difference, ARMS[change.key.kind]
+    numbers, recomputed = change.difference, " (recomputed)" if change.recomputed else ""
     return (
-        escape(change.key.study),
-        escape(change.key.variant),
-        f"{kind} (recomputed)" if change.recomputed else kind,
+        *(escape(change.key.study), escape(change.key.variant)),
+        ARMS[change.key.kind] + recomputed,
         SCORES[change.score].label,
-        f"{change.base:.4f}",
-        f"{change.head:.4f}",
-        f"{numbers.value:+.4f}",
+        *(f"{change.base:.4f}", f"{change.head:.4f}", f"{numbers.value:+.4f}"),
         f"{numbers.ci_low:+.4f} to {numbers.ci_high:+.4f}",
         f"{numbers.p_adjusted:.4f}",
         change.verdict,
@@ -163,46 +171,21 @@ def describe_basis(study: str, result: Review) -> str:
 def describe_arm(key: Key, result: Review) -> str:
     """What a new arm does by each score, and how it differs from its baseline."""
     arm, told = result.head.arms[key], []
-    for name, judged in arm.judged.items():
+    for score, judged in arm.judged.items():
         difference = judged.difference
         more = f" ({difference.value:+.4f} from {escape(arm.baseline)}: {judged.verdict})" if difference else ""
-        told.append(f"{SCORES[name].label} {judged.value:.4f}{more}")
+        told.append(f"{SCORES[score].label} {judged.value:.4f}{more}")
     return f"{escape(name_arm(key))}: {', '.join(told)}"
 
 
-def describe_study(study: str, result: Review) -> str:
-    """How many arms of a new study do better or worse than their baseline, by at least one score."""
-    arms = [arm for key, arm in result.head.arms.items() if key.study == study]
-    verdicts = [{judged.verdict for judged in arm.judged.values()} for arm in arms]
-    better, worse = (sum(verdict in each for each in verdicts) for verdict in ("better", "worse"))
-    return f"{escape(study)}: {count_arms(arms)}, {better} better than their baseline by a score, {worse} worse"
-
-
-def render_list(title: str, entries: Sequence[str]) -> str:
-    more = [f"{len(entries) - MOST_LISTED:,} more"] if len(entries) > MOST_LISTED else []
-    return "\n".join([f"{title}:", "", *(f"- {entry}" for entry in [*entries[:MOST_LISTED], *more])]) if entries else ""
-
-
 def to_json(result: Review) -> str:
-    content: dict[str, object] = {
-        "base": result.base.name,
-        "head": result.head.name,
-        "conclusion": conclude(result),
-        "stale": result.head.find_stale(),
-        "base_stale": result.base.find_stale(),
-        "changes": [
-            change.key._asdict() | list_numbers(change) | {name: getattr(change, name) for name in SHOWN}
-            for change in result.changes
-        ],
-    }
-    content |= {name: getattr(result, name) for name in ("verdict", "params", "confidence", "basis")}
-    content |= {name: [key._asdict() for key in getattr(result, name)] for name in ("added", "removed", "incomparable")}
-    return json.dumps(content, indent=2)
-
-
-def list_numbers(change: Change) -> dict[str, object]:
-    numbers = asdict(change.difference)
-    return {"baseline": change.base, "value": change.head, "difference": numbers.pop("value"), **numbers}
+    """What `tools.readme` shows of a review: its conclusion, and what a row of its table holds."""
+    changes = [
+        {**change.key._asdict(), "score": change.score, "base": change.base, "head": change.head}
+        | {**asdict(change.difference), "difference": change.difference.value}
+        for change in result.changes
+    ]
+    return json.dumps({"conclusion": conclude(result), "changes": changes}, indent=2)
 
 
 def parse_arguments() -> argparse.Namespace:

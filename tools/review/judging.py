@@ -10,66 +10,74 @@ scores differ although no input of theirs changed are families of their own.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
 from stages.lib.core.files import DAMAGE
 from stages.lib.core.records import from_json, split_task
-from stages.lib.judge import predictions
 from stages.lib.judge.arms import ArmKey, build_arms, build_search_arms
-from stages.lib.judge.comparison import ArmResult, Difference, StudyResult
+from stages.lib.judge.comparison import Difference, StudyResult
 from stages.lib.judge.designs import Estimate, compare_replicates, resampled_mean, welch
 from stages.lib.judge.judge import Judge, describe_difference
 from stages.lib.judge.plans import StatisticsPlan, StudyPlan
-from stages.lib.judge.predictions import Labels, ReferencePredictions, parse_predictions
+from stages.lib.judge.predictions import (
+    FOLDER,
+    REFERENCE_FOLDER,
+    Labels,
+    Predictions,
+    ReferencePredictions,
+    find_predictions,
+    parse_predictions,
+)
 from stages.lib.judge.scores import SCORES
 from stages.lib.judge.verdicts import adjust
 from stages.lib.settings.schema import read_statistics
-from tools.review.snapshot import PARAMS, Key, RowsUnknownError, Snapshot, compare_params
+from tools.review.snapshot import COMPARISON, LOCK, PARAMS, Key, RowsUnknownError, Snapshot, compare_params
 
 ORDER = ("worse", "better", "undecided", "equivalent")  # the first that occurs is the verdict of an arm, or of all arms
 UNUSABLE = (*DAMAGE, ArithmeticError, MemoryError, RecursionError, TypeError)  # what a damaged file may raise
 SAME = ("test", "test_numbers", "training_numbers")  # fields of Labels that pair two runs row by row
 BEFORE = "before "  # begins the kind of an arm as it was at the base
 
-ScoredKey = tuple[Key, str]  # an arm by one of its scores
+
+class ScoredKey(NamedTuple):
+    """Names one score of an arm."""
+
+    study: str
+    variant: str
+    kind: str
+    score: str
+
+    @property
+    def arm(self) -> Key:
+        return Key(*self[:3])
 
 
 @dataclass(frozen=True)
 class Pair:
-    """The results of one arm at the base and at the head, and those of its study."""
+    """The replicates of one score of an arm at the base and at the head, and their studies."""
 
-    base: ArmResult
-    head: ArmResult
+    base: list[float]
+    head: list[float]
     base_study: StudyResult
     head_study: StudyResult
 
     @property
-    def shared_scores(self) -> list[str]:
-        return [score for score in self.head_study.scores.values() if score in self.base_study.scores.values()]
-
-    @property
-    def moved_scores(self) -> list[str]:
-        """The shared scores with different results."""
-        base, head = self.base.judged, self.head.judged
-        return [score for score in self.shared_scores if base[score].replicates != head[score].replicates]
-
-    def is_paired(self, score: str) -> bool:
+    def is_paired(self) -> bool:
         """Whether replicate i of both was judged on the same rows."""
-        same_number = len(self.base.judged[score].replicates) == len(self.head.judged[score].replicates)
-        return same_number and self.head_study.is_judged_on_the_same_rows(self.base_study)
+        return len(self.base) == len(self.head) and self.head_study.is_judged_on_the_same_rows(self.base_study)
 
-    def compare_replicates(self, score: str) -> Estimate:
+    def compare(self) -> Estimate:
         """Head less base: a paired test where replicates are paired, else a test of two independent means."""
-        head, base = self.head.judged[score].replicates, self.base.judged[score].replicates
         ratio = self.head_study.protocol.test_train_ratio
-        if self.is_paired(score):
-            return compare_replicates(head, base, test_train_ratio=ratio)
-        before = resampled_mean(base, test_train_ratio=self.base_study.protocol.test_train_ratio)
-        return welch(resampled_mean(head, test_train_ratio=ratio), before)
+        if self.is_paired:
+            return compare_replicates(self.head, self.base, test_train_ratio=ratio)
+        before = resampled_mean(self.base, test_train_ratio=self.base_study.protocol.test_train_ratio)
+        return welch(resampled_mean(self.head, test_train_ratio=ratio), before)
 
 
 @dataclass(frozen=True)
@@ -97,14 +105,13 @@ class Change:
 class Review:
     """What differs between a base and a head.
 
-    pairs: the arms that both have. changes: their scores that differ.
+    changes: the scores that differ of the arms that both have.
     basis: study -> why its differences are not judged row by row; empty if they are.
     params: `key: before -> after` for every parameter that changed.
     """
 
     base: Snapshot
     head: Snapshot
-    pairs: dict[Key, Pair]
     changes: list[Change]
     basis: dict[str, str]
     params: list[str]
@@ -112,16 +119,21 @@ class Review:
 
     @property
     def added(self) -> list[Key]:
-        return [key for key in self.head.arms if key not in self.pairs]
+        return [key for key in self.head.arms if key not in self.base.arms]
 
     @property
     def removed(self) -> list[Key]:
-        return [key for key in self.base.arms if key not in self.pairs]
+        return [key for key in self.base.arms if key not in self.head.arms]
+
+    @property
+    def shared(self) -> list[Key]:
+        return [key for key in self.head.arms if key in self.base.arms]
 
     @property
     def incomparable(self) -> list[Key]:
         """The arms that only one of the two judges by some score."""
-        return [key for key, pair in self.pairs.items() if pair.base.judged.keys() != pair.head.judged.keys()]
+        base, head = self.base.arms, self.head.arms
+        return [key for key in self.shared if base[key].judged.keys() != head[key].judged.keys()]
 
     @property
     def judged(self) -> list[Change]:
@@ -146,80 +158,72 @@ class Review:
 
 def review(base: Snapshot, head: Snapshot) -> Review:
     """Compare the arms of two snapshots."""
-    pairs = {
-        key: Pair(base.arms[key], arm, base.comparison[key.study], head.comparison[key.study])
-        for key, arm in head.arms.items()
-        if key in base.arms
-    }
+    moved = {name: pair for name, pair in pair_scores(base, head) if pair.base != pair.head}
     params, settings = list(compare_params(base.params, head.params)), head.read(PARAMS, read_statistics)
     margins = dict.fromkeys(SCORES, 0.0) | settings.equivalence
     plan = StatisticsPlan(confidence=settings.confidence, equivalence=margins)
-    families: dict[bool, dict[Key, Pair]] = {False: {}, True: {}}
-    for key, pair in pairs.items():
-        if pair.moved_scores:
-            families[is_touched(key, base, head)][key] = pair
-    compared, basis = compare_studies(families[True] | families[False], base, head, plan)
-    changes = [
-        change for touched in (True, False) for change in judge_changes(families[touched], compared, plan, not touched)
-    ]
-    return Review(base, head, pairs, changes, basis, params, settings.confidence)
+    compared, basis = compare_studies(moved, base, head, plan)
+    inputs = {key: (base.find_inputs(key), head.find_inputs(key)) for key in {name.arm for name in moved}}
+    untouched = {key for key, (before, after) in inputs.items() if before is not None and before == after}
+    changed = {name: pair for name, pair in moved.items() if name.arm not in untouched}
+    recomputed = {name: pair for name, pair in moved.items() if name.arm in untouched}
+    changes = [*judge(changed, compared, plan), *judge(recomputed, compared, plan, recomputed=True)]
+    return Review(base, head, changes, basis, params, settings.confidence)
 
 
-def is_touched(key: Key, base: Snapshot, head: Snapshot) -> bool:
-    """Whether an input of the arm changed, as far as dvc.lock records it; true if it does not."""
-    before, after = (snapshot.record and snapshot.record.find_inputs(key) for snapshot in (base, head))
-    return before is None or before != after
+def pair_scores(base: Snapshot, head: Snapshot) -> Iterator[tuple[ScoredKey, Pair]]:
+    """The scores that both have of the arms that both have."""
+    for key, arm in head.arms.items():
+        before = base.arms[key].judged if key in base.arms else {}
+        for score, judged in arm.judged.items():
+            if score in before:
+                studies = base.comparison[key.study], head.comparison[key.study]
+                yield ScoredKey(*key, score), Pair(before[score].replicates, judged.replicates, *studies)
 
 
-def judge_changes(
-    pairs: Mapping[Key, Pair], compared: Mapping[ScoredKey, Estimate], plan: StatisticsPlan, recomputed: bool
+def judge(
+    pairs: Mapping[ScoredKey, Pair],
+    compared: Mapping[ScoredKey, Estimate],
+    plan: StatisticsPlan,
+    *,
+    recomputed: bool = False,
 ) -> Iterator[Change]:
     """The verdict on every score that moved, adjusted over each study and for the number of studies."""
-    studies = {key.study: pair.head_study for key, pair in pairs.items()}
-    for study, result in studies.items():
-        family = {
-            (key.variant, key.kind, score): compared[key, score]
-            for key, pair in pairs.items()
-            if key.study == study
-            for score in pair.moved_scores
-        }
-        for name, p_value in adjust(family, seed=result.seed).items():
-            estimate, score, key = family[name], name[2], Key(study, *name[:2])
-            difference = describe_difference(score, estimate, min(1.0, len(studies) * p_value), plan)
-            before, after = (arm.judged[score].value for arm in (pairs[key].base, pairs[key].head))
-            yield Change(key, score, before, after, difference, estimate.by_row, recomputed)
+    seeds = {name.study: pair.head_study.seed for name, pair in pairs.items()}
+    for study, seed in seeds.items():
+        family = {name: compared[name] for name in pairs if name.study == study}
+        for name, p_value in adjust(family, seed=seed).items():
+            estimate, pair = family[name], pairs[name]
+            difference = describe_difference(name.score, estimate, min(1.0, len(seeds) * p_value), plan)
+            before, after = float(np.mean(pair.base)), float(np.mean(pair.head))
+            yield Change(name.arm, name.score, before, after, difference, estimate.by_row, recomputed)
 
 
 def compare_studies(
-    moved: Mapping[Key, Pair], base: Snapshot, head: Snapshot, plan: StatisticsPlan
+    moved: Mapping[ScoredKey, Pair], base: Snapshot, head: Snapshot, plan: StatisticsPlan
 ) -> tuple[dict[ScoredKey, Estimate], dict[str, str]]:
     """Head less base of every score that moved; study -> why it is not compared row by row, or empty."""
     compared: dict[ScoredKey, Estimate] = {}
-    basis = dict.fromkeys((key.study for key in moved), "")
+    basis = dict.fromkeys((name.study for name in moved), "")
     for study in basis:
-        members = {key: pair for key, pair in moved.items() if key.study == study}
+        members = {name: pair for name, pair in moved.items() if name.study == study}
         try:
-            for variant in dict.fromkeys(key.variant for key in members):  # one is held at a time
-                same = {key: pair for key, pair in members.items() if key.variant == variant}
+            for variant in dict.fromkeys(name.variant for name in members):  # one is held at a time
+                same = {name: pair for name, pair in members.items() if name.variant == variant}
                 compared |= compare_rows(same, base, head, plan)
         except RowsUnknownError as error:
             basis[study] = str(error)
-            compared |= {
-                (key, score): pair.compare_replicates(score)
-                for key, pair in members.items()
-                for score in pair.moved_scores
-            }
+            compared |= {name: pair.compare() for name, pair in members.items()}
     return compared, basis
 
 
 def compare_rows(
-    pairs: Mapping[Key, Pair], base: Snapshot, head: Snapshot, plan: StatisticsPlan
+    pairs: Mapping[ScoredKey, Pair], base: Snapshot, head: Snapshot, plan: StatisticsPlan
 ) -> dict[ScoredKey, Estimate]:
     """Head less base of the arms of one variant, paired by replicate and row; RowsUnknownError where it cannot be."""
-    if not all(pair.is_paired(score) for pair in pairs.values() for score in pair.moved_scores):
+    if not all(pair.is_paired for pair in pairs.values()):
         raise RowsUnknownError("protocol, data, seed or number of replicates differ, so that none are paired")
-    before = load_judge(base, {key: (pair.base, pair.moved_scores) for key, pair in pairs.items()}, plan)
-    after = load_judge(head, {key: (pair.head, pair.moved_scores) for key, pair in pairs.items()}, plan)
+    before, after = (load_judge(snapshot, [name.arm for name in pairs], plan) for snapshot in (base, head))
     if not all(np.array_equal(getattr(before.labels, part), getattr(after.labels, part)) for part in SAME):
         raise RowsUnknownError("the same protocol and seed drew other rows")
     earlier = {ArmKey(key.variant, BEFORE + key.kind): arm for key, arm in before.arms.items()}
@@ -228,49 +232,51 @@ def compare_rows(
         if both.design is None:
             raise RowsUnknownError("the protocol does not hold out every row in enough repeats to know its influence")
         return {
-            (key, score): both.compare(score, ArmKey(*key[1:]), ArmKey(key.variant, BEFORE + key.kind))
-            for key, pair in pairs.items()
-            for score in pair.moved_scores
+            name: both.compare(name.score, ArmKey(name.variant, name.kind), ArmKey(name.variant, BEFORE + name.kind))
+            for name in pairs
         }
 
 
-def load_judge(
-    snapshot: Snapshot, results: Mapping[Key, tuple[ArmResult, list[str]]], settings: StatisticsPlan
-) -> Judge:
+def load_judge(snapshot: Snapshot, keys: Sequence[Key], settings: StatisticsPlan) -> Judge:
     """The arms of one variant or reference model as the last run predicted them, and as compare has recorded them."""
-    study, variant, _ = next(iter(results))
+    task, variant, _ = keys[0]
     with blame(snapshot):
-        text = snapshot.read_output(f"data/plan/{split_task(study)[0]}/_study.json").decode()
-        plan = from_json(dict[str, StudyPlan], text)[study]
-        folder, reference_folder = (f"{each}/{study}" for each in (predictions.FOLDER, predictions.REFERENCE_FOLDER))
-        labels = Labels(**snapshot.read_arrays(f"{folder}/_labels.npz"))
+        path = snapshot.find_output(f"data/plan/{split_task(task)[0]}/_study.json")
+        plan = from_json(dict[str, StudyPlan], path.read_text(encoding="utf-8"))[task]
+        labels = Labels(**snapshot.read_arrays(f"{FOLDER}/{task}/_labels.npz"))
         rivals = [each.singles for each in plan.searches if variant in (each.best_single, each.best_singles)]
         names = {name for singles in rivals for name in singles} or {variant}
-        predicted = {
-            each.name: parse_predictions(snapshot.read_arrays(f"{folder}/{each.name}.npz"))
-            for each in plan.variants
-            if each.name in names
+        variants = [each.name for each in plan.variants if each.name in names]
+        models = [name for name in plan.references if name in names]
+        predicted = {name: read_predictions(snapshot, task, name, at_end=False) for name in variants}
+        at_end = {
+            name: read_predictions(snapshot, task, name, at_end=True)
+            for name in variants
+            if plan.stopped and name == variant
         }
         references = {
-            name: ReferencePredictions(**snapshot.read_arrays(f"{reference_folder}/{name}.npz"))
-            for name in plan.references
-            if name in names
+            name: ReferencePredictions(**snapshot.read_arrays(f"{REFERENCE_FOLDER}/{task}/{name}.npz"))
+            for name in models
         }
-        arms = build_arms(predicted, references, labels, select_by=plan.select_by)
+        arms = build_arms(predicted, references, labels, select_by=plan.select_by, at_end=at_end)
         arms |= build_search_arms(predicted, plan.searches, labels, select_by=plan.select_by)
-        judge = Judge(plan, settings, labels, arms)
-        for key, (result, scores) in results.items():
-            for score in scores:
-                expect_equal(judge.measure(score, ArmKey(*key[1:])), result.judged[score].replicates, snapshot)
-    return judge
+        loaded = Judge(plan, settings, labels, arms)
+        for key in keys:
+            for score, judged in snapshot.arms[key].judged.items():
+                if not is_same(loaded.measure(score, ArmKey(*key[1:])), judged.replicates):
+                    raise RowsUnknownError(
+                        f"the predictions that {LOCK} of {snapshot.name} names are not those of its {COMPARISON}"
+                    )
+    return loaded
 
 
-def expect_equal(replicates: np.ndarray, recorded: list[float], snapshot: Snapshot) -> None:
-    """Predictions gave the scores that compare has recorded, with seven digits."""
-    if len(replicates) != len(recorded) or not np.allclose(replicates, recorded, rtol=1e-6, atol=1e-9):
-        raise RowsUnknownError(
-            f"the predictions that dvc.lock of {snapshot.name} names are not those of its metrics/comparison.json"
-        )
+def read_predictions(snapshot: Snapshot, task: str, variant: str, *, at_end: bool) -> Predictions:
+    return parse_predictions(snapshot.read_arrays(find_predictions(task, variant, at_end=at_end).as_posix()))
+
+
+def is_same(replicates: np.ndarray, recorded: list[float]) -> bool:
+    """Whether scores are those that compare has recorded, with seven digits."""
+    return len(replicates) == len(recorded) and np.allclose(replicates, recorded, rtol=1e-6, atol=1e-9)
 
 
 @contextmanager
@@ -279,4 +285,5 @@ def blame(snapshot: Snapshot) -> Iterator[None]:
     try:
         yield
     except UNUSABLE:
-        raise RowsUnknownError(f"the predictions of {snapshot.name} in DVC's cache are damaged") from None
+        told = f"the predictions of {snapshot.name} in DVC's cache are damaged, or of another layout"
+        raise RowsUnknownError(told) from None

@@ -8,8 +8,6 @@ here: it takes the cache that the revision's configuration names, and follows ha
 from __future__ import annotations
 
 import hashlib
-import io
-import json
 import re
 import subprocess
 import zipfile
@@ -21,25 +19,26 @@ from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import yaml
-from pydantic import TypeAdapter, ValidationError
-from ruamel.yaml.resolver import implicit_resolvers
+from pydantic import ValidationError
 
 from stages.lib.core.cli import UserError
 from stages.lib.core.files import read_plain
 from stages.lib.core.records import split_task
-from stages.lib.judge.arms import REFERENCE
+from stages.lib.judge.arms import AT_KNOB, REFERENCE
 from stages.lib.judge.comparison import ArmResult, Comparison, parse_comparison
 from stages.lib.judge.plans import BEST_SINGLE
 from stages.lib.judge.scores import SCORES
+from stages.lib.lock import HASH, find_cache, find_nodes, find_object, hash_file, read_listing, read_texts
 from stages.lib.settings.mistakes import ParamsError
 from stages.lib.settings.yaml_text import TextError, compose, decode, load_document
 
 COMPARISON, PARAMS, LOCK = "metrics/comparison.json", "params.yaml", "dvc.lock"
 MAX_BYTES = 2**26  # of one file; the largest, comparison.json, has a hundredth of that
 MAX_OBJECT = 2**30  # bytes of one output: the largest predictions have a twentieth of that
-MAX_VALUES = 2**21  # of dvc.lock, which has a hundredth of that with 85 stages
+MAX_VALUES = 2**18  # of dvc.lock, which has a tenth of that with 113 stages
 INPUTS = (PARAMS, "dvc.yaml", "stages", "data/source")  # what results depend on
-HASH = re.compile(r"[0-9a-f]{32}(\.dir)?")
+# What holds parts of all arms of a study or project. What an arm uses of it is recorded by itself.
+SHARED = re.compile(r"(data/(plan|predictions|reference)|models)(/\w+)?|data/plan/_tasks\.json")
 ABSENT = "(none)"
 Content = TypeVar("Content")
 
@@ -47,7 +46,7 @@ Content = TypeVar("Content")
 class Key(NamedTuple):
     """Names an arm among those of all studies."""
 
-    study: str
+    study: str  # or a task, one of the data sets of a study
     variant: str  # or a reference model
     kind: str
 
@@ -105,54 +104,99 @@ class Snapshot:
             return None
 
     def find_stale(self) -> list[str]:
-        """Reasons why the results are not those of a complete run with these parameters; empty if none is recorded."""
+        """Reasons why the results are not those of a complete run with these parameters; empty if none is recorded.
+
+        A run is incomplete where two stages have recorded different hashes of the same path. Not detected: a run that
+        stopped after all trainings of a study and before its evaluation.
+        """
         if self.record is None:
             return []
-        written = self.read(COMPARISON, lambda text: hash_content(text.encode()))
-        changed = list(compare_params(self.record.params, self.params))
-        return changed or self.record.find_unfinished([*self.arms], comparison=written)
+        if changed := list(compare_params(self.record.params, self.params)):
+            return changed
+        studies = {split_task(study)[0] for study in self.comparison}
+        outputs = {"data/plan", COMPARISON, *(output for key in self.arms for output in self.list_outputs(key))}
+        outputs |= {f"data/{folder}/{study}" for folder in ("held_out", "predictions") for study in studies}
+        stages = [self.record.writers[output] for output in outputs if output in self.record.writers]
+        files = {file for stage in stages for file in (*stage.deps.items(), *stage.outs.items())}
+        if len(dict(files)) < len(files):
+            return ["the last run was not completed"]
+        written = self.read(COMPARISON, lambda text: hashlib.md5(text.encode(), usedforsecurity=False).hexdigest())
+        return [] if (COMPARISON, written) in files else [f"{COMPARISON} is not what the last run wrote"]
 
-    def read_output(self, path: str) -> bytes:
-        """A file of an output folder as the last run left it; RowsUnknownError where it is not to be had."""
-        stages = self.record.stages.values() if self.record else ()
-        folders = [file for stage in stages for file in stage.outs if path.startswith(f"{file.path}/")]
-        listing = json.loads(self.read_object(folders[0].md5 if folders else ""))
-        members = {f"{folders[0].path}/{member['relpath']}": member["md5"] for member in listing}
-        return self.read_object(members.get(path, ""))
+    def find_inputs(self, key: Key) -> frozenset[object] | None:
+        """All that the predictions and scores of an arm depend on, code included; None if it is not recorded.
 
-    def read_object(self, md5: str) -> bytes:
-        """The content with a hash, from DVC's cache."""
+        The score that chooses strengths is in params.yaml, and in no plan of a single arm.
+        """
+        outputs = {COMPARISON, *self.list_outputs(key)}
+        if self.record is None or not outputs <= self.record.writers.keys():
+            return None
+        stages = [self.record.writers[output] for output in outputs]
+        files = {file for stage in stages for file in stage.deps.items() if not SHARED.fullmatch(file[0])}
+        studies = [pick(pick(self.record.params, part), split_task(key.study)[0]) for part in ("studies", "tutorial")]
+        return frozenset(
+            {*files, *(stage.cmd for stage in stages), *(str(pick(study, "select_by")) for study in studies)}
+        )
+
+    def list_outputs(self, key: Key) -> list[str]:
+        """The outputs that hold an arm's networks and predictions.
+
+        The best single regulariser is chosen among all variants of its study: those that were compared, since DVC keeps
+        the entries of variants that are gone.
+        """
+        study = split_task(key.study)[0]
+        if key.kind == REFERENCE:
+            return [f"data/reference/{study}"]
+        variants = [key.variant]
+        if key.variant.startswith(BEST_SINGLE):
+            variants = [arm.variant for arm in self.arms if (arm.study, arm.kind) == (key.study, AT_KNOB)]
+        return [f"data/predictions/{study}", *(f"models/{study}/{variant}" for variant in variants)]
+
+    def find_output(self, path: str) -> Path:
+        """DVC's copy of a file of an output folder as the last run left it; RowsUnknownError where it has none."""
+        writers = self.record.writers if self.record else {}
+        folder = next((output for output in writers if path.startswith(f"{output}/")), "")
+        listing = read_listing(self.find_copy(writers[folder].outs[folder] if folder else ""))
+        return self.find_copy((listing or {}).get(path.removeprefix(f"{folder}/"), ""))
+
+    def find_copy(self, md5: str) -> Path:
+        """DVC's copy of the content with a hash; ValueError where it is too large, or not what its hash says."""
         if not HASH.fullmatch(md5):
             raise RowsUnknownError(f"{LOCK} of {self.name} does not name its predictions")
-        path = self.cache / md5[:2] / md5[2:]
+        path = find_object(self.cache, md5)
         if not path.is_file():
             remedy = "for more power, run `dvc fetch` or `make` there"
             raise RowsUnknownError(f"the predictions of {self.name} are not in DVC's cache; {remedy}")
-        content = read_plain(path, most=MAX_OBJECT)
-        if hash_content(content) != md5.removesuffix(".dir"):
+        if path.stat().st_size > MAX_OBJECT or hash_file(path) != md5.removesuffix(".dir"):
             raise ValueError(f"{path} is damaged")
-        return content
+        return path
 
     @cached_property
     def cache(self) -> Path:
-        """DVC's cache, as the project at hand is configured, whatever a revision says."""
-        from dvc.config import Config  # here, since it is slow to import and not always needed
-
-        return Path(Config(".dvc")["cache"].get("dir") or ".dvc/cache", "files/md5")
+        """That of the project at hand, whatever a revision's configuration says."""
+        return find_cache()
 
     def read_arrays(self, path: str) -> dict[str, np.ndarray]:
         """The members of an .npz. Compressed ones are refused: no array is larger than the file."""
-        with np.load(io.BytesIO(self.read_output(path)), allow_pickle=False) as arrays:
+        with np.load(self.find_output(path), allow_pickle=False) as arrays:
             if any(member.compress_type != zipfile.ZIP_STORED for member in arrays.zip.infolist()):
                 raise ValueError(f"{path} is compressed")
             return dict(arrays)
 
 
 def check_comparison(text: str) -> Comparison:
-    """Parse comparison.json; TextError where it has another layout, or scores that cannot be."""
+    """Parse comparison.json; TextError where it has another layout, or scores that are unknown or cannot be."""
     try:
         comparison = parse_comparison(text)
-        fault = next(find_faults(comparison), "")
+        arms = [(study, *key, arm) for study, result in comparison.items() for key, arm in result.list_arms()]
+        faults = [
+            f"{study}.arms.{variant}.{kind}.judged.{score} is {value:g}"
+            for study, variant, kind, arm in arms
+            for score, judged in arm.judged.items()
+            for value in judged.replicates
+            if score not in SCORES or not SCORES[score].least <= value <= SCORES[score].most
+        ]
+        fault = "".join(faults[:1])
     except ValidationError as error:
         first = error.errors()[0]
         fault = f"{'.'.join(map(str, first['loc'])) or 'the file'}: {first['msg']}"
@@ -161,20 +205,6 @@ def check_comparison(text: str) -> Comparison:
             f"cannot be used ({fault[:300]}), expected what compare writes now: run make, or name another revision"
         )
     return comparison
-
-
-def find_faults(comparison: Comparison) -> Iterator[str]:
-    """Scores that are not known, that an arm is not judged by, or that have values which cannot be."""
-    for study, result in comparison.items():
-        for question, score in result.scores.items():
-            if score not in SCORES:
-                yield f"{study}.scores.{question}: Input should be one of {', '.join(SCORES)}"
-                return
-            least, most = SCORES[score].least, SCORES[score].most
-            for (variant, kind), arm in result.list_arms():
-                judged = arm.judged.get(score)
-                if not judged or not all(least <= value <= most for value in (judged.value, *judged.replicates)):
-                    yield f"{study}.arms.{variant}.{kind}.judged.{score}: Input should be from {least:g} to {most:g}"
 
 
 def run_git(*arguments: str) -> subprocess.CompletedProcess[bytes]:
@@ -208,125 +238,46 @@ def find_fork(base: Snapshot, head: Snapshot) -> str:
     return fork[:10] if fork and run_git(*unchanged).returncode else ""
 
 
-@dataclass(frozen=True)
-class TrackedFile:
-    """A file or folder, and the hash of its content."""
+class StageRecord(NamedTuple):
+    """One stage as it was last run: its command, and path -> hash of what it read and wrote."""
 
-    path: str
-    md5: str = ""
-
-
-@dataclass(frozen=True)
-class StageRecord:
-    """One stage as it was last run."""
-
-    cmd: str | tuple[str, ...]
-    deps: frozenset[TrackedFile] = frozenset()
-    outs: frozenset[TrackedFile] = frozenset()
-    params: dict[str, Any] | None = None
+    cmd: str
+    deps: dict[str, str]
+    outs: dict[str, str]
 
 
-@dataclass(frozen=True)
-class Record:
-    """What dvc.lock records: the stages of a run by name."""
+class Record(NamedTuple):
+    """What dvc.lock records of the last run.
 
-    stages: dict[str, StageRecord]
+    params: the content of params.yaml when `plan` last ran.
+    writers: output -> the stage that wrote it. DVC keeps the entries of stages that are gone, in front of new ones.
+    """
 
-    @property
-    def params(self) -> Any:
-        """The content of params.yaml when `plan` last ran."""
-        return (self.stages["plan"].params or {}).get(PARAMS)
-
-    @cached_property
-    def by_command(self) -> dict[str, str]:
-        """`train thoracic l2` -> the name of the stage that runs it."""
-        commands = {name: str(stage.cmd).removeprefix("python -m stages.") for name, stage in self.stages.items()}
-        return {command: name for name, command in commands.items()}
-
-    def find_inputs(self, key: Key) -> frozenset[object] | None:
-        """All that the predictions and scores of an arm depend on, code included; None if it is not recorded.
-
-        Folders that hold parts of other arms as well are left out. What an arm uses of them is recorded by itself, but
-        for the score that chooses strengths.
-        """
-        runs = self.find_runs(key)
-        if not {"compare", *runs} <= self.stages.keys():
-            return None
-        stages = [self.stages[name] for name in ("compare", *runs)]
-        files = {file for stage in stages for file in stage.deps if not SHARED.match(file.path)}
-        select_by = pick(self.find_study(key), "select_by") or pick(
-            pick(self.find_study(key), "scores"), "discrimination"
-        )
-        return frozenset({*files, *(stage.cmd for stage in stages), ("select_by", str(select_by))})
-
-    def find_study(self, key: Key) -> Any:
-        """What params.yaml said of the study of an arm."""
-        study = split_task(key.study)[0]
-        return pick(pick(self.params, "studies"), study) or pick(pick(self.params, "tutorial"), study)
-
-    def find_runs(self, key: Key) -> set[str]:
-        """The stages that make an arm's predictions; the best single regulariser is chosen among all of its study.
-
-        Not among those of variants that are gone, of which DVC keeps the entries.
-        """
-        study, variants = split_task(key.study)[0], [key.variant]
-        if key.kind == REFERENCE:
-            return {self.by_command.get(f"reference {study}", "")}
-        if key.variant.startswith(BEST_SINGLE):
-            sections = [pick(self.params, name) or {} for name in ("variants", "own_variants")]
-            variants = [name for section in sections for name in section if f"train {study} {name}" in self.by_command]
-        commands = [f"evaluate {study}", *(f"train {study} {variant}" for variant in variants)]
-        return {self.by_command.get(command, "") for command in commands}
-
-    def find_unfinished(self, keys: list[Key], *, comparison: str) -> list[str]:
-        """Reasons why these arms are not the results of one complete run; empty where none is found.
-
-        comparison: the hash of comparison.json. A run is incomplete where two stages have recorded different hashes of
-        the same path. Not detected: a run that stopped after all trainings of a study and before its evaluation.
-        """
-        names = {"plan", "compare", *(run for key in keys for run in self.find_runs(key))}
-        studies = {split_task(key.study)[0] for key in keys}
-        names |= {
-            self.by_command.get(f"{verb} {study}", "") for study in studies for verb in ("preprocess", "evaluate")
-        }
-        stages = [self.stages[name] for name in names & self.stages.keys()]
-        files = {file for stage in stages for file in stage.deps | stage.outs}
-        if len({file.path for file in files}) < len(files):
-            return ["the last run was not completed"]
-        written = {file.md5 for file in files if file.path == COMPARISON}
-        return [f"{COMPARISON} is not what the last run wrote"] if written - {comparison} else []
-
-
-RECORD = TypeAdapter(Record)
-SHARED = re.compile(r"(data/(plan|predictions|reference)|models)(/\w+)?$")  # folders that hold parts of other arms
-SafeLoader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # C where PyYAML was built with it
-
-
-class LockLoader(SafeLoader):
-    """PyYAML's loader with the scalars of YAML 1.2, which DVC writes: `1e-05` is a number and `on` is text."""
-
-    yaml_implicit_resolvers: dict = {}  # noqa: RUF012  # an attribute of PyYAML's, filled below
-
-
-for versions, tag, pattern, first_letters in implicit_resolvers:
-    if (1, 2) in versions:
-        LockLoader.add_implicit_resolver(tag, pattern, first_letters)
+    params: Any
+    writers: dict[str, StageRecord]
 
 
 def read_record(text: str) -> Record:
     """Parse dvc.lock; TextError where it is no YAML, or does not hold what a run of this project records."""
-    compose(text, most=MAX_VALUES)
+    root = compose(text, most=MAX_VALUES)
     try:
-        record = RECORD.validate_python(yaml.load(text, LockLoader))
-        if isinstance(record.params, dict):
-            return record
-    except (yaml.YAMLError, ValueError, LookupError):
-        pass
-    raise TextError("does not hold what a run records, expected what DVC writes: run make, or name another revision")
+        (plan,) = find_nodes(root, "stages", "plan", "params", PARAMS)
+        stages = [read_stage(node) for node in find_nodes(root, "stages", None)]
+    except (ValueError, LookupError):
+        plan = None
+    if not isinstance(plan, yaml.MappingNode):
+        raise TextError(
+            "does not hold what a run records, expected what DVC writes: run make, or name another revision"
+        )
+    params = load_document(yaml.serialize(plan))[0]  # as params.yaml itself is read: 1e-05 is a number, `on` is text
+    return Record(params, {output: stage for stage in stages for output in stage.outs})
 
 
-def hash_content(content: bytes) -> str:
-    return hashlib.md5(content, usedforsecurity=False).hexdigest()
+def read_stage(node: yaml.Node) -> StageRecord:
+    """LookupError where it reads or writes what has no path."""
+    deps, outs = ([read_texts(entry) for entry in find_nodes(node, role, None)] for role in ("deps", "outs"))
+    files = ({entry["path"]: entry.get("md5", "") for entry in entries} for entries in (deps, outs))
+    return StageRecord(read_texts(node).get("cmd", ""), *files)
 
 
 def pick(mapping: Any, key: str) -> Any:

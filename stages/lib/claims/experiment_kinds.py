@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -17,7 +18,9 @@ from stages.lib.data.samples import Development
 from stages.lib.judge.scores import measure
 from stages.lib.lanes.callbacks import choose_monitor
 from stages.lib.lanes.plan import OptimizerPlan, RegularizerPlan, RunPlan
-from stages.lib.lanes.run import Weights
+
+if TYPE_CHECKING:
+    from stages.lib.lanes.run import Weights
 
 REGRESSION_LOSSES = ("mean_squared_error", "mean_absolute_error")
 REGRESSED = ("PRE4", "AGE", "PRE5")  # FVC, age and FEV1, which the first two predict

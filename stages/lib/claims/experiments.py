@@ -5,6 +5,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -13,7 +14,9 @@ from stages.lib.core.records import load_plan
 from stages.lib.data.samples import Development
 from stages.lib.judge.scores import measure
 from stages.lib.lanes.plan import RunPlan
-from stages.lib.lanes.run import TrainedRun, Weights
+
+if TYPE_CHECKING:  # `plan` imports this module and has to be quick, which pandas is not
+    from stages.lib.lanes.run import TrainedRun, Weights
 
 NUM_JUDGED = 2000  # rows: the sampling error of an accuracy of .8 is then below a hundredth
 

@@ -51,7 +51,7 @@ def between(interval: Interval, least: float, greatest: float) -> Interval:
 
 def one_more(values: ArrayLike) -> Interval:
     """Mean over independent runs, with the interval that holds one more run (Hahn and Meeker 1991, section 4.2)."""
-    from scipy import special  # likewise
+    from scipy import special  # here, since `plan` imports this module
 
     array = np.asarray(values, dtype=np.float64)
     centre, spread, number = float(array.mean()), float(array.std(ddof=1)), array.size

@@ -21,6 +21,8 @@ import numpy as np
 
 from stages.lib.core.cli import UserError
 
+EPOCH_OF_ZIP = (1980, 1, 1, 0, 0, 0)  # the earliest date that a zip archive can hold
+
 # What NumPy raises on bytes that are no .npz.
 DAMAGE = (ValueError, EOFError, LookupError, OSError, AttributeError, NotImplementedError, zipfile.BadZipFile)
 
@@ -89,11 +91,27 @@ def write_json(path: Path, content: Any) -> None:
     write_bytes(path, (json.dumps(content, indent=2, allow_nan=False) + "\n").encode())
 
 
-def write_arrays(path: Path, arrays: Mapping[str, Any]) -> None:
-    """An .npz. NumPy dates its members 1980, so equal arrays give equal bytes."""
+def pack_zip(members: Mapping[str, bytes]) -> bytes:
+    """A zip archive with the same bytes for the same members, whatever the day, the machine and Python's release.
+
+    NumPy's own .npz has headers that differ between releases of Python which write large members ahead of their size.
+    """
     buffer = io.BytesIO()
-    np.savez(buffer, allow_pickle=False, **{name: np.asarray(values) for name, values in arrays.items()})
-    write_bytes(path, buffer.getvalue())
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for name, content in members.items():
+            header = zipfile.ZipInfo(name, EPOCH_OF_ZIP)
+            header.create_system, header.external_attr = 3, 0o600 << 16  # as on Unix
+            archive.writestr(header, content)
+    return buffer.getvalue()
+
+
+def write_arrays(path: Path, arrays: Mapping[str, Any]) -> None:
+    """An .npz; equal arrays give equal bytes."""
+    members = {}
+    for name, values in arrays.items():
+        np.lib.format.write_array(member := io.BytesIO(), np.asarray(values), allow_pickle=False)
+        members[f"{name}.npy"] = member.getvalue()
+    write_bytes(path, pack_zip(members))
 
 
 def read_arrays(path: Path, *, written_by: str) -> dict[str, Any]:

@@ -12,7 +12,6 @@ from typing import Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import special  # where scipy.stats takes half a second to import
 
 Array = NDArray[np.float64]
 
@@ -54,6 +53,8 @@ class Estimate:
         return float(np.hypot.reduce([error for error, _ in self.errors]))
 
     def half_width(self, alpha: float) -> float:
+        from scipy import special  # here, and not scipy.stats, since `plan` imports this module and has to be quick
+
         return float(np.hypot.reduce([-special.stdtrit(df, alpha / 2) * error for error, df in self.errors]))
 
     def interval(self, confidence: float = 1 - ALPHA) -> tuple[float, float]:

@@ -141,7 +141,7 @@ def verdict(difference: Estimate, p_adjusted: float, *, margin: float, sign: int
 
     1. equivalent  the interval at 1 - 2 alpha lies inside (-margin, margin): two one-sided tests (Schuirmann 1987).
     2. better, worse  otherwise, p_adjusted < alpha, by the sign of the difference.
-    3. undecided  otherwise.
+    3. undecided  otherwise, and where the two are the same in every row: evidence without any spread decides nothing.
     Equivalent comes first: a difference that is surely real but surely smaller than matters should move nobody, and
     its p-value stands beside it. Each false equivalent (true difference at least margin) has at most the chance alpha;
     it is not part of the family that is adjusted.
@@ -152,6 +152,8 @@ def verdict(difference: Estimate, p_adjusted: float, *, margin: float, sign: int
     """
     if not margin >= 0 or not 0 <= p_adjusted <= 1:
         raise ValueError(f"margin is {margin}, p_adjusted {p_adjusted}; expected margin >= 0 and p_adjusted in [0, 1]")
+    if difference.value == 0 and difference.standard_error == 0:
+        return "undecided"
     low, high = difference.interval(1 - 2 * alpha)
     if -margin < low and high < margin:
         return "equivalent"

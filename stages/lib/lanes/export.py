@@ -11,12 +11,12 @@ from pathlib import Path
 
 import numpy as np
 
+from stages.lib.core.files import pack_zip
 from stages.lib.lanes.plan import RegularizerPlan, RunPlan
 from stages.lib.lanes.regularizers import CATALOGUE
 from stages.lib.lanes.run import Weights
 from stages.lib.lanes.runtime import keras
 
-EPOCH_OF_ZIP = (1980, 1, 1, 0, 0, 0)  # the earliest date a zip archive can hold
 SHARED_OBJECT = r'(?<="shared_object_id": )\d+'
 
 
@@ -83,16 +83,16 @@ def to_file(model: keras.Model) -> bytes:
         path = Path(folder) / "model.keras"
         model.save(path)
         saved = path.read_bytes()
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(io.BytesIO(saved)) as source, zipfile.ZipFile(buffer, "w") as target:
+    members = {}
+    with zipfile.ZipFile(io.BytesIO(saved)) as source:
         for name in sorted(source.namelist()):
             content = source.read(name)
             if name == "metadata.json":
                 content = json.dumps(json.loads(content) | {"date_saved": "1980-01-01@00:00:00"}).encode()
             if name == "config.json":
                 content = number_shared_objects(content.decode()).encode()
-            target.writestr(zipfile.ZipInfo(name, EPOCH_OF_ZIP), content)
-    return buffer.getvalue()
+            members[name] = content
+    return pack_zip(members)
 
 
 def number_shared_objects(config: str) -> str:

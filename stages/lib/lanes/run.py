@@ -9,7 +9,7 @@ import hashlib
 import io
 import shutil
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from importlib.metadata import distributions
 from pathlib import Path
@@ -50,16 +50,16 @@ class TrainedRun:
     """
 
     weights: Weights
-    stopped: Weights
     replicate: np.ndarray
     strengths: dict[str, np.ndarray]
     epochs_run: np.ndarray
     best_epoch: np.ndarray
-    stopped_epoch: np.ndarray
     stopped_early: np.ndarray
     diverged: np.ndarray
     mechanisms: dict[str, np.ndarray]
     history: pd.DataFrame
+    stopped: Weights = field(default_factory=dict)
+    stopped_epoch: np.ndarray = field(default_factory=lambda: np.zeros(0, int))
 
 
 def stop_in_time(plan: RunPlan, run: TrainedRun) -> TrainedRun:

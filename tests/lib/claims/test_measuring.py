@@ -22,7 +22,7 @@ BOUND, UNITS = 0.5, 4
 def make_run(*names: str, points: int = 1) -> RunPlan:
     regularizers = [RegularizerPlan(name, (BOUND,) + (2 * BOUND,) * (points - 1), (1,)) for name in names]
     return RunPlan(
-        study="made",
+        task="made",
         variant="made",
         seed=3,
         replicates=tuple(range(REPLICATES)),

@@ -12,7 +12,8 @@ import pytest
 from stages.lib.core import files as store
 from stages.lib.data import samples
 from stages.lib.judge import predictions
-from stages.lib.lanes import plan, trained
+from stages.lib.lanes import plan
+from stages.lib.lanes import run as trained
 from tests.conftest import ROOT
 
 DEVELOPMENT = samples.Development(
@@ -113,8 +114,9 @@ def test_predictions_survive_their_files() -> None:
 def test_bytes_repeat() -> None:
     for study in ("first", "second"):
         samples.save_samples(study, DEVELOPMENT, HELD_OUT)
-    for name in ("development.npz", "held_out.npz"):
-        assert (samples.FOLDER / "first" / name).read_bytes() == (samples.FOLDER / "second" / name).read_bytes()
+    for folder in (samples.DEVELOPMENT, samples.HELD_OUT):
+        first, second = (sorted((folder / study).iterdir()) for study in ("first", "second"))
+        assert first and [path.read_bytes() for path in first] == [path.read_bytes() for path in second]
 
 
 def test_a_write_that_fails_leaves_the_old_file_and_no_draft(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -134,7 +136,7 @@ def test_numbers_that_are_not_finite_are_not_written() -> None:
 
 
 def test_what_is_missing_is_named_with_the_stage_that_writes_it() -> None:
-    with pytest.raises(store.MissingArtifactError, match=r"models/s/v/lanes.npz is missing, .* `train_s@v`"):
+    with pytest.raises(store.MissingArtifactError, match=r"models/s/v/lanes.npz is missing, .* `train@s-v`"):
         trained.load_run("s", "v")
     with pytest.raises(
         store.MissingArtifactError, match=r"data/plan/s/v.json is missing, expected the output of `plan`"

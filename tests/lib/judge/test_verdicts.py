@@ -67,7 +67,7 @@ def test_a_verdict_at_its_bounds():
     assert verdict(exact, 0.0, margin=0.26, sign=1) == "equivalent"
     assert verdict(Estimate(-0.25, ((0.0, 4),)), 0.9, margin=0.25, sign=1) == "undecided"
     assert verdict(exact, 0.05, margin=0.2, sign=1) == verdict(exact, 1.0, margin=0.2, sign=1) == "undecided"
-    assert verdict(Estimate(0.0, ((0.0, 2),)), 1.0, margin=0.01, sign=1) == "equivalent"
+    assert verdict(Estimate(0.0, ((0.0, 2),)), 1.0, margin=0.01, sign=1) == "undecided"
     for p_adjusted, margin in ((-0.1, 0.2), (1.1, 0.2), (np.nan, 0.2), (0.5, -1.0)):
         with pytest.raises(ValueError, match=r"expected margin >= 0 and p_adjusted in \[0, 1\]"):
             verdict(exact, p_adjusted, margin=margin, sign=1)
