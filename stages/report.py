@@ -1,7 +1,7 @@
 """Write the report: a page that opens offline, the same in Markdown with pictures, model cards, the answer in text.
 
 Reads   metrics/{comparison,audit}.json, metrics/paths.csv, data/plan/{<study>/,_statistics.json},
-        data/{predictions,reference}/<study>/, models/<study>/, data/processed/<study>/development.npz (whether rows are
+        data/{predictions,reference}/<study>/, models/<study>/, data/development/<study>/ (whether rows are
         images); metrics/{bench,calibration}.json, which `make bench` and `make calibrate` have measured
 Writes  metrics/{report.html,report.md,answer.txt,answer.json}, metrics/figures/<figure>.svg, metrics/cards/<study>.md,
         metrics/series/{forest,learning}/<study>.csv
@@ -22,12 +22,10 @@ from stages.lib.report.study import draw_study, load_study_records
 
 def main() -> None:
     parse_arguments(__doc__)
-    paths = load_paths()
-    parts = [
-        draw_study(result, load_study_records(result, study, paths)) for study, result in load_comparison().items()
-    ]
+    paths, comparison = load_paths(), load_comparison()
+    parts = [draw_study(result, load_study_records(result, study, paths)) for study, result in comparison.items()]
     bench, calibration = (json.loads((FOLDER / f"{name}.json").read_bytes()) for name in ("bench", "calibration"))
-    files = assemble(parts, load_audit(), bench, calibration, load_statistics_plan())
+    files = assemble(parts, comparison, load_audit(), bench, calibration, load_statistics_plan())
     for part in parts:
         files |= list_files(part)
     for path, content in files.items():

@@ -15,7 +15,6 @@ from markupsafe import escape
 from stages.lib.report import markdown
 from stages.lib.report.answers import choose_arms
 from stages.lib.report.charts import make_figure
-from stages.lib.report.forest import draw_effects
 from stages.lib.report.measured import draw_calibration
 from stages.lib.report.page import StudyPart
 from stages.lib.report.study import StudyRecords, draw_figures, draw_study
@@ -47,20 +46,17 @@ def test_every_sentence_and_every_arm_is_there(parts, files: dict[Path, str], pa
         assert [text for text in told if str(show(text)) not in files[path]] == []
 
 
-def test_the_answer_for_a_terminal_has_each_study_and_the_arms_that_matter(parts, files: dict[Path, str]) -> None:
-    blocks = files[ANSWER].strip().split("\n\n")
-    assert len(blocks) == len(parts)
-    for block, (result, records), part in zip(blocks, reversed(make_studies()), reversed(parts), strict=True):
-        first, *lines = block.splitlines()
-        assert first == f"{records.plan.study}, {part.rows}: {part.answer.headline}"
-        assert len(lines) == len(choose_arms(result))
-        assert len({line.index(" log loss ") for line in lines}) == 1
+def test_the_answer_for_a_terminal_has_a_line_for_each_study_and_fits_a_screen(parts, files: dict[Path, str]) -> None:
+    lines = files[ANSWER].splitlines()
+    assert [line.split(":")[0] for line in lines] == [part.rows for part in parts if part.is_survey] or len(
+        lines
+    ) == len(parts)
+    assert len(lines) <= 25
 
 
 def test_charts_follow_the_schema_of_vega_lite(parts) -> None:
     """The stage does without this check, which takes longer than all else."""
     charts = [chart for study in make_studies() for chart in draw_figures(*study).values()]
-    charts += [draw_effects([part.effects["discrimination"] for part in parts], 0.95)]
     charts += [draw_calibration(make_calibration())]
     for chart in filter(None, charts):
         spec = chart.to_dict()
@@ -184,14 +180,6 @@ def test_a_study_whose_networks_have_all_diverged_is_drawn() -> None:
         )
     figures = [figure.key for figure in draw_study(result, dataclasses.replace(records, runs=runs)).figures]
     assert figures == ["forest-table", "paths-table", "predictions-table", "weights-table"]
-
-
-def test_studies_of_as_many_rows_have_panels_of_their_own(parts) -> None:
-    """Two studies, and two panels of one title."""
-    spec = draw_effects([part.effects["probabilities"] for part in parts], 0.95).to_dict()
-    assert len({panel["title"] for panel in spec["concat"]}) == 1
-    filters = [{str(layer["transform"][0]) for layer in panel["layer"]} for panel in spec["concat"]]
-    assert filters[0].isdisjoint(filters[1])
 
 
 def test_a_chart_draws_the_same_twice() -> None:

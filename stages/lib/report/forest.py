@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 import altair as alt
 import pandas as pd
 
-from stages.lib.judge.arms import REFERENCE, ArmKey
+from stages.lib.judge.arms import REFERENCE
 from stages.lib.judge.comparison import StudyResult
 from stages.lib.judge.scores import SCORES
-from stages.lib.report.answers import is_used, rank_arms
+from stages.lib.report.answers import rank_arms
 from stages.lib.report.charts import GRID, INK, MUTED, ROWS, Panel, finish_chart, list_tooltips, scale_colours
 from stages.lib.report.styles import VERDICTS, name_arm, style_of
 
@@ -38,24 +38,6 @@ def draw_forest(study: StudyResult, margins: Mapping[str, float], confidence: fl
     return draw_panels(tables, title="Every arm against its baseline", confidence=confidence, columns=2)
 
 
-def draw_effects(tables: Sequence[pd.DataFrame], confidence: float) -> alt.TopLevelMixin:
-    """Each regulariser once, as one would use it; tables: of `list_effects`, of all studies in a row for each score."""
-    title, columns = "What each regulariser does, on data that the network has not seen", max(1, len(tables) // 2)
-    return draw_panels(tables, title=title, confidence=confidence, columns=columns)
-
-
-def list_effects(study: StudyResult, margins: Mapping[str, float], *, rows: str) -> dict[str, pd.DataFrame]:
-    """The regularisers of a study, each at its knob or tuned, by the score of each question; rows: of the study."""
-    tables: dict[str, pd.DataFrame] = {}
-    for question, score in study.scores.items():
-        table = list_differences(study, score)
-        keys = [ArmKey(*key) for key in zip(table["variant"], table["arm"], strict=True)]
-        used = [is_used(study, key) and study.find(key).group == "regularizers" for key in keys]
-        panel = f"{rows}: {SCORES[score].label}"
-        tables[question] = label_rows(table[used], margins[score], panel=panel, short=True)
-    return tables
-
-
 def list_differences(study: StudyResult, score: str) -> pd.DataFrame:
     """A row for every arm that is compared with another, the best first; with the names of the records."""
     rows = []
@@ -67,10 +49,10 @@ def list_differences(study: StudyResult, score: str) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
-def label_rows(rows: pd.DataFrame, margin: float, *, panel: str, short: bool = False) -> pd.DataFrame:
-    """The rows of `list_differences` in words, with the margin that does not matter; short: no kinds of arms."""
+def label_rows(rows: pd.DataFrame, margin: float, *, panel: str) -> pd.DataFrame:
+    """The rows of `list_differences` in words, with the margin that does not matter."""
     arms = [
-        style_of(variant).label if short or kind == REFERENCE else name_arm(variant, kind)
+        style_of(variant).label if kind == REFERENCE else name_arm(variant, kind)
         for variant, kind in zip(rows["variant"], rows["arm"], strict=True)
     ]
     labels = {

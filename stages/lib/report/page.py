@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import platform
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +15,12 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from stages.lib.claims.judging import ClaimResult
-from stages.lib.judge.comparison import FOLDER
+from stages.lib.judge.comparison import FOLDER, Comparison
 from stages.lib.judge.plans import StatisticsPlan
 from stages.lib.judge.scores import SCORES
 from stages.lib.report import markdown
 from stages.lib.report.answers import Answer
 from stages.lib.report.charts import THEMES, VEGA_LITE, Figure, declare_colours, make_figure, paint, stand_alone
-from stages.lib.report.forest import draw_effects
 from stages.lib.report.measured import (
     Row,
     draw_calibration,
@@ -30,6 +29,7 @@ from stages.lib.report.measured import (
     tabulate_claims,
     tabulate_errors,
 )
+from stages.lib.report.overview import Overview, draw_overview, survey, tell_overview
 from stages.lib.report.styles import VERDICTS
 
 FIGURES = FOLDER / "figures"
@@ -44,8 +44,7 @@ class StudyPart:
 
     rows: how many, of what. about: data, recipe and protocol. facts: a row of the table of what ran.
     table: every arm. mechanisms: what regularisers did inside the networks.
-    effects: question -> what each regulariser does, the study's panels of the report's first figure.
-    lines: the answer for a terminal. card: of its models. series: name -> table for `dvc plots`.
+    card: of its models. series: name -> table for `dvc plots`.
     """
 
     name: str
@@ -58,8 +57,6 @@ class StudyPart:
     mechanisms: list[str]
     figures: list[Figure]
     is_survey: bool
-    effects: dict[str, pd.DataFrame]
-    lines: str
     card: str
     series: dict[str, pd.DataFrame]
 
@@ -77,6 +74,7 @@ class Part:
 
 def assemble(
     parts: Sequence[StudyPart],
+    comparison: Comparison,
     audit: Sequence[ClaimResult],
     bench: Mapping[str, Any],
     calibration: Mapping[str, Any],
@@ -84,10 +82,12 @@ def assemble(
 ) -> dict[Path, str]:
     """The page, the same in Markdown, the answer, and their figures, by their paths."""
     studies = sorted(parts, key=lambda part: not part.is_survey)
-    effects = draw_answer(studies, settings.confidence)
+    overview = survey(comparison, {part.name: part.rows for part in parts}, settings)
+    effects, sentences = make_figure("answer", draw_overview(overview)), tell_overview(overview)
     measured = [*list_measured(audit, calibration), tabulate_run(studies, bench)]
     context = {
         "answer": effects,
+        "sentences": sentences,
         "studies": studies,
         "measured": measured,
         "verdicts": VERDICTS,
@@ -97,8 +97,8 @@ def assemble(
     files = {
         FOLDER / "report.html": render_page(context),
         FOLDER / "report.md": make_environment(is_markdown=True).get_template("report.md.jinja").render(context),
-        FOLDER / "answer.txt": "".join(f"\n{part.lines}" for part in reversed(studies)),  # a terminal shows the end
-        FOLDER / "answer.json": tell_answers(studies),
+        FOLDER / "answer.txt": "\n".join(sentences) + "\n",
+        FOLDER / "answer.json": tell_answers(studies, sentences, overview),
     }
     files |= {FIGURES / f"answer-{theme}.svg": paint(effects.svg, theme) for theme in THEMES}
     files |= draw_files(figure for part in measured for figure in part.figures)
@@ -119,17 +119,12 @@ def draw_files(figures: Iterable[Figure]) -> dict[Path, str]:
     return {FIGURES / f"{figure.key}.svg": stand_alone(figure.svg) for figure in figures}
 
 
-def draw_answer(studies: Sequence[StudyPart], confidence: float) -> Figure:
-    """The figure of the first screen: every study that compares many regularisers."""
-    surveys = [part for part in studies if part.is_survey] or studies
-    tables = [part.effects[question] for question in ("discrimination", "probabilities") for part in surveys]
-    return make_figure("answer", draw_effects(tables, confidence))
-
-
-def tell_answers(studies: Sequence[StudyPart]) -> str:
+def tell_answers(studies: Sequence[StudyPart], sentences: Sequence[str], overview: Overview) -> str:
     """The answers for other programs, and where they were drawn."""
+    over_tables = {column: {arm: asdict(one) for arm, one in arms.items()} for column, arms in overview.pooled.items()}
     answers = [{"study": part.name, "rows": part.rows, "headline": str(part.answer.headline)} for part in studies]
-    content = {"machine": platform.machine(), "versions": list_versions(), "answers": answers}
+    content: dict[str, Any] = {"machine": platform.machine(), "versions": list_versions(), "sentences": sentences}
+    content |= {"over_tables": over_tables, "answers": answers}
     return json.dumps(content, indent=2, ensure_ascii=False) + "\n"
 
 

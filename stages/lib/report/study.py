@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,12 +34,12 @@ from stages.lib.report.answers import (
     tell_mechanisms,
 )
 from stages.lib.report.charts import make_figure
-from stages.lib.report.forest import draw_forest, list_differences, list_effects
+from stages.lib.report.forest import draw_forest, list_differences
 from stages.lib.report.measured import Row, list_versions
 from stages.lib.report.page import StudyPart, align_rows, make_environment
 from stages.lib.report.paths import draw_paths
 from stages.lib.report.predictions import draw_mistakes, draw_predictions
-from stages.lib.report.styles import VERDICTS, describe_range, name_arm, name_verdict, style_of
+from stages.lib.report.styles import describe_range, name_arm, name_verdict, style_of
 from stages.lib.report.training import draw_histograms, draw_learning, list_kernels, tabulate_learning
 
 NUM_WITH_MISTAKES = 3  # of the arms that matter: the baseline, the best by each score
@@ -118,8 +118,6 @@ def draw_study(result: StudyResult, records: StudyRecords) -> StudyPart:
         mechanisms=list_mechanisms(result),
         figures=[make_figure(f"{name}-{plan.task}", chart) for name, chart in charts.items() if chart],
         is_survey=is_survey(result),
-        effects=list_effects(result, settings.equivalence, rows=rows),
-        lines="\n".join([f"{plan.task}, {rows}: {told.headline}", *list_lines(result)]) + "\n",
         card=render_card(result, records, " ".join(told.sentences), told.skill, recipe),
         series={
             "forest": pd.concat([list_differences(result, score) for score in result.scores.values()]),
@@ -198,19 +196,6 @@ def tabulate_arm(key: ArmKey, arm: ArmResult, recipe: RunPlan | None) -> Row:
 def list_mechanisms(result: StudyResult) -> list[str]:
     arms = [(name_arm(*key), tell_mechanisms(arm.mechanisms)) for key, arm in rank_arms(result)]
     return [f"{name}: {told}." for name, told in arms if told]
-
-
-def list_lines(result: StudyResult) -> Iterator[str]:
-    """A line for each arm that matters: both scores with the difference from its baseline, and the verdicts."""
-    keys = choose_arms(result)
-    width, wide = max(len(name_arm(*key)) for key in keys), max(len(style.label) for style in VERDICTS.values())
-    for key in keys:
-        cells = []
-        for score, judged in result.find(key).judged.items():
-            difference = f"{judged.difference.value:+.4f}" if judged.difference else ""
-            verdict = name_verdict(judged.verdict)
-            cells.append(f"{SCORES[score].label} {judged.value:.4f} {difference:>8} {verdict:<{wide}}")
-        yield f"  {name_arm(*key):<{width}}  {'  '.join(cells)}".rstrip()
 
 
 def render_card(result: StudyResult, records: StudyRecords, told: str, skill: str, recipe: str) -> str:
