@@ -137,6 +137,29 @@ def test_a_variant_is_compared_with_its_own_baseline(result: StudyResult) -> Non
     assert difference.verdict != "better", "it is as good as its baseline, though better than the study's"
 
 
+def test_an_arm_to_the_end_is_tuned_by_itself_and_compared_with_the_network_that_stopped(
+    labels: Labels, predicted: dict[str, Predictions]
+) -> None:
+    generator = np.random.Generator(np.random.PCG64(2))
+    pair = {name: predicted[name] for name in ("unregularized", "misled")}
+    skills = {"unregularized": {0.0: same(-2)}, "misled": {0.1: same(1), 0.5: same(0), 0.9: same(6)}}
+    at_end = {name: make_predictions(labels, skill, generator) for name, skill in skills.items()}
+    result, *_ = compare.run(make_plan(*pair), STATISTICS, labels, pair, {}, at_end)
+    plain, misled = (result.arms[name]["to_end"] for name in pair)
+    assert misled.strengths["l2"] == [0.9] and result.arms["misled"]["tuned"].strengths["l2"] == [0.5]
+    assert [arm.judged["log_loss"].verdict for arm in (plain, misled)] == ["worse", "better"]
+    stopped = result.baseline_result.judged["log_loss"].value
+    assert misled.judged["log_loss"].difference.value == pytest.approx(misled.judged["log_loss"].value - stopped)
+    told = answer(result, 0.95).headline.stopping
+    size = f"{plain.judged['log_loss'].value - stopped:.3f}"
+    assert told.startswith(
+        f"Trained to the end and not stopped in time, the unregularised network's log loss rises by {size}"
+    )
+    assert ": worse. On training rows it is " in told
+    assert choose_arms(result)[0] == ArmKey("unregularized", "at_knob")
+    assert all(key.kind != "to_end" for key in choose_arms(result))
+
+
 def test_every_arm_is_compared_with_no_skill(result: StudyResult, labels: Labels) -> None:
     strong, hurt = (result.arms[name]["at_knob"].judged["log_loss"].skill for name in ("strong", "hurt"))
     assert (strong.verdict, hurt.verdict) == ("better", "worse")
@@ -337,7 +360,7 @@ def test_the_headline_tells_what_validation_rows_and_other_models_give(result: S
     told = answer(with_others(result, worse=True), 0.95).headline
     assert told.best_single == f"{lead} falls by 0.100 (95 % interval -0.010 to 0.200): undecided."
     bare = answer(result, 0.95).headline
-    assert (bare.best_single, bare.reference) == ("", "")
+    assert (bare.stopping, bare.best_single, bare.reference) == ("", "", "")
 
 
 def test_the_headline_leaves_out_what_is_not_there(result: StudyResult) -> None:
