@@ -535,7 +535,7 @@ def test_what_has_no_mistake_is_checked_once(inside: Path, monkeypatch: pytest.M
     shutil.copy(ROOT / repro.PARAMS, repro.PARAMS)
     shutil.copytree(ROOT / repro.SCHEMA, repro.SCHEMA)
     repro.check_params()
-    monkeypatch.setattr("stages.plan.check", lambda *arguments: pytest.fail("a second time"))
+    monkeypatch.setattr("stages.plan.check", lambda text, read: pytest.fail("a second time"))
     repro.check_params()
     (repro.SCHEMA / "scores.py").write_text("# other rules")
     with pytest.raises(pytest.fail.Exception, match="a second time"):
