@@ -1,7 +1,7 @@
 """Write the report: a page that opens offline, the same in Markdown with pictures, model cards, the answer in text.
 
 Reads   metrics/{comparison,audit}.json, metrics/paths.csv, data/plan/{<study>/,_statistics.json},
-        data/{predictions,reference}/<study>/, models/<study>/, data/processed/<study>/development.npz (whether rows are
+        data/{predictions,reference}/<study>/, models/<study>/, data/development/<study>/ (whether rows are
         images); metrics/{bench,calibration}.json, which `make bench` and `make calibrate` have measured
 Writes  metrics/{report.html,report.md,answer.txt,answer.json}, metrics/figures/<figure>.svg, metrics/cards/<study>.md,
         metrics/series/{forest,learning}/<study>.csv
