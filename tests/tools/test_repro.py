@@ -58,10 +58,7 @@ class Pipeline:
     def __init__(self, folder: Path, items: dict[str, float]):
         """items: the seconds that each fan takes."""
         self.folder = folder
-        self.environment = os.environ | {
-            "PYTHONPATH": str(ROOT),
-            "DVC_SITE_CACHE_DIR": str(folder.with_name("site")),
-        }
+        self.environment = os.environ | {"PYTHONPATH": str(ROOT), "DVC_SITE_CACHE_DIR": str(folder.with_name("site"))}
         (folder / ".dvc").mkdir(parents=True)
         subprocess.run(["git", "init", "--quiet"], cwd=folder, check=True)
         shutil.copy(ROOT / ".dvc/config", folder / ".dvc/config")
