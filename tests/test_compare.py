@@ -67,13 +67,7 @@ def same(skill: float) -> dict[str, float]:
     return {"training": skill, "validation": skill, "test": skill}
 
 
-@pytest.fixture(scope="module")
-def labels() -> Labels:
-    return make_labels(np.random.Generator(np.random.PCG64(0)))
-
-
-@pytest.fixture(scope="module")
-def predicted(labels: Labels) -> dict[str, Predictions]:
+def predict_all(labels: Labels) -> dict[str, Predictions]:
     generator = np.random.Generator(np.random.PCG64(1))
     misled = {
         0.1: same(1),
@@ -89,6 +83,10 @@ def predicted(labels: Labels) -> dict[str, Predictions]:
     }
 
 
+LABELS = make_labels(np.random.Generator(np.random.PCG64(0)))
+PREDICTED = predict_all(LABELS)
+
+
 def make_plan(*names: str) -> StudyPlan:
     """`of_its_own` is compared with `strong`, all others with the unregularized networks."""
     baselines = {"of_its_own": "strong"}
@@ -100,15 +98,15 @@ def make_plan(*names: str) -> StudyPlan:
     )  # fmt: skip
 
 
-def judge(labels: Labels, predicted: dict[str, Predictions], **changes: object) -> StudyResult:
+def judge(predicted: dict[str, Predictions], labels: Labels = LABELS, **changes: object) -> StudyResult:
     """The result of these variants; changes: of the plan."""
     plan = dataclasses.replace(make_plan(*predicted), **changes)
     return compare.run(plan, STATISTICS, labels, predicted, {}).result
 
 
 @pytest.fixture(scope="module")
-def outcome(labels: Labels, predicted: dict[str, Predictions]) -> compare.Outcome:
-    return compare.run(make_plan(*predicted), STATISTICS, labels, predicted, {})
+def outcome() -> compare.Outcome:
+    return compare.run(make_plan(*PREDICTED), STATISTICS, LABELS, PREDICTED, {})
 
 
 @pytest.fixture(scope="module")
@@ -144,14 +142,12 @@ def test_a_variant_is_compared_with_its_own_baseline(result: StudyResult) -> Non
     assert judged.verdict != "better", "it is as good as its baseline, though better than the study's"
 
 
-def test_an_arm_to_the_end_is_tuned_by_itself_and_compared_with_the_network_that_stopped(
-    labels: Labels, predicted: dict[str, Predictions]
-) -> None:
+def test_an_arm_to_the_end_is_tuned_by_itself_and_compared_with_the_network_that_stopped() -> None:
     generator = np.random.Generator(np.random.PCG64(2))
-    pair = {name: predicted[name] for name in ("unregularized", "misled")}
+    pair = {name: PREDICTED[name] for name in ("unregularized", "misled")}
     skills = {"unregularized": {0.0: same(-2)}, "misled": {0.1: same(1), 0.5: same(0), 0.9: same(6)}}
-    at_end = {name: make_predictions(labels, skill, generator) for name, skill in skills.items()}
-    result, *_ = compare.run(make_plan(*pair), STATISTICS, labels, pair, {}, at_end)
+    at_end = {name: make_predictions(LABELS, skill, generator) for name, skill in skills.items()}
+    result, *_ = compare.run(make_plan(*pair), STATISTICS, LABELS, pair, {}, at_end)
     plain, misled = (result.arms[name]["to_end"] for name in pair)
     assert misled.strengths["l2"] == [0.9] and result.arms["misled"]["tuned"].strengths["l2"] == [0.5]
     assert [arm.judged["log_loss"].verdict for arm in (plain, misled)] == ["worse", "better"]
@@ -167,22 +163,20 @@ def test_an_arm_to_the_end_is_tuned_by_itself_and_compared_with_the_network_that
     assert all(key.kind != "to_end" for key in choose_arms(result))
 
 
-def test_every_arm_is_compared_with_no_skill(result: StudyResult, labels: Labels) -> None:
+def test_every_arm_is_compared_with_no_skill(result: StudyResult) -> None:
     strong, hurt = (at_knob(result, name, "log_loss") for name in ("strong", "hurt"))
     assert (strong.skill.verdict, hurt.skill.verdict) == ("better", "worse")
-    share = labels.shares[:, 0]
+    share = LABELS.shares[:, 0]
     ignorant = -(0.25 * np.log(share) + 0.75 * np.log(1 - share))
     assert strong.skill.value == pytest.approx(strong.value - np.mean(ignorant), abs=0.02)
 
 
-def test_an_entry_can_be_checked_by_hand(
-    result: StudyResult, labels: Labels, predicted: dict[str, Predictions]
-) -> None:
+def test_an_entry_can_be_checked_by_hand(result: StudyResult) -> None:
     """The intervals of the log loss from the instrument and rows that scikit-learn's definition gives."""
-    arms = [predicted[name].test[:, :, 0].astype(float) for name in ("strong", "unregularized")]
-    arms.append(np.broadcast_to(labels.shares[:, :1].astype(float), labels.test.shape))
-    strong, plain, guess = (-np.log(np.where(labels.test == 1, arm, 1 - arm)) for arm in arms)
-    design = CrossValidation(labels.test_numbers, labels.training_numbers, K_FOLD.repeats)
+    arms = [PREDICTED[name].test[:, :, 0].astype(float) for name in ("strong", "unregularized")]
+    arms.append(np.broadcast_to(LABELS.shares[:, :1].astype(float), LABELS.test.shape))
+    strong, plain, guess = (-np.log(np.where(LABELS.test == 1, arm, 1 - arm)) for arm in arms)
+    design = CrossValidation(LABELS.test_numbers, LABELS.training_numbers, K_FOLD.repeats)
     judged = at_knob(result, "strong", "log_loss")
     for kept, estimate in (
         (judged.difference, design.estimate(strong - plain)),
@@ -200,28 +194,24 @@ def test_metrics_are_few_and_finite_and_hold_both_verdicts(result: StudyResult) 
     assert all(len(scores) <= 10 for scores in metrics.values())
 
 
-def test_verdicts_do_not_depend_on_the_order_of_arms(
-    result: StudyResult, labels: Labels, predicted: dict[str, Predictions]
-) -> None:
-    other = judge(labels, {name: predicted[name] for name in list(predicted)[::-1]})
+def test_verdicts_do_not_depend_on_the_order_of_arms(result: StudyResult) -> None:
+    other = judge({name: PREDICTED[name] for name in list(PREDICTED)[::-1]})
     assert {name: other.arms[name] for name in result.arms} == result.arms
     assert other.reach == result.reach
 
 
-def test_verdicts_do_not_depend_on_the_order_of_rows(
-    result: StudyResult, labels: Labels, predicted: dict[str, Predictions]
-) -> None:
+def test_verdicts_do_not_depend_on_the_order_of_rows(result: StudyResult) -> None:
     order = np.random.Generator(np.random.PCG64(5)).permutation(ROWS)
-    turned = {name: dataclasses.replace(given, test=given.test[:, order]) for name, given in predicted.items()}
-    moved = dataclasses.replace(labels, test=labels.test[:, order], test_numbers=labels.test_numbers[:, order])
+    turned = {name: dataclasses.replace(given, test=given.test[:, order]) for name, given in PREDICTED.items()}
+    moved = dataclasses.replace(LABELS, test=LABELS.test[:, order], test_numbers=LABELS.test_numbers[:, order])
     verdicts, others = (
         {(key, score): judged.verdict for key, arm in each.list_arms() for score, judged in arm.judged.items()}
-        for each in (result, judge(moved, turned))
+        for each in (result, judge(turned, moved))
     )
     assert verdicts == others
 
 
-def test_few_repeats_are_judged_by_replicate(labels: Labels, predicted: dict[str, Predictions]) -> None:
+def test_few_repeats_are_judged_by_replicate() -> None:
     """Nadeau and Bengio's interval from the replicates that the entry itself holds, Holm's p."""
     from scipy import stats
 
@@ -230,9 +220,9 @@ def test_few_repeats_are_judged_by_replicate(labels: Labels, predicted: dict[str
     def cut(value: object) -> object:
         return {name: cut(part) for name, part in value.items()} if isinstance(value, dict) else value[:kept]
 
-    few = {name: Predictions(**cut(vars(given))) for name, given in predicted.items()}
+    few = {name: Predictions(**cut(vars(given))) for name, given in PREDICTED.items()}
     protocol = RepeatedStratifiedKFold(folds=FOLDS, repeats=2, validation=0.2)
-    result = judge(Labels(**cut(vars(labels))), few, protocol=protocol)
+    result = judge(few, Labels(**cut(vars(LABELS))), protocol=protocol)
     arm, baseline = at_knob(result, "strong"), at_knob(result, "unregularized")
     differences = np.array(arm.replicates) - np.array(baseline.replicates)
     error = differences.std(ddof=1) * np.sqrt(1 / kept + 1 / (FOLDS - 1))
@@ -259,12 +249,10 @@ def test_results_survive_their_files(outcome: compare.Outcome, tmp_path: Path, m
     assert json.loads(Path("metrics/metrics.json").read_text())["made"] == tabulate_metrics(result)
 
 
-def test_a_variant_without_finite_weights_still_gives_finite_numbers(
-    labels: Labels, predicted: dict[str, Predictions]
-) -> None:
-    lost = predicted["unregularized"]
+def test_a_variant_without_finite_weights_still_gives_finite_numbers() -> None:
+    lost = PREDICTED["unregularized"]
     mechanisms = lost.mechanisms | {"kernel_norm": np.full(REPLICATES, np.nan)}
-    result = judge(labels, predicted | {"unregularized": dataclasses.replace(lost, mechanisms=mechanisms)})
+    result = judge(PREDICTED | {"unregularized": dataclasses.replace(lost, mechanisms=mechanisms)})
     assert "kernel_norm" not in result.baseline_result.mechanisms
     assert LAYOUT.validate_json(LAYOUT.dump_json({"made": result}))
 
@@ -373,8 +361,8 @@ def test_the_arms_that_matter_are_the_baseline_the_best_and_the_worst(result: St
     assert len(chosen) == len(set(chosen)) <= 5
 
 
-def test_a_study_of_its_baseline_alone_is_answered(labels: Labels, predicted: dict[str, Predictions]) -> None:
-    result = judge(labels, {"unregularized": predicted["unregularized"]})
+def test_a_study_of_its_baseline_alone_is_answered() -> None:
+    result = judge({"unregularized": PREDICTED["unregularized"]})
     told = answer(result, 0.95)
     assert told.sentences == [told.skill]
     assert told.skill.startswith("Against a guess")
@@ -400,16 +388,16 @@ def test_mechanisms_are_told_where_they_acted() -> None:
     assert tell_mechanisms(none) == ""
 
 
-def test_a_baseline_that_failed_in_every_lane_is_told_first(labels: Labels, predicted: dict[str, Predictions]) -> None:
+def test_a_baseline_that_failed_in_every_lane_is_told_first() -> None:
     """All its lanes diverged; or all of them give the commonest answer, whatever the row."""
-    failed = predicted["unregularized"]
+    failed = PREDICTED["unregularized"]
     diverged = dataclasses.replace(failed, mechanisms=failed.mechanisms | {"diverged": np.ones(REPLICATES)})
     stuck = dataclasses.replace(failed, test=failed.test * np.float32(0.2))
     for found, words in ((diverged, "diverged in training"), (stuck, "puts all held-out rows into one class")):
-        result = judge(labels, {"unregularized": found, "strong": predicted["strong"]})
+        result = judge({"unregularized": found, "strong": PREDICTED["strong"]})
         told = answer(result, 0.95)
         assert told.sentences[0].startswith(f"Beware: every network of the baseline, no regulariser, {words}, so")
         assert told.failures == told.sentences[:1] and str(told.headline).startswith(told.sentences[0])
     mechanisms = result.arms["unregularized"]["at_knob"].mechanisms
     assert "every network puts all held-out rows into one class" in tell_mechanisms(mechanisms)
-    assert answer(judge(labels, {name: predicted[name] for name in ("unregularized", "strong")}), 0.95).failures == []
+    assert answer(judge({name: PREDICTED[name] for name in ("unregularized", "strong")}), 0.95).failures == []
