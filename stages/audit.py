@@ -1,6 +1,6 @@
 """Judge the tutorial's claims and defects by what the studies and the experiments have measured.
 
-Reads   data/plan/{_audit,_experiments,_statistics,_studies}.json, metrics/comparison.json,
+Reads   data/plan/{_audit,_experiments,_statistics,_tasks}.json, metrics/comparison.json,
         data/predictions/<study>/_measurements.json, data/evidence/<experiment>/evidence.json
 Writes  metrics/audit.json
 """

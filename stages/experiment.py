@@ -3,7 +3,7 @@
 An experiment is what a claim needs beside the studies. It is no experiment of DVC, which is a run of the whole pipeline
 with other numbers.
 
-Reads   data/plan/_experiments/<experiment>.json, data/processed/<study>/development.npz
+Reads   data/plan/_experiments/<experiment>.json, data/development/<study>/
 Writes  data/evidence/<experiment>/evidence.json
 """
 

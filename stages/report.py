@@ -22,10 +22,10 @@ from stages.lib.report.study import draw_study, load_study_records
 
 def main() -> None:
     parse_arguments(__doc__)
-    paths, comparison = load_paths(), load_comparison()
-    parts = [draw_study(result, load_study_records(result, study, paths)) for study, result in comparison.items()]
+    paths = load_paths()
+    parts = [draw_study(result, load_study_records(result, task, paths)) for task, result in load_comparison().items()]
     bench, calibration = (json.loads((FOLDER / f"{name}.json").read_bytes()) for name in ("bench", "calibration"))
-    files = assemble(parts, comparison, load_audit(), bench, calibration, load_statistics_plan())
+    files = assemble(parts, load_audit(), bench, calibration, load_statistics_plan())
     for part in parts:
         files |= list_files(part)
     for path, content in files.items():

@@ -59,6 +59,7 @@ def make_study(name: str, outputs: int) -> tuple[StudyResult, StudyRecords]:
     generator = np.random.default_rng(outputs)
     labels = make_labels(generator, outputs)
     predicted = {variant: make_predictions(generator, labels, outputs, variant) for variant in SKILL}
+    at_end = {variant: make_predictions(generator, labels, outputs, variant, share=0.6) for variant in SKILL}
     plan = StudyPlan(
         task=name, dataset=DATASET, features="encoded", outputs=outputs, baseline="unregularized",
         scores={"discrimination": "auc" if outputs == 1 else "accuracy", "probabilities": "log_loss"},
@@ -66,7 +67,7 @@ def make_study(name: str, outputs: int) -> tuple[StudyResult, StudyRecords]:
         variants=tuple(ComparedVariant(variant, "unregularized", "regularizers") for variant in SKILL), references=(),
         title=f"{DATASET} {HOSTILE}", unit="rows", class_names=CLASSES[outputs],
     )  # fmt: skip
-    result, paths, _ = compare.run(plan, STATISTICS, labels, predicted, {})
+    result, paths, _ = compare.run(plan, STATISTICS, labels, predicted, {}, at_end)
     arms = build_arms(predicted, {}, labels, select_by=plan.select_by)
     records = StudyRecords(
         plan=plan,
@@ -97,9 +98,11 @@ def make_labels(generator: np.random.Generator, outputs: int) -> Labels:
     return Labels(label, label, label, numbers, numbers, shares)
 
 
-def make_predictions(generator: np.random.Generator, labels: Labels, outputs: int, variant: str) -> Predictions:
-    """Networks whose logits follow the label as much as the variant's skill says, at every point of its path."""
-    points = [SKILL[variant] * factor for factor in (1.0, 1.1, 0.8)[: 1 + len(PATHS.get(variant, []))]]
+def make_predictions(
+    generator: np.random.Generator, labels: Labels, outputs: int, variant: str, *, share: float = 1.0
+) -> Predictions:
+    """Networks whose logits follow the label as much as a share of the variant's skill, at every point of its path."""
+    points = [share * SKILL[variant] * factor for factor in (1.0, 1.1, 0.8)[: 1 + len(PATHS.get(variant, []))]]
     logits = []
     for skill in points:
         noise = generator.normal(0, 1, (*labels.test.shape, outputs))

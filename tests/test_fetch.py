@@ -99,8 +99,7 @@ def test_stage_lists_every_source_when_all_fail(folder: Path, monkeypatch: pytes
 
 
 @pytest.mark.parametrize(
-    ("arguments", "kind"),
-    [(("clothes", "--source", "uci"), "fashion_mnist"), (("mine", "--folder", "x"), "table")],
+    ("arguments", "kind"), [(("clothes", "--source", "uci"), "fashion_mnist"), (("mine", "--folder", "x"), "table")]
 )
 def test_option_of_another_kind_is_refused(
     folder: Path, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...], kind: str

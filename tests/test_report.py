@@ -46,12 +46,10 @@ def test_every_sentence_and_every_arm_is_there(parts, files: dict[Path, str], pa
         assert [text for text in told if str(show(text)) not in files[path]] == []
 
 
-def test_the_answer_for_a_terminal_has_a_line_for_each_study_and_fits_a_screen(parts, files: dict[Path, str]) -> None:
+def test_the_answer_for_a_terminal_is_a_line_for_each_study(parts, files: dict[Path, str]) -> None:
     lines = files[ANSWER].splitlines()
-    assert [line.split(":")[0] for line in lines] == [part.rows for part in parts if part.is_survey] or len(
-        lines
-    ) == len(parts)
-    assert len(lines) <= 25
+    assert [line.split(":")[0].split(",")[0] for line in lines] == [part.rows for part in parts]
+    assert all("not to stop in time raises log loss" in line for line in lines)
 
 
 def test_charts_follow_the_schema_of_vega_lite(parts) -> None:
@@ -96,7 +94,7 @@ def test_the_series_are_tables_with_the_names_of_the_records(files: dict[Path, s
 
 def test_a_card_opens_as_yaml_whatever_the_data_set_is_called(files: dict[Path, str]) -> None:
     for result, records in make_studies():
-        _, head, text = files[METRICS / f"cards/{records.plan.study}.md"].split("---\n", maxsplit=2)
+        _, head, text = files[METRICS / f"cards/{records.plan.task}.md"].split("---\n", maxsplit=2)
         card = yaml.safe_load(head)
         assert (card["library_name"], card["metrics"]) == ("keras", list(result.scores.values()))
         assert card["datasets"] == [DATASET]
@@ -122,12 +120,12 @@ def test_the_word_of_a_verdict_stands_in_one_place(monkeypatch: pytest.MonkeyPat
     old = {style.label for style in VERDICTS.values()}
     for place, (verdict, style) in enumerate(VERDICTS.items()):
         monkeypatch.setitem(VERDICTS, verdict, style._replace(label=f"word{place}"))
-    files = make_files()
+    files = make_files(audit=[])  # claims have verdicts of their own
     files[REPORT] = files[REPORT].split("<!--")[0]  # what follows is Vega's
     told = {str(path): text for path, text in files.items() if path.parent.name != "series" and path.suffix != ".csv"}
     assert {(path, word) for path, text in told.items() for word in old if re.search(rf"\b{word}\b", text)} == set()
     for path in (REPORT, TEXT, ANSWER, METRICS / "cards/table.md"):
-        assert "word0" in files[path]
+        assert re.search(r"word\d", files[path])
 
 
 def test_escaping_leaves_the_page_in_markdown_its_form(files: dict[Path, str]) -> None:
@@ -136,7 +134,7 @@ def test_escaping_leaves_the_page_in_markdown_its_form(files: dict[Path, str]) -
     assert text.count("<details open>") == 2
     tables = re.findall(r"(?:^\|.*\n)+", text, flags=re.MULTILINE)
     widths = [{len(re.findall(r"(?<!\\)\|", line)) for line in table.splitlines()} for table in tables]
-    assert len(tables) == 8 and all(len(width) == 1 for width in widths), "every row has as many cells as the head"
+    assert len(tables) == 7 and all(len(width) == 1 for width in widths), "every row has as many cells as the head"
 
 
 def test_a_picture_stands_alone(files: dict[Path, str]) -> None:

@@ -25,6 +25,7 @@ from threadpoolctl import threadpool_limits
 
 from stages.lib.core.cli import UserError, make_parser, run_main
 from stages.lib.data.samples import Development, load_development
+from stages.lib.judge.plans import load_study_plan
 from stages.lib.judge.references import REFERENCES, fit_reference, predict_reference
 from stages.lib.lanes import runtime
 from stages.lib.lanes.graph import predict_lanes
@@ -38,7 +39,7 @@ from stages.reference import take_inputs
 EMULATOR = "qemu-x86_64"
 PROCESSORS = ["Haswell", "Skylake-Server", "EPYC"]
 HERE = "this processor"  # an argument: print the digests of runs on it
-STUDIES = {"thoracic": 4, "fashion_small": 2}  # study -> epochs
+STUDIES = {"thoracic": 4, "images_2000": 2}  # study -> epochs
 NUM_TRAINING, NUM_VALIDATION, NUM_REPLICATES = 150, 40, 2
 OPTIMIZERS = [("sgd", 0.0), ("sgd", 0.9), ("rmsprop", 0.0), ("rmsprop", 0.9), ("adam", 0.0)]
 REFERENCE_STRENGTHS = {"logistic_regression": 0.01, "gradient_boosting": 0.1, "mlp": 20.0}  # others: 1
@@ -59,8 +60,8 @@ def list_runs(study: str, development: Development) -> Iterator[tuple[str, RunPl
     def load(variant: str) -> RunPlan:
         return replace(load_run_plan(study, variant), replicates=tuple(range(NUM_REPLICATES)), epochs=STUDIES[study])
 
-    plain = load("unregularized")
-    for name in CATALOGUE:
+    plain, compared = load("unregularized"), {variant.name for variant in load_study_plan(study).variants}
+    for name in [name for name in CATALOGUE if name in compared]:
         yield f"regulariser {name}", load(name)
     for name, loss in LOSSES.items():
         if plain.network.outputs > 1 or not loss.needs_classes:

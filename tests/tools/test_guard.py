@@ -108,11 +108,7 @@ ATTACKS = {
     "no kind of hash": ("      hash: md5\n", "", "hash is 'missing', expected md5"),
     "another kind of hash": ("hash: md5", "hash: etag", "expected md5"),
     "conflict marker": (r"(?s)(.*)", r"<<<<<<< HEAD\n\1=======\n>>>>>>> main\n", "conflict marker"),
-    "bomb of aliases": (
-        "schema: '2.0'",
-        f"{BOMB}schema: '2.0'",
-        "has more than 2,097,152 values",
-    ),
+    "bomb of aliases": ("schema: '2.0'", f"{BOMB}schema: '2.0'", "has more than 2,097,152 values"),
     "merged into an entry": (TAIL, rf"- <<: {{md5: {CLIMB}}}\n      path: tail.txt", "has the key '<<'"),
     "merged into a stage": (
         r"(    cmd: .*\n)",

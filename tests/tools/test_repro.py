@@ -58,10 +58,7 @@ class Pipeline:
     def __init__(self, folder: Path, items: dict[str, float]):
         """items: the seconds that each fan takes."""
         self.folder = folder
-        self.environment = os.environ | {
-            "PYTHONPATH": str(ROOT),
-            "DVC_SITE_CACHE_DIR": str(folder.with_name("site")),
-        }
+        self.environment = os.environ | {"PYTHONPATH": str(ROOT), "DVC_SITE_CACHE_DIR": str(folder.with_name("site"))}
         (folder / ".dvc").mkdir(parents=True)
         subprocess.run(["git", "init", "--quiet"], cwd=folder, check=True)
         shutil.copy(ROOT / ".dvc/config", folder / ".dvc/config")
@@ -535,7 +532,7 @@ def test_what_has_no_mistake_is_checked_once(inside: Path, monkeypatch: pytest.M
     shutil.copy(ROOT / repro.PARAMS, repro.PARAMS)
     shutil.copytree(ROOT / repro.SCHEMA, repro.SCHEMA)
     repro.check_params()
-    monkeypatch.setattr("stages.plan.check", lambda *arguments: pytest.fail("a second time"))
+    monkeypatch.setattr("stages.plan.check", lambda text, read: pytest.fail("a second time"))
     repro.check_params()
     (repro.SCHEMA / "scores.py").write_text("# other rules")
     with pytest.raises(pytest.fail.Exception, match="a second time"):

@@ -427,8 +427,6 @@ def choose_arms(study: StudyResult) -> list[ArmKey]:
     first = study.scores["discrimination"]
     networks = {score: [key for key in rank(score) if is_used(study, key)] for score in study.scores.values()}
     models = [key for key in rank(first) if key.kind == REFERENCE]
-    best = [next((key for key in found if is_better(key, score)), found[0]) for score, found in networks.items()]
-    chosen = [ArmKey(study.baseline, AT_KNOB), *best, networks[first][-1], *models[:1], *networks[first]]
     best = [next((key for key in keys if is_better(key, score)), keys[0]) for score, keys in networks.items()]
     worst = networks[first][-1]
     chosen = [ArmKey(study.baseline, AT_KNOB), *best, worst, *models[:1], *networks[first]]

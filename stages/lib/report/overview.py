@@ -121,8 +121,8 @@ def draw_overview(overview: Overview) -> alt.TopLevelMixin:
         ROWS.mark_text(color=INK, fontSize=11).encode(x=x, y=y, text="text:N"),
     ).properties(width=CELL * max(1, len(overview.columns)), height=ROW * max(1, len(overview.rows)))
     note = (
-        f"The change of {overview.score} on held-out rows, compared with the unregularised network that stops in time; less is "
-        f"better. {SIGNS['better']} {VERDICTS['better'].label}, {SIGNS['worse']} {VERDICTS['worse'].label}, "
+        f"The change of {overview.score} on held-out rows, compared with the unregularised network that stops in time; "
+        f"a fall helps. {SIGNS['better']} {VERDICTS['better'].label}, {SIGNS['worse']} {VERDICTS['worse'].label}, "
         f"{SIGNS['equivalent']} {VERDICTS['equivalent'].label}, no sign: {VERDICTS['undecided'].label}. For several "
         "tables it is the mean over them."
     )

@@ -15,11 +15,11 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from stages.lib.claims.judging import ClaimResult
-from stages.lib.judge.comparison import FOLDER, Comparison
+from stages.lib.judge.comparison import FOLDER, StudyResult
 from stages.lib.judge.plans import StatisticsPlan
 from stages.lib.judge.scores import SCORES
 from stages.lib.report import markdown
-from stages.lib.report.answers import Answer
+from stages.lib.report.answers import Answer, is_survey
 from stages.lib.report.charts import THEMES, VEGA_LITE, Figure, declare_colours, make_figure, paint, stand_alone
 from stages.lib.report.measured import (
     Row,
@@ -47,6 +47,7 @@ class StudyPart:
     card: of its models. series: name -> table for `dvc plots`.
     """
 
+    result: StudyResult
     name: str
     title: str
     rows: str
@@ -56,7 +57,6 @@ class StudyPart:
     table: list[Row]
     mechanisms: list[str]
     figures: list[Figure]
-    is_survey: bool
     card: str
     series: dict[str, pd.DataFrame]
 
@@ -74,15 +74,14 @@ class Part:
 
 def assemble(
     parts: Sequence[StudyPart],
-    comparison: Comparison,
     audit: Sequence[ClaimResult],
     bench: Mapping[str, Any],
     calibration: Mapping[str, Any],
     settings: StatisticsPlan,
 ) -> dict[Path, str]:
     """The page, the same in Markdown, the answer, and their figures, by their paths."""
-    studies = sorted(parts, key=lambda part: not part.is_survey)
-    overview = survey(comparison, {part.name: part.rows for part in parts}, settings)
+    studies = sorted(parts, key=lambda part: not is_survey(part.result))
+    overview = survey({part.name: part.result for part in parts}, {part.name: part.rows for part in parts}, settings)
     effects, sentences = make_figure("answer", draw_overview(overview)), tell_overview(overview)
     measured = [*list_measured(audit, calibration), tabulate_run(studies, bench)]
     context = {

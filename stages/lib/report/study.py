@@ -29,7 +29,6 @@ from stages.lib.report.answers import (
     answer,
     capitalize,
     choose_arms,
-    is_survey,
     rank_arms,
     tell_mechanisms,
 )
@@ -105,6 +104,7 @@ def draw_study(result: StudyResult, records: StudyRecords) -> StudyPart:
     told = answer(result, settings.confidence)
     charts = draw_figures(result, records)
     return StudyPart(
+        result=result,
         name=plan.task,
         title=plan.task.replace("_", " ").capitalize(),
         rows=rows,
@@ -117,7 +117,6 @@ def draw_study(result: StudyResult, records: StudyRecords) -> StudyPart:
         table=tabulate_arms(result, records.recipes),
         mechanisms=list_mechanisms(result),
         figures=[make_figure(f"{name}-{plan.task}", chart) for name, chart in charts.items() if chart],
-        is_survey=is_survey(result),
         card=render_card(result, records, " ".join(told.sentences), told.skill, recipe),
         series={
             "forest": pd.concat([list_differences(result, score) for score in result.scores.values()]),

@@ -260,8 +260,7 @@ def test_table_that_does_not_fit_its_declaration_is_refused(text: str, changes: 
 
 
 @pytest.mark.parametrize(
-    "cell",
-    ["", "NA", "thirty", "inf", "-Infinity", "1e999", "'58'", "58 years", '"5,8"', "0x3a", "1_000"],
+    "cell", ["", "NA", "thirty", "inf", "-Infinity", "1e999", "'58'", "58 years", '"5,8"', "0x3a", "1_000"]
 )
 def test_cell_that_is_no_number_is_told_with_its_line(cell: str) -> None:
     (fault,) = refusal(CSV.replace("58", cell))

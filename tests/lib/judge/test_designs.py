@@ -139,17 +139,22 @@ def cross_validate(label, features, held_out, training, *, penalty):
     return np.array(rows)
 
 
+def find_influence(score, held_out):
+    """What a held-out row adds to the score of each repeat, [repeat, row], and the variance that repeats agree on."""
+    influence = np.zeros((REPEATS, NUM_ROWS))
+    for replicate, rows in enumerate(held_out):
+        influence[replicate // FOLDS, rows] = score[replicate] - score.mean()
+    pairs = [(r, s) for r in range(REPEATS) for s in range(REPEATS) if r != s]
+    return influence, np.mean([influence[r] @ influence[s] for r, s in pairs]) / NUM_ROWS**2
+
+
 @pytest.mark.parametrize(("seed", "alone"), [(21, False), (22, False), (23, False), (21, True)])
 def test_cross_validation_agrees_with_loops_over_rows_and_repeats(seed, alone):
     rng = np.random.default_rng(seed)
     held_out, training = draw_folds(rng)
     score = rng.normal(size=held_out.shape) + 1.5 * rng.normal(size=NUM_ROWS)[held_out]
     found = CrossValidation(held_out, training, REPEATS).estimate(score, alone=alone)
-    influence = np.zeros((REPEATS, NUM_ROWS))
-    for replicate, rows in enumerate(held_out):
-        influence[replicate // FOLDS, rows] = score[replicate] - score.mean()
-    pairs = [(r, s) for r in range(REPEATS) for s in range(REPEATS) if r != s]
-    stable = np.mean([influence[r] @ influence[s] for r, s in pairs]) / NUM_ROWS**2
+    influence, stable = find_influence(score, held_out)
     share, products, noise = training.shape[1] / NUM_ROWS, [], []
     for replicate, (test, known) in enumerate(zip(held_out, training, strict=True)):
         r, member = replicate // FOLDS, np.isin(np.arange(NUM_ROWS), known) - share
@@ -182,20 +187,14 @@ def test_the_ratio_of_influences_is_kept_within_its_bounds(learned, bound):
     quality = [learned * row[known].mean() for known in training]
     design = CrossValidation(held_out, training, REPEATS)
     score = row[held_out] + np.array(quality)[:, None]
-    influence = np.zeros((REPEATS, NUM_ROWS))
-    for replicate, rows in enumerate(held_out):
-        influence[replicate // FOLDS, rows] = score[replicate] - score.mean()
-    pairs = [(r, s) for r in range(REPEATS) for s in range(REPEATS) if r != s]
-    stable = np.mean([influence[r] @ influence[s] for r, s in pairs]) / NUM_ROWS**2
+    _, stable = find_influence(score, held_out)
     assert design.estimate(score).errors[0][0] == pytest.approx((1 + bound) * np.sqrt(stable))
 
 
 def test_cross_validation_of_one_fixed_answer_is_the_standard_error_of_a_mean():
     rng = np.random.default_rng(21)
     held_out, training = draw_folds(rng, num_rows=400)
-    row = rng.normal(
-        size=400
-    )  # the score of a row whoever is trained on: the ratio of influences is 0, but shrunk to 1
+    row = rng.normal(size=400)  # the score of a row whoever is trained on: the ratio is 0, but shrunk to 1
     estimate = CrossValidation(held_out, training, REPEATS).estimate(row[held_out])
     assert estimate.standard_error == pytest.approx(row.std() / np.sqrt(400), rel=1e-9)
 

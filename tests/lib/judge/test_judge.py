@@ -13,16 +13,11 @@ from stages.lib.judge.designs import CrossValidation
 from stages.lib.judge.plans import ComparedSearch, ComparedVariant, StudyPlan
 from stages.lib.judge.predictions import Labels, Predictions
 from stages.lib.report.answers import tell_search
-from tests.test_compare import K_FOLD, MECHANISMS, REPLICATES, STATISTICS, make_labels
+from tests.test_compare import K_FOLD, LABELS, MECHANISMS, REPLICATES, STATISTICS
 from tests.test_compare import make_plan as make_study_plan
 
 SEARCH = ComparedSearch("cocktail", 3, ("l2", "max_norm"), ("max_norm",), ("dropout", "mixup"), "best_single")
 ODD = np.arange(REPLICATES) % 2 == 1
-
-
-@pytest.fixture(scope="module")
-def labels() -> Labels:
-    return make_labels(np.random.Generator(np.random.PCG64(0)))
 
 
 def make_predictions(
@@ -48,8 +43,7 @@ def make_predictions(
     )
 
 
-@pytest.fixture(scope="module")
-def predicted(labels: Labels) -> dict[str, Predictions]:
+def predict_all(labels: Labels) -> dict[str, Predictions]:
     """The cocktail's second point is best on odd replicates, its third on even ones; so are dropout and mixup."""
     odd, even, plain = np.where(ODD, 8.0, 1.0), np.where(ODD, 1.0, 8.0), np.full(REPLICATES, 2.0)
     cocktail = {"l2": [0.1, 0.0, 0.01], "max_norm": [2.0, 0.5, 1.5]}
@@ -61,52 +55,58 @@ def predicted(labels: Labels) -> dict[str, Predictions]:
     }
 
 
+PREDICTED = predict_all(LABELS)
+
+
 def make_plan(search: ComparedSearch, **baselines: str) -> StudyPlan:
     names = ("unregularized", "cocktail", "dropout", "mixup")
     variants = [ComparedVariant(name, baselines.get(name, "unregularized"), "regularizers") for name in names]
     return dataclasses.replace(make_study_plan(), variants=tuple(variants), searches=(search,))
 
 
+def ask(plan: StudyPlan, **changed: Predictions) -> compare.Outcome:
+    """The outcome of the variants, some of which predict something else."""
+    return compare.run(plan, STATISTICS, LABELS, PREDICTED | changed, {})
+
+
 @pytest.fixture(scope="module")
-def outcome(labels: Labels, predicted: dict[str, Predictions]) -> compare.Outcome:
-    return compare.run(make_plan(SEARCH), STATISTICS, labels, predicted, {})
+def outcome() -> compare.Outcome:
+    return ask(make_plan(SEARCH))
 
 
-def points_of(predicted: dict[str, Predictions], name: str, part: str = "test") -> np.ndarray:
+def points_of(name: str, part: str = "test") -> np.ndarray:
     """Probabilities of class 1, [point, replicate, row]."""
-    probability = getattr(predicted[name], part)[:, :, 0].astype(float)
+    probability = getattr(PREDICTED[name], part)[:, :, 0].astype(float)
     return probability.reshape(-1, REPLICATES, probability.shape[1])
 
 
-def best_of_cocktail(predicted: dict[str, Predictions], part: str = "test") -> np.ndarray:
-    points = points_of(predicted, "cocktail", part)
+def best_of_cocktail(part: str = "test") -> np.ndarray:
+    points = points_of("cocktail", part)
     return np.where(ODD[:, None], points[1], points[2])
 
 
-def best_single(predicted: dict[str, Predictions]) -> np.ndarray:
-    return np.where(ODD[:, None], points_of(predicted, "dropout")[1], points_of(predicted, "mixup")[0])
+def best_single() -> np.ndarray:
+    return np.where(ODD[:, None], points_of("dropout")[1], points_of("mixup")[0])
 
 
-def held_out_losses(labels: Labels, chosen: np.ndarray) -> np.ndarray:
+def held_out_losses(chosen: np.ndarray) -> np.ndarray:
     """[replicate, row], of probabilities [replicate, row]."""
-    return -np.log(np.where(labels.test == 1, chosen, 1 - chosen))
+    return -np.log(np.where(LABELS.test == 1, chosen, 1 - chosen))
 
 
-def test_each_replicate_takes_the_point_that_is_best_on_its_validation_rows(
-    outcome: compare.Outcome, labels: Labels, predicted: dict[str, Predictions]
-) -> None:
+def test_each_replicate_takes_the_point_that_is_best_on_its_validation_rows(outcome: compare.Outcome) -> None:
     tuned = outcome.result.arms["cocktail"]["tuned"]
     assert tuned.strengths == {"l2": [0.0, 0.01], "max_norm": [0.5, 1.5]}
-    expected = held_out_losses(labels, best_of_cocktail(predicted)).mean(axis=1)
+    expected = held_out_losses(best_of_cocktail()).mean(axis=1)
     np.testing.assert_allclose(tuned.judged["log_loss"].replicates, expected, rtol=1e-6)
 
 
 def test_the_best_single_regularizer_is_chosen_on_validation_rows_among_variants_and_strengths(
-    outcome: compare.Outcome, labels: Labels, predicted: dict[str, Predictions]
+    outcome: compare.Outcome,
 ) -> None:
     single = outcome.result.arms["best_single"]["tuned"]
     assert (single.strengths, single.baseline) == ({"dropout": [0.2], "mixup": [0.2]}, "unregularized")
-    expected = held_out_losses(labels, best_single(predicted)).mean(axis=1)
+    expected = held_out_losses(best_single()).mean(axis=1)
     np.testing.assert_allclose(single.judged["log_loss"].replicates, expected, rtol=1e-6)
 
 
@@ -119,13 +119,11 @@ def test_what_the_best_points_consist_of(outcome: compare.Outcome) -> None:
     assert (search.num_points, search.best_single) == (3, "best_single")
 
 
-def test_the_question_can_be_checked_by_hand(
-    outcome: compare.Outcome, labels: Labels, predicted: dict[str, Predictions]
-) -> None:
+def test_the_question_can_be_checked_by_hand(outcome: compare.Outcome) -> None:
     """Its interval from the rows of the two arms; its p-value is adjusted with all networks of the study."""
-    tuned = held_out_losses(labels, best_of_cocktail(predicted))
-    single = held_out_losses(labels, best_single(predicted))
-    design = CrossValidation(labels.test_numbers, labels.training_numbers, K_FOLD.repeats)
+    tuned = held_out_losses(best_of_cocktail())
+    single = held_out_losses(best_single())
+    design = CrossValidation(LABELS.test_numbers, LABELS.training_numbers, K_FOLD.repeats)
     estimate = design.estimate(tuned - single)
     found = outcome.result.searches["cocktail"].against_best_single
     assert set(found) == {"auc", "log_loss"}
@@ -137,45 +135,39 @@ def test_the_question_can_be_checked_by_hand(
         assert asked.verdict == "equivalent", "held-out rows are answered alike by all, up to a little noise"
 
 
-def test_the_question_belongs_to_the_family_of_networks(
-    labels: Labels, predicted: dict[str, Predictions], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_question_belongs_to_the_family_of_networks(monkeypatch: pytest.MonkeyPatch) -> None:
     families = []
     adjust = judge.adjust
     monkeypatch.setattr(
         judge, "adjust", lambda family, **options: families.append(set(family)) or adjust(family, **options)
     )
-    compare.run(make_plan(SEARCH), STATISTICS, labels, predicted, {})
+    ask(make_plan(SEARCH))
     asked = {("cocktail", "against_best_single", score) for score in ("auc", "log_loss")}
     (family,) = [family for family in families if asked & family]
     assert asked < family
     assert {("cocktail", "tuned", "auc"), ("best_single", "tuned", "log_loss"), ("dropout", "tuned", "auc")} < family
 
 
-def test_a_better_set_is_called_better(labels: Labels, predicted: dict[str, Predictions]) -> None:
-    cocktail = predicted["cocktail"]
-    truth = np.tile(labels.test, (3, 1))[..., None]
+def test_a_better_set_is_called_better() -> None:
+    cocktail = PREDICTED["cocktail"]
+    truth = np.tile(LABELS.test, (3, 1))[..., None]
     able = dataclasses.replace(cocktail, test=(0.05 + 0.9 * truth).astype(np.float32))
-    result = compare.run(make_plan(SEARCH), STATISTICS, labels, predicted | {"cocktail": able}, {}).result
+    result = ask(make_plan(SEARCH), cocktail=able).result
     assert result.searches["cocktail"].against_best_single["log_loss"].verdict == "better"
     told = tell_search("cocktail", result.searches["cocktail"]).tuned
     assert re.search("against the best single regulariser, .*better by log loss, -", told)
 
 
-def test_optimism_is_the_validation_score_less_the_held_out_score(
-    outcome: compare.Outcome, labels: Labels, predicted: dict[str, Predictions]
-) -> None:
+def test_optimism_is_the_validation_score_less_the_held_out_score(outcome: compare.Outcome) -> None:
     tuned = outcome.result.arms["cocktail"]["tuned"]
-    chosen = best_of_cocktail(predicted, "validation")
-    validation = -np.log(np.where(labels.validation == 1, chosen, 1 - chosen)).mean()
+    chosen = best_of_cocktail("validation")
+    validation = -np.log(np.where(LABELS.validation == 1, chosen, 1 - chosen)).mean()
     assert tuned.optimism["log_loss"] == pytest.approx(validation - tuned.judged["log_loss"].value, abs=1e-6)
     assert tuned.optimism["log_loss"] < 0 < tuned.optimism["auc"], "both look better than they are"
     assert outcome.result.arms["cocktail"]["at_knob"].optimism == {}
 
 
-def test_the_table_holds_both_scores_of_every_point(
-    outcome: compare.Outcome, labels: Labels, predicted: dict[str, Predictions]
-) -> None:
+def test_the_table_holds_both_scores_of_every_point(outcome: compare.Outcome) -> None:
     rows = outcome.searches
     assert [(row.point, row.regularizer, row.strength) for row in rows if row.score == "auc"] == [
         *((point, "l2", strength) for point, strength in enumerate((0.1, 0.0, 0.01))),
@@ -183,7 +175,7 @@ def test_the_table_holds_both_scores_of_every_point(
     ]
     assert {row.point: row.chosen for row in rows} == {0: 0.0, 1: 0.5, 2: 0.5}
     last = next(row for row in rows if row.score == "log_loss" and row.point == 2)
-    assert last.held_out == pytest.approx(held_out_losses(labels, points_of(predicted, "cocktail")[2]).mean(), rel=1e-6)
+    assert last.held_out == pytest.approx(held_out_losses(points_of("cocktail")[2]).mean(), rel=1e-6)
     assert len(rows) == 2 * 2 * 3 and outcome.paths != [] and {point.variant for point in outcome.paths} == {"dropout"}
 
 
@@ -214,19 +206,19 @@ def test_the_answer_is_in_words(outcome: compare.Outcome) -> None:
     assert told.averaged == ""
 
 
-def test_a_search_without_rivals_is_asked_nothing(labels: Labels, predicted: dict[str, Predictions]) -> None:
+def test_a_search_without_rivals_is_asked_nothing() -> None:
     alone = dataclasses.replace(SEARCH, singles=())
-    result = compare.run(make_plan(alone), STATISTICS, labels, predicted, {}).result
+    result = ask(make_plan(alone)).result
     assert "best_single" not in result.arms
     assert (result.searches["cocktail"].best_single, result.searches["cocktail"].against_best_single) == ("", {})
     told = tell_search("cocktail", result.searches["cocktail"])
     assert (told.tuned, told.averaged, told.singles, bool(told.uses)) == ("", "", "", True)
 
 
-def test_rivals_have_the_baseline_of_the_search(labels: Labels, predicted: dict[str, Predictions]) -> None:
+def test_rivals_have_the_baseline_of_the_search() -> None:
     search = dataclasses.replace(SEARCH, singles=("mixup",), best_single="best_single_dropout")
     plan = make_plan(search, cocktail="dropout", mixup="dropout")
-    result = compare.run(plan, STATISTICS, labels, predicted, {}).result
+    result = ask(plan).result
     assert result.arms["best_single_dropout"]["tuned"].baseline == "dropout"
 
 
@@ -236,28 +228,24 @@ AVERAGING = dataclasses.replace(SEARCH, average=2, best_singles="best_singles_2"
 
 
 @pytest.fixture(scope="module")
-def averaged(labels: Labels, predicted: dict[str, Predictions]) -> compare.Outcome:
-    return compare.run(make_plan(AVERAGING), STATISTICS, labels, predicted, {})
+def averaged() -> compare.Outcome:
+    return ask(make_plan(AVERAGING))
 
 
-def test_the_mean_of_the_best_points_is_judged(
-    averaged: compare.Outcome, labels: Labels, predicted: dict[str, Predictions]
-) -> None:
+def test_the_mean_of_the_best_points_is_judged(averaged: compare.Outcome) -> None:
     """The knobs' point is second best on all rows of the cocktail, and so is the first of dropout."""
     arm = averaged.result.arms["cocktail"]["averaged"]
-    mean = (points_of(predicted, "cocktail")[0] + best_of_cocktail(predicted)) / 2
-    np.testing.assert_allclose(arm.judged["log_loss"].replicates, held_out_losses(labels, mean).mean(axis=1), rtol=1e-5)
+    mean = (points_of("cocktail")[0] + best_of_cocktail()) / 2
+    np.testing.assert_allclose(arm.judged["log_loss"].replicates, held_out_losses(mean).mean(axis=1), rtol=1e-5)
     assert arm.strengths == {"l2": [0.0, 0.01, 0.1], "max_norm": [0.5, 1.5, 2.0]}
     assert (arm.baseline, arm.group) == ("unregularized", "regularizers")
     assert averaged.result.arms["cocktail"]["tuned"].optimism["log_loss"] < arm.optimism["log_loss"] < 0
 
 
-def test_the_best_points_of_all_single_regularizers_are_averaged_alike(
-    averaged: compare.Outcome, labels: Labels, predicted: dict[str, Predictions]
-) -> None:
+def test_the_best_points_of_all_single_regularizers_are_averaged_alike(averaged: compare.Outcome) -> None:
     arm = averaged.result.arms["best_singles_2"]["averaged"]
-    mean = (points_of(predicted, "dropout")[0] + best_single(predicted)) / 2
-    np.testing.assert_allclose(arm.judged["log_loss"].replicates, held_out_losses(labels, mean).mean(axis=1), rtol=1e-5)
+    mean = (points_of("dropout")[0] + best_single()) / 2
+    np.testing.assert_allclose(arm.judged["log_loss"].replicates, held_out_losses(mean).mean(axis=1), rtol=1e-5)
     assert arm.strengths == {"dropout": [0.2, 0.5], "mixup": [0.2]}
 
 
@@ -275,9 +263,9 @@ def test_without_an_average_there_is_none(outcome: compare.Outcome) -> None:
     assert outcome.result.searches["cocktail"].averaged_against_best_single == {}
 
 
-def test_a_network_without_finite_weights_spoils_no_average(labels: Labels, predicted: dict[str, Predictions]) -> None:
-    found = predicted["cocktail"]
+def test_a_network_without_finite_weights_spoils_no_average() -> None:
+    found = PREDICTED["cocktail"]
     norm = np.where(np.arange(3 * REPLICATES) == REPLICATES, np.nan, 1.0)  # the second point, of an even replicate
     lost = dataclasses.replace(found, mechanisms=found.mechanisms | {"kernel_norm": norm})
-    result = compare.run(make_plan(AVERAGING), STATISTICS, labels, predicted | {"cocktail": lost}, {}).result
+    result = ask(make_plan(AVERAGING), cocktail=lost).result
     assert result.arms["cocktail"]["averaged"].mechanisms["kernel_norm"] == 1

@@ -80,10 +80,7 @@ def fit_stock(
                 epochs=plan.epochs,
                 validation_data=(lane.inputs(rows), lane.targets(rows)),
                 validation_batch_size=len(rows),
-                callbacks=[
-                    *lane.own_callbacks(best),
-                    *keras_callbacks(plan.callbacks, lane.patience(), checkpoint),
-                ],
+                callbacks=[*lane.own_callbacks(best), *keras_callbacks(plan.callbacks, lane.patience(), checkpoint)],
                 verbose=0,
                 shuffle=False,
             )

@@ -88,9 +88,7 @@ def test_partners_are_permutations_and_every_partner_as_likely():
 
 
 @pytest.mark.parametrize(
-    "other",
-    [{"replicate": 1}, {"seed": 4}, {"name": "dropout_2"}],
-    ids=["replicate", "seed", "stream"],
+    "other", [{"replicate": 1}, {"seed": 4}, {"name": "dropout_2"}], ids=["replicate", "seed", "stream"]
 )
 def test_streams_are_independent(other):
     """No correlation at any lag of up to three steps: |r| under 5 / sqrt(draws)."""

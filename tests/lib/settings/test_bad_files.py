@@ -70,8 +70,10 @@ EDITS: dict[str, dict[str, str]] = {
     "epochs: 1\n": {
         "epochs: 100001\n": "tutorial.tutorial_fashion.training.epochs: is 100001, expected a number of at most 100,00",
         "epochs: 0\n": "epochs: is 0, expected a number of at least 1",
-        "epochs:\n": "epochs: is None, expected a whole number",
-        "\n": "training.epochs: is missing, expected a value: add it",
+        "epochs:\n": "tutorial.tutorial_fashion.training: has epochs and steps, or neither, expected one of the two",
+        "\n": "training: has epochs and steps, or neither, expected one of the two: leave one",
+        "epochs: 1\n      steps: 9\n": "training: has epochs and steps, or neither, expected one of the two",
+        "steps: 0\n": "training.steps: is 0, expected a number of at least 1",
     },
     "batch_size: 30": {
         "batch_size: 0": "batch_size: is 0, expected a number of at least 1",
@@ -197,7 +199,7 @@ EDITS: dict[str, dict[str, str]] = {
         "1: {": "own_variants.1: is 1, expected text",
         f"? {BITS}\n  : {{": "is a number of 20000 bits, expected text",
         "best_single: {": "own_variants.best_single: is the name of an arm that a search has, expected another name: r",
-        "majority: {": "variants and references both hold majority, expected one of a name: rename the variant",
+        "logistic_regression: {": "variants and references both hold logistic_regression, expected one of a name: rena",
     },
     "  large: {": {
         "  l2: {": "own_variants.l2: is a name of the catalogue, which fashion compares, too, expected another: rename",
@@ -296,13 +298,13 @@ EDITS: dict[str, dict[str, str]] = {
         "probabilities: brier": "statistics.equivalence: has no brier, expected the greatest difference that does not",
     },
     "select_by: log_loss": {"select_by: loss": "select_by: is 'loss', expected one of auc, accuracy,"},
-    "references: [majority]": {
+    "references: []": {
         "references: []\n    select_by: auc": "studies.fashion: select_by is auc, expected one of accuracy, brier, log",
         "references: [knn]": "is 'knn', expected one of logistic_regression, random_forest",
         "references: [mlp, mlp]": "is ['mlp', 'mlp'], expected each entry at most once",
-        "references: [majority]\n    reference_strengths: {mlp: [0.5]}": "studies.fashion: reference_strengths names "
-        "mlp, expected one of the study's references ['majority']: add it there or remove its strengths",
-        "references: [majority]\n    reference_strengths: {mlp: 5}": "reference_strengths.mlp: is 5, expected a list",
+        "references: [random_forest]\n    reference_strengths: {mlp: [0.5]}": "studies.fashion: reference_strengths "
+        "names mlp, expected one of the study's references ['random_forest']: add it there or remove its strengths",
+        "references: [mlp]\n    reference_strengths: {mlp: 5}": "reference_strengths.mlp: is 5, expected a list",
     },
     "  mlp: [": {
         "  mlp: []\n  svm: [": "references.mlp: is [], expected at least one entry",
