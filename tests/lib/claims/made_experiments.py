@@ -31,7 +31,7 @@ def make_development(*, pooled: bool = False) -> Development:
 
 def make_run(*regularizers: RegularizerPlan, hidden: tuple[int, ...] = (6, 5), epochs: int = 3) -> RunPlan:
     return RunPlan(
-        study="made",
+        task="made",
         variant="made",
         seed=3,
         replicates=tuple(range(REPLICATES)),
