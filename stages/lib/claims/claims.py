@@ -8,29 +8,52 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
+from typing import NamedTuple
 
 from stages.lib.claims import quantities as of
 from stages.lib.claims.evidence import Records
-from stages.lib.claims.intervals import Interval, average
+from stages.lib.claims.intervals import Interval, across, average
+
+
+class Group(NamedTuple):
+    """Studies of one kind of data. combine: the intervals of all their tasks -> that of the mean over tasks."""
+
+    studies: tuple[str, ...]
+    combine: Callable[[Sequence[Interval]], Interval]
 
 
 class Quantity:
     """A number with its interval, which decides on a claim.
 
     rule: its name among the rules of params.yaml. label: what it is, in words, with its unit.
-    sources: the studies, or the experiment, that it is computed from; of several studies it is the mean.
-    function: (records, source, **options) -> what it is in one of them.
+    sources: the experiments or studies that it is computed from, or groups of studies; of several it is the mean.
+    function: (records, source, **options) -> what it is in one experiment, or in one task of a study.
+    where: what it says of the claim, in words that end the sentence `It holds ...`; of claims with two quantities.
     """
 
     def __init__(
-        self, rule: str, label: str, sources: Sequence[str], function: Callable[..., Interval], **options: object
+        self,
+        rule: str,
+        label: str,
+        sources: Sequence[str | Group],
+        function: Callable[..., Interval],
+        *,
+        where: str = "",
+        **options: object,
     ):
-        self.rule, self.label, self.sources = rule, label, tuple(sources)
+        self.rule, self.label, self.where = rule, label, where
+        self.groups = [Group((source,), average) if isinstance(source, str) else source for source in sources]
+        self.sources = tuple(study for group in self.groups for study in group.studies)
         self.measure: Callable[[Records, str], Interval] = partial(function, **options)
 
     def over_sources(self, records: Records) -> Interval:
         """MissingEvidenceError where one of the sources lacks what it needs."""
-        return average([self.measure(records, source) for source in self.sources])
+        return average(
+            [
+                group.combine([self.measure(records, task) for study in group.studies for task in records.tasks(study)])
+                for group in self.groups
+            ]
+        )
 
 
 class Claim:
@@ -40,13 +63,14 @@ class Claim:
         self.text, self.quantities = text, quantities
 
 
-STUDIES = ("thoracic", "fashion_small", "fashion")  # that have a line for every regulariser
-WITH_PATHS = STUDIES[:2]  # that try several strengths
+TABLES = Group(("thoracic", "tables"), across)  # a dozen tables are a sample: another table may differ as they do
+SIZES = Group(("images_500", "images_2000", "images_8000", "images_57000"), average)  # chosen, no sample
+SIZES_WITH_PATHS = Group(SIZES.studies[:3], average)  # the largest has few variants, with one strength each
+ON_TABLES, ON_IMAGES = "on tables", "on images"
 PATIENTS, IMAGES = ["tutorial_thoracic"], ["tutorial_fashion"]
 LAMBDAS = ("l1", "l2", "l1_proximal", "weight_decay", "activity_l1")  # strengths that are called lambda
 DECAYS = ("l2", "weight_decay")
 PENALTIES = ("dropout", "l1", "l2", "activity_l1")  # the tutorial's, dropout among them
-L1_FORMS = ("l1", "l1_proximal")
 RECIPES = tuple(of.PRINTED)[1:]  # those with penalties
 SQUARED, ABSOLUTE = of.SQUARED, of.ABSOLUTE
 
@@ -54,43 +78,50 @@ SQUARED, ABSOLUTE = of.SQUARED, of.ABSOLUTE
 CLAIMS: dict[str, Claim] = {
     "C1": Claim(
         "When the loss has not fallen for several epochs the network is overfitting, and stopping there helps.",
-        Quantity("log_loss", "nats of held-out log loss saved by early stopping",
-                 STUDIES, of.loss_saved, variants=["early_stopping"]),
-        Quantity("overfitting", "share of stopped networks that do worse on held-out rows when trained on",
-                 WITH_PATHS, of.share_worse_at_the_end),
+        Quantity("tables", "nats of held-out log loss saved by the epoch of least validation loss over the last epoch",
+                 [TABLES], of.loss_saved_by_stopping, where=ON_TABLES),
+        Quantity("images", "nats of held-out log loss saved by the epoch of least validation loss over the last epoch",
+                 [SIZES], of.loss_saved_by_stopping, where=ON_IMAGES),
     ),
     "C2": Claim(
         "Weight decay keeps weights from growing large.",
-        Quantity("norm", "share of the weights' norm taken off by L2 and by decoupled decay",
-                 STUDIES, of.taken_off, quantity="kernel_norm", variants=DECAYS, tuned=True, relative=True),
+        Quantity("norm", "share of the weights' norm after the last epoch taken off by L2 and by decoupled decay",
+                 [TABLES, SIZES_WITH_PATHS._replace(combine=across)], of.norm_taken_off, variants=DECAYS),
     ),
     "C3": Claim(
         "A weight constraint limits the size of the weights, and it does better than plain decay.",
-        Quantity("over_bound", "share of bounded units that are over their bound",
-                 WITH_PATHS, of.units_over_bound),
-        Quantity("accuracy", "held-out accuracy gained by the constraint over plain decay",
-                 IMAGES, of.accuracy_of_constraint),
+        Quantity("over_bound", "share of units at their bound or over it that are over it",
+                 [TABLES._replace(combine=average)], of.units_over_bound, where="as a limit on the weights"),
+        Quantity("log_loss", "nats of held-out log loss saved by max norm over L2, both at tuned strengths",
+                 [TABLES, SIZES_WITH_PATHS], of.loss_saved_over, by="max_norm", over="l2",
+                 where="as to what it saves over decay on unseen rows"),
     ),
     "C4": Claim(
         "Dropout trains many thinned networks in one, and all units together act like an ensemble of them.",
-        Quantity("log_loss", "nats of log loss that all units save over the mean of 100 thinned networks",
-                 ["thinned_fashion"], of.loss_difference, case="passes", level=100, less="all_units"),
-        Quantity("one_pass", "nats of log loss that all units save over one thinned network",
-                 ["thinned_fashion"], of.loss_difference, case="passes", level=1, less="all_units"),
+        Quantity("geometric", "nats of log loss of the geometric mean of thinned networks less that of all units",
+                 ["thinned_images"], of.loss_difference, case="geometric", less="all_units",
+                 where="for an ensemble by the geometric mean of probabilities"),
+        Quantity("arithmetic", "nats of log loss of the arithmetic mean of thinned networks less that of all units",
+                 ["thinned_images"], of.loss_difference, case="arithmetic", less="all_units",
+                 where="for an ensemble by their arithmetic mean"),
     ),
     "C5": Claim(
         "Dropout and the penalties reduce overfitting.",
-        Quantity("gap", "nats taken off the gap between held-out and training log loss",
-                 STUDIES, of.taken_off, quantity="gap", variants=PENALTIES, tuned=True),
-        Quantity("log_loss", "nats of held-out log loss saved",
-                 STUDIES, of.loss_saved, variants=PENALTIES, tuned=True),
+        Quantity("to_end", "nats of held-out log loss saved, all networks trained to the last epoch",
+                 [TABLES, SIZES_WITH_PATHS], of.loss_saved_at_end, variants=PENALTIES,
+                 where="where training goes on to the last epoch"),
+        Quantity("stopped", "nats of held-out log loss saved, all networks stopped in time",
+                 [TABLES, SIZES_WITH_PATHS], of.loss_saved, variants=PENALTIES, kind="tuned",
+                 where="where training is stopped in time"),
     ),
     "C6": Claim(
         "Batch normalisation helps learning.",
-        Quantity("training_loss", "share of the training loss, mean over all epochs, taken off by batch normalisation",
-                 STUDIES, of.taken_off, quantity="learning_loss", variants=["batch_norm"], relative=True),
-        Quantity("log_loss", "nats of held-out log loss saved by batch normalisation",
-                 STUDIES, of.loss_saved, variants=["batch_norm"]),
+        Quantity("training_loss", "share of the training loss, mean over all epochs, taken off at a high learning rate",
+                 ["images_2000"], of.taken_off, quantity="learning_loss", variants=["batch_norm_high"],
+                 over="learning_rate_high", relative=True, where="for how fast a high learning rate learns"),
+        Quantity("log_loss", "nats of held-out log loss saved by batch normalisation, at its tuned strength",
+                 [TABLES, SIZES], of.loss_saved, variants=["batch_norm"], kind="tuned",
+                 where="for unseen rows at the usual learning rate"),
     ),
     "C7": Claim(
         "A squared loss is moved more by outliers than an absolute loss.",
@@ -100,38 +131,50 @@ CLAIMS: dict[str, Claim] = {
     "C8": Claim(
         "Where outliers may be ignored the absolute loss is the better one, where they matter the squared loss.",
         Quantity("clean", "litres of error that the absolute loss saves on clean rows",
-                 ["outliers"], of.error_saved, by=ABSOLUTE, over=SQUARED, quantity="clean_error"),
+                 ["outliers"], of.error_saved, by=ABSOLUTE, over=SQUARED, quantity="clean_error",
+                 where="where outliers may be ignored"),
         Quantity("with_outliers", "litres of error that the squared loss saves on rows with as many outliers",
-                 ["outliers"], of.error_saved, by=SQUARED, over=ABSOLUTE, quantity="all_error"),
+                 ["outliers"], of.error_saved, by=SQUARED, over=ABSOLUTE, quantity="all_error",
+                 where="where outliers matter"),
     ),
     "C9": Claim(
         "L1 drives the weights of useless features to zero, so it selects features; L2 does not.",
-        Quantity("l1_selects", "share of columns of noise that L1 drops, less that of real columns",
-                 ["noise_columns"], of.noise_selected, variants=L1_FORMS),
-        Quantity("l2_found", "share of columns of noise that L2 drops",
-                 ["noise_columns"], of.noise_found, variant="l2"),
+        Quantity("gradient", "share of useless columns less that of real ones whose weights are all 0 by the penalty's "
+                             "gradient, mean over strengths, less the same under L2",
+                 ["useless_columns"], of.columns_selected, variant="l1",
+                 where="for L1 as the gradient of a penalty, as Keras has it"),
+        Quantity("proximal", "share of useless columns less that of real ones whose weights are all 0 by a proximal "
+                             "step, mean over strengths, less the same under L2",
+                 ["useless_columns"], of.columns_selected, variant="l1_proximal",
+                 where="for L1 as a proximal step"),
     ),
     "C10": Claim(
         "The closer lambda is to 0, the weaker is the effect of regularisation.",
-        Quantity("in_order", "share of pairs of strengths whose gaps from training to held-out log loss are in order",
-                 WITH_PATHS, of.pairs_in_order, quantity="gap", variants=LAMBDAS),
+        Quantity("tables", "share of pairs of strengths whose gaps from training to held-out log loss are in order",
+                 [TABLES], of.pairs_in_order, quantity="gap", variants=LAMBDAS, where=ON_TABLES),
+        Quantity("images", "share of pairs of strengths whose gaps from training to held-out log loss are in order",
+                 [SIZES_WITH_PATHS], of.pairs_in_order, quantity="gap", variants=LAMBDAS, where=ON_IMAGES),
     ),
     "C11": Claim(
         "The L1 penalty is not differentiable at 0, so gradient methods need care with it.",
-        Quantity("exact_zeros", "share of weights that are 0 by a proximal step, less that by the penalty's gradient",
-                 STUDIES, of.zeros_by_care),
+        Quantity("tables", "share of weights that are 0 by a proximal step, less that by the penalty's gradient",
+                 [TABLES], of.zeros_by_care, where=ON_TABLES),
+        Quantity("images", "share of weights that are 0 by a proximal step, less that by the penalty's gradient",
+                 [SIZES_WITH_PATHS], of.zeros_by_care, where=ON_IMAGES),
     ),
     "C12": Claim(
         "L2 regularisation is weight decay.",
         Quantity("sgd", "distance of weights by L2 from those by decoupled decay, share of their norm, plain descent",
-                 ["decay"], of.case_mean, case="sgd", quantity="distance"),
+                 ["decay"], of.case_mean, case="sgd", quantity="distance", where="under plain gradient descent"),
         Quantity("adam", "distance of weights by L2 from those by decoupled decay, share of their norm, Adam",
-                 ["decay"], of.case_mean, case="adam", quantity="distance"),
+                 ["decay"], of.case_mean, case="adam", quantity="distance", where="under Adam"),
     ),
     "D1": Claim(
-        "Accuracy on the training rows flatters: it is higher than on unseen patients.",
-        Quantity("accuracy", "training less held-out accuracy of the tutorial's network",
-                 PATIENTS, of.accuracy_flattered),
+        "Scores on training rows flatter: they are better than on unseen rows, even where training stops in time.",
+        Quantity("accuracy", "training less held-out accuracy of the unregularised network",
+                 [TABLES, SIZES], of.accuracy_flattered, where="by accuracy"),
+        Quantity("log_loss", "nats of held-out less training log loss of the unregularised network",
+                 [TABLES, SIZES], of.measured_mean, quantity="gap", where="by log loss"),
     ),
     "D2": Claim(
         "Accuracy says little here: the network does no better than the answer that nobody dies.",
@@ -161,23 +204,23 @@ CLAIMS: dict[str, Claim] = {
     "D7": Claim(
         "One run of each recipe cannot rank the recipes.",
         Quantity("other_ranking", "share of runs that rank the four recipes otherwise than the tutorial",
-                 IMAGES, of.runs_of_other_ranking),
-        Quantity("sampling_error", "half-width of the interval of one run's accuracy",
-                 IMAGES, of.sampling_error_of_a_run),
+                 IMAGES, of.runs_of_other_ranking, where="for the order of all four"),
+        Quantity("half_width", "half-width of the 95 % interval of one run for what the constraint adds to decay",
+                 IMAGES, of.half_width_of_a_run, where="for what the constraint adds to decay"),
     ),
     "D8": Claim(
         "After one epoch there is nothing to overfit yet, so penalties can only slow learning down.",
         Quantity("gap", "nats of held-out less training log loss after one epoch, no penalty",
-                 IMAGES, of.measured_mean, variant="unregularized", quantity="gap"),
+                 IMAGES, of.measured_mean, quantity="gap", where="in that there is nothing to overfit"),
         Quantity("log_loss", "nats of held-out log loss added by the penalties",
-                 IMAGES, of.loss_added, variants=RECIPES),
+                 IMAGES, of.loss_added, variants=RECIPES, where="in that penalties slow learning down"),
     ),
     "D9": Claim(
         "MaxNorm 2 hardly ever binds.",
         Quantity("at_bound", "share of units at the bound after the epoch",
-                 IMAGES, of.units_at_bound),
+                 IMAGES, of.units_at_bound, where="at the end of training"),
         Quantity("start_norm", "largest norm of a unit's weights at the start",
-                 IMAGES, of.measured_mean, variant=of.CONSTRAINT, quantity="start_norm"),
+                 IMAGES, of.measured_mean, variant=of.CONSTRAINT, quantity="start_norm", where="at the start"),
     ),
     "T1": Claim(
         "The network for patients gives the accuracy that is printed for it.",

@@ -6,7 +6,7 @@ measures networks on rows that they have not seen.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -21,6 +21,9 @@ from stages.lib.lanes.plan import OptimizerPlan, RegularizerPlan, RunPlan
 
 if TYPE_CHECKING:
     from stages.lib.lanes.run import Weights
+
+if TYPE_CHECKING:
+    from stages.lib.lanes.runtime import tf
 
 REGRESSION_LOSSES = ("mean_squared_error", "mean_absolute_error")
 REGRESSED = ("PRE4", "AGE", "PRE5")  # FVC, age and FEV1, which the first two predict
@@ -61,27 +64,48 @@ def measure_flattery(watched: tuple[np.ndarray, np.ndarray], other: tuple[np.nda
 
 
 def compare_thinned(plan: ExperimentPlan, development: Development) -> list[Case]:
-    """Log loss of all units of a dropout network, and of the mean of thinned passes; levels: numbers of passes."""
+    """Log loss of all units of a dropout network, and of two means of thinned networks; levels: one number of them.
+
+    With one hidden layer and a softmax (or sigmoid), all units give just the normalised geometric mean of the
+    probabilities of all thinned networks: that of their logits' mean (Hinton et al. 2012). The arithmetic mean is
+    what an ensemble usually takes.
+    """
     run, rows = keep_knobs(plan.run), development.validation
-    labels, weights = development.labels[rows], train_run(run, development).weights
-
-    def make_case(name: str, probability: np.ndarray, level: float = 0.0) -> Case:
-        losses = measure("log_loss", labels, probability.astype(np.float32))
-        return Case(name, to_values({"log_loss": losses}), level)
-
-    passes = predict_thinned(run, weights, development, generator=generator_of(plan), number=int(max(plan.levels)))
+    weights, number = train_run(run, development).weights, int(plan.levels[0])
+    arithmetic, geometric = average_thinned(run, weights, development, generator=generator_of(plan), number=number)
+    probabilities = {
+        "all_units": predict_run(run, weights, development, rows),
+        "arithmetic": arithmetic,
+        "geometric": geometric,
+    }
     return [
-        make_case("all_units", predict_run(run, weights, development, rows)),
-        *(make_case("passes", passes[: int(number)].mean(axis=0), number) for number in plan.levels),
+        Case(name, to_values({"log_loss": measure("log_loss", development.labels[rows], probability)}))
+        for name, probability in probabilities.items()
     ]
+
+
+def average_thinned(
+    run: RunPlan, weights: Weights, development: Development, *, generator: np.random.Generator, number: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Arithmetic and normalised geometric mean of the probabilities of thinned networks, [replicate, row, output]."""
+    from stages.lib.lanes.network import Network
+    from stages.lib.lanes.runtime import tf
+
+    output = Network(run.network).output
+    shape = (*development.validation.shape, run.network.outputs)
+    probabilities, logits = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
+    for thinned in predict_thinned(run, weights, development, generator=generator, number=number):
+        probabilities += output(thinned).numpy() / number
+        logits += thinned.numpy() / number
+    return probabilities, output(tf.constant(logits)).numpy()
 
 
 def predict_thinned(
     run: RunPlan, weights: Weights, development: Development, *, generator: np.random.Generator, number: int
-) -> np.ndarray:
-    """Probabilities [pass, replicate, row, output]; a pass draws one set of units for all rows: a thinned network.
+) -> Iterator[tf.Tensor]:
+    """Logits [replicate, row, output] of thinned networks, each of one set of units for all rows.
 
-    The first layer's outputs are the same in all passes, so they are computed once.
+    The first layer's outputs are the same in all of them, so they are computed once.
     """
     from stages.lib.lanes.network import Network, apply_dense
     from stages.lib.lanes.runtime import tf
@@ -91,36 +115,43 @@ def predict_thinned(
     inputs = tf.constant(development.inputs[development.validation].astype(np.float32) * np.float32(development.scale))
     first = network.activation(apply_dense(tensors, 1, inputs))
     rate = next(entry.strengths[0] for entry in run.regularizers if entry.name == "dropout")
-    answers = []
     for _ in range(number):
         hidden = first
         for layer, units in enumerate(run.network.hidden, start=1):
             kept = generator.random((len(run.replicates), 1, units)) >= rate
             hidden = hidden if layer == 1 else network.activation(hidden)
             hidden = apply_dense(tensors, layer + 1, hidden * tf.constant(kept / (1 - rate), tf.float32))
-        answers.append(network.output(hidden).numpy())
-    return np.stack(answers)
+        yield hidden
 
 
-def add_noise_columns(plan: ExperimentPlan, development: Development) -> list[Case]:
-    """Which columns get first-layer weights of 0, at the strength that validation rows choose; levels: one number of
-    columns of standard normal noise, which stand last."""
-    number, cases = int(plan.levels[0]), []
-    noise = generator_of(plan).standard_normal((len(development.inputs), number), np.float32)
-    noisy = replace(
-        development,
-        inputs=np.concatenate([development.inputs, noise], axis=1),
-        features=(*development.features, *(f"noise_{place}" for place in range(number))),
-    )
+def add_useless_columns(plan: ExperimentPlan, development: Development) -> list[Case]:
+    """Share of columns whose weights into the first layer are all 0 after the last epoch, at each strength of a path.
+
+    Each column gets a copy whose values are shuffled among the rows of a replicate: useless, and otherwise alike.
+    """
+    wider, cases = shuffle_copies(development, generator_of(plan)), []
     for name, run in plan.runs.items():
-        trained = train_run(run, noisy)
-        losses = score_run("log_loss", run, trained, noisy)
-        lanes = run.grid.lanes_at(run.grid.by_point(losses).argmin(axis=0))
-        zero = (trained.weights["kernel_1"][lanes] == 0).all(axis=2)  # [replicate, column]
-        real, made = np.split(zero, [development.inputs.shape[1]], axis=1)
-        shares = {"noise_columns_zero": made.mean(axis=1), "real_columns_zero": real.mean(axis=1)}
-        cases.append(Case(name, to_values(shares | {"num_noise_columns": np.full(len(lanes), number)})))
+        weights = train_run(replace(run, stopped=False), wider).weights["kernel_1"]
+        zero = run.grid.by_point((weights == 0).all(axis=2))  # [point, replicate, column]
+        real, useless = np.split(zero, 2, axis=2)
+        strengths = run.grid.by_point(run.lane_strengths(run.regularizers[0]))[:, 0]
+        for point, strength in enumerate(strengths.tolist()):
+            shares = {"real": real[point].mean(axis=1), "useless": useless[point].mean(axis=1)}
+            values = to_values({f"{columns}_columns_zero": share for columns, share in shares.items()})
+            cases.append(Case(name, values, strength))
     return cases
+
+
+def shuffle_copies(development: Development, generator: np.random.Generator) -> Development:
+    """The columns, and after them a copy of each, shuffled by itself."""
+    copies = development.inputs.copy()
+    for rows in np.concatenate([development.training, development.validation], axis=1):
+        copies[rows] = generator.permuted(copies[rows], axis=0)
+    return replace(
+        development,
+        inputs=np.concatenate([development.inputs, copies], axis=1),
+        features=(*development.features, *(f"{name}, shuffled" for name in development.features)),
+    )
 
 
 def compare_decays(plan: ExperimentPlan, development: Development) -> list[Case]:
@@ -134,7 +165,7 @@ def compare_decays(plan: ExperimentPlan, development: Development) -> list[Case]
         weights = []
         for name, size in (("l2", strength), ("weight_decay", 2 * strength)):
             entry = RegularizerPlan(name, (size,), layers)
-            run = replace(plan.run, optimizer=optimizer, regularizers=(entry,))
+            run = replace(plan.run, optimizer=optimizer, regularizers=(entry,), stopped=False)
             weights.append(join_weights(train_run(run, development, dtype="float64").weights))
         distance = np.linalg.norm(weights[0] - weights[1], axis=1) / np.linalg.norm(weights[0], axis=1)
         cases.append(Case(optimizer.name, to_values({"distance": distance})))
@@ -217,9 +248,12 @@ def root_errors(lines: np.ndarray, tables: Sequence[np.ndarray]) -> np.ndarray:
 
 
 def follow_patients(plan: ExperimentPlan, development: Development) -> list[Case]:
-    """The tutorial's network for patients: its defects repaired one by one, and trained on all patients as it does."""
-    run = keep_knobs(plan.run)
-    return [*repair_columns(run, development), train_on_all(run, development), *label_tumours(development)]
+    """The network for patients: its defects repaired one by one, and trained on all patients as the tutorial does.
+
+    The first variant is trained on all. The last one is repaired: one that does not answer the same for everybody.
+    """
+    runs = [keep_knobs(run) for run in plan.runs.values()]
+    return [*repair_columns(runs[-1], development), train_on_all(runs[0], development), *label_tumours(development)]
 
 
 def repair_columns(run: RunPlan, development: Development) -> list[Case]:
@@ -275,7 +309,7 @@ EXPERIMENTS: dict[str, Callable[[ExperimentPlan, Development], list[Case]]] = {
     "stopping": follow_stopping,
     "thinned": compare_thinned,
     "outliers": regress,
-    "noise_columns": add_noise_columns,
+    "useless_columns": add_useless_columns,
     "decay": compare_decays,
     "patients": follow_patients,
 }

@@ -75,9 +75,12 @@ def keep_knobs(run: RunPlan, *, without: Sequence[str] = ()) -> RunPlan:
 
 
 def train_run(run: RunPlan, development: Development, dtype: str = "float32") -> TrainedRun:
+    """Train on the replicates' training rows; with the weights of the best epoch where the run keeps those."""
+    from stages.lib.lanes.run import stop_in_time
     from stages.lib.lanes.training import train_lanes  # here: `plan` reads the table of kinds, and trains nothing
 
-    return train_lanes(run, development, dtype=dtype)
+    trained = train_lanes(run, development, dtype=dtype)
+    return stop_in_time(run, trained) if run.stopped else trained
 
 
 def predict_run(run: RunPlan, weights: Weights, development: Development, rows: np.ndarray) -> np.ndarray:

@@ -29,6 +29,14 @@ def average(intervals: Sequence[Interval]) -> Interval:
     return interval
 
 
+def across(intervals: Sequence[Interval]) -> Interval:
+    """The mean of the values of tasks that are a sample of many, with Student's interval of the spread between them.
+
+    So it holds the mean of all tasks of the kind, and no task's own interval is needed: the spread has its error in it.
+    """
+    return mean([of_task(0.95)[0] for of_task in intervals], 0)
+
+
 def opposite(interval: Interval) -> Interval:
     """Of minus the value."""
 
@@ -63,6 +71,24 @@ def one_more(values: ArrayLike) -> Interval:
     return interval
 
 
+def half_width(values: ArrayLike, at: float) -> Interval:
+    """Half-width of the interval at a confidence that one run has, known from the spread of several runs.
+
+    Its own interval is that of a standard deviation of normal values, by chi squared.
+    """
+    from scipy import special
+
+    array = np.asarray(values, dtype=np.float64)
+    df, half = array.size - 1, float(array.std(ddof=1) * special.ndtri((1 + at) / 2))
+
+    def interval(confidence: float) -> tuple[float, float, float]:
+        tail = (1 - confidence) / 2
+        low, high = (half * np.sqrt(df / special.chdtri(df, probability)) for probability in (tail, 1 - tail))
+        return half, float(low), float(high)
+
+    return interval
+
+
 def share(hits: float, cases: float) -> Interval:
     """Share of independent cases, with the exact interval (Clopper and Pearson 1934); neither need be whole numbers."""
 
@@ -73,37 +99,6 @@ def share(hits: float, cases: float) -> Interval:
         low = special.betaincinv(hits, cases - hits + 1, tail) if hits > 0 else 0.0
         high = special.betainccinv(hits + 1, cases - hits, tail) if hits < cases else 1.0
         return hits / cases, float(low), float(high)
-
-    return interval
-
-
-def mean_share(values: ArrayLike, ratio: float) -> Interval:
-    """Mean of 0 or 1 over replicates. As `share`, of as many independent cases as give the variance of `mean`.
-
-    That is 1 / (1 / replicates + ratio). Unlike the interval of `mean` it has a width where all replicates are alike.
-    """
-    array = np.asarray(values, dtype=np.float64)
-    number = 1 / (1 / array.size + ratio)
-    return share(float(array.mean()) * number, number)
-
-
-def clustered_share(shares: ArrayLike, cases: int) -> Interval:
-    """Share of cases that come in clusters, here all columns of one network; shares: [cluster], each of `cases` cases.
-
-    As `share`, of as many independent cases as give the variance between clusters, p (1 - p) / Var(p), and no more than
-    there are; fewer still for the degrees of freedom of that variance (Korn and Graubard 1998).
-    """
-    from scipy import special
-
-    array = np.asarray(shares, dtype=np.float64)
-    centre, total = float(array.mean()), array.size * cases
-    variance = array.var(ddof=1) / array.size
-    number = min(centre * (1 - centre) / variance, total) if variance > 0 else total
-
-    def interval(confidence: float) -> tuple[float, float, float]:
-        tail = (1 - confidence) / 2
-        fewer = (special.stdtrit(total - 1, tail) / special.stdtrit(array.size - 1, tail)) ** 2
-        return centre, *share(centre * number * fewer, number * fewer)(confidence)[1:]
 
     return interval
 

@@ -68,7 +68,7 @@ class AuditParams(Strict):
 class QuantityResult:
     """What a quantity has turned out to be, and what its rule says of it.
 
-    rule, label: as in the table of claims. sources: the studies, or the experiment, that it is computed from.
+    rule, label, where: as in the table of claims. sources: the studies or experiments that it is computed from.
     """
 
     rule: str
@@ -78,6 +78,7 @@ class QuantityResult:
     low: FiniteFloat
     high: FiniteFloat
     verdict: Verdict
+    where: str = ""
 
 
 @dataclass(frozen=True)
@@ -89,6 +90,14 @@ class ClaimResult:
     verdict: Verdict | Literal["depends"]
     quantities: list[QuantityResult]
     missing: str = ""
+
+    @property
+    def depends_on(self) -> str:
+        """What a verdict of `depends` depends on, in one sentence; empty for the other verdicts."""
+        where = {quantity.verdict: quantity.where for quantity in self.quantities if quantity.where}
+        if self.verdict != "depends" or not {"supported", "refuted"} <= set(where):
+            return ""
+        return f"It holds {where['supported']}, but not {where['refuted']}."
 
 
 LAYOUT = TypeAdapter(list[ClaimResult])
@@ -110,7 +119,8 @@ def judge_quantity(quantity: Quantity, records: Records, threshold: Threshold, c
     """Judged by the digits that are kept, so that a reader of the record comes to the same verdict."""
     value, low, high = map(round_number, quantity.over_sources(records)(confidence))
     sources = list(quantity.sources)
-    return QuantityResult(quantity.rule, quantity.label, sources, value, low, high, threshold.judge(low, high))
+    verdict = threshold.judge(low, high)
+    return QuantityResult(quantity.rule, quantity.label, sources, value, low, high, verdict, quantity.where)
 
 
 def combine(verdicts: Sequence[Verdict]) -> Verdict | Literal["depends"]:

@@ -1,4 +1,4 @@
-"""Measure what the trained networks of a variant show apart from its scores: gaps, norms, zeros, units at a bound."""
+"""Measure what the trained networks of a variant show apart from its scores: gaps, zeros, losses, units at a bound."""
 
 from __future__ import annotations
 
@@ -18,9 +18,12 @@ from stages.lib.lanes.run import BOUND_TOLERANCE, TrainedRun
 def measure_variant(
     run: RunPlan, trained: TrainedRun, predicted: Predictions, labels: Labels, select_by: str
 ) -> Measured:
-    """All quantities at every point of the run's strengths; select_by: the score that chooses the tuned point."""
-    of_lanes = {name: predicted.mechanisms[name] for name in ("kernel_norm", "zero_share", "stopped_early")}
-    of_lanes["learning_loss"] = trained.history.groupby("lane")["loss"].mean().to_numpy()
+    """All quantities at every point of the run's strengths; select_by: the score that chooses the tuned point.
+
+    Of the weights that are handed in; the loss of training alone is that of all epochs.
+    """
+    losses = trained.history.groupby("lane")["loss"].mean().to_numpy()
+    of_lanes = {"zero_share": predicted.mechanisms["zero_share"], "learning_loss": losses}
     of_lanes |= measure_bounds(run, trained)
     points = []
     for point in range(predicted.grid.num_points):

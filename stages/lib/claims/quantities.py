@@ -7,14 +7,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from stages.lib.claims.evidence import MissingEvidenceError, Records, expect_finite
+from stages.lib.claims.evidence import Kind, MissingEvidenceError, Records, expect_finite
 from stages.lib.claims.intervals import (
     Interval,
     average,
     between,
-    clustered_share,
     exact,
-    mean_share,
+    half_width,
     one_more,
     opposite,
     share,
@@ -36,7 +35,6 @@ PRINTED = {
     "l2_activity_l1_dropout": Printed(50_890, 0.8052),
 }
 SOFTMAX, DECAY, CONSTRAINT, _ = PRINTED
-RUN_ROWS = 10_000  # test images that each of these accuracies is of
 PATIENTS_ACCURACY = 0.8865  # of the network for patients, on its own training rows, in the last epoch
 SQUARED, ABSOLUTE = "mean_squared_error", "mean_absolute_error"
 
@@ -44,57 +42,78 @@ SQUARED, ABSOLUTE = "mean_squared_error", "mean_absolute_error"
 # Of studies
 
 
-def loss_saved(records: Records, study: str, *, variants: Sequence[str], tuned: bool = False) -> Interval:
+def loss_saved(records: Records, task: str, *, variants: Sequence[str], kind: Kind = "at_knob") -> Interval:
     """Held-out log loss that variants save over their baseline, their mean."""
-    return average([records.gain(study, variant, "log_loss", tuned=tuned) for variant in variants])
+    return average([records.gain(task, variant, "log_loss", kind) for variant in variants])
 
 
-def loss_added(records: Records, study: str, *, variants: Sequence[str]) -> Interval:
+def loss_added(records: Records, task: str, *, variants: Sequence[str]) -> Interval:
     """Held-out log loss that variants cost, their mean."""
-    return opposite(loss_saved(records, study, variants=variants))
+    return opposite(loss_saved(records, task, variants=variants))
+
+
+def loss_saved_by_stopping(records: Records, task: str) -> Interval:
+    """Held-out log loss that the baseline, which is stopped in time, saves over the same network at its last epoch."""
+    return opposite(records.gain(task, records.baseline(task), "log_loss", "to_end"))
+
+
+def loss_saved_at_end(records: Records, task: str, *, variants: Sequence[str]) -> Interval:
+    """Held-out log loss that variants save, their mean, where they and the baseline train to the last epoch."""
+    plain = records.scores(task, records.baseline(task), "log_loss", "to_end")
+    left = np.mean([records.scores(task, variant, "log_loss", "to_end") for variant in variants], axis=0)
+    return records.mean(task, plain - left)
+
+
+def loss_saved_over(records: Records, task: str, *, by: str, over: str) -> Interval:
+    """Held-out log loss that one variant saves over another, both at tuned strengths."""
+    better, worse = (records.scores(task, variant, "log_loss", "tuned") for variant in (by, over))
+    return records.mean(task, worse - better)
+
+
+def norm_taken_off(records: Records, task: str, *, variants: Sequence[str]) -> Interval:
+    """What variants take off the norm of the baseline's weights after the last epoch, as a share of it; their mean.
+
+    Its own error is not known: the comparison has the mean over replicates alone. So it serves for a mean over tasks.
+    """
+    plain, *left = (
+        records.mechanism(task, variant, "kernel_norm", "to_end") for variant in (records.baseline(task), *variants)
+    )
+    return exact(1 - float(np.mean(left)) / plain)
 
 
 def taken_off(
-    records: Records, study: str, *, quantity: str, variants: Sequence[str], tuned: bool = False, relative: bool = False
+    records: Records, task: str, *, quantity: str, variants: Sequence[str], over: str = "", relative: bool = False
 ) -> Interval:
-    """What variants take off a measured quantity of the baseline, their mean; relative: as a share of its own."""
-    plain = records.values(study, records.baseline(study), quantity)
-    left = np.mean([records.values(study, variant, quantity, tuned=tuned) for variant in variants], axis=0)
-    return records.mean(study, (plain - left) / plain if relative else plain - left)
+    """What variants take off a measured quantity of another one, or of the baseline, their mean.
+
+    relative: as a share of its own.
+    """
+    plain = records.values(task, over or records.baseline(task), quantity)
+    left = np.mean([records.values(task, variant, quantity) for variant in variants], axis=0)
+    return records.mean(task, (plain - left) / plain if relative else plain - left)
 
 
-def share_worse_at_the_end(records: Records, study: str) -> Interval:
-    """Of networks that early stopping stops, those that do worse on held-out rows where training goes on."""
-    end, stop = (records.scores(study, name, "log_loss") for name in (records.baseline(study), "early_stopping"))
-    stopped = records.values(study, "early_stopping", "stopped_early") > 0
-    if not stopped.any():
-        raise MissingEvidenceError(f"a network that early stopping stops in the study {study}")
-    return mean_share((end > stop)[stopped], records.ratio(study))
-
-
-def pairs_in_order(records: Records, study: str, *, quantity: str, variants: Sequence[str]) -> Interval:
+def pairs_in_order(records: Records, task: str, *, quantity: str, variants: Sequence[str]) -> Interval:
     """Share of pairs of strengths, 0 included, of which the larger has the smaller quantity; mean over variants."""
-    plain, shares = records.values(study, records.baseline(study), quantity), []
+    plain, shares = records.values(task, records.baseline(task), quantity), []
     for variant in variants:
-        points = sorted(records.measured(study, variant).points, key=lambda point: point.strengths[variant])
-        where = f"{quantity} along the path of {variant} in the study {study}"
+        points = sorted(records.measured(task, variant).points, key=lambda point: point.strengths[variant])
+        where = f"{quantity} along the path of {variant} in the study {task}"
         values = np.stack([plain, *(expect_finite(point.of(quantity), where) for point in points)])
         first, second = np.triu_indices(len(values), 1)
         shares.append((values[second] < values[first]).mean(axis=0))
-    return between(records.mean(study, np.mean(shares, axis=0)), 0, 1)
+    return between(records.mean(task, np.mean(shares, axis=0)), 0, 1)
 
 
-def units_over_bound(records: Records, study: str) -> Interval:
-    """Share of all units of a study that max_norm bounds, at every point of every variant."""
-    over = total = 0.0
-    for variant, measured in records.measurements.get(study, {}).items():
-        for point in measured.points:
-            if "num_bounded" in point.values:
-                over += expect_finite(point.of("num_over_bound"), f"norm of the weights of {variant} in {study}").sum()
-                total += point.of("num_bounded").sum()
-    if not total:
-        raise MissingEvidenceError(f"a variant with max_norm in the study {study}")
-    return share(over, total)
+def units_over_bound(records: Records, task: str) -> Interval:
+    """Of the units that the path of max_norm holds at their bound, or that are over it, those over it."""
+    points, where = records.measured(task, "max_norm").points, f"norm of the weights of max_norm in the study {task}"
+    at, over = (
+        sum(expect_finite(point.of(f"num_{name}_bound"), where).sum() for point in points) for name in ("at", "over")
+    )
+    if not at + over:
+        raise MissingEvidenceError(f"a unit that max_norm holds in the study {task}")
+    return share(over, at + over)
 
 
 def units_at_bound(records: Records, study: str) -> Interval:
@@ -102,27 +121,22 @@ def units_at_bound(records: Records, study: str) -> Interval:
     return share(*(records.values(study, CONSTRAINT, f"num_{name}").sum() for name in ("at_bound", "bounded")))
 
 
-def measured_mean(records: Records, study: str, *, variant: str, quantity: str) -> Interval:
-    return records.mean(study, records.values(study, variant, quantity))
+def measured_mean(records: Records, task: str, *, quantity: str, variant: str = "") -> Interval:
+    """The mean of a measured quantity of a variant, or of the baseline."""
+    return records.mean(task, records.values(task, variant or records.baseline(task), quantity))
 
 
-def accuracy_of_constraint(records: Records, study: str) -> Interval:
-    """What the tutorial's constraint adds to its decay, on held-out images."""
-    constraint, decay = (records.scores(study, name, "accuracy") for name in (CONSTRAINT, DECAY))
-    return records.mean(study, constraint - decay)
-
-
-def zeros_by_care(records: Records, study: str) -> Interval:
+def zeros_by_care(records: Records, task: str) -> Interval:
     """Share of weights that are exactly 0 by a proximal step, less that by the penalty's gradient."""
-    careful, plain = (records.values(study, name, "zero_share", tuned=True) for name in ("l1_proximal", "l1"))
-    return records.mean(study, careful - plain)
+    careful, plain = (records.values(task, name, "zero_share", "tuned") for name in ("l1_proximal", "l1"))
+    return records.mean(task, careful - plain)
 
 
-def accuracy_flattered(records: Records, study: str) -> Interval:
+def accuracy_flattered(records: Records, task: str) -> Interval:
     """Accuracy of the baseline on training rows less that on held-out rows."""
-    name = records.baseline(study)
-    training, held_out = (records.values(study, name, f"{rows}_accuracy") for rows in ("training", "held_out"))
-    return records.mean(study, training - held_out)
+    name = records.baseline(task)
+    training, held_out = (records.values(task, name, f"{rows}_accuracy") for rows in ("training", "held_out"))
+    return records.mean(task, training - held_out)
 
 
 def accuracy_over_majority(records: Records, study: str) -> Interval:
@@ -135,13 +149,17 @@ def runs_of_other_ranking(records: Records, study: str) -> Interval:
     """Share of runs that rank the four recipes by accuracy otherwise than the tutorial does."""
     ours = np.argsort([-records.scores(study, name, "accuracy") for name in PRINTED], axis=0, kind="stable")
     printed = np.argsort([-recipe.accuracy for recipe in PRINTED.values()], kind="stable")
-    return mean_share((ours != printed[:, None]).any(axis=0), 0)
+    other = (ours != printed[:, None]).any(axis=0)
+    return share(other.sum(), other.size)
 
 
-def sampling_error_of_a_run(records: Records, study: str) -> Interval:
-    """Half-width of the 95 % interval of a printed accuracy, which is of one run."""
-    _, low, high = share(round(PRINTED[CONSTRAINT].accuracy * RUN_ROWS), RUN_ROWS)(0.95)
-    return exact((high - low) / 2)
+def half_width_of_a_run(records: Records, study: str) -> Interval:
+    """Half-width of the 95 % interval that one run has for what the constraint adds to the accuracy of decay.
+
+    By the spread of this difference between runs, which share their test images: those are not in it.
+    """
+    constraint, decay = (records.scores(study, name, "accuracy") for name in (CONSTRAINT, DECAY))
+    return half_width(constraint - decay, at=0.95)
 
 
 def weights_apart(records: Records, study: str) -> Interval:
@@ -193,19 +211,21 @@ def list_levels(records: Records, experiment: str) -> list[float]:
     return sorted({case.level for case in records.experiment(experiment).cases} - {0.0})
 
 
-def noise_selected(records: Records, experiment: str, *, variants: Sequence[str]) -> Interval:
-    """Share of columns of noise with no weight but 0, less the same of real columns; mean over variants."""
-    noise, real = (
-        np.mean([records.case(experiment, name, f"{columns}_columns_zero") for name in variants], axis=0)
-        for columns in ("noise", "real")
-    )
-    return records.mean_in(experiment, noise - real)
+def columns_selected(records: Records, experiment: str, *, variant: str) -> Interval:
+    """Share of useless columns with no weight but 0, less the same of real ones; mean over strengths, less L2's."""
 
+    def select(name: str) -> np.ndarray:
+        """[replicate]"""
+        strengths = [case.level for case in records.experiment(experiment).cases if case.name == name]
+        useless, real = (
+            [records.case(experiment, name, f"{columns}_columns_zero", strength) for strength in strengths]
+            for columns in ("useless", "real")
+        )
+        if not strengths:
+            raise MissingEvidenceError(f"{name} in the experiment {experiment}")
+        return np.mean(useless, axis=0) - np.mean(real, axis=0)
 
-def noise_found(records: Records, experiment: str, *, variant: str) -> Interval:
-    """Share of columns of noise with no weight but 0. Each network has its own, so networks are clusters of columns."""
-    number = int(records.case(experiment, variant, "num_noise_columns")[0])
-    return clustered_share(records.case(experiment, variant, "noise_columns_zero"), number)
+    return records.mean_in(experiment, select(variant) - select("l2"))
 
 
 def risk_difference(records: Records, experiment: str) -> Interval:

@@ -118,11 +118,17 @@ def tabulate_claims(audit: Sequence[ClaimResult]) -> list[Row]:
             "id": result.id,
             "claim": result.claim,
             "verdict": result.verdict,
-            "what decides": "; ".join(map(tell_quantity, result.quantities)) or f"missing: {result.missing}",
+            "what decides": tell_decision(result),
             "measured on": "; ".join(dict.fromkeys(", ".join(quantity.sources) for quantity in result.quantities)),
         }
         for result in audit
     ]
+
+
+def tell_decision(result: ClaimResult) -> str:
+    """What the verdict depends on, where it does, and what each quantity says; or what is missing."""
+    told = "; ".join(map(tell_quantity, result.quantities)) or f"missing: {result.missing}"
+    return f"{result.depends_on} {told}".strip()
 
 
 def tell_quantity(quantity: QuantityResult) -> str:

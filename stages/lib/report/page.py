@@ -133,7 +133,8 @@ def list_measured(audit: Sequence[ClaimResult], calibration: Mapping[str, Any]) 
     if audit:
         note = (
             "Claims of the tutorial, and its defects, each measured by an experiment of this pipeline. Where the test "
-            "set is fixed, intervals of gaps, norms and training losses cover other seeds, not other rows. A claim is "
+            "set is fixed, intervals cover other seeds; those of differences from a study's baseline cover other test "
+            "rows, too. A mean over tables has the interval of their spread, which covers other tables. A claim is "
             "supported, or refuted, where all quantities that decide say so; it depends where one supports and another "
             "refutes it, and is undecided else."
         )

@@ -8,7 +8,7 @@ from statsmodels.regression.quantile_regression import QuantReg
 
 from stages import experiment
 from stages.lib.claims import experiment_kinds as kinds
-from stages.lib.claims.experiments import generator_of, score_run, take_rows, train_run
+from stages.lib.claims.experiments import generator_of, predict_run, score_run, take_rows, train_run
 from stages.lib.data.samples import Development
 from stages.lib.lanes.graph import build_regularizers
 from stages.lib.lanes.network import Network
@@ -45,29 +45,51 @@ def test_fewer_rows_and_replicates_are_the_first() -> None:
     np.testing.assert_array_equal(rows.training, development.training[:2, :7])
 
 
-def test_a_pass_is_the_network_of_the_lanes_with_one_mask_for_all_rows() -> None:
+def test_a_thinned_network_is_that_of_the_lanes_with_one_mask_for_all_rows() -> None:
     development, run = make_development(), make_run(DROPOUT)
     weights = train_run(run, development).weights
-    found = kinds.predict_thinned(run, weights, development, generator=np.random.default_rng(5), number=2)
+    thinned = [*kinds.predict_thinned(run, weights, development, generator=np.random.default_rng(5), number=2)]
     generator, inputs = np.random.default_rng(5), tf.constant(development.inputs[development.validation])
     network = Network(run.network, build_regularizers(run, "float32"))
     tensors = {name: tf.constant(value) for name, value in weights.items()}
-    for answers in found:
+    for logits in thinned:
         noise = {
             f"dropout_{layer}": tf.constant(generator.random((REPLICATES, 1, units)) >= 0.5)
             for layer, units in enumerate(run.network.hidden, start=1)
         }
-        expected = network.output(network.forward(tensors, inputs, noise)[0])
-        np.testing.assert_allclose(answers, expected, rtol=1e-5)
-    assert np.abs(found[0] - found[1]).max() > 0.001
+        np.testing.assert_allclose(logits, network.forward(tensors, inputs, noise)[0], rtol=1e-4, atol=1e-6)
+    assert np.abs(thinned[0] - thinned[1]).max() > 0.001
 
 
-def test_all_units_and_means_of_passes_are_scored() -> None:
+@pytest.mark.parametrize(("hidden", "equal"), [((6,), True), ((6, 5), False)])
+def test_all_units_of_one_hidden_layer_are_the_geometric_mean_of_thinned_networks(hidden: tuple, equal: bool) -> None:
+    """Of all 2^6 of them, each as often as another. With two layers they are not."""
+    development, run = make_development(), make_run(replace(DROPOUT, layers=(1, 2)[: len(hidden)]), hidden=hidden)
+    weights = train_run(run, development).weights
+    weights = {name: 3 * value for name, value in weights.items()}  # so that the networks differ
+    all_units = predict_run(run, weights, development, development.validation)
+    arithmetic, geometric = kinds.average_thinned(
+        run, weights, development, generator=np.random.default_rng(1), number=8000
+    )
+    apart = np.abs(geometric - all_units).max()
+    assert apart < 0.02 if equal else apart > 0.02
+    assert np.abs(arithmetic - all_units).max() > 0.03
+
+
+def test_all_units_and_both_means_are_scored() -> None:
     development, run = make_development(), make_run(DROPOUT)
-    cases = kinds.compare_thinned(make_plan("thinned", run, levels=(1, 4)), development)
-    assert [(case.name, case.level) for case in cases] == [("all_units", 0), ("passes", 1), ("passes", 4)]
+    cases = kinds.compare_thinned(make_plan("thinned", run, levels=(4,)), development)
+    assert [case.name for case in cases] == ["all_units", "arithmetic", "geometric"]
     losses = score_run("log_loss", run, train_run(run, development), development)
     np.testing.assert_allclose(cases[0].values["log_loss"], losses, rtol=1e-5)
+
+
+def test_networks_are_stopped_in_time_where_those_of_the_study_are() -> None:
+    development, run = make_development(), replace(make_run(epochs=30), stopped=True)
+    stopped, end = train_run(run, development), train_run(replace(run, stopped=False), development)
+    losses = end.history.pivot_table(index="lane", columns="epoch", values="val_loss").to_numpy()
+    np.testing.assert_allclose(score_run("log_loss", run, stopped, development), losses.min(axis=1), rtol=1e-4)
+    assert (losses.min(axis=1) < losses[:, -1]).any()
 
 
 def make_table(number: int, seed: int) -> np.ndarray:
@@ -136,14 +158,38 @@ def test_a_repair_changes_its_column_alone() -> None:
     assert losses[0] != losses[1] != losses[2]
 
 
-def test_a_strong_proximal_penalty_finds_every_column_and_l2_none() -> None:
+def test_the_first_variant_is_trained_on_all_patients_and_the_last_is_repaired() -> None:
+    first, last = (replace(make_run(epochs=epochs), variant=str(epochs)) for epochs in (1, 2))
+    development = make_patients()
+    cases = kinds.follow_patients(make_plan("patients", first, last), development)
+    losses = score_run("log_loss", last, train_run(last, development), development)
+    np.testing.assert_allclose(cases[0].values["log_loss"], losses, rtol=1e-5)
+    assert cases[3] == kinds.train_on_all(first, development)
+
+
+def test_a_strong_proximal_penalty_drops_every_column_and_l2_none() -> None:
     runs = [
-        replace(make_run(RegularizerPlan(name, (strength,), (1, 2, 3)), epochs=30), variant=name)
-        for name, strength in (("l1_proximal", 5.0), ("l2", 0.001))
+        replace(make_run(RegularizerPlan(name, strengths, (1, 2, 3)), epochs=30), variant=name)
+        for name, strengths in (("l1_proximal", (5.0, 1e-6)), ("l2", (0.001,)))
     ]
-    cases = kinds.add_noise_columns(make_plan("noise_columns", *runs, levels=(3,)), make_development())
-    assert [np.mean(case.values["noise_columns_zero"]) for case in cases] == [1, 0]
-    assert all(case.values["num_noise_columns"] == [3] * REPLICATES for case in cases)
+    cases = kinds.add_useless_columns(make_plan("useless_columns", *runs), make_development())
+    assert [(case.name, case.level) for case in cases] == [("l1_proximal", 5.0), ("l1_proximal", 1e-6), ("l2", 0.001)]
+    for columns in ("real", "useless"):
+        assert [np.mean(case.values[f"{columns}_columns_zero"]) for case in cases] == [1, 0, 0]
+
+
+@pytest.mark.parametrize("pooled", [False, True])
+def test_copies_are_shuffled_each_by_itself_among_the_rows_of_a_replicate(pooled: bool) -> None:
+    development = make_development(pooled=pooled)
+    wider = kinds.shuffle_copies(development, np.random.default_rng(0))
+    real, copies = np.split(wider.inputs, 2, axis=1)
+    np.testing.assert_array_equal(real, development.inputs)
+    assert len(wider.features) == wider.inputs.shape[1] == 2 * development.inputs.shape[1]
+    rows = np.arange(len(real)) if pooled else np.concatenate([development.training[0], development.validation[0]])
+    np.testing.assert_array_equal(np.sort(copies[rows], axis=0), np.sort(real[rows], axis=0))
+    order = [np.argsort(column).tolist() for column in copies[rows].T]
+    assert order[0] != order[1]
+    assert np.abs(np.corrcoef(copies[rows].T, development.labels[rows])[-1, :-1]).max() < 0.3
 
 
 def test_l2_is_decoupled_decay_under_plain_descent_and_not_under_adam() -> None:

@@ -1,6 +1,5 @@
 """What trained networks show, from predictions and weights made by hand: gaps, units at a bound, losses of training."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -44,7 +43,7 @@ def make_trained(run: RunPlan) -> TrainedRun:
     history = pd.DataFrame({"lane": np.tile(np.arange(lanes), 2), "epoch": 1, "loss": np.repeat([0.6, 0.2], lanes)})
     weights = {"kernel_1": kernel, "bias_1": np.zeros((lanes, 1, UNITS)), "kernel_2": np.ones((lanes, UNITS, 1))}
     zeros = np.zeros(lanes)
-    return TrainedRun(weights, np.tile(np.arange(REPLICATES), run.grid.num_points), {}, *[zeros] * 4, {}, history)
+    return TrainedRun(weights, {}, np.tile(np.arange(REPLICATES), run.grid.num_points), {}, *[zeros] * 5, {}, history)
 
 
 @pytest.fixture(scope="module")
@@ -55,9 +54,7 @@ def labels() -> Labels:
 @pytest.fixture(scope="module")
 def predicted(labels: Labels) -> Predictions:
     two = {0.5: same(1), 1.0: {"training": 5, "validation": 4, "test": 2}}
-    made = make_predictions(labels, two, np.random.Generator(np.random.PCG64(1)))
-    stopped = np.arange(len(made.replicate)) % 2
-    return replace(made, mechanisms=made.mechanisms | {"stopped_early": stopped})
+    return make_predictions(labels, two, np.random.Generator(np.random.PCG64(1)))
 
 
 @pytest.fixture(scope="module")
@@ -99,23 +96,19 @@ def test_units_at_and_over_their_bound_are_counted(bounded: Measured) -> None:
 def test_losses_of_training_are_means_over_epochs_and_weights_are_counted(bounded: Measured) -> None:
     np.testing.assert_allclose(bounded.at_knob("learning_loss"), 0.4)
     assert bounded.num_weights == 3 * UNITS + UNITS + UNITS
-    assert bounded.at_knob("stopped_early").tolist() == [0, 1] * (REPLICATES // 2)
 
 
-def test_a_network_that_has_diverged_has_no_norm_rather_than_one_of_0(
+def test_a_network_that_has_diverged_has_no_units_at_a_bound_rather_than_0(
     labels: Labels, predicted: Predictions, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = make_run("max_norm", points=2)
     trained = make_trained(run)
     trained.weights["kernel_1"][1, 0] = np.nan
-    norms = predicted.mechanisms["kernel_norm"].copy()
-    norms[1] = np.nan
-    diverged = replace(predicted, mechanisms=predicted.mechanisms | {"kernel_norm": norms})
-    measured = {"made": measure_variant(run, trained, diverged, labels, "log_loss")}
+    measured = {"made": measure_variant(run, trained, predicted, labels, "log_loss")}
     monkeypatch.chdir(tmp_path)
     save_measurements("made", measured)
     assert load_measurements("made") == measured
-    for quantity in ("kernel_norm", "num_over_bound", "num_at_bound"):
+    for quantity in ("num_over_bound", "num_at_bound"):
         assert np.isnan(measured["made"].at_knob(quantity)).nonzero()[0].tolist() == [1]
 
 

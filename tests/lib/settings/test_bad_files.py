@@ -390,7 +390,7 @@ EDITS: dict[str, dict[str, str]] = {
     },
     # the audit
     "    C2:   ": {"    C99:  ": "audit.rules.C2 holds none, expected norm: change it"},
-    "    C3:   ": {"    C99:  ": "audit.rules.C99 holds accuracy, over_bound, expected no such entry: change it"},
+    "    C3:   ": {"    C99:  ": "audit.rules.C99 holds log_loss, over_bound, expected no such entry: change it"},
     "norm: {matters: 0.1}": {
         "size: {matters: 0.1}": "audit.rules.C2 holds size, expected norm: change it",
         "norm: {}": "audit.rules.C2.norm: holds nothing, expected exactly one of matters",
