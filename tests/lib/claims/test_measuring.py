@@ -44,7 +44,7 @@ def make_trained(run: RunPlan) -> TrainedRun:
     weights = {"kernel_1": kernel, "bias_1": np.zeros((lanes, 1, UNITS)), "kernel_2": np.ones((lanes, UNITS, 1))}
     zeros = np.zeros(lanes)
     return TrainedRun(
-        weights, {}, replicate=np.tile(np.arange(REPLICATES), run.grid.num_points), strengths={}, epochs_run=zeros,
+        weights, stopped={}, replicate=np.tile(np.arange(REPLICATES), run.grid.num_points), strengths={}, epochs_run=zeros,
         best_epoch=zeros, stopped_epoch=zeros, stopped_early=zeros, diverged=zeros, mechanisms={}, history=history,
     )  # fmt: skip
 
