@@ -2,7 +2,7 @@
 
 Reads   data/plan/{_tasks,_statistics}.json, data/plan/<study>/_study.json, data/predictions/<study>/,
         data/reference/<study>/
-Writes  metrics/metrics.json      task -> variant -> scores (means over replicates at the knobs) and verdicts
+Writes  metrics/metrics.json      study -> variant -> its two scores (means over replicates at the knobs) and verdicts
         metrics/comparison.json   task -> arms: scores, differences from baseline and no skill, verdicts
         metrics/paths.csv         both scores at each strength of each path, with its interval
         metrics/searches.csv      both scores at each point of each search

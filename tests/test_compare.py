@@ -22,6 +22,7 @@ from stages.lib.judge.comparison import (
     save_comparison,
     save_paths,
     tabulate_metrics,
+    tabulate_study,
 )
 from stages.lib.judge.designs import CrossValidation
 from stages.lib.judge.plans import ComparedVariant, StatisticsPlan, StudyPlan
@@ -191,7 +192,9 @@ def test_metrics_are_few_and_finite_and_hold_both_verdicts(result: StudyResult) 
     metrics = tabulate_metrics(result)
     assert set(metrics) == {*result.arms, "no_skill"}
     assert metrics["strong"]["verdict_auc"] == metrics["strong"]["verdict_log_loss"] == "better"
-    assert all(len(scores) <= 10 for scores in metrics.values())
+    assert all(len(scores) <= 4 for scores in metrics.values())
+    two = tabulate_study([result, result])
+    assert two["strong"] == {score: metrics["strong"][score] for score in ("auc", "log_loss")}
 
 
 def test_verdicts_do_not_depend_on_the_order_of_arms(result: StudyResult) -> None:
@@ -262,7 +265,7 @@ def test_the_answer_follows_from_the_verdicts(result: StudyResult) -> None:
     (group,) = told.groups.values()
     best, own = group.best
     value, gain = at_knob(result, "strong").value, at_knob(result, "strong").difference
-    size = f"{gain.value:.3f} (95 % interval {gain.ci_low:.3f} to {gain.ci_high:.3f})"
+    size = f"{gain.value:.3f} (95 % interval {gain.low:.3f} to {gain.high:.3f})"
     assert best == f"Strong (knob) helps most: AUC rises by {size}, from {value - gain.value:.3f} to {value:.3f}."
     assert "of its own (knob)" in own
     assert "(strong)" in own
@@ -303,7 +306,7 @@ def test_the_headline_names_what_is_better_than_a_baseline_of_its_own(result: St
 def with_others(result: StudyResult, *, worse: bool = False) -> StudyResult:
     """The result with a search, whose best single regulariser is `strong`, and with two reference models."""
     strong, arms = result.arms["strong"]["at_knob"], {}
-    single = move(strong, value=-0.1, ci_low=-0.2, ci_high=0.01, verdict="undecided") if worse else strong
+    single = move(strong, value=-0.1, low=-0.2, high=0.01, verdict="undecided") if worse else strong
     for name, value in {"random_forest": 0.7, "logistic_regression": 0.6}.items():
         judged = {score: dataclasses.replace(each, value=value) for score, each in strong.judged.items()}
         arms[name] = {"reference": dataclasses.replace(strong, judged=judged)}
@@ -337,7 +340,7 @@ def test_the_headline_leaves_out_what_is_not_there(result: StudyResult) -> None:
 def test_a_difference_that_does_not_matter_keeps_its_sign(result: StudyResult) -> None:
     other = turn(result, "strong", "equivalent")
     difference = at_knob(other, "strong").difference
-    told = f"strong (knob) came closest, by {difference.value:+.3f} (95 % interval {difference.ci_low:+.3f} to"
+    told = f"strong (knob) came closest, by {difference.value:+.3f} (95 % interval {difference.low:+.3f} to"
     assert told in answer(other, 0.95).headline.best
 
 

@@ -196,7 +196,7 @@ def test_answers_survive_their_files(
     save_references("thoracic", answers)
     for name in NAMES:
         assert_equal(load_reference("thoracic", name), answers[name])
-    with pytest.raises(MissingArtifactError, match="expected the output of `reference@thoracic`"):
+    with pytest.raises(MissingArtifactError, match="expected the output of `reference`"):
         load_reference("thoracic", "nobody")
 
 

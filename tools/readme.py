@@ -27,8 +27,6 @@ import yaml
 
 from stages.lib.core.cli import UserError, make_parser, run_main
 from stages.lib.core.files import write_json
-from stages.lib.judge.scores import SCORES
-from stages.lib.report.styles import ARMS
 from tools.bench.__main__ import describe_machine, render_bench
 
 README, GRAPH = Path("README.md"), Path("dvc.yaml")
@@ -43,8 +41,8 @@ TICK = 2.0  # seconds between two looks at the memory
 
 
 def render_answers(answer: dict[str, Any]) -> str:
-    """A line for each study."""
-    return "\n".join(f"- **{told['rows']}** (`{told['study']}`): {told['headline']}" for told in answer["answers"])
+    """A line for each column of the picture."""
+    return "\n".join(f"- {sentence}" for sentence in answer["sentences"])
 
 
 def render_graph(stages: Mapping[str, Any]) -> str:
@@ -106,21 +104,8 @@ def render_knob(tour: Mapping[str, Any]) -> str:
 
 
 def render_review(tour: Mapping[str, Any]) -> str:
-    """The conclusion of a review, and the changes that `make tour` has kept of it."""
-    verdict, _, rest = tour["review"]["conclusion"].partition(":")
-    lines = [
-        f"**{verdict}**:{rest}",
-        "",
-        "| study | variant | arm | score | at main | now | difference | 95 % interval | adjusted p | verdict |",
-        "|---|---|---|---|--:|--:|--:|:-:|--:|---|",
-    ]
-    row = (
-        "| {study} | {variant} | {arm} | {label} | {base:.4f} | {head:.4f} | {difference:+.4f} | "
-        "{ci_low:+.4f} to {ci_high:+.4f} | {p_adjusted:.4f} | {verdict} |"
-    )
-    for change in tour["review"]["changes"]:
-        lines.append(row.format(**change, arm=ARMS[change["kind"]], label=SCORES[change["score"]].label))
-    return "\n".join(f"> {line}".rstrip() for line in lines)
+    """The conclusion of a review."""
+    return f"> {tour['review']}"
 
 
 def render_blocks() -> dict[str, str]:
@@ -215,13 +200,12 @@ def follow_readme() -> None:
         commit = measure_command("git rev-parse --short HEAD", clone).printed.strip()
         steps = {"install": measure_command("make setup", clone), "first": measure_command("make", clone)}
         disk = measure_disk(clone)
+        measure_command("git commit --quiet --allow-empty --all --message Results", clone)
         change_knob(clone / "params.yaml")
         steps |= {"again": measure_command("make", clone), "diff": measure_command("dvc metrics diff", clone)}
         review = json.loads(measure_command("python -m tools.review main --json", clone, ends_with=(0, 1)).printed)
-    decided_first = sorted(review["changes"], key=lambda change: change["verdict"] not in ("better", "worse"))
     tour = {"machine": describe_machine(), "commit": commit, "disk": disk, "knob": f"{KNOB}={VALUE}"}
-    tour |= {name: asdict(step) for name, step in steps.items()}
-    tour["review"] = {"conclusion": review["conclusion"], "changes": decided_first[:NUM_SHOWN]}
+    tour |= {name: asdict(step) for name, step in steps.items()} | {"review": review["conclusion"]}
     write_json(TOUR, tour)
 
 

@@ -14,8 +14,6 @@ metrics/metrics.json  thoracic.l2.auc                0.6      0.6        0
 metrics/metrics.json  thoracic.dropout.log_loss      0.5      0.4        -0.1
 """
 STEP = {"printed": "", "seconds": 90.0, "memory": 2.5e9}
-CHANGE = {"study": "thoracic", "variant": "l2", "kind": "tuned", "score": "auc", "base": 0.6, "head": 0.65}
-NUMBERS = {"difference": 0.05, "ci_low": 0.01, "ci_high": 0.09, "p_adjusted": 0.02, "verdict": "better", "paired": True}
 TOUR = {
     "machine": {"cores": 2, "processor": "Example 1"},
     "commit": "abc1234",
@@ -25,7 +23,7 @@ TOUR = {
     "first": STEP | {"seconds": 541.0},
     "again": STEP | {"printed": "[1/2] plan  0:00:01\nEverything is up to date after 0:01:30: 2 run\n"},
     "diff": STEP | {"printed": DIFF},
-    "review": {"conclusion": "Better: 1 of 2 changed arms.", "changes": [CHANGE | NUMBERS]},
+    "review": "Better: 1 of 2 changed arms.",
 }
 
 
@@ -69,6 +67,7 @@ def test_blocks_show_what_was_measured() -> None:
     change = readme.render_knob(TOUR).splitlines()
     assert change[2] == "Everything is up to date after 0:01:30: 2 run"
     assert [line.split()[1] for line in change[5:-2]] == ["thoracic.dropout.auc", "thoracic.dropout.log_loss"]
-    first, *_, row = readme.render_review(TOUR).splitlines()
-    assert first == "> **Better**: 1 of 2 changed arms."
-    assert row == "> | thoracic | l2 | tuned | AUC | 0.6000 | 0.6500 | +0.0500 | +0.0100 to +0.0900 | 0.0200 | better |"
+    assert readme.render_review(TOUR) == "> Better: 1 of 2 changed arms."
+    assert (
+        readme.render_answers({"sentences": ["11 tables: a.", "500 images: b."]}) == "- 11 tables: a.\n- 500 images: b."
+    )

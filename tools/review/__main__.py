@@ -150,7 +150,7 @@ def list_cells(change: Change) -> Sequence[str]:
         ARMS[change.key.kind] + recomputed,
         SCORES[change.score].label,
         *(f"{change.base:.4f}", f"{change.head:.4f}", f"{numbers.value:+.4f}"),
-        f"{numbers.ci_low:+.4f} to {numbers.ci_high:+.4f}",
+        f"{numbers.low:+.4f} to {numbers.high:+.4f}",
         f"{numbers.p_adjusted:.4f}",
         change.verdict,
     )

@@ -34,7 +34,7 @@ from stages.lib.judge.predictions import (
     parse_predictions,
 )
 from stages.lib.judge.scores import SCORES
-from stages.lib.judge.verdicts import adjust
+from stages.lib.judge.verdicts import adjust, critical_value
 from stages.lib.settings.schema import read_statistics
 from tools.review.snapshot import COMPARISON, LOCK, PARAMS, Key, RowsUnknownError, Snapshot, compare_params
 
@@ -192,9 +192,10 @@ def judge(
     seeds = {name.study: pair.head_study.seed for name, pair in pairs.items()}
     for study, seed in seeds.items():
         family = {name: compared[name] for name in pairs if name.study == study}
+        critical = critical_value(family, seed=seed, alpha=(1 - plan.confidence) / len(seeds))
         for name, p_value in adjust(family, seed=seed).items():
             estimate, pair = family[name], pairs[name]
-            difference = describe_difference(name.score, estimate, min(1.0, len(seeds) * p_value), plan)
+            difference = describe_difference(name.score, estimate, min(1.0, len(seeds) * p_value), critical, plan)
             before, after = float(np.mean(pair.base)), float(np.mean(pair.head))
             yield Change(name.arm, name.score, before, after, difference, estimate.by_row, recomputed)
 

@@ -84,7 +84,7 @@ def save_measurements(study: str, variants: Mapping[str, Measured]) -> None:
 
 def load_measurements(study: str) -> dict[str, Measured]:
     path = STUDIES / study / "_measurements.json"
-    return STUDY_LAYOUT.validate_json(read_bytes(path, written_by=f"evaluate@{study}"))
+    return STUDY_LAYOUT.validate_json(read_bytes(path, written_by="evaluate"))
 
 
 def save_experiment(name: str, result: ExperimentResult) -> None:

@@ -80,9 +80,9 @@ def save_samples(task: str, development: Development, held_out: HeldOut) -> None
 
 
 def load_development(task: str) -> Development:
-    fields = read_arrays(find_development(task), written_by=f"preprocess@{task}")
+    fields = read_arrays(find_development(task), written_by="preprocess")
     return Development(**fields | {"image": tuple(fields["image"].tolist())})
 
 
 def load_held_out(task: str) -> HeldOut:
-    return HeldOut(**read_arrays(find_held_out(task), written_by=f"preprocess@{task}"))
+    return HeldOut(**read_arrays(find_held_out(task), written_by="preprocess"))

@@ -15,7 +15,7 @@ from typing import Annotated, Literal, TypeVar
 from pydantic import Field, FiniteFloat, TypeAdapter
 
 from stages.lib.core.files import read_bytes, write_bytes, write_json
-from stages.lib.core.records import round_number
+from stages.lib.core.records import round_number, split_task
 from stages.lib.data.protocols import Protocol
 from stages.lib.judge.arms import NO_SKILL, ArmKey
 from stages.lib.judge.plans import Question
@@ -32,12 +32,16 @@ Verdict = Literal["better", "worse", "equivalent", "undecided"]
 class Difference:
     """A score of an arm less that of what it is compared with, whichever direction is better.
 
-    ci_low, ci_high: the arm's own interval at the confidence of params.yaml.
+    low, high: the interval at the confidence of params.yaml, simultaneous over the family: it agrees with the verdict,
+        and is the one that is shown.
+    ci_low, ci_high: the arm's own interval.
     equivalence_low, equivalence_high: the narrower interval that decides on `equivalent` (two one-sided tests).
     p_value, p_adjusted: two-sided, before and after the adjustment over the arms and scores of the family.
     """
 
     value: FiniteFloat
+    low: FiniteFloat
+    high: FiniteFloat
     ci_low: FiniteFloat
     ci_high: FiniteFloat
     equivalence_low: FiniteFloat
@@ -76,7 +80,7 @@ class ArmResult:
     strengths: regulariser -> the strengths that its replicates use, each once.
     scores: name -> mean over replicates; `gap` is the score of discrimination on training rows less that on held-out
         rows.
-    mechanisms: what the regularisers did, means over replicates; see lanes/mechanisms.py. `one_answer` is the share of
+    mechanisms: what the regularisers did, means over replicates; see `measure_mechanisms`. `one_answer` is the share of
         replicates in which a network puts all held-out rows into one class.
     optimism: of a tuned or averaged arm, score -> that on the validation rows which chose its points less that on
         held-out rows, mean over replicates.
@@ -221,7 +225,10 @@ class SearchPoint:
 def save_comparison(comparison: Comparison) -> None:
     """Write comparison.json, and metrics.json, which holds what `dvc metrics diff` shows."""
     write_json(COMPARISON, LAYOUT.dump_python(comparison, mode="json"))
-    write_json(METRICS, {study: tabulate_metrics(result) for study, result in comparison.items()})
+    studies: dict[str, list[StudyResult]] = {}
+    for task, result in comparison.items():
+        studies.setdefault(split_task(task)[0], []).append(result)
+    write_json(METRICS, {study: tabulate_study(results) for study, results in studies.items()})
 
 
 def load_comparison() -> Comparison:
@@ -233,15 +240,36 @@ def parse_comparison(text: bytes | str) -> Comparison:
     return LAYOUT.validate_json(text)
 
 
-def tabulate_metrics(result: StudyResult) -> dict[str, dict[str, float | str]]:
+Metrics = dict[str, dict[str, float | str]]
+
+
+def tabulate_study(results: Sequence[StudyResult]) -> Metrics:
+    """What a review needs of a study: of several data sets the mean over them, of the scores that all have."""
+    if len(results) == 1:
+        return tabulate_metrics(results[0])
+    tables = [tabulate_metrics(result) for result in results]
+    return {
+        variant: round_as_shown(
+            {
+                name: sum(float(table[variant][name]) for table in tables) / len(tables)
+                for name, value in shown.items()
+                if isinstance(value, float) and all(name in table.get(variant, {}) for table in tables)
+            }
+        )
+        for variant, shown in tables[0].items()
+    }
+
+
+def tabulate_metrics(result: StudyResult) -> Metrics:
     """variant -> score -> mean at the knobs, and verdict by each score; reference models and no skill included."""
-    shown: dict[str, dict[str, float | str]] = {
-        key.variant: round_as_shown(arm.scores)
+    shown: Metrics = {
+        key.variant: round_as_shown({score: judged.value for score, judged in arm.judged.items()})
         | {f"verdict_{score}": judged.verdict for score, judged in arm.judged.items()}
         for key, arm in result.list_arms()
         if key.kind in ("at_knob", "reference")
     }
-    return shown | {NO_SKILL.variant: round_as_shown(result.no_skill)}
+    guess = {score: result.no_skill[score] for score in result.scores.values()}
+    return shown | {NO_SKILL.variant: round_as_shown(guess)}
 
 
 def round_as_shown(values: Mapping[str, float]) -> dict[str, float | str]:

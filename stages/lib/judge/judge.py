@@ -54,7 +54,7 @@ from stages.lib.judge.designs import (
 from stages.lib.judge.plans import ComparedSearch, StatisticsPlan, StudyPlan
 from stages.lib.judge.predictions import Labels, Predictions, class_shares
 from stages.lib.judge.scores import SCORES, gives_one_answer, list_scores, measure, measure_no_skill, squeeze
-from stages.lib.judge.verdicts import adjust, critical_value, detectable_difference, smallest_margin, verdict
+from stages.lib.judge.verdicts import adjust, agree, critical_value, detectable_difference, smallest_margin, verdict
 
 CHOSEN = (TUNED, TO_END, AVERAGED)  # kinds of arms whose points are chosen on validation rows
 QUESTIONS = {TUNED: "against_best_single", AVERAGED: "averaged_against_best_single"}  # in place of the kind of arm
@@ -145,20 +145,24 @@ class Judge:
     def judge_family(self, family: Family) -> dict[ComparisonKey, Difference]:
         """Differences with verdicts, adjusted together."""
         adjusted = adjust(family, seed=self.plan.seed)
+        critical = critical_value(family, seed=self.plan.seed, alpha=1 - self.settings.confidence) if family else 0.0
         return {
-            key: describe_difference(key.score, estimate, adjusted[key], self.settings)
+            key: describe_difference(key.score, estimate, adjusted[key], critical, self.settings)
             for key, estimate in family.items()
         }
 
 
-def describe_difference(score: str, difference: Estimate, p_adjusted: float, settings: StatisticsPlan) -> Difference:
-    """A difference with its verdict, rounded as it is kept."""
+def describe_difference(
+    score: str, difference: Estimate, p_adjusted: float, critical: float, settings: StatisticsPlan
+) -> Difference:
+    """A difference with its verdict, rounded as it is kept; critical: of its family, in standard errors."""
     alpha, margin = 1 - settings.confidence, settings.equivalence[score]
     word = verdict(difference, p_adjusted, margin=margin, sign=SCORES[score].sign, alpha=alpha)
+    low, high = map(round_number, agree(difference, critical, word))
     ci_low, ci_high = map(round_number, difference.interval(1 - alpha))
     equivalence_low, equivalence_high = map(round_number, difference.interval(1 - 2 * alpha))
     value, p_value, p_adjusted = map(round_number, (difference.value, difference.p_value, p_adjusted))
-    return Difference(value, ci_low, ci_high, equivalence_low, equivalence_high, p_value, p_adjusted, word)
+    return Difference(value, low, high, ci_low, ci_high, equivalence_low, equivalence_high, p_value, p_adjusted, word)
 
 
 # A study -------------------------------------------------------------------------------------------------------------

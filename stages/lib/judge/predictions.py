@@ -38,7 +38,7 @@ class Predictions:
 
     A lane whose weights are not finite predicts the shares of the classes among its training rows.
     strengths: regulariser -> its strength. mechanisms: what the regularisers did to the weights, and how the training
-    went; see lanes/mechanisms.py and `TrainedRun`.
+    went; see `measure_mechanisms` and `TrainedRun`.
     """
 
     replicate: np.ndarray
@@ -109,16 +109,16 @@ def save_predictions(predicted: Predictions, task: str, variant: str, *, at_end:
 
 
 def load_labels(study: str) -> Labels:
-    return Labels(**read_arrays(FOLDER / study / "_labels.npz", written_by=f"evaluate@{study}"))
+    return Labels(**read_arrays(FOLDER / study / "_labels.npz", written_by="evaluate"))
 
 
 def load_mistakes(study: str) -> Mistakes:
-    return Mistakes(**read_arrays(FOLDER / study / "_mistakes.npz", written_by=f"evaluate@{study}"))
+    return Mistakes(**read_arrays(FOLDER / study / "_mistakes.npz", written_by="evaluate"))
 
 
 def load_predictions(task: str, variant: str, *, at_end: bool = False) -> Predictions:
     path = find_predictions(task, variant, at_end=at_end)
-    return parse_predictions(read_arrays(path, written_by=f"evaluate@{task}"))
+    return parse_predictions(read_arrays(path, written_by="evaluate"))
 
 
 def parse_predictions(fields: dict[str, Any]) -> Predictions:
@@ -136,4 +136,4 @@ def save_references(study: str, references: Mapping[str, ReferencePredictions]) 
 
 def load_reference(study: str, name: str) -> ReferencePredictions:
     path = REFERENCE_FOLDER / study / f"{name}.npz"
-    return ReferencePredictions(**read_arrays(path, written_by=f"reference@{study}"))
+    return ReferencePredictions(**read_arrays(path, written_by="reference"))

@@ -28,7 +28,6 @@ from stages.lib.core.files import (
     write_arrays,
     write_bytes,
 )
-from stages.lib.core.records import split_task
 from stages.lib.lanes.plan import RunPlan, find_run
 
 Weights = dict[str, np.ndarray]
@@ -46,7 +45,7 @@ class TrainedRun:
     epochs_run: epochs trained.
     best_epoch: the epoch, counted from 1, whose weights are handed on.
     stopped_early, diverged: ended by early stopping, or by a loss that was not finite.
-    mechanisms: name -> what the regularisers did to the weights; see lanes/mechanisms.py.
+    mechanisms: name -> what the regularisers did to the weights; see `measure_mechanisms`.
     """
 
     weights: Weights
@@ -81,7 +80,7 @@ def save_run(run: TrainedRun, model: bytes, task: str, variant: str) -> None:
 
 
 def load_run(task: str, variant: str) -> TrainedRun:
-    folder, stage = find_run(task, variant), f"train@{split_task(task)[0]}-{variant}"
+    folder, stage = find_run(task, variant), "train"
     fields = read_arrays(folder / "lanes.npz", written_by=stage)
     nested: dict[str, Any] = {
         "weights": pop_prefix("weight", fields),

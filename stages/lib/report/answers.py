@@ -276,7 +276,7 @@ def tell_best_of(study: StudyResult, score: str, confidence: float, findings: Se
         return f"{subject} helps{most}: {label} {way} by {size}, from {best.value - value:.3f} to {best.value:.3f}."
     lead = f"No {NOUNS[group]} is shown to help by {label}{other}"
     if best.verdict == "equivalent":
-        low, high = difference.ci_low + 0.0, difference.ci_high + 0.0  # no -0.000
+        low, high = difference.low + 0.0, difference.high + 0.0  # no -0.000
         interval = f"{100 * confidence:g} % interval {low:+.3f} to {high:+.3f}"
         return f"{lead} by as much as matters: {name} came closest, by {value + 0.0:+.3f} ({interval})."
     if sign_of(score) * value < 0:
@@ -287,7 +287,7 @@ def tell_best_of(study: StudyResult, score: str, confidence: float, findings: Se
 
 def tell_size(difference: Difference, confidence: float) -> str:
     """`0.112 (95 % interval 0.065 to 0.160)`; that of a fall is positive, too."""
-    ends = (difference.ci_low, difference.ci_high)
+    ends = (difference.low, difference.high)
     low, high = ends if difference.value >= 0 else (-ends[1], -ends[0])
     return f"{abs(difference.value):.3f} ({100 * confidence:g} % interval {low:.3f} to {high:.3f})"
 
@@ -362,7 +362,7 @@ def tell_claim(subject: str, against: Mapping[str, Difference]) -> str:
     """The verdict by each score, with its interval; the best single regulariser is chosen in the same way."""
     claims = [
         f"{VERDICTS[difference.verdict].label} by {SCORES[score].label}, {difference.value:+.3f} "
-        f"({difference.ci_low:+.3f} to {difference.ci_high:+.3f})"
+        f"({difference.low:+.3f} to {difference.high:+.3f})"
         for score, difference in against.items()
     ]
     rival = "against the best single regulariser, chosen in the same way"

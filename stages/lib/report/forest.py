@@ -24,8 +24,8 @@ def read_forest(confidence: float) -> str:
     """How a forest plot is read."""
     return (
         "Each mark is the difference from the arm's baseline, mostly the same network without the regulariser; the "
-        f"further right, the more it helps. The line is the {100 * confidence:g} % interval of that difference alone; "
-        "in the shaded band differences are too small to matter."
+        f"further right, the more it helps. The line is the {100 * confidence:g} % interval, wide enough for all arms "
+        "and both scores together; in the shaded band differences are too small to matter."
     )
 
 
@@ -44,7 +44,7 @@ def list_differences(study: StudyResult, score: str) -> pd.DataFrame:
     for key, arm in rank_arms(study, score):
         value, difference = arm.judged[score].value, arm.judged[score].difference
         if difference:
-            numbers = (value, difference.value, difference.ci_low, difference.ci_high)
+            numbers = (value, difference.value, difference.low, difference.high)
             rows.append((score, *key, arm.baseline, *numbers, difference.verdict))
     return pd.DataFrame(rows, columns=list(COLUMNS))
 

@@ -95,7 +95,7 @@ def tell_cells(
 ) -> dict[str, Cell]:
     """The cells of a column: of one data set, or of the arms that several have in common, pooled into `pooled`."""
     if len(tasks) == 1:
-        return {arm: Cell(column, one.value, one.ci_low, one.ci_high, one.verdict) for arm, one in tasks[0].items()}
+        return {arm: Cell(column, one.value, one.low, one.high, one.verdict) for arm, one in tasks[0].items()}
     common = {arm: [task[arm] for task in tasks] for arm in tasks[0] if all(arm in task for task in tasks)}
     margin, sign = settings.equivalence[score], SCORES[score].sign
     pooled[column] = pool(common, sign=sign, margin=margin, confidence=settings.confidence)

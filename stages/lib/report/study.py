@@ -10,6 +10,7 @@ import altair as alt
 import pandas as pd
 import yaml
 
+from stages.lib.core.records import split_task
 from stages.lib.data.samples import load_development
 from stages.lib.judge.arms import REFERENCE, Arm, ArmKey, build_arms
 from stages.lib.judge.comparison import ArmResult, PathPoint, StudyResult
@@ -126,11 +127,17 @@ def draw_study(result: StudyResult, records: StudyRecords) -> StudyPart:
 
 
 def draw_figures(result: StudyResult, records: StudyRecords) -> dict[str, alt.TopLevelMixin | None]:
-    """The charts of a study by their names, in the order of the page; None where there is nothing to draw."""
+    """The charts of a study by their names, in the order of the page; None where there is nothing to draw.
+
+    Of several data sets each has its arms alone: a page with six figures of each would take ten megabytes.
+    """
+    forest = draw_forest(result, records.settings.equivalence, records.settings.confidence)
+    if split_task(records.plan.task)[1]:
+        return {"forest": forest}
     names, variants = records.class_names, dict.fromkeys(key.variant for key in list(records.arms)[:NUM_WITH_MISTAKES])
     predicted = {name_arm(*key): arm.test for key, arm in records.arms.items()}
     return {
-        "forest": draw_forest(result, records.settings.equivalence, records.settings.confidence),
+        "forest": forest,
         "paths": draw_paths(result, records.paths),
         "learning": draw_learning(tabulate_learning(records.runs)),
         "predictions": draw_predictions(predicted, records.labels, names),
@@ -174,7 +181,7 @@ def tabulate_arm(key: ArmKey, arm: ArmResult, recipe: RunPlan | None) -> Row:
         row |= {
             label: judged.value,
             f"{label}: difference": difference.value if difference else "",
-            f"{label}: interval": f"{difference.ci_low:+.3f} to {difference.ci_high:+.3f}" if difference else "",
+            f"{label}: interval": f"{difference.low:+.3f} to {difference.high:+.3f}" if difference else "",
             f"{label}: verdict": name_verdict(judged.verdict),
         }
     compared = any(judged.difference for judged in arm.judged.values())

@@ -43,9 +43,10 @@ def make_trained(run: RunPlan) -> TrainedRun:
     history = pd.DataFrame({"lane": np.tile(np.arange(lanes), 2), "epoch": 1, "loss": np.repeat([0.6, 0.2], lanes)})
     weights = {"kernel_1": kernel, "bias_1": np.zeros((lanes, 1, UNITS)), "kernel_2": np.ones((lanes, UNITS, 1))}
     zeros = np.zeros(lanes)
+    replicate = np.tile(np.arange(REPLICATES), run.grid.num_points)
     return TrainedRun(
-        weights, stopped={}, replicate=np.tile(np.arange(REPLICATES), run.grid.num_points), strengths={}, epochs_run=zeros,
-        best_epoch=zeros, stopped_epoch=zeros, stopped_early=zeros, diverged=zeros, mechanisms={}, history=history,
+        weights, stopped={}, replicate=replicate, strengths={}, epochs_run=zeros, best_epoch=zeros,
+        stopped_epoch=zeros, stopped_early=zeros, diverged=zeros, mechanisms={}, history=history,
     )  # fmt: skip
 
 

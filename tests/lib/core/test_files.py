@@ -136,7 +136,7 @@ def test_numbers_that_are_not_finite_are_not_written() -> None:
 
 
 def test_what_is_missing_is_named_with_the_stage_that_writes_it() -> None:
-    with pytest.raises(store.MissingArtifactError, match=r"models/s/v/lanes.npz is missing, .* `train@s-v`"):
+    with pytest.raises(store.MissingArtifactError, match=r"models/s/v/lanes.npz is missing, .* `train`"):
         trained.load_run("s", "v")
     with pytest.raises(
         store.MissingArtifactError, match=r"data/plan/s/v.json is missing, expected the output of `plan`"

@@ -11,7 +11,7 @@ from stages.lib.judge.over_tables import pool
 
 
 def make_effects(*values: float) -> list[Difference]:
-    return [Difference(value, value - 1, value + 1, value - 1, value + 1, 0.5, 0.5, "undecided") for value in values]
+    return [Difference(value, *(value - 1, value + 1) * 3, 0.5, 0.5, "undecided") for value in values]
 
 
 def pool_log_loss(effects: dict[str, list[Difference]]):
