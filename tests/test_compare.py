@@ -143,6 +143,14 @@ def test_a_variant_is_compared_with_its_own_baseline(result: StudyResult) -> Non
     assert judged.verdict != "better", "it is as good as its baseline, though better than the study's"
 
 
+def test_what_may_be_best_is_not_beaten_by_any_other(result: StudyResult) -> None:
+    assert ArmKey("strong", "at_knob") in result.may_be_best["auc"]
+    worse = {ArmKey("unregularized", "at_knob"), ArmKey("hurt", "at_knob")}
+    assert not worse & set(result.may_be_best["auc"])
+    (alone,) = judge({"unregularized": PREDICTED["unregularized"]}).may_be_best["auc"]
+    assert alone == ArmKey("unregularized", "at_knob")
+
+
 def test_an_arm_to_the_end_is_tuned_by_itself_and_compared_with_the_network_that_stopped() -> None:
     generator = np.random.Generator(np.random.PCG64(2))
     pair = {name: PREDICTED[name] for name in ("unregularized", "misled")}

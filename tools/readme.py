@@ -27,10 +27,10 @@ import yaml
 
 from stages.lib.core.cli import UserError, make_parser, run_main
 from stages.lib.core.files import write_json
-from tools.bench.__main__ import describe_machine, render_bench
+from tools.bench.__main__ import describe_machine
 
 README, GRAPH = Path("README.md"), Path("dvc.yaml")
-ANSWER, BENCH, TOUR = Path("metrics/answer.json"), Path("metrics/bench.json"), Path("metrics/tour.json")
+ANSWER, TOUR = Path("metrics/answer.json"), Path("metrics/tour.json")
 START, END = "<!-- {} -->\n", "<!-- end of {} -->\n"
 NUM_SHOWN = 5  # lines of what a command printed
 KNOB, VALUE = "dropout", 0.3  # what is changed
@@ -117,7 +117,6 @@ def render_blocks() -> dict[str, str]:
         "change": render_knob(tour),
         "review": render_review(tour),
         "graph": render_graph(yaml.safe_load(GRAPH.read_text(encoding="utf-8"))["stages"]),
-        "bench": render_bench(json.loads(BENCH.read_text(encoding="utf-8"))),
     }
 
 

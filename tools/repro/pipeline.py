@@ -34,7 +34,7 @@ from tools.repro.engine import FOLDER, PAUSE, Job
 
 SITE = FOLDER / "site"  # DVC's site cache where the usual one cannot be used
 SECONDS = FOLDER / "seconds.json"  # that each stage took when it last ran
-QUICK = ("plan", "fetch", "compare", "audit", "summarize", "report")  # no cluster, and no TensorFlow
+QUICK = ("plan", "fetch", "compare", "audit", "report")  # no cluster, and no TensorFlow
 SHOWN = 3  # paths in a message
 
 

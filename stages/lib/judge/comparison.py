@@ -150,6 +150,7 @@ class StudyResult:
     reach: score -> what the study can see by it; empty where the baseline is the only arm.
     arms: variant or reference model -> kind of arm -> result.
     searches: variant -> what its search found.
+    may_be_best: score -> the arms that are not shown to be worse than another; each variant once, as one would use it.
     """
 
     dataset: str
@@ -162,6 +163,7 @@ class StudyResult:
     reach: dict[str, Reach]
     arms: dict[str, dict[Kind, ArmResult]]
     searches: dict[str, SearchResult] = field(default_factory=dict)
+    may_be_best: dict[str, list[ArmKey]] = field(default_factory=dict)
 
     def list_arms(self) -> Iterator[tuple[ArmKey, ArmResult]]:
         for variant, kinds in self.arms.items():

@@ -57,6 +57,7 @@ from stages.lib.judge.scores import SCORES, gives_one_answer, list_scores, measu
 from stages.lib.judge.verdicts import adjust, agree, critical_value, detectable_difference, smallest_margin, verdict
 
 CHOSEN = (TUNED, TO_END, AVERAGED)  # kinds of arms whose points are chosen on validation rows
+NUM_BEST_DRAWS = 2_000  # of the joint distribution of each arm's rivals
 QUESTIONS = {TUNED: "against_best_single", AVERAGED: "averaged_against_best_single"}  # in place of the kind of arm
 
 
@@ -193,7 +194,27 @@ def judge_study(judge: Judge) -> StudyResult:
         reach=describe_sensitivity(judge, family),
         arms=results,
         searches={search.variant: describe_search(judge, search, differences) for search in plan.searches},
+        may_be_best={score: find_best(judge, score) for score in judge.scores},
     )
+
+
+def find_best(judge: Judge, score: str) -> list[ArmKey]:
+    """The arms that may be the best: those that no other is shown to beat (multiple comparisons with the best).
+
+    Each arm is the control of a family of its own, so the best of all is left out with at most the chance alpha (Hsu
+    1984). Each variant of the study's baseline counts once, tuned where it has a path; the baseline to the end, too.
+    """
+    names = [variant.name for variant in judge.plan.variants if variant.baseline == judge.plan.baseline]
+    keys = [next(key for kind in (TUNED, AT_KNOB) if (key := ArmKey(name, kind)) in judge.arms) for name in names]
+    keys += [key for key in (ArmKey(judge.plan.baseline, TO_END),) if key in judge.arms]
+    alpha, best = 1 - judge.settings.confidence, []
+    for key in keys:
+        rivals = {other: judge.compare(score, other, key) for other in keys if other != key}
+        critical = critical_value(rivals, seed=judge.plan.seed, alpha=alpha, num_draws=NUM_BEST_DRAWS) if rivals else 0
+        sign = SCORES[score].sign
+        if all(sign * rival.value <= critical * rival.standard_error for rival in rivals.values()):
+            best.append(key)
+    return best
 
 
 def find_baseline(judge: Judge, key: ArmKey) -> ArmKey:

@@ -46,6 +46,18 @@ def pool(
     }
 
 
+def find_best(values: Mapping[str, np.ndarray], *, sign: int, confidence: float) -> set[str]:
+    """The arms that no other is shown to beat on average (Hsu 1984, by Bonferroni); values: arm -> [data set]."""
+    alpha = (1 - confidence) / max(1, len(values) - 1)
+
+    def beats(other: np.ndarray, arm: np.ndarray) -> bool:
+        gained = sign * (other - arm)
+        error = gained.std(ddof=1) / np.sqrt(len(gained))
+        return bool(gained.mean() > stats.t.ppf(1 - alpha, len(gained) - 1) * error)
+
+    return {arm for arm, own in values.items() if not any(beats(other, own) for other in values.values())}
+
+
 def pool_one(differences: Sequence[Difference], *, sign: int, margin: float, alpha: float, own_alpha: float) -> Pooled:
     """alpha: of the mean's interval. own_alpha: of the prediction, and of each one-sided test for equivalence."""
     values = np.array([difference.value for difference in differences])

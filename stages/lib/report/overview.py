@@ -7,12 +7,13 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import altair as alt
+import numpy as np
 import pandas as pd
 
 from stages.lib.core.records import split_task
-from stages.lib.judge.arms import TO_END, TUNED, ArmKey
+from stages.lib.judge.arms import AT_KNOB, TO_END, TUNED, ArmKey
 from stages.lib.judge.comparison import Comparison, Difference, StudyResult
-from stages.lib.judge.over_tables import Pooled, pool
+from stages.lib.judge.over_tables import Pooled, find_best, pool
 from stages.lib.judge.plans import StatisticsPlan
 from stages.lib.judge.scores import SCORES
 from stages.lib.report.answers import is_survey, is_used
@@ -23,6 +24,7 @@ SIGNS = {"better": "▲", "worse": "▼", "equivalent": "=", "undecided": " "}
 CELL, ROW = 88, 21  # pixels of a column and of a row
 NUM_NAMED = 4  # arms that a sentence names
 CHOSEN, TO_THE_END = "what validation rows choose", "no regulariser, to the end"
+BASELINE = "no regulariser"
 
 
 class Cell(NamedTuple):
@@ -37,12 +39,16 @@ class Cell(NamedTuple):
 
 @dataclass(frozen=True)
 class Overview:
-    """score: its label. columns: in order. rows: arm -> its cells. pooled: column -> arm -> over its data sets."""
+    """score: its label. columns: in order. rows: arm -> its cells. pooled: column -> arm -> over its data sets.
+
+    may_be_best: column -> the arms that no other is shown to beat, the baseline among them.
+    """
 
     score: str
     columns: list[str]
     rows: dict[str, list[Cell]]
     pooled: dict[str, dict[str, Pooled]]
+    may_be_best: dict[str, set[str]]
 
 
 def survey(comparison: Comparison, names: Mapping[str, str], settings: StatisticsPlan) -> Overview:
@@ -53,12 +59,14 @@ def survey(comparison: Comparison, names: Mapping[str, str], settings: Statistic
     for task in chosen:
         if comparison[task].scores["probabilities"] == score:
             studies.setdefault(split_task(task)[0], {})[task] = list_effects(comparison[task], score)
-    overview = Overview(SCORES[score].label, [], {}, {})
+    overview = Overview(SCORES[score].label, [], {}, {}, {})
     for tasks in studies.values():
         title = names[next(iter(tasks))] if len(tasks) == 1 else f"{len(tasks)} tables"
         column = title if title not in overview.columns else f"{title}, {next(iter(tasks))}"
         overview.columns.append(column)
-        for arm, cell in tell_cells(column, list(tasks.values()), score, settings, overview.pooled).items():
+        if len(tasks) == 1:
+            overview.may_be_best[column] = name_best(comparison[next(iter(tasks))], score)
+        for arm, cell in tell_cells(overview, column, list(tasks.values()), score, settings).items():
             overview.rows.setdefault(arm, []).append(cell)
     return replace(overview, rows=dict(sorted(overview.rows.items(), key=rank_row)))
 
@@ -86,26 +94,37 @@ def list_effects(study: StudyResult, score: str) -> dict[str, Difference]:
     return effects
 
 
+def name_best(study: StudyResult, score: str) -> set[str]:
+    """The arms that may be the best, by the names of their rows."""
+    names = {ArmKey(study.baseline, TO_END): TO_THE_END, ArmKey(study.baseline, AT_KNOB): BASELINE}
+    return {names.get(key) or style_of(key.variant).label for key in study.may_be_best.get(score, [])}
+
+
 def tell_cells(
-    column: str,
-    tasks: Sequence[Mapping[str, Difference]],
-    score: str,
-    settings: StatisticsPlan,
-    pooled: dict[str, dict[str, Pooled]],
+    overview: Overview, column: str, tasks: Sequence[Mapping[str, Difference]], score: str, settings: StatisticsPlan
 ) -> dict[str, Cell]:
-    """The cells of a column: of one data set, or of the arms that several have in common, pooled into `pooled`."""
+    """The cells of a column: of one data set, or of the arms that several have in common, pooled."""
     if len(tasks) == 1:
         return {arm: Cell(column, one.value, one.low, one.high, one.verdict) for arm, one in tasks[0].items()}
     common = {arm: [task[arm] for task in tasks] for arm in tasks[0] if all(arm in task for task in tasks)}
     margin, sign = settings.equivalence[score], SCORES[score].sign
-    pooled[column] = pool(common, sign=sign, margin=margin, confidence=settings.confidence)
-    return {arm: Cell(column, one.value, one.low, one.high, one.verdict) for arm, one in pooled[column].items()}
+    overview.pooled[column] = pool(common, sign=sign, margin=margin, confidence=settings.confidence)
+    values = {arm: np.array([one.value for one in found]) for arm, found in common.items() if arm != CHOSEN}
+    values[BASELINE] = np.zeros(len(tasks))
+    overview.may_be_best[column] = find_best(values, sign=sign, confidence=settings.confidence)
+    found = overview.pooled[column]
+    return {arm: Cell(column, one.value, one.low, one.high, one.verdict) for arm, one in found.items()}
 
 
 def draw_overview(overview: Overview) -> alt.TopLevelMixin:
     """A row for each regulariser, a column for each study; a cell says how much log loss changes, and the verdict."""
     records = [
-        {"arm": arm, **cell._asdict(), "verdict": VERDICTS[cell.verdict].label, "text": tell_change(cell)}
+        {
+            "arm": arm,
+            **cell._asdict(),
+            "verdict": VERDICTS[cell.verdict].label,
+            "text": tell_change(cell) + (" *" if arm in overview.may_be_best[cell.column] else ""),
+        }
         for arm, cells in overview.rows.items()
         for cell in cells
     ]
@@ -124,7 +143,7 @@ def draw_overview(overview: Overview) -> alt.TopLevelMixin:
         f"The change of {overview.score} on held-out rows, compared with the unregularised network that stops in time; "
         f"a fall helps. {SIGNS['better']} {VERDICTS['better'].label}, {SIGNS['worse']} {VERDICTS['worse'].label}, "
         f"{SIGNS['equivalent']} {VERDICTS['equivalent'].label}, no sign: {VERDICTS['undecided'].label}. For several "
-        "tables it is the mean over them."
+        "tables it is the mean over them. * may be the best: no other is shown to beat it."
     )
     title = "What each regulariser does, on data that the network has not seen"
     return finish_chart(chart, rows, title=title, note=note)
@@ -141,7 +160,8 @@ def tell_overview(overview: Overview) -> list[str]:
         cells = {arm: cell for arm, row in overview.rows.items() for cell in row if cell.column == column}
         subjects = {TO_THE_END: "not to stop in time", CHOSEN: "the regulariser that validation rows choose"}
         parts = [tell_effect(subject, cells[arm], overview.score) for arm, subject in subjects.items() if arm in cells]
-        told.append(f"{column}: {'; '.join([*parts, tell_helping(cells)])}.")
+        parts += [tell_helping(cells), tell_best(overview.may_be_best[column])]
+        told.append(f"{column}: {'; '.join(parts)}.")
     return told
 
 
@@ -153,6 +173,14 @@ def tell_helping(cells: Mapping[str, Cell]) -> str:
     named += [f"{len(helping) - NUM_NAMED} more"] if len(helping) > NUM_NAMED else []
     names = f" ({', '.join(named)})" if named else ""
     return f"{len(helping) or 'none'} of {len(tried)} {'is' if len(helping) < 2 else 'are'} shown to help{names}"
+
+
+def tell_best(arms: set[str]) -> str:
+    """`12 may be the best, and so may none at all`."""
+    named = arms - {BASELINE}
+    if len(arms) == 1:
+        return f"{next(iter(arms))} is shown to be the best"
+    return f"{len(named)} may be the best{', and so may none at all' if BASELINE in arms else ''}"
 
 
 def is_regularizer(arm: str) -> bool:

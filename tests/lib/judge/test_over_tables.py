@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 from stages.lib.judge.comparison import Difference
-from stages.lib.judge.over_tables import pool
+from stages.lib.judge.over_tables import find_best, pool
 
 
 def make_effects(*values: float) -> list[Difference]:
@@ -61,3 +61,17 @@ def test_more_arms_make_wider_intervals_of_means_alone() -> None:
     among = pool_log_loss({name: make_effects(*values) for name in ("l2", "l1", "ema")})["l2"]
     assert among.low < alone.low and among.high > alone.high
     assert (among.new_low, among.new_high) == (alone.new_low, alone.new_high)
+
+
+def test_the_set_holds_the_best_arm_and_shrinks_as_data_sets_are_added() -> None:
+    rng, trials, sizes = np.random.default_rng(6), 300, {8: 0, 40: 0}
+    true = {"best": -0.06, "close": -0.05, "bad": 0.02, "none": 0.0}
+    for number in sizes:
+        held = 0
+        for _ in range(trials):
+            values = {arm: mean + rng.normal(0, 0.05, number) for arm, mean in true.items()}
+            found = find_best(values, sign=-1, confidence=0.95)
+            held += "best" in found
+            sizes[number] += len(found)
+        assert held / trials >= 0.95
+    assert sizes[40] < 0.8 * sizes[8]
