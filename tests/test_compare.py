@@ -271,19 +271,14 @@ def test_a_variant_without_finite_weights_still_gives_finite_numbers() -> None:
 def test_the_answer_follows_from_the_verdicts(result: StudyResult) -> None:
     told = answer(result, 0.95)
     (group,) = told.groups.values()
-    best, own = group.best
-    value, gain = at_knob(result, "strong").value, at_knob(result, "strong").difference
-    size = f"{gain.value:.3f} (95 % interval {gain.low:.3f} to {gain.high:.3f})"
-    assert best == f"Strong (knob) helps most: AUC rises by {size}, from {value - gain.value:.3f} to {value:.3f}."
-    assert "of its own (knob)" in own
-    assert "(strong)" in own
-    assert re.fullmatch(r"By AUC, of 4 tried: 1 better \(strong\), \d worse \(hurt.*", group.verdicts["auc"])
-    assert group.verdicts["log_loss"].startswith("By log loss, of 4 tried: 1 better (strong)")
+    assert re.fullmatch(r"By AUC, of 4 tried: 1 better \(strong\), \d worse \(hurt.*", group["auc"])
+    assert group["log_loss"].startswith("By log loss, of 4 tried: 1 better (strong)")
     assert told.skill.startswith("Against a guess that knows the class shares alone: by AUC, of ")
     brief = told.headline
-    assert (brief.best, brief.helping) == (best, "Shown to help, of 4: by AUC 1, by log loss 1, by both 1 (strong).")
+    assert brief.helping == "Shown to help, of 4: by AUC 1, by log loss 1, by both 1 (strong)."
+    assert re.fullmatch(r"May be the best: \d by AUC \(strong.*\), \d by log loss \(strong.*\)\.", brief.may_be_best)
     assert re.fullmatch(r"Shown to hurt, of 4: by AUC \d, by log loss \d, by both \d \(.*hurt.*\)\.", brief.hurting)
-    assert str(brief).startswith(f"{best} {brief.helping} {brief.hurting}")
+    assert str(brief).startswith(f"{brief.helping} {brief.hurting} {brief.may_be_best}")
 
 
 def test_an_answer_names_a_baseline_that_is_not_the_studys(result: StudyResult) -> None:
@@ -302,13 +297,6 @@ def move(arm: ArmResult, **changes: object) -> ArmResult:
     judged = arm.judged["auc"]
     moved = dataclasses.replace(judged, difference=dataclasses.replace(judged.difference, **changes))
     return dataclasses.replace(arm, judged=arm.judged | {"auc": moved})
-
-
-def test_the_headline_names_what_is_better_than_a_baseline_of_its_own(result: StudyResult) -> None:
-    other = turn(result, "of_its_own", "better")
-    told = "Compared with its own baseline (strong), of its own (knob) helps: AUC "
-    assert told in answer(other, 0.95).headline.best
-    assert told not in answer(result, 0.95).headline.best
 
 
 def with_others(result: StudyResult, *, worse: bool = False) -> StudyResult:
@@ -338,24 +326,16 @@ def test_the_headline_tells_what_validation_rows_and_other_models_give(result: S
 def test_the_headline_leaves_out_what_is_not_there(result: StudyResult) -> None:
     bare = {name: arms for name, arms in result.arms.items() if name == result.baseline}
     told = answer(dataclasses.replace(result, arms=bare), 0.95).headline
-    assert (told.best, told.helping, told.hurting) == ("One network alone.", "", "")
+    assert (told.may_be_best, told.helping, told.hurting) == ("One network alone.", "", "")
     quiet = result
     for name in result.arms:
         quiet = turn(quiet, name, "undecided") if at_knob(result, name).difference else quiet
     assert answer(quiet, 0.95).headline.helping == "Shown to help, of 4: by AUC 0, by log loss 1."
 
 
-def test_a_difference_that_does_not_matter_keeps_its_sign(result: StudyResult) -> None:
-    other = turn(result, "strong", "equivalent")
-    difference = at_knob(other, "strong").difference
-    told = f"strong (knob) came closest, by {difference.value:+.3f} (95 % interval {difference.low:+.3f} to"
-    assert told in answer(other, 0.95).headline.best
-
-
 def test_another_verdict_gives_another_answer(result: StudyResult) -> None:
     told = answer(turn(result, "strong", "equivalent"), 0.95).groups["regularizers"]
-    assert told.best[0].startswith("No regulariser is shown to help by AUC by as much as matters: strong (knob)")
-    assert "no difference that matters (strong, " in told.verdicts["auc"]
+    assert "no difference that matters (strong, " in told["auc"]
 
 
 def test_arms_are_ranked_by_verdict_before_difference(result: StudyResult) -> None:

@@ -6,13 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from stages.lib.judge.arms import AT_KNOB, REFERENCE, TUNED, ArmKey
+from stages.lib.judge.arms import AT_KNOB, REFERENCE, TO_END, TUNED, ArmKey
 from stages.lib.judge.comparison import ArmResult, Difference, SearchResult, StudyResult, Use
 from stages.lib.judge.scores import SCORES
-from stages.lib.report.styles import VERDICTS, describe_range, name_arm, style_of
+from stages.lib.report.styles import VERDICTS, describe_range, style_of
 
 NUM_NAMED = 3  # variants that a sentence names; the others are counted
-NOUNS = {"regularizers": "regulariser", "settings": "other setting"}
+GROUPS = ("regularizers", "settings")
 NUM_BOTH = 5  # that a headline names of those with an effect by both scores
 NUM_MATTER = 5
 MANY = 5  # regularisers that a survey compares at least
@@ -31,13 +31,6 @@ class Finding(NamedTuple):
         return self.difference.verdict
 
 
-class GroupAnswer(NamedTuple):
-    """What regularisers, or other settings, do. best: a sentence for each baseline. verdicts: score -> sentence."""
-
-    best: list[str]
-    verdicts: dict[str, str]
-
-
 class SearchAnswer(NamedTuple):
     """What a search found; each is empty where it was not asked.
 
@@ -54,17 +47,17 @@ class SearchAnswer(NamedTuple):
 class Headline:
     """The answer in brief; a part is empty where there is nothing to tell.
 
-    stopping: what it costs to train to the end, and how much there was to cure. best: what helps most.
+    stopping: what it costs to train to the end, and how much there was to cure. may_be_best: by each score.
     best_single: what is gained where validation rows choose the regulariser, too.
     helping, hurting: how many are shown to. reference: the best reference model. no_skill: where a guess is as good.
     """
 
     failures: str
     stopping: str
-    best: str
     best_single: str
     helping: str
     hurting: str
+    may_be_best: str
     reference: str
     no_skill: str
 
@@ -77,13 +70,14 @@ class Answer:
     """What a study found, in sentences. Each variant counts once: tuned where it has a path, else at its knob.
 
     failures: baselines whose networks have all failed.
-    groups: `regularizers` and `settings`, where the study compares any. searches: variant -> what its search found.
+    groups: `regularizers` and `settings`, where the study compares any -> score -> sentence.
+    searches: variant -> what its search found.
     skill: how the networks compare with a guess. headline: the answer in brief.
     """
 
     headline: Headline
     failures: list[str]
-    groups: dict[str, GroupAnswer]
+    groups: dict[str, dict[str, str]]
     searches: dict[str, SearchAnswer]
     skill: str
 
@@ -92,18 +86,17 @@ class Answer:
         """All but the headline, as a page lists them."""
         told = [*self.failures]
         for group in self.groups.values():
-            told += [*group.best, *group.verdicts.values()]
+            told += group.values()
         return [*told, *(sentence for search in self.searches.values() for sentence in search if sentence), self.skill]
 
 
 def answer(study: StudyResult, confidence: float) -> Answer:
     """All sentences of a study; confidence: of the intervals."""
     groups = {}
-    for group in NOUNS:
+    for group in GROUPS:
         scores = [score for score in study.scores.values() if list_findings(study, score, group=group)]
         if scores:
-            best = tell_best(study, scores[0], confidence, group=group)
-            groups[group] = GroupAnswer(best, {score: tell_verdicts(study, score, group=group) for score in scores})
+            groups[group] = {score: tell_verdicts(study, score, group=group) for score in scores}
     return Answer(
         headline=tell_headline(study, confidence),
         failures=tell_failures(study),
@@ -116,14 +109,13 @@ def answer(study: StudyResult, confidence: float) -> Answer:
 def tell_headline(study: StudyResult, confidence: float) -> Headline:
     score = study.scores["discrimination"]
     group = "regularizers" if list_findings(study, score, group="regularizers") else "settings"
-    best = tell_best(study, score, confidence, group=group, brief=True) or ["One network alone."]
     return Headline(
         failures=" ".join(tell_failures(study)),
         stopping=tell_stopping(study, confidence),
-        best=" ".join(best),
         best_single=tell_best_single(study, score, confidence),
         helping=tell_shown(study, "better", "help", group=group),
         hurting=tell_shown(study, "worse", "hurt", group=group),
+        may_be_best=tell_may_be_best(study),
         reference=tell_reference(study, score),
         no_skill=tell_no_skill(study),
     )
@@ -184,6 +176,18 @@ def tell_shown(study: StudyResult, verdict: str, effect: str, *, group: str) -> 
         names = name_first([style_of(variant).label for variant in order], most=NUM_BOTH)
         counts.append(f"by both {len(both)}{names}")
     return f"Shown to {effect}, of {tried}: {', '.join(counts)}."
+
+
+def tell_may_be_best(study: StudyResult) -> str:
+    """`May be the best: 12 by AUC (max norm, ...), 3 by log loss (...).`; the arms that no other is shown to beat."""
+    if len(study.arms) == 1:
+        return "One network alone."
+    told = []
+    for score, keys in study.may_be_best.items():
+        order = sorted(keys, key=lambda key: sign_of(score) * study.find(key).judged[score].value)
+        names = [style_of(key.variant).label + (" to the end" if key.kind == TO_END else "") for key in order]
+        told.append(f"{len(order)} by {SCORES[score].label}{name_first(names)}")
+    return f"May be the best: {', '.join(told)}." if told else ""
 
 
 def tell_best_single(study: StudyResult, score: str, confidence: float) -> str:
@@ -248,41 +252,6 @@ def is_used(study: StudyResult, key: ArmKey) -> bool:
 def sign_of(score: str) -> int:
     """-1 where greater is better: what makes the best value the smallest."""
     return -1 if SCORES[score].greater_is_better else 1
-
-
-def tell_best(study: StudyResult, score: str, confidence: float, *, group: str, brief: bool = False) -> list[str]:
-    """A sentence for each baseline, the study's own first. brief: not for others that no arm is better than."""
-    findings = list_findings(study, score, group=group)
-    by_baseline: dict[str, list[Finding]] = {}
-    for finding in sorted(findings, key=lambda finding: (finding.baseline != study.baseline, finding.baseline)):
-        by_baseline.setdefault(finding.baseline, []).append(finding)
-    return [
-        tell_best_of(study, score, confidence, compared, group=group)
-        for name, compared in by_baseline.items()
-        if not brief or name == next(iter(by_baseline)) or any(finding.verdict == "better" for finding in compared)
-    ]
-
-
-def tell_best_of(study: StudyResult, score: str, confidence: float, findings: Sequence[Finding], *, group: str) -> str:
-    """The best arm that is better; where none is, the one that came closest."""
-    label, better = SCORES[score].label, [finding for finding in findings if finding.verdict == "better"]
-    best = (better or findings)[0]
-    difference, value, name = best.difference, best.difference.value, name_arm(*best.key)
-    size = tell_size(difference, confidence)
-    other = f" ({style_of(best.baseline).label})" if best.baseline != study.baseline else ""
-    if better:
-        most, way = " most" if len(findings) > 1 else "", "rises" if value > 0 else "falls"
-        subject = f"Compared with its own baseline{other}, {name}" if other else capitalize(name)
-        return f"{subject} helps{most}: {label} {way} by {size}, from {best.value - value:.3f} to {best.value:.3f}."
-    lead = f"No {NOUNS[group]} is shown to help by {label}{other}"
-    if best.verdict == "equivalent":
-        low, high = difference.low + 0.0, difference.high + 0.0  # no -0.000
-        interval = f"{100 * confidence:g} % interval {low:+.3f} to {high:+.3f}"
-        return f"{lead} by as much as matters: {name} came closest, by {value + 0.0:+.3f} ({interval})."
-    if sign_of(score) * value < 0:
-        return f"{lead}: {name} came closest, ahead by {size}, which can be luck."
-    moves = f"from {best.value - value:.3f}{other} to {best.value:.3f}"
-    return f"{lead}: even the best, {name}, takes it {moves}."
 
 
 def tell_size(difference: Difference, confidence: float) -> str:
