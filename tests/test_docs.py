@@ -85,3 +85,23 @@ def test_the_map_of_the_code_is_short_and_names_what_is_there() -> None:
 def test_the_citation_is_complete() -> None:
     citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
     assert {"cff-version", "message", "title", "authors", "license"} <= citation.keys()
+
+
+def test_dvc_sets_a_knob_by_changing_one_line_and_keeps_every_comment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`dvc exp run -S` lays the file out anew: params.yaml stands in the form that it leaves alone."""
+    from dvc.utils.hydra import apply_overrides
+
+    monkeypatch.chdir(tmp_path)
+    before = (ROOT / "params.yaml").read_text()
+    Path("params.yaml").write_text(before)
+    for knob, value in (("dropout", 0.3), ("studies.thoracic.training.epochs", 90), ("l2", 0.02)):
+        text = Path("params.yaml").read_text().splitlines()
+        apply_overrides("params.yaml", [f"{knob}={value}"])
+        changed = [
+            pair for pair in zip(text, Path("params.yaml").read_text().splitlines(), strict=True) if len({*pair}) > 1
+        ]
+        assert len(changed) == 1, knob
+    after = Path("params.yaml").read_text()
+    assert re.findall("#.*", after) == re.findall("#.*", before)
