@@ -41,8 +41,9 @@ TICK = 2.0  # seconds between two looks at the memory
 
 
 def render_answers(answer: dict[str, Any]) -> str:
-    """A line for each column of the picture."""
-    return "\n".join(f"- {sentence}" for sentence in answer["sentences"])
+    """The answer over all data, and a line for each column of the picture."""
+    first, *others = answer["sentences"]
+    return "\n".join([f"**{first}**", "", *(f"- {sentence}" for sentence in others)])
 
 
 def render_graph(stages: Mapping[str, Any]) -> str:

@@ -153,9 +153,39 @@ def tell_change(cell: Cell) -> str:
     return f"{SIGNS[cell.verdict]} {cell.value:+.3f}".strip()
 
 
+def tell_all(overview: Overview) -> str:
+    """The answer over all columns, by counting verdicts."""
+    shown = {
+        arm: [cell.column for cell in cells if cell.verdict == ("worse" if arm == TO_THE_END else "better")]
+        for arm, cells in overview.rows.items()
+    }
+    told, number = [], len(overview.columns)
+    if TO_THE_END in shown:
+        told.append(f"Not to stop training in time is shown to hurt {count(shown[TO_THE_END], number)}.")
+    arms = sorted(filter(is_regularizer, shown), key=lambda arm: -len(shown[arm]))
+    helping = [arm for arm in arms if shown[arm]]
+    named = [f"{arm} {count(shown[arm], len(overview.rows[arm]))}" for arm in helping[:NUM_NAMED]]
+    beyond = "Where it stops in time, " if TO_THE_END in shown else ""
+    if named:
+        told.append(f"{beyond}these are shown to help: {'; '.join(named)}.")
+        told.append(f"{len(arms) - len(helping)} of {len(arms)} regularisers and settings are shown to help nowhere.")
+    else:
+        told.append(f"{beyond}none of {len(arms)} regularisers and settings is shown to help anywhere.")
+    if CHOSEN in shown:
+        chosen = count(shown[CHOSEN], len(overview.rows[CHOSEN]))
+        told.append(f"The one that validation rows choose is shown to help {chosen}.")
+    return " ".join(told)
+
+
+def count(columns: Sequence[str], number: int) -> str:
+    """`in 2 of 6 (470 patients, 2,000 images)`."""
+    named = f" ({', '.join(columns)})" if columns else ""
+    return f"in {len(columns)} of {number}{named}"
+
+
 def tell_overview(overview: Overview) -> list[str]:
-    """A sentence for each column, from its verdicts."""
-    told = []
+    """The answer over all columns, and a sentence for each, from its verdicts."""
+    told = [tell_all(overview)]
     for column in overview.columns:
         cells = {arm: cell for arm, row in overview.rows.items() for cell in row if cell.column == column}
         subjects = {TO_THE_END: "not to stop in time", CHOSEN: "the regulariser that validation rows choose"}
