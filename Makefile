@@ -12,7 +12,7 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no
 export BASE CLUSTER HERE JOBS  # as text, which no shell expands
 
 .DEFAULT_GOAL := pipeline
-.PHONY: pipeline show test check review bench tour calibrate processors coverage audit-deps lock setup help
+.PHONY: pipeline show test quick check review bench tour calibrate processors coverage audit-deps lock setup help
 .SUFFIXES:
 
 pipeline: $(if $(CLUSTER),.venv/installed-cluster,.venv/installed) .git  ## Run what has changed, JOBS stages side by side or on a CLUSTER
@@ -32,6 +32,12 @@ show:  ## Open the report of the last run, and name it
 
 test: .venv/installed-dev  ## Run the tests
 	@$(RUN) python -m pytest --numprocesses "$$JOBS" --dist loadfile --no-loadscope-reorder
+
+# No browser, no DVC, no training, no other process.
+QUICK := tests/lib/core tests/lib/data tests/lib/judge tests/lib/report tests/test_compare.py tests/test_docs.py tests/test_pipeline.py
+
+quick: .venv/installed-dev  ## Run the tests that take seconds
+	@$(RUN) python -m pytest --numprocesses "$$JOBS" --dist loadfile --no-loadscope-reorder $(QUICK)
 
 check: .venv/installed-dev  ## Lint, types, and whether dvc.lock is in step with the code
 	@$(RUN) ruff check . && $(RUN) ruff format --check . && $(RUN) mypy
