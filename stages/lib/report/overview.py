@@ -133,10 +133,12 @@ def draw_overview(overview: Overview) -> alt.TopLevelMixin:
     axis = alt.Axis(orient="top", labelAngle=0, labelColor=INK)
     x = alt.X("column:N", sort=overview.columns, title=None, axis=axis)
     y = alt.Y("arm:N", sort=list(overview.rows), title=None, axis=alt.Axis(labelLimit=240, labelColor=INK))
-    colour = alt.Color("verdict:N", scale=scale_colours(labels, styles), legend=alt.Legend(symbolOpacity=0.35))
+    colour = alt.Color("verdict:N", scale=scale_colours(labels, styles), legend=alt.Legend(symbolOpacity=0.5))
+    decided = alt.datum.verdict != VERDICTS["undecided"].label
+    opacity = alt.condition(decided, alt.value(0.5), alt.value(0.08))
     tooltip = list_tooltips("arm", "column", "verdict", numbers=("value", "low", "high"))
     chart = alt.layer(
-        ROWS.mark_rect(opacity=0.28, stroke=MUTED, strokeWidth=0.3).encode(x=x, y=y, color=colour, tooltip=tooltip),
+        ROWS.mark_rect(stroke=MUTED, strokeWidth=0.3).encode(x=x, y=y, color=colour, opacity=opacity, tooltip=tooltip),
         ROWS.mark_text(color=INK, fontSize=11).encode(x=x, y=y, text="text:N"),
     ).properties(width=CELL * max(1, len(overview.columns)), height=ROW * max(1, len(overview.rows)))
     note = (
