@@ -41,9 +41,8 @@ TICK = 2.0  # seconds between two looks at the memory
 
 
 def render_answers(answer: dict[str, Any]) -> str:
-    """The answer over all data, and a line for each column of the picture."""
-    first, *others = answer["sentences"]
-    return "\n".join([f"**{first}**", "", *(f"- {sentence}" for sentence in others)])
+    """The answer over all data; the page and the terminal have a line for each study beside it."""
+    return f"**{answer['sentences'][0]}**"
 
 
 def render_graph(stages: Mapping[str, Any]) -> str:

@@ -68,5 +68,4 @@ def test_blocks_show_what_was_measured() -> None:
     assert change[2] == "Everything is up to date after 0:01:30: 2 run"
     assert [line.split()[1] for line in change[5:-2]] == ["thoracic.dropout.auc", "thoracic.dropout.log_loss"]
     assert readme.render_review(TOUR) == "> Better: 1 of 2 changed arms."
-    sentences = ["All.", "11 tables: a.", "500 images: b."]
-    assert readme.render_answers({"sentences": sentences}) == "**All.**\n\n- 11 tables: a.\n- 500 images: b."
+    assert readme.render_answers({"sentences": ["All.", "11 tables: a."]}) == "**All.**"

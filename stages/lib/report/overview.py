@@ -163,26 +163,21 @@ def tell_all(overview: Overview) -> str:
     }
     told, number = [], len(overview.columns)
     if TO_THE_END in shown:
-        told.append(f"Not to stop training in time is shown to hurt {count(shown[TO_THE_END], number)}.")
+        told.append(f"Not to stop training in time is shown to hurt in {len(shown[TO_THE_END])} of {number} studies.")
     arms = sorted(filter(is_regularizer, shown), key=lambda arm: -len(shown[arm]))
     helping = [arm for arm in arms if shown[arm]]
-    named = [f"{arm} {count(shown[arm], len(overview.rows[arm]))}" for arm in helping[:NUM_NAMED]]
+    named = [f"{arm} in {len(shown[arm])} of {len(overview.rows[arm])}" for arm in helping[:NUM_NAMED]]
     beyond = "Where it stops in time, " if TO_THE_END in shown else ""
     if named:
+        named[0] += f" ({', '.join(shown[helping[0]])})"
         told.append(f"{beyond}these are shown to help: {'; '.join(named)}.")
         told.append(f"{len(arms) - len(helping)} of {len(arms)} regularisers and settings are shown to help nowhere.")
     else:
         told.append(f"{beyond}none of {len(arms)} regularisers and settings is shown to help anywhere.")
     if CHOSEN in shown:
-        chosen = count(shown[CHOSEN], len(overview.rows[CHOSEN]))
-        told.append(f"The one that validation rows choose is shown to help {chosen}.")
+        chosen = f"{len(shown[CHOSEN])} of {len(overview.rows[CHOSEN])}"
+        told.append(f"The one that validation rows choose is shown to help in {chosen}.")
     return " ".join(told)
-
-
-def count(columns: Sequence[str], number: int) -> str:
-    """`in 2 of 6 (470 patients, 2,000 images)`."""
-    named = f" ({', '.join(columns)})" if columns else ""
-    return f"in {len(columns)} of {number}{named}"
 
 
 def tell_overview(overview: Overview) -> list[str]:
