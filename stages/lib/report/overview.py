@@ -42,6 +42,7 @@ class Overview:
     """score: its label. columns: in order. rows: arm -> its cells. pooled: column -> arm -> over its data sets.
 
     may_be_best: column -> the arms that no other is shown to beat, the baseline among them.
+    baseline: column -> its score, of several data sets the mean.
     """
 
     score: str
@@ -49,6 +50,7 @@ class Overview:
     rows: dict[str, list[Cell]]
     pooled: dict[str, dict[str, Pooled]]
     may_be_best: dict[str, set[str]]
+    baseline: dict[str, float]
 
 
 def survey(comparison: Comparison, names: Mapping[str, str], settings: StatisticsPlan) -> Overview:
@@ -59,11 +61,13 @@ def survey(comparison: Comparison, names: Mapping[str, str], settings: Statistic
     for task in chosen:
         if comparison[task].scores["probabilities"] == score:
             studies.setdefault(split_task(task)[0], {})[task] = list_effects(comparison[task], score)
-    overview = Overview(SCORES[score].label, [], {}, {}, {})
+    overview = Overview(SCORES[score].label, [], {}, {}, {}, {})
     for tasks in studies.values():
         title = names[next(iter(tasks))] if len(tasks) == 1 else f"{len(tasks)} tables"
         column = title if title not in overview.columns else f"{title}, {next(iter(tasks))}"
         overview.columns.append(column)
+        values = [comparison[task].baseline_result.judged[score].value for task in tasks]
+        overview.baseline[column] = sum(values) / len(values)
         if len(tasks) == 1:
             overview.may_be_best[column] = name_best(comparison[next(iter(tasks))], score)
         for arm, cell in tell_cells(overview, column, list(tasks.values()), score, settings).items():
@@ -118,10 +122,12 @@ def tell_cells(
 
 def draw_overview(overview: Overview) -> alt.TopLevelMixin:
     """A row for each regulariser, a column for each study; a cell says how much log loss changes, and the verdict."""
+    heads = {column: f"{column}|{overview.baseline[column]:.3f}" for column in overview.columns}
     records = [
         {
             "arm": arm,
             **cell._asdict(),
+            "column": heads[cell.column],
             "verdict": VERDICTS[cell.verdict].label,
             "text": tell_change(cell) + (" *" if arm in overview.may_be_best[cell.column] else ""),
         }
@@ -130,8 +136,8 @@ def draw_overview(overview: Overview) -> alt.TopLevelMixin:
     ]
     rows = pd.DataFrame(records, columns=["arm", *Cell._fields, "text"])
     labels, styles = [style.label for style in VERDICTS.values()], list(VERDICTS.values())
-    axis = alt.Axis(orient="top", labelAngle=0, labelColor=INK)
-    x = alt.X("column:N", sort=overview.columns, title=None, axis=axis)
+    axis = alt.Axis(orient="top", labelAngle=0, labelColor=INK, labelPadding=18, labelExpr="split(datum.label, '|')")
+    x = alt.X("column:N", sort=list(heads.values()), title=None, axis=axis)
     y = alt.Y("arm:N", sort=list(overview.rows), title=None, axis=alt.Axis(labelLimit=240, labelColor=INK))
     colour = alt.Color("verdict:N", scale=scale_colours(labels, styles), legend=alt.Legend(symbolOpacity=0.5))
     decided = alt.datum.verdict != VERDICTS["undecided"].label
@@ -145,7 +151,8 @@ def draw_overview(overview: Overview) -> alt.TopLevelMixin:
         f"The change of {overview.score} on held-out rows, compared with the unregularised network that stops in time; "
         f"a fall helps. {SIGNS['better']} {VERDICTS['better'].label}, {SIGNS['worse']} {VERDICTS['worse'].label}, "
         f"{SIGNS['equivalent']} {VERDICTS['equivalent'].label}, no sign: {VERDICTS['undecided'].label}. For several "
-        "tables it is the mean over them. * may be the best: no other is shown to beat it."
+        f"tables it is the mean over them. Under the names of the data: the {overview.score} of that network. * may be "
+        "the best: no other is shown to beat it."
     )
     title = "What each regulariser does, on data that the network has not seen"
     return finish_chart(chart, rows, title=title, note=note)
@@ -170,6 +177,7 @@ def tell_all(overview: Overview) -> str:
     beyond = "Where it stops in time, " if TO_THE_END in shown else ""
     if named:
         named[0] += f" ({', '.join(shown[helping[0]])})"
+        named += [f"{len(helping) - NUM_NAMED} more"] if len(helping) > NUM_NAMED else []
         told.append(f"{beyond}these are shown to help: {'; '.join(named)}.")
         told.append(f"{len(arms) - len(helping)} of {len(arms)} regularisers and settings are shown to help nowhere.")
     else:
