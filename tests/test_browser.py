@@ -82,10 +82,10 @@ def test_a_table_sorts_by_its_heads(opened: Opened) -> None:
 def test_a_chart_shows_the_numbers_behind_it(opened: Opened) -> None:
     """Beside the mouse, and in a table."""
     figure = opened.page.locator("figure").first
-    figure.locator(".vega-embed svg .mark-symbol path").first.dispatch_event("pointermove")
-    assert "difference" in str(opened.page.locator("#vg-tooltip-element.visible").text_content())
+    figure.locator(".vega-embed svg .mark-rect path").first.dispatch_event("pointermove")
+    assert "value" in str(opened.page.locator("#vg-tooltip-element.visible").text_content())
     heads = figure.locator(".data th").all_text_contents()
-    assert {"panel", "arm", "margin low", "verdict"} < set(heads)
+    assert {"column", "arm", "value", "verdict"} < set(heads)
     rows = figure.evaluate("(one) => JSON.parse(one.querySelector('script').textContent).datasets.rows.length")
     assert figure.locator(".data tbody tr").count() == rows > 0
 

@@ -96,14 +96,14 @@ def load_arms(plan: StudyPlan, wanted: Sequence[ArmKey], labels: Labels) -> dict
     return {key: arms[key] for key in wanted}
 
 
-def draw_study(result: StudyResult, records: StudyRecords) -> StudyPart:
-    """Everything that the report shows of one study."""
+def draw_study(result: StudyResult, records: StudyRecords, *, detailed: bool = True) -> StudyPart:
+    """Everything that the report shows of one study; not detailed: no figure but its arms."""
     plan, settings = records.plan, records.settings
     rows = count_rows(result, records)
     recipe = describe_recipe(records.recipes[plan.baseline], records.runs[plan.baseline])
     protocol = capitalize(result.protocol.describe())
     told = answer(result, settings.confidence)
-    charts = draw_figures(result, records)
+    charts = draw_figures(result, records, detailed=detailed)
     return StudyPart(
         result=result,
         name=plan.task,
@@ -126,13 +126,17 @@ def draw_study(result: StudyResult, records: StudyRecords) -> StudyPart:
     )  # fmt: skip
 
 
-def draw_figures(result: StudyResult, records: StudyRecords) -> dict[str, alt.TopLevelMixin | None]:
+def draw_figures(
+    result: StudyResult, records: StudyRecords, *, detailed: bool = True
+) -> dict[str, alt.TopLevelMixin | None]:
     """The charts of a study by their names, in the order of the page; None where there is nothing to draw.
 
-    Of several data sets each has its arms alone: a page with six figures of each would take ten megabytes.
+    Of several data sets none has a figure of its own: a page with all of them would take ten megabytes.
     """
-    forest = draw_forest(result, records.settings.equivalence, records.settings.confidence)
     if split_task(records.plan.task)[1]:
+        return {}
+    forest = draw_forest(result, records.settings.equivalence, records.settings.confidence)
+    if not detailed:
         return {"forest": forest}
     names, variants = records.class_names, dict.fromkeys(key.variant for key in list(records.arms)[:NUM_WITH_MISTAKES])
     predicted = {name_arm(*key): arm.test for key, arm in records.arms.items()}
