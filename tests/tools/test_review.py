@@ -36,7 +36,6 @@ from stages.lib.judge.predictions import (
 from stages.lib.settings.yaml_text import TextError, load_document
 from tests.conftest import ROOT
 from tests.forked import run_module
-from tools.readme import render_review
 from tools.review.__main__ import conclude, escape, parse_arguments, render
 from tools.review.judging import Change, Review, review
 from tools.review.snapshot import Key, Record, Snapshot, StageRecord, compare_params, read_record
@@ -532,13 +531,14 @@ def test_a_score_without_a_margin_is_never_equivalent(repository: Repository) ->
     assert (change.score, change.verdict) == ("g_mean", "undecided")
 
 
-def test_json_has_what_the_readme_shows(repository: Repository) -> None:
+def test_json_has_the_conclusion_and_the_rows(repository: Repository) -> None:
     repository.write(shift(BASE, "l2", 0.1))
     content = json.loads(repository.review("--json").stdout)
-    row = render_review({"review": content}).splitlines()[-1]
-    assert row.startswith("> | made | l2 | at the knob | AUC | 0.6")
-    assert row.endswith("| better |")
     assert content["conclusion"].startswith("**Better**: 1 of 1 changed arms")
+    change = content["changes"][-1]
+    assert [change[name] for name in ("study", "variant", "kind", "score")] == ["made", "l2", "at_knob", "auc"]
+    assert change["head"] - change["base"] == pytest.approx(change["difference"], abs=1e-6)
+    assert (change["verdict"], change["recomputed"]) == ("better", False)
 
 
 # By row ------------------------------------------------------------------------------------------------------------

@@ -179,13 +179,14 @@ def describe_arm(key: Key, result: Review) -> str:
 
 
 def to_json(result: Review) -> str:
-    """What `tools.readme` shows of a review: its conclusion, and what a row of its table holds."""
+    """A review for other programs: its conclusion, its cause, and what a row of its table holds."""
     changes = [
         {**change.key._asdict(), "score": change.score, "base": change.base, "head": change.head}
-        | {**asdict(change.difference), "difference": change.difference.value}
+        | {**asdict(change.difference), "difference": change.difference.value, "recomputed": change.recomputed}
         for change in result.changes
     ]
-    return json.dumps({"conclusion": conclude(result), "changes": changes}, indent=2)
+    content = {"conclusion": conclude(result), "params": list(result.params), "stale": list(result.head.find_stale())}
+    return json.dumps(content | {"changes": changes}, indent=2)
 
 
 def parse_arguments() -> argparse.Namespace:
