@@ -78,7 +78,7 @@ class ArmResult:
     group: what it differs in from its baseline: regularizers, settings, or model for a reference model.
     judged: score -> judgement; the score of discrimination first, then that of probabilities.
     strengths: regulariser -> the strengths that its replicates use, each once.
-    scores: name -> mean over replicates; `gap` is the score of discrimination on training rows less that on held-out
+    scores: name -> mean over replicates; `gap` is the score of probabilities on training rows less that on held-out
         rows.
     mechanisms: what the regularisers did, means over replicates; see `measure_mechanisms`. `one_answer` is the share of
         replicates in which a network puts all held-out rows into one class.
@@ -293,10 +293,6 @@ def load_paths() -> list[PathPoint]:
 
 def save_searches(points: Sequence[SearchPoint]) -> None:
     save_table(SEARCHES, SearchPoint, points)
-
-
-def load_searches() -> list[SearchPoint]:
-    return load_table(SEARCHES, SearchPoint)
 
 
 Row = TypeVar("Row", PathPoint, SearchPoint)

@@ -132,8 +132,8 @@ def tell_stopping(study: StudyResult, confidence: float) -> str:
     way, size = "falls" if difference.value < 0 else "rises", tell_size(difference, confidence)
     return (
         f"Trained to the end and not stopped in time, the unregularised network's {label} {way} by {size}: "
-        f"{VERDICTS[difference.verdict].label}. On training rows it is {-stopped.scores['gap']:.3f} lower than on "
-        f"held-out rows where it stops, and {-at_end.scores['gap']:.3f} at the end."
+        f"{VERDICTS[difference.verdict].label}. On training rows it is {0 - stopped.scores['gap']:.3f} lower than on "
+        f"held-out rows where it stops, and {0 - at_end.scores['gap']:.3f} at the end."
     )
 
 

@@ -35,7 +35,7 @@ def draw_forest(study: StudyResult, margins: Mapping[str, float], confidence: fl
         label_rows(list_differences(study, score), margins[score], panel=SCORES[score].label)
         for score in study.scores.values()
     ]
-    return draw_panels(tables, title="Every arm against its baseline", confidence=confidence, columns=2)
+    return draw_panels(tables, title="Every arm against its baseline", confidence=confidence)
 
 
 def list_differences(study: StudyResult, score: str) -> pd.DataFrame:
@@ -63,14 +63,14 @@ def label_rows(rows: pd.DataFrame, margin: float, *, panel: str) -> pd.DataFrame
     return rows.assign(panel=panel, **labels, margin_low=-margin, margin_high=margin).drop(columns=["variant"])
 
 
-def draw_panels(tables: Sequence[pd.DataFrame], *, title: str, confidence: float, columns: int) -> alt.TopLevelMixin:
+def draw_panels(tables: Sequence[pd.DataFrame], *, title: str, confidence: float) -> alt.TopLevelMixin:
     """A panel for each table that has rows."""
     numbered = [table.assign(place=place) for place, table in enumerate(tables)]  # two may have one title
     letters = max((len(arm) for table in tables for arm in table["arm"]), default=0)
     labels = min(NAMES, round(LETTER * letters))
     panels = [draw_panel(table, labels=labels) for table in numbered if len(table)] or [ROWS.mark_point()]
     rows = pd.concat(numbered, ignore_index=True)
-    return finish_chart(alt.concat(*panels, columns=columns), rows, title=title, note=read_forest(confidence))
+    return finish_chart(alt.concat(*panels, columns=2), rows, title=title, note=read_forest(confidence))
 
 
 def draw_panel(rows: pd.DataFrame, *, labels: int) -> Panel:

@@ -168,9 +168,10 @@ def tell_all(overview: Overview) -> str:
         arm: [cell.column for cell in cells if cell.verdict == ("worse" if arm == TO_THE_END else "better")]
         for arm, cells in overview.rows.items()
     }
-    told, number = [], len(overview.columns)
+    told = []
     if TO_THE_END in shown:
-        told.append(f"Not to stop training in time is shown to hurt in {len(shown[TO_THE_END])} of {number} studies.")
+        hurt = f"{len(shown[TO_THE_END])} of {len(overview.rows[TO_THE_END])}"
+        told.append(f"Not to stop training in time is shown to hurt in {hurt} studies.")
     arms = sorted(filter(is_regularizer, shown), key=lambda arm: -len(shown[arm]))
     helping = [arm for arm in arms if shown[arm]]
     named = [f"{arm} in {len(shown[arm])} of {len(overview.rows[arm])}" for arm in helping[:NUM_NAMED]]

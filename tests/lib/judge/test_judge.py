@@ -8,7 +8,16 @@ import pytest
 
 from stages import compare
 from stages.lib.judge import judge
-from stages.lib.judge.comparison import LAYOUT, PathPoint, load_paths, load_searches, save_paths, save_searches
+from stages.lib.judge.comparison import (
+    LAYOUT,
+    SEARCHES,
+    PathPoint,
+    SearchPoint,
+    load_paths,
+    load_table,
+    save_paths,
+    save_searches,
+)
 from stages.lib.judge.designs import CrossValidation
 from stages.lib.judge.plans import ComparedSearch, ComparedVariant, StudyPlan
 from stages.lib.judge.predictions import Labels, Predictions
@@ -182,7 +191,7 @@ def test_the_table_holds_both_scores_of_every_point(outcome: compare.Outcome) ->
 def test_results_survive_their_files(outcome: compare.Outcome, tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     save_searches(outcome.searches)
-    assert load_searches() == outcome.searches
+    assert load_table(SEARCHES, SearchPoint) == outcome.searches
     comparison = {"made": outcome.result}
     assert LAYOUT.validate_json(LAYOUT.dump_json(comparison)) == comparison
 
