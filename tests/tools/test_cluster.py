@@ -122,6 +122,8 @@ def test_a_cluster_leaves_what_dvc_repro_leaves_and_tells_of_what_failed(tmp_pat
 
 def test_a_stage_whose_input_is_edited_while_a_worker_runs_it_is_not_recorded(tmp_path: Path, cluster: Cluster) -> None:
     cluster.start_worker("wide", HOSTS[0], num_threads=2 * len(EDITS))  # inputs take threads, too
+    for name in ("one", "two"):  # a stage given to them while that one starts would wait for the one that they run
+        cluster.kill(name)
     pipeline = Pipeline(tmp_path / "project", {})
     expect_edits_refused(pipeline, make_edited(pipeline), lambda: start_run(pipeline, cluster))
 
