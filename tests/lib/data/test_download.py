@@ -194,7 +194,8 @@ from pathlib import Path
 from stages.lib.data.download import collect_files, from_folder, from_mirror
 from tests.lib.data.server import PINNED
 
-chain = [from_mirror({server.url!r}, patience={0.5 if fault == "trickle" else 300}), from_folder(Path({str(tmp_path)!r}))]
+mirror = from_mirror({server.url!r}, patience={0.5 if fault == "trickle" else 300})
+chain = [mirror, from_folder(Path({str(tmp_path)!r}))]
 collect_files(PINNED, chain, Path({str(target)!r}))
 """
     done, megabytes = run_measured(code)
