@@ -1,13 +1,12 @@
 """A changed knob retrains the runs that use it, all of them and no other: shown with every regulariser, through DVC."""
 
-import sys
-
 import numpy as np
 import pytest
 
 from stages.lib.core.files import write_bytes
 from stages.lib.lanes.regularizers import CATALOGUE
 from tests.conftest import keep_studies, list_variants, shrink_params
+from tests.forked import run_module
 from tests.project import Project, load_yaml, make_project, save_yaml
 
 STUDIES = ("thoracic", "tutorial_thoracic")  # the first uses every regulariser, alone, with a path, and together
@@ -29,7 +28,7 @@ def project(tmp_path_factory: pytest.TempPathFactory, params_text: str) -> Proje
 
 def list_stale(project: Project) -> set[str]:
     """What DVC would run now, without the training itself: to start TensorFlow for each run takes minutes."""
-    project.call(sys.executable, "-m", "stages.plan")
+    assert run_module("stages.plan", folder=project.folder, environment=project.environment).returncode == 0
     return project.stages_run("repro", "--dry", "train", "train_own")
 
 
