@@ -1,4 +1,3 @@
-# a table
 """A table of settings that cannot be used: each is told in words, with its line, in one go and without much work."""
 
 import os
