@@ -11,17 +11,8 @@ ROOT = Path(__file__).parent.parent
 
 
 # The files whose tests take longest: pytest-xdist gives each to one process, in this order, so that none comes last.
-LONG = (
-    "test_dvc",
-    "test_repro",
-    "test_cluster",
-    "test_review",
-    "test_browser",
-    "test_recipes",
-    "test_knobs",
-    "test_guard",
-    "test_bad_files",
-)
+LONG = ("test_dvc", "test_recipes", "test_repro", "test_cluster", "test_browser", "test_bad_files", "test_guard")
+LONG += ("test_review", "test_training", "test_knobs", "test_experiment_kinds", "test_blocks", "test_calibrate")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
