@@ -44,8 +44,8 @@ check: .venv/installed-dev  ## Lint, types, and whether dvc.lock is in step with
 	@$(RUN) python -m tools.readme --check
 	@$(RUN) python -m tools.in_step
 
-coverage: .venv/installed-dev  ## Run the tests and say how much of stages/ they reach
-	@$(RUN) python -m pytest --numprocesses "$$JOBS" --dist loadfile --no-loadscope-reorder --cov=stages --cov-report=term:skip-covered --cov-fail-under=95
+coverage: .venv/installed-dev  ## Run the tests and say how much of stages/ and tools/ they reach
+	@$(RUN) python -m pytest --numprocesses "$$JOBS" --dist loadfile --no-loadscope-reorder --cov --cov-report=term:skip-covered --cov-fail-under=95
 
 audit-deps: .venv/installed-audit  ## Look for known holes in the pinned requirements; list their licences
 	@$(RUN) pip-licenses --from=mixed --order=license --packages $$(sed -n 's/==.*//p' requirements/base.txt)

@@ -127,8 +127,8 @@ class Pipeline:
             path.unlink(missing_ok=True)
 
 
-def wait_until(is_true: Callable[[], Any], *, seconds: float = 60) -> Any:
-    """Its value, once it is true of it."""
+def wait_until(is_true: Callable[[], Any], *, seconds: float = 300) -> Any:
+    """Its value, once it is true of it; a slow machine may take its time."""
     end = time.monotonic() + seconds
     while not (value := is_true()):
         assert time.monotonic() < end
@@ -155,9 +155,9 @@ def wait_until_loaded(pid: int) -> None:
 
 
 def has_ended(process: psutil.Process) -> bool:
-    """Within ten seconds."""
+    """Within a minute."""
     try:
-        process.wait(10)
+        process.wait(60)
     except psutil.TimeoutExpired:
         return process.status() == psutil.STATUS_ZOMBIE
     return True
@@ -412,20 +412,19 @@ def test_a_run_killed_at_any_moment_and_started_again_ends_with_the_dvc_lock_of_
         assert ours.lock == theirs.lock, delay
 
 
-@pytest.mark.parametrize("stage", ["train", "evaluate"])
-def test_the_pipeline_killed_in_a_stage_and_started_again_leaves_what_dvc_repro_leaves(
-    tmp_path: Path, few_params: dict, expected_lock: bytes, stage: str
+def test_the_pipeline_killed_twice_and_started_again_leaves_what_dvc_repro_leaves(
+    tmp_path: Path, few_params: dict, expected_lock: bytes
 ) -> None:
     project = make_project(tmp_path / "project", few_params)
-    environment = project.environment | {"PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-m", "tools.repro", "--jobs", "2"]
-    with subprocess.Popen(command, cwd=project.folder, env=environment, start_new_session=True) as tool:
-        wait_until(lambda: list((project.folder / FOLDER).glob(f"{stage}[_@]*.log")), seconds=300)
-        started = psutil.Process(tool.pid).children(recursive=True)
-        os.killpg(tool.pid, signal.SIGKILL)
-    assert all(has_ended(process) for process in started)
-    done = project.call_tool("repro", "--jobs", "2")
-    assert done.returncode == 0, done.stdout + done.stderr
+    environment = project.environment | {"PYTHONPATH": str(ROOT)}
+    for stage in ("train", "evaluate"):
+        with subprocess.Popen(command, cwd=project.folder, env=environment, start_new_session=True) as tool:
+            wait_until(lambda name=stage: list((project.folder / FOLDER).glob(f"{name}[_@]*.log")))
+            started = psutil.Process(tool.pid).children(recursive=True)
+            os.killpg(tool.pid, signal.SIGKILL)
+        assert all(has_ended(process) for process in started)
+    project.make()
     assert project.read("dvc.lock") == expected_lock
     assert not list(project.folder.glob("**/.*.npz.*")), "nothing half-written"
 
