@@ -30,7 +30,7 @@ from dvc_objects.errors import ObjectFormatError
 from stages.lib.core.cli import UserError
 from stages.lib.lock import prune_folders
 from tools.guard import check_cache, check_outputs
-from tools.repro.engine import FOLDER, PAUSE, Job
+from tools.repro.engine import FOLDER, PAUSE, Job, explain_disk
 
 SITE = FOLDER / "site"  # DVC's site cache where the usual one cannot be used
 SECONDS = FOLDER / "seconds.json"  # that each stage took when it last ran
@@ -85,7 +85,8 @@ class Pipeline:
     """The stages that `dvc repro` would go through, in its order. DVC's lock is held: nothing else may change them."""
 
     def __init__(self) -> None:
-        logging.getLogger("dvc").setLevel(logging.CRITICAL)  # its remarks would go across the progress view
+        for name in ("dvc", "dvc_data"):
+            logging.getLogger(name).setLevel(logging.CRITICAL)  # its remarks would go across the progress view
         try:
             self.repo = open_repo()
             if others := self.find_others():
@@ -238,8 +239,8 @@ def find_stages() -> list[str]:
 def explain(error: Exception) -> str:
     """A message in one line, and what to do about it."""
     text = " ".join(str(error).split())
-    if isinstance(error, PermissionError):
-        return f"{text}, expected a folder that can be written to: mend it, run this again"
+    if isinstance(error, OSError):
+        return explain_disk(error)
     if "not a git repository" in text:
         return "DVC needs a git repository and this folder is none: make it one with `git init`, or let `make` do it"
     if "dvc.lock" in text:
