@@ -2,11 +2,13 @@
 
 import asyncio
 import copy
+import errno
 import json
 import os
 import re
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -14,7 +16,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import psutil
@@ -507,27 +509,38 @@ def test_a_folder_that_no_path_can_hold_is_refused(inside: Path, monkeypatch: py
         repro.reproduce(SimpleNamespace())
 
 
-class ReadOnly:
-    """A pipeline of two stages, one of which finds a folder that it may not write to."""
+DISK = {  # error of the system or of SQLite -> what is expected
+    PermissionError(errno.EACCES, "Permission denied", "out/a"): "a folder that can be written to",
+    OSError(errno.EROFS, "Read-only file system", "out/a"): "a folder that can be written to",
+    OSError(errno.ENOSPC, "No space left on device", "out/a"): "room on the disk",
+}
 
-    upstream: ClassVar = {"a": set[str](), "b": set[str](), "c": {"a"}}
-    seconds: ClassVar = dict.fromkeys("abc", 1.0)
 
-    def begin(self, name: str) -> str:
+@pytest.mark.parametrize(("error", "expected"), DISK.items(), ids=lambda value: type(value).__name__)
+def test_a_disk_that_a_stage_cannot_use_stops_what_needs_it_and_nothing_else(error: OSError, expected: str) -> None:
+    def begin(name: str) -> str:
         if name == "a":
-            raise PermissionError(13, "Permission denied", "out/a")
+            raise error
         return "restored"
 
-    def close(self, *, stopped: bool) -> None:
-        assert not stopped
-
-
-def test_a_folder_that_a_stage_may_not_write_to_stops_what_needs_it_and_nothing_else() -> None:
-    run = Run(ReadOnly(), SimpleNamespace(slots=1))
+    upstream, seconds = {"a": set[str](), "b": set[str](), "c": {"a"}}, dict.fromkeys("abc", 1.0)
+    pipeline = SimpleNamespace(upstream=upstream, seconds=seconds, begin=begin, close=lambda stopped: None)
+    run = Run(pipeline, SimpleNamespace(slots=1))
     asyncio.run(run.run())
     assert run.counts == {"failed": 1, "skipped": 1, "restored": 1}
-    assert "out/a" in run.failures[0]
-    assert "expected a folder that can be written to" in run.failures[0]
+    assert f"'out/a', expected {expected}: mend it" in run.failures[0]
+
+
+def test_a_full_disk_is_told_in_one_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def fail(options: object) -> int:
+        raise sqlite3.OperationalError("database or disk is full")
+
+    monkeypatch.setattr(repro, "reproduce", fail)
+    monkeypatch.setattr(sys, "argv", ["tools.repro"])
+    monkeypatch.setattr(signal, "pthread_sigmask", lambda how, signals: None)
+    assert repro.main() == 2
+    told = "error: database or disk is full, expected room on the disk: mend it, run this again\n"
+    assert capsys.readouterr().err == told
 
 
 def test_reports_mistakes_in_params_in_words(inside: Path) -> None:
@@ -554,7 +567,14 @@ def test_what_has_no_mistake_is_checked_once(inside: Path, monkeypatch: pytest.M
         repro.check_params()
 
 
-def test_make_takes_the_folder_and_its_options_as_text(tmp_path: Path) -> None:
+def run_make(folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
+    environment = {"PATH": os.environ["PATH"]}
+    return subprocess.run(["make", *options], cwd=folder, env=environment, capture_output=True, text=True)
+
+
+@pytest.fixture
+def made(tmp_path: Path) -> Path:
+    """A folder with a name that no shell may see, a Makefile, and a Python that prints its arguments."""
     folder = tmp_path / """a 'q' "$HOME" `id`"""
     (folder / ".venv/bin").mkdir(parents=True)
     shutil.copy(ROOT / "Makefile", folder / "Makefile")
@@ -565,10 +585,26 @@ def test_make_takes_the_folder_and_its_options_as_text(tmp_path: Path) -> None:
         (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).write_text('#!/bin/sh\nshift\necho "$*"\n')
     (folder / ".venv/bin/python").chmod(0o755)
-    environment = {"PATH": os.environ["PATH"]}
-    for options, told in (["show"], f"{folder}/metrics/report.html"), (["JOBS=2; id"], "tools.repro --jobs 2; id"):
-        done = subprocess.run(["make", *options], cwd=folder, env=environment, capture_output=True, text=True)
+    (folder / ".venv/pyvenv.cfg").write_text(f"command = python3 -m venv {folder}/.venv\n")
+    return folder
+
+
+def test_make_takes_the_folder_and_its_options_as_text(made: Path) -> None:
+    for options, told in (["show"], f"{made}/metrics/report.html"), (["JOBS=2; id"], "tools.repro --jobs 2; id"):
+        done = run_make(made, *options)
         assert done.stdout.splitlines()[0] == told, done.stderr
+
+
+def test_make_tells_in_one_line_why_its_commands_are_not_there(made: Path) -> None:
+    (made / ".venv/installed").unlink()
+    (made / ".venv/bin/python").write_text("#!/bin/sh\necho WARNING: Retrying >&2\necho ERROR: No wheel >&2\nexit 1\n")
+    done = run_make(made, "setup")
+    told = "error: requirements/base.txt cannot be installed (ERROR: No wheel), expected a network that reaches PyPI"
+    assert (done.stdout.splitlines()[1][: len(told)], done.returncode) == (told, 2)
+    assert done.stderr.count("\n") == 1
+    moved = made.rename(made.with_name("moved"))
+    (line,) = run_make(moved, "setup").stderr.splitlines()
+    assert ".venv was made in another folder, which its commands name: remove it, run this again" in line
 
 
 def test_help_tells_the_exit_status() -> None:

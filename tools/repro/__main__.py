@@ -16,6 +16,7 @@ import gc
 import hashlib
 import os
 import signal
+import sqlite3
 import sys
 import time
 from datetime import timedelta
@@ -24,7 +25,7 @@ from pathlib import Path
 
 from stages.lib.core.cli import UserError, make_parser
 from tools.guard import check_records, print_error
-from tools.repro.engine import FOLDER, SIGNALS, LocalEngine
+from tools.repro.engine import FOLDER, SIGNALS, LocalEngine, explain_disk
 
 PARAMS = Path("params.yaml")
 SCHEMA = Path("stages/lib")  # the rules stand in several of its modules
@@ -114,8 +115,8 @@ def main() -> int:
         return reproduce(options)
     except (UserError, ModuleNotFoundError) as error:
         print_error(error)
-    except OSError as error:
-        print(f"error: {error}, expected a folder that can be written to: mend it, run this again", file=sys.stderr)
+    except (OSError, sqlite3.Error) as error:
+        print(f"error: {explain_disk(error)}", file=sys.stderr)
     except KeyboardInterrupt:
         number = min(signal.sigpending(), default=signal.SIGINT)
         print("Stopped by", "Ctrl-C." if number == signal.SIGINT else "SIGTERM.", "What is done is kept: run again.")

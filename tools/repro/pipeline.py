@@ -32,7 +32,7 @@ from dvc_objects.errors import ObjectFormatError
 from stages.lib.core.cli import UserError
 from stages.lib.lock import prune_folders
 from tools.guard import check_cache, check_outputs
-from tools.repro.engine import FOLDER, PAUSE, Job
+from tools.repro.engine import FOLDER, PAUSE, Job, explain_disk
 
 SITE = FOLDER / "site"  # DVC's site cache where the usual one cannot be used
 SECONDS = FOLDER / "seconds.json"  # that each stage took when it last ran
@@ -88,7 +88,8 @@ class Pipeline:
 
     def __init__(self, targets: Sequence[str] = ()) -> None:
         """targets: as `dvc repro` takes them, names of stages or of blocks; none means all."""
-        logging.getLogger("dvc").setLevel(logging.CRITICAL)  # its remarks would go across the progress view
+        for name in ("dvc", "dvc_data"):
+            logging.getLogger(name).setLevel(logging.CRITICAL)  # its remarks would go across the progress view
         try:
             self.repo = open_repo()
             if others := self.find_others():
@@ -245,8 +246,8 @@ def find_stages() -> list[str]:
 def explain(error: Exception) -> str:
     """A message in one line, and what to do about it."""
     text = " ".join(str(error).split())
-    if isinstance(error, PermissionError):
-        return f"{text}, expected a folder that can be written to: mend it, run this again"
+    if isinstance(error, OSError):
+        return explain_disk(error)
     if isinstance(error, StageNotFound):
         return f"{text}, expected one that `dvc stage list` shows"
     if "not a git repository" in text:

@@ -202,6 +202,32 @@ def test_a_table_of_16_megabytes_is_taken_ten_times_and_refused_a_thousand_times
     assert estimate_rows(facts, 50) < 5e7
 
 
+WIDE = b",".join([b"y", *(b"c%d" % number for number in range(3000))]) + b"\n" + (b"a" + 3000 * b",x" + b"\n") * 2
+
+
+def test_a_table_that_cannot_be_used_is_told_in_few_words(
+    params_text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "project/data/source"
+    folder.mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "project")
+    (tmp_path / "outside.csv").write_text("y,x\na,1\nb,2\n")
+    (folder / "link.csv").symlink_to(tmp_path / "outside.csv")
+    (folder / "wide.csv").write_bytes(WIDE)
+    (folder / "large.csv").touch()
+    os.truncate(folder / "large.csv", 200_000_000)
+    for name, words in {
+        "link": "(leads out of the project), expected a CSV file: copy your table there",
+        "wide": "more mistakes: mend these first",
+        "large": "(has more than 33,554,432 bytes), expected a CSV file: leave out rows or columns",
+    }.items():
+        old, entry = "datasets:\n", f"datasets:\n  mine: {{kind: table, file: data/source/{name}.csv, target: y}}\n"
+        with pytest.raises(ParamsError, match=re.escape(words)) as caught:
+            plan.run(replace(params_text, (old, entry)), plan.read_source)
+        assert f"datasets.mine: data/source/{name}.csv " in str(caught.value)
+        assert len(str(caught.value)) < 4000
+
+
 def test_text_is_decoded_with_the_line_of_its_fault() -> None:
     with pytest.raises(TextError, match="line 3: is not UTF-8 text"):
         decode(b"a\nb\n\xff")
