@@ -9,14 +9,14 @@ RUN := PATH="$$HERE/$(BIN):$$PATH"
 # Each file lists all that it needs: with nothing left to resolve, a release of tomorrow cannot get in the way.
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r
 
-export BASE CLUSTER HERE JOBS  # as text, which no shell expands
+export BASE CLUSTER HERE JOBS SET  # as text, which no shell expands
 
 .DEFAULT_GOAL := pipeline
 .PHONY: pipeline show test quick check review bench tour calibrate processors coverage audit-deps lock setup help
 .SUFFIXES:
 
-pipeline: $(if $(CLUSTER),.venv/installed-cluster,.venv/installed) .git  ## Run what has changed, JOBS stages side by side or on a CLUSTER
-	@$(RUN) python -m tools.repro --jobs "$$JOBS" $(if $(CLUSTER),--cluster "$$CLUSTER")
+pipeline: $(if $(CLUSTER),.venv/installed-cluster,.venv/installed) .git  ## Run what has changed, JOBS stages side by side or on a CLUSTER; SET="dropout=0.3 l2=0.02" changes it
+	@$(RUN) python -m tools.repro --jobs "$$JOBS" $(if $(CLUSTER),--cluster "$$CLUSTER") $(if $(SET),--set "$$SET")
 	@$(MAKE) --silent .venv/readme
 
 # Only where something is newer: the check alone takes a third of a second. A run that does anything writes dvc.lock.

@@ -544,6 +544,28 @@ def test_reports_mistakes_in_params_in_words(inside: Path) -> None:
         repro.check_params()
 
 
+def test_values_are_set_as_dvc_sets_them_or_none_is(inside: Path) -> None:
+    shutil.copy(ROOT / repro.PARAMS, repro.PARAMS)
+    before = repro.PARAMS.read_text()
+    (repro.SCHEMA / "settings").mkdir(parents=True)
+    (repro.SCHEMA / "settings/schema.py").touch()
+    wrong = {
+        "l2=0.02 droput=0.3": "Could not override 'droput'",
+        "l2=0.02 dropout": "Error parsing override 'dropout'",
+        "dropout=0.1,0.3": "Error merging override",
+        "l2='": "No closing quotation",
+        "l2=0.02 dropout=-1": "dropout: is -1",
+    }
+    for text, told in wrong.items():
+        with pytest.raises(UserError, match=told):
+            repro.set_params(text)
+        assert repro.PARAMS.read_text() == before
+    repro.set_params("dropout=0.3 '+own_variants.mine={study: tutorial_fashion, regularizers: [l2]}'")
+    after = repro.PARAMS.read_text()
+    assert after.count("\n") == before.count("\n") + 4
+    assert "\ndropout: 0.3 " in after
+
+
 def test_a_run_after_which_no_file_has_changed_is_known_without_dvc(
     inside: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -16,6 +16,7 @@ import gc
 import hashlib
 import json
 import os
+import shlex
 import signal
 import sys
 import time
@@ -26,6 +27,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from stages.lib.core.cli import UserError, make_parser
+from stages.lib.core.files import write_bytes
 from tools.guard import check_records, print_error
 from tools.repro.engine import FOLDER, SIGNALS, LocalEngine
 
@@ -41,20 +43,38 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("targets", nargs="*", metavar="target", help=told)
     parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="stages at once here (default: the cores)")
     parser.add_argument("--cluster", help="run them on a Dask cluster: its scheduler's address, or the file it writes")
+    parser.add_argument("--set", help="first set these in params.yaml, as dvc exp run -S does: 'dropout=0.3 l2=0.02'")
     options = parser.parse_args()
     if options.jobs < 1:
         parser.error(f"--jobs: {options.jobs} given, expected a whole number of at least 1")
     return options
 
 
-def check_params() -> None:
+def set_params(text: str) -> None:
+    """Set values of params.yaml as `dvc exp run -S` does, `dropout=0.3 l2=0.02`; none where one of them is wrong."""
+    from dvc.utils.hydra import apply_overrides
+
+    draft = FOLDER / PARAMS.name
+    draft.write_bytes(PARAMS.read_bytes())
+    try:
+        apply_overrides(draft, shlex.split(text))
+    except Exception as error:  # of shlex, DVC, Hydra, OmegaConf or ruamel
+        (reason, *_) = str(error.__cause__ or error).splitlines()
+        raise UserError(
+            f"--set {text}: {reason}, expected KEY=VALUE with a key of {PARAMS}, as `dvc exp run -S` takes it"
+        ) from error
+    check_params(draft)
+    write_bytes(PARAMS, draft.read_bytes())
+
+
+def check_params(path: Path = PARAMS) -> None:
     """ParamsError, with one line per mistake. Does nothing in a project without the schema."""
-    if not all(path.is_file() for path in (PARAMS, SCHEMA / "settings/schema.py")):
+    if not all(path.is_file() for path in (path, SCHEMA / "settings/schema.py")):
         return
     # Here, because pydantic takes a fifth of a second.
     from stages.plan import check, read_text
 
-    check(read_text(str(PARAMS)), read=None)
+    check(read_text(str(path)), read=None)
 
 
 def describe_files(paths: Sequence[str], cache: str) -> str:
@@ -108,10 +128,12 @@ def reproduce(options: argparse.Namespace) -> int:
         raise UserError(f"{folder} has {os.pathsep!r} in its name, which PATH cannot hold: rename the folder")
     FOLDER.mkdir(parents=True, exist_ok=True)
     started = time.monotonic()
-    if number := 0 if options.targets else count_unchanged():
+    if number := 0 if options.targets or options.set else count_unchanged():
         return tell_end(options, started, {"unchanged": number})
     check_records()
     check_params()
+    if options.set:
+        set_params(options.set)
     gc.disable()  # to look for garbage takes a tenth of the time, and finds a megabyte
     # Here, because to import DVC takes half a second, and NumPy starts threads, which have to block signals as well.
     from tools.repro.pipeline import Pipeline
