@@ -52,7 +52,8 @@ audit-deps: .venv/installed-audit  ## Look for known holes in the pinned require
 	@$(RUN) pip-audit --strict --disable-pip --require-hashes --requirement requirements/base.txt
 
 review: .venv/installed  ## Say what has changed in the held-out scores since the git revision BASE (default: main)
-	@$(RUN) python -m tools.review $(if $(BASE),"$$BASE")
+	@$(RUN) python -m tools.review $(if $(BASE),"$$BASE") || { status=$$?; \
+		if [ $$status = 1 ]; then echo "make calls it an error that something is worse: nothing has crashed" >&2; fi; exit $$status; }
 
 bench: .venv/installed-bench  ## Time the lanes against Keras, scikit-learn and JAX, into metrics/bench.json
 	@$(RUN) python -m tools.bench
