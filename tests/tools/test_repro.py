@@ -556,15 +556,59 @@ def test_reports_mistakes_in_params_in_words(inside: Path) -> None:
         repro.check_params()
 
 
-def test_what_has_no_mistake_is_checked_once(inside: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_values_are_set_as_dvc_sets_them_or_none_is(inside: Path) -> None:
     shutil.copy(ROOT / repro.PARAMS, repro.PARAMS)
-    shutil.copytree(ROOT / repro.SCHEMA, repro.SCHEMA)
-    repro.check_params()
-    monkeypatch.setattr("stages.plan.check", lambda text, read: pytest.fail("a second time"))
-    repro.check_params()
-    (repro.SCHEMA / "scores.py").write_text("# other rules")
-    with pytest.raises(pytest.fail.Exception, match="a second time"):
-        repro.check_params()
+    before = repro.PARAMS.read_text()
+    (repro.SCHEMA / "settings").mkdir(parents=True)
+    (repro.SCHEMA / "settings/schema.py").touch()
+    wrong = {
+        "l2=0.02 droput=0.3": "Could not override 'droput'",
+        "l2=0.02 dropout": "Error parsing override 'dropout'",
+        "dropout=0.1,0.3": "Error merging override",
+        "l2='": "No closing quotation",
+        "l2=0.02 dropout=-1": "dropout: is -1",
+    }
+    for text, told in wrong.items():
+        with pytest.raises(UserError, match=told):
+            repro.set_params(text)
+        assert repro.PARAMS.read_text() == before
+    repro.set_params("dropout=0.3 '+own_variants.mine={study: tutorial_fashion, regularizers: [l2]}'")
+    after = repro.PARAMS.read_text()
+    assert after.count("\n") == before.count("\n") + 4
+    assert "\ndropout: 0.3 " in after
+
+
+def test_a_run_after_which_no_file_has_changed_is_known_without_dvc(
+    inside: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pipeline = Pipeline(inside / "project", {"a": 0.0})
+    pipeline.run()
+    monkeypatch.chdir(pipeline.folder)
+    assert repro.count_unchanged() == 3
+    (inside / "site").rename(inside / "elsewhere")
+    assert pipeline.run().endswith(": 3 unchanged\n")
+    assert not (inside / "site").exists(), "DVC was not asked"
+
+    kept = json.loads(repro.UNCHANGED.read_text())
+    files, state = {name: kept[name] for name in ("paths", "cache")}, kept["state"]
+    (lost, *_) = Path(".dvc/cache/files/md5").glob("*/*")
+    edits = (
+        lambda: Path("source").write_text("two"),
+        lambda: Path("out/a").write_text("two"),
+        lambda: Path("out/b").touch(),
+        lambda: Path("tail.txt").unlink(),
+        lambda: pipeline.set_items({"b": 0.0}),
+        lambda: Path("dvc.lock").unlink(),
+        lambda: Path(".dvc/config.local").touch(),
+        lost.unlink,
+    )
+    for edit in edits:
+        edit()
+        assert repro.count_unchanged() == 0
+        before, state = state, repro.describe_files(**files)
+        assert state != before
+    repro.UNCHANGED.write_text("[")
+    assert repro.count_unchanged() == 0
 
 
 def run_make(folder: Path, *options: str) -> subprocess.CompletedProcess[str]:

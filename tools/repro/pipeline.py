@@ -11,6 +11,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import psutil
 from dvc.dependency import Dependency, ParamsDependency
@@ -37,6 +38,7 @@ from tools.repro.engine import FOLDER, PAUSE, Job, explain_disk
 SITE = FOLDER / "site"  # DVC's site cache where the usual one cannot be used
 SECONDS = FOLDER / "seconds.json"  # that each stage took when it last ran
 QUICK = ("plan", "fetch", "compare", "audit", "report")  # no cluster, and no TensorFlow
+SETTINGS = ("dvc.lock", "params.yaml", ".dvcignore", ".dvc/config", ".dvc/config.local")  # what DVC reads beside them
 SHOWN = 3  # paths in a message
 
 
@@ -140,6 +142,17 @@ class Pipeline:
                 kept[path.parent.relative_to(Path.cwd())].add(path.name)
         for folder, names in kept.items():
             prune_folders(folder, names)
+
+    def list_files(self) -> dict[str, Any]:
+        """What decides whether there is something to do: files and folders, none in another, and DVC's cache."""
+        items = [item for stage in self.stages.values() for item in (*stage.deps, *stage.outs)]
+        paths = {Path(item.fs_path) for item in items} | {Path(stage.path) for stage in self.stages.values()}
+        outer = [str(path) for path in paths if paths.isdisjoint(path.parents)]
+        return {"paths": sorted([*outer, *SETTINGS]), "cache": self.repo.cache.local.path}
+
+    def has_changed(self) -> bool:
+        """Whether there is something to do for any stage."""
+        return any(map(Inspector().is_changed, self.stages.values()))
 
     def begin(self, name: str) -> str | Job:
         """Do what needs no command, and say what was done; the stage's job if it needs one."""
