@@ -3,12 +3,17 @@
 from collections.abc import Container
 from pathlib import Path
 
+import hypothesis
 import numpy as np
 import pytest
 from ruamel.yaml import YAML
 
 ROOT = Path(__file__).parent.parent
 
+# The same examples everywhere, however slow the machine is.
+slow = [hypothesis.HealthCheck.too_slow]
+hypothesis.settings.register_profile("same", derandomize=True, deadline=None, suppress_health_check=slow)
+hypothesis.settings.load_profile("same")
 
 # The files whose tests take longest: pytest-xdist gives each to one process, in this order, so that none comes last,
 # and test_cluster finds what test_repro has made for both.

@@ -101,13 +101,13 @@ def test_the_best_epoch_is_that_of_stock_across_blocks(monkeypatch):
         compare_with_stock(plan, lane=lane, dtype="float64")
 
 
-@settings(max_examples=5, derandomize=True, deadline=None)
+@settings(max_examples=5)
 @given(plan=mixed_plans(without=()), lane=st.integers(0, 3))
 def test_mixed_sets_equal_stock_in_float64(plan, lane):
     compare_with_stock(plan, lane=lane, dtype="float64")
 
 
-@settings(max_examples=5, derandomize=True, deadline=None)
+@settings(max_examples=5)
 @given(plan=mixed_plans(without=("batch_norm",)), lane=st.integers(0, 3))
 def test_mixed_sets_equal_stock_in_float32(plan, lane):
     """Without batch_norm, whose preceding bias follows rounding noise: see test_regularizers."""
