@@ -3,15 +3,21 @@
 from collections.abc import Container
 from pathlib import Path
 
+import hypothesis
 import numpy as np
 import pytest
 from ruamel.yaml import YAML
 
 ROOT = Path(__file__).parent.parent
 
+# The same examples everywhere, however slow the machine is.
+slow = [hypothesis.HealthCheck.too_slow]
+hypothesis.settings.register_profile("same", derandomize=True, deadline=None, suppress_health_check=slow)
+hypothesis.settings.load_profile("same")
 
-# The files whose tests take longest: pytest-xdist gives each to one process, in this order, so that none comes last.
-LONG = ("test_dvc", "test_recipes", "test_repro", "test_cluster", "test_browser", "test_bad_files", "test_guard")
+# The files whose tests take longest: pytest-xdist gives each to one process, in this order, so that none comes last,
+# and test_cluster finds what test_repro has made for both.
+LONG = ("test_repro", "test_dvc", "test_recipes", "test_cluster", "test_browser", "test_bad_files", "test_guard")
 LONG += ("test_review", "test_training", "test_knobs", "test_experiment_kinds", "test_blocks", "test_calibrate")
 
 

@@ -130,16 +130,20 @@ def test_a_stage_whose_input_is_edited_while_a_worker_runs_it_is_not_recorded(tm
 def test_a_worker_that_is_killed_takes_its_command_along_and_the_other_one_does_its_work(
     tmp_path: Path, cluster: Cluster
 ) -> None:
-    pipeline = Pipeline(tmp_path / "project", {"a": 4.0, "b": 0.0})
+    pipeline, go = Pipeline(tmp_path / "project", {}), tmp_path / "go"
+    command = f"until test -e {go}; do sleep 0.05; done; cp source made.txt"
+    stages = {"waits": {"cmd": command, "deps": ["source"], "outs": ["made.txt"]}}
+    (pipeline.folder / "dvc.yaml").write_text(json.dumps({"stages": stages}))
     with start_run(pipeline, cluster) as tool:
-        name = cluster.find_worker_at("sleep 4.0")
-        (command,) = wait_until(psutil.Process(cluster.processes[name].pid).children)
+        name = cluster.find_worker_at(str(go))
+        (process,) = wait_until(psutil.Process(cluster.processes[name].pid).children)
         cluster.kill(name)
-        psutil.wait_procs([command], timeout=300)
-        assert not command.is_running()
+        psutil.wait_procs([process], timeout=300)
+        assert not process.is_running()
+        go.touch()
         output, _ = tool.communicate()
     assert tool.returncode == 0, output
-    assert len(pipeline.entries) == 4
+    assert pipeline.entries == ["waits"]
 
 
 def test_without_its_scheduler_a_run_ends_in_one_line_and_the_next_one_goes_on_from_there(
