@@ -14,7 +14,7 @@ from stages.lib.claims.measurements import save_measurements
 from stages.lib.claims.measuring import measure_variant
 from stages.lib.core.cli import Progress, parse_arguments, run_main
 from stages.lib.data.samples import Development, HeldOut, check_no_leak, load_development, load_held_out
-from stages.lib.judge.plans import load_study_plan, load_tasks
+from stages.lib.judge.plans import list_tasks, load_study_plan
 from stages.lib.judge.predictions import (
     NUM_TRAINING_ROWS,
     Labels,
@@ -28,7 +28,7 @@ from stages.lib.lanes import runtime
 from stages.lib.lanes.graph import predict_lanes
 from stages.lib.lanes.plan import MODELS, RunPlan, load_run_plan
 from stages.lib.lanes.run import TrainedRun, load_run, stop_in_time
-from stages.lib.lock import prune_folders
+from stages.lib.lock import prune_outputs
 
 NUM_MISTAKES = 8  # images handed on for each variant
 TRAINING_HISTORY = ("epochs_run", "best_epoch", "stopped_early", "diverged")  # fields of a run
@@ -129,8 +129,8 @@ def evaluate_task(task: str) -> None:
 def main() -> None:
     (study,) = parse_arguments(__doc__, "study")
     runtime.configure()
-    tasks = load_tasks(study)
-    prune_folders(MODELS / study, [variant.name for variant in load_study_plan(tasks[0]).variants])
+    tasks = list_tasks(study)
+    prune_outputs(MODELS / study, [variant.name for variant in load_study_plan(tasks[0]).variants])
     for task in tasks:
         evaluate_task(task)
 

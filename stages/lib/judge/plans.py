@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -106,13 +106,22 @@ def load_study_plan(task: str) -> StudyPlan:
     return load_task_plan(StudyPlan, task, "_study")
 
 
-def load_tasks(study: str = "") -> tuple[str, ...]:
-    """The names of all tasks of the plan, in the order of params.yaml, or of those of one study.
+def load_tasks() -> tuple[str, ...]:
+    """The names of all tasks of the plan, in the order of params.yaml.
 
     A study of one data set is one task, by its own name; of several it has one for each, `tables/german`.
     """
-    tasks = load_plan(tuple[str, ...], "_tasks")
-    return tuple(task for task in tasks if not study or split_task(task)[0] == study)
+    return load_plan(tuple[str, ...], "_tasks")
+
+
+def load_studies() -> list[str]:
+    """The names of all studies, in the order of params.yaml."""
+    return list(dict.fromkeys(split_task(task)[0] for task in load_tasks()))
+
+
+def list_tasks(study: str, plan: str = "_study") -> list[str]:
+    """The tasks of one study, which each of its plan files names; so no other study matters to its stages."""
+    return list(load_plan(dict[str, Any], f"{study}/{plan}"))
 
 
 def load_statistics_plan() -> StatisticsPlan:
