@@ -2,7 +2,7 @@
 PYTHON ?= python3
 JOBS ?= $(shell nproc 2>/dev/null || sysctl -n hw.ncpu 2>/dev/null || echo 1)
 BASE ?= main
-REPORT := metrics/report.html
+REPORT := metrics/$(if $(STUDY),studies/$(STUDY)/page.html,report.html)
 BIN := .venv/bin
 HERE := $(CURDIR)
 RUN := PATH="$$HERE/$(BIN):$$PATH"

@@ -97,7 +97,8 @@ def test_forced_runs_repeat_every_byte(project: Project) -> None:
         return {path: path.read_bytes() for path in files if path.is_file()}
 
     before = read_all()
-    stages = {f"preprocess_tutorial@{IMAGES}", TRAINED[IMAGES, DROPOUT], f"evaluate_tutorial@{IMAGES}", "report"}
+    stages = {f"preprocess_tutorial@{IMAGES}", TRAINED[IMAGES, DROPOUT], f"evaluate_tutorial@{IMAGES}"}
+    stages |= {f"compare_tutorial@{IMAGES}", f"draw@{PATIENTS}", "report"}
     assert project.stages_run("repro", "--force", "--single-item", *stages) == stages
     assert read_all() == before
     assert project.call_tool("review", "HEAD").stdout.startswith("Nothing has changed since HEAD")
@@ -108,8 +109,10 @@ def test_a_changed_knob_retrains_just_the_runs_that_use_it(project: Project) -> 
     project.change_params("dropout: 0.5", "dropout: 0.3")
     ran = project.make()
     users = TRAINED.keys() - {(IMAGES, PLAIN)}
-    follow = {f"evaluate@{PATIENTS}", f"evaluate_tutorial@{IMAGES}", "experiment@patients"}
-    assert ran == {"plan", *(TRAINED[user] for user in users), *follow, "compare", "audit", "report"}
+    verbs = ("evaluate", "compare", "draw")
+    follow = {name for verb in verbs for name in (f"{verb}@{PATIENTS}", f"{verb}_tutorial@{IMAGES}")}
+    follow |= {"experiment@patients"}
+    assert ran == {"plan", *(TRAINED[user] for user in users), *follow, "audit", "report"}
 
     review = json.loads(project.call_tool("review", "HEAD", "--json").stdout)
     assert {(change["study"], change["variant"]) for change in review["changes"]} == users
@@ -135,8 +138,9 @@ def test_a_changed_knob_retrains_just_the_runs_that_use_it(project: Project) -> 
 
 def test_a_new_variant_trains_alone_is_plotted_and_leaves_no_trace_when_it_goes(project: Project) -> None:
     variant = f"+own_variants.mine={{study: {IMAGES}, regularizers: [dropout], path: [0.1, 0.2]}}"
-    ran = project.stages_run("exp", "run", "-S", variant, "compare")
-    assert ran == {"plan", "train_own@mine", f"evaluate_tutorial@{IMAGES}", "compare"}
+    ran = project.stages_run("exp", "run", "-S", variant, "report")
+    follow = {f"{verb}_tutorial@{IMAGES}" for verb in ("evaluate", "compare", "draw")}
+    assert ran == {"plan", "train_own@mine", *follow, "audit", "report"}
     assert "mine" in json.loads(project.read("metrics/metrics.json"))[IMAGES]
 
     plotted = project.call("dvc", "plots", "diff", "--targets", "metrics/paths.csv", "--show-vega", "HEAD", "workspace")
@@ -148,7 +152,7 @@ def test_a_new_variant_trains_alone_is_plotted_and_leaves_no_trace_when_it_goes(
     assert shown["spec"]["encoding"]["x"]["field"] == "strength"
 
     project.call("git", "checkout", "--quiet", "params.yaml")
-    assert not [name for name in project.stages_run("repro", "compare") if name.startswith("train")]
+    assert not [name for name in project.stages_run("repro", "report") if name.startswith("train")]
     assert "mine" not in json.loads(project.read("metrics/metrics.json"))[IMAGES]
     assert project.call("git", "status", "--porcelain") == " M dvc.lock\n"
     lock = load_yaml(project.folder / "dvc.lock")

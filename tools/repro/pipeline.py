@@ -31,14 +31,14 @@ from dvc_data.hashfile.tree import Tree
 from dvc_objects.errors import ObjectFormatError
 
 from stages.lib.core.cli import UserError
-from stages.lib.lock import prune_folders
+from stages.lib.lock import prune_outputs
 from tools.guard import check_cache, check_outputs
 from tools.repro.engine import FOLDER, PAUSE, Job, explain_disk
 
 SITE = FOLDER / "site"  # DVC's site cache where the usual one cannot be used
 SECONDS = FOLDER / "seconds.json"  # that each stage took when it last ran
-QUICK = ("plan", "fetch", "compare", "audit", "report")  # no cluster, and no TensorFlow
 SETTINGS = ("dvc.lock", "params.yaml", ".dvcignore", ".dvc/config", ".dvc/config.local")  # what DVC reads beside them
+QUICK = ("plan", "fetch", "compare", "audit", "draw", "report")  # no cluster, and no TensorFlow
 SHOWN = 3  # paths in a message
 
 
@@ -141,7 +141,7 @@ class Pipeline:
             if not inputs.isdisjoint(path.parents):
                 kept[path.parent.relative_to(Path.cwd())].add(path.name)
         for folder, names in kept.items():
-            prune_folders(folder, names)
+            prune_outputs(folder, names)
 
     def list_files(self) -> dict[str, Any]:
         """What decides whether there is something to do: files and folders, none in another, and DVC's cache."""

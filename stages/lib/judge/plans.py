@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field
 
 from stages.lib.core.fields import NotNegative, Share, Strict, refuse_repetition
-from stages.lib.core.records import load_plan, load_task_plan
+from stages.lib.core.records import load_plan, load_task_plan, split_task
 from stages.lib.data.protocols import Protocol
 
 Question = Literal["discrimination", "probabilities"]
@@ -142,6 +142,11 @@ def load_tasks() -> tuple[str, ...]:
     A study of one data set is one task, by its own name; of a collection it has one for each, `tables/german`.
     """
     return load_plan(tuple[str, ...], "_tasks")
+
+
+def load_studies() -> list[str]:
+    """The names of all studies, in the order of params.yaml."""
+    return list(dict.fromkeys(split_task(task)[0] for task in load_tasks()))
 
 
 def load_statistics_plan() -> StatisticsPlan:

@@ -61,8 +61,12 @@ class Headline:
     reference: str
     no_skill: str
 
+    @property
+    def parts(self) -> list[str]:
+        return [part for part in vars(self).values() if part]
+
     def __str__(self) -> str:
-        return " ".join(part for part in vars(self).values() if part)
+        return " ".join(self.parts)
 
 
 @dataclass(frozen=True)
