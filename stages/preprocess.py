@@ -15,7 +15,7 @@ from stages.lib.core.cli import parse_arguments, run_main
 from stages.lib.core.files import DamagedArtifactError, read_bytes
 from stages.lib.data.dataset import Encoder, Rows, hash_data
 from stages.lib.data.kinds import SplitPlan, load_split_plans
-from stages.lib.data.protocols import Split
+from stages.lib.data.protocols import Split, check_groups
 from stages.lib.data.samples import Development, HeldOut, check_no_leak, save_samples
 
 RAW = Path("data/raw")
@@ -24,7 +24,10 @@ RAW = Path("data/raw")
 def run(plan: SplitPlan, load_raw: Callable[[str], bytes]) -> tuple[Development, HeldOut]:
     """Split and encode; `load_raw` gives the content of a raw file of the data set by its name."""
     rows = plan.declaration.load(load_raw, plan.features)
-    return encode_rows(rows, plan.protocol.split(rows.labels, num_own_test=rows.num_own_test, seed=plan.seed))
+    split = plan.protocol.split(rows.labels, num_own_test=rows.num_own_test, seed=plan.seed, groups=rows.groups)
+    if rows.groups is not None:
+        check_groups(split, rows.labels, rows.groups)
+    return encode_rows(rows, split)
 
 
 def encode_rows(rows: Rows, split: Split) -> tuple[Development, HeldOut]:
@@ -43,7 +46,8 @@ def encode_rows(rows: Rows, split: Split) -> tuple[Development, HeldOut]:
         image=rows.image,
     )
     inputs, held, places = store(rows, split.test, encoders)
-    held_out = HeldOut(inputs=inputs, labels=rows.labels[held], identifiers=held, test=places)
+    groups = np.zeros(0, np.int32) if rows.groups is None else rows.groups[held]
+    held_out = HeldOut(inputs=inputs, labels=rows.labels[held], identifiers=held, test=places, groups=groups)
     check_no_leak(development, held_out)
     return development, held_out
 

@@ -5,7 +5,7 @@ They are two files, and no stage but `evaluate` and `reference` reads the second
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -42,12 +42,16 @@ class Development:
 
 @dataclass(frozen=True)
 class HeldOut:
-    """Rows that no training, validation, scaling or choice has seen; fields as in `Development`."""
+    """Rows that no training, validation, scaling or choice has seen; fields as in `Development`.
+
+    groups: [row], the number of the group that each row belongs to, by which errors are counted; empty without groups.
+    """
 
     inputs: np.ndarray
     labels: np.ndarray
     identifiers: np.ndarray
     test: np.ndarray  # [replicate, n] int32, positions in `inputs`
+    groups: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int32))
 
 
 class LeakError(UserError):
