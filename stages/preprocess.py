@@ -15,7 +15,7 @@ from stages.lib.core.cli import parse_arguments, run_main
 from stages.lib.core.files import DamagedArtifactError, read_bytes
 from stages.lib.data.dataset import Rows, hash_data
 from stages.lib.data.kinds import SplitPlan, load_split_plans
-from stages.lib.data.protocols import Split
+from stages.lib.data.protocols import Split, check_groups
 from stages.lib.data.samples import (
     StoredRows,
     check_no_leak,
@@ -31,7 +31,10 @@ RAW = Path("data/raw")
 def run(plan: SplitPlan, load_raw: Callable[[str], bytes]) -> tuple[StoredRows, StoredRows]:
     """Development and held-out rows; `load_raw` gives the content of a raw file of the data set by its name."""
     rows = plan.declaration.load(load_raw, plan.features)
-    return store(rows, plan.protocol.split(rows.labels, num_own_test=rows.num_own_test, seed=plan.seed))
+    split = plan.protocol.split(rows.labels, num_own_test=rows.num_own_test, seed=plan.seed, groups=rows.groups)
+    if rows.groups is not None:
+        check_groups(split, rows.labels, rows.groups)
+    return store(rows, split)
 
 
 def store(rows: Rows, split: Split) -> tuple[StoredRows, StoredRows]:
@@ -57,6 +60,7 @@ def take(rows: Rows, encoders: dict[str, np.ndarray], parts: dict[str, np.ndarra
         features=rows.features,
         scale=rows.scale,
         image=rows.image,
+        groups=np.zeros(0, np.int32) if rows.groups is None else rows.groups[kept],
         parts={name: mark(part, used) for name, part in parts.items()},
         encoders=encoders,
     )
