@@ -77,8 +77,8 @@ class Pipeline:
     def set_items(self, items: dict[str, float]) -> None:
         (self.folder / "dvc.yaml").write_text(PIPELINE.format(items=json.dumps(items)))
 
-    def start(self, jobs: int) -> subprocess.Popen[str]:
-        command = [sys.executable, "-m", "tools.repro", "--jobs", str(jobs)]
+    def start(self, jobs: int, *targets: str) -> subprocess.Popen[str]:
+        command = [sys.executable, "-m", "tools.repro", "--jobs", str(jobs), *targets]
         return subprocess.Popen(
             command,
             cwd=self.folder,
@@ -89,9 +89,9 @@ class Pipeline:
             start_new_session=True,  # as a shell does: Ctrl-C reaches the whole group
         )
 
-    def run(self, jobs: int = 4, *, status: int = 0) -> str:
+    def run(self, *targets: str, jobs: int = 4, status: int = 0) -> str:
         """What a run prints."""
-        with self.start(jobs) as tool:
+        with self.start(jobs, *targets) as tool:
             output, _ = tool.communicate()
         assert tool.returncode == status, output
         return output
@@ -174,7 +174,7 @@ def inside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_leaves_dvc_lock_as_dvc_repro_does(tmp_path: Path) -> None:
     items = {"a": 1.5, **dict.fromkeys("bcde", 0.0)}
     ours, theirs = Pipeline(tmp_path / "ours", items), Pipeline(tmp_path / "theirs", items)
-    output = ours.run(jobs=4)
+    output = ours.run()
     theirs.run_dvc()
     assert ours.lock == theirs.lock
     assert output.index("fan@b") < output.index("fan@a"), "else the order of the entries was not put to the test"
@@ -190,6 +190,22 @@ def test_leaves_dvc_lock_as_dvc_repro_does(tmp_path: Path) -> None:
     theirs.run_dvc()
     assert ours.lock == theirs.lock
     assert "fan@a:" in ours.lock, "dvc repro keeps the entries of stages that are gone"
+
+
+def test_targets_are_brought_up_to_date_with_what_they_need_and_nothing_else(tmp_path: Path) -> None:
+    ours, theirs = (Pipeline(tmp_path / name, {"a": 0.0, "b": 0.0}) for name in ("ours", "theirs"))
+    (ours.folder / "b.broken").touch()
+    assert re.search(r"^What was asked for is up to date after \S+: 2 run$", ours.run("fan@a"), re.MULTILINE)
+    assert ours.entries == ["head", "fan@a"]
+    (ours.folder / "b.broken").unlink()
+    assert ours.run("fan", "head").endswith(": 2 unchanged, 1 run\n")
+    ours.run()
+    theirs.run_dvc()
+    assert ours.lock == theirs.lock
+
+    ours.set_items({})
+    for name, told in {"fan@a": "Stage 'fan@a' not found inside 'dvc.yaml' file", "fan": "fan has no stages"}.items():
+        assert ours.run(name, status=2) == f"error: {told}, expected one that `dvc stage list` shows\n"
 
 
 KINDS = """\
@@ -701,6 +717,19 @@ def test_the_longest_way_to_the_end_goes_first(inside: Path) -> None:
     run = Run(SimpleNamespace(upstream=upstream, seconds=seconds), None)
     assert run.ranks == {"a": 3, "b": 6, "c": 2, "d": 1, "e": 5}
     assert [run.ready.get_nowait()[1] for _ in range(2)] == ["b", "a"]
+
+
+def test_a_line_says_how_long_the_rest_may_take(inside: Path) -> None:
+    upstream = {"plan": set[str]()} | {f"train@{key}": {"plan"} for key in "abc"} | {"report": {"train@c"}}
+    pipeline = SimpleNamespace(upstream=upstream, seconds={"train@a": 10.0, "train@b": 20.0})
+    run = Run(pipeline, SimpleNamespace(slots=2))
+    assert run.tell_rest() == "  (rest: at least 0:00:24)", "(1 + 10 + 20 + (10 + 20) / 2 + 1) / 2, two never timed"
+    pipeline.seconds |= {"plan": 1.0, "report": 30.0, "gone": 100.0}
+    assert run.tell_rest() == "  (rest: up to 0:00:46)", "1 + 15 + 30, one after the other"
+    run.left, run.jobs = ["train@b"], [Job("train@b", "", "", started=time.monotonic() - 8)]
+    assert run.tell_rest() == "  (rest: up to 0:00:12)"
+    run.left = []
+    assert run.tell_rest() == ""
 
 
 def test_the_end_tells_the_answer_and_where_the_report_is(inside: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,10 +1,10 @@
-"""Bring the whole pipeline up to date, independent stages side by side.
+"""Bring the pipeline up to date, or some of its stages and what they need, independent ones side by side.
 
 The result is that of `dvc repro`. A stage that fails stops those that depend on it, and no other. Ctrl-C stops
 everything; what is done comes back from DVC's cache in the next run, and dvc.lock is written at the end of one.
 
 exit status:
-  0    everything is up to date
+  0    everything, or what was asked for, is up to date
   1    a stage failed; the end of its output is shown, all of it is in .dvc/tmp/repro/<stage>.log
   2    the project, the disk or the command line needs mending
   130  stopped by Ctrl-C (143: by SIGTERM)
@@ -34,6 +34,8 @@ ANSWER, REPORT = Path("metrics/answer.txt"), Path("metrics/report.html")
 
 def parse_arguments() -> argparse.Namespace:
     parser = make_parser("tools.repro", __doc__)
+    told = "a stage (train@tables-l2) or all of a matrix (train), with what it needs; default: all stages"
+    parser.add_argument("targets", nargs="*", metavar="target", help=told)
     parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="stages at once here (default: the cores)")
     parser.add_argument("--cluster", help="run them on a Dask cluster: its scheduler's address, or the file it writes")
     options = parser.parse_args()
@@ -72,7 +74,7 @@ def make_engine(options: argparse.Namespace) -> LocalEngine:
         raise UserError("--cluster needs Dask, which is not installed: `make CLUSTER=...` installs it")
     from tools.repro.cluster import ClusterEngine
 
-    return ClusterEngine(**vars(options))
+    return ClusterEngine(options.cluster, options.jobs)
 
 
 def reproduce(options: argparse.Namespace) -> int:
@@ -90,7 +92,7 @@ def reproduce(options: argparse.Namespace) -> int:
     from tools.repro.pipeline import Pipeline
     from tools.repro.run import Run
 
-    run = Run(Pipeline(), make_engine(options))
+    run = Run(Pipeline(options.targets), make_engine(options))
     asyncio.run(run.run())
     gc.freeze()  # nor is it looked for at the end
     took = timedelta(seconds=round(time.monotonic() - started))
@@ -98,8 +100,10 @@ def reproduce(options: argparse.Namespace) -> int:
     if run.failures:
         print(*run.failures, f"\n{parts} after {took}: mend what failed and run this again", sep="\n")
         return 1
-    show_answer()
-    print(f"\nEverything is up to date after {took}: {parts}")
+    if "report" in run.pipeline.stages:
+        show_answer()
+    what = "What was asked for" if options.targets else "Everything"
+    print(f"\n{what} is up to date after {took}: {parts}")
     return 0
 
 

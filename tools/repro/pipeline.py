@@ -8,6 +8,7 @@ import signal
 import sqlite3
 import time
 from collections import defaultdict
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -16,9 +17,10 @@ from dvc.dependency import Dependency, ParamsDependency
 from dvc.exceptions import DvcException
 from dvc.lock import LockError
 from dvc.repo import Repo
-from dvc.repo.reproduce import get_active_graph, plan_repro
+from dvc.repo.reproduce import collect_stages, get_active_graph, plan_repro
 from dvc.stage import PipelineStage
 from dvc.stage.cache import RunCacheNotFoundError
+from dvc.stage.exceptions import StageNotFound
 from dvc.stage.serialize import to_single_stage_lockfile
 from dvc.utils import dict_sha256
 from dvc.utils.serialize import dumps_yaml, loads_yaml
@@ -84,7 +86,8 @@ def open_repo() -> Repo:
 class Pipeline:
     """The stages that `dvc repro` would go through, in its order. DVC's lock is held: nothing else may change them."""
 
-    def __init__(self) -> None:
+    def __init__(self, targets: Sequence[str] = ()) -> None:
+        """targets: as `dvc repro` takes them, names of stages or of blocks; none means all."""
         logging.getLogger("dvc").setLevel(logging.CRITICAL)  # its remarks would go across the progress view
         try:
             self.repo = open_repo()
@@ -95,7 +98,11 @@ class Pipeline:
                     raise KeyboardInterrupt
                 time.sleep(PAUSE)
             graph = get_active_graph(self.repo.index.graph)
-            steps = plan_repro(graph, [stage for stage in self.repo.index.stages if stage.relpath == "dvc.yaml"])
+            stages = [stage for stage in self.repo.index.stages if stage.relpath == "dvc.yaml"]
+            wanted = collect_stages(self.repo, targets) if targets else stages
+            if targets and not wanted:  # which DVC would take for all
+                raise UserError(f"{', '.join(targets)} has no stages, expected one that `dvc stage list` shows")
+            steps = plan_repro(graph, wanted)
         except DvcException as error:
             raise UserError(explain(error)) from error
         check_outputs([Path(out.fs_path) for stage in steps for out in stage.outs], self.repo.cache.local.path)
@@ -104,9 +111,9 @@ class Pipeline:
         self.inspector = Inspector()
         self.prune()
         self.upstream = {stage.addressing: {needed.addressing for needed in graph.successors(stage)} for stage in steps}
-        self.seconds = {name: float((stage.meta or {}).get("seconds", 1)) for name, stage in self.stages.items()}
-        with suppress(OSError, ValueError, TypeError):  # none yet, or damaged
-            self.seconds |= json.loads(SECONDS.read_text())
+        self.seconds = dict[str, float]()
+        with suppress(OSError, ValueError, TypeError, AttributeError):  # none yet, or damaged
+            self.seconds = {name: float(seconds) for name, seconds in json.loads(SECONDS.read_text()).items()}
 
     def find_others(self) -> str:
         """What else is at work in this project, in words; empty, and DVC's lock is taken, if nothing is."""
@@ -121,13 +128,13 @@ class Pipeline:
         return ""
 
     def prune(self) -> None:
-        """Remove what stages that are gone have left in folders that are inputs, before any input is hashed.
+        """Remove what stages that are gone have left in folders that are inputs here, before any input is hashed.
 
         Their own stages do so as well, for plain DVC; here, an input that changes while its stage runs is an edit.
         """
         inputs = {Path(dep.fs_path) for stage in self.stages.values() for dep in stage.deps}
         kept = defaultdict[Path, set[str]](set)
-        for path in (Path(out.fs_path) for stage in self.stages.values() for out in stage.outs):
+        for path in (Path(out.fs_path) for stage in self.repo.index.stages for out in stage.outs):
             if not inputs.isdisjoint(path.parents):
                 kept[path.parent.relative_to(Path.cwd())].add(path.name)
         for folder, names in kept.items():
@@ -240,6 +247,8 @@ def explain(error: Exception) -> str:
     text = " ".join(str(error).split())
     if isinstance(error, PermissionError):
         return f"{text}, expected a folder that can be written to: mend it, run this again"
+    if isinstance(error, StageNotFound):
+        return f"{text}, expected one that `dvc stage list` shows"
     if "not a git repository" in text:
         return "DVC needs a git repository and this folder is none: make it one with `git init`, or let `make` do it"
     if "dvc.lock" in text:

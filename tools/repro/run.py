@@ -4,9 +4,10 @@ import asyncio
 import signal
 import sys
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from datetime import timedelta
 from graphlib import TopologicalSorter
+from statistics import fmean
 from typing import Any
 
 from dvc.exceptions import DvcException
@@ -15,16 +16,36 @@ from tools.repro.engine import PAUSE, Job, LocalEngine
 from tools.repro.pipeline import Pipeline, explain
 
 
+def name_block(stage: str) -> str:
+    """The stage of dvc.yaml that a stage comes from: train of train@tables-l2."""
+    return stage.partition("@")[0]
+
+
+def guess_seconds(names: list[str], known: dict[str, float]) -> dict[str, float]:
+    """The seconds that stages may take: as when they last ran, else as others of their block on average, else one."""
+    blocks = defaultdict[str, list[float]](list)
+    for name, seconds in known.items():
+        blocks[name_block(name)].append(seconds)
+    return {name: known[name] if name in known else fmean(blocks.get(name_block(name), [1])) for name in names}
+
+
+def rank(upstream: dict[str, set[str]], seconds: dict[str, float]) -> dict[str, float]:
+    """The seconds from the start of each stage to the end of all, by the longest way."""
+    ranks = dict(seconds)
+    for name in reversed(upstream):
+        for needed in upstream[name] & ranks.keys():
+            ranks[needed] = max(ranks[needed], seconds[needed] + ranks[name])
+    return ranks
+
+
 class Run:
     def __init__(self, pipeline: Pipeline, engine: LocalEngine):
         self.pipeline, self.engine, self.num_stages = pipeline, engine, len(pipeline.upstream)
         self.counts, self.jobs, self.failures = Counter[str](), list[Job](), list[str]()
         self.causes = dict[str, str]()  # stage that has failed or is skipped -> the failed stage that it is because of
         self.live: Any = None
-        self.ranks = dict(pipeline.seconds)  # of the longest way from a stage to the end of the pipeline
-        for name in reversed(pipeline.upstream):
-            for needed in pipeline.upstream[name]:
-                self.ranks[needed] = max(self.ranks[needed], pipeline.seconds[needed] + self.ranks[name])
+        self.left = list(pipeline.upstream)  # stages that have not ended, in the order in which they may run
+        self.ranks = rank(pipeline.upstream, guess_seconds(self.left, pipeline.seconds))
         self.graph, self.ready = TopologicalSorter(pipeline.upstream), asyncio.PriorityQueue[tuple[float, str]]()
         self.graph.prepare()
         self.offer()
@@ -57,11 +78,25 @@ class Run:
             _, name = await self.ready.get()
             outcome, said = await self.settle(name)
             self.counts[outcome] += 1
+            self.left.remove(name)
             if outcome != "unchanged":
                 place = f"{self.counts.total():{len(str(self.num_stages))}}/{self.num_stages}"
-                print(f"[{place}] {name}  {said}", flush=True)
+                print(f"[{place}] {name}  {said}{self.tell_rest() if outcome == 'run' else ''}", flush=True)
             self.graph.done(name)
             self.offer()
+
+    def tell_rest(self) -> str:
+        """How long the stages that have not ended may take, in words; some of them may have nothing to do."""
+        if not self.left:
+            return ""
+        known, now = self.pipeline.seconds, time.monotonic()
+        seconds = guess_seconds(self.left, known)
+        for job in self.jobs:
+            seconds[job.name] = max(seconds[job.name] - (now - job.started if job.started else 0), 0)
+        longest = max(rank({name: self.pipeline.upstream[name] for name in self.left}, seconds).values())
+        rest = timedelta(seconds=round(max(longest, sum(seconds.values()) / self.engine.slots)))
+        new = {name_block(name) for name in self.left} - {name_block(name) for name in known}
+        return f"  (rest: at least {rest})" if new else f"  (rest: up to {rest})"
 
     async def settle(self, name: str) -> tuple[str, str]:
         """How a stage ends: in one word, and in words to be shown."""
@@ -78,10 +113,11 @@ class Run:
             finally:
                 self.jobs.remove(job)
             await asyncio.sleep(0)  # the next command starts before this one is recorded
-            took = timedelta(seconds=round(time.monotonic() - job.started))
+            seconds = time.monotonic() - job.started
+            took = timedelta(seconds=round(seconds))
             if not status:
                 self.pipeline.record(name)
-                self.pipeline.seconds[name] = took.total_seconds()
+                self.pipeline.seconds[name] = round(seconds, 1)
                 return "run", str(took)
             said = f"failed after {took}"
             reason = f"exited with {status}" if status > 0 else f"killed by signal {-status}"
