@@ -70,7 +70,10 @@ def judge_file(given: dict[str, str]) -> str:
         raise DataError(f"NAME is '{name}', expected small letters, digits and _, a letter first: mend it")
     num_lines = write_entries(name, columns, design, wishes, csv=sheet.to_csv(), command=" ".join(command.split()))
     print(*describe(path.name, sheet, columns, wishes), *describe_design(sheet, design, wishes), sep="\n")
-    print(f"Written: {num_lines} lines of params.yaml, data/source/{name}.csv. To undo it: make judge UNDO={name}\n", flush=True)
+    print(
+        f"Written: {num_lines} lines of params.yaml, data/source/{name}.csv. To undo it: make judge UNDO={name}\n",
+        flush=True,
+    )
     return name
 
 
@@ -89,22 +92,27 @@ def describe(title: str, sheet: Sheet, columns: Columns, wishes: Wishes) -> list
         f"  {wishes.target}: {classes}{more}.",
     ]
     if columns.missing:
-        told.append(f"  Values are missing in {name_some(columns.missing)}: the median, or a category of its own, stands in.")
+        told.append(
+            f"  Values are missing in {name_some(columns.missing)}: the median, or a category of its own, stands in."
+        )
     told += [f"  Left out: {name_some(names)} ({reason})." for reason, names in columns.left_out.items()]
     return told + [f"  Assumed: {remark}." for remark in sheet.remarks]
 
 
 def describe_design(sheet: Sheet, design: Design, wishes: Wishes) -> list[str]:
     """What is decided."""
-    thinned = f", of which {design.num_training:,} are drawn to train on, to fit into the time" if design.training else ""
+    thinned = (
+        f", of which {design.num_training:,} are drawn to train on, to fit into the time" if design.training else ""
+    )
     minutes = f"about {max(1, round(design.seconds / 60))} min on two cores"
     if design.seconds > 60 * wishes.minutes:
         minutes += f", more than MINUTES={wishes.minutes:g}: less would show nothing"
     together = f"; rows of one {wishes.group} stay together" if wishes.group not in ("", "none") else ""
     return [
-        f"Decided: {FOLDS} folds x {design.repeats} repeats = {design.num_replicates} replicates; in each, a fifth of the rows is "
-        f"held out, and networks learn from the others{thinned}{together}.",
-        f"  Networks of {design.units} and {design.units} units, {design.epochs} epochs; {NUM_VARIANTS} variants; {minutes}.",
+        f"Decided: {FOLDS} folds x {design.repeats} repeats = {design.num_replicates} replicates; in each, a fifth of "
+        f"the rows is held out, and networks learn from the others{thinned}{together}.",
+        f"  Networks of {design.units} and {design.units} units, {design.epochs} epochs; {NUM_VARIANTS} variants;"
+        f" {minutes}.",
     ]
 
 

@@ -72,12 +72,14 @@ def look_at(sheet: Sheet, wishes: Wishes) -> Columns:
         if name not in named:
             questions += sort_column(columns, name, cells, sheet.lines)
     if not wishes.group and not questions:
-        questions += ask_about_groups(sheet, wishes.target, [*columns.numeric, *columns.categorical, *list_texts(columns)])
+        questions += ask_about_groups(
+            sheet, wishes.target, [*columns.numeric, *columns.categorical, *list_texts(columns)]
+        )
     if not questions and not columns.numeric and not columns.categorical:
         questions.append("no column is left to learn from, expected one beside target and group: DROP fewer")
     if columns.num_inputs > MOST_INPUTS:
-        text = f"makes {columns.num_inputs:,} inputs of a network, expected at most {MOST_INPUTS:,}: DROP=column,column"
-        questions.append(f"{text} of those with the most categories")
+        found = f"the columns make {columns.num_inputs:,} inputs of a network, expected at most {MOST_INPUTS:,}"
+        questions.append(f"{found}: leave out some of those with the most categories by DROP=column,column")
     if questions:
         raise DataError("\n".join(questions))
     return columns
@@ -92,16 +94,21 @@ def ask_about_target(sheet: Sheet, target: str, classes: Counter[str]) -> list[s
     title, numbers = f"TARGET '{target}'", [to_number(cell) for cell in classes]
     if empty := classes.get("", 0):
         line = sheet.lines[sheet.columns[target].index("")]
-        return [f"{title} has no value in {empty} rows, first in line {line}, expected a class in each: remove these rows"]
+        return [
+            f"{title} has no value in {empty} rows, first in line {line}, expected a class in each: remove these rows"
+        ]
     if len(classes) > MOST_CLASSES and None not in numbers:
-        return [f"{title} holds {len(classes)} different numbers: regression is not judged here, choose a column of classes"]
+        return [
+            f"{title} holds {len(classes)} different numbers: regression is not judged here, choose a column of classes"
+        ]
     if len(classes) < 2:
         return [f"{title} holds one class alone, '{min(classes)}', expected two or more: choose another column"]
     rarest, num_rows = min(classes.items(), key=lambda entry: entry[1])
     if num_rows < MIN_CLASS:
         few = sum(number < MIN_CLASS for number in classes.values())
         expected = f"expected {MIN_CLASS} of each: merge rare classes, remove their rows, or choose another column"
-        return [f"{title}: {few} of {len(classes)} classes have too few rows, such as '{rarest}' with {num_rows}, {expected}"]
+        found = f"{few} of {len(classes)} classes have too few rows, such as '{rarest}' with {num_rows}"
+        return [f"{title}: {found}, {expected}"]
     return []
 
 
@@ -120,7 +127,9 @@ def sort_column(columns: Columns, name: str, cells: Sequence[str], lines: Sequen
     elif MOSTLY * known <= num_numbers < known:
         rows = zip(cells, lines, strict=True)
         wrong = list_examples([f"'{cell}' in line {line}" for cell, line in rows if not is_number.get(cell, True)])
-        return [f"column '{name}' holds numbers but for {wrong}: mend or empty these cells, or leave it out by DROP={name}"]
+        return [
+            f"column '{name}' holds numbers but for {wrong}: mend or empty these cells, or leave it out by DROP={name}"
+        ]
     elif num_numbers == known:
         is_order = not num_missing and is_counter(np.array([to_number(cell) for cell in cells], float))
         reason = "count the rows" if is_order else ""
@@ -206,5 +215,9 @@ def choose_design(num_rows: int, num_inputs: int, num_classes: int, minutes: flo
         return Design(repeats, validation, training if training < rows else None, units, steps, training, seconds)
 
     sizes = [rows, *(size for size in range(10_000, MIN_TRAINING, -250) if size < rows), min(rows, MIN_TRAINING)]
-    tried = [make(size, repeats) for size in sizes for repeats in ((MORE_REPEATS, REPEATS) if num_rows < FEW_ROWS else (REPEATS,))]
+    tried = [
+        make(size, repeats)
+        for size in sizes
+        for repeats in ((MORE_REPEATS, REPEATS) if num_rows < FEW_ROWS else (REPEATS,))
+    ]
     return next((design for design in tried if design.seconds <= 60 * minutes), tried[-1])

@@ -12,7 +12,7 @@ from typing import Any
 from stages.lib.core.cli import UserError
 from stages.lib.core.files import read_plain, write_bytes
 from stages.lib.data.dataset import DataError
-from stages.lib.data.table import FOLDER
+from stages.lib.data.table import FOLDER, Table
 from stages.lib.lock import LOCK
 from stages.lib.settings.mistakes import PARAMS
 from stages.lib.settings.yaml_text import load_document
@@ -34,13 +34,19 @@ def write_entries(name: str, columns: Columns, design: Design, wishes: Wishes, *
         raise DataError(f"{PARAMS} has the name {name} already: {again}, NAME=another gives another")
     if file.exists() and file.read_bytes() != csv:
         raise DataError(f"{file} is there already with other content, expected a new name: write NAME=another")
-    added = {"datasets": describe_dataset(name, str(file), columns, wishes), "studies": describe_study(name, design, command)}
+    Table(**describe_table(str(file), columns, wishes)).facts(lambda _: csv)
+    added = {
+        "datasets": describe_dataset(name, str(file), columns, wishes),
+        "studies": describe_study(name, design, command),
+    }
     changed = text
     for section, lines in added.items():
         changed = insert(changed, section, lines)
     check(changed, lambda path: csv if path == str(file) else read_plain(Path(path), most=LARGEST_TABLE))
     if load_document(remove(changed, name))[0] != declared:
-        raise UserError(f"{PARAMS} could not be extended, expected block mappings under datasets and studies: add it by hand")
+        raise UserError(
+            f"{PARAMS} could not be extended, expected block mappings under datasets and studies: add it by hand"
+        )
     if not file.exists():
         write_bytes(file, csv)
     write_bytes(Path(PARAMS), changed.encode())
@@ -49,14 +55,18 @@ def write_entries(name: str, columns: Columns, design: Design, wishes: Wishes, *
 
 def describe_dataset(name: str, file: str, columns: Columns, wishes: Wishes) -> list[str]:
     """The data set's entry, in one line."""
+    return [f"  {name}: {write_flow({'kind': 'table'} | describe_table(file, columns, wishes))}"]
+
+
+def describe_table(file: str, columns: Columns, wishes: Wishes) -> dict[str, Any]:
+    """The fields of stages.lib.data.table.Table."""
     left_out = [*wishes.drop, *(column for names in columns.left_out.values() for column in names)]
-    entry: dict[str, Any] = {"kind": "table", "file": file, "target": wishes.target}
+    entry: dict[str, Any] = {"file": file, "target": wishes.target}
     entry |= {"positive": wishes.positive} if wishes.positive else {}
     entry |= {"group": wishes.group} if wishes.group not in ("", "none") else {}
     entry |= {"drop": left_out} if left_out else {}
     entry |= {"categorical": list(columns.categorical)} if columns.categorical else {}
-    entry |= {"missing": "impute"} if columns.missing else {}
-    return [f"  {name}: {write_flow(entry)}"]
+    return entry | ({"missing": "impute"} if columns.missing else {})
 
 
 def describe_study(name: str, design: Design, command: str) -> list[str]:
@@ -66,7 +76,7 @@ def describe_study(name: str, design: Design, command: str) -> list[str]:
     return [
         f"  {name}:",
         f"    # {command}",
-        f"    data: {name}",
+        f"    datasets: [{name}]",
         "    baseline: unregularized",
         "    references: [logistic_regression, random_forest]",
         f"    protocol: {{kind: repeated_stratified_k_fold, {protocol}}}",
@@ -129,7 +139,9 @@ def undo(name: str) -> list[str]:
     is_copy = f"DATA={file} " not in text and str(file) not in changed
     write_bytes(Path(PARAMS), changed.encode())
     gone = [file] if is_copy and file.is_file() else []
-    gone += [path for path in (Path("metrics/comparison") / f"{name}.json", Path("metrics/studies") / name) if path.exists()]
+    gone += [
+        path for path in (Path("metrics/comparison") / f"{name}.json", Path("metrics/studies") / name) if path.exists()
+    ]
     for path in gone:
         shutil.rmtree(path) if path.is_dir() else path.unlink()
     if Path(LOCK).is_file():

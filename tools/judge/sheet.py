@@ -1,10 +1,11 @@
-"""Read a CSV file as pandas does: any usual separator, encoding and sign for a missing value, each said where assumed."""
+"""Read a CSV file as pandas does, with any usual separator, encoding and sign for a missing value."""
 
 from __future__ import annotations
 
 import csv
 import io
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,7 +16,9 @@ from stages.lib.data.dataset import DataError
 MOST_BYTES = 2**25  # `plan` reads no more
 MOST_COLUMNS = 1000
 LOOKED_AT = 50  # records that tell the separator
-MISSING = frozenset(["NA", "N/A", "n/a", "<NA>", "#N/A", "NaN", "nan", "-nan", "NULL", "null", "None", "?"])  # pandas', ?
+MISSING = frozenset(
+    ["NA", "N/A", "n/a", "<NA>", "#N/A", "NaN", "nan", "-nan", "NULL", "null", "None", "?"]
+)  # pandas', ?
 FORMATS = {  # first bytes -> what the file is
     b"PK\x03\x04": "a zip archive, such as an Excel file",
     b"\x1f\x8b": "compressed",
@@ -66,7 +69,7 @@ def read_sheet(path: Path) -> Sheet:
         expected = f"expected a target and at most {MOST_COLUMNS - 1} columns beside it, separated by , ; | or tabs"
         raise DataError(f"{path.name} has {len(named):,} columns, {expected}: choose the columns that matter")
     header = [" ".join(column.split()) for column in named]
-    if is_index := not header[0] and len({cells[0] for _, cells in rows}) == len(rows):
+    if is_index := not header[0] and is_index_of(rows):
         header[0] = "index"  # pandas' to_csv writes one without a name
     if faults := find_faults(header, rows):
         raise DataError(f"{path.name} with its {len(rows):,} rows cannot be used:", *faults)
@@ -78,8 +81,14 @@ def read_sheet(path: Path) -> Sheet:
     return Sheet(columns, [line for line, _ in rows], remarks)
 
 
+def is_index_of(rows: Sequence[tuple[int, list[str]]]) -> bool:
+    """Whether the first cell of each row is a whole number, and another in each."""
+    cells = {cells[0] for _, cells in rows}
+    return len(cells) == len(rows) and all(cell.isdecimal() for cell in cells)
+
+
 def read_file(path: Path) -> bytes:
-    """The bytes of a plain file; DataError where there is none, it cannot be read, or it is a link out of the project."""
+    """The bytes of a plain file; DataError where there is none or it is a link out of the project."""
     expected = "expected a CSV file"
     if path.is_symlink() and is_inside(path.parent) and not is_inside(path):
         raise DataError(f"{path} is a link out of the project, {expected}: name the file itself")

@@ -12,7 +12,9 @@ FEW_ROWS = 50  # of a class: ten in each of five folds
 GIVES_AWAY = 0.995  # AUC of one column alone
 MIN_GROUPS = 20  # values of a column that may name groups
 SURE, SURPRISING = 0.95, 0.25  # share of pairs of rows that agree in a group; by how much more than neighbours do
-ID_NAME = re.compile(r"(^|[^a-z])(id|nr|key|patient|subject|person|customer|client|user|household|group)([^a-z]|$)", re.I)
+ID_NAME = re.compile(
+    r"(^|[^a-z])(id|nr|key|patient|subject|person|customer|client|user|household|group)([^a-z]|$)", re.I
+)
 
 
 @dataclass(frozen=True)
@@ -59,8 +61,9 @@ def rank_classes(labels: np.ndarray, column: np.ndarray) -> float:
     """How well the column alone ranks rows by class: AUC, whichever direction; mean over the pairs of more classes."""
     from scipy.stats import rankdata
 
-    known, values = np.unique(labels), np.nan_to_num(column, nan=np.nanmedian(column) if (~np.isnan(column)).any() else 0)
-    areas = []
+    is_known = ~np.isnan(column)
+    values = np.where(is_known, column, np.median(column[is_known]) if is_known.any() else 0.0)
+    known, areas = np.unique(labels), []
     for place, first in enumerate(known):
         for second in known[place + 1 :]:
             chosen = np.isin(labels, (first, second))
@@ -72,7 +75,7 @@ def rank_classes(labels: np.ndarray, column: np.ndarray) -> float:
 
 
 def find_groups(labels: np.ndarray, columns: Mapping[str, np.ndarray]) -> list[str]:
-    """Columns of whole numbers or codes [row] whose values repeat and determine the class: rows that belong together."""
+    """Columns of whole numbers or codes [row] that may name what rows belong to: values repeat and fix the class."""
     return [name for name, column in columns.items() if names_groups(labels, name, column)]
 
 
@@ -81,7 +84,7 @@ def names_groups(labels: np.ndarray, name: str, column: np.ndarray) -> bool:
 
     A column that is called an id needs only the first: its values may be in the order of the classes.
     """
-    if np.isnan(column).any() or (column % 1).any():
+    if not np.isfinite(column).all() or (column % 1).any():
         return False
     values, place = np.unique(column, return_inverse=True)
     counts = np.zeros((len(values), labels.max() + 1))
