@@ -1,0 +1,151 @@
+"""The answer to one study in some fifteen lines: does a regulariser help, and what to do next."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from stages.lib.data.checks import Check
+from stages.lib.judge.arms import REFERENCE, TO_END, TUNED, ArmKey
+from stages.lib.judge.comparison import ArmResult, Difference, StudyResult
+from stages.lib.judge.scores import SCORES
+from stages.lib.report.answers import list_findings, name_first, sign_of, tell_failures
+from stages.lib.report.styles import describe_range, style_of
+
+ANSWERS = {  # verdict on the regulariser that validation rows choose -> the answer to the title
+    "better": "Yes",
+    "worse": "No, it hurts",
+    "equivalent": "No, by no more than matters",
+    "undecided": "Not shown",
+}
+CHECKS = {  # name of a check -> what was found, and what to do about it
+    "repeated_rows": "{value:.1%} of the rows repeat another one, so some stand on both sides of a split: remove them, or "
+    "group them by `group`, if they are one case measured twice",
+    "groups": "rows of one {columns} have one class: if they belong together, every score is too good: judge it again "
+    "with GROUP",
+    "constant": "{columns} never changes: drop it",
+    "identifiers": "{columns} counts the rows: drop it, as it says nothing of a new row",
+    "gives_away": "{columns} alone ranks the rows almost perfectly: if it is known only after the outcome, drop it",
+    "few_rows": "the rarest class has {value:.0f} rows, fewer than 50: scores vary much from fold to fold",
+    "dates": "{columns} holds dates: if the model is for a later time, a random split is too kind: hold out the last rows",
+    "no_overfitting": "the unregularised network has still {value:.0%} of its held-out loss on training rows at the end: it "
+    "hardly overfits, so there is little to cure: more steps or units would show more",
+    "path_ends": "the best strength of {columns} is mostly an end of those tried, so more may be gained: widen `path`",
+    "no_skill": "no network is shown to beat a guess that knows the class shares alone, so no regulariser can be judged: "
+    "look for columns that say more of the target",
+    "reach": "a true difference in {columns} below {value:.3f} would mostly not be found: only more rows help against that",
+}
+
+
+def tell_study(study: StudyResult, confidence: float) -> list[str]:
+    """The answer, a sentence or two a line; confidence: of the intervals."""
+    told = [tell_title(study, confidence), tell_best(study), *tell_effects(study), tell_stopping(study, confidence)]
+    told += [*tell_failures(study), *tell_scores(study)]
+    told += [f"Check: {tell_check(check)}." for check in study.checks]
+    return [line for line in [*told, f"Next: {tell_next(study)}."] if line]
+
+
+def find_choice(study: StudyResult) -> ArmResult | None:
+    """The arm whose regulariser validation rows choose."""
+    names = [search.best_single for search in study.searches.values() if search.best_single]
+    arms = [study.find(ArmKey(name, TUNED)) for name in names]
+    return next((arm for arm in arms if arm.baseline == study.baseline), None)
+
+
+def find_difference(study: StudyResult, arm: ArmResult | None) -> Difference | None:
+    """The difference of an arm from its baseline, by the score of probabilities."""
+    return arm.judged[study.scores["probabilities"]].difference if arm else None
+
+
+def tell_title(study: StudyResult, confidence: float) -> str:
+    """Whether a regulariser helps: the one that validation rows choose, over the baseline that stops in time."""
+    difference = find_difference(study, find_choice(study))
+    if difference is None:
+        return ""
+    change = tell_change(study, difference, confidence)
+    return f"Does a regulariser help? {ANSWERS[difference.verdict]}: the one that validation rows choose {change}."
+
+
+def tell_change(study: StudyResult, difference: Difference, confidence: float) -> str:
+    """`lowers log loss by 0.020 (95 % interval 0.010 to 0.030)`."""
+    low, high = (difference.low, difference.high) if difference.value > 0 else (-difference.high, -difference.low)
+    size = f"{abs(difference.value):.3f} ({100 * confidence:g} % interval {low:.3f} to {high:.3f})"
+    return f"{'raises' if difference.value > 0 else 'lowers'} {SCORES[study.scores['probabilities']].label} by {size}"
+
+
+def tell_best(study: StudyResult) -> str:
+    """The arms that no other is shown to beat."""
+    score = study.scores["probabilities"]
+    keys = study.may_be_best.get(score, [])
+    order = sorted(keys, key=lambda key: sign_of(score) * study.find(key).judged[score].value)
+    names = [style_of(key.variant).label + (" to the end" if key.kind == TO_END else "") for key in order]
+    none_at_all = ", no regulariser among them" if any(key.variant == study.baseline for key in order[3:]) else ""
+    return f"May be the best by {SCORES[score].label}: {len(order)}{name_first(names)}{none_at_all}." if order else ""
+
+
+def tell_effects(study: StudyResult) -> Iterator[str]:
+    """Which regularisers and settings are shown to help, and which to hurt."""
+    score = study.scores["probabilities"]
+    for group, label in (("regularizers", "regularisers"), ("settings", "settings of training")):
+        findings = list_findings(study, score, group=group)
+        told = []
+        for verdict, effect in (("better", "to help"), ("worse", "to hurt")):
+            found = [finding for finding in findings if finding.verdict == verdict]
+            names = [f"{style_of(one.key.variant).label} by {abs(one.difference.value):.3f}" for one in found]
+            told.append(f"{len(found) or 'none'} {effect}{name_first(names) if names else ''}")
+        if findings:
+            yield f"Of {len(findings)} {label}, {' and '.join(told)} are shown."
+
+
+def tell_stopping(study: StudyResult, confidence: float) -> str:
+    """What it costs not to stop in time."""
+    difference = find_difference(study, study.arms[study.baseline].get(TO_END))
+    if difference is None:
+        return ""
+    words = {"better": "helps", "worse": "hurts", "equivalent": "matters little", "undecided": "may or may not hurt"}
+    return f"To train to the end {words[difference.verdict]}: it {tell_change(study, difference, confidence)}."
+
+
+def tell_scores(study: StudyResult) -> Iterator[str]:
+    """The baseline, a guess without skill and the reference models, by each score."""
+    for score in study.scores.values():
+        values = {"no regulariser, stopped": study.baseline_result.judged[score].value}
+        values |= {"no skill": study.no_skill[score]}
+        models = [(key.variant, arm.judged[score].value) for key, arm in study.list_arms() if key.kind == REFERENCE]
+        values |= {style_of(name).label: value for name, value in models}
+        way = "greater" if SCORES[score].greater_is_better else "less"
+        listed = ", ".join(f"{name} {value:.3f}" for name, value in values.items())
+        yield f"{SCORES[score].label[:1].upper()}{SCORES[score].label[1:]} ({way} is better): {listed}."
+
+
+def tell_check(check: Check) -> str:
+    columns = [style_of(name).label for name in check.columns] if check.name == "path_ends" else list(check.columns)
+    columns = [SCORES[name].label for name in columns] if check.name == "reach" else columns
+    more = f" and {len(columns) - 3} more" if len(columns) > 3 else ""
+    return CHECKS[check.name].format(columns=", ".join(columns[:3]) + more, value=check.value)
+
+
+def tell_next(study: StudyResult) -> str:
+    """The first thing that follows from the result."""
+    score, found = study.scores["probabilities"], {check.name for check in study.checks}
+    models = [
+        (sign_of(score) * arm.judged[score].value, key.variant)
+        for key, arm in study.list_arms()
+        if key.kind == REFERENCE and (difference := arm.judged[score].difference) and difference.verdict == "better"
+    ]
+    difference = find_difference(study, find_choice(study))
+    if "groups" in found:
+        return "say which rows belong together, and judge it again"
+    if "no_skill" in found:
+        return "more rows, or columns that say more of the target; regularisers cannot be told apart here"
+    if models:
+        return f"use {style_of(min(models)[1]).label}, which is shown to beat the network"
+    if difference and difference.verdict == "better":
+        best = list_findings(study, score, group="regularizers")[0]
+        strengths = study.find(best.key).strengths
+        at = [f"{style_of(name).label} {describe_range(values)}" for name, values in strengths.items() if values]
+        return f"stop in time, and choose the regulariser on validation rows, such as {', '.join(at)}"
+    return (
+        "stop in time, and leave regularisers out, or choose one on validation rows: no harm is shown"
+        if (difference and difference.verdict != "worse")
+        else "stop in time, without a regulariser"
+    )
