@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-import numpy as np
-
 from stages.lib.data.checks import Check
-from stages.lib.judge.arms import AT_KNOB, REFERENCE, TO_END, TUNED, ArmKey
+from stages.lib.judge.arms import AT_KNOB, REFERENCE, TUNED, ArmKey
 from stages.lib.judge.comparison import StudyResult
 from stages.lib.judge.judge import Judge
 from stages.lib.judge.predictions import Predictions
@@ -20,7 +18,7 @@ OFTEN = 0.5  # share of replicates that choose the end of a path
 def check_result(judge: Judge, result: StudyResult, predicted: Mapping[str, Predictions]) -> Iterator[Check]:
     """Findings in a study's result; predicted: its variants' networks at all strengths."""
     score = result.scores["probabilities"]
-    at_end = result.arms[result.baseline].get(TO_END)
+    at_end = result.arms[result.baseline].get("to_end")
     if at_end and (loss := at_end.judged[score].value) > 0:
         share = 1 + at_end.scores["gap"] / loss
         if share > OVERFITS:

@@ -18,29 +18,32 @@ ANSWERS = {  # verdict on the regulariser that validation rows choose -> the ans
     "undecided": "Not shown",
 }
 CHECKS = {  # name of a check -> what was found, and what to do about it
-    "repeated_rows": "{value:.1%} of the rows repeat another one, so some stand on both sides of a split: remove them, or "
-    "group them by `group`, if they are one case measured twice",
-    "groups": "rows of one {columns} have one class: if they belong together, every score is too good: judge it again "
-    "with GROUP",
+    "repeated_rows": "{value:.1%} of the rows repeat another one, and may stand on both sides of a split: if they are "
+    "one case entered twice, remove them; if they belong together, name their group",
+    "groups": "rows of one {columns} have one class: if they belong together, every score is too good: name the group",
     "constant": "{columns} never changes: drop it",
     "identifiers": "{columns} counts the rows: drop it, as it says nothing of a new row",
     "gives_away": "{columns} alone ranks the rows almost perfectly: if it is known only after the outcome, drop it",
-    "few_rows": "the rarest class has {value:.0f} rows, fewer than 50: scores vary much from fold to fold",
-    "dates": "{columns} holds dates: if the model is for a later time, a random split is too kind: hold out the last rows",
-    "no_overfitting": "the unregularised network has still {value:.0%} of its held-out loss on training rows at the end: it "
-    "hardly overfits, so there is little to cure: more steps or units would show more",
-    "path_ends": "the best strength of {columns} is mostly an end of those tried, so more may be gained: widen `path`",
-    "no_skill": "no network is shown to beat a guess that knows the class shares alone, so no regulariser can be judged: "
-    "look for columns that say more of the target",
-    "reach": "a true difference in {columns} below {value:.3f} would mostly not be found: only more rows help against that",
+    "few_rows": "the rarest class has {value:.0f} rows: with fewer than 50, scores vary much from fold to fold",
+    "dates": "{columns} holds dates or times: if the model is for later cases, a random split is too kind: hold out "
+    "the last ones",
+    "no_overfitting": "at the end the unregularised network has on training rows still {value:.0%} of its held-out "
+    "loss: it hardly overfits, so there is little to cure: try more steps or units",
+    "path_ends": "mostly the strongest or weakest value tried is best for {columns}: widen `path` to see whether more "
+    "helps",
+    "no_skill": "no network is shown to beat a guess that knows the class shares alone, so no regulariser can be "
+    "judged: look for columns that say more of the target",
+    "reach": "a true difference in {columns} below {value:.3f} would often not be found: only more rows help there",
 }
+FIRST_CHECKS = ("groups", "gives_away", "no_skill", "no_overfitting")  # they change what the answer means
 
 
 def tell_study(study: StudyResult, confidence: float) -> list[str]:
     """The answer, a sentence or two a line; confidence: of the intervals."""
     told = [tell_title(study, confidence), tell_best(study), *tell_effects(study), tell_stopping(study, confidence)]
     told += [*tell_failures(study), *tell_scores(study)]
-    told += [f"Check: {tell_check(check)}." for check in study.checks]
+    checks = sorted(study.checks, key=lambda check: check.name not in FIRST_CHECKS)
+    told += [f"Check: {tell_check(check)}." for check in checks]
     return [line for line in [*told, f"Next: {tell_next(study)}."] if line]
 
 
@@ -78,8 +81,12 @@ def tell_best(study: StudyResult) -> str:
     keys = study.may_be_best.get(score, [])
     order = sorted(keys, key=lambda key: sign_of(score) * study.find(key).judged[score].value)
     names = [style_of(key.variant).label + (" to the end" if key.kind == TO_END else "") for key in order]
-    none_at_all = ", no regulariser among them" if any(key.variant == study.baseline for key in order[3:]) else ""
-    return f"May be the best by {SCORES[score].label}: {len(order)}{name_first(names)}{none_at_all}." if order else ""
+    if not names:
+        return ""
+    told = (
+        f"{len(names)} may be the best{name_first(names)}" if len(names) > 1 else f"{names[0]} is shown to be the best"
+    )
+    return f"By {SCORES[score].label}, {told}."
 
 
 def tell_effects(study: StudyResult) -> Iterator[str]:
@@ -98,7 +105,7 @@ def tell_effects(study: StudyResult) -> Iterator[str]:
 
 def tell_stopping(study: StudyResult, confidence: float) -> str:
     """What it costs not to stop in time."""
-    difference = find_difference(study, study.arms[study.baseline].get(TO_END))
+    difference = find_difference(study, study.arms[study.baseline].get("to_end"))
     if difference is None:
         return ""
     words = {"better": "helps", "worse": "hurts", "equivalent": "matters little", "undecided": "may or may not hurt"}
@@ -127,25 +134,21 @@ def tell_check(check: Check) -> str:
 def tell_next(study: StudyResult) -> str:
     """The first thing that follows from the result."""
     score, found = study.scores["probabilities"], {check.name for check in study.checks}
-    models = [
-        (sign_of(score) * arm.judged[score].value, key.variant)
+    models = {
+        key.variant: sign_of(score) * arm.judged[score].value
         for key, arm in study.list_arms()
         if key.kind == REFERENCE and (difference := arm.judged[score].difference) and difference.verdict == "better"
-    ]
-    difference = find_difference(study, find_choice(study))
+    }
+    chosen = find_difference(study, find_choice(study))
     if "groups" in found:
         return "say which rows belong together, and judge it again"
     if "no_skill" in found:
-        return "more rows, or columns that say more of the target; regularisers cannot be told apart here"
+        return "look for more rows, or for columns that say more of the target"
     if models:
-        return f"use {style_of(min(models)[1]).label}, which is shown to beat the network"
-    if difference and difference.verdict == "better":
-        best = list_findings(study, score, group="regularizers")[0]
-        strengths = study.find(best.key).strengths
-        at = [f"{style_of(name).label} {describe_range(values)}" for name, values in strengths.items() if values]
-        return f"stop in time, and choose the regulariser on validation rows, such as {', '.join(at)}"
-    return (
-        "stop in time, and leave regularisers out, or choose one on validation rows: no harm is shown"
-        if (difference and difference.verdict != "worse")
-        else "stop in time, without a regulariser"
-    )
+        return f"use {style_of(min(models, key=models.__getitem__)).label}, which is shown to beat the network"
+    if chosen and chosen.verdict == "better":
+        uses = next(search.singles for search in study.searches.values() if search.singles)
+        most = max(uses, key=lambda name: uses[name].share)
+        at = f"{style_of(most).label} {describe_range([uses[most].low, uses[most].high])}"
+        return f"stop in time and choose the regulariser on validation rows; it is mostly {at} ({uses[most].share:.0%})"
+    return "stop in time, on validation rows; a regulariser is not shown to add to that"
