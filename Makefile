@@ -2,7 +2,9 @@
 PYTHON ?= python3
 JOBS ?= $(shell nproc 2>/dev/null || sysctl -n hw.ncpu 2>/dev/null || echo 1)
 BASE ?= main
-REPORT := metrics/report.html
+# What the command line gives, as text that no shell expands: DATA=my.csv becomes "DATA=$DATA".
+GIVEN = $(foreach key,DATA TARGET GROUP POSITIVE DROP MINUTES NAME STUDY UNDO,$(if $(filter command,$(origin $(key))),"$(key)=$$$(key)"))
+REPORT := metrics/$(if $(filter command,$(origin STUDY)),studies/$$STUDY/page,report).html
 BIN := .venv/bin
 HERE := $(CURDIR)
 RUN := PATH="$$HERE/$(BIN):$$PATH"
@@ -12,7 +14,7 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no
 export BASE CLUSTER HERE JOBS  # as text, which no shell expands
 
 .DEFAULT_GOAL := pipeline
-.PHONY: pipeline show test quick check review bench tour calibrate processors coverage audit-deps lock setup help
+.PHONY: pipeline judge show test quick check review bench tour calibrate processors coverage audit-deps lock setup help
 .SUFFIXES:
 
 pipeline: $(if $(CLUSTER),.venv/installed-cluster,.venv/installed) .git  ## Run what has changed, JOBS stages side by side or on a CLUSTER
@@ -24,8 +26,11 @@ pipeline: $(if $(CLUSTER),.venv/installed-cluster,.venv/installed) .git  ## Run 
 	@$(RUN) python -m tools.readme
 	@touch $@
 
-show:  ## Open the report of the last run, and name it
-	@test -f $(REPORT) || { echo "error: $(REPORT) is missing, expected it from a run: make"; exit 1; }
+judge: .venv/installed .git  ## Say which regulariser helps on a table of your own: DATA=my.csv TARGET=died
+	@$(RUN) python -m tools.judge $(GIVEN)
+
+show:  ## Open the report of the last run, or the page of STUDY=my, and name it
+	@test -f "$(REPORT)" || { echo "error: $(REPORT) is missing, expected it from a run: make"; exit 1; }
 	@echo "$$HERE/$(REPORT)"
 	@if [ -n "$$DISPLAY$$WAYLAND_DISPLAY" ] || [ "$$(uname)" = Darwin ]; then \
 		$(PYTHON) -m webbrowser "file://$$HERE/$(REPORT)"; fi
