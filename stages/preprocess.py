@@ -3,6 +3,7 @@
 Reads   data/plan/<study>/_split.json, data/raw/
 Writes  data/development/<study>/  training and validation rows of every replicate
         data/held_out/<study>/     held-out rows, which only evaluate and reference read
+        data/checks/<study>.json   what a careful reader has to know of the tables
 """
 
 from collections.abc import Callable, Sequence
@@ -13,6 +14,7 @@ import numpy as np
 
 from stages.lib.core.cli import parse_arguments, run_main
 from stages.lib.core.files import DamagedArtifactError, read_bytes
+from stages.lib.data.checks import Checks, check_rows, save_checks
 from stages.lib.data.dataset import Encoder, Rows, hash_data
 from stages.lib.data.kinds import SplitPlan, load_split_plans
 from stages.lib.data.protocols import Split
@@ -74,8 +76,13 @@ def load_raw(plan: SplitPlan, name: str) -> bytes:
 
 def main() -> None:
     (study,) = parse_arguments(__doc__, "study")
+    found: Checks = {}
     for task, plan in load_split_plans(study).items():
-        save_samples(task, *run(plan, partial(load_raw, plan)))
+        load = partial(load_raw, plan)
+        development, held_out = run(plan, load)
+        save_samples(task, development, held_out)
+        found[task] = [] if development.image else check_rows(plan.declaration.load(load, plan.features))
+    save_checks(study, found)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -12,15 +11,13 @@ import numpy as np
 
 from stages.lib.data.checks import find_groups, is_counter
 from stages.lib.data.dataset import DataError, list_examples
-from stages.lib.data.table import make_keys, to_number
+from stages.lib.data.table import MOSTLY, holds_dates, make_keys, to_number
 from tools.judge.sheet import Sheet
 
 # Columns.
-MOSTLY = 0.9  # share of cells that are numbers, or dates, from which the column is meant to hold them
 MOST_CATEGORIES, CATEGORIES_PER_ROW, ALWAYS_CATEGORIES = 100, 0.1, 20  # of a column that is used
 MOST_CLASSES, MIN_CLASS = 20, 10  # values of a numeric target that are still classes; rows of each class
 MOST_INPUTS = 2000  # of a network
-DATE = re.compile(r"\d{4}[-/.]\d{1,2}[-/.]\d{1,2}([ T].*)?|\d{1,2}[-/.]\d{1,2}[-/.]\d{2,4}( .*)?|\d{1,2}:\d\d(:\d\d)?")
 # Protocol, network and steps: docs/judge.md says why.
 FOLDS, REPEATS, FEW_ROWS, MORE_REPEATS = 5, 5, 500, 10
 VALIDATION, MOST_VALIDATION = 0.2, 1000  # share, and rows
@@ -122,7 +119,7 @@ def sort_column(columns: Columns, name: str, cells: Sequence[str], lines: Sequen
     reason = ""
     if len(counts) < 2:
         reason = "constant"
-    elif sum(number for cell, number in counts.items() if DATE.fullmatch(cell)) >= MOSTLY * known:
+    elif holds_dates(cells):
         reason = "dates or times"
     elif MOSTLY * known <= num_numbers < known:
         rows = zip(cells, lines, strict=True)

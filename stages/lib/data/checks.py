@@ -5,8 +5,15 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
+
+from stages.lib.core.files import read_bytes, write_json
+from stages.lib.core.records import adapter_of
+from stages.lib.data.dataset import Rows
+
+FOLDER = Path("data/checks")
 
 FEW_ROWS = 50  # of a class: ten in each of five folds
 GIVES_AWAY = 0.995  # AUC of one column alone
@@ -29,8 +36,9 @@ class Check:
     value: float = 0.0
 
 
-def check_rows(labels: np.ndarray, columns: np.ndarray, names: tuple[str, ...]) -> list[Check]:
-    """Findings in labels [row] and encoded columns [row, feature], NaN where a value is missing."""
+def check_rows(rows: Rows) -> list[Check]:
+    """Findings in a table."""
+    labels, columns, names = rows.labels, rows.columns, rows.features
     constant = np.nanmax(columns, axis=0, initial=-np.inf) <= np.nanmin(columns, axis=0, initial=np.inf)
     constant &= ~np.isnan(columns).any(axis=0)
     counter = [name for name, column in zip(names, columns.T, strict=True) if is_counter(column)]
@@ -38,16 +46,17 @@ def check_rows(labels: np.ndarray, columns: np.ndarray, names: tuple[str, ...]) 
         name for name, column in zip(names, columns.T, strict=True) if rank_classes(labels, column) >= GIVES_AWAY
     ]
     groups = find_groups(labels, dict(zip(names, columns.T, strict=True)))
-    rows = np.ascontiguousarray(np.column_stack([columns, labels]))
-    num_repeated = len(rows) - len(np.unique(rows.view(f"V{rows.itemsize * rows.shape[1]}")))
+    whole = np.ascontiguousarray(np.column_stack([columns, labels]))
+    num_repeated = len(whole) - len(np.unique(whole.view(f"V{whole.itemsize * whole.shape[1]}")))
     rarest = np.bincount(labels).min()
     found = [
-        Check("repeated_rows", (), num_repeated / len(rows)) if num_repeated else None,
+        Check("repeated_rows", (), num_repeated / len(whole)) if num_repeated else None,
         Check("groups", tuple(groups)) if groups else None,
         Check("constant", tuple(np.array(names)[constant].tolist())) if constant.any() else None,
         Check("identifiers", tuple(counter)) if counter else None,
         Check("gives_away", tuple(telling)) if telling else None,
         Check("few_rows", (), int(rarest)) if rarest < FEW_ROWS else None,
+        Check("dates", rows.dates) if rows.dates else None,
     ]
     return [check for check in found if check]
 
@@ -59,19 +68,23 @@ def is_counter(column: np.ndarray) -> bool:
 
 def rank_classes(labels: np.ndarray, column: np.ndarray) -> float:
     """How well the column alone ranks rows by class: AUC, whichever direction; mean over the pairs of more classes."""
-    from scipy.stats import rankdata
-
     is_known = ~np.isnan(column)
     values = np.where(is_known, column, np.median(column[is_known]) if is_known.any() else 0.0)
     known, areas = np.unique(labels), []
     for place, first in enumerate(known):
         for second in known[place + 1 :]:
             chosen = np.isin(labels, (first, second))
-            is_first, ranks = labels[chosen] == first, rankdata(values[chosen])
+            is_first, ranks = labels[chosen] == first, rank(values[chosen])
             num_first, num_second = is_first.sum(), (~is_first).sum()
             area = (ranks[is_first].sum() - num_first * (num_first + 1) / 2) / (num_first * num_second)
             areas.append(max(area, 1 - area))
     return float(np.mean(areas))
+
+
+def rank(values: np.ndarray) -> np.ndarray:
+    """Ranks from 1, of equal values their mean."""
+    _, place, counts = np.unique(values, return_inverse=True, return_counts=True)
+    return (counts.cumsum() - (counts - 1) / 2)[place]
 
 
 def find_groups(labels: np.ndarray, columns: Mapping[str, np.ndarray]) -> list[str]:
@@ -98,3 +111,14 @@ def names_groups(labels: np.ndarray, name: str, column: np.ndarray) -> bool:
     shares = counts / sizes[:, None]
     by_neighbour = (shares[1:] * shares[:-1]).sum(axis=1).mean()
     return bool(by_value >= SURE and (ID_NAME.search(name) or by_value - by_neighbour >= SURPRISING))
+
+
+Checks = dict[str, list[Check]]  # task -> what was found in its data set
+
+
+def save_checks(study: str, checks: Checks) -> None:
+    write_json(FOLDER / f"{study}.json", adapter_of(Checks).dump_python(checks, mode="json"))
+
+
+def load_checks(study: str) -> Checks:
+    return adapter_of(Checks).validate_json(read_bytes(FOLDER / f"{study}.json", written_by=f"preprocess@{study}"))

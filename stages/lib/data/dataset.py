@@ -105,6 +105,7 @@ class Rows:
     num_own_test: number of test rows that the data set itself sets apart.
     scale: what the network multiplies the inputs by.
     image: (height, width) where a row is an image, else empty.
+    dates: columns of dates or times that are no features.
     """
 
     labels: np.ndarray
@@ -114,6 +115,7 @@ class Rows:
     num_own_test: int = 0
     scale: float = 1.0
     image: tuple[int, ...] = ()
+    dates: tuple[str, ...] = ()
 
 
 # Raw files and their sources ---------------------------------------------------------------------------------------
