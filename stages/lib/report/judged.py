@@ -83,10 +83,8 @@ def tell_best(study: StudyResult) -> str:
     names = [style_of(key.variant).label + (" to the end" if key.kind == TO_END else "") for key in order]
     if not names:
         return ""
-    told = (
-        f"{len(names)} may be the best{name_first(names)}" if len(names) > 1 else f"{names[0]} is shown to be the best"
-    )
-    return f"By {SCORES[score].label}, {told}."
+    several = f"{len(names)} arms may be the best{name_first(names)}"
+    return f"By {SCORES[score].label}, {several if names[1:] else f'{names[0]} is shown to be the best'}."
 
 
 def tell_effects(study: StudyResult) -> Iterator[str]:
@@ -100,7 +98,7 @@ def tell_effects(study: StudyResult) -> Iterator[str]:
             names = [f"{style_of(one.key.variant).label} by {abs(one.difference.value):.3f}" for one in found]
             told.append(f"{len(found) or 'none'} {effect}{name_first(names) if names else ''}")
         if findings:
-            yield f"Of {len(findings)} {label}, {' and '.join(told)} are shown."
+            yield f"Shown of {len(findings)} {label}: {', '.join(told)}."
 
 
 def tell_stopping(study: StudyResult, confidence: float) -> str:
