@@ -13,7 +13,7 @@ import numpy as np
 from stages.lib.claims.measurements import save_measurements
 from stages.lib.claims.measuring import measure_variant
 from stages.lib.core.cli import Progress, parse_arguments, run_main
-from stages.lib.data.samples import Development, HeldOut, check_no_leak, load_development, load_held_out
+from stages.lib.data.samples import Development, HeldOut, load_samples
 from stages.lib.judge.plans import load_study_plan, load_tasks
 from stages.lib.judge.predictions import (
     NUM_TRAINING_ROWS,
@@ -106,8 +106,7 @@ def average_by_row(probability: np.ndarray, row: np.ndarray) -> np.ndarray:
 def evaluate_task(task: str) -> None:
     """`run` on every variant of a task."""
     plan = load_study_plan(task)
-    development, held_out = load_development(task), load_held_out(task)
-    check_no_leak(development, held_out)
+    development, held_out = load_samples(task)
     labels = collect_labels(development, held_out, outputs=plan.outputs)
     at_knobs, measured = {}, {}
     with Progress(len(plan.variants), label=task, unit="variants") as progress:

@@ -1,4 +1,4 @@
-"""Check, split and encode the data sets of one study.
+"""Check and split the data sets of one study, and fit what encodes their rows.
 
 Reads   data/plan/<study>/_split.json, data/raw/
 Writes  data/development/<study>/  training and validation rows of every replicate
@@ -6,7 +6,7 @@ Writes  data/development/<study>/  training and validation rows of every replica
         data/checks/<study>.json   what a careful reader has to know of the tables
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -14,52 +14,67 @@ import numpy as np
 
 from stages.lib.core.cli import parse_arguments, run_main
 from stages.lib.core.files import DamagedArtifactError, read_bytes
-from stages.lib.data.checks import Checks, check_rows, save_checks
-from stages.lib.data.dataset import Encoder, Rows, hash_data
+        rows = plan.declaration.load(partial(load_raw, plan), plan.features)
+        for path, stored in zip((find_development(task), find_held_out(task)), split_rows(plan, rows), strict=True):
+            save_rows(path, stored)
+        found[task] = [] if rows.image else check_rows(rows)
+    save_checks(study, found)
 from stages.lib.data.kinds import SplitPlan, load_split_plans
 from stages.lib.data.protocols import Split
-from stages.lib.data.samples import Development, HeldOut, check_no_leak, save_samples
+from stages.lib.data.samples import (
+    StoredRows,
+    check_no_leak,
+    find_development,
+    find_held_out,
+    save_rows,
+    stack_encoders,
+)
 
 RAW = Path("data/raw")
 
 
-def run(plan: SplitPlan, load_raw: Callable[[str], bytes]) -> tuple[Development, HeldOut]:
-    """Split and encode; `load_raw` gives the content of a raw file of the data set by its name."""
-    rows = plan.declaration.load(load_raw, plan.features)
-    return encode_rows(rows, plan.protocol.split(rows.labels, num_own_test=rows.num_own_test, seed=plan.seed))
+def run(plan: SplitPlan, load_raw: Callable[[str], bytes]) -> tuple[StoredRows, StoredRows]:
+    """Development and held-out rows; `load_raw` gives the content of a raw file of the data set by its name."""
+    return split_rows(plan, plan.declaration.load(load_raw, plan.features))
 
 
-def encode_rows(rows: Rows, split: Split) -> tuple[Development, HeldOut]:
-    """Encode the rows of each replicate by its training rows."""
+def split_rows(plan: SplitPlan, rows: Rows) -> tuple[StoredRows, StoredRows]:
+    return store(rows, plan.protocol.split(rows.labels, num_own_test=rows.num_own_test, seed=plan.seed))
+
+
+def store(rows: Rows, split: Split) -> tuple[StoredRows, StoredRows]:
+    """Development and held-out rows, and what encodes them: fitted on the training rows of each replicate."""
     encoders = [rows.fit(rows.columns[training]) for training in split.training] if rows.fit else []
-    inputs, seen, places = store(rows, np.concatenate([split.training, split.validation], axis=1), encoders)
-    num_training = split.training.shape[1]
-    development = Development(
-        inputs=inputs,
-        labels=rows.labels[seen],
-        identifiers=seen,
-        training=places[:, :num_training],
-        validation=places[:, num_training:],
-        features=rows.features,
-        scale=rows.scale,
-        image=rows.image,
-    )
-    inputs, held, places = store(rows, split.test, encoders)
-    held_out = HeldOut(inputs=inputs, labels=rows.labels[held], identifiers=held, test=places)
+    numbers = stack_encoders(encoders, rows.columns.shape[1])
+    development = take(rows, numbers, {"training": split.training, "validation": split.validation})
+    held_out = take(rows, numbers, {"test": split.test})
     check_no_leak(development, held_out)
     return development, held_out
 
 
-def store(rows: Rows, parts: np.ndarray, encoders: Sequence[Encoder]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Inputs, the row number of each, and the positions in them of the rows `parts` [replicate, n] of the data set.
+def take(rows: Rows, encoders: dict[str, np.ndarray], parts: dict[str, np.ndarray]) -> StoredRows:
+    """The rows of the data set that are in parts, name -> sorted row numbers [replicate, n]."""
+    used = np.zeros(len(rows.labels), bool)
+    for part in parts.values():
+        used[part] = True
+    kept = np.flatnonzero(used).astype(np.int32)
+    return StoredRows(
+        columns=rows.columns[kept],
+        labels=rows.labels[kept],
+        identifiers=kept,
+        features=rows.features,
+        scale=rows.scale,
+        image=rows.image,
+        parts={name: mark(part, used) for name, part in parts.items()},
+        encoders=encoders,
+    )
 
-    A row is stored once for each replicate, encoded by the replicate's training rows; without encoders, once for all.
-    """
-    if not encoders:
-        kept = np.unique(parts)
-        return rows.columns[kept], kept, np.searchsorted(kept, parts).astype(np.int32)
-    encoded = [encoder.transform(rows.columns[part]) for encoder, part in zip(encoders, parts, strict=True)]
-    return np.concatenate(encoded), parts.ravel(), np.arange(parts.size, dtype=np.int32).reshape(parts.shape)
+
+def mark(part: np.ndarray, used: np.ndarray) -> np.ndarray:
+    """Row numbers [replicate, n] as [replicate, row], True for the rows that are among them, of those that are used."""
+    marks = np.zeros((len(part), len(used)), bool)
+    np.put_along_axis(marks, part, values=True, axis=1)
+    return marks[:, used]
 
 
 def load_raw(plan: SplitPlan, name: str) -> bytes:
@@ -78,11 +93,18 @@ def main() -> None:
     (study,) = parse_arguments(__doc__, "study")
     found: Checks = {}
     for task, plan in load_split_plans(study).items():
+<<<<<<< HEAD
         load = partial(load_raw, plan)
         development, held_out = run(plan, load)
         save_samples(task, development, held_out)
         found[task] = [] if development.image else check_rows(plan.declaration.load(load, plan.features))
     save_checks(study, found)
+=======
+        for path, stored in zip(
+            (find_development(task), find_held_out(task)), run(plan, partial(load_raw, plan)), strict=True
+        ):
+            save_rows(path, stored)
+>>>>>>> 9ab150b5403357edcfad3bd719a50a9e3f4fd102
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from threadpoolctl import threadpool_limits
 
 from stages.lib.core.cli import Progress, parse_arguments, run_main
 from stages.lib.data.protocols import state_of
-from stages.lib.data.samples import Development, HeldOut, check_no_leak, load_development, load_held_out
+from stages.lib.data.samples import Development, HeldOut, load_samples
 from stages.lib.judge.plans import ReferenceModelPlan, ReferencePlan, load_reference_plan, load_tasks
 from stages.lib.judge.predictions import NUM_TRAINING_ROWS, ReferencePredictions, save_references
 from stages.lib.judge.references import fit_reference, predict_reference
@@ -77,8 +77,7 @@ def take_inputs(development: Development, rows: np.ndarray) -> np.ndarray:
 def main() -> None:
     (study,) = parse_arguments(__doc__, "study")
     for task in load_tasks(study):
-        development, held_out = load_development(task), load_held_out(task)
-        check_no_leak(development, held_out)
+        development, held_out = load_samples(task)
         save_references(task, run(load_reference_plan(task), development, held_out))
 
 

@@ -17,7 +17,7 @@ from sklearn.preprocessing import StandardScaler
 
 from stages import plan
 from stages.lib.claims.judging import Threshold, parse_audit
-from stages.lib.data.samples import load_development, load_held_out
+from stages.lib.data.samples import load_samples
 from stages.lib.judge.comparison import parse_comparison
 from stages.lib.judge.predictions import load_labels, load_predictions, load_reference
 from stages.lib.lanes.plan import RegularizerPlan
@@ -360,7 +360,7 @@ def test_a_score_judges_a_study(extended: Project, monkeypatch: pytest.MonkeyPat
 
 def test_a_reference_model_is_tuned_and_judged(extended: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(extended.folder)
-    development, held_out = load_development("thoracic"), load_held_out("thoracic")
+    development, held_out = load_samples("thoracic")
     predicted = load_reference("thoracic", "nearest_neighbors")
     for replicate, (training, validation) in enumerate(zip(development.training, development.validation, strict=True)):
         losses = {}
@@ -410,7 +410,7 @@ def test_a_kind_of_data_set_is_fetched_and_split(extended: Project, monkeypatch:
     follow(extended, STUDY, DIGITS)
     assert {"plan", "preprocess@digits"} <= extended.stages_run("repro", "preprocess@digits")
     monkeypatch.chdir(extended.folder)
-    development, held_out, digits = load_development("digits"), load_held_out("digits"), load_digits()
+    (development, held_out), digits = load_samples("digits"), load_digits()
     assert (development.image, development.scale) == ((8, 8), 1 / 16)
     for rows in (development, held_out):
         np.testing.assert_array_equal(rows.inputs, digits.data[rows.identifiers])

@@ -24,7 +24,7 @@ from stages.lib.core.cli import UserError
 from stages.lib.core.files import add_prefix, pop_prefix, read_arrays, read_plain, write_arrays
 from stages.lib.data.dataset import Rows
 from stages.lib.data.protocols import Split
-from stages.lib.data.samples import Development, HeldOut
+from stages.lib.data.samples import Development, HeldOut, encode_development, encode_held_out
 from stages.lib.judge.arms import arm_at, choose_points
 from stages.lib.judge.plans import StatisticsPlan, StudyPlan
 from stages.lib.judge.predictions import Predictions
@@ -32,7 +32,7 @@ from stages.lib.lanes.plan import RunPlan
 from stages.lib.lanes.run import stop_in_time
 from stages.lib.lanes.runtime import configure
 from stages.lib.settings.mistakes import PARAMS
-from stages.preprocess import encode_rows
+from stages.preprocess import store
 from tools.calibrate.twins import EXCHANGEABLE, NUM_BLOCKS, Population, draw_twin, mask_block
 
 STUDY, L2, AT_KNOB = "thoracic", "l2", ("dropout", "batch_norm")  # and the variants trained besides the baseline
@@ -95,7 +95,8 @@ def encode_twins(twins: Sequence[Rows], splits: Sequence[Split]) -> Samples:
     shifted = [[rows + place * size for rows in split] for place, split in enumerate(splits)]
     labels, columns = (np.concatenate([getattr(twin, name) for twin in twins]) for name in ("labels", "columns"))
     rows = replace(twins[0], labels=labels, columns=columns)
-    return encode_rows(rows, Split(*map(np.concatenate, zip(*shifted, strict=True))))
+    development, held_out = store(rows, Split(*map(np.concatenate, zip(*shifted, strict=True))))
+    return encode_development(development), encode_held_out(held_out)
 
 
 def train_run(run: RunPlan, samples: Samples, seed: int) -> list[Predictions]:

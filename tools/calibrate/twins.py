@@ -19,7 +19,8 @@ from scipy.stats import norm
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
-from stages.lib.data.dataset import Encoder, Rows
+from stages.lib.data.dataset import Rows
+from stages.lib.data.samples import Encoder
 from stages.lib.data.thoracic_surgery import FEATURES, LABEL, expand_columns, fit_thoracic_encoder, read_thoracic
 
 SOURCE = Path("data/source/thoracic_surgery.csv")

@@ -15,6 +15,7 @@ import numpy as np
 from stages.lib.core.cli import UserError
 from stages.lib.core.fields import Strict
 from stages.lib.core.records import load_plan
+from stages.lib.data.samples import Encoder
 
 Read = Callable[[str], bytes]  # name of a file -> its content
 
@@ -73,25 +74,6 @@ class Facts(NamedTuple):
 
 
 # Rows and their encoding -------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Encoder:
-    """Clips and standardises columns by a few numbers that were fitted on training rows, each one or [feature].
-
-    input = (clip(value, low, high) - mean) / scale, where `fill` stands in for a missing value.
-    """
-
-    low: np.ndarray | float = -np.inf
-    high: np.ndarray | float = np.inf
-    mean: np.ndarray | float = 0.0
-    scale: np.ndarray | float = 1.0
-    fill: np.ndarray | float = 0.0
-
-    def transform(self, columns: np.ndarray) -> np.ndarray:
-        """Inputs float32 [row, feature] of columns float64 [row, feature], NaN where a value is missing."""
-        filled = np.where(np.isnan(columns), self.fill, columns)
-        return ((filled.clip(self.low, self.high) - self.mean) / self.scale).astype(np.float32, order="C")
 
 
 @dataclass(frozen=True)

@@ -1,17 +1,19 @@
 """The rows that a study learns from, and the rows it is judged on.
 
-They are two files, and no stage but `evaluate` and `reference` reads the second one.
+They are two files, and no stage but `evaluate` and `reference` reads the second one. A file holds each row once,
+however many replicates use it, and the few numbers by which each of them encodes it. Loading a file encodes its rows.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from stages.lib.core.cli import UserError
-from stages.lib.core.files import read_arrays, write_arrays
+from stages.lib.core.files import add_prefix, pop_prefix, read_arrays, write_arrays
 
 DEVELOPMENT, HELD_OUT = Path("data/development"), Path("data/held_out")
 
@@ -50,14 +52,83 @@ class HeldOut:
     test: np.ndarray  # [replicate, n] int32, positions in `inputs`
 
 
+@dataclass(frozen=True)
+class Encoder:
+    """Clips and standardises columns by a few numbers that were fitted on training rows, each one or [feature].
+
+    input = (clip(value, low, high) - mean) / scale, where `fill` stands in for a missing value.
+    """
+
+    low: np.ndarray | float = -np.inf
+    high: np.ndarray | float = np.inf
+    mean: np.ndarray | float = 0.0
+    scale: np.ndarray | float = 1.0
+    fill: np.ndarray | float = 0.0
+
+    def transform(self, columns: np.ndarray) -> np.ndarray:
+        """Inputs float32 [row, feature] of columns float64 [row, feature], NaN where a value is missing."""
+        filled = np.where(np.isnan(columns), self.fill, columns)
+        return ((filled.clip(self.low, self.high) - self.mean) / self.scale).astype(np.float32, order="C")
+
+
+@dataclass(frozen=True)
+class StoredRows:
+    """Rows as they stand in a file, each once.
+
+    columns: [row, feature], float64 before the encoding, or uint8 pixels, which are not encoded.
+    labels, identifiers, scale, features, image: as in `Development`.
+    parts: `training`, `validation` or `test` -> [replicate, row] bool, the rows of each replicate.
+    encoders: field of `Encoder` -> [replicate, feature]; empty where nothing is encoded.
+    """
+
+    columns: np.ndarray
+    labels: np.ndarray
+    identifiers: np.ndarray
+    features: tuple[str, ...]
+    scale: float
+    image: tuple[int, ...]
+    parts: dict[str, np.ndarray]
+    encoders: dict[str, np.ndarray]
+
+    def encode(self) -> dict[str, np.ndarray]:
+        """Inputs, labels, identifiers, and the positions of each part [replicate, n], by their names in `Development`.
+
+        A replicate encodes the rows of its parts, one part after the other; without encoders all share the rows.
+        """
+        rows = {
+            name: np.stack([np.flatnonzero(row) for row in part]).astype(np.int32) for name, part in self.parts.items()
+        }
+        if not self.encoders:
+            return {"inputs": self.columns, "labels": self.labels, "identifiers": self.identifiers, **rows}
+        joined = np.concatenate([*rows.values()], axis=1)
+        inputs = np.empty((joined.size, self.columns.shape[1]), np.float32)
+        for replicate, (chosen, part) in enumerate(zip(joined, np.split(inputs, len(joined)), strict=True)):
+            encoder = Encoder(**{name: numbers[replicate] for name, numbers in self.encoders.items()})
+            part[:] = encoder.transform(self.columns[chosen])
+        places = np.arange(joined.size, dtype=np.int32).reshape(joined.shape)
+        widths = np.cumsum([part.shape[1] for part in rows.values()])[:-1]
+        positions = dict(zip(rows, np.split(places, widths, axis=1), strict=True))
+        seen = joined.ravel()
+        return {"inputs": inputs, "labels": self.labels[seen], "identifiers": self.identifiers[seen], **positions}
+
+
+def stack_encoders(encoders: Sequence[Encoder], num_features: int) -> dict[str, np.ndarray]:
+    """Field -> [replicate, feature]; empty without encoders."""
+    names = vars(encoders[0]) if encoders else ()
+    return {
+        name: np.stack([np.broadcast_to(getattr(encoder, name), num_features) for encoder in encoders])
+        for name in names
+    }
+
+
 class LeakError(UserError):
     """A held-out row is among the rows of the same replicate's development."""
 
 
-def check_no_leak(development: Development, held_out: HeldOut) -> None:
+def check_no_leak(development: StoredRows, held_out: StoredRows) -> None:
     """Raise LeakError where a replicate could have seen a row that it is judged on."""
-    for replicate, test in enumerate(held_out.test):
-        seen = np.concatenate([development.training[replicate], development.validation[replicate]])
+    for replicate, test in enumerate(held_out.parts["test"]):
+        seen = development.parts["training"][replicate] | development.parts["validation"][replicate]
         shared = np.intersect1d(development.identifiers[seen], held_out.identifiers[test])
         if shared.size:
             raise LeakError(
@@ -74,15 +145,37 @@ def find_held_out(task: str) -> Path:
     return HELD_OUT / task / "rows.npz"
 
 
-def save_samples(task: str, development: Development, held_out: HeldOut) -> None:
-    write_arrays(find_development(task), vars(development) | {"image": np.array(development.image, int)})
-    write_arrays(find_held_out(task), vars(held_out))
+def save_rows(path: Path, stored: StoredRows) -> None:
+    """Of [replicate, row] a bit each is kept."""
+    fields = vars(stored) | {"image": np.array(stored.image, int)}
+    parts, encoders = fields.pop("parts"), fields.pop("encoders")
+    packed = {name: np.packbits(part, axis=1) for name, part in parts.items()}
+    write_arrays(path, fields | add_prefix("in", packed) | add_prefix("encoder", encoders))
+
+
+def load_rows(path: Path) -> StoredRows:
+    fields = read_arrays(path, written_by="preprocess")
+    packed, encoders = pop_prefix("in", fields), pop_prefix("encoder", fields)
+    count = len(fields["labels"])
+    parts = {name: np.unpackbits(part, axis=1, count=count).astype(bool) for name, part in packed.items()}
+    return StoredRows(**fields | {"image": tuple(fields["image"].tolist())}, parts=parts, encoders=encoders)
+
+
+def encode_development(stored: StoredRows) -> Development:
+    return Development(**stored.encode(), features=stored.features, scale=stored.scale, image=stored.image)
+
+
+def encode_held_out(stored: StoredRows) -> HeldOut:
+    return HeldOut(**stored.encode())
 
 
 def load_development(task: str) -> Development:
-    fields = read_arrays(find_development(task), written_by="preprocess")
-    return Development(**fields | {"image": tuple(fields["image"].tolist())})
+    """The development rows of a task, encoded for each replicate."""
+    return encode_development(load_rows(find_development(task)))
 
 
-def load_held_out(task: str) -> HeldOut:
-    return HeldOut(**read_arrays(find_held_out(task), written_by="preprocess"))
+def load_samples(task: str) -> tuple[Development, HeldOut]:
+    """All rows of a task, encoded for each replicate; LeakError where a held-out row is among those for development."""
+    development, held_out = load_rows(find_development(task)), load_rows(find_held_out(task))
+    check_no_leak(development, held_out)
+    return encode_development(development), encode_held_out(held_out)

@@ -17,7 +17,8 @@ from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 from stages.lib.core.fields import Text, Unrepeated, shorten
 from stages.lib.core.files import read_plain
 from stages.lib.data.csv_table import Column, CsvTable, read_csv
-from stages.lib.data.dataset import DataError, Dataset, Encoder, Facts, FetchPlan, FileSource, Read, Rows
+from stages.lib.data.dataset import DataError, Dataset, Facts, FetchPlan, FileSource, Read, Rows
+from stages.lib.data.samples import Encoder
 
 FOLDER = "data/source"
 RAW_NAME = "table.csv"

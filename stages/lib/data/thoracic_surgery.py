@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple
 import numpy as np
 
 from stages.lib.data.csv_table import CsvTable, read_csv
-from stages.lib.data.dataset import DataError, Dataset, Encoder, Facts, FetchPlan, FileSource, Pin, Read, Rows
+from stages.lib.data.dataset import DataError, Dataset, Facts, FetchPlan, FileSource, Pin, Read, Rows
 from stages.lib.data.download import download, from_folder
+from stages.lib.data.samples import Encoder
 
 if TYPE_CHECKING:
     import pandas as pd

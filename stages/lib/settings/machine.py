@@ -1,7 +1,7 @@
-"""What each run needs of the machine at least, against what it has. It refuses, and never changes a plan.
+"""What the runs of a study need of the machine at least, against what it has. It refuses, and never changes a plan.
 
-The estimates are of what cannot be done without: the weights of all lanes, what is recorded of them, the predictions,
-the rows. They leave out what a run needs beside that, so what they refuse cannot be held.
+The estimates are of what cannot be done without: the rows, the weights of all lanes, what is recorded of them, the
+predictions. They leave out what a run needs beside that, so what they refuse cannot be held.
 """
 
 from __future__ import annotations
@@ -13,14 +13,16 @@ from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
-from stages.lib.core.records import split_task
 from stages.lib.data.dataset import Facts
-from stages.lib.lanes.plan import RunPlan, find_run
+from stages.lib.data.protocols import FixedTest, RepeatedStratifiedKFold
+from stages.lib.data.samples import DEVELOPMENT, HELD_OUT, Encoder
+from stages.lib.judge.predictions import FOLDER as PREDICTIONS
+from stages.lib.lanes.plan import MODELS, RunPlan
 from stages.lib.settings.mistakes import Mistake
-from stages.lib.settings.schema import Params
+from stages.lib.settings.schema import Params, find_section
 
-FLOAT = 4  # bytes
-COPIES = 2  # of the lanes' weights: those of the blocks, and those of the run
+FLOAT, DOUBLE = 4, 8  # bytes
+COPIES = 2  # of the lanes' weights, those of the blocks and those of the run; and of the rows: NumPy's and TensorFlow's
 HISTORY = 40  # bytes of a lane's epoch: epoch, lane, loss and two monitors
 GIGABYTE = 1e9
 
@@ -51,36 +53,77 @@ def find_machine() -> Machine:
     return Machine(memory, shutil.disk_usage(Path.cwd()).free)
 
 
-def estimate(plan: RunPlan, facts: Facts) -> Need:
+def estimate(plan: RunPlan, facts: Facts, protocol: RepeatedStratifiedKFold | FixedTest) -> Need:
     """What a run needs at least."""
     lanes = plan.grid.num_lanes
     widths = [facts.num_inputs, *plan.network.hidden, plan.network.outputs]
     weights = sum((before + 1) * after for before, after in pairwise(widths))
-    predicted = lanes * facts.num_own_test * plan.network.outputs * FLOAT  # how many others are held out differs
+    predicted = lanes * count_held_out(protocol, facts) * plan.network.outputs * FLOAT
     history = lanes * plan.epochs * HISTORY
-    rows = facts.num_rows * facts.num_inputs
     widest = min(plan.batch_size, facts.num_rows) * sum(widths) * FLOAT
-    training = lanes * weights * FLOAT * COPIES + history + rows + widest
-    return Need(lanes, max(training, predicted), lanes * weights * FLOAT + history + predicted)
+    seen = protocol.count_training(facts) / (1 - protocol.validation)  # by a replicate, which encodes them for itself
+    rows = facts.num_rows * facts.num_inputs if facts.image else seen * len(plan.replicates) * facts.num_inputs * FLOAT
+    training = lanes * weights * FLOAT * COPIES + history + rows * COPIES + widest
+    kept = 1 + plan.stopped  # weights of the best epoch beside those of the last, and what they predict
+    return Need(lanes, max(training, predicted), (lanes * weights * FLOAT + predicted) * kept + history)
+
+
+def count_held_out(protocol: RepeatedStratifiedKFold | FixedTest, facts: Facts) -> int:
+    """Number of rows that a replicate is judged on, or one less."""
+    if isinstance(protocol, RepeatedStratifiedKFold):
+        return facts.num_rows // protocol.folds
+    return facts.num_own_test or int(facts.num_rows * (protocol.test or 0))
+
+
+def estimate_rows(facts: Facts, num_replicates: int) -> float:
+    """Bytes of the files of a task's rows: each row once in both, a bit for each replicate, and what encodes it."""
+    marks = num_replicates * facts.num_rows / 8
+    if facts.image:
+        return facts.num_rows * facts.num_inputs + marks
+    encoders = num_replicates * len(vars(Encoder())) * facts.num_inputs * DOUBLE
+    return 2 * (facts.num_rows * facts.num_inputs * DOUBLE + encoders) + marks
 
 
 def find_too_large(
     params: Params, plans: Mapping[str, object], facts: Mapping[str, Facts], machine: Machine
 ) -> Iterator[Mistake]:
-    """The runs that this machine cannot hold; facts: of each data set."""
-    runs = [run for named in plans.values() if isinstance(named, dict) for run in named.values()]
-    for plan in (run for run in runs if isinstance(run, RunPlan)):
-        study = params.studies[split_task(plan.task)[0]]
-        need = estimate(plan, facts[study.tasks[plan.task]])
-        present = sum(path.stat().st_size for path in find_run(plan.task, plan.variant).glob("*"))
-        for what, needed, there in (
-            ("of memory", need.memory, machine.memory),
-            ("on the disk", need.disk, machine.disk + present),
-        ):
-            if needed > there:
-                text = (
-                    f"trains {need.lanes:,} networks, which need at least {needed / GIGABYTE:,.1f} GB {what}, expected "
-                    f"at most the {there / GIGABYTE:,.1f} GB that this machine has: lower repeats or seeds, the "
-                    "entries of the path, hidden or epochs"
-                )
-                yield Mistake(study.places[plan.variant], f"{plan.task} {text}")
+    """The runs that this machine has not the memory for, the studies that it has not the disk for.
+
+    facts: of each data set.
+    """
+    for name, study in params.studies.items():
+        protocol, lanes, disk = study.settings.protocol, 0, 0.0
+        for task, dataset in study.tasks.items():
+            disk += estimate_rows(facts[dataset], protocol.num_replicates)
+            for variant in study.variants:
+                run = find_run_plan(plans, name, variant, task)
+                if run is not None:
+                    need = estimate(run, facts[dataset], protocol)
+                    lanes, disk = lanes + need.lanes, disk + need.disk
+                    if need.memory > machine.memory:
+                        text = describe_need(task, need.lanes, need.memory, machine.memory, "of memory")
+                        yield Mistake(study.places[variant], text)
+        there = machine.disk + measure_present(name)
+        if disk > there:
+            yield Mistake((find_section(params, name), name), describe_need(name, lanes, disk, there, "on the disk"))
+
+
+def find_run_plan(plans: Mapping[str, object], study: str, variant: str, task: str) -> RunPlan | None:
+    """The plan of a run; None where the study leaves the variant out."""
+    named = plans.get(f"{study}/{variant}")
+    run = named.get(task) if isinstance(named, dict) else None
+    return run if isinstance(run, RunPlan) else None
+
+
+def measure_present(study: str) -> int:
+    """Bytes of what an earlier run of the study has left, which a new one replaces."""
+    folders = (MODELS, PREDICTIONS, DEVELOPMENT, HELD_OUT)
+    return sum(path.stat().st_size for folder in folders for path in (folder / study).rglob("*") if path.is_file())
+
+
+def describe_need(subject: str, lanes: int, needed: float, there: float, what: str) -> str:
+    return (
+        f"{subject} trains {lanes:,} networks, which need at least {needed / GIGABYTE:,.1f} GB {what}, expected at "
+        f"most the {there / GIGABYTE:,.1f} GB that this machine has: lower repeats or seeds, the entries of the path, "
+        "hidden or epochs"
+    )

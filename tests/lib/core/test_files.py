@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,21 +17,15 @@ from stages.lib.lanes import plan
 from stages.lib.lanes import run as trained
 from tests.conftest import ROOT
 
-DEVELOPMENT = samples.Development(
-    inputs=np.arange(6, dtype=np.float32).reshape(3, 2),
+ROWS = samples.StoredRows(
+    columns=np.arange(6.0).reshape(3, 2),
     labels=np.array([0, 1, 0], np.uint8),
     identifiers=np.arange(3, dtype=np.int32),
-    training=np.array([[0, 2]], np.int32),
-    validation=np.array([[1]], np.int32),
     features=("a", "b"),
     scale=0.5,
     image=(1, 2),
-)
-HELD_OUT = samples.HeldOut(
-    inputs=np.ones((2, 2), np.float32),
-    labels=np.array([0, 1], np.uint8),
-    identifiers=np.array([3, 4], np.int32),
-    test=np.array([[0, 1]], np.int32),
+    parts={"training": np.array([[True, False, True]]), "validation": np.array([[False, True, False]])},
+    encoders={"low": np.array([[-1.0, 0.0]])},
 )
 LANES = np.arange(2)
 RUN = trained.TrainedRun(
@@ -89,11 +84,11 @@ def compare(found: object, expected: object) -> None:
 
 
 def test_samples_survive_their_files() -> None:
-    samples.save_samples("s", DEVELOPMENT, HELD_OUT)
-    assert_same(samples.load_development("s"), DEVELOPMENT)
-    assert_same(samples.load_held_out("s"), HELD_OUT)
-    assert samples.load_development("s").features == ("a", "b")
-    assert samples.load_development("s").image == (1, 2)
+    for rows in (ROWS, replace(ROWS, image=(), encoders={}, columns=ROWS.columns.astype(np.uint8))):
+        samples.save_rows(Path("rows.npz"), rows)
+        found = samples.load_rows(Path("rows.npz"))
+        assert_same(found, rows)
+        assert (found.features, found.image) == (("a", "b"), rows.image)
 
 
 def test_a_run_survives_its_files() -> None:
@@ -112,11 +107,10 @@ def test_predictions_survive_their_files() -> None:
 
 
 def test_bytes_repeat() -> None:
-    for study in ("first", "second"):
-        samples.save_samples(study, DEVELOPMENT, HELD_OUT)
-    for folder in (samples.DEVELOPMENT, samples.HELD_OUT):
-        first, second = (sorted((folder / study).iterdir()) for study in ("first", "second"))
-        assert first and [path.read_bytes() for path in first] == [path.read_bytes() for path in second]
+    first, second = Path("first.npz"), Path("second.npz")
+    for path in (first, second):
+        samples.save_rows(path, ROWS)
+    assert first.read_bytes() == second.read_bytes()
 
 
 def test_a_write_that_fails_leaves_the_old_file_and_no_draft(monkeypatch: pytest.MonkeyPatch) -> None:
