@@ -14,11 +14,8 @@ import numpy as np
 
 from stages.lib.core.cli import parse_arguments, run_main
 from stages.lib.core.files import DamagedArtifactError, read_bytes
-        rows = plan.declaration.load(partial(load_raw, plan), plan.features)
-        for path, stored in zip((find_development(task), find_held_out(task)), split_rows(plan, rows), strict=True):
-            save_rows(path, stored)
-        found[task] = [] if rows.image else check_rows(rows)
-    save_checks(study, found)
+from stages.lib.data.checks import Checks, check_rows, save_checks
+from stages.lib.data.dataset import Rows, hash_data
 from stages.lib.data.kinds import SplitPlan, load_split_plans
 from stages.lib.data.protocols import Split
 from stages.lib.data.samples import (
@@ -93,18 +90,11 @@ def main() -> None:
     (study,) = parse_arguments(__doc__, "study")
     found: Checks = {}
     for task, plan in load_split_plans(study).items():
-<<<<<<< HEAD
-        load = partial(load_raw, plan)
-        development, held_out = run(plan, load)
-        save_samples(task, development, held_out)
-        found[task] = [] if development.image else check_rows(plan.declaration.load(load, plan.features))
-    save_checks(study, found)
-=======
-        for path, stored in zip(
-            (find_development(task), find_held_out(task)), run(plan, partial(load_raw, plan)), strict=True
-        ):
+        rows = plan.declaration.load(partial(load_raw, plan), plan.features)
+        for path, stored in zip((find_development(task), find_held_out(task)), split_rows(plan, rows), strict=True):
             save_rows(path, stored)
->>>>>>> 9ab150b5403357edcfad3bd719a50a9e3f4fd102
+        found[task] = [] if rows.image else check_rows(rows)
+    save_checks(study, found)
 
 
 if __name__ == "__main__":

@@ -145,7 +145,8 @@ def tell_expected() -> list[str]:
             pooled = pool_one(found, sign=-1, margin=0, alpha=0.05, own_alpha=0.05)
             return [
                 f"On {len(found)} public tables, the regulariser that validation rows choose changes log loss by "
-                f"{pooled.value:+.3f} on average; on a new one by {pooled.new_low:+.3f} to {pooled.new_high:+.3f} (95 %)."
+                f"{pooled.value:+.3f} on average, on a new one by {pooled.new_low:+.3f} to {pooled.new_high:+.3f} (95 "
+                "%)."
             ]
     return []
 
