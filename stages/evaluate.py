@@ -14,7 +14,7 @@ from stages.lib.claims.measurements import save_measurements
 from stages.lib.claims.measuring import measure_variant
 from stages.lib.core.cli import Progress, parse_arguments, run_main
 from stages.lib.data.samples import Development, HeldOut, load_samples
-from stages.lib.judge.plans import load_study_plan, load_tasks
+from stages.lib.judge.plans import StudyPlan, load_study_plans
 from stages.lib.judge.predictions import (
     NUM_TRAINING_ROWS,
     Labels,
@@ -103,9 +103,9 @@ def average_by_row(probability: np.ndarray, row: np.ndarray) -> np.ndarray:
     return total / np.bincount(row.ravel())[:, None]
 
 
-def evaluate_task(task: str) -> None:
+def evaluate_task(plan: StudyPlan) -> None:
     """`run` on every variant of a task."""
-    plan = load_study_plan(task)
+    task = plan.task
     development, held_out = load_samples(task)
     labels = collect_labels(development, held_out, outputs=plan.outputs)
     at_knobs, measured = {}, {}
@@ -128,10 +128,10 @@ def evaluate_task(task: str) -> None:
 def main() -> None:
     (study,) = parse_arguments(__doc__, "study")
     runtime.configure()
-    tasks = load_tasks(study)
-    prune_folders(MODELS / study, [variant.name for variant in load_study_plan(tasks[0]).variants])
-    for task in tasks:
-        evaluate_task(task)
+    plans = list(load_study_plans(study).values())
+    prune_folders(MODELS / study, [variant.name for variant in plans[0].variants])
+    for plan in plans:
+        evaluate_task(plan)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""Fetch one data set from the first source that has it.
+"""Fetch one data set, or those of a collection, from the first source that has it.
 
-Reads   data/plan/_datasets/<dataset>.json, and data/source/, a folder, a public mirror or the package manager
-Writes  data/raw/<dataset>/, the same bytes whatever the source: the SHA-256 of each file is checked
+Reads   data/plan/_datasets/<entry>.json, and data/source/, a folder, a public mirror or the package manager
+Writes  data/raw/<entry>/, the same bytes whatever the source: the SHA-256 of each file is checked
 """
 
 import argparse
@@ -10,7 +10,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from stages.lib.core.cli import UserError, make_parser, run_main
-from stages.lib.data.dataset import FetchPlan, load_fetch_plan
+from stages.lib.data.dataset import FetchPlan, load_fetch_plans
 from stages.lib.data.download import Unavailable, collect_files
 from stages.lib.data.fashion_mnist import FOLDER_VARIABLE, PACKAGE, SYSTEM_FOLDER
 from stages.lib.data.kinds import KINDS
@@ -41,7 +41,7 @@ def run(plan: FetchPlan, options: Mapping[str, str | None], folder: Path) -> Non
 
 def parse_options() -> argparse.Namespace:
     parser = make_parser("stages.fetch", __doc__)
-    parser.add_argument("dataset", help="a data set of params.yaml, after the stage `plan` has run")
+    parser.add_argument("entry", help="an entry of `datasets` in params.yaml, after the stage `plan` has run")
     parser.add_argument(
         "--source",
         choices=SOURCES,
@@ -59,8 +59,8 @@ def parse_options() -> argparse.Namespace:
 
 def main() -> None:
     options = vars(parse_options())
-    plan = load_fetch_plan(options.pop("dataset"))
-    run(plan, options, RAW / plan.dataset)
+    for dataset, plan in load_fetch_plans(options.pop("entry")).items():
+        run(plan, options, RAW / dataset)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """Expand params.yaml into one resolved file per run, so that a changed knob changes just the files of runs that use it.
 
 Reads   params.yaml, the tables in data/source that params.yaml declares, requirements/base.txt
-Writes  data/plan/_datasets/<dataset>.json, data/plan/<study>/{<variant>,_split,_study,_reference}.json,
+Writes  data/plan/_datasets/<entry>.json, data/plan/<study>/{<variant>,_split,_study,_reference}.json,
         data/plan/{_tasks,_statistics,_audit,_experiments}.json, data/plan/_experiments/<experiment>.json,
         data/plan/_versions/<stage>.json
 

@@ -1,6 +1,6 @@
 """Check and split the data sets of one study, and fit what encodes their rows.
 
-Reads   data/plan/<study>/_split.json, data/raw/
+Reads   data/plan/<study>/_split.json, data/raw/<its entry of `datasets`>/
 Writes  data/development/<study>/  training and validation rows of every replicate
         data/held_out/<study>/     held-out rows, which only evaluate and reference read
         data/checks/<study>.json   what a careful reader has to know of the tables
@@ -76,12 +76,12 @@ def mark(part: np.ndarray, used: np.ndarray) -> np.ndarray:
 
 def load_raw(plan: SplitPlan, name: str) -> bytes:
     """A raw file, which has to be the pinned one wherever it comes from: the disk and DVC's cache may be damaged."""
-    path = RAW / plan.dataset / name
-    content = read_bytes(path, written_by=f"fetch@{plan.dataset}")
+    path, fetched_by = RAW / plan.dataset / name, f"fetch@{plan.dataset.partition('/')[0]}"
+    content = read_bytes(path, written_by=fetched_by)
     if (digest := hash_data(content)) != plan.raw[name]:
         raise DamagedArtifactError(
             f"{path} has the SHA-256 {digest}, expected {plan.raw[name]}: fetch it again by `dvc repro --force "
-            f"--single-item fetch@{plan.dataset}`, then run `make`"
+            f"--single-item {fetched_by}`, then run `make`"
         )
     return content
 

@@ -15,7 +15,7 @@ from threadpoolctl import threadpool_limits
 from stages.lib.core.cli import Progress, parse_arguments, run_main
 from stages.lib.data.protocols import state_of
 from stages.lib.data.samples import Development, HeldOut, load_samples
-from stages.lib.judge.plans import ReferenceModelPlan, ReferencePlan, load_reference_plan, load_tasks
+from stages.lib.judge.plans import ReferenceModelPlan, ReferencePlan, load_reference_plans
 from stages.lib.judge.predictions import NUM_TRAINING_ROWS, ReferencePredictions, save_references
 from stages.lib.judge.references import fit_reference, predict_reference
 from stages.lib.judge.scores import SCORES, measure
@@ -76,9 +76,9 @@ def take_inputs(development: Development, rows: np.ndarray) -> np.ndarray:
 
 def main() -> None:
     (study,) = parse_arguments(__doc__, "study")
-    for task in load_tasks(study):
+    for task, plan in load_reference_plans(study).items():
         development, held_out = load_samples(task)
-        save_references(task, run(load_reference_plan(task), development, held_out))
+        save_references(task, run(plan, development, held_out))
 
 
 if __name__ == "__main__":

@@ -81,7 +81,7 @@ def keep_studies(params: dict, *names: str) -> dict:
         moved = [name for name, variant in own.items() if variant["study"] == first]
         catalogue = {name: pick(own[name], own[name].keys() - {"study"}) for name in moved}
         own = pick(own, own.keys() - set(moved))
-    used = {dataset for study in [*studies.values(), *tutorial.values()] for dataset in study["datasets"]}
+    used = {study["data"] for study in [*studies.values(), *tutorial.values()]}
     params = params | {"datasets": pick(params["datasets"], used), "variants": catalogue, "own_variants": own}
     return keep_experiments(params | {"studies": studies, "tutorial": tutorial})
 

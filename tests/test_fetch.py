@@ -20,19 +20,19 @@ TABLE = b"age,outcome\n61,yes\n58,no\n"
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A project with the plans of four data sets, in which the tests run."""
+    """A project with the plans of four data sets and of a collection of two, in which the tests run."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv(fashion_mnist.FOLDER_VARIABLE, raising=False)
     shutil.copytree(ROOT / "data/source", "data/source")
     Path("data/source/mine.csv").write_bytes(TABLE)
     plan_datasets({"thoracic_surgery": "thoracic_surgery", "patients": "thoracic_surgery", "clothes": "fashion_mnist"})
     table = make_fetch_plan("mine", "table", {"table.csv": "data/source/mine.csv"}, lambda path: TABLE)
-    save_plans({"_datasets/mine": table})
+    save_plans({"_datasets/mine": {"mine": table}, "_datasets/both": {"both/one": table, "both/two": table}})
     return tmp_path
 
 
 def plan_datasets(kinds: Mapping[str, str]) -> None:
-    save_plans({f"_datasets/{name}": FetchPlan(name, kind, {}) for name, kind in kinds.items()})
+    save_plans({f"_datasets/{name}": {name: FetchPlan(name, kind, {})} for name, kind in kinds.items()})
 
 
 def run_main(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> None:
@@ -48,6 +48,11 @@ def test_stage_fills_the_raw_folder(folder: Path, monkeypatch: pytest.MonkeyPatc
     run_main(monkeypatch, dataset)
     source = "mine.csv" if dataset == "mine" else name
     assert read_all(folder / "data/raw") == {f"{dataset}/{name}": Path("data/source", source).read_bytes()}
+
+
+def test_a_collection_has_a_folder_for_each_of_its_data_sets(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run_main(monkeypatch, "both")
+    assert read_all(folder / "data/raw") == {f"both/{name}/table.csv": TABLE for name in ("one", "two")}
 
 
 def test_table_that_is_not_the_planned_one_is_refused(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,8 @@
-"""A changed knob retrains the runs that use it, all of them and no other: shown with every regulariser, through DVC."""
+"""A changed knob retrains the runs that use it, new data what reads them, and neither anything else: through DVC."""
 
+import json
 import sys
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -12,18 +14,26 @@ from tests.project import Project, load_yaml, make_project, save_yaml
 
 STUDIES = ("thoracic", "tutorial_thoracic")  # the first uses every regulariser, alone, with a path, and together
 NUM_CHANGES = 10
+OF_STUDIES = ("train", "train_own", "evaluate", "evaluate_tutorial", "reference", "reference_tutorial")
 
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory, params_text: str) -> Project:
-    """With a file in the place of the networks of each run: DVC takes them for trained, and nothing here trains."""
+    """With files in the place of what each run and study leave: DVC takes them for done, and nothing here trains.
+
+    The first study is of a collection of one data set.
+    """
     params = keep_studies(shrink_params(params_text), *STUDIES) | {"experiments": {}}
+    params["datasets"]["patients"] = {"some": {"kind": "thoracic_surgery"}}
+    params["studies"]["thoracic"]["data"] = "patients"
     project = make_project(tmp_path_factory.mktemp("clone"), params)
     project.call("dvc", "repro", "--quiet", "preprocess", "preprocess_tutorial")
     for study in STUDIES:
         for variant in list_variants(params, study):
             write_bytes(project.folder / "models" / study / variant / "networks", variant.encode())
-    project.call("dvc", "commit", "--quiet", "--force", "train", "train_own")
+        for folder in ("predictions", "reference"):
+            write_bytes(project.folder / "data" / folder / study / "of_rows", study.encode())
+    project.call("dvc", "commit", "--quiet", "--force", *OF_STUDIES)
     return project
 
 
@@ -50,6 +60,36 @@ def find_users(params: dict, knob: str) -> set[str]:
         for name, stage in stages.items()
         if knob in variants[name].get("regularizers", []) and knob not in variants[name].get("strengths", {})
     }
+
+
+def add_study(params: dict) -> None:
+    params["datasets"]["mine"] = {"kind": "thoracic_surgery"}
+    params["studies"]["mine"] = params["studies"]["thoracic"] | {"data": "mine"}
+
+
+def add_to_collection(params: dict) -> None:
+    params["datasets"]["patients"]["more"] = {"kind": "thoracic_surgery"}
+
+
+@pytest.mark.parametrize(
+    ("add", "data", "study"), [(add_study, "mine", "mine"), (add_to_collection, "patients", "thoracic")]
+)
+def test_new_data_rerun_what_reads_them_and_nothing_else(
+    project: Project, add: Callable[[dict], None], data: str, study: str
+) -> None:
+    path = project.folder / "params.yaml"
+    original, params = load_yaml(path), load_yaml(path)
+    add(params)
+    save_yaml(path, params)
+    project.call(sys.executable, "-m", "stages.plan")
+    stale = json.loads(
+        project.call("dvc", "status", "--json", "fetch", "preprocess", "preprocess_tutorial", *OF_STUDIES)
+    )
+    save_yaml(path, original)
+    project.call("dvc", "checkout", "--quiet", "--force", "plan")
+    own = {f"{verb}@{study}" for verb in ("preprocess", "evaluate", "reference")}
+    trained = {f"train@{study}-{variant}" for variant in list_variants(params, study)}
+    assert set(stale) == {f"fetch@{data}"} | own | trained
 
 
 def test_ten_knobs_drawn_at_random_retrain_exactly_the_runs_that_name_them(project: Project) -> None:

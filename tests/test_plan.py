@@ -19,7 +19,8 @@ from stages.lib.settings.schema import Params
 from tests.conftest import ROOT
 
 Run = tuple[str, str]  # task and variant
-TABLES = "    datasets: [thoracic_surgery]\n    baseline: unregularized"
+STUDY = "    data: thoracic_surgery\n    baseline: unregularized"
+PAIR = "  pair: {first: {kind: thoracic_surgery}, second: {kind: thoracic_surgery}}\n"
 
 
 def read(path: str) -> bytes:
@@ -114,17 +115,18 @@ def test_a_setting_that_a_study_changes_in_a_variant_leaves_the_others_of_the_ca
         assert run.regularizers[0].strengths == runs["thoracic", "l2"].regularizers[0].strengths
 
 
-def test_a_study_of_several_data_sets_has_a_task_for_each(params_text: str) -> None:
-    more = ("  fashion_mnist: {kind", "  again: {kind: thoracic_surgery}\n  fashion_mnist: {kind")
-    text = replace(params_text, more, (TABLES, TABLES.replace("]", ", again]")))
+def test_a_study_of_a_collection_has_a_task_for_each_of_its_data_sets(params_text: str) -> None:
+    more = ("  fashion_mnist: {kind", f"{PAIR}  fashion_mnist: {{kind")
+    text = replace(params_text, more, (STUDY, STUDY.replace("thoracic_surgery", "pair")))
     plans, runs = make_plans(text), expand(text)
-    tasks = ("thoracic/thoracic_surgery", "thoracic/again")
+    tasks = ("thoracic/first", "thoracic/second")
     assert plans["_tasks"][-4:] == (*tasks, "fashion_small", "fashion")
     for name in ("_split", "_study", "_reference", "l2", "cocktail"):
         assert [(task, entry.task) for task, entry in plans[f"thoracic/{name}"].items()] == [
             (task, task) for task in tasks
         ]
-    assert [plans["thoracic/_study"][task].dataset for task in tasks] == ["thoracic_surgery", "again"]
+    assert [plans["thoracic/_study"][task].dataset for task in tasks] == ["pair/first", "pair/second"]
+    assert list(plans["_datasets/pair"]) == ["pair/first", "pair/second"]
     first, second = (runs[task, "l2"] for task in tasks)
     assert dataclasses.replace(first, task="") == dataclasses.replace(second, task="")
     assert runs[tasks[0], "cocktail"].regularizers != runs[tasks[1], "cocktail"].regularizers, "each draws its points"
@@ -278,8 +280,8 @@ def test_plans_of_a_study_hold_what_params_say_of_it(params_text: str) -> None:
     assert (plans["_audit"], plans["_statistics"]) == (fields["audit"], fields["statistics"])
     for name, study in params.studies.items():
         split, compared = plans[f"{name}/_split"][name], plans[f"{name}/_study"][name]
-        settings, (dataset,) = study.settings, study.settings.datasets
-        kind, fetched = declared[dataset].kind, plans[f"_datasets/{dataset}"]
+        settings, (dataset,) = study.settings, study.datasets
+        kind, fetched = declared[dataset].kind, plans[f"_datasets/{dataset}"][dataset]
         raw = {file: pin.sha256 for file, pin in KINDS[kind].pins(fetched).items()}
         assert split == SplitPlan(
             name, dataset, declared[dataset], settings.features, settings.protocol, fields["seed"], raw

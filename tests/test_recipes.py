@@ -22,7 +22,7 @@ from stages.lib.judge.comparison import parse_comparison
 from stages.lib.judge.predictions import load_labels, load_predictions, load_reference
 from stages.lib.lanes.plan import RegularizerPlan
 from stages.lib.lanes.run import load_run
-from tests.conftest import ROOT, keep_studies, keep_variants, shrink_params
+from tests.conftest import ROOT, keep_studies, keep_variants, pick, shrink_params
 from tests.project import Project, load_yaml, make_project, save_yaml
 
 PAGE = (ROOT / "docs/extend.md").read_text()
@@ -36,7 +36,7 @@ WINE = {
     "breast_cancer": "wine",
     ", positive: 0": "",
 }
-TWO_TABLES = {"[thoracic_surgery]": "[breast_cancer, thoracic_surgery]", "thoracic_fixed": "two_tables"}
+TWO_TABLES = {"data: thoracic_surgery": "data: two", "thoracic_fixed": "two_tables"}  # a collection
 DIGITS = {
     "thoracic_surgery": "digits",
     "thoracic_fixed": "digits",
@@ -200,6 +200,7 @@ def tables(tmp_path_factory: pytest.TempPathFactory, params_text: str) -> Projec
     follow(project, STUDY, TWO_TABLES)
     project.touched = project.call("git", "status", "--porcelain", "--untracked-files=all")
     params = load_yaml(project.folder / "params.yaml")
+    params["datasets"]["two"] = pick(params["datasets"], ("breast_cancer", "thoracic_surgery"))
     save_yaml(project.folder / "params.yaml", shrink(keep_studies(params, *STUDIES)))
     project.make()
     project.commit()

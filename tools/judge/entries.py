@@ -76,7 +76,7 @@ def describe_study(name: str, design: Design, command: str) -> list[str]:
     return [
         f"  {name}:",
         f"    # {command}",
-        f"    datasets: [{name}]",
+        f"    data: {name}",
         "    baseline: unregularized",
         "    references: [logistic_regression, random_forest]",
         f"    protocol: {{kind: repeated_stratified_k_fold, {protocol}}}",

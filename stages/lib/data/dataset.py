@@ -152,8 +152,9 @@ def make_fetch_plan(dataset: str, kind: str, files: Mapping[str, str], read: Rea
     )
 
 
-def load_fetch_plan(dataset: str) -> FetchPlan:
-    return load_plan(FetchPlan, f"_datasets/{dataset}")
+def load_fetch_plans(entry: str) -> dict[str, FetchPlan]:
+    """The plans of a data set, or of all data sets of a collection."""
+    return load_plan(dict[str, FetchPlan], f"_datasets/{entry}")
 
 
 def hash_data(data: bytes) -> str:

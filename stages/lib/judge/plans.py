@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from stages.lib.core.fields import NotNegative, Strict
-from stages.lib.core.records import load_plan, load_task_plan, split_task
+from stages.lib.core.records import load_plan, load_task_plan
 from stages.lib.data.protocols import Protocol
 
 Question = Literal["discrimination", "probabilities"]
@@ -98,21 +98,26 @@ class StudyPlan:
     stopped: bool = False  # networks are judged at their best epoch, and at their last one beside it
 
 
-def load_reference_plan(task: str) -> ReferencePlan:
-    return load_task_plan(ReferencePlan, task, "_reference")
+def load_reference_plans(study: str) -> dict[str, ReferencePlan]:
+    """Task of the study -> its plan."""
+    return load_plan(dict[str, ReferencePlan], f"{study}/_reference")
+
+
+def load_study_plans(study: str) -> dict[str, StudyPlan]:
+    """Task of the study -> its plan."""
+    return load_plan(dict[str, StudyPlan], f"{study}/_study")
 
 
 def load_study_plan(task: str) -> StudyPlan:
     return load_task_plan(StudyPlan, task, "_study")
 
 
-def load_tasks(study: str = "") -> tuple[str, ...]:
-    """The names of all tasks of the plan, in the order of params.yaml, or of those of one study.
+def load_tasks() -> tuple[str, ...]:
+    """The names of all tasks of the plan, in the order of params.yaml.
 
-    A study of one data set is one task, by its own name; of several it has one for each, `tables/german`.
+    A study of one data set is one task, by its own name; of a collection it has one for each, `tables/german`.
     """
-    tasks = load_plan(tuple[str, ...], "_tasks")
-    return tuple(task for task in tasks if not study or split_task(task)[0] == study)
+    return load_plan(tuple[str, ...], "_tasks")
 
 
 def load_statistics_plan() -> StatisticsPlan:

@@ -46,7 +46,7 @@ def list_checks(params: Params, facts: Mapping[str, Facts]) -> Iterator[Callable
         for variant in study.variants:
             for check_variant in (find_wrong_layers, find_wrong_loss, find_wrong_difference):
                 yield partial(check_variant, study, variant)
-        for dataset in study.settings.datasets:
+        for dataset in study.datasets:
             for of_data in (find_wrong_protocol, find_wrong_scores, find_undefined_losses, find_wrong_monitors):
                 if dataset in facts:
                     yield partial(of_data, params, study, (find_section(params, name), name), dataset, facts[dataset])
@@ -60,7 +60,7 @@ def find_facts(params: Params, read: Callable[[str], bytes]) -> tuple[dict[str, 
             if isinstance(declaration, Dataset):
                 facts[name] = declaration.facts(read)
         except DataError as error:
-            faults.append(Mistake(("datasets", name), str(error)))
+            faults.append(Mistake(("datasets", *name.split("/")), str(error)))
     return facts, faults
 
 
@@ -155,14 +155,14 @@ def find_wrong_references(params: Params, study: ResolvedStudy, where: Where) ->
 
 
 def find_wrong_dataset(params: Params, study: ResolvedStudy, where: Where) -> Iterator[Mistake]:
-    """A study's data sets are declared, and have the encoding that it asks for."""
+    """A study's data are declared, and have the encoding that it asks for."""
     declared, features = params.sections["datasets"], study.settings.features
-    for dataset in study.settings.datasets:
-        if dataset not in declared:
-            known = name_some(declared)
-            text = f"holds {dataset}, expected some of {known}: mend its spelling or declare it under datasets"
-            yield Mistake((*where, "datasets"), text)
-        elif features not in (encodings := declared[dataset].encodings):
+    if not study.datasets:
+        known = name_some(dict.fromkeys(dataset.partition("/")[0] for dataset in declared))
+        text = f"is {study.settings.data}, expected one of {known}: mend its spelling or declare it under datasets"
+        yield Mistake((*where, "data"), text)
+    for dataset in study.datasets:
+        if features not in (encodings := declared[dataset].encodings):
             text = f"is {features}, expected {' or '.join(encodings)} for {dataset}: change it"
             yield Mistake((*where, "features"), text)
 
@@ -309,7 +309,7 @@ def list_idle(params: Params, facts: Mapping[str, Facts]) -> list[str]:
         f"{name} {variant}: {text}"
         for name, study in params.studies.items()
         for variant in study.variants
-        for text in find_idle(params, study, variant, facts[study.settings.datasets[0]])
+        for text in find_idle(params, study, variant, facts[study.datasets[0]])
     ]
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
 from stages.lib.claims.experiments import ExperimentPlan
 from stages.lib.claims.measurements import EXPERIMENT_PLANS
-from stages.lib.data.dataset import Facts, make_fetch_plan
+from stages.lib.data.dataset import Facts, FetchPlan, make_fetch_plan
 from stages.lib.data.kinds import KINDS, SplitPlan
 from stages.lib.judge.plans import (
     BEST_SINGLE,
@@ -33,11 +34,13 @@ def make_plans(params: Params, facts: Mapping[str, Facts], read: Callable[[str],
         "_audit": params.fields["audit"],
         EXPERIMENT_PLANS: tuple(params.sections["experiments"]),
     }
-    raw: dict[str, dict[str, str]] = {}  # of each data set
+    raw = dict[str, dict[str, str]]()  # of each data set
+    fetched = defaultdict[str, dict[str, FetchPlan]](dict)  # of each entry of `datasets`
     for name, declaration in params.sections["datasets"].items():
-        fetched = make_fetch_plan(name, declaration.kind, declaration.source_files, read)
-        named[f"_datasets/{name}"] = fetched
-        raw[name] = {file: pin.sha256 for file, pin in KINDS[declaration.kind].pins(fetched).items()}
+        plan = make_fetch_plan(name, declaration.kind, declaration.source_files, read)
+        fetched[name.partition("/")[0]][name] = plan
+        raw[name] = {file: pin.sha256 for file, pin in KINDS[declaration.kind].pins(plan).items()}
+    named |= {f"_datasets/{entry}": plans for entry, plans in fetched.items()}
     for name, study in params.studies.items():
         tasks = [Task(task, dataset, study, facts[dataset]) for task, dataset in study.tasks.items()]
         named[f"{name}/_split"] = {task.name: split_plan(params, task, raw[task.dataset]) for task in tasks}

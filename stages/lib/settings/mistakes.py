@@ -51,6 +51,12 @@ def raise_all(mistakes: Iterable[Mistake], root: yaml.Node | None) -> None:
         raise ParamsError("\n".join(shown))
 
 
+UNKNOWN = "is not a known key, expected one that params.yaml came with: remove it or mend its spelling"
+FORMER_KEYS = {
+    "datasets": "is no longer a key here, expected `data` with the name of one data set, or of a collection of several "
+    "under `datasets` at the top: write data: <name>",
+}
+
 # What pydantic's errors expected, in words; {names} come from the error's own context.
 EXPECTED = {
     "bool_type": "true or false",
@@ -82,17 +88,13 @@ def explain(entry: Any, within: tuple[str | int, ...]) -> list[Mistake]:
 
     within: the keys on the way to what was checked.
     """
-    where = tuple(drop_tags((*within, *entry["loc"])))
+    where = tuple(drop_tags((*within, *entry["loc"]), len(within)))
     if entry["type"] == "value_error":
         return [Mistake(where, line) for line in str(entry["ctx"]["error"]).splitlines()]
     if entry["type"] == "missing":
         return [Mistake(where, "is missing, expected a value: add it")]
     if entry["type"] == "extra_forbidden":
-        return [
-            Mistake(
-                where, "is not a known key, expected one that params.yaml came with: remove it or mend its spelling"
-            )
-        ]
+        return [Mistake(where, FORMER_KEYS.get(str(where[-1]), UNKNOWN))]
     if entry["type"] == "too_long":
         found, most = len(entry["input"]), entry["ctx"]["max_length"]
         return [Mistake(where, f"has {found:,} entries, expected at most {most:,}: remove some")]
@@ -114,12 +116,12 @@ def limit(key: str) -> str:
     return shown if len(shown) <= 80 else f"{shown[:77]}..."
 
 
-def drop_tags(location: tuple[str | int, ...]) -> list[str | int]:
-    """pydantic's location without the kind that it adds behind `protocol` and behind the name of a data set."""
+def drop_tags(location: tuple[str | int, ...], start: int) -> list[str | int]:
+    """pydantic's location without the kind that it adds behind `protocol` and, at `start`, behind a data set's name."""
     return [
         part
         for place, part in enumerate(location)
         if part != "[key]"
         and not (part in PROTOCOLS and location[place - 1] == "protocol")
-        and not (part in KINDS and place == 2 and location[0] == "datasets")
+        and not (part in KINDS and place == start and location[0] == "datasets")
     ]

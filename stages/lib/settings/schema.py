@@ -34,8 +34,10 @@ from stages.lib.core.fields import (
     Unrepeated,
     empty_if_none,
     one_of,
+    shorten,
 )
 from stages.lib.core.records import adapter_of
+from stages.lib.data.dataset import Dataset
 from stages.lib.data.kinds import Declaration
 from stages.lib.data.protocols import Protocol
 from stages.lib.judge.plans import Question, StatisticsPlan
@@ -44,7 +46,7 @@ from stages.lib.judge.scores import SCORES
 from stages.lib.lanes.losses import LOSSES
 from stages.lib.lanes.plan import CheckpointSettings, EarlyStoppingSettings, PlateauSettings
 from stages.lib.lanes.regularizers import CATALOGUE
-from stages.lib.settings.mistakes import Mistake, explain, raise_all
+from stages.lib.settings.mistakes import UNKNOWN, Mistake, explain, raise_all
 from stages.lib.settings.search import Search, check_strength
 from stages.lib.settings.yaml_text import load_document
 
@@ -213,6 +215,7 @@ OwnReferencesParams: Any = create_model("OwnReferencesParams", __base__=Strict, 
 class Study(Strict):
     """One study.
 
+    data: an entry of `datasets`: a data set, or a collection of them, each of which is judged by itself.
     only: the variants of the catalogue that it compares, all if none are named.
     variants: what it changes in variants of the catalogue.
     scores: AUC for two classes and accuracy for more, and log loss, if none are given.
@@ -222,7 +225,7 @@ class Study(Strict):
     reference_strengths: what its reference models try, in place of the strengths under `references`.
     """
 
-    datasets: Annotated[Unrepeated[Name], Field(min_length=1)]
+    data: Name
     features: Name = "encoded"
     baseline: Name
     scores: ScoresParams | None = None
@@ -282,7 +285,7 @@ FIELDS: dict[str, Any] = {
 AnyNumber = Field(max_length=MOST_DECLARED)
 OPTIONAL = {"tutorial", "own_variants", "experiments"}  # sections that may be left out
 SECTIONS: dict[str, tuple[Any, Any]] = {  # section -> the type of an entry, how many there may be
-    "datasets": (Declaration, Declared),
+    "datasets": (dict[str, Any], Declared),
     "variants": (Annotated[Variant, BeforeValidator(empty_if_none)], Declared),
     "studies": (Study, Declared),
     "tutorial": (Study, AnyNumber),
@@ -296,20 +299,21 @@ class ResolvedStudy:
     """A study with its variants as they are trained.
 
     name: of the study.
+    datasets: of its entry of `datasets`.
     variants: name -> the catalogue's entry with the study's changes, or the study's own; in the order of params.yaml.
     places: name -> where it stands in params.yaml.
     """
 
     name: str
     settings: Study
+    datasets: list[str]
     variants: dict[str, Variant]
     places: dict[str, tuple[str, ...]]
 
     @property
     def tasks(self) -> dict[str, str]:
-        """Task -> its data set. A study of one data set is one task, by its own name."""
-        datasets = self.settings.datasets
-        return {self.name if len(datasets) == 1 else f"{self.name}/{dataset}": dataset for dataset in datasets}
+        """Task -> its data set. A study of one data set is one task, by its own name; of a collection one for each."""
+        return {self.name + dataset.removeprefix(self.settings.data): dataset for dataset in self.datasets}
 
     def baseline_of(self, name: str) -> str:
         """The variant that a variant is compared with."""
@@ -327,7 +331,8 @@ class ResolvedStudy:
 class Params:
     """What is valid of params.yaml.
 
-    fields: name -> value. sections: name -> entries; one that is not valid is None, so that its name is known.
+    fields: name -> value. sections: name -> entries; one that is not valid is None, so that its name is known. A data
+        set of a collection is an entry by both names: `tables/german`.
     studies: all of them, those of the tutorial too.
     """
 
@@ -341,7 +346,6 @@ class Params:
 
 
 MOST_RUNS = 5000  # each a variant on one data set; so many are planned within seconds
-UNKNOWN = "is not a known key, expected one that params.yaml came with: remove it or mend its spelling"
 MISSING = "is missing, expected a value: add it"
 
 
@@ -356,7 +360,11 @@ def read_params(values: Any) -> tuple[Params, list[Mistake]]:
         Mistake((name,), UNKNOWN) for name in given if isinstance(name, str) and name not in {*FIELDS, *SECTIONS}
     ]
     fields = {name: validate(kind, given[name], (name,), mistakes) for name, kind in FIELDS.items() if name in given}
-    sections = {name: read_section(name, given[name], mistakes) if name in given else {} for name in SECTIONS}
+    sections = {
+        name: read_entries(kind, bounds, given[name], (name,), mistakes) if name in given else {}
+        for name, (kind, bounds) in SECTIONS.items()
+    }
+    sections["datasets"] = read_datasets(sections["datasets"], mistakes)
     valid = {name: value for name, value in fields.items() if value is not None}
     studies = resolve_studies(given, sections, mistakes)
     num_runs = sum(len(study.tasks) * len(study.variants) for study in studies.values())
@@ -375,17 +383,35 @@ def validate(kind: Any, value: Any, where: tuple[str, ...], mistakes: list[Mista
         return None
 
 
-def read_section(name: str, value: Any, mistakes: list[Mistake]) -> dict[str, Any]:
-    """Each entry of a section, None where it is not valid."""
-    kind, bounds = SECTIONS[name]
+def read_entries(kind: Any, bounds: Any, value: Any, where: tuple[str, ...], mistakes: list[Mistake]) -> dict[str, Any]:
+    """Each entry of a mapping from names, None where it is not valid."""
     wrong: list[Mistake] = []
-    validate(Annotated[dict[Name, Any], bounds], value, (name,), wrong)
+    validate(Annotated[dict[Name, Any], bounds], value, where, wrong)
     mistakes += wrong
     if not isinstance(value, dict) or len(value) > MOST_DECLARED:
         return {}
-    misnamed = {mistake.where[1] for mistake in wrong if len(mistake.where) > 1}
+    misnamed = {mistake.where[len(where)] for mistake in wrong if len(mistake.where) > len(where)}
     named = {key: entry for key, entry in value.items() if isinstance(key, str) and key not in misnamed}
-    return {key: validate(kind, entry, (name, key), mistakes) for key, entry in named.items()}
+    return {key: validate(kind, entry, (*where, key), mistakes) for key, entry in named.items()}
+
+
+def read_datasets(entries: Mapping[str, dict[str, Any] | None], mistakes: list[Mistake]) -> dict[str, Dataset | None]:
+    """Each data set by its name; an entry without `kind`, whose values are mappings, is a collection."""
+    datasets: dict[str, Dataset | None] = {}
+    for name, entry in entries.items():
+        where = ("datasets", name)
+        if entry is None:
+            datasets[name] = None
+        elif "kind" in entry:
+            datasets[name] = validate(Declaration, entry, where, mistakes)
+        elif not any(isinstance(value, dict) for value in entry.values()):
+            datasets[name] = None
+            text = f"is {shorten(entry)}, expected a mapping with a kind, or a collection of such by name: change it"
+            mistakes.append(Mistake(where, text))
+        else:
+            members = read_entries(Declaration, Declared, entry, where, mistakes)
+            datasets |= {f"{name}/{member}": declaration for member, declaration in members.items()}
+    return datasets
 
 
 def resolve_studies(
@@ -397,7 +423,8 @@ def resolve_studies(
         for name, study in sections[section].items():
             if study is None:
                 continue
-            found = ResolvedStudy(name, study, {}, {})
+            datasets = [dataset for dataset in sections["datasets"] if dataset.partition("/")[0] == study.data]
+            found = ResolvedStudy(name, study, datasets, {}, {})
             if section == "studies":
                 add_catalogue(found, given.get("variants") or {}, sections["variants"], mistakes)
             mistakes += [

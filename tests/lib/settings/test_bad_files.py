@@ -277,14 +277,19 @@ EDITS: dict[str, dict[str, str]] = {
         "the catalogue, expected none in a study of the tutorial: add it under own_variants",
         "    variants: [l2]\n\n  # The tutorial's four": "tutorial_thoracic.variants: is ['l2'], expected a mapping",
     },
-    "    datasets: [fashion_mnist]\n": {
-        "    datasets: 3\n": "studies.fashion_small.datasets: is 3, expected a list",
-        "    datasets: []\n": "datasets: is [], expected at least one entry",
-        "    datasets: [mnist]\n": "studies.fashion_small.datasets: holds mnist, expected some of thoracic_surgery, fa",
-        "    datasets: [fashion_mnist, fashion_mnist]\n": "expected each entry at most once",
-        "    datasets: [thoracic_surgery]\n": "studies.fashion_small: loss is categorical_crossentropy, expected one t",
-        "    datasets: [fashion_mnist, thoracic_surgery]\n": "protocol.test is missing, expected the share of rows to",
-        "    dataset: fashion_mnist\n": "studies.fashion_small.datasets: is missing",
+    "    data: fashion_mnist\n": {
+        "    data: 3\n": "studies.fashion_small.data: is 3, expected text",
+        "    data: [fashion_mnist]\n": "studies.fashion_small.data: is ['fashion_mnist'], expected text",
+        "    data: mnist\n": "studies.fashion_small.data: is mnist, expected one of thoracic_surgery, fashion_mn",
+        "    data: thoracic_surgery\n": "loss is categorical_crossentropy, expected one that",
+        "    dataset: fashion_mnist\n": "studies.fashion_small.data: is missing",
+        "    data: fashion_mnist\n    datasets: [fashion_mnist]\n": "fashion_small.datasets: is no longer a key "
+        "here, expected `data` with the name of one data set, or of a collection of several under `datasets`",
+    },
+    "  fashion_mnist: {kind: fashion_mnist}\n": {
+        "  fashion_mnist: {one: {kind: fashion_mnist}, two: {kind: table}}\n": "fashion_mnist.two.file: is mis",
+        "  fashion_mnist: {one: {kind: fashion_mnist}, Two: {}}\n": "is 'Two', expected a name",
+        "  fashion_mnist: {one: {kind: fashion_mnist}, two: 3}\n": "datasets.fashion_mnist.two: is 3, expected a mapp",
     },
     "features: raw": {
         "features: RAW": "features: is 'RAW', expected a name",
@@ -382,7 +387,8 @@ EDITS: dict[str, dict[str, str]] = {
             f"{{{TABLE}, target: x, drop: [a, a]}}": "at most once",
             f"{{{TABLE}, target: x, drop: [x]}}": "expected one of them",
             "{kind: tables}": "datasets.thoracic_surgery: is {'kind': 'tables'}, expected a kind among",
-            "{}": "datasets.thoracic_surgery: is {}, expected a mapping with a kind",
+            "{}": "datasets.thoracic_surgery: is {}, expected a mapping with a kind, or a collection of such by name",
+            "{file: data/source/x.csv}": "expected a mapping with a kind, or a collection of such by name",
             "": "datasets.thoracic_surgery: is None, expected a mapping",
             "[table]": "datasets.thoracic_surgery: is ['table'], expected a mapping",
         }.items()
@@ -548,12 +554,12 @@ def test_a_file_that_is_none_is_told(tmp_path: Path) -> None:
 
 
 def test_a_short_file_that_asks_for_many_runs_is_refused(params_text: str) -> None:
-    names = [f"d{number}" for number in range(150)]
+    many = ", ".join(f"d{number}: {{kind: fashion_mnist}}" for number in range(150))
     text = replace(
         params_text,
-        ("datasets:\n", "datasets:\n" + "".join(f"  {name}: {{kind: fashion_mnist}}\n" for name in names)),
+        ("datasets:\n", f"datasets:\n  many: {{{many}}}\n"),
         ("variants:\n", "variants:\n" + "".join(f"  v{number}:\n" for number in range(50))),
-        ("datasets: [fashion_mnist]", f"datasets: [{', '.join(names)}]"),
+        ("data: fashion_mnist", "data: many"),
     )
     (told,) = tell(text)
     assert "studies: train 10,352 variants on data sets, expected at most 5,000: name fewer of either" in told
