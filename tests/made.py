@@ -12,16 +12,18 @@ from stages.lib.claims.judging import ClaimResult, QuantityResult
 from stages.lib.data.protocols import FixedTest
 from stages.lib.judge.arms import build_arms
 from stages.lib.judge.comparison import StudyResult
-from stages.lib.judge.plans import ComparedVariant, StatisticsPlan, StudyPlan
+from stages.lib.judge.plans import ComparedVariant, StudyPlan
 from stages.lib.judge.predictions import Labels, Mistakes, Predictions
 from stages.lib.lanes.plan import CallbacksPlan, NetworkPlan, OptimizerPlan, RunPlan
 from stages.lib.lanes.run import TrainedRun
 from stages.lib.report.answers import choose_arms
 from stages.lib.report.page import StudyPart, assemble, list_files
 from stages.lib.report.study import StudyRecords, draw_study
+from stages.lib.settings.schema import read_statistics
+from tests.conftest import ROOT
 
 REPLICATES, ROWS, EPOCHS, IMAGE = 6, 120, 12, (4, 6)
-STATISTICS = StatisticsPlan(confidence=0.95, equivalence={"auc": 0.01, "accuracy": 0.002, "log_loss": 0.01})
+STATISTICS = read_statistics((ROOT / "params.yaml").read_text())
 HOSTILE = '<img src=x onerror="alert(1)">|nan'
 SKILL = {"unregularized": 1.0, "l2": 2.5, "dropout": 1.2, HOSTILE: 0.2}
 DATASET = 'results: 2024 #1 "final" [x].csv'

@@ -25,13 +25,13 @@ from stages.lib.judge.comparison import (
     tabulate_study,
 )
 from stages.lib.judge.designs import CrossValidation
-from stages.lib.judge.plans import ComparedVariant, StatisticsPlan, StudyPlan
+from stages.lib.judge.plans import ComparedVariant, StudyPlan
 from stages.lib.judge.predictions import Labels, Predictions
 from stages.lib.report.answers import answer, choose_arms, name_variants, rank_arms, tell_mechanisms, tell_size
+from tests.made import STATISTICS
 
 FOLDS, REPLICATES, ROWS = 2, 20, 40  # ROWS: held out by each replicate
 K_FOLD = RepeatedStratifiedKFold(folds=FOLDS, repeats=REPLICATES // FOLDS, validation=0.2)
-STATISTICS = StatisticsPlan(confidence=0.95, equivalence={"auc": 0.01, "log_loss": 0.01})
 MECHANISMS = ("epochs_run", "best_epoch", "stopped_early", "diverged")
 MECHANISMS += ("zero_share", "near_zero_share", "kernel_norm", "bound_share")
 
@@ -133,7 +133,7 @@ def test_every_strength_of_an_arm_is_named_and_the_knob_is_the_first_of_a_path(r
 def test_verdicts_by_both_scores(result: StudyResult) -> None:
     for score in ("auc", "log_loss"):
         verdicts = [at_knob(result, name, score).verdict for name in ("unregularized", "strong", "hurt", "misled")]
-        assert verdicts == ["baseline", "better", "worse", "undecided"], score
+        assert verdicts == ["baseline", "better", "worse", "not_asked"], score
 
 
 def test_a_variant_is_compared_with_its_own_baseline(result: StudyResult) -> None:
@@ -159,7 +159,7 @@ def test_an_arm_to_the_end_is_tuned_by_itself_and_compared_with_the_network_that
     result, *_ = compare.run(make_plan(*pair), STATISTICS, LABELS, pair, {}, at_end)
     plain, misled = (result.arms[name]["to_end"] for name in pair)
     assert misled.strengths["l2"] == [0.9] and result.arms["misled"]["tuned"].strengths["l2"] == [0.5]
-    assert [arm.judged["log_loss"].verdict for arm in (plain, misled)] == ["worse", "better"]
+    assert [arm.judged["log_loss"].verdict for arm in (plain, misled)] == ["worse", "not_asked"]
     stopped = result.baseline_result.judged["log_loss"].value
     assert misled.judged["log_loss"].difference.value == pytest.approx(misled.judged["log_loss"].value - stopped)
     told = answer(result, 0.95).headline.stopping
@@ -340,7 +340,7 @@ def test_another_verdict_gives_another_answer(result: StudyResult) -> None:
 
 def test_arms_are_ranked_by_verdict_before_difference(result: StudyResult) -> None:
     verdicts = [arm.judged["auc"].verdict for _, arm in rank_arms(result)]
-    order = ["baseline", "better", "undecided", "equivalent", "worse"]
+    order = ["baseline", "better", "undecided", "equivalent", "worse", "not_asked"]
     assert verdicts == sorted(verdicts, key=order.index)
     assert set(verdicts) >= {"baseline", "better", "worse"}
 

@@ -22,9 +22,8 @@ from stages.lib.core.cli import UserError, make_parser, run_main
 from stages.lib.core.files import write_json
 from stages.lib.judge.arms import AT_KNOB, NO_SKILL, Arm, ArmKey
 from stages.lib.judge.designs import compare_replicates
-from stages.lib.judge.judge import ComparisonKey, Judge
+from stages.lib.judge.judge import ComparisonKey, Judge, judge_all
 from stages.lib.judge.predictions import Labels
-from stages.lib.judge.verdicts import holm
 from tools.calibrate.training import KEPT, PlannedStudy, Predicted, load_predicted, name_file, plan_study, train_missing
 from tools.calibrate.twins import EXCHANGEABLE, SETTINGS
 
@@ -50,16 +49,16 @@ def judge_twin(predicted: Predicted, study: PlannedStudy) -> pd.DataFrame:
 def judge_pairs(judge: Judge, pairs: Mapping[ArmKey, ArmKey]) -> Iterator[dict[str, Any]]:
     """A family of comparisons by both methods.
 
-    by_row: as the stage `compare` does. resampled_t: a corrected resampled t, with Holm's adjustment over the arms.
+    by_row: as the stage `compare` does. resampled_t: a corrected resampled t, adjusted over the arms by Bonferroni.
     """
-    differences = judge.judge_family(judge.compare_all(pairs))
+    differences = judge_all(judge.compare_all(pairs), judge.settings, seed=judge.plan.seed)
     ratio = judge.plan.protocol.test_train_ratio
     for score in judge.scores:
         former = [
             compare_replicates(judge.measure(score, key), judge.measure(score, other), test_train_ratio=ratio)
             for key, other in pairs.items()
         ]
-        adjusted = holm([estimate.p_value for estimate in former])
+        adjusted = [min(1.0, len(former) * estimate.p_value) for estimate in former]
         for (key, other), estimate, p in zip(pairs.items(), former, adjusted, strict=True):
             difference = differences[ComparisonKey(*key, score)]
             yield {

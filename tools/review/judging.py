@@ -22,7 +22,7 @@ from stages.lib.core.records import from_json, split_task
 from stages.lib.judge.arms import ArmKey, build_arms, build_search_arms
 from stages.lib.judge.comparison import Difference, StudyResult
 from stages.lib.judge.designs import Estimate, compare_replicates, resampled_mean, welch
-from stages.lib.judge.judge import Judge, describe_difference
+from stages.lib.judge.judge import Judge, judge_all
 from stages.lib.judge.plans import StatisticsPlan, StudyPlan
 from stages.lib.judge.predictions import (
     FOLDER,
@@ -34,7 +34,6 @@ from stages.lib.judge.predictions import (
     parse_predictions,
 )
 from stages.lib.judge.scores import SCORES
-from stages.lib.judge.verdicts import adjust, critical_value
 from stages.lib.settings.schema import read_statistics
 from tools.review.snapshot import COMPARISON, LOCK, PARAMS, Key, RowsUnknownError, Snapshot, compare_params
 
@@ -192,12 +191,10 @@ def judge(
     seeds = {name.study: pair.head_study.seed for name, pair in pairs.items()}
     for study, seed in seeds.items():
         family = {name: compared[name] for name in pairs if name.study == study}
-        critical = critical_value(family, seed=seed, alpha=(1 - plan.confidence) / len(seeds))
-        for name, p_value in adjust(family, seed=seed).items():
-            estimate, pair = family[name], pairs[name]
-            difference = describe_difference(name.score, estimate, min(1.0, len(seeds) * p_value), critical, plan)
+        for name, difference in judge_all(family, plan, seed=seed, share=1 / len(seeds)).items():
+            pair = pairs[name]
             before, after = float(np.mean(pair.base)), float(np.mean(pair.head))
-            yield Change(name.arm, name.score, before, after, difference, estimate.by_row, recomputed)
+            yield Change(name.arm, name.score, before, after, difference, family[name].by_row, recomputed)
 
 
 def compare_studies(

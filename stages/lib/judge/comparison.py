@@ -26,18 +26,18 @@ COMPARISON, METRICS = FOLDER / "comparison.json", FOLDER / "metrics.json"
 PATHS, SEARCHES = FOLDER / "paths.csv", FOLDER / "searches.csv"
 
 Kind = Literal["at_knob", "tuned", "to_end", "averaged", "reference"]
-Verdict = Literal["better", "worse", "equivalent", "undecided"]
+Verdict = Literal["better", "worse", "equivalent", "undecided", "not_asked"]
 
 
 @dataclass(frozen=True)
 class Difference:
     """A score of an arm less that of what it is compared with, whichever direction is better.
 
-    low, high: the interval at the confidence of params.yaml, simultaneous over the family: it agrees with the verdict,
-        and is the one that is shown.
-    ci_low, ci_high: the arm's own interval.
+    low, high: the interval that agrees with the verdict, and is the one that is shown. It holds together with all
+        intervals of its question; of what is equivalent or not asked it is that of the arm alone.
+    ci_low, ci_high: the arm's own interval, at the confidence of params.yaml.
     equivalence_low, equivalence_high: the narrower interval that decides on `equivalent` (two one-sided tests).
-    p_value, p_adjusted: two-sided, before and after the adjustment over the arms and scores of the family.
+    p_value, p_adjusted: two-sided, of the arm alone, and adjusted over its question and for the level that it has.
     """
 
     value: FiniteFloat
@@ -135,10 +135,12 @@ class Reach:
 
     detectable: the smallest true difference that would be called better or worse with a chance of 80 %.
     margin: the smallest margin within which two equal arms would be called equivalent with that chance.
+    wanted: the greatest difference that does not matter.
     """
 
     detectable: FiniteFloat
     margin: FiniteFloat
+    wanted: FiniteFloat = 0.0
 
 
 @dataclass(frozen=True)
@@ -266,10 +268,10 @@ def tabulate_study(results: Sequence[StudyResult]) -> Metrics:
 
 
 def tabulate_metrics(result: StudyResult) -> Metrics:
-    """variant -> score -> mean at the knobs, and verdict by each score; reference models and no skill included."""
+    """variant -> score -> mean at the knobs, and verdict where one is asked; reference models and no skill included."""
     shown: Metrics = {
         key.variant: round_as_shown({score: judged.value for score, judged in arm.judged.items()})
-        | {f"verdict_{score}": judged.verdict for score, judged in arm.judged.items()}
+        | {f"verdict_{score}": judged.verdict for score, judged in arm.judged.items() if judged.verdict != "not_asked"}
         for key, arm in result.list_arms()
         if key.kind in ("at_knob", "reference")
     }

@@ -1,9 +1,8 @@
 """Judge the arms of a study: measure them, compare them, and say which differences are real and which matter.
 
-Every arm is compared with its baseline and with no skill, by both scores of its study. The comparisons of a family are
-adjusted together, over its arms and over both scores. A study has four families: its networks against their baselines,
-its reference models against the study's baseline, and each of these against no skill. The first holds as well what each
-search is asked: its best points against the best single regulariser.
+Every arm is compared with its baseline and with no skill, by both scores of its study. Of the networks the questions of
+params.yaml are asked, in their order; what none of them asks has no verdict. The reference models against the study's
+baseline, and networks and models against no skill, are judged together, over arms and scores, each by itself.
 """
 
 from __future__ import annotations
@@ -39,6 +38,7 @@ from stages.lib.judge.comparison import (
     SearchResult,
     StudyResult,
     Use,
+    Verdict,
     round_all,
 )
 from stages.lib.judge.designs import (
@@ -51,25 +51,34 @@ from stages.lib.judge.designs import (
     compare_replicates,
     resampled_mean,
 )
-from stages.lib.judge.plans import ComparedSearch, StatisticsPlan, StudyPlan
+from stages.lib.judge.plans import AskedQuestion, ComparedSearch, StatisticsPlan, StudyPlan
 from stages.lib.judge.predictions import Labels, Predictions, class_shares
 from stages.lib.judge.scores import SCORES, gives_one_answer, list_scores, measure, measure_no_skill, squeeze
-from stages.lib.judge.verdicts import adjust, agree, critical_value, detectable_difference, smallest_margin, verdict
+from stages.lib.judge.verdicts import (
+    Member,
+    Together,
+    detectable_difference,
+    find_interval,
+    judge_together,
+    share_levels,
+    smallest_margin,
+    verdict,
+)
 
 CHOSEN = (TUNED, TO_END, AVERAGED)  # kinds of arms whose points are chosen on validation rows
 NUM_BEST_DRAWS = 2_000  # of the joint distribution of each arm's rivals
-QUESTIONS = {TUNED: "against_best_single", AVERAGED: "averaged_against_best_single"}  # in place of the kind of arm
+RIVALRIES = {TUNED: "against_best_single", AVERAGED: "averaged_against_best_single"}  # in place of the kind of arm
 
 
 class ComparisonKey(NamedTuple):
     """Names a comparison within its family: an arm, or a search and what it is asked, and a score."""
 
     variant: str
-    kind: str  # of arm, or one of QUESTIONS
+    kind: str  # of arm, or one of RIVALRIES
     score: str
 
 
-Family = Mapping[ComparisonKey, Estimate]  # the differences that are adjusted together
+Family = Mapping[ComparisonKey, Estimate]
 
 
 class Judge:
@@ -143,26 +152,41 @@ class Judge:
             for score in self.scores
         }
 
-    def judge_family(self, family: Family) -> dict[ComparisonKey, Difference]:
-        """Differences with verdicts, adjusted together."""
-        adjusted = adjust(family, seed=self.plan.seed)
-        critical = critical_value(family, seed=self.plan.seed, alpha=1 - self.settings.confidence) if family else 0.0
-        return {
-            key: describe_difference(key.score, estimate, adjusted[key], critical, self.settings)
-            for key, estimate in family.items()
-        }
+
+def judge_all(
+    family: Mapping[Member, Estimate], settings: StatisticsPlan, *, seed: int, share: float = 1.0
+) -> dict[Member, Difference]:
+    """Differences with verdicts, judged together; share: of 1 - confidence, what they may spend."""
+    together, level = judge_together(family, seed=seed), share * (1 - settings.confidence)
+    return {key: describe_difference(together, key, level, settings) for key in family}
 
 
-def describe_difference(
-    score: str, difference: Estimate, p_adjusted: float, critical: float, settings: StatisticsPlan
+def describe_difference(together: Together[Member], key: Member, level: float, settings: StatisticsPlan) -> Difference:
+    """A difference with its verdict, rounded as it is kept.
+
+    key: names it, its score last. level: at which it is judged together with others.
+    """
+    difference, alpha, score = together.members[key], 1 - settings.confidence, key[-1]
+    half_width, margin = together.half_width(key, level), settings.equivalence[score]
+    word = verdict(difference, half_width, margin=margin, sign=SCORES[score].sign, alpha=alpha)
+    interval = find_interval(difference, half_width, word, alpha=alpha)
+    adjusted = min(1.0, together.p_value(key) * alpha / level)
+    return round_difference(difference, interval, word, adjusted, alpha)
+
+
+def describe_unasked(difference: Estimate, settings: StatisticsPlan) -> Difference:
+    """A difference that no question is about."""
+    own = difference.interval(settings.confidence)
+    return round_difference(difference, own, "not_asked", difference.p_value, 1 - settings.confidence)
+
+
+def round_difference(
+    estimate: Estimate, interval: tuple[float, float], word: Verdict, p_adjusted: float, alpha: float
 ) -> Difference:
-    """A difference with its verdict, rounded as it is kept; critical: of its family, in standard errors."""
-    alpha, margin = 1 - settings.confidence, settings.equivalence[score]
-    word = verdict(difference, p_adjusted, margin=margin, sign=SCORES[score].sign, alpha=alpha)
-    low, high = map(round_number, agree(difference, critical, word))
-    ci_low, ci_high = map(round_number, difference.interval(1 - alpha))
-    equivalence_low, equivalence_high = map(round_number, difference.interval(1 - 2 * alpha))
-    value, p_value, p_adjusted = map(round_number, (difference.value, difference.p_value, p_adjusted))
+    value, p_value, p_adjusted = map(round_number, (estimate.value, estimate.p_value, p_adjusted))
+    low, high = map(round_number, interval)
+    ci_low, ci_high = map(round_number, estimate.interval(1 - alpha))
+    equivalence_low, equivalence_high = map(round_number, estimate.interval(1 - 2 * alpha))
     return Difference(value, low, high, ci_low, ci_high, equivalence_low, equivalence_high, p_value, p_adjusted, word)
 
 
@@ -174,11 +198,15 @@ def judge_study(judge: Judge) -> StudyResult:
     plan, arms = judge.plan, [key for key in judge.arms if key != NO_SKILL]
     models = [key for key in arms if key.kind == REFERENCE]
     networks = [key for key in arms if key.kind != REFERENCE]
+    seed, settings = plan.seed, judge.settings
     family = judge.compare_all(pair_with_baselines(judge, networks)) | compare_searches(judge)
-    differences = judge.judge_family(family)
-    differences |= judge.judge_family(judge.compare_all(pair_with_baselines(judge, models)))
-    skills = judge.judge_family(judge.compare_all(dict.fromkeys(networks, NO_SKILL)))
-    skills |= judge.judge_family(judge.compare_all(dict.fromkeys(models, NO_SKILL)))
+    levels = share_questions(judge, family)
+    differences = {key: describe_unasked(estimate, settings) for key, estimate in family.items()}
+    for together, level in levels:
+        differences |= {key: describe_difference(together, key, level, settings) for key in together.members}
+    differences |= judge_all(judge.compare_all(pair_with_baselines(judge, models)), settings, seed=seed)
+    skills = judge_all(judge.compare_all(dict.fromkeys(networks, NO_SKILL)), settings, seed=seed)
+    skills |= judge_all(judge.compare_all(dict.fromkeys(models, NO_SKILL)), settings, seed=seed)
     results: dict[str, dict] = {plan.baseline: {}}  # the baseline comes first
     for key in arms:
         judged = {score: describe_judgement(judge, key, score, differences, skills) for score in judge.scores}
@@ -191,7 +219,7 @@ def judge_study(judge: Judge) -> StudyResult:
         scores=plan.scores,
         baseline=plan.baseline,
         no_skill=describe_no_skill(judge),
-        reach=describe_sensitivity(judge, family),
+        reach=describe_reach(judge, levels),
         arms=results,
         searches={search.variant: describe_search(judge, search, differences) for search in plan.searches},
         may_be_best={score: find_best(judge, score) for score in judge.scores},
@@ -210,11 +238,36 @@ def find_best(judge: Judge, score: str) -> list[ArmKey]:
     alpha, best = 1 - judge.settings.confidence, []
     for key in keys:
         rivals = {other: judge.compare(score, other, key) for other in keys if other != key}
-        critical = critical_value(rivals, seed=judge.plan.seed, alpha=alpha, num_draws=NUM_BEST_DRAWS) if rivals else 0
+        together = judge_together(rivals, seed=judge.plan.seed, one_sided=True, num_draws=NUM_BEST_DRAWS)
         sign = SCORES[score].sign
-        if all(sign * rival.value <= critical * rival.standard_error for rival in rivals.values()):
+        if all(sign * rival.value <= together.half_width(other, alpha) for other, rival in rivals.items()):
             best.append(key)
     return best
+
+
+def share_questions(judge: Judge, family: Family) -> list[tuple[Together[ComparisonKey], float]]:
+    """What each question of params.yaml asks, judged together, and at which level; without empty questions."""
+    asked = [
+        judge_together({key: family[key] for key in family if is_asked(judge, key, question)}, seed=judge.plan.seed)
+        for question in judge.settings.questions
+    ]
+    shares = [question.share for question in judge.settings.questions]
+    levels = share_levels(asked, shares, 1 - judge.settings.confidence)
+    return [(together, level) for together, level in zip(asked, levels, strict=True) if together.members]
+
+
+def is_asked(judge: Judge, key: ComparisonKey, question: AskedQuestion) -> bool:
+    """Whether a question is about a comparison."""
+    plan, arm = judge.plan, ArmKey(key.variant, key.kind)
+    choices = {search.best_single for search in plan.searches} | {search.best_singles for search in plan.searches}
+    is_used = key.kind == TUNED or (key.kind == AT_KNOB and ArmKey(key.variant, TUNED) not in judge.arms)
+    about = {
+        "choice": key.kind == TUNED and key.variant in choices and find_baseline(judge, arm).variant == plan.baseline,
+        "arms": is_used and key.variant not in choices,
+        "to_end": arm == ArmKey(plan.baseline, TO_END),
+        "mixtures": key.kind == RIVALRIES[TUNED],
+    }
+    return key.score == plan.scores[question.by] and about[question.ask]
 
 
 def find_baseline(judge: Judge, key: ArmKey) -> ArmKey:
@@ -279,20 +332,16 @@ def describe_no_skill(judge: Judge) -> dict[str, float]:
     return round_all({name: measure_no_skill(name, label, guess).mean() for name in list_scores(outputs)} | {"gap": 0})
 
 
-def describe_sensitivity(judge: Judge, networks: Family) -> dict[str, Reach]:
-    """What the study can see by each score, for the network with the median standard error."""
-    if not networks or not all(estimate.by_row for estimate in networks.values()):
-        return {}
-    alpha = 1 - judge.settings.confidence
-    critical = critical_value(networks, seed=judge.plan.seed, alpha=alpha)
-    seen = {}
-    for score in judge.scores:
-        estimates = [
-            estimate for key, estimate in networks.items() if key.score == score and ArmKey(*key[:2]) in judge.arms
-        ]
-        typical = sorted(estimates, key=lambda estimate: estimate.standard_error)[len(estimates) // 2]
-        detectable, margin = detectable_difference(typical, critical), smallest_margin(typical, alpha=alpha)
-        seen[score] = Reach(round_number(detectable), round_number(margin))
+def describe_reach(judge: Judge, levels: Sequence[tuple[Together[ComparisonKey], float]]) -> dict[str, Reach]:
+    """What the study can see by each score, for the arm with the median standard error; of the largest question."""
+    alpha, seen = 1 - judge.settings.confidence, {}
+    for together, level in sorted(levels, key=lambda one: len(one[0].members)):
+        if all(estimate.by_row for estimate in together.members.values()):
+            ranked = sorted(together.members.items(), key=lambda entry: entry[1].standard_error)
+            key, typical = ranked[len(ranked) // 2]
+            detectable = detectable_difference(typical, together.half_width(key, level))
+            numbers = detectable, smallest_margin(typical, alpha=alpha), judge.settings.equivalence[key.score]
+            seen[key.score] = Reach(*map(round_number, numbers))
     return seen
 
 
@@ -302,7 +351,7 @@ def describe_sensitivity(judge: Judge, networks: Family) -> dict[str, Reach]:
 def compare_searches(judge: Judge) -> dict[ComparisonKey, Estimate]:
     """The best points of each search against the best single regulariser, tuned and averaged, by both scores."""
     return {
-        ComparisonKey(search.variant, QUESTIONS[kind], score): judge.compare(score, *arms)
+        ComparisonKey(search.variant, RIVALRIES[kind], score): judge.compare(score, *arms)
         for search in judge.plan.searches
         for kind, rival in ((TUNED, search.best_single), (AVERAGED, search.best_singles))
         if judge.arms.keys() >= set(arms := (ArmKey(search.variant, kind), ArmKey(rival, kind)))
@@ -319,7 +368,7 @@ def describe_search(
     off = {name: 0.0 for name in search.varied if name not in search.always_on}
     answers = {
         question: {key.score: value for key, value in differences.items() if key[:2] == (search.variant, question)}
-        for question in QUESTIONS.values()
+        for question in RIVALRIES.values()
     }
     return SearchResult(
         num_points=search.num_points,

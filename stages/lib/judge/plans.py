@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
-from stages.lib.core.fields import NotNegative, Strict
+from stages.lib.core.fields import NotNegative, Share, Strict, refuse_repetition
 from stages.lib.core.records import load_plan, load_task_plan
 from stages.lib.data.protocols import Protocol
 
 Question = Literal["discrimination", "probabilities"]
+Subject = Literal["choice", "arms", "to_end", "mixtures"]
 
 BEST_SINGLE = "best_single"  # begins the name of an arm of the best points of all variants of one regulariser
 
@@ -35,14 +36,37 @@ class ReferencePlan:
     models: tuple[ReferenceModelPlan, ...]
 
 
+class AskedQuestion(Strict):
+    """What a study is asked.
+
+    ask: `choice`, what validation rows choose among the variants of one regulariser; `arms`, each variant once, tuned
+        where it has a path; `to_end`, the baseline not stopped in time; each against its baseline; `mixtures`, each
+        search against the choice. by: which of the study's scores answers. share: of 1 - confidence, its own part.
+    """
+
+    ask: Subject
+    by: Question
+    share: Share
+
+
+def check_shares(questions: list[AskedQuestion]) -> list[AskedQuestion]:
+    refuse_repetition([(question.ask, question.by) for question in questions])
+    total = sum(question.share for question in questions)
+    if questions and abs(total - 1) > 1e-9:
+        raise ValueError(f"has shares that add up to {total:g}, expected 1: change them")
+    return questions
+
+
 class StatisticsPlan(Strict):
     """What all comparisons share, as params.yaml has it.
 
     confidence: from one half down, two one-sided tests make no interval.
+    questions: of a study, in their order; what none asks has no verdict.
     equivalence: score -> the greatest difference that does not matter.
     """
 
     confidence: Annotated[float, Field(gt=0.5, lt=1)]
+    questions: Annotated[list[AskedQuestion], AfterValidator(check_shares)] = Field(default_factory=list)
     equivalence: dict[str, NotNegative]
 
 

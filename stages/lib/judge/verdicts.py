@@ -1,12 +1,12 @@
-"""The verdicts on a family of comparisons: p-values adjusted together, the word for each, and what could be seen.
+"""The verdicts on comparisons: intervals that hold together, questions in an order, the word for each.
 
-They are adjusted so that a false finding anywhere among them has at most the chance alpha. `step_down` takes the joint
-distribution of all comparisons from the data: arms that share a baseline, or that answer alike, count as less than
-many. `holm` knows the p-values alone and holds whatever the dependence. Both draw from the seed they are given.
+The comparisons of a question are judged together: the chance that any of their intervals misses is at most the level of
+the question. A study asks several questions, and their levels add up to alpha; `share_levels` says which has how much.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import TypeVar
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 import numpy as np
 
@@ -18,82 +18,75 @@ Member = TypeVar("Member", bound=str | tuple[str, ...])  # names a comparison; w
 POWER = 0.8  # chance with which a difference that a study can see would be found
 NUM_DRAWS = 20_000  # of the joint distribution: an adjusted p of 0.05 has a Monte-Carlo error of 0.0015
 CHUNK = 1_000  # draws held at once
-MIN_SEEDS = 8  # sign flips of fewer seeds are too few to tell one chance in a hundred; Holm instead
+MIN_SEEDS = 8  # sign flips of fewer seeds are too few to tell one chance in a hundred; Bonferroni instead
 RIDGE = 1e-9  # added to correlations, so that arms that answer the same have a Cholesky factor
 
 
-def holm(p_values: Sequence[float]) -> list[float]:
-    """Step-down: sorted, p_(i) becomes max_{j <= i} min(1, (m - j + 1) p_(j)); order as given (Holm 1979)."""
-    p = np.asarray(p_values, dtype=np.float64)
-    if p.ndim != 1 or not ((p >= 0) & (p <= 1)).all():
-        raise ValueError(f"p_values are {p.tolist()}; expected a list of numbers in [0, 1]")
-    order = np.argsort(p, kind="stable")
-    stepped = np.maximum.accumulate(np.minimum(1, p[order] * np.arange(len(p), 0, -1)))
-    adjusted = np.empty_like(p)
-    adjusted[order] = stepped
-    return adjusted.tolist()
+@dataclass(frozen=True)
+class Together(Generic[Member]):
+    """Comparisons that are judged together, by single-step max-t (Dunnett 1955; Hothorn, Bretz and Westfall 2008).
 
-
-def adjust(family: Mapping[Member, Estimate], *, seed: int, num_draws: int = NUM_DRAWS) -> dict[Member, float]:
-    """Adjusted p-value of each comparison: `step_down`, or `holm` where the joint distribution cannot be drawn.
-
-    No comparison gets less than its own p-value, so a verdict never contradicts its interval.
+    largest: draws of the largest |estimate| / standard error where there is no difference, in order; of the largest
+        estimate / standard error if one_sided. Arms that share a baseline, or that answer alike, count as less than
+        many. Empty where the joint distribution cannot be drawn.
+    Nothing is narrower than the member alone, or wider than by Bonferroni, which holds for any joint distribution.
     """
-    own = {key: estimate.p_value for key, estimate in family.items()}
-    if not can_be_drawn(family.values()):
-        return dict(zip(own, holm(list(own.values())), strict=True))
-    adjusted = step_down(family, seed=seed, num_draws=num_draws)
-    return {key: max(adjusted[key], own[key]) for key in family}
+
+    members: Mapping[Member, Estimate]
+    largest: Array
+    one_sided: bool = False
+
+    def half_width(self, key: Member, level: float) -> float:
+        """So wide to each side that any interval misses with at most the chance `level`."""
+        member, own = self.members[key], 2 * level if self.one_sided else level
+        widest = member.half_width(min(1.0, own / len(self.members)))
+        if not self.largest.size:
+            return widest
+        half_width = float(np.quantile(self.largest, 1 - level)) * member.standard_error
+        return min(max(half_width, member.half_width(own)), widest)
+
+    def p_value(self, key: Member) -> float:
+        """The level at which the interval of a member just touches 0, two-sided."""
+        own, largest = self.members[key].p_value, self.largest
+        most = min(1.0, len(self.members) * own)
+        exceeding = len(largest) - np.searchsorted(largest, measure_statistic(self.members[key]))
+        return min(max(own, float(1 + exceeding) / (1 + len(largest))), most) if largest.size else most
+
+    def is_decided(self, level: float) -> bool:
+        """Whether no interval holds 0."""
+        return level > 0 and all(abs(one.value) > self.half_width(key, level) for key, one in self.members.items())
 
 
-def can_be_drawn(family: Iterable[Estimate]) -> bool:
-    """Whether the rows of all are known, and the seeds, if they count, are not too few."""
-    return all(member.by_row and not 0 < len(member.seeds) < MIN_SEEDS for member in family)
+def judge_together(
+    members: Mapping[Member, Estimate], *, seed: int, one_sided: bool = False, num_draws: int = NUM_DRAWS
+) -> Together[Member]:
+    """Draw the joint distribution of comparisons, if it is known; their order does not matter."""
+    largest = np.zeros(0)
+    if members and all(one.by_row and not 0 < len(one.seeds) < MIN_SEEDS for one in members.values()):
+        ordered = [members[key] for key in sorted(members)]
+        draws = draw_statistics(ordered, seed=seed, num_draws=num_draws)
+        largest = np.sort(np.concatenate([(each if one_sided else np.abs(each)).max(axis=1) for each in draws]))
+    return Together(members, largest, one_sided)
 
 
-def step_down(family: Mapping[Member, Estimate], *, seed: int, num_draws: int = NUM_DRAWS) -> dict[Member, float]:
-    """Step-down max-t (Westfall and Young 1993, algorithm 4.1; Romano and Wolf 2005).
+def share_levels(questions: Sequence[Together[Member]], shares: Sequence[float], alpha: float = ALPHA) -> list[float]:
+    """The level of each question, in their order; shares add up to 1.
 
-    With |t_(1)| >= |t_(2)| ... the adjusted p_(i) is the largest over j <= i of (1 + draws in which
-    max_{l >= j} |T_(l)| >= |t_(j)|) / (1 + draws); the T of a draw come from `draw_statistics`. Keys are sorted, so the
-    order of the family does not matter.
+    Each begins with its share of alpha. A question whose differences are all decided hands its level on to the next one
+    that is not, after the last to the first; one without any difference does so at once. The chance of a false finding
+    in any question is at most alpha: the fallback procedure (Wiens 2003) as a graph (Bretz, Maurer, Brannath and Posch
+    2009). For a question with a false finding cannot have handed its level on before, and at each time the levels of
+    those that have not add up to alpha.
     """
-    keys = sorted(family)
-    if not keys:
-        return {}
-    statistic = np.array([measure_statistic(family[key]) for key in keys])
-    order = np.argsort(-statistic, kind="stable")
-    exceeding = np.zeros(len(keys))
-    for draws in draw_statistics([family[key] for key in keys], seed=seed, num_draws=num_draws):
-        largest = np.maximum.accumulate(draws[:, order[::-1]], axis=1)[:, ::-1]  # of this one and all that follow
-        exceeding += (largest >= statistic[order]).sum(axis=0)
-    p_values = np.maximum.accumulate((1 + exceeding) / (1 + num_draws))
-    return {keys[number]: float(p) for number, p in zip(order, p_values, strict=True)}
-
-
-def critical_value(
-    family: Mapping[Member, Estimate], *, seed: int, alpha: float = ALPHA, num_draws: int = NUM_DRAWS
-) -> float:
-    """What the largest |estimate| / standard error of a family exceeds by chance with probability alpha."""
-    members = [family[key] for key in sorted(family)]
-    if not can_be_drawn(members):  # Holm's first step, as in `adjust`
-        known = [member for member in members if member.standard_error > 0]
-        return max((one.half_width(alpha / len(members)) / one.standard_error for one in known), default=0.0)
-    largest = np.concatenate([draws.max(axis=1) for draws in draw_statistics(members, seed=seed, num_draws=num_draws)])
-    return float(np.quantile(largest, 1 - alpha))
-
-
-def agree(difference: Estimate, critical: float, word: Verdict) -> tuple[float, float]:
-    """The simultaneous interval of a member of a family, critical standard errors to each side.
-
-    Step-down tests find more than single-step intervals show. Where they do, the interval ends at 0 (Guilbaud 2008);
-    where Monte-Carlo error alone keeps 0 out of an undecided one, it is let in.
-    """
-    half = critical * difference.standard_error
-    low, high = difference.value - half, difference.value + half
-    if word in ("better", "worse"):
-        return (max(low, 0.0), high) if difference.value > 0 else (low, min(high, 0.0))
-    return (min(low, 0.0), max(high, 0.0)) if word == "undecided" else (low, high)
+    levels, left = [share * alpha for share in shares], list(range(len(questions)))
+    while len(left) > 1:
+        decided = next((place for place in left if questions[place].is_decided(levels[place])), None)
+        if decided is None:
+            break
+        heir = left[(left.index(decided) + 1) % len(left)]
+        left.remove(decided)
+        levels[heir] += levels[decided]
+    return levels
 
 
 def measure_statistic(estimate: Estimate) -> float:
@@ -103,7 +96,7 @@ def measure_statistic(estimate: Estimate) -> float:
 
 
 def draw_statistics(members: Sequence[Estimate], *, seed: int, num_draws: int) -> Iterator[Array]:
-    """Draws of |T| under no differences, in pieces [draw, member]; all members are of one design.
+    """Draws of T under no differences, in pieces [draw, member]; all members are of one design.
 
     Rows: normal multipliers on each row's influence, one multiplier for all members; sums of them are drawn at once,
     from their covariance. What the estimates move by is divided by their standard errors, as they vary from draw to
@@ -123,7 +116,7 @@ def draw_statistics(members: Sequence[Estimate], *, seed: int, num_draws: int) -
             moved, error = moved + mean, np.sqrt(variance + spread**2)
         else:
             error = vary_errors(parts, size, rng)
-        yield np.abs(np.divide(moved, error, out=np.zeros_like(moved), where=error > 0))
+        yield np.divide(moved, error, out=np.zeros_like(moved), where=error > 0)
 
 
 def flip_seeds(seeds: Array, size: int, rng: np.random.Generator) -> tuple[Array, Array]:
@@ -149,39 +142,54 @@ def vary_errors(parts: Array, size: int, rng: np.random.Generator) -> Array:
     return np.sqrt(scale @ (parts[:, :, 0] ** 2).T)
 
 
-def verdict(difference: Estimate, p_adjusted: float, *, margin: float, sign: int, alpha: float = ALPHA) -> Verdict:
+def verdict(difference: Estimate, half_width: float, *, margin: float, sign: int, alpha: float = ALPHA) -> Verdict:
     """Put a difference in one word.
 
     1. equivalent  the interval at 1 - 2 alpha lies inside (-margin, margin): two one-sided tests (Schuirmann 1987).
-    2. better, worse  otherwise, p_adjusted < alpha, by the sign of the difference.
+    2. better, worse  otherwise, 0 is further off than half_width, by the sign of the difference.
     3. undecided  otherwise, and where the two are the same in every row: evidence without any spread decides nothing.
     Equivalent comes first: a difference that is surely real but surely smaller than matters should move nobody, and
     its p-value stands beside it. Each false equivalent (true difference at least margin) has at most the chance alpha;
-    it is not part of the family that is adjusted.
+    it is not part of what is judged together.
 
     Args:
+        half_width: of the interval that holds together with those of its question.
         margin: the greatest difference that does not matter, in units of the score.
         sign: of a difference for the better, `scores.Score.sign`.
     """
-    if not margin >= 0 or not 0 <= p_adjusted <= 1:
-        raise ValueError(f"margin is {margin}, p_adjusted {p_adjusted}; expected margin >= 0 and p_adjusted in [0, 1]")
+    if not margin >= 0 or not half_width >= 0:
+        raise ValueError(f"margin is {margin}, half_width {half_width}; expected numbers of at least 0")
     if difference.value == 0 and difference.standard_error == 0:
         return "undecided"
     low, high = difference.interval(1 - 2 * alpha)
     if -margin < low and high < margin:
         return "equivalent"
-    if p_adjusted < alpha:
+    if abs(difference.value) > half_width:
         return "better" if sign * difference.value > 0 else "worse"
     return "undecided"
 
 
-def detectable_difference(estimate: Estimate, critical: float, *, power: float = POWER) -> float:
+def find_interval(
+    difference: Estimate, half_width: float, word: Verdict, *, alpha: float = ALPHA
+) -> tuple[float, float]:
+    """The interval that stands beside a verdict, and agrees with it.
+
+    Of an equivalent arm it is the one that shows it: that of the two one-sided tests, stretched to 0, which holds the
+    truth with the chance 1 - alpha (Hsu, Hwang, Liu and Ruberg 1994).
+    """
+    if word == "equivalent":
+        low, high = difference.interval(1 - 2 * alpha)
+        return min(low, 0.0), max(high, 0.0)
+    return difference.value - half_width, difference.value + half_width
+
+
+def detectable_difference(estimate: Estimate, half_width: float, *, power: float = POWER) -> float:
     """The smallest true difference that would be called better or worse with the given chance.
 
-    critical * SE, with critical from `critical_value`, is what it has to be to stand alone in its family; on top comes
-    how far at most the estimate falls short of the truth with that chance.
+    half_width is what it has to be to be found at all; on top comes how far at most the estimate falls short of the
+    truth with that chance.
     """
-    return critical * estimate.standard_error + estimate.half_width(2 * (1 - power))
+    return half_width + estimate.half_width(2 * (1 - power))
 
 
 def smallest_margin(estimate: Estimate, *, power: float = POWER, alpha: float = ALPHA) -> float:

@@ -59,6 +59,7 @@ VERDICTS: dict[str, Style] = {
     "undecided": Style("undecided", GREY, "circle"),
     "equivalent": Style("no difference that matters", GREEN, "square"),
     "worse": Style("worse", RED, "triangle-down"),
+    "not_asked": Style("not asked", GREY, "stroke"),
 }
 
 ARMS = {

@@ -128,8 +128,8 @@ def test_what_the_best_points_consist_of(outcome: compare.Outcome) -> None:
     assert (search.num_points, search.best_single) == (3, "best_single")
 
 
-def test_the_question_can_be_checked_by_hand(outcome: compare.Outcome) -> None:
-    """Its interval from the rows of the two arms; its p-value is adjusted with all networks of the study."""
+def test_a_mixture_against_the_choice_can_be_checked_by_hand(outcome: compare.Outcome) -> None:
+    """Its interval from the rows of the two arms."""
     tuned = held_out_losses(best_of_cocktail())
     single = held_out_losses(best_single())
     design = CrossValidation(LABELS.test_numbers, LABELS.training_numbers, K_FOLD.repeats)
@@ -144,17 +144,29 @@ def test_the_question_can_be_checked_by_hand(outcome: compare.Outcome) -> None:
         assert asked.verdict == "equivalent", "held-out rows are answered alike by all, up to a little noise"
 
 
-def test_the_question_belongs_to_the_family_of_networks(monkeypatch: pytest.MonkeyPatch) -> None:
-    families = []
-    adjust = judge.adjust
-    monkeypatch.setattr(
-        judge, "adjust", lambda family, **options: families.append(set(family)) or adjust(family, **options)
-    )
-    ask(make_plan(SEARCH))
-    asked = {("cocktail", "against_best_single", score) for score in ("auc", "log_loss")}
-    (family,) = [family for family in families if asked & family]
-    assert asked < family
-    assert {("cocktail", "tuned", "auc"), ("best_single", "tuned", "log_loss"), ("dropout", "tuned", "auc")} < family
+def test_what_is_asked(outcome: compare.Outcome) -> None:
+    """Each question of params.yaml finds its comparisons; knobs of what is tuned are in none."""
+    result, asked = outcome.result, {}
+    made = judge.Judge(make_plan(SEARCH), STATISTICS, LABELS, {key: None for key, _ in result.list_arms()})
+    keys = [judge.ComparisonKey(*key, "log_loss") for key, _ in result.list_arms()]
+    for question in STATISTICS.questions:
+        found = [
+            key[:2]
+            for key in [*keys, judge.ComparisonKey("cocktail", "against_best_single", "log_loss")]
+            if judge.is_asked(made, key, question)
+        ]
+        asked |= {(question.ask, question.by): found}
+    assert asked["choice", "probabilities"] == [("best_single", "tuned")]
+    assert asked["arms", "probabilities"] == [
+        ("unregularized", "at_knob"),
+        ("cocktail", "tuned"),
+        ("dropout", "tuned"),
+        ("mixup", "at_knob"),
+    ]
+    assert asked["to_end", "probabilities"] == []
+    assert asked["mixtures", "probabilities"] == [("cocktail", "against_best_single")]
+    assert not any(found for (_, by), found in asked.items() if by == "discrimination"), "that is the other score"
+    assert result.arms["cocktail"]["at_knob"].judged["auc"].verdict == "not_asked"
 
 
 def test_a_better_set_is_called_better() -> None:
