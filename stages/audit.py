@@ -1,6 +1,6 @@
 """Judge the tutorial's claims and defects by what the studies and the experiments have measured.
 
-Reads   data/plan/{_audit,_experiments,_statistics,_tasks}.json, metrics/comparison.json,
+Reads   data/plan/{_audit,_experiments,_statistics,_tasks}.json, metrics/comparison/<study>.json,
         data/predictions/<study>/_measurements.json, data/evidence/<experiment>/evidence.json
 Writes  metrics/audit.json
 """
@@ -13,9 +13,9 @@ from stages.lib.claims.evidence import Records
 from stages.lib.claims.judging import AuditParams, ClaimResult, judge_claim, load_audit_plan, save_audit
 from stages.lib.claims.measurements import load_experiments, load_measurements
 from stages.lib.core.cli import parse_arguments, run_main
-from stages.lib.judge.comparison import load_comparison
-from stages.lib.judge.plans import load_statistics_plan, load_tasks
-from stages.lib.lock import prune_folders
+from stages.lib.judge.comparison import COMPARISON, find_comparison, load_comparison
+from stages.lib.judge.plans import load_statistics_plan, load_studies, load_tasks
+from stages.lib.lock import prune_outputs
 
 
 def run(plan: AuditParams, records: Records) -> list[ClaimResult]:
@@ -30,7 +30,7 @@ def load_records() -> Records:
     """All that claims read; files that the plan does not name are not looked at."""
     return Records(
         confidence=load_statistics_plan().confidence,
-        comparison=load_comparison(),
+        comparison=load_comparison(*load_studies()),
         measurements={study: load_measurements(study) for study in load_tasks()},
         experiments=load_experiments(),
     )
@@ -39,7 +39,9 @@ def load_records() -> Records:
 def main() -> None:
     parse_arguments(__doc__)
     records = load_records()
-    prune_folders(measurements.EXPERIMENTS, records.experiments)
+    prune_outputs(measurements.EXPERIMENTS, records.experiments)
+    prune_outputs(measurements.STUDIES, load_studies())
+    prune_outputs(COMPARISON, [find_comparison(study).name for study in load_studies()])
     save_audit(run(load_audit_plan(), records))
 
 

@@ -1,11 +1,9 @@
-"""Score every arm of every study on its held-out rows, and judge its difference from the baseline.
+"""Score every arm of a study on its held-out rows, and judge its difference from the baseline.
 
-Reads   data/plan/{_tasks,_statistics}.json, data/plan/<study>/_study.json, data/predictions/<study>/,
-        data/reference/<study>/
-Writes  metrics/metrics.json      study -> variant -> its two scores (means over replicates at the knobs) and verdicts
-        metrics/comparison.json   task -> arms: scores, differences from baseline and no skill, verdicts
-        metrics/paths.csv         both scores at each strength of each path, with its interval
-        metrics/searches.csv      both scores at each point of each search
+Reads   data/plan/_statistics.json, data/plan/<study>/_study.json, data/predictions/<study>/, data/reference/<study>/
+Writes  metrics/comparison/<study>.json   task -> arms: scores, differences from baseline and no skill, verdicts
+        data/points/<study>/paths.csv     both scores at each strength of each path, with its interval
+        data/points/<study>/searches.csv  both scores at each point of each search
 """
 
 from __future__ import annotations
@@ -17,12 +15,11 @@ from typing import NamedTuple
 from stages.lib.core.cli import parse_arguments, run_main
 from stages.lib.core.records import split_task
 from stages.lib.data.checks import Check, load_checks
-from stages.lib.judge import predictions
 from stages.lib.judge.arms import build_arms, build_search_arms
 from stages.lib.judge.checks import check_result
-from stages.lib.judge.comparison import PathPoint, SearchPoint, StudyResult, save_comparison, save_paths, save_searches
+from stages.lib.judge.comparison import POINTS, PathPoint, SearchPoint, StudyResult, save_comparison, save_points
 from stages.lib.judge.judge import Judge, judge_study, list_path_points, list_search_points
-from stages.lib.judge.plans import StatisticsPlan, StudyPlan, load_statistics_plan, load_study_plan, load_tasks
+from stages.lib.judge.plans import StatisticsPlan, StudyPlan, list_tasks, load_statistics_plan, load_study_plan
 from stages.lib.judge.predictions import (
     Labels,
     Predictions,
@@ -31,7 +28,6 @@ from stages.lib.judge.predictions import (
     load_predictions,
     load_reference,
 )
-from stages.lib.lock import prune_folders
 
 
 class Outcome(NamedTuple):
@@ -75,13 +71,12 @@ def compare_task(task: str) -> Outcome:
 
 
 def main() -> None:
-    parse_arguments(__doc__)
-    outcomes = {task: compare_task(task) for task in load_tasks()}
-    for folder in (predictions.FOLDER, predictions.REFERENCE_FOLDER):
-        prune_folders(folder, {split_task(task)[0] for task in outcomes})
-    save_comparison({task: outcome.result for task, outcome in outcomes.items()})
-    save_paths([point for outcome in outcomes.values() for point in outcome.paths])
-    save_searches([point for outcome in outcomes.values() for point in outcome.searches])
+    (study,) = parse_arguments(__doc__, "study")
+    outcomes = {task: compare_task(task) for task in list_tasks(study)}
+    save_comparison(study, {task: outcome.result for task, outcome in outcomes.items()})
+    paths = [point for outcome in outcomes.values() for point in outcome.paths]
+    searches = [point for outcome in outcomes.values() for point in outcome.searches]
+    save_points(POINTS / study, paths, searches)
 
 
 if __name__ == "__main__":

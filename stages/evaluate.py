@@ -28,7 +28,7 @@ from stages.lib.lanes import runtime
 from stages.lib.lanes.graph import predict_lanes
 from stages.lib.lanes.plan import MODELS, RunPlan, load_run_plan
 from stages.lib.lanes.run import TrainedRun, load_run, stop_in_time
-from stages.lib.lock import prune_folders
+from stages.lib.lock import prune_outputs
 
 NUM_MISTAKES = 8  # images handed on for each variant
 TRAINING_HISTORY = ("epochs_run", "best_epoch", "stopped_early", "diverged")  # fields of a run
@@ -129,7 +129,7 @@ def main() -> None:
     (study,) = parse_arguments(__doc__, "study")
     runtime.configure()
     plans = list(load_study_plans(study).values())
-    prune_folders(MODELS / study, [variant.name for variant in plans[0].variants])
+    prune_outputs(MODELS / study, [variant.name for variant in plans[0].variants])
     for plan in plans:
         evaluate_task(plan)
 

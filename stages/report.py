@@ -1,43 +1,122 @@
-"""Write the report: a page that opens offline, the same in Markdown with pictures, model cards, the answer in text.
+"""Write the report: all studies, claims and measurements on one page that opens offline, the same in Markdown, in text.
 
-Reads   metrics/{comparison,audit}.json, metrics/paths.csv, data/plan/{<study>/,_statistics.json},
-        data/{predictions,reference}/<study>/, models/<study>/, data/development/<study>/ (whether rows are
-        images); metrics/{bench,calibration}.json, which `make bench` and `make calibrate` have measured
-Writes  metrics/{report.html,report.md,answer.txt,answer.json}, metrics/figures/<figure>.svg, metrics/cards/<study>.md,
-        metrics/series/{forest,learning}/<study>.csv
+Reads   data/plan/{_tasks,_statistics}.json, metrics/comparison/<study>.json, data/points/<study>/,
+        metrics/studies/<study>/, metrics/audit.json; metrics/{bench,calibration}.json, which `make bench` and
+        `make calibrate` have measured
+Writes  metrics/metrics.json      study -> variant -> its two scores (means over replicates at the knobs) and verdicts
+        metrics/{paths,searches}.csv, metrics/series/{forest,learning}/<study>.csv, for `dvc plots`
+        metrics/{report.html,report.md,answer.txt,answer.json}, metrics/figures/<figure>.svg, metrics/cards/<study>.md
+
+Nothing of a single study is judged or drawn here.
 """
 
 from __future__ import annotations
 
 import json
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
 
-from stages.lib.claims.judging import load_audit
+from stages.lib.claims.judging import ClaimResult, load_audit
 from stages.lib.core.cli import parse_arguments, run_main
-from stages.lib.core.files import write_bytes
-from stages.lib.judge.comparison import FOLDER, Comparison, load_comparison, load_paths
-from stages.lib.judge.plans import load_statistics_plan
-from stages.lib.report.page import assemble, list_files
-from stages.lib.report.study import draw_study, load_study_records
+from stages.lib.core.files import write_bytes, write_json
+from stages.lib.judge.comparison import (
+    METRICS,
+    PATHS,
+    POINTS,
+    SEARCHES,
+    Comparison,
+    PathPoint,
+    SearchPoint,
+    load_comparison,
+    load_points,
+    save_points,
+    tabulate_comparison,
+)
+from stages.lib.judge.plans import StatisticsPlan, load_statistics_plan, load_studies
+from stages.lib.lock import prune_outputs
+from stages.lib.measured import list_measured, tabulate_run
+from stages.lib.report.answers import is_survey
+from stages.lib.report.charts import THEMES, Figure, make_figure, paint
+from stages.lib.report.overview import Overview, draw_overview, survey, tell_overview
+from stages.lib.report.page import (
+    STUDIES,
+    StudyPart,
+    draw_files,
+    explain,
+    list_versions,
+    make_environment,
+    render_page,
+)
+
+FIGURES = METRICS / "figures"
 
 
-def choose_detailed(comparison: Comparison) -> set[str]:
-    """The study of each data set that has the most arms: of the others the report draws their arms alone."""
-    by_arms = sorted(comparison.items(), key=lambda item: len(item[1].arms))
-    return set({result.dataset: task for task, result in by_arms}.values())
+def run(
+    comparison: Comparison,
+    parts: Mapping[str, StudyPart],
+    audit: Sequence[ClaimResult],
+    bench: Mapping[str, Any],
+    calibration: Mapping[str, Any],
+    settings: StatisticsPlan,
+) -> dict[Path, str]:
+    """All texts and pictures, by their paths; comparison, parts: task -> what earlier stages have left of it."""
+    studies = [parts[task] for task in sorted(parts, key=lambda task: not is_survey(comparison[task]))]
+    overview = survey(comparison, {task: part.rows for task, part in parts.items()}, settings)
+    effects, sentences = make_figure("answer", draw_overview(overview)), tell_overview(overview)
+    measured = [*list_measured(audit, calibration), tabulate_run(studies, bench)]
+    figures = choose_figures(comparison, parts)
+    context = {"answer": effects, "sentences": sentences, "studies": studies, "figures": figures, "measured": measured}
+    context |= explain(settings)
+    files = {
+        METRICS / "report.html": render_page("report.html.jinja", context),
+        METRICS / "report.md": make_environment(is_markdown=True).get_template("report.md.jinja").render(context),
+        METRICS / "answer.txt": "\n".join(sentences) + "\n",
+        METRICS / "answer.json": tell_answers(studies, sentences, overview),
+    }
+    files |= {FIGURES / f"answer-{theme}.svg": paint(effects.svg, theme) for theme in THEMES}
+    for drawn in (*figures.values(), *(part.figures for part in measured)):
+        files |= draw_files(FIGURES, drawn)
+    for task, part in parts.items():
+        files[METRICS / "cards" / f"{task}.md"] = part.card
+        files |= {METRICS / "series" / name / f"{task}.csv": table for name, table in part.series.items()}
+    return files
+
+
+def choose_figures(comparison: Comparison, parts: Mapping[str, StudyPart]) -> dict[str, list[Figure]]:
+    """All figures of the study of each data set that has the most arms; of the others the first one, of their arms.
+
+    The page would be too large with all of them; the pages of the studies have them.
+    """
+    by_arms = sorted(comparison, key=lambda task: len(comparison[task].arms))
+    detailed = {comparison[task].dataset: task for task in by_arms}.values()
+    return {task: part.figures if task in detailed else part.figures[:1] for task, part in parts.items()}
+
+
+def tell_answers(studies: Sequence[StudyPart], sentences: Sequence[str], overview: Overview) -> str:
+    """The answers for other programs, and where they were drawn."""
+    over_tables = {column: {arm: asdict(one) for arm, one in arms.items()} for column, arms in overview.pooled.items()}
+    answers = [{"study": part.name, "rows": part.rows, "headline": str(part.answer.headline)} for part in studies]
+    content: dict[str, Any] = {"machine": platform.machine(), "versions": list_versions(), "sentences": sentences}
+    content |= {"over_tables": over_tables, "answers": answers}
+    return json.dumps(content, indent=2, ensure_ascii=False) + "\n"
 
 
 def main() -> None:
     parse_arguments(__doc__)
-    paths, comparison = load_paths(), load_comparison()
-    detailed = choose_detailed(comparison)
-    parts = [
-        draw_study(result, load_study_records(result, task, paths), detailed=task in detailed)
-        for task, result in comparison.items()
-    ]
-    bench, calibration = (json.loads((FOLDER / f"{name}.json").read_bytes()) for name in ("bench", "calibration"))
-    files = assemble(parts, load_audit(), bench, calibration, load_statistics_plan())
-    for part in parts:
-        files |= list_files(part)
+    names = load_studies()
+    for folder in (POINTS, STUDIES):
+        prune_outputs(folder, names)
+    comparison = load_comparison(*names)
+    write_json(METRICS / "metrics.json", tabulate_comparison(comparison))
+    paths = [point for name in names for point in load_points(POINTS / name / PATHS, PathPoint)]
+    searches = [point for name in names for point in load_points(POINTS / name / SEARCHES, SearchPoint)]
+    save_points(METRICS, paths, searches)
+    parts = {task: StudyPart.load(task) for task in comparison}
+    bench, calibration = (json.loads((METRICS / f"{name}.json").read_bytes()) for name in ("bench", "calibration"))
+    files = run(comparison, parts, load_audit(), bench, calibration, load_statistics_plan())
     for path, content in files.items():
         write_bytes(path, content.encode())
 

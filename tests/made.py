@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from stages import compare
+from stages import compare, report
 from stages.lib.claims.judging import ClaimResult, QuantityResult
 from stages.lib.data.protocols import FixedTest
 from stages.lib.judge.arms import build_arms
@@ -17,7 +17,7 @@ from stages.lib.judge.predictions import Labels, Mistakes, Predictions
 from stages.lib.lanes.plan import CallbacksPlan, NetworkPlan, OptimizerPlan, RunPlan
 from stages.lib.lanes.run import TrainedRun
 from stages.lib.report.answers import choose_arms
-from stages.lib.report.page import StudyPart, assemble, list_files
+from stages.lib.report.page import StudyPart
 from stages.lib.report.study import StudyRecords, draw_study
 from stages.lib.settings.schema import read_statistics
 from tests.conftest import ROOT
@@ -36,16 +36,14 @@ def make_files(*parts: StudyPart, calibration=None, audit=None) -> dict[Path, st
     """A report of these studies, or of both; with calibration, bench and audit."""
     claim = ClaimResult("C1", "Stopping <early> helps", "supported", [QUANTITY])
     parts = parts or make_parts()
-    files = assemble(
-        parts,
+    return report.run(
+        {records.plan.task: result for result, records in make_studies()},
+        {part.name: part for part in parts},
         [claim] if audit is None else audit,
         make_bench(),
         make_calibration() if calibration is None else calibration,
         STATISTICS,
     )
-    for part in parts:
-        files |= list_files(part)
-    return files
 
 
 def make_parts() -> tuple[StudyPart, ...]:
@@ -63,7 +61,7 @@ def make_study(name: str, outputs: int) -> tuple[StudyResult, StudyRecords]:
     predicted = {variant: make_predictions(generator, labels, outputs, variant) for variant in SKILL}
     at_end = {variant: make_predictions(generator, labels, outputs, variant, share=0.6) for variant in SKILL}
     plan = StudyPlan(
-        task=name, dataset=DATASET, features="encoded", outputs=outputs, baseline="unregularized",
+        task=name, dataset=f"{DATASET} {name}", features="encoded", outputs=outputs, baseline="unregularized",
         scores={"discrimination": "auc" if outputs == 1 else "accuracy", "probabilities": "log_loss"},
         select_by="log_loss", protocol=FixedTest(kind="fixed_test", seeds=REPLICATES, validation=0.2, test=0.2), seed=3,
         variants=tuple(ComparedVariant(variant, "unregularized", "regularizers") for variant in SKILL), references=(),

@@ -1,7 +1,6 @@
 """compare and report on predictions made by hand: which arm is chosen, what is compared, what is told."""
 
 import dataclasses
-import json
 import re
 from pathlib import Path
 
@@ -18,9 +17,8 @@ from stages.lib.judge.comparison import (
     SearchResult,
     StudyResult,
     load_comparison,
-    load_paths,
     save_comparison,
-    save_paths,
+    tabulate_comparison,
     tabulate_metrics,
     tabulate_study,
 )
@@ -252,12 +250,11 @@ def test_a_path_runs_from_the_weakest_to_the_strongest(outcome: compare.Outcome)
 
 def test_results_survive_their_files(outcome: compare.Outcome, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    result, points, _ = outcome
-    save_comparison({"made": result})
-    save_paths(points)
-    assert load_comparison() == {"made": result}
-    assert load_paths() == points
-    assert json.loads(Path("metrics/metrics.json").read_text())["made"] == tabulate_metrics(result)
+    for study in ("made", "other"):
+        save_comparison(study, {study: outcome.result})
+    assert load_comparison("made", "other") == {"made": outcome.result, "other": outcome.result}
+    assert load_comparison("other") == {"other": outcome.result}
+    assert tabulate_comparison(load_comparison("made")) == {"made": tabulate_metrics(outcome.result)}
 
 
 def test_a_variant_without_finite_weights_still_gives_finite_numbers() -> None:

@@ -102,8 +102,9 @@ def test_forced_runs_repeat_every_byte(project: Project) -> None:
         f"evaluate_tutorial@{IMAGES}",
         f"reference@{PATIENTS}",
         "experiment@patients",
-        "compare",
+        f"compare_tutorial@{IMAGES}",
         "audit",
+        f"draw@{PATIENTS}",
         "report",
     }
     assert project.stages_run("repro", "--force", "--single-item", *stages) == stages
@@ -115,8 +116,10 @@ def test_forced_runs_repeat_every_byte(project: Project) -> None:
 def test_an_experiment_retrains_just_the_runs_that_use_its_knob(project: Project) -> None:
     ran = project.stages_run("exp", "run", "-S", "dropout=0.3")
     users = TRAINED.keys() - {(IMAGES, PLAIN)}
-    follow = {f"evaluate@{PATIENTS}", f"evaluate_tutorial@{IMAGES}", "experiment@patients"}
-    assert ran == {"plan", *(TRAINED[user] for user in users), *follow, "compare", "audit", "report"}
+    verbs = ("evaluate", "compare", "draw")
+    follow = {name for verb in verbs for name in (f"{verb}@{PATIENTS}", f"{verb}_tutorial@{IMAGES}")}
+    follow |= {"experiment@patients"}
+    assert ran == {"plan", *(TRAINED[user] for user in users), *follow, "audit", "report"}
 
     review = json.loads(project.call_tool("review", "HEAD", "--json").stdout)
     assert {(change["study"], change["variant"]) for change in review["changes"]} == users
@@ -142,8 +145,9 @@ def test_an_experiment_retrains_just_the_runs_that_use_its_knob(project: Project
 
 def test_a_new_variant_trains_alone_is_plotted_and_leaves_no_trace_when_it_goes(project: Project) -> None:
     variant = f"+own_variants.mine={{study: {IMAGES}, regularizers: [dropout], path: [0.1, 0.2]}}"
-    ran = project.stages_run("exp", "run", "-S", variant, "compare")
-    assert ran == {"plan", "train_own@mine", f"evaluate_tutorial@{IMAGES}", "compare"}
+    ran = project.stages_run("exp", "run", "-S", variant, "report")
+    follow = {f"{verb}_tutorial@{IMAGES}" for verb in ("evaluate", "compare", "draw")}
+    assert ran == {"plan", "train_own@mine", *follow, "audit", "report"}
     assert "mine" in json.loads(project.read("metrics/metrics.json"))[IMAGES]
 
     plotted = project.call("dvc", "plots", "diff", "--targets", "metrics/paths.csv", "--show-vega", "HEAD", "workspace")
@@ -155,7 +159,7 @@ def test_a_new_variant_trains_alone_is_plotted_and_leaves_no_trace_when_it_goes(
     assert shown["spec"]["encoding"]["x"]["field"] == "strength"
 
     project.call("git", "checkout", "--quiet", "params.yaml")
-    assert not [name for name in project.stages_run("repro", "compare") if name.startswith("train")]
+    assert not [name for name in project.stages_run("repro", "report") if name.startswith("train")]
     assert "mine" not in json.loads(project.read("metrics/metrics.json"))[IMAGES]
     assert project.call("git", "status", "--porcelain") == " M dvc.lock\n"
     lock = load_yaml(project.folder / "dvc.lock")

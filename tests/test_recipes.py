@@ -18,7 +18,7 @@ from sklearn.preprocessing import StandardScaler
 from stages import plan
 from stages.lib.claims.judging import Threshold, parse_audit
 from stages.lib.data.samples import load_samples
-from stages.lib.judge.comparison import parse_comparison
+from stages.lib.judge.comparison import Comparison, parse_comparison
 from stages.lib.judge.predictions import load_labels, load_predictions, load_reference
 from stages.lib.lanes.plan import RegularizerPlan
 from stages.lib.lanes.run import load_run
@@ -214,8 +214,13 @@ def test_a_table_takes_few_lines_and_no_python(tables: Project) -> None:
     assert files == {"params.yaml", "data/source/breast_cancer.csv", "data/source/wine.csv"}
 
 
+def read_comparison(project: Project) -> Comparison:
+    texts = [path.read_bytes() for path in (project.folder / "metrics/comparison").iterdir()]
+    return {task: result for text in texts for task, result in parse_comparison(text).items()}
+
+
 def test_every_arm_of_a_table_is_judged(tables: Project) -> None:
-    comparison = parse_comparison(tables.read("metrics/comparison.json"))  # which allows finite numbers alone
+    comparison = read_comparison(tables)  # which allows finite numbers alone
     arms = {(task, *key): arm for task, result in comparison.items() for key, arm in result.list_arms()}
     kinds = [("l2", "tuned"), *((name, kind) for name in ("unregularized", "l2") for kind in ("at_knob", "to_end"))]
     referred = {(task, "logistic_regression", "reference") for task in TASKS[:2]}
@@ -241,7 +246,7 @@ def test_networks_are_well_above_no_skill_on_easy_tables(tables: Project, monkey
         "two_tables/breast_cancer": ("auc", metrics.roc_auc_score, 0.97),
         "wine": ("accuracy", lambda label, probability: metrics.accuracy_score(label, probability.argmax(axis=1)), 0.9),
     }
-    comparison = parse_comparison(tables.read("metrics/comparison.json"))
+    comparison = read_comparison(tables)
     for task, (name, oracle, least) in oracles.items():
         label, predicted = load_labels(task).test, load_predictions(task, "unregularized").test
         expected = [oracle(*case) for case in zip(label, predicted.squeeze(), strict=True)]
@@ -264,8 +269,9 @@ def test_protocol_decides_whether_replicates_share_their_test_rows(
 def test_review_knows_the_arms_of_a_table(tables: Project) -> None:
     assert tables.call_tool("review", "HEAD").stdout.startswith("Nothing has changed since HEAD")
     changed = "studies.two_tables.variants.l2.strengths"
-    ran = tables.stages_run("exp", "run", "-S", f"+{changed}={{l2: 0.1}}", "compare")
-    assert ran == {"plan", "train@two_tables-l2", "evaluate@two_tables", "compare"}
+    ran = tables.stages_run("exp", "run", "-S", f"+{changed}={{l2: 0.1}}", "report")
+    follow = {f"{verb}@two_tables" for verb in ("evaluate", "compare", "draw")}
+    assert ran == {"plan", "train@two_tables-l2", *follow, "audit", "report"}
     review = json.loads(tables.call_tool("review", "HEAD", "--json").stdout)
     arms = {(change["study"], change["variant"]) for change in review["changes"]}
     assert arms == {(task, "l2") for task in TASKS[2:]}
@@ -290,7 +296,7 @@ def extended(tmp_path_factory: pytest.TempPathFactory, params_text: str) -> Proj
 
 
 def read_arms(project: Project) -> dict:
-    return json.loads(project.read("metrics/comparison.json"))["thoracic"]["arms"]
+    return json.loads(project.read("metrics/comparison/thoracic.json"))["thoracic"]["arms"]
 
 
 def test_added_code_keeps_to_the_style_of_the_house(extended: Project) -> None:
@@ -333,7 +339,7 @@ def test_a_search_is_trained_and_judged_against_the_best_single_regularizer(
     )
     assert len(set(zip(l2, dropout, strict=True))) >= 14, "but for points without either"
     assert l2.min() == 0 < l2.max() <= 0.1 and dropout.min() == 0 < 0.1 <= dropout[dropout > 0].min()
-    study = json.loads(extended.read("metrics/comparison.json"))["thoracic"]
+    study = json.loads(extended.read("metrics/comparison/thoracic.json"))["thoracic"]
     search, both = study["searches"]["penalty_and_dropout"], {"matthews", "log_loss"}
     assert (search["num_points"], search["best_single"], search["average"]) == (16, "best_single", 4)
     assert set(search["against_best_single"]) == set(search["averaged_against_best_single"]) == both

@@ -12,14 +12,14 @@ import pytest
 import yaml
 from markupsafe import escape
 
+from stages.lib.measured import draw_calibration
 from stages.lib.report import markdown
 from stages.lib.report.answers import choose_arms
 from stages.lib.report.charts import make_figure
-from stages.lib.report.measured import draw_calibration
 from stages.lib.report.page import StudyPart
 from stages.lib.report.study import StudyRecords, draw_figures, draw_study
 from stages.lib.report.styles import VERDICTS, name_arm
-from tests.made import DATASET, HOSTILE, make_calibration, make_files, make_parts, make_studies
+from tests.made import HOSTILE, make_calibration, make_files, make_parts, make_studies
 
 METRICS = Path("metrics")
 REPORT, TEXT, ANSWER = METRICS / "report.html", METRICS / "report.md", METRICS / "answer.txt"
@@ -99,7 +99,7 @@ def test_a_card_opens_as_yaml_whatever_the_data_set_is_called(files: dict[Path, 
         _, head, text = files[METRICS / f"cards/{records.plan.task}.md"].split("---\n", maxsplit=2)
         card = yaml.safe_load(head)
         assert (card["library_name"], card["metrics"]) == ("keras", list(result.scores.values()))
-        assert card["datasets"] == [DATASET]
+        assert card["datasets"] == [result.dataset]
         (index,) = card["model-index"]
         names = [name_arm(*key) for key in choose_arms(result) if key.kind != "reference"]
         assert [entry["task"]["name"] for entry in index["results"]] == names

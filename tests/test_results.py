@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 
 from stages import plan
-from stages.lib.judge.comparison import LAYOUT, StudyResult
+from stages.lib.judge.comparison import StudyResult, parse_comparison
 from stages.lib.settings.schema import Params
 from tests.conftest import ROOT
 
@@ -20,7 +20,8 @@ def params() -> Params:
 
 @pytest.fixture(scope="module")
 def results() -> dict[str, StudyResult]:
-    return LAYOUT.validate_json((METRICS / "comparison.json").read_bytes())
+    texts = [path.read_bytes() for path in METRICS.glob("comparison/*.json")]
+    return {task: result for text in texts for task, result in parse_comparison(text).items()}
 
 
 def test_every_study_is_there_with_all_that_it_compares(params: Params, results: dict[str, StudyResult]) -> None:

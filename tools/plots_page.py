@@ -10,8 +10,9 @@ from pathlib import Path
 import vl_convert
 
 from stages.lib.report.charts import VEGA_LITE
+from stages.lib.report.page import NOTICES
 
-PAGE, NOTICES = Path(".dvc/plots_page.html"), Path("stages/templates/notices.txt")
+PAGE = Path(".dvc/plots_page.html")
 # A file without rows of its kind, such as the ROC curve of a study with ten classes, has no place on the page.
 EMBED = """
 window.vegaEmbed = (place, spec, options) => {

@@ -1,6 +1,6 @@
 """What dvc.lock and DVC's cache hold: the outputs of stages, with their hashes.
 
-Folders of stages that are gone are removed: DVC leaves them on disk, and would count them as inputs of the next stage.
+Outputs of stages that are gone are removed: DVC leaves them on disk, and would count them as inputs of the next stage.
 """
 
 from __future__ import annotations
@@ -22,22 +22,24 @@ MAX_LISTING = 2**26  # bytes of the list of a folder's files
 Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
-def prune_folders(root: Path, names: Collection[str]) -> None:
-    """Remove the folders in `root` that have another name and are outputs by dvc.lock; never through a link.
+def prune_outputs(root: Path, names: Collection[str]) -> None:
+    """Remove what lies in `root`, has another name, and is an output by dvc.lock.
 
-    Only where DVC's cache has every file of it: what dvc.lock claims may be forged, and nothing is lost.
+    Never through a link, and only where DVC's cache has every file of it: what dvc.lock claims may be forged, and
+    nothing is lost.
     """
     if any(path.is_symlink() for path in (root, *root.parents)):
         return
-    gone = [folder for folder in sorted(root.glob("*")) if folder.name not in names]
-    gone = [folder for folder in gone if folder.is_dir() and not folder.is_symlink()]
+    gone = [path for path in sorted(root.glob("*")) if path.name not in names and not path.is_symlink()]
     made = list_outputs() if gone else {}
-    for folder in gone:
-        if folder.as_posix() in made:
-            if is_cached(folder, made[folder.as_posix()], find_cache()):
-                shutil.rmtree(folder)
+    for path in gone:
+        if path.as_posix() in made:
+            if not is_cached(path, made[path.as_posix()], find_cache()):
+                print(f"note: {path} is left: dvc.lock calls it an output, but DVC's cache lacks what is in it")
+            elif path.is_dir():
+                shutil.rmtree(path)
             else:
-                print(f"note: {folder} is left: dvc.lock calls it an output, but DVC's cache lacks what is in it")
+                path.unlink()
 
 
 def find_cache() -> Path:
@@ -48,7 +50,12 @@ def find_cache() -> Path:
 
 
 def is_cached(folder: Path, md5: str, cache: Path) -> bool:
-    """Whether a folder has just the files of the list that the cache has under a hash, and the cache has them all."""
+    """Whether a file is what the cache has under a hash, or a folder has just the files of the list that it has there.
+
+    The cache has to have all of these.
+    """
+    if folder.is_file():
+        return bool(HASH.fullmatch(md5)) and hash_file(folder) == md5 == hash_file(find_object(cache, md5))
     listed = read_listing(find_object(cache, md5)) if HASH.fullmatch(md5) and md5.endswith(".dir") else None
     paths = [path for path in folder.rglob("*") if path.is_symlink() or not path.is_dir()]
     files = {path.relative_to(folder).as_posix(): hash_file(path) for path in paths}

@@ -10,12 +10,13 @@ import re
 from collections.abc import Iterable, Iterator
 from importlib.metadata import PackageNotFoundError, version
 
-# `compare` depends on all of data/plan. Stage -> the libraries that compute its results (tests/test_pipeline.py).
+# `draw` and `report` depend on all of them. Stage -> the libraries that compute its results (tests/test_pipeline.py).
 USED: dict[str, tuple[str, ...]] = {
     "preprocess": ("numpy", "pandas", "scikit-learn"),
     "train": ("keras", "numpy", "pandas", "tensorflow"),
     "evaluate": ("keras", "numpy", "pandas", "tensorflow"),
     "experiment": ("keras", "numpy", "pandas", "tensorflow"),
+    "compare": ("numpy", "scikit-learn", "scipy"),
     "audit": ("numpy", "scikit-learn", "scipy"),
     "reference": ("numpy", "scikit-learn", "scipy"),
 }

@@ -1,4 +1,4 @@
-"""Which folders are removed: those that dvc.lock says a stage made and DVC's cache has, and no others."""
+"""Which outputs are removed: those that dvc.lock says a stage made and DVC's cache has, and no others."""
 
 import json
 from hashlib import md5
@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from stages.lib.lock import prune_folders
+from stages.lib.lock import prune_outputs
 
 CACHE = Path(".dvc/cache/files/md5")
-NAMED = ("kept", "gone", "other", "added", "a_file", "link")
+NAMED = ("kept", "gone", "other", "added", "link")
 LOCK = "schema: '2.0'\nstages:\n  train_study@gone:\n    deps:\n    - path: models/study/my_backup\n    outs:\n"
 
 
@@ -38,13 +38,17 @@ def models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (folder / "parts").mkdir(parents=True)
         (folder / "parts/lanes.npz").write_text("mine" if folder.name == "other" else "weights")
     Path("models/study/added/more").touch()
-    Path("models/study/a_file").touch()
+    for name in ("gone.json", "a_file", "mine.json"):
+        Path("models/study", name).write_text("mine" if name == "mine.json" else "weights")
     Path("models/study/link").symlink_to("../../../other/gone")
     Path("models/linked").symlink_to("../../other")
     listing = json.dumps([{"md5": keep(b"weights"), "relpath": "parts/lanes.npz"}])
     paths = [*(f"models/study/{name}" for name in NAMED), "models/linked/gone"]
     hashed = f"      hash: md5\n      md5: {keep(listing.encode(), '.dir')}\n"
-    Path("dvc.lock").write_text(LOCK + "".join(f"    - path: {path}\n{hashed}" for path in paths))
+    files = "".join(
+        f"    - path: models/study/{name}.json\n      md5: {keep(b'weights')}\n" for name in ("gone", "mine")
+    )
+    Path("dvc.lock").write_text(LOCK + files + "".join(f"    - path: {path}\n{hashed}" for path in paths))
     return Path("models/study")
 
 
@@ -56,33 +60,33 @@ def test_what_a_stage_that_is_gone_has_made_is_removed_and_nothing_else(
     models: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """What the lock calls an output, and holds something that DVC's cache lacks, is left and named."""
-    prune_folders(models, ["kept"])
-    assert list_names(models) == ["a_file", "added", "kept", "link", "my_backup", "other"]
+    prune_outputs(models, ["kept"])
+    assert list_names(models) == ["a_file", "added", "kept", "link", "mine.json", "my_backup", "other"]
     assert Path("../other/gone/parts/lanes.npz").exists()
     told = [line.partition(":")[2].split()[0] for line in capsys.readouterr().out.splitlines()]
-    assert told == ["models/study/added", "models/study/other"]
+    assert told == ["models/study/added", "models/study/mine.json", "models/study/other"]
 
 
 def test_what_the_cache_cannot_give_back_is_left(models: Path) -> None:
     (CACHE / md5(b"weights").hexdigest()[:2] / md5(b"weights").hexdigest()[2:]).write_text("damaged")
-    prune_folders(models, ["kept"])
+    prune_outputs(models, ["kept"])
     assert (models / "gone").exists()
 
 
 def test_the_cache_may_lie_elsewhere(models: Path) -> None:
     Path(".dvc/cache").rename("../cache")
     Path(".dvc/config").write_text("[cache]\n    dir = ../../cache\n")
-    prune_folders(models, ["kept"])
+    prune_outputs(models, ["kept"])
     assert not (models / "gone").exists()
 
 
 def test_nothing_is_removed_through_a_link() -> None:
-    prune_folders(Path("models/linked"), ["kept"])
+    prune_outputs(Path("models/linked"), ["kept"])
     assert Path("../other/gone/parts/lanes.npz").exists()
 
 
 @pytest.mark.parametrize("text", ["", "[", "stages: 3", "stages: {a: [1], b: {outs: x}}", "\x00", "- a", None])
 def test_nothing_is_removed_without_a_lock_that_says_so(models: Path, text: str | None) -> None:
     Path("dvc.lock").unlink() if text is None else Path("dvc.lock").write_text(text)
-    prune_folders(models, ["kept"])
+    prune_outputs(models, ["kept"])
     assert (models / "gone/parts/lanes.npz").exists()

@@ -183,7 +183,7 @@ def test_a_worker_with_other_libraries_is_refused_in_words() -> None:
 
 def test_stages_that_remove_leftovers_of_others_run_at_home() -> None:
     """A worker has neither dvc.lock nor the folders that stages which are gone have left."""
-    names = {path.stem for path in (ROOT / "stages").glob("*.py") if "prune_folders" in path.read_text()}
+    names = {path.stem for path in (ROOT / "stages").glob("*.py") if "prune_outputs" in path.read_text()}
     assert names
     assert names <= {*QUICK, *clusters.HEAVY}
 

@@ -22,7 +22,15 @@ from stages import compare
 from stages.lib.core.cli import UserError
 from stages.lib.core.records import save_plans
 from stages.lib.data.protocols import FixedTest, Protocol, RepeatedStratifiedKFold
-from stages.lib.judge.comparison import LAYOUT, ArmResult, Difference, Judgement, StudyResult
+from stages.lib.judge.comparison import (
+    COMPARISON,
+    LAYOUT,
+    ArmResult,
+    Difference,
+    Judgement,
+    StudyResult,
+    find_comparison,
+)
 from stages.lib.judge.plans import ComparedSearch, ComparedVariant, StatisticsPlan, StudyPlan
 from stages.lib.judge.predictions import (
     Labels,
@@ -62,7 +70,7 @@ def make_arm(mean: float, *, noise_of: int) -> ArmResult:
 
 
 def make_comparison() -> Json:
-    """The content of a comparison.json with one study."""
+    """The content of the comparison of one study."""
     study = StudyResult(
         dataset="thoracic_surgery",
         features="encoded",
@@ -122,10 +130,14 @@ def fix_test(comparison: Json) -> Json:
 
 
 def make_lock(
-    comparison: Json, params: Json, changed: set[str], *, text: str, folders: dict[str, str] | None = None
+    comparison: Json, params: Json, changed: set[str], *, texts: dict[str, str], folders: dict[str, str] | None = None
 ) -> str:
-    """The text of a dvc.lock with the stages that these results need; folders: those that are kept, with hashes."""
-    kept = {"metrics/comparison.json": hashlib.md5(text.encode()).hexdigest()} | (folders or {})
+    """The text of a dvc.lock with the stages that these results need.
+
+    texts: study -> its comparison as it is written. folders: those that are kept, with hashes.
+    """
+    kept = {find_comparison(study): hashlib.md5(text.encode()).hexdigest() for study, text in texts.items()}
+    kept = {path.as_posix(): md5 for path, md5 in kept.items()} | (folders or {})
 
     def list_files(paths: str) -> list[Json]:
         md5 = {
@@ -138,13 +150,16 @@ def make_lock(
 
     stages = {
         "plan": stage("plan", outs="data/plan") | {"params": {"params.yaml": params}},
-        "compare": stage("compare", "data/plan stages/compare.py", "metrics/comparison.json"),
+        "report": stage("report", "data/plan", "metrics/metrics.json"),
     }
     for task, content in comparison.items():
         study = task.partition("/")[0]
         held_out, plans = f"data/held_out/{study}", f"data/plan/{study}"
-        shared = f"data/plan/_tasks.json {plans} {held_out}"
+        shared = f"{plans} {held_out}"
         stages |= {
+            f"compare@{study}": stage(
+                f"compare {study}", f"{plans}/_study.json stages/compare.py", find_comparison(study).as_posix()
+            ),
             f"preprocess@{study}": stage(f"preprocess {study}", outs=held_out),
             f"evaluate@{study}": stage(
                 f"evaluate {study}", f"stages/evaluate.py models/{study} {shared}", f"data/predictions/{study}"
@@ -157,6 +172,14 @@ def make_lock(
             deps = f"{plans}/{variant}.json data/plan/_versions/train.json stages/train.py"
             stages[f"train@{study}-{variant}"] = stage(f"train {study} {variant}", deps, f"models/{study}/{variant}")
     return dumps_yaml({"schema": "2.0", "stages": stages})
+
+
+def split_by_study(comparison: Json) -> dict[str, Json]:
+    studies: dict[str, Json] = {}
+    for task, result in comparison.items():
+        study = task.partition("/")[0]
+        studies.setdefault(study if study.isidentifier() else "made", {})[task] = result
+    return studies
 
 
 class Repository:
@@ -178,16 +201,20 @@ class Repository:
         self.git("-c", "user.name=a", "-c", "user.email=a@localhost", "commit", "--quiet", "--message", "state")
 
     def write(self, comparison: Json, params: str | None = None) -> None:
-        (self.folder / "metrics").mkdir(exist_ok=True)
-        (self.folder / "metrics/comparison.json").write_text(json.dumps(comparison))
+        shutil.rmtree(self.folder / COMPARISON, ignore_errors=True)
+        for study, content in split_by_study(comparison).items():
+            path = self.folder / find_comparison(study)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(json.dumps(content))
         if params is not None:
             (self.folder / "params.yaml").write_text(params)
 
     def write_lock(self, *changed: str, folders: dict[str, str] | None = None) -> None:
         """dvc.lock after a whole run that wrote the present files; the contents of paths in `changed` are others."""
-        text = (self.folder / "metrics/comparison.json").read_text()
+        texts = {path.stem: path.read_text() for path in (self.folder / COMPARISON).glob("*.json")}
+        comparison = {task: result for text in texts.values() for task, result in json.loads(text).items()}
         params = load_document((self.folder / "params.yaml").read_text())[0]
-        lock = make_lock(json.loads(text), params, set(changed), text=text, folders=folders)
+        lock = make_lock(comparison, params, set(changed), texts=texts, folders=folders)
         (self.folder / "dvc.lock").write_text(lock)
 
     def rerun(self, comparison: Json, params: str | None = None, *, changed: tuple[str, ...] = ()) -> None:
@@ -427,7 +454,7 @@ def test_the_best_single_regularizer_is_chosen_among_the_variants_that_were_comp
         ("data/plan/made/dropout.json", []),
         ("data/plan", []),
         ("data/plan/made", []),
-        ("data/plan/_tasks.json", []),
+        ("data/plan/made/_study.json", []),
         ("models/made", []),
     ],
 )
@@ -478,7 +505,7 @@ def test_a_run_that_did_not_reach_its_end_is_told_first(repository: Repository) 
 def test_results_that_the_last_run_did_not_write_are_told_first(repository: Repository) -> None:
     repository.write_lock()
     told = conclude(repository.compare(shift(BASE, "l2", 0.1)))
-    assert told.startswith("**Out of date** (metrics/comparison.json is not what the last run wrote): run make.")
+    assert told.startswith("**Out of date** (metrics/comparison/made.json is not what the last run wrote): run make.")
 
 
 def test_a_base_that_has_gone_on_is_told_with_the_commit_to_compare_with(repository: Repository) -> None:
@@ -702,7 +729,7 @@ def test_by_row_every_kind_of_arm_is_judged_in_any_order(repository: Repository)
         *(("l2", kind) for kind in ("at_knob", "tuned", "to_end")),
         ("forest", "reference"),
     }
-    recorded = json.loads(Path("metrics/comparison.json").read_text())
+    recorded = json.loads(find_comparison("made").read_text())
     for (_, variant, kind, score), change in changes.items():
         assert change.by_row
         replicates = replicates_of(recorded, variant, score=score, kind=kind)
@@ -804,14 +831,16 @@ def test_another_cache_is_read_as_dvc_is_told_here_and_not_as_a_revision_says(ch
     assert review_main().basis == {"made": ""}
 
 
-OTHER_RESULTS = "the predictions that dvc.lock of the working tree names are not those of its metrics/comparison.json"
+OTHER_RESULTS = (
+    "the predictions that dvc.lock of the working tree names are not those of its metrics/comparison/made.json"
+)
 DAMAGED = "the predictions of the working tree in DVC's cache are damaged, or of another layout"
 OTHER_ROWS = "the same protocol and seed drew other rows"
 UNRECORDED = "dvc.lock of the working tree does not name its predictions"
 
 
 def test_results_that_are_not_of_the_predictions_are_judged_by_replicate(changed: Repository) -> None:
-    recorded = json.loads(Path("metrics/comparison.json").read_text())
+    recorded = json.loads(find_comparison("made").read_text())
     replicates_of(recorded, "l2")[0] += 0.001
     changed.write(recorded)
     assert review_main().basis == {"made": OTHER_RESULTS}
@@ -894,7 +923,7 @@ def test_what_is_too_large_is_not_read(changed: Repository, monkeypatch: pytest.
     monkeypatch.setattr("tools.review.snapshot.MAX_OBJECT", 1000)
     assert review_main().basis == {"made": DAMAGED.replace("the working tree", "main")}
     monkeypatch.setattr("tools.review.snapshot.MAX_BYTES", 1000)
-    with pytest.raises(UserError, match=r"comparison\.json of main has [0-9,]+ bytes, expected at most 1,000"):
+    with pytest.raises(UserError, match=r"params\.yaml of main has [0-9,]+ bytes, expected at most 1,000"):
         review(Snapshot("main"), Snapshot("main"))
 
 
@@ -952,12 +981,14 @@ def test_results_of_another_layout_are_refused(repository: Repository, where: st
     *path, last = where.split(".")
     reduce(operator.getitem, path, head["made"])[last] = value
     repository.write(head)
-    expect_refusal("metrics/comparison.json of the working tree", f"cannot be used (made.{message}")
+    expect_refusal("metrics/comparison/made.json of the working tree", f"cannot be used (made.{message}")
 
 
 def test_an_unknown_score_is_refused(repository: Repository) -> None:
     repository.write(judge_by(BASE, "made", old="auc", new="nonsense"))
-    expect_refusal("metrics/comparison.json", "cannot be used (made.arms.unregularized.at_knob.judged.nonsense is 0")
+    expect_refusal(
+        "metrics/comparison/made.json", "cannot be used (made.arms.unregularized.at_knob.judged.nonsense is 0"
+    )
 
 
 def test_a_base_of_the_older_layout_is_refused_in_one_line(repository: Repository) -> None:
@@ -966,8 +997,8 @@ def test_a_base_of_the_older_layout_is_refused_in_one_line(repository: Repositor
     done = repository.review()
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == (
-        "error: metrics/comparison.json of main cannot be used (made.dataset: Field required), expected what compare "
-        "writes now: run make, or name another revision\n"
+        "error: metrics/comparison/made.json of main cannot be used (made.dataset: Field required), expected what "
+        "compare writes now: run make, or name another revision\n"
     )
 
 
@@ -1019,7 +1050,7 @@ def test_a_project_in_a_folder_of_a_repository(repository: Repository) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("nowhere",), "metrics/comparison.json of nowhere cannot be read"),
+        (("nowhere",), "params.yaml of nowhere cannot be read"),
         (("main", "--head", "HEAD~9"), "of HEAD\\~9 cannot be read"),
         (("main", "--nonsense"), "unrecognized arguments"),
         (("",), "is no git revision, expected a branch"),

@@ -30,13 +30,13 @@ from dvc_data.hashfile.tree import Tree
 from dvc_objects.errors import ObjectFormatError
 
 from stages.lib.core.cli import UserError
-from stages.lib.lock import prune_folders
+from stages.lib.lock import prune_outputs
 from tools.guard import check_cache, check_outputs
 from tools.repro.engine import FOLDER, PAUSE, Job
 
 SITE = FOLDER / "site"  # DVC's site cache where the usual one cannot be used
 SECONDS = FOLDER / "seconds.json"  # that each stage took when it last ran
-QUICK = ("plan", "fetch", "compare", "audit", "report")  # no cluster, and no TensorFlow
+QUICK = ("plan", "fetch", "compare", "audit", "draw", "report")  # no cluster, and no TensorFlow
 SHOWN = 3  # paths in a message
 
 
@@ -138,7 +138,7 @@ class Pipeline:
             if not inputs.isdisjoint(path.parents):
                 kept[path.parent.relative_to(Path.cwd())].add(path.name)
         for folder, names in kept.items():
-            prune_folders(folder, names)
+            prune_outputs(folder, names)
 
     def begin(self, name: str) -> str | Job:
         """Do what needs no command, and say what was done; the stage's job if it needs one."""

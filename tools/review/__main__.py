@@ -1,6 +1,6 @@
 """Show how a change affects the held-out scores, and which differences are more than noise.
 
-Compares a git revision (the base) with the working tree or another revision (the head). Reads metrics/comparison.json,
+Compares a git revision (the base) with the working tree or another revision (the head). Reads metrics/comparison/,
 params.yaml and dvc.lock of each, and prints Markdown. The results are those of the last run, so run `make` first.
 Whether code has changed since that run is checked by `make check`.
 

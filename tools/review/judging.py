@@ -20,7 +20,7 @@ import numpy as np
 from stages.lib.core.files import DAMAGE
 from stages.lib.core.records import from_json, split_task
 from stages.lib.judge.arms import ArmKey, build_arms, build_search_arms
-from stages.lib.judge.comparison import Difference, StudyResult
+from stages.lib.judge.comparison import Difference, StudyResult, find_comparison
 from stages.lib.judge.designs import Estimate, compare_replicates, resampled_mean, welch
 from stages.lib.judge.judge import Judge, judge_all
 from stages.lib.judge.plans import StatisticsPlan, StudyPlan
@@ -35,7 +35,7 @@ from stages.lib.judge.predictions import (
 )
 from stages.lib.judge.scores import SCORES
 from stages.lib.settings.schema import read_statistics
-from tools.review.snapshot import COMPARISON, LOCK, PARAMS, Key, RowsUnknownError, Snapshot, compare_params
+from tools.review.snapshot import LOCK, PARAMS, Key, RowsUnknownError, Snapshot, compare_params
 
 ORDER = ("worse", "better", "undecided", "equivalent")  # the first that occurs is the verdict of an arm, or of all arms
 UNUSABLE = (*DAMAGE, ArithmeticError, MemoryError, RecursionError, TypeError)  # what a damaged file may raise
@@ -262,8 +262,9 @@ def load_judge(snapshot: Snapshot, keys: Sequence[Key], settings: StatisticsPlan
         for key in keys:
             for score, judged in snapshot.arms[key].judged.items():
                 if not is_same(loaded.measure(score, ArmKey(*key[1:])), judged.replicates):
+                    written = find_comparison(split_task(task)[0])
                     raise RowsUnknownError(
-                        f"the predictions that {LOCK} of {snapshot.name} names are not those of its {COMPARISON}"
+                        f"the predictions that {LOCK} of {snapshot.name} names are not those of its {written}"
                     )
     return loaded
 

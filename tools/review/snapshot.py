@@ -25,20 +25,20 @@ from stages.lib.core.cli import UserError
 from stages.lib.core.files import read_plain
 from stages.lib.core.records import split_task
 from stages.lib.judge.arms import AT_KNOB, REFERENCE
-from stages.lib.judge.comparison import ArmResult, Comparison, parse_comparison
+from stages.lib.judge.comparison import COMPARISON, ArmResult, Comparison, find_comparison, parse_comparison
 from stages.lib.judge.plans import BEST_SINGLE
 from stages.lib.judge.scores import SCORES
 from stages.lib.lock import HASH, find_cache, find_nodes, find_object, hash_file, read_listing, read_texts
 from stages.lib.settings.mistakes import ParamsError
 from stages.lib.settings.yaml_text import TextError, compose, decode, load_document
 
-COMPARISON, PARAMS, LOCK = "metrics/comparison.json", "params.yaml", "dvc.lock"
-MAX_BYTES = 2**26  # of one file; the largest, comparison.json, has a hundredth of that
+PARAMS, LOCK, METRICS = "params.yaml", "dvc.lock", "metrics/metrics.json"
+MAX_BYTES = 2**26  # of one file; the largest, of a comparison, has a hundredth of that
 MAX_OBJECT = 2**30  # bytes of one output: the largest predictions have a twentieth of that
 MAX_VALUES = 2**18  # of dvc.lock, which has a tenth of that with 113 stages
 INPUTS = (PARAMS, "dvc.yaml", "stages", "data/source")  # what results depend on
 # What holds parts of all arms of a study or project. What an arm uses of it is recorded by itself.
-SHARED = re.compile(r"(data/(plan|predictions|reference)|models)(/\w+)?|data/plan/_tasks\.json")
+SHARED = re.compile(r"(data/(plan|predictions|reference)|models)(/\w+)?|data/plan/(\w+/)?_(study|statistics)\.json")
 ABSENT = "(none)"
 Content = TypeVar("Content")
 
@@ -83,7 +83,21 @@ class Snapshot:
 
     @cached_property
     def comparison(self) -> Comparison:
-        return self.read(COMPARISON, check_comparison)
+        """All tasks, in the order of params.yaml."""
+        sections = [pick(self.params, section) for section in ("tutorial", "studies")]
+        order = [name for section in sections if isinstance(section, dict) for name in section]
+        names = self.list_studies()
+        names.sort(key=lambda name: order.index(name) if name in order else len(order))
+        read = [self.read(find_comparison(name).as_posix(), check_comparison) for name in names]
+        return {task: result for comparison in read for task, result in comparison.items()}
+
+    def list_studies(self) -> list[str]:
+        """The names of the studies that were compared; MissingError where there is none."""
+        folder = COMPARISON.as_posix()
+        files = list_tree(self.revision, folder) if self.revision else [path.name for path in COMPARISON.glob("*")]
+        if not (names := sorted(found[1] for file in files if (found := re.fullmatch(r"(\w+)\.json", file)))):
+            raise MissingError(f"{folder} of {self.name} has no file, expected the output of a complete run: run make")
+        return names
 
     @cached_property
     def arms(self) -> dict[Key, ArmResult]:
@@ -114,21 +128,22 @@ class Snapshot:
         if changed := list(compare_params(self.record.params, self.params)):
             return changed
         studies = {split_task(study)[0] for study in self.comparison}
-        outputs = {"data/plan", COMPARISON, *(output for key in self.arms for output in self.list_outputs(key))}
+        written = [find_comparison(study).as_posix() for study in studies]
+        outputs = {"data/plan", METRICS, *written, *(output for key in self.arms for output in self.list_outputs(key))}
         outputs |= {f"data/{folder}/{study}" for folder in ("held_out", "predictions") for study in studies}
         stages = [self.record.writers[output] for output in outputs if output in self.record.writers]
         files = {file for stage in stages for file in (*stage.deps.items(), *stage.outs.items())}
         if len(dict(files)) < len(files):
             return ["the last run was not completed"]
-        written = self.read(COMPARISON, lambda text: hashlib.md5(text.encode(), usedforsecurity=False).hexdigest())
-        return [] if (COMPARISON, written) in files else [f"{COMPARISON} is not what the last run wrote"]
+        others = [path for path in written if (path, self.read(path, hash_text)) not in files]
+        return [f"{path} is not what the last run wrote" for path in sorted(others)[:1]]
 
     def find_inputs(self, key: Key) -> frozenset[object] | None:
         """All that the predictions and scores of an arm depend on, code included; None if it is not recorded.
 
         The score that chooses strengths is in params.yaml, and in no plan of a single arm.
         """
-        outputs = {COMPARISON, *self.list_outputs(key)}
+        outputs = {find_comparison(split_task(key.study)[0]).as_posix(), *self.list_outputs(key)}
         if self.record is None or not outputs <= self.record.writers.keys():
             return None
         stages = [self.record.writers[output] for output in outputs]
@@ -184,8 +199,12 @@ class Snapshot:
             return dict(arrays)
 
 
+def hash_text(text: str) -> str:
+    return hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()
+
+
 def check_comparison(text: str) -> Comparison:
-    """Parse comparison.json; TextError where it has another layout, or scores that are unknown or cannot be."""
+    """Parse a comparison; TextError where it has another layout, or scores that are unknown or cannot be."""
     try:
         comparison = parse_comparison(text)
         arms = [(study, *key, arm) for study, result in comparison.items() for key, arm in result.list_arms()]
@@ -219,15 +238,25 @@ def run_git(*arguments: str) -> subprocess.CompletedProcess[bytes]:
 
 def read_blob(revision: str, path: str) -> bytes:
     """A file of a revision; paths are those of the present folder."""
-    name = f"{revision}:./{path}"
-    size = run_git("cat-file", "-s", "--end-of-options", name)
-    if size.returncode:
-        reason = " ".join(size.stderr.decode(errors="replace").split()).removeprefix("fatal: ")
+    size = int(ask_git(revision, path, "cat-file", "-s"))
+    if size > MAX_BYTES:
+        raise TextError(f"has {size:,} bytes, expected at most {MAX_BYTES:,}")
+    return ask_git(revision, path, "cat-file", "blob")
+
+
+def list_tree(revision: str, folder: str) -> list[str]:
+    """The names of what a folder of a revision holds."""
+    return ask_git(revision, folder, "ls-tree", "-z", "--name-only", "--full-tree").decode(errors="replace").split("\0")
+
+
+def ask_git(revision: str, path: str, *command: str) -> bytes:
+    """What git says of a file or folder of a revision; MissingError where it has none."""
+    done = run_git(*command, "--end-of-options", f"{revision}:./{path}")
+    if done.returncode:
+        reason = " ".join(done.stderr.decode(errors="replace").split()).removeprefix("fatal: ")
         remedy = "expected a revision that has it: name another"
         raise MissingError(f"{path} of {revision} cannot be read ({reason}), {remedy}")
-    if int(size.stdout) > MAX_BYTES:
-        raise TextError(f"has {int(size.stdout):,} bytes, expected at most {MAX_BYTES:,}")
-    return run_git("cat-file", "blob", "--end-of-options", name).stdout
+    return done.stdout
 
 
 def find_fork(base: Snapshot, head: Snapshot) -> str:

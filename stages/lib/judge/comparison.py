@@ -1,6 +1,6 @@
-"""The record of a comparison: what `compare` writes to metrics/, and what report, README and review read.
+"""The record of a comparison: what `compare` writes of each study, and what audit, report and review read.
 
-comparison.json is typed here once. Its structure is data; sentences are made from it by whoever shows it.
+metrics/comparison/<study>.json is typed here once. Its structure is data; who shows it makes sentences of it.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from stages.lib.data.protocols import Protocol
 from stages.lib.judge.arms import NO_SKILL, ArmKey
 from stages.lib.judge.plans import Question
 
-FOLDER = Path("metrics")
-COMPARISON, METRICS = FOLDER / "comparison.json", FOLDER / "metrics.json"
-PATHS, SEARCHES = FOLDER / "paths.csv", FOLDER / "searches.csv"
+METRICS = Path("metrics")
+COMPARISON, POINTS = METRICS / "comparison", Path("data/points")  # a file, or a folder, for each study
+PATHS, SEARCHES = "paths.csv", "searches.csv"
 
 Kind = Literal["at_knob", "tuned", "to_end", "averaged", "reference"]
 Verdict = Literal["better", "worse", "equivalent", "undecided", "not_asked"]
@@ -192,7 +192,7 @@ class StudyResult:
         )
 
 
-Comparison = dict[str, StudyResult]  # study -> result
+Comparison = dict[str, StudyResult]  # task -> result
 
 LAYOUT = TypeAdapter(Comparison)
 
@@ -229,17 +229,19 @@ class SearchPoint:
     chosen: float
 
 
-def save_comparison(comparison: Comparison) -> None:
-    """Write comparison.json, and metrics.json, which holds what `dvc metrics diff` shows."""
-    write_json(COMPARISON, LAYOUT.dump_python(comparison, mode="json"))
-    studies: dict[str, list[StudyResult]] = {}
-    for task, result in comparison.items():
-        studies.setdefault(split_task(task)[0], []).append(result)
-    write_json(METRICS, {study: tabulate_study(results) for study, results in studies.items()})
+def find_comparison(study: str) -> Path:
+    return COMPARISON / f"{study}.json"
 
 
-def load_comparison() -> Comparison:
-    return parse_comparison(read_bytes(COMPARISON, written_by="compare"))
+def save_comparison(study: str, comparison: Comparison) -> None:
+    """comparison: of the study's tasks."""
+    write_json(find_comparison(study), LAYOUT.dump_python(comparison, mode="json"))
+
+
+def load_comparison(*studies: str) -> Comparison:
+    """All tasks of these studies."""
+    texts = [read_bytes(find_comparison(study), written_by="compare") for study in studies]
+    return {task: result for text in texts for task, result in parse_comparison(text).items()}
 
 
 def parse_comparison(text: bytes | str) -> Comparison:
@@ -248,6 +250,14 @@ def parse_comparison(text: bytes | str) -> Comparison:
 
 
 Metrics = dict[str, dict[str, float | str]]
+
+
+def tabulate_comparison(comparison: Comparison) -> dict[str, Metrics]:
+    """What `dvc metrics diff` shows: study -> variant -> score."""
+    studies: dict[str, list[StudyResult]] = {}
+    for task, result in comparison.items():
+        studies.setdefault(split_task(task)[0], []).append(result)
+    return {study: tabulate_study(results) for study, results in studies.items()}
 
 
 def tabulate_study(results: Sequence[StudyResult]) -> Metrics:
@@ -288,32 +298,21 @@ def round_all(values: Mapping[str, float]) -> dict[str, float]:
     return {name: round_number(value) for name, value in values.items()}
 
 
-def save_paths(points: Sequence[PathPoint]) -> None:
-    save_table(PATHS, PathPoint, points)
+Point = TypeVar("Point", PathPoint, SearchPoint)
 
 
-def load_paths() -> list[PathPoint]:
-    return load_table(PATHS, PathPoint)
+def save_points(folder: Path, paths: Sequence[PathPoint], searches: Sequence[SearchPoint]) -> None:
+    """Write two flat tables, the form in which `dvc plots` can show them."""
+    for name, kind, points in ((PATHS, PathPoint, paths), (SEARCHES, SearchPoint, searches)):
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(field.name for field in fields(kind))
+        for point in points:
+            writer.writerow(f"{cell:.7g}" if isinstance(cell, float) else cell for cell in asdict(point).values())
+        write_bytes(folder / name, text.getvalue().encode())
 
 
-def save_searches(points: Sequence[SearchPoint]) -> None:
-    save_table(SEARCHES, SearchPoint, points)
-
-
-Row = TypeVar("Row", PathPoint, SearchPoint)
-
-
-def save_table(path: Path, kind: type[Row], rows: Sequence[Row]) -> None:
-    """Write a flat table, the form in which `dvc plots` can show it."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(field.name for field in fields(kind))
-    for row in rows:
-        writer.writerow(f"{cell:.7g}" if isinstance(cell, float) else cell for cell in asdict(row).values())
-    write_bytes(path, text.getvalue().encode())
-
-
-def load_table(path: Path, kind: type[Row]) -> list[Row]:
-    """The inverse of `save_table`; pydantic's ValidationError where it is not what that writes."""
+def load_points(path: Path, kind: type[Point]) -> list[Point]:
+    """One of the tables of `save_points`; pydantic's ValidationError where it is not what that writes."""
     adapter, text = TypeAdapter(kind), read_bytes(path, written_by="compare").decode()
     return [adapter.validate_python(row) for row in csv.DictReader(io.StringIO(text, newline=""))]

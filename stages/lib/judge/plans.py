@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field
 
 from stages.lib.core.fields import NotNegative, Share, Strict, refuse_repetition
-from stages.lib.core.records import load_plan, load_task_plan
+from stages.lib.core.records import load_plan, load_task_plan, split_task
 from stages.lib.data.protocols import Protocol
 
 Question = Literal["discrimination", "probabilities"]
@@ -142,6 +142,16 @@ def load_tasks() -> tuple[str, ...]:
     A study of one data set is one task, by its own name; of a collection it has one for each, `tables/german`.
     """
     return load_plan(tuple[str, ...], "_tasks")
+
+
+def load_studies() -> list[str]:
+    """The names of all studies, in the order of params.yaml."""
+    return list(dict.fromkeys(split_task(task)[0] for task in load_tasks()))
+
+
+def list_tasks(study: str, plan: str = "_study") -> list[str]:
+    """The tasks of one study, which each of its plan files names; so no other study matters to its stages."""
+    return list(load_plan(dict[str, Any], f"{study}/{plan}"))
 
 
 def load_statistics_plan() -> StatisticsPlan:

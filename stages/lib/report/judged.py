@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from stages.lib.data.checks import Check
 from stages.lib.judge.arms import REFERENCE, TO_END, TUNED, ArmKey
 from stages.lib.judge.comparison import ArmResult, Difference, StudyResult
 from stages.lib.judge.scores import SCORES
 from stages.lib.report.answers import list_findings, name_first, sign_of, tell_failures
+from stages.lib.report.checks import tell_checks
 from stages.lib.report.styles import describe_range, style_of
 
 ANSWERS = {  # verdict on the regulariser that validation rows choose -> the answer to the title
@@ -17,33 +17,13 @@ ANSWERS = {  # verdict on the regulariser that validation rows choose -> the ans
     "equivalent": "No, by no more than matters",
     "undecided": "Not shown",
 }
-CHECKS = {  # name of a check -> what was found, and what to do about it
-    "repeated_rows": "{value:.1%} of the rows repeat another one, and may stand on both sides of a split: if they are "
-    "one case entered twice, remove them; if they belong together, name their group",
-    "groups": "rows of one {columns} have one class: if they belong together, every score is too good: name the group",
-    "constant": "{columns} never changes: drop it",
-    "identifiers": "{columns} counts the rows: drop it, as it says nothing of a new row",
-    "gives_away": "{columns} alone ranks the rows almost perfectly: if it is known only after the outcome, drop it",
-    "few_rows": "the rarest class has {value:.0f} rows: with fewer than 50, scores vary much from fold to fold",
-    "dates": "{columns} holds dates or times: if the model is for later cases, a random split is too kind: hold out "
-    "the last ones",
-    "no_overfitting": "at the end the unregularised network has on training rows still {value:.0%} of its held-out "
-    "loss: it hardly overfits, so there is little to cure: try more steps or units",
-    "path_ends": "mostly the strongest or weakest value tried is best for {columns}: widen `path` to see whether more "
-    "helps",
-    "no_skill": "no network is shown to beat a guess that knows the class shares alone, so no regulariser can be "
-    "judged: look for columns that say more of the target",
-    "reach": "a true difference in {columns} below {value:.3f} would often not be found: only more rows help there",
-}
-FIRST_CHECKS = ("groups", "gives_away", "no_skill", "no_overfitting")  # they change what the answer means
 
 
 def tell_study(study: StudyResult, confidence: float) -> list[str]:
     """The answer, a sentence or two a line; confidence: of the intervals."""
     told = [tell_title(study, confidence), tell_best(study), *tell_effects(study), tell_stopping(study, confidence)]
     told += [*tell_failures(study), *tell_scores(study)]
-    checks = sorted(study.checks, key=lambda check: check.name not in FIRST_CHECKS)
-    told += [f"Check: {tell_check(check)}." for check in checks]
+    told += tell_checks(study)
     return [line for line in [*told, f"Next: {tell_next(study)}."] if line]
 
 
@@ -120,13 +100,6 @@ def tell_scores(study: StudyResult) -> Iterator[str]:
         way = "greater" if SCORES[score].greater_is_better else "less"
         listed = ", ".join(f"{name} {value:.3f}" for name, value in values.items())
         yield f"{SCORES[score].label[:1].upper()}{SCORES[score].label[1:]} ({way} is better): {listed}."
-
-
-def tell_check(check: Check) -> str:
-    columns = [style_of(name).label for name in check.columns] if check.name == "path_ends" else list(check.columns)
-    columns = [SCORES[name].label for name in columns] if check.name == "reach" else columns
-    more = f" and {len(columns) - 3} more" if len(columns) > 3 else ""
-    return CHECKS[check.name].format(columns=", ".join(columns[:3]) + more, value=check.value)
 
 
 def tell_next(study: StudyResult) -> str:

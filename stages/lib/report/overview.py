@@ -191,14 +191,15 @@ def tell_all(overview: Overview) -> str:
 
 def tell_overview(overview: Overview) -> list[str]:
     """The answer over all columns, and a sentence for each, from its verdicts."""
-    told = [tell_all(overview)]
-    for column in overview.columns:
-        cells = {arm: cell for arm, row in overview.rows.items() for cell in row if cell.column == column}
-        subjects = {TO_THE_END: "not to stop in time", CHOSEN: "the regulariser that validation rows choose"}
-        parts = [tell_effect(subject, cells[arm], overview.score) for arm, subject in subjects.items() if arm in cells]
-        parts += [tell_helping(cells), tell_best(overview.may_be_best[column])]
-        told.append(f"{column}: {'; '.join(parts)}.")
-    return told
+    return [tell_all(overview), *(f"{column}: {tell_column(overview, column)}." for column in overview.columns)]
+
+
+def tell_column(overview: Overview, column: str) -> str:
+    """What stopping in time does, what validation rows choose, and how many are shown to help."""
+    cells = {arm: cell for arm, row in overview.rows.items() for cell in row if cell.column == column}
+    subjects = {TO_THE_END: "not to stop in time", CHOSEN: "the regulariser that validation rows choose"}
+    parts = [tell_effect(subject, cells[arm], overview.score) for arm, subject in subjects.items() if arm in cells]
+    return "; ".join([*parts, tell_helping(cells), tell_best(overview.may_be_best[column])])
 
 
 def tell_helping(cells: Mapping[str, Cell]) -> str:

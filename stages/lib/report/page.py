@@ -1,56 +1,52 @@
-"""What the report shows, in order: a part for each study, then what was measured beside them, and what ran."""
+"""Parts of pages, and how they are written: as a page for browsers, as Markdown, and as records that are kept."""
 
 from __future__ import annotations
 
 import json
-import platform
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from importlib.metadata import distributions, version
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 import vl_convert
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-from stages.lib.claims.judging import ClaimResult
-from stages.lib.judge.comparison import FOLDER, StudyResult
+from stages.lib.core.files import read_bytes, write_bytes
+from stages.lib.core.records import adapter_of
+from stages.lib.judge.comparison import METRICS
 from stages.lib.judge.plans import StatisticsPlan
 from stages.lib.judge.scores import SCORES
 from stages.lib.report import markdown
-from stages.lib.report.answers import Answer, is_survey
-from stages.lib.report.charts import THEMES, VEGA_LITE, Figure, declare_colours, make_figure, paint, stand_alone
-from stages.lib.report.measured import (
-    Row,
-    draw_calibration,
-    list_versions,
-    tabulate_bench,
-    tabulate_claims,
-    tabulate_errors,
-)
-from stages.lib.report.overview import Overview, draw_overview, survey, tell_overview
+from stages.lib.report.answers import Answer
+from stages.lib.report.charts import THEMES, VEGA_LITE, Figure, declare_colours, stand_alone
 from stages.lib.report.styles import VERDICTS
 
-FIGURES = FOLDER / "figures"
-NOTICES = Path("stages/templates/notices.txt")
+STUDIES = METRICS / "studies"
+NOTICES = Path("stages/templates/study/notices.txt")
 LONG_TEXT = 40  # characters of a cell that wraps
 LONGEST = 100_000  # characters of a text in Markdown
+LIBRARIES = ("keras", "numpy", "scipy", "scikit-learn", "pandas")
+TENSORFLOW = ("tensorflow-cpu", "tensorflow")  # one of them is installed
+
+Row = dict[str, Any]  # of a table, by headings
 
 
 @dataclass(frozen=True)
 class StudyPart:
-    """One study in the report.
+    """What pages show of a task, a study on one of its data sets.
 
-    rows: how many, of what. about: data, recipe and protocol. facts: a row of the table of what ran.
-    table: every arm. mechanisms: what regularisers did inside the networks.
-    card: of its models. series: name -> table for `dvc plots`.
+    rows: how many, of what. sentence: the answer in one. about: data, recipe and protocol. facts: a row of the table of
+    what ran. table: every arm. mechanisms: what regularisers did inside the networks. card: of its models.
+    series: name -> table for `dvc plots`, as CSV.
     """
 
-    result: StudyResult
     name: str
     title: str
     rows: str
+    sentence: str
     about: str
     answer: Answer
     facts: Row
@@ -58,7 +54,14 @@ class StudyPart:
     mechanisms: list[str]
     figures: list[Figure]
     card: str
-    series: dict[str, pd.DataFrame]
+    series: dict[str, str]
+
+    def save(self) -> None:
+        write_bytes(STUDIES / self.name / "part.json", adapter_of(StudyPart).dump_json(self))
+
+    @staticmethod
+    def load(task: str) -> StudyPart:
+        return adapter_of(StudyPart).validate_json(read_bytes(STUDIES / task / "part.json", written_by="draw"))
 
 
 @dataclass(frozen=True)
@@ -72,97 +75,17 @@ class Part:
     figures: list[Figure] = field(default_factory=list)
 
 
-def assemble(
-    parts: Sequence[StudyPart],
-    audit: Sequence[ClaimResult],
-    bench: Mapping[str, Any],
-    calibration: Mapping[str, Any],
-    settings: StatisticsPlan,
-) -> dict[Path, str]:
-    """The page, the same in Markdown, the answer, and their figures, by their paths."""
-    studies = sorted(parts, key=lambda part: not is_survey(part.result))
-    overview = survey({part.name: part.result for part in parts}, {part.name: part.rows for part in parts}, settings)
-    effects, sentences = make_figure("answer", draw_overview(overview)), tell_overview(overview)
-    measured = [*list_measured(audit, calibration), tabulate_run(studies, bench)]
-    context = {
-        "answer": effects,
-        "sentences": sentences,
-        "studies": studies,
-        "measured": measured,
-        "verdicts": VERDICTS,
-        "confidence": settings.confidence,
-        "margins": {SCORES[score].label: margin for score, margin in settings.equivalence.items()},
-    }
-    files = {
-        FOLDER / "report.html": render_page(context),
-        FOLDER / "report.md": make_environment(is_markdown=True).get_template("report.md.jinja").render(context),
-        FOLDER / "answer.txt": "\n".join(sentences) + "\n",
-        FOLDER / "answer.json": tell_answers(studies, sentences, overview),
-    }
-    files |= {FIGURES / f"answer-{theme}.svg": paint(effects.svg, theme) for theme in THEMES}
-    files |= draw_files(figure for part in measured for figure in part.figures)
-    return files
+def draw_files(folder: Path, figures: Iterable[Figure]) -> dict[Path, str]:
+    """The pictures of figures, by their paths."""
+    return {folder / f"{figure.key}.svg": stand_alone(figure.svg) for figure in figures}
 
 
-def list_files(part: StudyPart) -> dict[Path, str]:
-    """The files that belong to one study: its figures, its card, and its series for `dvc plots`."""
-    files = draw_files(part.figures) | {FOLDER / "cards" / f"{part.name}.md": part.card}
-    for name, table in part.series.items():
-        text = table.to_csv(index=False, float_format="%.5g", lineterminator="\n")
-        files[FOLDER / "series" / name / f"{part.name}.csv"] = text
-    return files
-
-
-def draw_files(figures: Iterable[Figure]) -> dict[Path, str]:
-    """The pictures of figures, for the page in Markdown."""
-    return {FIGURES / f"{figure.key}.svg": stand_alone(figure.svg) for figure in figures}
-
-
-def tell_answers(studies: Sequence[StudyPart], sentences: Sequence[str], overview: Overview) -> str:
-    """The answers for other programs, and where they were drawn."""
-    over_tables = {column: {arm: asdict(one) for arm, one in arms.items()} for column, arms in overview.pooled.items()}
-    answers = [{"study": part.name, "rows": part.rows, "headline": str(part.answer.headline)} for part in studies]
-    content: dict[str, Any] = {"machine": platform.machine(), "versions": list_versions(), "sentences": sentences}
-    content |= {"over_tables": over_tables, "answers": answers}
-    return json.dumps(content, indent=2, ensure_ascii=False) + "\n"
-
-
-def list_measured(audit: Sequence[ClaimResult], calibration: Mapping[str, Any]) -> list[Part]:
-    """The parts whose data are there."""
-    parts = []
-    if audit:
-        note = (
-            "Claims of the tutorial, and its defects, each measured by an experiment of this pipeline. Where the test "
-            "set is fixed, intervals cover other seeds; those of differences from a study's baseline cover other test "
-            "rows, too. A mean over tables has the interval of their spread, which covers other tables. A claim is "
-            "supported, or refuted, where all quantities that decide say so; it depends where one supports and another "
-            "refutes it, and is undecided else."
-        )
-        parts.append(Part("audit", "The tutorial's claims", note, {"claims": tabulate_claims(audit)}))
-    chart = draw_calibration(calibration)
-    if chart:
-        note = (
-            "Intervals are not believed because their formula is published; they are counted where the truth is known."
-        )
-        tables = {"errors and power": tabulate_errors(calibration)}
-        figures = [make_figure("calibration", chart)]
-        parts.append(Part("calibration", "Are the intervals right?", note, tables, figures))
-    return parts
-
-
-def tabulate_run(studies: Iterable[StudyPart], bench: Mapping[str, Any]) -> Part:
-    """Versions, seeds and protocols; the machine and durations as of the benchmark's own run."""
-    tables = {
-        "studies": [part.facts for part in studies],
-        "versions": [{"library": name, "version": version} for name, version in list_versions().items()],
-        "what one network costs": align_rows(tabulate_bench(bench)),
-    }
-    machine = bench["machine"]
-    note = (
-        f"Drawn on {platform.machine()}. The same inputs give the same bytes on any x86-64 machine. Durations were "
-        f"measured on {machine['cores']} cores of {machine['processor']} (make bench)."
-    )
-    return Part("run", "What ran", note, tables)
+@cache
+def list_versions() -> dict[str, str]:
+    """Of what the results depend on; a package's metadata are read, and no package imported."""
+    installed = {distribution.name.replace("_", "-") for distribution in distributions()}
+    names = [next(name for name in TENSORFLOW if name in installed), *LIBRARIES]
+    return {name: version(name) for name in names}
 
 
 def align_rows(rows: Iterable[Row]) -> list[Row]:
@@ -174,11 +97,17 @@ def align_rows(rows: Iterable[Row]) -> list[Row]:
 # Templates -----------------------------------------------------------------------------------------------------------
 
 
-def render_page(context: Mapping[str, Any]) -> str:
-    """The page for browsers, which needs nothing but itself."""
+def explain(settings: StatisticsPlan) -> dict[str, Any]:
+    """What every page says of its words."""
+    margins = {SCORES[score].label: margin for score, margin in settings.equivalence.items()}
+    return {"verdicts": VERDICTS, "confidence": settings.confidence, "margins": margins}
+
+
+def render_page(template: str, context: Mapping[str, Any]) -> str:
+    """A page for browsers, which needs nothing but itself."""
     return (
         make_environment(is_markdown=False)
-        .get_template("report.html.jinja")
+        .get_template(template)
         .render(
             **context,
             themes={theme: Markup(declare_colours(theme)) for theme in THEMES},

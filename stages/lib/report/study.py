@@ -35,8 +35,8 @@ from stages.lib.report.answers import (
 )
 from stages.lib.report.charts import make_figure
 from stages.lib.report.forest import draw_forest, list_differences
-from stages.lib.report.measured import Row, list_versions
-from stages.lib.report.page import StudyPart, align_rows, make_environment
+from stages.lib.report.overview import survey, tell_column
+from stages.lib.report.page import Row, StudyPart, align_rows, list_versions, make_environment
 from stages.lib.report.paths import draw_paths
 from stages.lib.report.predictions import draw_mistakes, draw_predictions
 from stages.lib.report.styles import describe_range, name_arm, name_verdict, style_of
@@ -96,19 +96,21 @@ def load_arms(plan: StudyPlan, wanted: Sequence[ArmKey], labels: Labels) -> dict
     return {key: arms[key] for key in wanted}
 
 
-def draw_study(result: StudyResult, records: StudyRecords, *, detailed: bool = True) -> StudyPart:
-    """Everything that the report shows of one study; not detailed: no figure but its arms."""
+def draw_study(result: StudyResult, records: StudyRecords) -> StudyPart:
+    """Everything that pages show of one task."""
     plan, settings = records.plan, records.settings
     rows = count_rows(result, records)
     recipe = describe_recipe(records.recipes[plan.baseline], records.runs[plan.baseline])
     protocol = capitalize(result.protocol.describe())
     told = answer(result, settings.confidence)
-    charts = draw_figures(result, records, detailed=detailed)
+    charts = draw_figures(result, records)
+    overview = survey({plan.task: result}, {plan.task: rows}, settings)
+    forest = pd.concat([list_differences(result, score) for score in result.scores.values()])
     return StudyPart(
-        result=result,
         name=plan.task,
         title=plan.task.replace("_", " ").capitalize(),
         rows=rows,
+        sentence=f"{capitalize(tell_column(overview, rows))}.",
         about=f"{plan.title}; {recipe}. {protocol}.",
         answer=told,
         facts={
@@ -120,28 +122,23 @@ def draw_study(result: StudyResult, records: StudyRecords, *, detailed: bool = T
         figures=[make_figure(f"{name}-{plan.task}", chart) for name, chart in charts.items() if chart],
         card=render_card(result, records, " ".join(told.sentences), told.skill, recipe),
         series={
-            "forest": pd.concat([list_differences(result, score) for score in result.scores.values()]),
-            "learning": tabulate_learning(records.runs),
+            name: table.to_csv(index=False, float_format="%.5g", lineterminator="\n")
+            for name, table in (("forest", forest), ("learning", tabulate_learning(records.runs)))
         },
     )  # fmt: skip
 
 
-def draw_figures(
-    result: StudyResult, records: StudyRecords, *, detailed: bool = True
-) -> dict[str, alt.TopLevelMixin | None]:
+def draw_figures(result: StudyResult, records: StudyRecords) -> dict[str, alt.TopLevelMixin | None]:
     """The charts of a study by their names, in the order of the page; None where there is nothing to draw.
 
     Of several data sets none has a figure of its own: a page with all of them would take ten megabytes.
     """
     if split_task(records.plan.task)[1]:
         return {}
-    forest = draw_forest(result, records.settings.equivalence, records.settings.confidence)
-    if not detailed:
-        return {"forest": forest}
     names, variants = records.class_names, dict.fromkeys(key.variant for key in list(records.arms)[:NUM_WITH_MISTAKES])
     predicted = {name_arm(*key): arm.test for key, arm in records.arms.items()}
     return {
-        "forest": forest,
+        "forest": draw_forest(result, records.settings.equivalence, records.settings.confidence),
         "paths": draw_paths(result, records.paths),
         "learning": draw_learning(tabulate_learning(records.runs)),
         "predictions": draw_predictions(predicted, records.labels, names),
@@ -214,7 +211,7 @@ def render_card(result: StudyResult, records: StudyRecords, told: str, skill: st
     head = yaml.safe_dump(describe_models(result, records, arms), sort_keys=False, allow_unicode=True, width=1000)
     text = (
         make_environment(is_markdown=True)
-        .get_template("card.md.jinja")
+        .get_template("study/card.md.jinja")
         .render(
             plan=records.plan,
             labels=records.labels,

@@ -27,7 +27,7 @@ def judge(plan: AuditParams, files: Json) -> dict[str, ClaimResult]:
 
 
 def turn_difference(study: str, variant: str, kind: str = "at_knob") -> Flip:
-    """In comparison.json: the other sign."""
+    """In a comparison: the other sign."""
 
     def flip(files: Json) -> None:
         judged = files["comparison"][study]["arms"][variant][kind]["judged"]["log_loss"]
@@ -37,7 +37,7 @@ def turn_difference(study: str, variant: str, kind: str = "at_knob") -> Flip:
 
 
 def set_replicates(study: str, variant: str, score: str, value: float, kind: str = "at_knob") -> Flip:
-    """In comparison.json: the score of every replicate."""
+    """In a comparison: the score of every replicate."""
 
     def flip(files: Json) -> None:
         files["comparison"][study]["arms"][variant][kind]["judged"][score]["replicates"] = spread(value)
@@ -46,7 +46,7 @@ def set_replicates(study: str, variant: str, score: str, value: float, kind: str
 
 
 def set_norm(study: str, variant: str, value: float) -> Flip:
-    """In comparison.json: the norm of the weights after the last epoch."""
+    """In a comparison: the norm of the weights after the last epoch."""
 
     def flip(files: Json) -> None:
         files["comparison"][study]["arms"][variant]["to_end"]["mechanisms"]["kernel_norm"] = value

@@ -10,13 +10,12 @@ from stages import compare
 from stages.lib.judge import judge
 from stages.lib.judge.comparison import (
     LAYOUT,
+    PATHS,
     SEARCHES,
     PathPoint,
     SearchPoint,
-    load_paths,
-    load_table,
-    save_paths,
-    save_searches,
+    load_points,
+    save_points,
 )
 from stages.lib.judge.designs import CrossValidation
 from stages.lib.judge.plans import ComparedSearch, ComparedVariant, StudyPlan
@@ -200,20 +199,19 @@ def test_the_table_holds_both_scores_of_every_point(outcome: compare.Outcome) ->
     assert len(rows) == 2 * 2 * 3 and outcome.paths != [] and {point.variant for point in outcome.paths} == {"dropout"}
 
 
-def test_results_survive_their_files(outcome: compare.Outcome, tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    save_searches(outcome.searches)
-    assert load_table(SEARCHES, SearchPoint) == outcome.searches
+def test_results_survive_their_files(outcome: compare.Outcome, tmp_path) -> None:
+    save_points(tmp_path, outcome.paths, outcome.searches)
+    assert load_points(tmp_path / SEARCHES, SearchPoint) == outcome.searches
+    assert load_points(tmp_path / PATHS, PathPoint) == outcome.paths
     comparison = {"made": outcome.result}
     assert LAYOUT.validate_json(LAYOUT.dump_json(comparison)) == comparison
 
 
 @pytest.mark.parametrize("name", ["nan", "null", "NA", "", "1e5", "True", 'a "quoted", name', "two\nlines"])
-def test_a_table_keeps_every_name(name: str, tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
+def test_a_table_keeps_every_name(name: str, tmp_path) -> None:
     points = [PathPoint("made", "auc", name, 0.1, 0.75, 0.5, 1.0, 0.0)]
-    save_paths(points)
-    assert load_paths() == points
+    save_points(tmp_path, points, [])
+    assert load_points(tmp_path / PATHS, PathPoint) == points
 
 
 def test_the_answer_is_in_words(outcome: compare.Outcome) -> None:

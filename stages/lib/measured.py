@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from importlib.metadata import distributions, version
+import platform
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import altair as alt
@@ -11,9 +11,8 @@ import pandas as pd
 
 from stages.lib.claims.judging import ClaimResult, QuantityResult
 from stages.lib.judge.scores import SCORES
-from stages.lib.report.charts import INK, MUTED, ROWS, Panel, finish_chart, list_tooltips
-
-Row = dict[str, Any]  # of a table, by headings
+from stages.lib.report.charts import INK, MUTED, ROWS, Panel, finish_chart, list_tooltips, make_figure
+from stages.lib.report.page import Part, Row, StudyPart, align_rows, list_versions
 
 WIDTH, ROW, LABELS = 160, 17, 138
 SETTINGS = {
@@ -27,8 +26,6 @@ SETTINGS = {
 }
 METHODS = {"by_row": "this project's interval", "resampled_t": "corrected resampled t"}
 AGAINST = {"baseline": "the baseline", "no_skill": "no skill"}
-LIBRARIES = ("keras", "numpy", "scipy", "scikit-learn", "pandas")
-TENSORFLOW = ("tensorflow-cpu", "tensorflow")  # one of them is installed
 
 
 def draw_calibration(calibration: Mapping[str, Any]) -> alt.TopLevelMixin | None:
@@ -150,8 +147,39 @@ def tabulate_bench(bench: Mapping[str, Any]) -> list[Row]:
     return rows
 
 
-def list_versions() -> dict[str, str]:
-    """Of what the results depend on; a package's metadata are read, and no package imported."""
-    installed = {distribution.name.replace("_", "-") for distribution in distributions()}
-    names = [next(name for name in TENSORFLOW if name in installed), *LIBRARIES]
-    return {name: version(name) for name in names}
+def list_measured(audit: Sequence[ClaimResult], calibration: Mapping[str, Any]) -> list[Part]:
+    """The parts whose data are there."""
+    parts = []
+    if audit:
+        note = (
+            "Claims of the tutorial, and its defects, each measured by an experiment of this pipeline. Where the test "
+            "set is fixed, intervals cover other seeds; those of differences from a study's baseline cover other test "
+            "rows, too. A mean over tables has the interval of their spread, which covers other tables. A claim is "
+            "supported, or refuted, where all quantities that decide say so; it depends where one supports and another "
+            "refutes it, and is undecided else."
+        )
+        parts.append(Part("audit", "The tutorial's claims", note, {"claims": tabulate_claims(audit)}))
+    chart = draw_calibration(calibration)
+    if chart:
+        note = (
+            "Intervals are not believed because their formula is published; they are counted where the truth is known."
+        )
+        tables = {"errors and power": tabulate_errors(calibration)}
+        figures = [make_figure("calibration", chart)]
+        parts.append(Part("calibration", "Are the intervals right?", note, tables, figures))
+    return parts
+
+
+def tabulate_run(studies: Iterable[StudyPart], bench: Mapping[str, Any]) -> Part:
+    """Versions, seeds and protocols; the machine and durations as of the benchmark's own run."""
+    tables = {
+        "studies": [part.facts for part in studies],
+        "versions": [{"library": name, "version": version} for name, version in list_versions().items()],
+        "what one network costs": align_rows(tabulate_bench(bench)),
+    }
+    machine = bench["machine"]
+    note = (
+        f"Drawn on {platform.machine()}. The same inputs give the same bytes on any x86-64 machine. Durations were "
+        f"measured on {machine['cores']} cores of {machine['processor']} (make bench)."
+    )
+    return Part("run", "What ran", note, tables)

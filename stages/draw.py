@@ -1,0 +1,59 @@
+"""Draw one study: its sentences, tables, figures and model cards, and a page of this study alone.
+
+Reads   data/plan/{<study>/,_statistics.json}, metrics/comparison/<study>.json, data/points/<study>/paths.csv,
+        data/{predictions,reference}/<study>/, models/<study>/, data/development/<study>/ (whether rows are images)
+Writes  metrics/studies/<study>/{page.html,answer.txt,answer.json}, and for each of its data sets (in a folder of its
+        name, where there are several) card.md, figures/<figure>.svg, and part.json, of which `report` is made
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+from stages.lib.core.cli import parse_arguments, run_main
+from stages.lib.core.files import write_bytes
+from stages.lib.judge.comparison import PATHS, POINTS, Comparison, PathPoint, load_comparison, load_points
+from stages.lib.judge.plans import StatisticsPlan, load_statistics_plan
+from stages.lib.report.charts import make_figure
+from stages.lib.report.judged import tell_study
+from stages.lib.report.overview import draw_overview, survey, tell_overview
+from stages.lib.report.page import STUDIES, StudyPart, draw_files, explain, render_page
+from stages.lib.report.study import draw_study, load_study_records
+
+
+def run(
+    study: str, comparison: Comparison, parts: Mapping[str, StudyPart], settings: StatisticsPlan
+) -> dict[Path, str]:
+    """What is written of a study beside its parts, by the paths; comparison, parts: task -> those of the study."""
+    overview = survey(comparison, {task: part.rows for task, part in parts.items()}, settings)
+    sentences, effects = tell_overview(overview)[1:], make_figure(f"answer-{study}", draw_overview(overview))
+    context = {"study": study, "sentences": sentences, "answer": effects, "parts": list(parts.values())}
+    answers = [
+        {"study": task, "rows": part.rows, "headline": str(part.answer.headline)} for task, part in parts.items()
+    ]
+    alone = [line for result in comparison.values() for line in tell_study(result, settings.confidence)]
+    answer = json.dumps({"sentences": sentences, "answers": answers}, indent=2, ensure_ascii=False)
+    files = {
+        STUDIES / study / "page.html": render_page("study/study.html.jinja", context | explain(settings)),
+        STUDIES / study / "answer.txt": "\n".join(alone if len(parts) == 1 else sentences) + "\n",
+        STUDIES / study / "answer.json": f"{answer}\n",
+    }
+    for task, part in parts.items():
+        files |= draw_files(STUDIES / task / "figures", part.figures) | {STUDIES / task / "card.md": part.card}
+    return files
+
+
+def main() -> None:
+    (study,) = parse_arguments(__doc__, "study")
+    comparison, points = load_comparison(study), load_points(POINTS / study / PATHS, PathPoint)
+    parts = {task: draw_study(result, load_study_records(result, task, points)) for task, result in comparison.items()}
+    for part in parts.values():
+        part.save()
+    for path, content in run(study, comparison, parts, load_statistics_plan()).items():
+        write_bytes(path, content.encode())
+
+
+if __name__ == "__main__":
+    run_main(main)
