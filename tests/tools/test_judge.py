@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from stages.lib.data.dataset import DataError
-from tests.conftest import ROOT
+from tests.conftest import ROOT, keep_studies, keep_variants
+from tests.project import load_yaml, make_project
 from tools.judge import __main__ as judge
 from tools.judge.design import Wishes, choose_design, look_at
 from tools.judge.entries import undo
@@ -219,3 +220,26 @@ def test_entries_are_added_without_another_change_and_taken_out_again(folder: Pa
         judge.judge_file(given)
     undo("my_table")
     assert read_all(folder) == before
+
+
+def test_a_table_is_judged_run_again_and_taken_out_by_one_command_each(tmp_path: Path) -> None:
+    """With few variants, through the real pipeline; the table is separable by its only column."""
+    params = load_yaml(ROOT / "params.yaml")
+    params = keep_variants(keep_studies(params, "thoracic"), "unregularized", "l2", "cocktail")
+    params["variants"]["cocktail"]["search"] |= {"points": 2, "average": 2}
+    project = make_project(tmp_path, params | {"tutorial": {}, "own_variants": {}, "experiments": {}})
+    rows = [["a", "b", "died"], *([f"{i}.5", str(i * 7 % 5), "ny"[i >= 60]] for i in range(120))]
+    (tmp_path / "my.csv").write_text(to_text(rows))
+    project.commit()
+    judged = project.call_tool("judge", "DATA=my.csv", "TARGET=died")
+    assert judged.returncode == 0, judged.stdout + judged.stderr
+    assert "Check: a alone ranks the rows almost perfectly" in judged.stdout
+    assert "Does a regulariser help? " in judged.stdout
+    assert "train@thoracic" not in judged.stdout
+    changed = set(project.call("git", "status", "--porcelain", "--untracked-files=all").split()) - {"M", "??"}
+    own = {"params.yaml", "dvc.lock", "data/source/my.csv", "metrics/comparison/my.json"}
+    assert {path for path in changed if not path.startswith("metrics/studies/my/")} == own
+    assert project.call_tool("judge", "STUDY=my").returncode == 0
+    undone = project.call_tool("judge", "UNDO=my")
+    assert undone.returncode == 0, undone.stdout + undone.stderr
+    assert not project.call("git", "status", "--porcelain", "params.yaml", "data/source", "metrics")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
 PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")  # what YAML takes as text without quotes, but for:
 WORDS = {"yes", "no", "on", "off", "true", "false", "null", "y", "n"}
 SECTIONS = ("datasets", "studies")
+RATE, RATES = 0.002, {"learning_rate_low": 0.0006, "learning_rate_high": 0.006}  # of the study of the public tables
 
 
 def write_entries(name: str, columns: Columns, design: Design, wishes: Wishes, *, csv: bytes, command: str) -> int:
@@ -37,7 +38,7 @@ def write_entries(name: str, columns: Columns, design: Design, wishes: Wishes, *
     Table(**describe_table(str(file), columns, wishes)).facts(lambda _: csv)
     added = {
         "datasets": describe_dataset(name, str(file), columns, wishes),
-        "studies": describe_study(name, design, command),
+        "studies": describe_study(name, design, command, declared.get("variants") or {}),
     }
     changed = text
     for section, lines in added.items():
@@ -69,10 +70,11 @@ def describe_table(file: str, columns: Columns, wishes: Wishes) -> dict[str, Any
     return entry | ({"missing": "impute"} if columns.missing else {})
 
 
-def describe_study(name: str, design: Design, command: str) -> list[str]:
+def describe_study(name: str, design: Design, command: str, catalogue: Container[str]) -> list[str]:
     """The study's entry; its learning rates are those of the study of the public tables."""
     training = f", training: {design.training}" if design.training else ""
     protocol = f"folds: {FOLDS}, repeats: {design.repeats}, validation: {design.validation}{training}"
+    changes = [f"{variant}: {{learning_rate: {rate}}}" for variant, rate in RATES.items() if variant in catalogue]
     return [
         f"  {name}:",
         f"    # {command}",
@@ -81,9 +83,9 @@ def describe_study(name: str, design: Design, command: str) -> list[str]:
         "    references: [logistic_regression, random_forest]",
         f"    protocol: {{kind: repeated_stratified_k_fold, {protocol}}}",
         f"    network: {{hidden: [{design.units}, {design.units}], activation: relu}}",
-        "    training: {loss: crossentropy, optimizer: adam, learning_rate: 0.002, batch_size: "
-        f"{BATCH}, steps: {design.steps}, callbacks: [terminate_on_nan]}}",
-        "    variants: {learning_rate_low: {learning_rate: 0.0006}, learning_rate_high: {learning_rate: 0.006}}",
+        "    training: {loss: crossentropy, optimizer: adam, learning_rate: "
+        f"{RATE}, batch_size: {BATCH}, steps: {design.steps}, callbacks: [terminate_on_nan]}}",
+        f"    variants: {{{', '.join(changes)}}}",
     ]
 
 
