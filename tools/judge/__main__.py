@@ -19,6 +19,7 @@ exit status:
   2    the file or the command line needs mending; nothing was written
 """
 
+import json
 import re
 import subprocess
 import sys
@@ -26,13 +27,29 @@ from contextlib import suppress
 from pathlib import Path
 
 from stages.lib.core.cli import UserError, make_parser
+from stages.lib.core.files import write_bytes
 from stages.lib.data.dataset import DataError
 from stages.lib.judge.comparison import load_comparison
+from stages.lib.settings.mistakes import PARAMS
+from stages.lib.settings.yaml_text import load_document
+from stages.plan import read_text
 from tools.guard import print_error
-from tools.judge.design import FOLDS, NUM_VARIANTS, Columns, Design, Wishes, choose_design, look_at
+from tools.judge.design import (
+    FIXED_SECONDS,
+    FOLDS,
+    NUM_POINTS,
+    NUM_VARIANTS,
+    Columns,
+    Design,
+    Wishes,
+    choose_design,
+    look_at,
+)
 from tools.judge.entries import NAME, undo, write_entries
 from tools.judge.sheet import Sheet, read_sheet
+from tools.repro.engine import FOLDER
 
+SECONDS, NUM_CORES = FOLDER / "seconds.json", 2  # what the runner knows of each stage; for which time is estimated
 KEYS = ("DATA", "TARGET", "GROUP", "POSITIVE", "DROP", "MINUTES", "NAME", "STUDY", "UNDO")
 PUBLIC = ("thoracic", "tables")  # studies of public tables
 ANSWER = "metrics/studies/{study}/answer.txt"
@@ -77,7 +94,22 @@ def judge_file(given: dict[str, str]) -> str:
         f"Written: {num_lines} lines of params.yaml, data/source/{name}.csv. To undo it: make judge UNDO={name}\n",
         flush=True,
     )
+    foresee(name, design)
     return name
+
+
+def foresee(study: str, design: Design) -> None:
+    """Tell the runner how long the stages may take, so that it can say what is left."""
+    variants = load_document(read_text(PARAMS))[0]["variants"]
+    points = {
+        name: 1 + len((variant or {}).get("path", [])) + (variant or {}).get("search", {}).get("points", 0)
+        for name, variant in variants.items()
+    }
+    each = NUM_CORES * (design.seconds - FIXED_SECONDS) / NUM_POINTS
+    guessed = {f"train@{study}-{name}": round(1 + each * number, 1) for name, number in points.items()}
+    with suppress(OSError, ValueError):
+        known = json.loads(SECONDS.read_text()) if SECONDS.is_file() else {}
+        write_bytes(SECONDS, json.dumps(guessed | known).encode())
 
 
 def name_study(path: Path) -> str:
