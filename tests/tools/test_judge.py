@@ -229,11 +229,12 @@ def test_a_table_is_judged_run_again_and_taken_out_by_one_command_each(tmp_path:
     params = load_yaml(ROOT / "params.yaml")
     params = keep_variants(keep_studies(params, "thoracic"), "unregularized", "l2", "cocktail")
     params["variants"]["cocktail"]["search"] |= {"points": 2, "average": 2}
+    params["references"] |= {"logistic_regression": [1], "random_forest": [10]}
     project = make_project(tmp_path, params | {"tutorial": {}, "own_variants": {}, "experiments": {}})
-    rows = [["a", "b", "died"], *([f"{i}.5", str(i * 7 % 5), "ny"[i >= 60]] for i in range(120))]
+    rows = [["a", "b", "died"], *([str(i * i), str(i * 7 % 5), "ny"[i >= 60]] for i in range(120))]
     (tmp_path / "my.csv").write_text(to_text(rows))
     project.commit()
-    judged = project.call_tool("judge", "DATA=my.csv", "TARGET=died")
+    judged = project.call_tool("judge", "DATA=my.csv", "TARGET=died", "MINUTES=0.5")
     assert judged.returncode == 0, judged.stdout + judged.stderr
     assert "Check: a alone ranks the rows almost perfectly" in judged.stdout
     assert "Does a regulariser help? " in judged.stdout

@@ -63,7 +63,7 @@ def check_rows(rows: Rows) -> list[Check]:
 
 def is_counter(column: np.ndarray) -> bool:
     """Whether it counts the rows: whole numbers without gaps, each once."""
-    return bool(len(column) > 1 and (np.diff(np.sort(column)) == 1).all())
+    return bool(len(column) > 1 and column[0] % 1 == 0 and (np.diff(np.sort(column)) == 1).all())
 
 
 def rank_classes(labels: np.ndarray, column: np.ndarray) -> float:
