@@ -9,16 +9,21 @@ BIN := .venv/bin
 HERE := $(CURDIR)
 RUN := PATH="$$HERE/$(BIN):$$PATH"
 # Each file lists all that it needs: with nothing left to resolve, a release of tomorrow cannot get in the way.
-INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r
+INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r $< \
+	2> .venv/pip.log || { echo "error: $< cannot be installed ($$(grep -m 1 ERROR .venv/pip.log)), expected a network" \
+	"that reaches PyPI, and room on the disk: mend it, run this again (.venv/pip.log has all that pip said)"; exit 1; }
+MOVED := $(shell made=$$(sed -n 's|^command = .* -m venv [^/]*||p' .venv/pyvenv.cfg 2>/dev/null); \
+	test -z "$$made" -o "$$made" -ef .venv || echo yes)
+$(if $(MOVED),$(error .venv was made in another folder, which its commands name: remove it, run this again))
 
-export BASE CLUSTER HERE JOBS  # as text, which no shell expands
+export BASE CLUSTER HERE JOBS SET  # as text, which no shell expands
 
 .DEFAULT_GOAL := pipeline
 .PHONY: pipeline judge show test quick check review bench tour calibrate processors coverage audit-deps lock setup help
 .SUFFIXES:
 
-pipeline: $(if $(CLUSTER),.venv/installed-cluster,.venv/installed) .git  ## Run what has changed, JOBS stages side by side or on a CLUSTER
-	@$(RUN) python -m tools.repro --jobs "$$JOBS" $(if $(CLUSTER),--cluster "$$CLUSTER")
+pipeline: $(if $(CLUSTER),.venv/installed-cluster,.venv/installed) .git  ## Run what has changed, JOBS stages side by side or on a CLUSTER; SET="dropout=0.3 l2=0.02" changes it
+	@$(RUN) python -m tools.repro --jobs "$$JOBS" $(if $(CLUSTER),--cluster "$$CLUSTER") $(if $(SET),--set "$$SET")
 	@$(MAKE) --silent .venv/readme
 
 # Only where something is newer: the check alone takes a third of a second. A run that does anything writes dvc.lock.
@@ -49,15 +54,17 @@ check: .venv/installed-dev  ## Lint, types, and whether dvc.lock is in step with
 	@$(RUN) python -m tools.readme --check
 	@$(RUN) python -m tools.in_step
 
-coverage: .venv/installed-dev  ## Run the tests and say how much of stages/ they reach
-	@$(RUN) python -m pytest --numprocesses "$$JOBS" --dist loadfile --no-loadscope-reorder --cov=stages --cov-report=term:skip-covered --cov-fail-under=95
+coverage: .venv/installed-dev  ## Run the tests and say how much of stages/ and tools/ they reach
+	@$(RUN) python -m pytest --numprocesses "$$JOBS" --dist loadfile --no-loadscope-reorder --cov --cov-report=term:skip-covered --cov-fail-under=95
 
+# A hole that stays open is an --ignore-vuln of pip-audit, with its reason here. There is none.
 audit-deps: .venv/installed-audit  ## Look for known holes in the pinned requirements; list their licences
 	@$(RUN) pip-licenses --from=mixed --order=license --packages $$(sed -n 's/==.*//p' requirements/base.txt)
 	@$(RUN) pip-audit --strict --disable-pip --require-hashes --requirement requirements/base.txt
 
 review: .venv/installed  ## Say what has changed in the held-out scores since the git revision BASE (default: main)
-	@$(RUN) python -m tools.review $(if $(BASE),"$$BASE")
+	@$(RUN) python -m tools.review $(if $(BASE),"$$BASE") || { status=$$?; \
+		if [ $$status = 1 ]; then echo "make calls it an error that something is worse: nothing has crashed" >&2; fi; exit $$status; }
 
 bench: .venv/installed-bench  ## Time the lanes against Keras, scikit-learn and JAX, into metrics/bench.json
 	@$(RUN) python -m tools.bench
@@ -81,27 +88,27 @@ help:  ## List the commands
 
 .venv/installed: requirements/base.txt | .venv/bin/pip
 	@echo "Installing the pinned requirements (about a minute, once)"
-	@$(INSTALL) requirements/base.txt
+	@$(INSTALL)
 	@touch $@
 
 .venv/installed-dev: requirements/dev.txt | .venv/bin/pip
 	@echo "Installing the pinned requirements of the tests (about a minute, once)"
-	@$(INSTALL) requirements/dev.txt
+	@$(INSTALL)
 	@touch $@ .venv/installed
 
 .venv/installed-bench: requirements/bench.txt | .venv/installed
 	@echo "Installing the pinned requirements of the benchmark (once)"
-	@$(INSTALL) requirements/bench.txt
+	@$(INSTALL)
 	@touch $@
 
 .venv/installed-audit: requirements/audit.txt | .venv/installed
 	@echo "Installing the pinned requirements of the audit (once)"
-	@$(INSTALL) requirements/audit.txt
+	@$(INSTALL)
 	@touch $@
 
 .venv/installed-cluster: requirements/cluster.txt | .venv/installed
 	@echo "Installing the pinned requirements of a cluster (once)"
-	@$(INSTALL) requirements/cluster.txt
+	@$(INSTALL)
 	@touch $@
 
 .venv/bin/pip:

@@ -19,7 +19,7 @@ from stages.lib.judge.arms import build_arms, build_search_arms
 from stages.lib.judge.checks import check_result
 from stages.lib.judge.comparison import POINTS, PathPoint, SearchPoint, StudyResult, save_comparison, save_points
 from stages.lib.judge.judge import Judge, judge_study, list_path_points, list_search_points
-from stages.lib.judge.plans import StatisticsPlan, StudyPlan, list_tasks, load_statistics_plan, load_study_plan
+from stages.lib.judge.plans import StatisticsPlan, StudyPlan, load_statistics_plan, load_study_plans
 from stages.lib.judge.predictions import (
     Labels,
     Predictions,
@@ -59,9 +59,9 @@ def run(
     )
 
 
-def compare_task(task: str) -> Outcome:
+def compare_task(plan: StudyPlan) -> Outcome:
     """`run` on what the earlier stages have left of a task."""
-    plan = load_study_plan(task)
+    task = plan.task
     predicted = {variant.name: load_predictions(task, variant.name) for variant in plan.variants}
     names = [variant.name for variant in plan.variants if plan.stopped]
     at_end = {name: load_predictions(task, name, at_end=True) for name in names}
@@ -72,7 +72,7 @@ def compare_task(task: str) -> Outcome:
 
 def main() -> None:
     (study,) = parse_arguments(__doc__, "study")
-    outcomes = {task: compare_task(task) for task in list_tasks(study)}
+    outcomes = {task: compare_task(plan) for task, plan in load_study_plans(study).items()}
     save_comparison(study, {task: outcome.result for task, outcome in outcomes.items()})
     paths = [point for outcome in outcomes.values() for point in outcome.paths]
     searches = [point for outcome in outcomes.values() for point in outcome.searches]

@@ -10,6 +10,7 @@ Every mistake is found here, before any work starts. Settings without effect are
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -80,9 +81,16 @@ def read_text(name: str) -> str:
         raise ParamsError(f"{name}, {error}" if error.line else f"{name} {error}") from None
 
 
+def read_source(path: str) -> bytes:
+    """A file of the project; OSError where a link leads out of it: a colleague's clone would have the link alone."""
+    if not Path(path).resolve().is_relative_to(Path.cwd()):
+        raise OSError(errno.ELOOP, "leads out of the project", path)
+    return read_plain(Path(path), most=LARGEST_TABLE)
+
+
 def main() -> None:
     parse_arguments(__doc__)
-    planned = run(read_text(PARAMS), lambda path: read_plain(Path(path), most=LARGEST_TABLE), machine=find_machine())
+    planned = run(read_text(PARAMS), read_source, machine=find_machine())
     requirements = Path(REQUIREMENTS)
     others = find_other_versions(requirements.read_text(encoding="utf-8")) if requirements.is_file() else ()
     for remark in [*planned.remarks, *others]:

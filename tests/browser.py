@@ -59,7 +59,7 @@ def open_alive(playwright: Playwright, path: Path, *, width: int, theme: str) ->
             opened.page.evaluate("document.querySelectorAll('details').forEach((fold) => (fold.open = true))")
             scroll_through(opened.page)
             try:
-                opened.page.wait_for_function(ALIVE, polling=100, timeout=30_000)
+                opened.page.wait_for_function(ALIVE, polling=100, timeout=90_000)
             except WaitedTooLong:
                 if attempt == ATTEMPTS:
                     raise
@@ -72,6 +72,7 @@ def open_page(browser: Browser, path: Path, *, width: int, theme: str, scripts: 
     context = browser.new_context(
         viewport={"width": width, "height": 900}, color_scheme=theme, java_script_enabled=scripts, offline=True
     )
+    context.set_default_timeout(120_000)  # milliseconds: of a slow machine
     opened = Opened(context.new_page())
     opened.page.on("pageerror", lambda error: opened.errors.append(str(error)))
     opened.page.on(

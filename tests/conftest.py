@@ -3,25 +3,22 @@
 from collections.abc import Container
 from pathlib import Path
 
+import hypothesis
 import numpy as np
 import pytest
 from ruamel.yaml import YAML
 
 ROOT = Path(__file__).parent.parent
 
+# The same examples everywhere, however slow the machine is.
+slow = [hypothesis.HealthCheck.too_slow]
+hypothesis.settings.register_profile("same", derandomize=True, deadline=None, suppress_health_check=slow)
+hypothesis.settings.load_profile("same")
 
-# The files whose tests take longest: pytest-xdist gives each to one process, in this order, so that none comes last.
-LONG = (
-    "test_dvc",
-    "test_repro",
-    "test_cluster",
-    "test_review",
-    "test_browser",
-    "test_recipes",
-    "test_knobs",
-    "test_guard",
-    "test_bad_files",
-)
+# The files whose tests take longest: pytest-xdist gives each to one process, in this order, so that none comes last,
+# and test_cluster finds what test_repro has made for both.
+LONG = ("test_repro", "test_dvc", "test_recipes", "test_cluster", "test_browser", "test_bad_files", "test_guard")
+LONG += ("test_review", "test_training", "test_knobs", "test_experiment_kinds", "test_blocks", "test_calibrate")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -114,18 +111,20 @@ def list_variants(params: dict, study: str) -> list[str]:
 
 @pytest.fixture(scope="session")
 def fashion_files() -> dict[str, bytes]:
-    """The four files in the real format and at the real size; each class is a bright column with noise around it."""
+    """The four files in the real format and at the real size."""
+    return make_fashion_files(60_000, 10_000)
+
+
+def make_fashion_files(num_training: int, num_test: int) -> dict[str, bytes]:
+    """Each class is a bright column with noise around it."""
     generator = np.random.Generator(np.random.PCG64(0))
     files = {}
-    for name, num_rows in (("train", 60_000), ("t10k", 10_000)):
+    for name, num_rows in (("train", num_training), ("t10k", num_test)):
         labels = np.arange(num_rows, dtype=np.uint8) % 10
         images = np.tile(generator.integers(0, 100, (1000, 28, 28), np.uint8), (num_rows // 1000, 1, 1))
         images[np.arange(num_rows), :, 2 * labels + 3] = 255
         images[:, 0, :4] = np.arange(num_rows, dtype="<u4").view(np.uint8).reshape(-1, 4)  # no two images are equal
-        files[f"{name}-images-idx3-ubyte"] = (
-            bytes([0, 0, 8, 3]) + np.array(images.shape, ">u4").tobytes() + images.tobytes()
-        )
-        files[f"{name}-labels-idx1-ubyte"] = (
-            bytes([0, 0, 8, 1]) + np.array(labels.shape, ">u4").tobytes() + labels.tobytes()
-        )
+        for kind, values in {"images-idx3-ubyte": images, "labels-idx1-ubyte": labels}.items():
+            header = bytes([0, 0, 8, values.ndim]) + np.array(values.shape, ">u4").tobytes()
+            files[f"{name}-{kind}"] = header + values.tobytes()
     return files

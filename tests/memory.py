@@ -30,7 +30,7 @@ def run_measured(code: str, folder: Path = ROOT) -> tuple[subprocess.CompletedPr
         env=os.environ | {"PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=600,
     )
     found = re.search(r"peak (\d+)\s*\Z", done.stdout)
     assert found, done.stderr

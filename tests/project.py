@@ -11,6 +11,7 @@ from pathlib import Path
 from ruamel.yaml import YAML
 
 from tests.conftest import ROOT
+from tests.forked import run_module
 
 CARRIED = (
     "stages",
@@ -37,11 +38,16 @@ class Project:
         self.environment = os.environ | {"PATH": path, "GIT_AUTHOR_NAME": "a", "GIT_COMMITTER_NAME": "a"}
         self.environment |= {"GIT_AUTHOR_EMAIL": "a@localhost", "GIT_COMMITTER_EMAIL": "a@localhost"}
 
-    def call(self, *command: str) -> str:
-        done = subprocess.run(
-            command, cwd=self.folder, env=self.environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
-        )
-        assert done.returncode == 0, done.stdout
+    def try_dvc(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        return run_module("dvc", *arguments, folder=self.folder, environment=self.environment)
+
+    def call(self, program: str, *arguments: str) -> str:
+        if program == "dvc":
+            done = self.try_dvc(*arguments)
+        else:
+            command, options = [program, *arguments], {"cwd": self.folder, "env": self.environment}
+            done = subprocess.run(command, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, **options)
+        assert done.returncode == 0, (done.stdout, done.stderr)
         return done.stdout
 
     def call_tool(self, name: str, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -50,10 +56,11 @@ class Project:
         environment = self.environment | {"PYTHONPATH": str(ROOT)}
         return subprocess.run(command, cwd=self.folder, env=environment, text=True, capture_output=True)
 
-    def make(self) -> None:
-        """Bring the pipeline up to date as `make` does, which is quicker than `dvc repro`."""
+    def make(self) -> set[str]:
+        """Bring the pipeline up to date as `make` does, quicker than `dvc repro`; the stages that it has run."""
         done = self.call_tool("repro", "--jobs", "2")
         assert done.returncode == 0, done.stdout + done.stderr
+        return set(re.findall(r"^\[.*\] (\S+)  \d+:\d\d:\d\d$", done.stdout, flags=re.MULTILINE))
 
     def stages_run(self, *command: str) -> set[str]:
         """The stages that a dvc command executed, not restored."""

@@ -344,6 +344,7 @@ IDLE = [  # old, new, what is told
         RANGES.splitlines()[1] + "\n",
         "thoracic cocktail: search.off has no effect, since max_norm cannot be off: set",
     ),
+    ("off: 0.3", "off: 0.99", "thoracic cocktail: search.off 0.99 leaves fewer than one of the points that are drawn "),
 ]
 
 

@@ -18,10 +18,6 @@ def list_steps(path: Path) -> list[dict]:
     return [step for job in load_yaml(path)["jobs"].values() for step in job["steps"]]
 
 
-def test_there_are_two() -> None:
-    assert [path.name for path in WORKFLOWS] == ["check.yml", "review.yml"]
-
-
 @pytest.mark.parametrize(
     "command",
     [
@@ -37,14 +33,19 @@ def test_linters_find_nothing(command: list[str]) -> None:
 
 @pytest.mark.parametrize(
     ("name", "called"),
-    [("check.yml", {"make check", "make test", "make audit-deps"}), ("review.yml", {"make"})],
-    ids=["check", "review"],
+    [("audit.yml", {"make audit-deps"}), ("check.yml", {"make check", "make test"}), ("review.yml", {"make"})],
 )
 def test_what_runs_is_a_command_of_the_makefile(name: str, called: set[str]) -> None:
     scripts = [step.get("run", "") for step in list_steps(ROOT / ".github/workflows" / name)]
     assert {command.strip() for command in re.findall(r"\bmake\b(?: [\w-]+)?", "\n".join(scripts))} == called
     targets = set(re.findall(r"^([\w-]+):.*##", (ROOT / "Makefile").read_text(), flags=re.MULTILINE))
     assert {command.removeprefix("make").strip() or "pipeline" for command in called} <= targets
+
+
+def test_dependencies_are_audited_every_week_and_where_the_lock_changes() -> None:
+    started_by = load_yaml(ROOT / ".github/workflows/audit.yml")["on"]
+    assert re.fullmatch(r"\d+ \d+ \* \* \d", started_by["schedule"][0]["cron"])
+    assert started_by["push"]["paths"] == started_by["pull_request"]["paths"] == ["requirements/**"]
 
 
 def test_scripts_are_sound_shell() -> None:

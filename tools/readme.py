@@ -23,10 +23,10 @@ from tempfile import TemporaryDirectory, TemporaryFile
 from typing import Any
 
 import psutil
-import yaml
 
 from stages.lib.core.cli import UserError, make_parser, run_main
 from stages.lib.core.files import write_json
+from stages.lib.settings.yaml_text import load_document
 from tools.bench.__main__ import describe_machine
 
 README, GRAPH = Path("README.md"), Path("dvc.yaml")
@@ -116,7 +116,7 @@ def render_blocks() -> dict[str, str]:
         "cost": render_cost(tour),
         "change": render_knob(tour),
         "review": render_review(tour),
-        "graph": render_graph(yaml.safe_load(GRAPH.read_text(encoding="utf-8"))["stages"]),
+        "graph": render_graph(load_document(GRAPH.read_text(encoding="utf-8"))[0]["stages"]),
     }
 
 

@@ -5,17 +5,18 @@ import os
 import pytest
 
 from stages.lib.core.files import write_bytes
-from tests.conftest import keep_studies, keep_variants, shrink_params
+from tests.conftest import keep_studies, keep_variants, pick, shrink_params
 from tests.project import make_project
 
 
 @pytest.fixture(scope="session")
 def few_params(params_text: str) -> dict:
-    """Two variants of one study."""
+    """Two variants of one study, and one experiment."""
     params = keep_studies(shrink_params(params_text), "tutorial_thoracic")
     names = list(params["variants"])[:2]
     params["studies"]["tutorial_thoracic"]["baseline"] = names[0]
-    return keep_variants(params, *names)
+    params = keep_variants(params, *names)
+    return params | {"experiments": pick(params["experiments"], ["patients"])}
 
 
 @pytest.fixture(scope="session")

@@ -2,8 +2,6 @@
 
 Every run is a process of its own. A round does each run once, one after another, so that what else the machine does
 hits all alike; ratios are taken within a round.
-
-A run is named by who does it, its task, and how many networks train at once: lanes-thoracic-400.
 """
 
 import os
@@ -18,7 +16,7 @@ from importlib.util import find_spec
 from multiprocessing import get_context
 from pathlib import Path
 from statistics import median
-from typing import Any, NamedTuple
+from typing import Any
 
 from rich.progress import track
 
@@ -29,69 +27,43 @@ from tools.bench.contenders import TASKS, TIMERS, Task
 OUTPUT = Path("metrics/bench.json")
 PACKAGES = ("tensorflow", "tensorflow-cpu", "keras", "jax", "scikit-learn", "numpy")
 CONTENDERS = (*TIMERS, "jax")
-WORKLOADS = {  # the lanes that share the work of a run; stock Keras and scikit-learn train one network
-    "thoracic-50": "100 epochs of 300 rows, batches of 30, 16-30-30-1",
-    "thoracic-400": "the same",
-    "fashion_30-10": "an epoch of 60,000 images, batches of 30, 784-64-10",
-    "fashion_128-10": "the same, batches of 128",
-    "fashion_small-40": "20 epochs of 2,000 images, batches of 32, 784-64-10 with an L2 penalty",
+DESCRIPTIONS = {
+    "thoracic": "100 epochs of 300 rows, batches of 30, 16-30-30-1: 400 networks",
+    "table": "100 epochs of 1,000 rows, batches of 32, 20-64-64-1: 25 replicates at 5 strengths",
+    "images_2000": "20 epochs of 2,000 images, batches of 32, 784-64-10: 40 networks",
+    "images_57000": "an epoch of 57,000 images, batches of 64, 784-96-10: 8 networks",
 }
+STOCK = {"thoracic": 100, "table": 50, "images_2000": 10, "images_57000": 5}  # times that `fit` takes, at least
+MEMORY = 2000  # MB, at most
 
 Measured = dict[str, float]  # one line of a run
-Results = Mapping[str, Sequence[Measured]]  # run -> its line in every round
+Run = tuple[str, str]  # who does it, and its task
+Results = Mapping[Run, Sequence[Measured]]  # run -> its line in every round
 
 
-class Target(NamedTuple):
-    """`value` of the results must be at least (or, where it is a cost, at most) the bound."""
-
-    name: str
-    of: str  # a run
-    to: str | None  # the run that its cost is divided by; None: its memory
-    bound: float
-    at_most: bool = False
-
-
-TARGETS = (
-    Target("Thoracic, 50 lanes: stock fit / lanes", "stock-thoracic", "lanes-thoracic-50", 50),
-    Target("Thoracic, 400 lanes: stock fit / lanes", "stock-thoracic", "lanes-thoracic-400", 100),
-    Target("Fashion-MNIST, batches of 30: stock fit / lanes", "stock-fashion_30", "lanes-fashion_30-10", 10),
-    Target("Fashion-MNIST, batches of 128: stock fit / lanes", "stock-fashion_128", "lanes-fashion_128-10", 10),
-    Target("Fashion-MNIST, batches of 30: lanes / JAX", "lanes-fashion_30-10", "jax-fashion_30-10", 1.5, True),
-    Target("Fashion-MNIST, batches of 128: lanes / JAX", "lanes-fashion_128-10", "jax-fashion_128-10", 1.5, True),
-    Target("Fashion-MNIST, 40 lanes in blocks: lanes / JAX", "lanes-fashion_small-40", "jax-fashion_small-40", 1, True),
-    Target("Thoracic, a lane among 400 / among 50", "lanes-thoracic-400", "lanes-thoracic-50", 1, True),
-    Target("Thoracic, 400 lanes: memory, MB", "lanes-thoracic-400", None, 2000, True),
-    Target("Fashion-MNIST, ten lanes: memory, MB", "lanes-fashion_30-10", None, 2000, True),
-)
-
-
-def name_run(contender: str, workload: str) -> str:
-    """stock-thoracic, lanes-thoracic-400: those that train one network know no number of lanes."""
-    return f"{contender}-{workload}" if contender in ("lanes", "jax") else f"{contender}-{workload.split('-')[0]}"
-
-
-def list_round() -> list[str]:
+def list_round() -> list[Run]:
     """Each run once, in the order of a round."""
     contenders = [name for name in CONTENDERS if name != "jax" or find_spec("jax")]
-    return list(dict.fromkeys(name_run(contender, workload) for workload in WORKLOADS for contender in contenders))
+    return [(contender, task) for task in TASKS for contender in contenders]
 
 
-def do_run(run: str, *, quick: bool) -> Measured:
+def do_run(run: Run, *, quick: bool) -> Measured:
     """Do a run in a process of its own."""
-    contender, task, *num_lanes = run.split("-")
+    contender, task = run
     work = TASKS[task].quick() if quick else TASKS[task]
     with ProcessPoolExecutor(1, get_context("spawn")) as executor:
-        return executor.submit(time_run, contender, work, int(num_lanes[0]) if num_lanes else 1).result()
+        return executor.submit(time_run, contender, work).result()
 
 
-def time_run(contender: str, task: Task, num_lanes: int) -> Measured:
+def time_run(contender: str, task: Task) -> Measured:
     """Seconds of one network, and the peak memory of this process in MB."""
     timers = TIMERS
     if contender == "jax":
         from tools.bench.jax_lanes import time_jax  # holds the process to one core
 
         timers = {"jax": time_jax}
-    warm, cold = timers[contender](task, num_lanes)
+    warm, cold = timers[contender](task)
+    num_lanes = task.num_lanes if contender in ("lanes", "jax") else 1
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # kilobytes; bytes on macOS
     return {
         "seconds": warm / num_lanes,
@@ -100,8 +72,8 @@ def time_run(contender: str, task: Task, num_lanes: int) -> Measured:
     }
 
 
-def measure_rounds(runs: Sequence[str], *, rounds: int, quick: bool) -> Results:
-    results: dict[str, list[Measured]] = {run: [] for run in runs}
+def measure_rounds(runs: Sequence[Run], *, rounds: int, quick: bool) -> Results:
+    results: dict[Run, list[Measured]] = {run: [] for run in runs}
     for run in track([run for _ in range(rounds) for run in runs], "Timing", transient=True):
         results[run].append(do_run(run, quick=quick))
     return results
@@ -112,7 +84,7 @@ def summarize(values: Iterable[float]) -> Measured:
     return {"min": ordered[0], "median": median(ordered), "max": ordered[-1]}
 
 
-def divide(results: Results, of: str, to: str, field: str = "seconds") -> Measured:
+def divide(results: Results, of: Run, to: Run, field: str = "seconds") -> Measured:
     """The ratio of two runs' costs, round by round."""
     return summarize(top[field] / bottom[field] for top, bottom in zip(results[of], results[to], strict=True))
 
@@ -124,36 +96,36 @@ def report(results: Results, *, rounds: int) -> dict[str, Any]:
     one network (with_compilation: tracing or compiling included), the peak memory of its process in MB, and how many
     times the lanes' cost that is. targets: name -> value, bound, met. Spreads are min, median and max over the rounds.
     """
-    workloads = {}
-    for workload, description in WORKLOADS.items():
-        runs = {contender: run for contender in CONTENDERS if (run := name_run(contender, workload)) in results}
-        if "lanes" in runs:
-            contenders = {contender: report_run(results, run, runs["lanes"]) for contender, run in runs.items()}
-            workloads[workload] = {"description": description, "contenders": contenders}
-    done = [target for target in TARGETS if {target.of, target.to or target.of} <= results.keys()]
-    targets = {target.name: rate_target(target, results) for target in done}
+    workloads, targets = dict[str, Any](), dict[str, Any]()
+    for task in dict.fromkeys(task for _, task in results):
+        contenders = {name: report_run(results, (name, task)) for name in CONTENDERS if (name, task) in results}
+        workloads[task] = {"description": DESCRIPTIONS[task], "contenders": contenders}
+        targets |= rate(task, contenders)
     return {"machine": describe_machine(), "rounds": rounds, "workloads": workloads, "targets": targets}
 
 
-def report_run(results: Results, run: str, lanes: str) -> dict[str, Any]:
-    contender, task, *_ = run.split("-")
+def report_run(results: Results, run: Run) -> dict[str, Any]:
+    contender, task = run
     return {
         "seconds": summarize(line["seconds"] for line in results[run]),
         "seconds_with_compilation": summarize(line["seconds_with_compilation"] for line in results[run]),
         "memory_mb": max(line["memory_mb"] for line in results[run]),
-        "times_lanes": divide(results, run, lanes),
-        "times_lanes_with_compilation": divide(results, run, lanes, "seconds_with_compilation"),
+        "times_lanes": divide(results, run, ("lanes", task)),
+        "times_lanes_with_compilation": divide(results, run, ("lanes", task), "seconds_with_compilation"),
         "extrapolated_from": TASKS[task].share if contender == "sklearn" else 1.0,  # share of the rows
     }
 
 
-def rate_target(target: Target, results: Results) -> dict[str, Any]:
-    if target.to:
-        value = divide(results, target.of, target.to)["median"]
-    else:
-        value = max(line["memory_mb"] for line in results[target.of])
-    met = value <= target.bound if target.at_most else value >= target.bound
-    return {"value": value, "at_most" if target.at_most else "at_least": target.bound, "met": met}
+def rate(task: str, contenders: Mapping[str, Any]) -> dict[str, Any]:
+    """Target -> its value, its bound, and whether it is met."""
+    targets: dict[str, Any] = {}
+    for name, field, least in (("stock", "times_lanes", STOCK[task]), ("jax", "times_lanes_with_compilation", 1)):
+        if name in contenders:
+            value = contenders[name][field]["median"]
+            targets[f"{task}: {name} / lanes"] = {"value": value, "at_least": least, "met": value >= least}
+    memory = contenders["lanes"]["memory_mb"]
+    targets[f"{task}: memory of the lanes, MB"] = {"value": memory, "at_most": MEMORY, "met": memory <= MEMORY}
+    return targets
 
 
 def describe_machine() -> dict[str, Any]:

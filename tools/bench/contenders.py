@@ -1,6 +1,6 @@
 """The work that `make bench` times, and who does it: stock Keras, scikit-learn, the lanes, and JAX.
 
-The work is the tutorial's two networks on made rows of their data sets' shapes. A run has a process of its own and
+The work is that of the studies, on made rows of their data sets' shapes. A run has a process of its own and
 imports its library there, so that none pays for the start, the threads or the memory of another.
 """
 
@@ -20,10 +20,12 @@ Timing = tuple[float, float]  # seconds of all lanes: without and with what is d
 
 @dataclass(frozen=True)
 class Task:
-    """What one network is put through.
+    """What networks are put through.
 
     sizes: features, units of each hidden layer (relu), outputs; one output is a sigmoid, more are a softmax.
-    l2: penalty on the hidden kernels. share: of the rows that scikit-learn is given; its time is extrapolated.
+    l2: penalty on the hidden kernels. num_lanes: networks that lanes and JAX train at once; strengths: of the penalty,
+    which lanes have so many of and share the rows of a batch. share: of the rows that scikit-learn is given; its time
+    is extrapolated.
     """
 
     sizes: tuple[int, ...]
@@ -31,6 +33,8 @@ class Task:
     rows: int
     batch_size: int
     epochs: int
+    num_lanes: int
+    strengths: int = 1
     share: float = 1.0
 
     @property
@@ -62,16 +66,15 @@ class Task:
         return inputs.astype(np.float32) * np.float32(self.scale), labels
 
 
-FASHION = Task(sizes=(784, 64, 10), l2=0, rows=60_000, batch_size=30, epochs=1, share=0.2)
 TASKS = {
-    "thoracic": Task(sizes=(16, 30, 30, 1), l2=0.01, rows=300, batch_size=30, epochs=100),
-    "fashion_30": FASHION,
-    "fashion_128": replace(FASHION, batch_size=128),
-    "fashion_small": Task(sizes=(784, 64, 10), l2=0.001, rows=2000, batch_size=32, epochs=20),
+    "thoracic": Task((16, 30, 30, 1), l2=0.01, rows=300, batch_size=30, epochs=100, num_lanes=400),
+    "table": Task((20, 64, 64, 1), l2=0.01, rows=1000, batch_size=32, epochs=100, num_lanes=125, strengths=5),
+    "images_2000": Task((784, 64, 10), l2=0.001, rows=2000, batch_size=32, epochs=20, num_lanes=40),
+    "images_57000": Task((784, 96, 10), l2=0, rows=57_000, batch_size=64, epochs=1, num_lanes=8, share=0.2),
 }
 
 
-def time_stock(task: Task, num_lanes: int) -> Timing:
+def time_stock(task: Task) -> Timing:
     """`Model.fit` as its users write it: on float arrays, with all threads. The first epoch traces."""
     from stages.lib.lanes.runtime import silent_start
 
@@ -102,7 +105,7 @@ def time_training(train: Callable[[int], None], epochs: int) -> Timing:
     return warm, compiled - start + warm * (1 - 1 / epochs)
 
 
-def time_sklearn(task: Task, num_lanes: int) -> Timing:
+def time_sklearn(task: Task) -> Timing:
     """MLPClassifier; it compiles nothing. Its penalty is on all kernels and divided by the rows: the same work."""
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.neural_network import MLPClassifier
@@ -118,7 +121,7 @@ def time_sklearn(task: Task, num_lanes: int) -> Timing:
     return seconds, seconds
 
 
-def time_lanes(task: Task, num_lanes: int) -> Timing:
+def time_lanes(task: Task) -> Timing:
     """`train_lanes` as the train stage calls it, on one thread, validation on a few rows each epoch included."""
     from stages.lib.lanes import runtime  # isort: skip -- before anything that imports TensorFlow
     from stages.lib.data.samples import Development
@@ -126,7 +129,7 @@ def time_lanes(task: Task, num_lanes: int) -> Timing:
 
     runtime.configure()
     inputs, labels = task.make_rows()
-    rows = np.tile(np.arange(task.rows, dtype=np.int32), (num_lanes, 1))
+    rows = np.tile(np.arange(task.rows, dtype=np.int32), (task.num_lanes // task.strengths, 1))
     names = tuple(map(str, range(task.sizes[0])))
     development = Development(
         inputs, labels.astype(np.uint8), rows[0], rows, rows[:, :NUM_VALIDATION], names, task.scale
@@ -137,24 +140,24 @@ def time_lanes(task: Task, num_lanes: int) -> Timing:
         passed[done] = perf_counter()
 
     start = perf_counter()
-    train_lanes(lanes_plan(task, num_lanes), development, report=report)
+    train_lanes(lanes_plan(task), development, report=report)
     whole = perf_counter() - start
     warm = passed[(WARM_UP + task.epochs) * task.rows] - passed[WARM_UP * task.rows]
     return warm, whole - warm * WARM_UP / task.epochs
 
 
-def lanes_plan(task: Task, num_lanes: int):  # type: ignore[no-untyped-def]
+def lanes_plan(task: Task):  # type: ignore[no-untyped-def]
     from stages.lib.lanes.plan import CallbacksPlan, NetworkPlan, OptimizerPlan, RegularizerPlan, RunPlan
 
     _, *hidden, outputs = task.sizes
-    layers = tuple(range(1, len(hidden) + 1))
+    layers, strengths = tuple(range(1, len(hidden) + 1)), tuple(task.l2 / 2**point for point in range(task.strengths))
     return RunPlan(
         task="bench",
         variant="bench",
         seed=0,
-        replicates=tuple(range(num_lanes)),
+        replicates=tuple(range(task.num_lanes // task.strengths)),
         network=NetworkPlan(tuple(hidden), "relu", outputs),
-        regularizers=(RegularizerPlan("l2", (task.l2,), layers),) if task.l2 else (),
+        regularizers=(RegularizerPlan("l2", strengths, layers),) if task.l2 else (),
         callbacks=CallbacksPlan(None, None, None, terminate_on_nan=True),
         loss=task.loss,
         optimizer=OptimizerPlan("adam", 0.001, 0.0),
@@ -163,4 +166,4 @@ def lanes_plan(task: Task, num_lanes: int):  # type: ignore[no-untyped-def]
     )
 
 
-TIMERS: dict[str, Callable[[Task, int], Timing]] = {"stock": time_stock, "sklearn": time_sklearn, "lanes": time_lanes}
+TIMERS: dict[str, Callable[[Task], Timing]] = {"stock": time_stock, "sklearn": time_sklearn, "lanes": time_lanes}

@@ -42,8 +42,8 @@ def update(weight: jax.Array, mean: jax.Array, square: jax.Array, gradient: jax.
     return weight - rate * mean / (jnp.sqrt(square) + EPSILON), mean, square
 
 
-def time_jax(task: Task, num_lanes: int) -> Timing:
-    train_epoch = build_trainer(task, num_lanes)
+def time_jax(task: Task) -> Timing:
+    train_epoch = build_trainer(task)
 
     def train(epochs: int) -> None:
         for _ in range(epochs):
@@ -52,15 +52,15 @@ def time_jax(task: Task, num_lanes: int) -> Timing:
     return time_training(train, task.epochs)
 
 
-def build_trainer(task: Task, num_lanes: int) -> Callable[[], None]:
+def build_trainer(task: Task) -> Callable[[], None]:
     """A function that trains all lanes for an epoch, each on batches of its own order."""
     inputs, labels = map(jnp.asarray, task.make_rows())
     generator = np.random.default_rng(0)
     params: Params = []
     for num_inputs, units in pairwise(task.sizes):
         limit = np.sqrt(6 / (num_inputs + units))
-        kernel = generator.uniform(-limit, limit, (num_lanes, num_inputs, units)).astype(np.float32)
-        params.append((jnp.asarray(kernel), jnp.zeros((num_lanes, units))))
+        kernel = generator.uniform(-limit, limit, (task.num_lanes, num_inputs, units)).astype(np.float32)
+        params.append((jnp.asarray(kernel), jnp.zeros((task.num_lanes, units))))
 
     def train_step(state: Any, rows: jax.Array) -> tuple[Any, jax.Array]:
         params, means, squares, step = state
@@ -77,11 +77,11 @@ def build_trainer(task: Task, num_lanes: int) -> Callable[[], None]:
 
     def train_epoch() -> None:
         nonlocal state
-        order = np.stack([generator.permutation(task.rows) for _ in range(num_lanes)]).astype(np.int32)
+        order = np.stack([generator.permutation(task.rows) for _ in range(task.num_lanes)]).astype(np.int32)
         num_full = task.rows - task.rows % task.batch_size
         for part, size in ((order[:, :num_full], task.batch_size), (order[:, num_full:], task.rows - num_full)):
             if size:
-                batches = part.reshape(num_lanes, -1, size).swapaxes(0, 1)
+                batches = part.reshape(task.num_lanes, -1, size).swapaxes(0, 1)
                 state, losses = train(state, jnp.asarray(batches))
                 losses.block_until_ready()
 

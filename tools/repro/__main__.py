@@ -14,21 +14,27 @@ import argparse
 import asyncio
 import gc
 import hashlib
+import json
 import os
+import shlex
 import signal
+import sqlite3
 import sys
 import time
+from collections.abc import Sequence
+from contextlib import suppress
 from datetime import timedelta
 from importlib.util import find_spec
 from pathlib import Path
 
 from stages.lib.core.cli import UserError, make_parser
+from stages.lib.core.files import write_bytes
 from tools.guard import check_records, print_error
-from tools.repro.engine import FOLDER, SIGNALS, LocalEngine
+from tools.repro.engine import FOLDER, SIGNALS, LocalEngine, explain_disk
 
 PARAMS = Path("params.yaml")
 SCHEMA = Path("stages/lib")  # the rules stand in several of its modules
-CHECKED = FOLDER / "checked"  # digest of the files in which no mistake was found
+UNCHANGED = FOLDER / "unchanged.json"  # the state of all files after which a run had nothing to do
 ANSWER, REPORT = Path("metrics/answer.txt"), Path("metrics/report.html")
 
 
@@ -38,25 +44,63 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("targets", nargs="*", metavar="target", help=told)
     parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="stages at once here (default: the cores)")
     parser.add_argument("--cluster", help="run them on a Dask cluster: its scheduler's address, or the file it writes")
+    parser.add_argument("--set", help="first set these in params.yaml, as dvc exp run -S does: 'dropout=0.3 l2=0.02'")
     options = parser.parse_args()
     if options.jobs < 1:
         parser.error(f"--jobs: {options.jobs} given, expected a whole number of at least 1")
     return options
 
 
-def check_params() -> None:
-    """ParamsError, with one line per mistake. Does nothing in a project without the schema, or where it found none."""
-    if not all(path.is_file() for path in (PARAMS, SCHEMA / "settings/schema.py")):
-        return
-    files = [PARAMS, *sorted(SCHEMA.rglob("*.py"))]
-    digest = hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()
-    if CHECKED.is_file() and CHECKED.read_text() == digest:
+def set_params(text: str) -> None:
+    """Set values of params.yaml as `dvc exp run -S` does, `dropout=0.3 l2=0.02`; none where one of them is wrong."""
+    from dvc.utils.hydra import apply_overrides
+
+    draft = FOLDER / PARAMS.name
+    draft.write_bytes(PARAMS.read_bytes())
+    try:
+        apply_overrides(draft, shlex.split(text))
+    except Exception as error:  # of shlex, DVC, Hydra, OmegaConf or ruamel
+        (reason, *_) = str(error.__cause__ or error).splitlines()
+        raise UserError(
+            f"--set {text}: {reason}, expected KEY=VALUE with a key of {PARAMS}, as `dvc exp run -S` takes it"
+        ) from error
+    check_params(draft)
+    write_bytes(PARAMS, draft.read_bytes())
+
+
+def check_params(path: Path = PARAMS) -> None:
+    """ParamsError, with one line per mistake. Does nothing in a project without the schema."""
+    if not all(path.is_file() for path in (path, SCHEMA / "settings/schema.py")):
         return
     # Here, because pydantic takes a fifth of a second.
     from stages.plan import check, read_text
 
-    check(read_text(str(PARAMS)), read=None)
-    CHECKED.write_text(digest)
+    check(read_text(str(path)), read=None)
+
+
+def describe_files(paths: Sequence[str], cache: str) -> str:
+    """A digest of the names, sizes, times and inodes of all files in some paths, and of the times of a cache's folders.
+
+    DVC trusts a hash as long as these of a file are the same. What is taken out of its cache changes a folder there.
+    """
+    states: list[object] = [
+        sys.version,
+        *((folder.name, folder.stat().st_mtime_ns) for folder in sorted(Path(cache).glob("??"))),
+    ]
+    for path in paths:
+        inside = [f"{folder}/{name}" for folder, _, names in os.walk(path) for name in names]
+        for file in map(Path, inside or [path]):
+            state = file.stat() if file.exists() else None
+            states.append((str(file), state and (state.st_size, state.st_mtime_ns, state.st_ino)))
+    return hashlib.sha256(json.dumps(sorted(map(str, states))).encode()).hexdigest()
+
+
+def count_unchanged() -> int:
+    """The number of stages if no file has changed since a whole run had nothing to do, or had just ended; else 0."""
+    with suppress(OSError, ValueError, TypeError, LookupError):  # none yet, damaged, or a file is gone
+        kept = json.loads(UNCHANGED.read_text())
+        return kept["stages"] if describe_files(kept["paths"], kept["cache"]) == kept["state"] else 0
+    return 0
 
 
 def show_answer() -> None:
@@ -84,23 +128,39 @@ def reproduce(options: argparse.Namespace) -> int:
     if os.pathsep in (folder := str(Path(sys.executable).parent)):
         raise UserError(f"{folder} has {os.pathsep!r} in its name, which PATH cannot hold: rename the folder")
     FOLDER.mkdir(parents=True, exist_ok=True)
+    started = time.monotonic()
+    if number := 0 if options.targets or options.set else count_unchanged():
+        return tell_end(options, started, {"unchanged": number})
     check_records()
     check_params()
-    started = time.monotonic()
+    if options.set:
+        set_params(options.set)
     gc.disable()  # to look for garbage takes a tenth of the time, and finds a megabyte
     # Here, because to import DVC takes half a second, and NumPy starts threads, which have to block signals as well.
     from tools.repro.pipeline import Pipeline
     from tools.repro.run import Run
 
     run = Run(Pipeline(options.targets), make_engine(options))
+    files, all_stages = run.pipeline.list_files(), len(run.pipeline.stages)
+    state = describe_files(**files)
     asyncio.run(run.run())
+    if not (options.targets or run.failures):
+        if run.counts["unchanged"] < all_stages:  # a file may have been edited since its stage has ended
+            state = describe_files(**files)
+            state = "" if run.pipeline.has_changed() else state
+        UNCHANGED.write_text(json.dumps({"stages": all_stages, "state": state, **files}))
     gc.freeze()  # nor is it looked for at the end
+    return tell_end(options, started, run.counts, run.failures)
+
+
+def tell_end(options: argparse.Namespace, started: float, counts: dict[str, int], failures: Sequence[str] = ()) -> int:
+    """Say how a run ended, and return the exit status."""
     took = timedelta(seconds=round(time.monotonic() - started))
-    parts = ", ".join(f"{number} {how}" for how, number in run.counts.items())
-    if run.failures:
-        print(*run.failures, f"\n{parts} after {took}: mend what failed and run this again", sep="\n")
+    parts = ", ".join(f"{number} {how}" for how, number in counts.items())
+    if failures:
+        print(*failures, f"\n{parts} after {took}: mend what failed and run this again", sep="\n")
         return 1
-    if "report" in run.pipeline.stages:
+    if not options.targets:
         show_answer()
     what = "What was asked for" if options.targets else "Everything"
     print(f"\n{what} is up to date after {took}: {parts}")
@@ -114,8 +174,8 @@ def main() -> int:
         return reproduce(options)
     except (UserError, ModuleNotFoundError) as error:
         print_error(error)
-    except OSError as error:
-        print(f"error: {error}, expected a folder that can be written to: mend it, run this again", file=sys.stderr)
+    except (OSError, sqlite3.Error) as error:
+        print(f"error: {explain_disk(error)}", file=sys.stderr)
     except KeyboardInterrupt:
         number = min(signal.sigpending(), default=signal.SIGINT)
         print("Stopped by", "Ctrl-C." if number == signal.SIGINT else "SIGTERM.", "What is done is kept: run again.")

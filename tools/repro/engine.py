@@ -4,6 +4,7 @@ A process of a command ends with the one that wants it. A worker of a cluster is
 """
 
 import asyncio
+import errno
 import multiprocessing.resource_tracker
 import os
 import re
@@ -80,6 +81,14 @@ class LocalEngine:
                         os.killpg(process.pid, number)  # type: ignore[arg-type]  # all that it has started, too
                         await asyncio.sleep(GRACE)
         return process.exitcode
+
+
+def explain_disk(error: Exception) -> str:
+    """That the disk is full, or a folder cannot be written to, in one line."""
+    text = " ".join(str(error).split())
+    is_full = getattr(error, "errno", None) == errno.ENOSPC or "disk is full" in text  # of the system, or of SQLite
+    expected = "room on the disk" if is_full else "a folder that can be written to"
+    return f"{text}, expected {expected}: mend it, run this again"
 
 
 def list_code() -> set[tuple[str, int, int]]:

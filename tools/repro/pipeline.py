@@ -11,6 +11,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import psutil
 from dvc.dependency import Dependency, ParamsDependency
@@ -32,10 +33,11 @@ from dvc_objects.errors import ObjectFormatError
 from stages.lib.core.cli import UserError
 from stages.lib.lock import prune_outputs
 from tools.guard import check_cache, check_outputs
-from tools.repro.engine import FOLDER, PAUSE, Job
+from tools.repro.engine import FOLDER, PAUSE, Job, explain_disk
 
 SITE = FOLDER / "site"  # DVC's site cache where the usual one cannot be used
 SECONDS = FOLDER / "seconds.json"  # that each stage took when it last ran
+SETTINGS = ("dvc.lock", "params.yaml", ".dvcignore", ".dvc/config", ".dvc/config.local")  # what DVC reads beside them
 QUICK = ("plan", "fetch", "compare", "audit", "draw", "report")  # no cluster, and no TensorFlow
 SHOWN = 3  # paths in a message
 
@@ -88,7 +90,8 @@ class Pipeline:
 
     def __init__(self, targets: Sequence[str] = ()) -> None:
         """targets: as `dvc repro` takes them, names of stages or of blocks; none means all."""
-        logging.getLogger("dvc").setLevel(logging.CRITICAL)  # its remarks would go across the progress view
+        for name in ("dvc", "dvc_data"):
+            logging.getLogger(name).setLevel(logging.CRITICAL)  # its remarks would go across the progress view
         try:
             self.repo = open_repo()
             if others := self.find_others():
@@ -139,6 +142,17 @@ class Pipeline:
                 kept[path.parent.relative_to(Path.cwd())].add(path.name)
         for folder, names in kept.items():
             prune_outputs(folder, names)
+
+    def list_files(self) -> dict[str, Any]:
+        """What decides whether there is something to do: files and folders, none in another, and DVC's cache."""
+        items = [item for stage in self.stages.values() for item in (*stage.deps, *stage.outs)]
+        paths = {Path(item.fs_path) for item in items} | {Path(stage.path) for stage in self.stages.values()}
+        outer = [str(path) for path in paths if paths.isdisjoint(path.parents)]
+        return {"paths": sorted([*outer, *SETTINGS]), "cache": self.repo.cache.local.path}
+
+    def has_changed(self) -> bool:
+        """Whether there is something to do for any stage."""
+        return any(map(Inspector().is_changed, self.stages.values()))
 
     def begin(self, name: str) -> str | Job:
         """Do what needs no command, and say what was done; the stage's job if it needs one."""
@@ -245,8 +259,8 @@ def find_stages() -> list[str]:
 def explain(error: Exception) -> str:
     """A message in one line, and what to do about it."""
     text = " ".join(str(error).split())
-    if isinstance(error, PermissionError):
-        return f"{text}, expected a folder that can be written to: mend it, run this again"
+    if isinstance(error, OSError):
+        return explain_disk(error)
     if isinstance(error, StageNotFound):
         return f"{text}, expected one that `dvc stage list` shows"
     if "not a git repository" in text:

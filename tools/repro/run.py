@@ -122,7 +122,7 @@ class Run:
             said = f"failed after {took}"
             reason = f"exited with {status}" if status > 0 else f"killed by signal {-status}"
             reasons = [f"The end of its output ({job.log} has all of it):", *job.read_end(15), reason]
-        except (DvcException, PermissionError) as error:
+        except (DvcException, OSError) as error:
             said, reasons = "failed", [explain(error)]
         self.causes[name] = name
         self.failures.append("\n    ".join([f"\n{name} failed. {reasons[0]}", *reasons[1:]]))

@@ -4,9 +4,10 @@ Compares a git revision (the base) with the working tree or another revision (th
 params.yaml and dvc.lock of each, and prints Markdown. The results are those of the last run, so run `make` first.
 Whether code has changed since that run is checked by `make check`.
 
-Every arm is compared by both scores of its study. Where DVC's cache still holds the predictions of both, they are
-paired row by row and judged with the statistics of `compare`; else replicates are paired by their scores alone, which
-sees less. The review says for each study which of the two it is.
+Of each changed arm it asks one question: does it score otherwise than at the base, by one of the two scores of its
+study? Its row in the table has the score that decides. Where DVC's cache still holds the predictions of both, they
+are paired row by row and judged with the statistics of `compare`; else replicates are paired by their scores alone,
+which sees less. The review says for each study which of the two it is.
 
 Arms whose scores differ although no input that DVC tracks changed are reported apart.
 
@@ -21,7 +22,7 @@ import json
 import os
 import sys
 import traceback
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 
 from stages.lib.core.cli import UserError, make_parser
@@ -56,7 +57,7 @@ def conclude(result: Review) -> str:
         "with a score that only one of the two judges by": result.incomparable,
         "recomputed although no input that DVC tracks changed, none by more than noise": quiet,
     }
-    listed = ", ".join(f"{count_arms(arms)} {name}" for name, arms in also.items() if arms)
+    listed = ", ".join(f"{len(arms):,} arm{'s'[: len(arms) != 1]} {name}" for name, arms in also.items() if arms)
     if not (stale or counts or listed or result.params):
         return f"Nothing has changed since {escape(result.base.name)}: no parameter and no held-out score."
     sentences = [
@@ -85,19 +86,13 @@ def name_arm(key: Key) -> str:
     return f"{key.study} {key.variant} {ARMS[key.kind]}"
 
 
-def count_arms(arms: Collection[object]) -> str:
-    return f"{len(arms):,} arm{'s' if len(arms) != 1 else ''}"
-
-
 def render(result: Review) -> str:
     """The review as Markdown."""
-    base, known = result.base, result.base.comparison
-    stale, conclusion = base.find_stale(), conclude(result)
+    base, head, stale, conclusion = result.base, result.head, result.base.find_stale(), conclude(result)
     if conclusion.startswith("Nothing") and not stale:
         return conclusion
-    sizes = {study: sum(key.study == study for key in result.added) for study in result.head.comparison}
-    studies = [f"{escape(study)}: {size} arms" for study, size in sizes.items() if study not in known]
-    arms = [describe_arm(key, result) for key in result.added if key.study in known]
+    studies = [describe_study(study, result) for study in head.comparison if study not in base.comparison]
+    arms = [describe_arm(key, result) for key in result.added if key.study in base.comparison]
     parts = [
         conclusion,
         *render_table(result),
@@ -119,32 +114,34 @@ def explain_fork(result: Review) -> str:
 
 
 def render_table(result: Review) -> list[str]:
-    """The judged arms, what is decided first, and what their numbers mean."""
-    arms, counts = result.arms, list(result.arms.values())
-    shown = [change for verdict in ORDER[:-1] for change in result.judged if arms[change.key] == verdict]
+    """The changed arms, what is decided first; what is not shown, what the numbers mean, how each study was judged."""
+    shown = [change for change in result.deciding if change.verdict != "equivalent"]
+    if not result.deciding:
+        return []
     same = len(result.shared) - len({change.key for change in result.changes})
     more = f"{len(shown) - MOST_LISTED:,} more rows. " if len(shown) > MOST_LISTED else ""
-    silent = f"{more}Not shown: {counts.count('equivalent')} equivalent, {same:,} with the same scores."
+    silent = f"{more}Not shown: {len(result.deciding) - len(shown)} equivalent, {same:,} with the same scores."
     if not shown:
-        return [silent] if counts else []
+        return [silent]
     level = f"{100 * result.confidence:g} % interval"
     names = ("study", "variant", "arm", "score", f"at {escape(result.base.name)}", "now", "difference", level)
     rows = [
-        (*names, "adjusted p", "verdict"),
-        ["---"] * 4 + ["--:"] * 5 + ["---"],
-        *map(list_cells, shown[:MOST_LISTED]),
+        (*names, "adjusted p", "from its baseline", "verdict"),
+        ["---"] * 4 + ["--:"] * 5 + ["---"] * 2,
+        *(list_cells(change, result) for change in shown[:MOST_LISTED]),
     ]
     note = (
-        "Each interval is for its arm and score alone; adjusted p and verdict account for all changed arms and both "
-        "scores of a study, and for the number of studies. Recomputed arms are families of their own."
+        "A row has the score that decides on its arm. Intervals, adjusted p and verdicts hold together for all changed "
+        "arms and both scores of a study, and for the number of studies. Recomputed arms are families of their own."
     )
     studies = dict.fromkeys(change.key.study for change in shown)
     basis = render_list("Judged", [describe_basis(study, result) for study in studies])
     return ["\n".join(f"| {' | '.join(row)} |" for row in rows), silent, note, basis]
 
 
-def list_cells(change: Change) -> Sequence[str]:
+def list_cells(change: Change, result: Review) -> Sequence[str]:
     numbers, recomputed = change.difference, " (recomputed)" if change.recomputed else ""
+    was, now = (side.arms[change.key].judged[change.score].verdict for side in (result.base, result.head))
     return (
         *(escape(change.key.study), escape(change.key.variant)),
         ARMS[change.key.kind] + recomputed,
@@ -152,6 +149,7 @@ def list_cells(change: Change) -> Sequence[str]:
         *(f"{change.base:.4f}", f"{change.head:.4f}", f"{numbers.value:+.4f}"),
         f"{numbers.low:+.4f} to {numbers.high:+.4f}",
         f"{numbers.p_adjusted:.4f}",
+        (f"{was}, now {now}" if was != now else now).replace("_", " "),
         change.verdict,
     )
 
@@ -166,6 +164,19 @@ def describe_basis(study: str, result: Review) -> str:
     fixed = result.head.comparison[study].protocol.fixed_test
     covered = "; other seeds on the same test rows, not other rows" if fixed else ""
     return f"{escape(study)} by replicate ({escape(reason)}{covered})"
+
+
+def describe_study(study: str, result: Review) -> str:
+    """What a new study has found by its score of probabilities: what is better or worse than its baseline."""
+    found = result.head.comparison[study]
+    score = found.scores["probabilities"]
+    told = [f"{escape(study)}: {sum(1 for _ in found.list_arms())} arms"]
+    told.append(f"{SCORES[score].label} {found.baseline_result.judged[score].value:.4f} of {escape(found.baseline)}")
+    arms = {name_arm(Key("", *key)).strip(): arm.judged[score].verdict for key, arm in found.list_arms()}
+    for verdict in ("better", "worse"):
+        names = [name for name, each in arms.items() if each == verdict]
+        told.append(f"{verdict}: {name_first(names) if names else 'none'}")
+    return "; ".join(told)
 
 
 def describe_arm(key: Key, result: Review) -> str:

@@ -141,12 +141,17 @@ class Review:
         return [change for change in self.changes if not change.recomputed or change.key in notable]
 
     @property
+    def deciding(self) -> list[Change]:
+        """For each judged arm the score that decides: worse by one is worse, better by one and worse by none better."""
+        first = dict[Key, Change]()
+        for change in sorted(self.judged, key=lambda each: (ORDER.index(each.verdict), each.difference.p_adjusted)):
+            first.setdefault(change.key, change)
+        return list(first.values())
+
+    @property
     def arms(self) -> dict[Key, str]:
-        """The verdict of each judged arm: worse if it is worse by one score, better if by one and worse by none."""
-        verdicts: dict[Key, list[str]] = {}
-        for change in self.judged:
-            verdicts.setdefault(change.key, []).append(change.verdict)
-        return {key: min(each, key=ORDER.index) for key, each in verdicts.items()}
+        """The verdict of each judged arm."""
+        return {change.key: change.verdict for change in self.deciding}
 
     @property
     def verdict(self) -> str:

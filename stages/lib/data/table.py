@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import math
 import re
 from collections.abc import Callable, Iterable, Iterator
@@ -97,9 +98,8 @@ class Table(Dataset):
             data = read(self.file)
         except OSError as error:
             reason = error.strerror or type(error).__name__
-            raise DataError(
-                f"{self.file} cannot be read ({reason}), expected a CSV file: copy your table there"
-            ) from None
+            mend = "leave out rows or columns" if error.errno == errno.EFBIG else "copy your table there"
+            raise DataError(f"{self.file} cannot be read ({reason}), expected a CSV file: {mend}") from None
         parsed = parse_columns(self, data)
         return Facts(
             tuple(np.bincount(parsed.labels).tolist()),

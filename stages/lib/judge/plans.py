@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
@@ -147,11 +147,6 @@ def load_tasks() -> tuple[str, ...]:
 def load_studies() -> list[str]:
     """The names of all studies, in the order of params.yaml."""
     return list(dict.fromkeys(split_task(task)[0] for task in load_tasks()))
-
-
-def list_tasks(study: str, plan: str = "_study") -> list[str]:
-    """The tasks of one study, which each of its plan files names; so no other study matters to its stages."""
-    return list(load_plan(dict[str, Any], f"{study}/{plan}"))
 
 
 def load_statistics_plan() -> StatisticsPlan:

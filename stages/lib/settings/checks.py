@@ -321,6 +321,8 @@ def find_idle(params: Params, study: ResolvedStudy, name: str, facts: Facts) -> 
         yield "the checkpoint has no effect, since it keeps the last epoch's weights: set save_best_only, or remove it"
     if search and search.off and not any(map(can_be_off, search.ranges)):
         yield f"search.off has no effect, since {', '.join(search.ranges)} cannot be off: set it to 0"
+    if search and (search.points - 1) * (1 - search.off) < 1:  # on average
+        yield f"search.off {search.off:g} leaves fewer than one of the points that are drawn on: lower it"
     for regularizer in variant.regularizers:
         rule, strengths = CATALOGUE[regularizer], [params.strength(regularizer, variant), *variant.path]
         strengths += [search.ranges[regularizer].low] if search and regularizer in search.ranges else []

@@ -43,7 +43,7 @@ class ParamsError(UserError):
 def raise_all(mistakes: Iterable[Mistake], root: yaml.Node | None) -> None:
     """ParamsError with all of them, each once, if there are any; root: the file's nodes."""
     lines = Lines(root)
-    told = list(dict.fromkeys(mistake.tell(lines) for mistake in mistakes))
+    told = [line for text in dict.fromkeys(mistake.tell(lines) for mistake in mistakes) for line in text.splitlines()]
     shown = [line for line, length in zip(told, accumulate(map(len, told)), strict=True) if length < LONGEST]
     if len(shown) < len(told):
         shown.append(f"{PARAMS}: {len(told) - len(shown):,} more mistakes: mend these first")

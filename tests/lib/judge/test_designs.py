@@ -23,7 +23,7 @@ from stages.lib.judge.designs import (
 
 FOLDS, REPEATS, NUM_ROWS, SHARE = 5, 10, 60, 0.7  # of a small cross-validation; SHARE of the other rows is trained on
 
-deterministic = settings(derandomize=True, database=None, deadline=None, max_examples=60)
+deterministic = settings(max_examples=60)
 FOLD_RATIO = 94 / 376  # test rows / training rows of five folds of 470 patients
 
 

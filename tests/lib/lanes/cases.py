@@ -6,12 +6,27 @@ from typing import Any
 import numpy as np
 
 from stages.lib.data.samples import Development
-from stages.lib.lanes.plan import CallbacksPlan, NetworkPlan, OptimizerPlan, RegularizerPlan, RunPlan
+from stages.lib.lanes.plan import (
+    CallbacksPlan,
+    CheckpointSettings,
+    EarlyStoppingSettings,
+    NetworkPlan,
+    OptimizerPlan,
+    PlateauSettings,
+    RegularizerPlan,
+    RunPlan,
+)
 from stages.lib.lanes.run import TrainedRun
 from stages.lib.lanes.training import train_lanes
 from tests.lib.lanes.oracle import Fitted, Weights, fit_stock
 
 NO_CALLBACKS = CallbacksPlan(None, None, None, terminate_on_nan=False)
+CALLBACKS = CallbacksPlan(
+    EarlyStoppingSettings(monitor="val_loss", min_delta=0.0, start_from_epoch=1, restore_best=True),
+    CheckpointSettings(monitor="val_loss", save_best_only=True),
+    PlateauSettings(monitor="loss", factor=0.5, patience=0, min_delta=0.1, cooldown=1, min_lr=0.0),
+    terminate_on_nan=True,
+)
 OPTIMIZERS = {
     "sgd": OptimizerPlan("sgd", 0.05, 0.0),
     "sgd_momentum": OptimizerPlan("sgd", 0.02, 0.9),
@@ -108,3 +123,19 @@ def check_weights(found: Weights, expected: Weights, tolerance: float) -> None:
         scale = max(np.abs(values).max(), np.abs(kernel).max())
         error = np.abs(found[name].reshape(values.shape) - values).max() / scale
         assert error <= tolerance, f"{name} is off by {error:.1e} of its scale"
+
+
+def check_near(found: Weights, expected: Weights) -> None:
+    """Up to the rounding of float32."""
+    for name, values in expected.items():
+        np.testing.assert_allclose(found[name], values, atol=1e-6, rtol=1e-6, err_msg=name)
+
+
+def check_same(run: TrainedRun, other: TrainedRun) -> None:
+    """To the byte."""
+    assert run.weights.keys() == other.weights.keys()
+    for name, values in run.weights.items():
+        assert values.tobytes() == other.weights[name].tobytes(), name
+    assert run.history.to_csv() == other.history.to_csv()
+    for name in ("replicate", "epochs_run", "best_epoch", "stopped_early", "diverged"):
+        assert getattr(run, name).tobytes() == getattr(other, name).tobytes(), name

@@ -270,40 +270,15 @@ def strength_at(entry: RegularizerPlan, point: int) -> float:
 def keras_callbacks(plan: CallbacksPlan, patience: int, checkpoint: Path) -> list[keras.callbacks.Callback]:
     """The callbacks of a plan; `checkpoint` is the file that ModelCheckpoint writes."""
     callbacks: list[keras.callbacks.Callback] = []
-    if plan.early_stopping:
-        callbacks.append(
-            keras.callbacks.EarlyStopping(
-                plan.early_stopping.monitor,
-                min_delta=plan.early_stopping.min_delta,
-                patience=patience,
-                mode=mode_of(plan.early_stopping.monitor),
-                restore_best_weights=plan.early_stopping.restore_best,
-                start_from_epoch=plan.early_stopping.start_from_epoch,
-            )
-        )
-    if plan.checkpoint:
-        callbacks.append(
-            keras.callbacks.ModelCheckpoint(
-                str(checkpoint),
-                monitor=plan.checkpoint.monitor,
-                mode=mode_of(plan.checkpoint.monitor),
-                save_best_only=plan.checkpoint.save_best_only,
-                save_weights_only=True,
-            )
-        )
-    if plan.reduce_lr_on_plateau:
-        plateau = plan.reduce_lr_on_plateau
-        callbacks.append(
-            keras.callbacks.ReduceLROnPlateau(
-                plateau.monitor,
-                factor=plateau.factor,
-                patience=plateau.patience,
-                mode=mode_of(plateau.monitor),
-                min_delta=plateau.min_delta,
-                cooldown=plateau.cooldown,
-                min_lr=plateau.min_lr,
-            )
-        )
+    if settings := plan.early_stopping:
+        fields = dict(settings) | {"patience": patience, "restore_best_weights": settings.restore_best}
+        del fields["restore_best"]
+        callbacks.append(keras.callbacks.EarlyStopping(**fields, mode=mode_of(settings.monitor)))
+    if settings := plan.checkpoint:
+        fields = dict(settings) | {"mode": mode_of(settings.monitor), "save_weights_only": True}
+        callbacks.append(keras.callbacks.ModelCheckpoint(str(checkpoint), **fields))
+    if settings := plan.reduce_lr_on_plateau:
+        callbacks.append(keras.callbacks.ReduceLROnPlateau(**dict(settings), mode=mode_of(settings.monitor)))
     return [*callbacks, *([keras.callbacks.TerminateOnNaN()] if plan.terminate_on_nan else [])]
 
 

@@ -11,25 +11,11 @@ from stages.lib.data.samples import Development
 from stages.lib.lanes import blocks, training
 from stages.lib.lanes.blocks import cut_into_blocks
 from stages.lib.lanes.graph import Graph
-from stages.lib.lanes.plan import (
-    CallbacksPlan,
-    CheckpointSettings,
-    EarlyStoppingSettings,
-    Grid,
-    PlateauSettings,
-    RegularizerPlan,
-    RunPlan,
-)
+from stages.lib.lanes.plan import Grid, RegularizerPlan, RunPlan
 from stages.lib.lanes.run import UNFINISHED, TrainedBlock, TrainedRun, UnfinishedRun
 from stages.lib.lanes.training import BlockTraining, train_lanes
-from tests.lib.lanes.cases import OPTIMIZERS, make_development, make_plan
+from tests.lib.lanes.cases import CALLBACKS, OPTIMIZERS, check_near, check_same, make_development, make_plan
 
-CALLBACKS = CallbacksPlan(
-    EarlyStoppingSettings(monitor="val_loss", min_delta=0.0, start_from_epoch=0, restore_best=True),
-    CheckpointSettings(monitor="val_loss", save_best_only=True),
-    PlateauSettings(monitor="loss", factor=0.5, patience=0, min_delta=0.1, cooldown=1, min_lr=0.0),
-    terminate_on_nan=True,
-)
 ALL_NOISE = (
     RegularizerPlan("l2", (0.01,), (1, 2)),
     RegularizerPlan("activity_l1", (0.01,), (1,)),
@@ -95,11 +81,7 @@ def test_lanes_have_the_same_bytes_in_blocks(size, monkeypatch):
     plan, development = make_run()
     whole = train_lanes(plan, development)
     cut = train_in_blocks(plan, development, monkeypatch, size=size)
-    for name, values in whole.weights.items():
-        assert values.tobytes() == cut.weights[name].tobytes(), name
-    assert whole.history.to_csv() == cut.history.to_csv()
-    for name in ("replicate", "epochs_run", "best_epoch", "stopped_early", "diverged"):
-        np.testing.assert_array_equal(getattr(whole, name), getattr(cut, name), err_msg=name)
+    check_same(cut, whole)
     assert whole.strengths.keys() == cut.strengths.keys() and whole.mechanisms.keys() == cut.mechanisms.keys()
     assert len(set(whole.epochs_run)) > 1  # lanes of a block end at different times
 
@@ -109,8 +91,7 @@ def test_lanes_that_fill_up_a_block_are_trained_for_nothing(monkeypatch):
     whole = train_lanes(plan, development)
     cut = train_in_blocks(plan, development, monkeypatch, size=4)
     assert len(cut.replicate) == 30 and len(cut.history) == len(whole.history)
-    for name, values in whole.weights.items():
-        np.testing.assert_allclose(cut.weights[name], values, atol=1e-6, rtol=1e-6, err_msg=name)
+    check_near(cut.weights, whole.weights)
 
 
 @pytest.mark.parametrize("optimizer", ["adam", "rmsprop_momentum", "sgd_momentum"])
@@ -171,16 +152,6 @@ def stop_after(num_blocks: int, monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
     monkeypatch.setattr(BlockTraining, "run", run_or_stop)
     return begun
-
-
-def check_same(run: TrainedRun, other: TrainedRun) -> None:
-    """To the byte."""
-    assert run.weights.keys() == other.weights.keys()
-    for name, values in run.weights.items():
-        assert values.tobytes() == other.weights[name].tobytes(), name
-    assert run.history.to_csv() == other.history.to_csv()
-    for name in ("replicate", "epochs_run", "best_epoch", "stopped_early", "diverged"):
-        assert getattr(run, name).tobytes() == getattr(other, name).tobytes(), name
 
 
 def test_a_run_that_was_stopped_goes_on_from_the_blocks_that_are_kept(unfinished, monkeypatch):

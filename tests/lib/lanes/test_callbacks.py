@@ -104,7 +104,7 @@ def play_keras(plan: CallbacksPlan, patience: int, logs: list[dict]) -> dict:
     }
 
 
-@settings(max_examples=100, derandomize=True, deadline=None)
+@settings(max_examples=100)
 @example(plan=JUST_MIN_DELTA, lanes=[lane_with(0.8, 0.7), lane_with(0.4, 0.3), lane_with(0.3, 0.2)])
 @given(plan=plans, lanes=st.lists(st.tuples(st.integers(0, 4), logs_of_a_lane), min_size=3, max_size=3))
 def test_decisions_equal_keras(plan, lanes):

@@ -113,7 +113,7 @@ def test_draws_repeat():
         assert values.tobytes() == second[name].tobytes(), name
 
 
-@settings(max_examples=30, derandomize=True, deadline=None)
+@settings(max_examples=30)
 @given(cuts=st.lists(st.integers(1, 5), min_size=1, max_size=6))
 def test_how_many_steps_are_drawn_at_once_does_not_matter(cuts):
     """Odd sizes included: a generator that keeps half of a 64-bit draw must carry it over."""
@@ -124,7 +124,7 @@ def test_how_many_steps_are_drawn_at_once_does_not_matter(cuts):
         np.testing.assert_array_equal(np.concatenate([part[name] for part in parts]), values, err_msg=name)
 
 
-@settings(max_examples=30, derandomize=True, deadline=None)
+@settings(max_examples=30)
 @given(chosen=st.lists(st.integers(0, 4), min_size=1, max_size=6))
 def test_which_replicates_are_drawn_beside_does_not_matter(chosen):
     """A block of lanes lists a replicate for each of its points."""

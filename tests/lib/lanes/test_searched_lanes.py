@@ -40,13 +40,13 @@ def make_search(ranges: dict | None = None) -> RunPlan:
 COCKTAIL, OTHER = make_search(), make_search(OTHERS)
 
 
-@settings(max_examples=4, derandomize=True, deadline=None)
+@settings(max_examples=4)
 @given(lane=st.integers(0, COCKTAIL.grid.num_lanes - 1))
 def test_any_lane_of_the_cocktail_equals_stock(lane):
     compare_with_stock(COCKTAIL, lane=lane, dtype="float64")
 
 
-@settings(max_examples=4, derandomize=True, deadline=None)
+@settings(max_examples=4)
 @given(lane=st.integers(0, OTHER.grid.num_lanes - 1))
 def test_any_lane_of_another_search_equals_stock(lane):
     compare_with_stock(OTHER, lane=lane, dtype="float64")
