@@ -1,16 +1,21 @@
 """The committed results: they are those of params.yaml, and what it says of them is true."""
 
+import numpy as np
 import pandas as pd
 import pytest
 
 from stages import plan
 from stages.lib.judge.comparison import StudyResult, parse_comparison
-from stages.lib.settings.schema import Params
+from stages.lib.lanes.plan import Grid, find_run
+from stages.lib.lanes.regularizers import CATALOGUE
+from stages.lib.settings.schema import Params, ResolvedStudy
 from tests.conftest import ROOT
 
 METRICS = ROOT / "metrics"
 MOST = 0.6  # share of the epochs, within which the baseline overfits
 LEAST = 0.88  # accuracy of the baseline that learns from all images
+CANNOT_BE_LEARNT = {"tables/contraceptive", "tables/haberman"}  # rows with equal columns have different outcomes
+NO_EFFECT = 0.003  # nats of validation log loss, a third of the margin: strengths that change it by less act like none
 
 
 @pytest.fixture(scope="module")
@@ -42,6 +47,59 @@ def test_every_baseline_has_more_epochs_than_it_needs(params: Params) -> None:
             share = curve["epoch"][curve["mean"].idxmin()] / curve["epoch"].max()
             late |= {task: share} if share > MOST else {}
     assert late == {}
+
+
+def test_the_network_learns_tables_by_heart_where_they_can_be(params: Params) -> None:
+    """To the end its training loss is less than half of that on validation rows: there is something to cure."""
+    slow = set()
+    for task in params.studies["tables"].tasks:
+        table = pd.read_csv(METRICS / f"series/learning/{task}.csv")
+        last = table[(table["variant"] == "unregularized") & (table["epoch"] == table["epoch"].max())]
+        loss = last.set_index("part")["mean"]
+        slow |= {task} if loss["training"] >= loss["validation"] / 2 else set()
+    assert slow <= CANNOT_BE_LEARNT
+
+
+def test_strengths_that_validation_rows_choose_most_often_lie_within_their_paths(params: Params) -> None:
+    """Or at a bound: an end that acts like no regulariser, or beyond which there is no strength.
+
+    It looks at the networks that have been trained here, and finds nothing where there are none.
+    """
+    at_an_end = []
+    for name in params.sections["studies"]:
+        study = params.studies[name]
+        for variant, declared in study.variants.items():
+            tasks = [task for task in study.tasks if (find_run(task, variant) / "lanes.npz").is_file()]
+            if declared.path and len(tasks) == len(study.tasks):
+                at_an_end += find_chosen_end(study, variant)
+    assert at_an_end == []
+
+
+def find_chosen_end(study: ResolvedStudy, variant: str) -> list[str]:
+    """The study, the variant and its most often chosen strength over all tables, where that is an end and no bound."""
+    (regularizer,) = study.variants[variant].regularizers
+    chosen, effects = [], []
+    for task in study.tasks:
+        strengths, losses = load_losses(task, variant, regularizer)
+        _, baseline = load_losses(task, study.baseline_of(variant), None)
+        chosen += strengths[losses.argmin(axis=0)].tolist()
+        effects.append(losses.mean(axis=1) - baseline.mean())
+    most_often = max(strengths, key=chosen.count)
+    effect = abs(np.mean(effects, axis=0)[strengths == most_often][0])
+    is_bound = effect < NO_EFFECT or most_often == CATALOGUE[regularizer].minimum
+    at_end = most_often in (strengths.min(), strengths.max())
+    return [f"{study.name}, {variant}: {most_often:g}"] if at_end and not is_bound else []
+
+
+def load_losses(task: str, variant: str, regularizer: str | None) -> tuple[np.ndarray, np.ndarray]:
+    """Strengths [point], and the least log loss on validation rows of each lane over its epochs, [point, replicate]."""
+    folder = find_run(task, variant)
+    history = pd.read_csv(folder / "history.csv", usecols=["lane", "val_log_loss"])
+    losses = history.groupby("lane")["val_log_loss"].min().to_numpy()
+    with np.load(folder / "lanes.npz") as lanes:
+        grid = Grid.of_lanes(len(losses), int(lanes["replicate"].max()) + 1)
+        strengths = lanes[f"strength_{regularizer}"] if regularizer else np.zeros(len(losses))
+    return grid.by_point(strengths)[:, 0], grid.by_point(losses)
 
 
 def test_the_stopped_baseline_is_as_good_as_dense_networks_are(results: dict[str, StudyResult]) -> None:

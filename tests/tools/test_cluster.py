@@ -12,6 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from stages.lib.core.cli import UserError
 from tests.conftest import ROOT
 from tests.project import Project, make_project
 from tests.tools.test_repro import EDITS, Pipeline, expect_edits_refused, make_edited, wait_until
@@ -182,6 +183,13 @@ def test_a_worker_with_other_libraries_is_refused_in_words() -> None:
     versions = clusters.list_versions() | {"numpy": "1.0", "keras": "2"}
     with pytest.raises(RuntimeError, match=r"a worker has keras .*, expected 2; numpy .*, expected 1\.0 as at home"):
         clusters.run_there([], {}, [], versions)
+
+
+def test_a_worker_with_another_python_is_refused_before_it_is_sent_code() -> None:
+    workers = {"tcp://a": {"host": {"python": f"{sys.version.split()[0]}.final.0"}}}
+    clusters.refuse_other_pythons(workers)
+    with pytest.raises(UserError, match=r"worker tcp://b has Python 3\.1\.2\.final\.0, expected 3\.1\d as at home"):
+        clusters.refuse_other_pythons(workers | {"tcp://b": {"host": {"python": "3.1.2.final.0"}}})
 
 
 def test_stages_that_remove_leftovers_of_others_run_at_home() -> None:

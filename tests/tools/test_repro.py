@@ -294,7 +294,7 @@ EDITS: dict[str, tuple[dict, str, str]] = {  # stage: what it depends on, a comm
     "broken": ({"params": [{"broken.yaml": ["a"]}]}, "echo '{' > broken.yaml", "Unable to read parameters"),
     "taken_away": ({"deps": ["taken"]}, "rm taken", "dependency 'taken' does not exist"),
     "other_knob": ({"params": [{"more.yaml": ["a"]}]}, "echo '{a: 1, c: 2}' > more.yaml", ""),
-    "put_back": ({"deps": ["source"]}, "echo two > source; printf one > source", ""),
+    "put_back": ({"deps": ["source"]}, "echo two > source; printf one > source", "source"),
 }
 
 

@@ -7,7 +7,9 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import cloudpickle
 from distributed import Client, Future, get_worker
@@ -34,8 +36,10 @@ class ClusterEngine(LocalEngine):
         where = {"address": cluster} if "://" in cluster else {"scheduler_file": cluster}
         try:
             self.client = Client(**where, timeout=10, set_as_default=False)
+            self.client.wait_for_workers(1, timeout=60)
         except (OSError, ValueError) as error:
             raise UserError(f"no cluster answers at {cluster} ({error}): start it (docs/cluster.md)") from None
+        refuse_other_pythons(self.client.get_versions()["workers"])
 
     async def run(self, job: Job) -> int:
         """Run its command on a worker, and take what it has printed and written home."""
@@ -70,6 +74,14 @@ class ClusterEngine(LocalEngine):
     def send(self, content: bytes) -> Future:
         """To the first worker that needs it, once for the same content; the others have it from that one."""
         return self.client.submit(bytes, content, key=f"file-{hashlib.sha256(content).hexdigest()}")
+
+
+def refuse_other_pythons(workers: Mapping[str, Any]) -> None:
+    """UserError where a worker has another Python: the code that it is sent kills it, and the run would wait for it."""
+    home = list_versions()["python"]
+    for address, found in workers.items():
+        if not (python := found["host"]["python"]).startswith(f"{home}."):
+            raise UserError(f"worker {address} has Python {python}, expected {home} as at home: install it there")
 
 
 def list_versions() -> dict[str, str]:

@@ -228,13 +228,22 @@ class Pipeline:
 
 
 def list_inputs(stage: PipelineStage) -> set[tuple[str, str]]:
-    """The path and the hash of each input of a stage as DVC has last hashed them, of a folder of each of its files."""
+    """The path and the hash of each input of a stage as DVC has last hashed them, of a folder of each of its files.
+
+    With the time of the last change, where all of a file counts: it may be edited, read, and put back.
+    """
     inputs = set[tuple[str, str]]()
     for dep in stage.deps:
         files = dep.obj if isinstance(dep.obj, Tree) else ()
-        inputs |= {("/".join([dep.def_path, *key]), str(hash_info)) for key, _, hash_info in files}
-        inputs.add((dep.def_path, "a folder" if files else str(dep.hash_info)))
+        inputs |= {("/".join([dep.def_path, *key]), f"{hashed} {find_time(dep, *key)}") for key, _, hashed in files}
+        inputs.add((dep.def_path, "a folder" if files else f"{dep.hash_info} {find_time(dep)}"))
     return inputs
+
+
+def find_time(dep: Dependency, *key: str) -> int:
+    """When a file was last changed; 0 of parameters, whose file holds others, and of what is none."""
+    path = Path(dep.fs_path, *key)
+    return path.stat().st_mtime_ns if path.is_file() and not getattr(dep, "params", None) else 0
 
 
 def write_in_one_step(path: Path, text: str) -> None:
