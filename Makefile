@@ -2,7 +2,9 @@
 PYTHON ?= python3
 JOBS ?= $(shell nproc 2>/dev/null || sysctl -n hw.ncpu 2>/dev/null || echo 1)
 BASE ?= main
-REPORT := metrics/$(if $(STUDY),studies/$(STUDY)/page.html,report.html)
+# What the command line gives, as text that no shell expands: DATA=my.csv becomes "DATA=$DATA".
+GIVEN = $(foreach key,DATA TARGET GROUP POSITIVE DROP MINUTES NAME STUDY UNDO,$(if $(filter command,$(origin $(key))),"$(key)=$$$(key)"))
+REPORT := metrics/$(if $(filter command,$(origin STUDY)),studies/$$STUDY/page,report).html
 BIN := .venv/bin
 HERE := $(CURDIR)
 RUN := PATH="$$HERE/$(BIN):$$PATH"
@@ -17,7 +19,7 @@ $(if $(MOVED),$(error .venv was made in another folder, which its commands name:
 export BASE CLUSTER HERE JOBS SET  # as text, which no shell expands
 
 .DEFAULT_GOAL := pipeline
-.PHONY: pipeline show test quick check review bench tour calibrate processors coverage audit-deps lock setup help
+.PHONY: pipeline judge show test quick check review bench tour calibrate processors coverage audit-deps lock setup help
 .SUFFIXES:
 
 pipeline: $(if $(CLUSTER),.venv/installed-cluster,.venv/installed) .git  ## Run what has changed, JOBS stages side by side or on a CLUSTER; SET="dropout=0.3 l2=0.02" changes it
@@ -29,8 +31,11 @@ pipeline: $(if $(CLUSTER),.venv/installed-cluster,.venv/installed) .git  ## Run 
 	@$(RUN) python -m tools.readme
 	@touch $@
 
-show:  ## Open the report of the last run, and name it
-	@test -f $(REPORT) || { echo "error: $(REPORT) is missing, expected it from a run: make"; exit 1; }
+judge: .venv/installed .git  ## Say which regulariser helps on a table of your own: DATA=my.csv TARGET=died
+	@$(RUN) python -m tools.judge $(GIVEN)
+
+show:  ## Open the report of the last run, or the page of STUDY=my, and name it
+	@test -f "$(REPORT)" || { echo "error: $(REPORT) is missing, expected it from a run: make"; exit 1; }
 	@echo "$$HERE/$(REPORT)"
 	@if [ -n "$$DISPLAY$$WAYLAND_DISPLAY" ] || [ "$$(uname)" = Darwin ]; then \
 		$(PYTHON) -m webbrowser "file://$$HERE/$(REPORT)"; fi

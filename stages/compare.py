@@ -8,11 +8,15 @@ Writes  metrics/comparison/<study>.json   task -> arms: scores, differences from
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 from stages.lib.core.cli import parse_arguments, run_main
+from stages.lib.core.records import split_task
+from stages.lib.data.checks import Check, load_checks
 from stages.lib.judge.arms import build_arms, build_search_arms
+from stages.lib.judge.checks import check_result
 from stages.lib.judge.comparison import POINTS, PathPoint, SearchPoint, StudyResult, save_comparison, save_points
 from stages.lib.judge.judge import Judge, judge_study, list_path_points, list_search_points
 from stages.lib.judge.plans import StatisticsPlan, StudyPlan, load_statistics_plan, load_study_plans
@@ -41,13 +45,15 @@ def run(
     predicted: Mapping[str, Predictions],
     references: Mapping[str, ReferencePredictions],
     at_end: Mapping[str, Predictions] | None = None,
+    checks: Sequence[Check] = (),
 ) -> Outcome:
-    """Compare the arms of one task."""
+    """Compare the arms of one task; checks: what was found in its data set."""
     arms = build_arms(predicted, references, labels, select_by=plan.select_by, at_end=at_end)
     arms |= build_search_arms(predicted, plan.searches, labels, select_by=plan.select_by)
     judge = Judge(plan, settings, labels, arms)
+    result = judge_study(judge)
     return Outcome(
-        judge_study(judge),
+        replace(result, checks=[*checks, *check_result(judge, result, predicted)]),
         [point for variant in predicted for point in list_path_points(judge, variant, predicted[variant])],
         [point for search in plan.searches for point in list_search_points(judge, search, predicted[search.variant])],
     )
@@ -60,7 +66,8 @@ def compare_task(plan: StudyPlan) -> Outcome:
     names = [variant.name for variant in plan.variants if plan.stopped]
     at_end = {name: load_predictions(task, name, at_end=True) for name in names}
     references = {name: load_reference(task, name) for name in plan.references}
-    return run(plan, load_statistics_plan(), load_labels(task), predicted, references, at_end)
+    checks = load_checks(split_task(task)[0])[task]
+    return run(plan, load_statistics_plan(), load_labels(task), predicted, references, at_end, checks)
 
 
 def main() -> None:

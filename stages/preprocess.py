@@ -3,6 +3,7 @@
 Reads   data/plan/<study>/_split.json, data/raw/<its entry of `datasets`>/
 Writes  data/development/<study>/  training and validation rows of every replicate
         data/held_out/<study>/     held-out rows, which only evaluate and reference read
+        data/checks/<study>.json   what a careful reader has to know of the tables
 """
 
 from collections.abc import Callable
@@ -13,6 +14,7 @@ import numpy as np
 
 from stages.lib.core.cli import parse_arguments, run_main
 from stages.lib.core.files import DamagedArtifactError, read_bytes
+from stages.lib.data.checks import Checks, check_rows, save_checks
 from stages.lib.data.dataset import Rows, hash_data
 from stages.lib.data.kinds import SplitPlan, load_split_plans
 from stages.lib.data.protocols import Split, check_groups
@@ -30,7 +32,10 @@ RAW = Path("data/raw")
 
 def run(plan: SplitPlan, load_raw: Callable[[str], bytes]) -> tuple[StoredRows, StoredRows]:
     """Development and held-out rows; `load_raw` gives the content of a raw file of the data set by its name."""
-    rows = plan.declaration.load(load_raw, plan.features)
+    return split_rows(plan, plan.declaration.load(load_raw, plan.features))
+
+
+def split_rows(plan: SplitPlan, rows: Rows) -> tuple[StoredRows, StoredRows]:
     split = plan.protocol.split(rows.labels, num_own_test=rows.num_own_test, seed=plan.seed, groups=rows.groups)
     if rows.groups is not None:
         check_groups(split, rows.labels, rows.groups)
@@ -87,11 +92,13 @@ def load_raw(plan: SplitPlan, name: str) -> bytes:
 
 def main() -> None:
     (study,) = parse_arguments(__doc__, "study")
+    found: Checks = {}
     for task, plan in load_split_plans(study).items():
-        for path, stored in zip(
-            (find_development(task), find_held_out(task)), run(plan, partial(load_raw, plan)), strict=True
-        ):
+        rows = plan.declaration.load(partial(load_raw, plan), plan.features)
+        for path, stored in zip((find_development(task), find_held_out(task)), split_rows(plan, rows), strict=True):
             save_rows(path, stored)
+        found[task] = [] if rows.image else check_rows(rows)
+    save_checks(study, found)
 
 
 if __name__ == "__main__":

@@ -78,9 +78,9 @@ def decode_text(data: bytes, *, name: str) -> str:
     return text
 
 
-def parse_records(text: str, *, name: str) -> list[tuple[int, list[str]]]:
+def parse_records(text: str, *, name: str, separator: str = ",") -> list[tuple[int, list[str]]]:
     """The line in which each record starts, and its cells."""
-    reader = csv.reader(io.StringIO(text, newline=""), strict=True, skipinitialspace=True)
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True, skipinitialspace=True, delimiter=separator)
     records, line = [], 1
     try:
         for cells in reader:

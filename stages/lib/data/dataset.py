@@ -106,6 +106,7 @@ class Rows:
     scale: what the network multiplies the inputs by.
     image: (height, width) where a row is an image, else empty.
     groups: [row], the number of the group that each row belongs to; None where each row is by itself.
+    dates: columns of dates or times that are no features.
     """
 
     labels: np.ndarray
@@ -116,6 +117,7 @@ class Rows:
     scale: float = 1.0
     image: tuple[int, ...] = ()
     groups: np.ndarray | None = None
+    dates: tuple[str, ...] = ()
 
 
 # Raw files and their sources ---------------------------------------------------------------------------------------

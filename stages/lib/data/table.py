@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import math
+import re
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from difflib import get_close_matches
@@ -29,6 +30,8 @@ MAX_CATEGORIES = 1000  # each is a column of features
 MAX_LENGTH = 100  # characters of a category or a class
 LARGEST = float(np.finfo(np.float32).max)  # networks compute with float32
 NUM_NAMES = 10  # columns named in a message
+MOSTLY = 0.9  # share of the cells of a column
+DATE = re.compile(r"\d{4}[-/.]\d{1,2}[-/.]\d{1,2}([ T].*)?|\d{1,2}[-/.]\d{1,2}[-/.]\d{2,4}( .*)?|\d{1,2}:\d\d(:\d\d)?")
 
 HOW_TO_MEND = """\
 To mend it, put the file in its place; where it has been edited since the plan was made, run `dvc repro`."""
@@ -112,7 +115,8 @@ class Table(Dataset):
         parsed = parse_columns(self, load_raw(RAW_NAME))
         names, columns = zip(*parsed.columns, strict=True)
         fit = partial(fit_table_encoder, num_numeric=parsed.num_numeric)
-        return Rows(parsed.labels, np.stack(columns, axis=1, dtype=float), names, fit, groups=parsed.groups)
+        columns, groups = np.stack(columns, axis=1, dtype=float), parsed.groups
+        return Rows(parsed.labels, columns, names, fit, groups=groups, dates=parsed.dates)
 
 
 def fit_table_encoder(training: np.ndarray, *, num_numeric: int) -> Encoder:
@@ -152,12 +156,14 @@ class Parsed(NamedTuple):
     labels: [row] uint8, class numbers.
     columns: name, numbers [row], NaN where a value is missing; all but the first `num_numeric` are one-hot.
     groups: [row] int32, from 0 in the order of the file; None where the declaration names none.
+    dates: columns of dates or times among those that are dropped.
     """
 
     labels: np.ndarray
     columns: list[tuple[str, np.ndarray]]
     num_numeric: int
     groups: np.ndarray | None = None
+    dates: tuple[str, ...] = ()
 
 
 def count_groups(parsed: Parsed) -> dict[str, Any]:
@@ -190,7 +196,15 @@ def parse_columns(declaration: Table, data: bytes) -> Parsed:
         faults.append("no column is left to learn from, expected one beside target, group and drop: drop fewer columns")
     if faults:
         raise DataError(f"{declaration.file} with its {table.num_rows} rows cannot be used:", *faults)
-    return Parsed(labels, numeric + one_hot, len(numeric), groups)
+    dropped = (name for name in declaration.drop if name in table.columns)
+    dates = tuple(name for name in dropped if holds_dates(table.columns[name].cells))
+    return Parsed(labels, numeric + one_hot, len(numeric), groups, dates)
+
+
+def holds_dates(cells: Iterable[str]) -> bool:
+    """Whether most cells that hold a value hold a date or a time."""
+    known = [cell for cell in cells if not is_missing(cell)]
+    return sum(bool(DATE.fullmatch(cell)) for cell in known) >= MOSTLY * max(1, len(known))
 
 
 def find_absent_columns(declaration: Table, table: CsvTable) -> Iterator[str]:

@@ -16,6 +16,7 @@ from pydantic import Field, FiniteFloat, TypeAdapter
 
 from stages.lib.core.files import read_bytes, write_bytes, write_json
 from stages.lib.core.records import round_number, split_task
+from stages.lib.data.checks import Check
 from stages.lib.data.protocols import Protocol
 from stages.lib.judge.arms import NO_SKILL, ArmKey
 from stages.lib.judge.plans import Question
@@ -153,6 +154,7 @@ class StudyResult:
     arms: variant or reference model -> kind of arm -> result.
     searches: variant -> what its search found.
     may_be_best: score -> the arms that are not shown to be worse than another; each variant once, as one would use it.
+    checks: what a reader of the result has to know of the data and of it.
     """
 
     dataset: str
@@ -166,6 +168,7 @@ class StudyResult:
     arms: dict[str, dict[Kind, ArmResult]]
     searches: dict[str, SearchResult] = field(default_factory=dict)
     may_be_best: dict[str, list[ArmKey]] = field(default_factory=dict)
+    checks: list[Check] = field(default_factory=list)
 
     def list_arms(self) -> Iterator[tuple[ArmKey, ArmResult]]:
         for variant, kinds in self.arms.items():

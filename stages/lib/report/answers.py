@@ -9,6 +9,7 @@ from typing import NamedTuple
 from stages.lib.judge.arms import AT_KNOB, REFERENCE, TO_END, TUNED, ArmKey
 from stages.lib.judge.comparison import ArmResult, Difference, SearchResult, StudyResult, Use
 from stages.lib.judge.scores import SCORES
+from stages.lib.report.checks import tell_checks
 from stages.lib.report.styles import VERDICTS, describe_range, style_of
 
 NUM_NAMED = 3  # variants that a sentence names; the others are counted
@@ -76,7 +77,7 @@ class Answer:
     failures: baselines whose networks have all failed.
     groups: `regularizers` and `settings`, where the study compares any -> score -> sentence.
     searches: variant -> what its search found.
-    skill: how the networks compare with a guess. headline: the answer in brief.
+    skill: how the networks compare with a guess. headline: the answer in brief. checks: what a reader has to know.
     """
 
     headline: Headline
@@ -84,6 +85,7 @@ class Answer:
     groups: dict[str, dict[str, str]]
     searches: dict[str, SearchAnswer]
     skill: str
+    checks: list[str]
 
     @property
     def sentences(self) -> list[str]:
@@ -91,7 +93,8 @@ class Answer:
         told = [*self.failures]
         for group in self.groups.values():
             told += group.values()
-        return [*told, *(sentence for search in self.searches.values() for sentence in search if sentence), self.skill]
+        told += [sentence for search in self.searches.values() for sentence in search if sentence]
+        return [*told, self.skill, *self.checks]
 
 
 def answer(study: StudyResult, confidence: float) -> Answer:
@@ -107,6 +110,7 @@ def answer(study: StudyResult, confidence: float) -> Answer:
         groups=groups,
         searches={variant: tell_search(variant, search) for variant, search in study.searches.items()},
         skill=tell_skill(study),
+        checks=tell_checks(study),
     )
 
 

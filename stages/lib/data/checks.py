@@ -1,0 +1,124 @@
+"""What a careful statistician looks for in a table before a network is trained on it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from stages.lib.core.files import read_bytes, write_json
+from stages.lib.core.records import adapter_of
+from stages.lib.data.dataset import Rows
+
+FOLDER = Path("data/checks")
+
+FEW_ROWS = 50  # of a class: ten in each of five folds
+GIVES_AWAY = 0.995  # AUC of one column alone
+MIN_GROUPS = 20  # values of a column that may name groups
+SURE, SURPRISING = 0.95, 0.25  # share of pairs of rows that agree in a group; by how much more than neighbours do
+ID_NAME = re.compile(
+    r"(^|[^a-z])(id|nr|key|patient|subject|person|customer|client|user|household|group)([^a-z]|$)", re.I
+)
+
+
+@dataclass(frozen=True)
+class Check:
+    """A finding that a reader of a result has to know.
+
+    name: of the check, which says what is told. columns: names of columns, classes or variants. value: a number.
+    """
+
+    name: str
+    columns: tuple[str, ...] = ()
+    value: float = 0.0
+
+
+def check_rows(rows: Rows) -> list[Check]:
+    """Findings in a table."""
+    labels, columns, names = rows.labels, rows.columns, rows.features
+    constant = np.nanmax(columns, axis=0, initial=-np.inf) <= np.nanmin(columns, axis=0, initial=np.inf)
+    constant &= ~np.isnan(columns).any(axis=0)
+    counter = [name for name, column in zip(names, columns.T, strict=True) if is_counter(column)]
+    telling = [
+        name for name, column in zip(names, columns.T, strict=True) if rank_classes(labels, column) >= GIVES_AWAY
+    ]
+    groups = find_groups(labels, dict(zip(names, columns.T, strict=True)))
+    whole = np.ascontiguousarray(np.column_stack([columns, labels]))
+    num_repeated = len(whole) - len(np.unique(whole.view(f"V{whole.itemsize * whole.shape[1]}")))
+    rarest = np.bincount(labels).min()
+    found = [
+        Check("repeated_rows", (), num_repeated / len(whole)) if num_repeated else None,
+        Check("groups", tuple(groups)) if groups else None,
+        Check("constant", tuple(np.array(names)[constant].tolist())) if constant.any() else None,
+        Check("identifiers", tuple(counter)) if counter else None,
+        Check("gives_away", tuple(telling)) if telling else None,
+        Check("few_rows", (), int(rarest)) if rarest < FEW_ROWS else None,
+        Check("dates", rows.dates) if rows.dates else None,
+    ]
+    return [check for check in found if check]
+
+
+def is_counter(column: np.ndarray) -> bool:
+    """Whether it counts the rows: whole numbers without gaps, each once."""
+    return bool(len(column) > 1 and column[0] % 1 == 0 and (np.diff(np.sort(column)) == 1).all())
+
+
+def rank_classes(labels: np.ndarray, column: np.ndarray) -> float:
+    """How well the column alone ranks rows by class: AUC, whichever direction; mean over the pairs of more classes."""
+    is_known = ~np.isnan(column)
+    values = np.where(is_known, column, np.median(column[is_known]) if is_known.any() else 0.0)
+    known, areas = np.unique(labels), []
+    for place, first in enumerate(known):
+        for second in known[place + 1 :]:
+            chosen = np.isin(labels, (first, second))
+            is_first, ranks = labels[chosen] == first, rank(values[chosen])
+            num_first, num_second = is_first.sum(), (~is_first).sum()
+            area = (ranks[is_first].sum() - num_first * (num_first + 1) / 2) / (num_first * num_second)
+            areas.append(max(area, 1 - area))
+    return float(np.mean(areas))
+
+
+def rank(values: np.ndarray) -> np.ndarray:
+    """Ranks from 1, of equal values their mean."""
+    _, place, counts = np.unique(values, return_inverse=True, return_counts=True)
+    return (counts.cumsum() - (counts - 1) / 2)[place]
+
+
+def find_groups(labels: np.ndarray, columns: Mapping[str, np.ndarray]) -> list[str]:
+    """Columns of whole numbers or codes [row] that may name what rows belong to: values repeat and fix the class."""
+    return [name for name, column in columns.items() if names_groups(labels, name, column)]
+
+
+def names_groups(labels: np.ndarray, name: str, column: np.ndarray) -> bool:
+    """Whether rows of one value have one class, though rows of neighbouring values have not.
+
+    A column that is called an id needs only the first: its values may be in the order of the classes.
+    """
+    if not np.isfinite(column).all() or (column % 1).any():
+        return False
+    values, place = np.unique(column, return_inverse=True)
+    counts = np.zeros((len(values), labels.max() + 1))
+    np.add.at(counts, (place, labels), 1)
+    sizes = counts.sum(axis=1)
+    is_repeated = sizes > 1
+    if len(values) < MIN_GROUPS or sizes[is_repeated].sum() < 0.5 * len(labels):
+        return False
+    repeated, num = counts[is_repeated], sizes[is_repeated]
+    by_value = np.average((repeated * (repeated - 1)).sum(axis=1) / (num * (num - 1)), weights=num)
+    shares = counts / sizes[:, None]
+    by_neighbour = (shares[1:] * shares[:-1]).sum(axis=1).mean()
+    return bool(by_value >= SURE and (ID_NAME.search(name) or by_value - by_neighbour >= SURPRISING))
+
+
+Checks = dict[str, list[Check]]  # task -> what was found in its data set
+
+
+def save_checks(study: str, checks: Checks) -> None:
+    write_json(FOLDER / f"{study}.json", adapter_of(Checks).dump_python(checks, mode="json"))
+
+
+def load_checks(study: str) -> Checks:
+    return adapter_of(Checks).validate_json(read_bytes(FOLDER / f"{study}.json", written_by=f"preprocess@{study}"))

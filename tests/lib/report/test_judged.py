@@ -1,0 +1,106 @@
+"""The answer to one study: true of made-up results in which nothing, everything or only a model helps."""
+
+from __future__ import annotations
+
+from stages.lib.data.checks import Check
+from stages.lib.data.protocols import RepeatedStratifiedKFold
+from stages.lib.judge.arms import ArmKey
+from stages.lib.judge.comparison import ArmResult, Difference, Judgement, SearchResult, StudyResult, Use, Verdict
+from stages.lib.report.checks import CHECKS, tell_check
+from stages.lib.report.judged import tell_study
+
+SCORES = {"auc": 0.8, "log_loss": 0.5}
+
+
+def make_arm(
+    group: str, change: float = 0.0, verdict: Verdict | None = None, *, skill: Verdict = "better"
+) -> ArmResult:
+    """An arm whose log loss differs by `change` from the baseline's."""
+
+    def judge(score: str, value: float) -> Judgement:
+        ends = (change - 0.01, change + 0.01)
+        word = verdict or "undecided"
+        difference = Difference(change, *ends, *ends, *ends, 0.1, 0.1, word) if verdict else None
+        against = Difference(0.1, *ends, *ends, *ends, 0.1, 0.1, skill)
+        return Judgement(value + change, [value, value], difference, against)
+
+    judged = {score: judge(score, value) for score, value in SCORES.items()}
+    return ArmResult("unregularized", group, judged, {}, {"gap": -0.4}, {})  # type: ignore[arg-type]
+
+
+def make_result(
+    *,
+    chosen: tuple[float, Verdict] = (0.0, "undecided"),
+    model: tuple[float, Verdict] = (0.0, "undecided"),
+    skill: Verdict = "better",
+    checks: tuple[Check, ...] = (),
+) -> StudyResult:
+    """A study with dropout, a cocktail and logistic regression."""
+    return StudyResult(
+        dataset="my",
+        features="encoded",
+        protocol=RepeatedStratifiedKFold(folds=5, repeats=5, validation=0.2),
+        seed=3,
+        scores={"discrimination": "auc", "probabilities": "log_loss"},
+        baseline="unregularized",
+        no_skill={"auc": 0.5, "log_loss": 0.69},
+        reach={},
+        arms={
+            "unregularized": {
+                "at_knob": make_arm("regularizers", skill=skill),
+                "to_end": make_arm("regularizers", 0.3, "worse"),
+            },
+            "dropout": {"tuned": make_arm("regularizers", *chosen)},
+            "cocktail": {"tuned": make_arm("regularizers", *chosen)},
+            "best_single": {"tuned": make_arm("regularizers", *chosen)},
+            "logistic_regression": {"reference": make_arm("model", *model)},
+        },
+        searches={
+            "cocktail": SearchResult(13, {}, "best_single", {"dropout": Use(0.8, 0.1, 0.3)}, {}),
+        },
+        may_be_best={"log_loss": [ArmKey("dropout", "tuned"), ArmKey("unregularized", "at_knob")]},
+        checks=list(checks),
+    )
+
+
+CASES = {  # what is made -> the first line's answer, what comes next
+    "nothing helps": (make_result(), "Not shown: ", "a regulariser is not shown to add to that"),
+    "dropout helps": (make_result(chosen=(-0.05, "better")), "Yes: ", "it is mostly dropout 0.1 to 0.3 (80%)"),
+    "dropout hurts": (
+        make_result(chosen=(0.05, "worse")),
+        "No, it hurts: ",
+        "a regulariser is not shown to add to that",
+    ),
+    "nothing matters": (make_result(chosen=(0.001, "equivalent")), "No, by no more than matters", "not shown to add"),
+    "a model is better": (make_result(model=(-0.1, "better")), "Not shown: ", "use logistic regression"),
+    "rows belong together": (
+        make_result(checks=(Check("groups", ("patient",)),)),
+        "Not shown",
+        "which rows belong together",
+    ),
+    "coin flips": (make_result(checks=(Check("no_skill"),)), "Not shown", "columns that say more of the target"),
+}
+
+
+def test_the_answer_follows_from_the_verdicts_and_says_what_to_do_next() -> None:
+    for name, (study, answer, following) in CASES.items():
+        lines = tell_study(study, 0.95)
+        assert lines[0].startswith(f"Does a regulariser help? {answer}"), name
+        assert following in lines[-1], name
+        assert len(lines) <= 15, name
+
+
+def test_the_answer_tells_sizes_scores_and_stopping() -> None:
+    told = "\n".join(tell_study(make_result(chosen=(-0.05, "better")), 0.95))
+    assert "lowers log loss by 0.050 (95 % interval 0.040 to 0.060)" in told
+    assert "To train to the end hurts: it raises log loss by 0.300" in told
+    assert "no regulariser, stopped 0.500, no skill 0.690, logistic regression 0.500" in told
+    assert "Shown of 2 regularisers: 2 to help (dropout by 0.050, cocktail by 0.050), none to hurt." in told
+    assert "2 arms may be the best (dropout, no regulariser)" in told
+
+
+def test_every_check_is_told_with_what_to_do() -> None:
+    for name in CHECKS:
+        told = tell_check(Check(name, ("log_loss",) * (name == "reach") or ("a", "b", "c", "d"), 0.5))
+        assert "{" not in told
+        assert ":" in told

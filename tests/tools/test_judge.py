@@ -1,0 +1,248 @@
+"""`make judge`: what it reads, refuses, sees, decides and writes."""
+
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from stages.lib.data.dataset import DataError
+from tests.conftest import ROOT, keep_studies, keep_variants
+from tests.project import load_yaml, make_project
+from tools.judge import __main__ as judge
+from tools.judge.design import Wishes, choose_design, look_at
+from tools.judge.entries import undo
+from tools.judge.sheet import read_sheet
+
+Files = dict[str, bytes]
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A project with the real params.yaml and tables."""
+    shutil.copy(ROOT / "params.yaml", tmp_path)
+    shutil.copytree(ROOT / "data/source", tmp_path / "data/source")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def read_all(folder: Path) -> Files:
+    """What git may see."""
+    files = (path for path in folder.rglob("*") if path.is_file() and ".dvc" not in path.parts)
+    return {str(path.relative_to(folder)): path.read_bytes() for path in files}
+
+
+def make_rows(num_rows: int = 60) -> list[list[str]]:
+    """A header and rows: a number, a category, a class."""
+    generator = np.random.default_rng(0)
+    rows = [[f"{generator.normal():.3f}", "ab"[i % 2], ["no", "yes"][i % 3 == 0]] for i in range(num_rows)]
+    return [["age", "ward", "died"], *rows]
+
+
+def to_text(rows: list[list[str]], separator: str = ",") -> str:
+    return "".join(separator.join(row) + "\n" for row in rows)
+
+
+def change(*, row: int, column: int, cell: str) -> str:
+    rows = make_rows()
+    rows[row][column] = cell
+    return to_text(rows)
+
+
+GOOD = to_text(make_rows())
+BAD: dict[str, tuple[str | bytes, str]] = {  # file -> content, part of what is said
+    "binary": (b"\x89PNG\r\n\x1a\n\x00\x00", "is no text in line"),
+    "excel": (b"PK\x03\x04rest", "a zip archive, such as an Excel file"),
+    "utf_16": ("a,b\n1,2\n".encode("utf-16"), "UTF-16 text"),
+    "empty": ("", "has nothing in it"),
+    "header_alone": ("age,died\n", "no row below its header line"),
+    "one_class": (GOOD.replace("yes", "no"), "one class alone, 'no'"),
+    "one_row_a_class": (
+        to_text([["age", "died"], *([f"{i}.5", f"class{i}"] for i in range(40))]),
+        "too few rows, such as",
+    ),
+    "target_absent": (GOOD.replace("died", "dead"), "column 'died' is not in the file, expected one such as dead"),
+    "name_twice": (GOOD.replace("ward", "age"), "expected each name once; found 'age' 2 times"),
+    "name_missing": (GOOD.replace("age", ""), "found none for column 1"),
+    "many_columns": (to_text([[f"c{i}" for i in range(10_000)], ["1"] * 10_000]), "has 10,000 columns"),
+    "one_column": ("died\n" + "yes\nno\n" * 30, "has 1 columns"),
+    "ragged": (GOOD + "1,a\n", "expected 3 cells, as in the header; found 2 in line 62"),
+    "open_quote": (GOOD + '1,"a,no\n', "is not CSV"),
+    "huge_number": (change(row=3, column=0, cell="1e300"), "expected numbers between"),
+    "infinity": (change(row=3, column=0, cell="inf"), "expected numbers between"),
+    "text_among_numbers": (change(row=3, column=0, cell="unknown"), "numbers but for 'unknown' in line 4"),
+    "no_class_in_a_row": (change(row=3, column=2, cell="NA"), "no value in 1 rows, first in line 4"),
+    "regression": (
+        to_text([["a", "died"], *([f"{i % 7}", f"{i * 1.7:.2f}"] for i in range(60))]),
+        "regression is not judged",
+    ),
+    "nothing_to_learn": (to_text([["a", "died"], *(["1", "yn"[i % 2]] for i in range(60))]), "no column is left"),
+    "few_rows": (to_text(make_rows(12)), "expected 10 of each"),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_a_bad_file_is_refused_in_one_sentence_and_nothing_is_written(folder: Path, name: str) -> None:
+    content, said = BAD[name]
+    (folder / "my.csv").write_bytes(content if isinstance(content, bytes) else content.encode())
+    before = read_all(folder)
+    with pytest.raises(DataError, match=r"expected|regression|mend or empty") as refused:
+        judge.judge_file({"DATA": "my.csv", "TARGET": "died"})
+    assert said in str(refused.value)
+    assert read_all(folder) == before
+
+
+def make_folder(path: Path) -> None:
+    path.mkdir()
+
+
+def make_link(path: Path) -> None:
+    path.symlink_to("/etc/hostname")
+
+
+PATHS: dict[str, tuple[Callable[[Path], None], str]] = {
+    "a folder": (make_folder, "is a folder"),
+    "a link out of the project": (make_link, "is a link out of the project"),
+    "nothing": (lambda path: None, "cannot be read (No such file or directory)"),
+}
+
+
+@pytest.mark.parametrize("name", PATHS)
+def test_what_is_no_file_of_the_users_is_refused(folder: Path, name: str) -> None:
+    make, said = PATHS[name]
+    make(folder / "my.csv")
+    with pytest.raises(DataError) as refused:
+        read_sheet(Path("my.csv"))
+    assert said in str(refused.value)
+
+
+def test_the_command_line_says_what_is_wrong_with_status_2(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["judge", "DATA=absent.csv", "TARGET=died"])
+    assert judge.main() == 2
+    assert capsys.readouterr().err.startswith("error: absent.csv cannot be read")
+    assert not {"tensorflow", "sklearn", "pandas"} & {name for name in sys.modules if name in ("tensorflow",)}
+
+
+READ = {  # file -> content, what is assumed
+    "semicolons": (
+        to_text([[cell.replace(".", ",") for cell in row] for row in make_rows()], ";"),
+        "decimal commas in age",
+    ),
+    "tabs": (to_text(make_rows(), "\t"), "separated by tabs"),
+    "bars": (to_text(make_rows(), "|"), "separated by '|'"),
+    "latin_1": (GOOD.replace(",a,", ",Köln,").encode("latin-1"), "read as Latin-1"),
+    "byte_order_mark": (GOOD.encode("utf-8-sig"), ""),
+    "windows_lines": (GOOD.replace("\n", "\r\n"), ""),
+    "quotes_across_lines": (GOOD.replace(",a,", ',"a\nb",'), ""),
+    "question_marks": (GOOD.replace(",a,", ",?,", 3), "'?' in 1 column is taken as missing"),
+    "index": (
+        to_text([["", *make_rows()[0]], *([str(i), *row] for i, row in enumerate(make_rows()[1:]))]),
+        "taken as an index",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", READ)
+def test_a_file_is_read_as_pandas_would_and_says_what_was_assumed(folder: Path, name: str) -> None:
+    content, assumed = READ[name]
+    (folder / "my.csv").write_bytes(content if isinstance(content, bytes) else content.encode())
+    sheet = read_sheet(Path("my.csv"))
+    assert list(sheet.columns) == ["age", "ward", "died"]
+    assert sheet.columns["age"] == [row[0] for row in make_rows()[1:]]
+    assert assumed in "; ".join(sheet.remarks) if assumed else not sheet.remarks
+    (folder / "my.csv").write_bytes(sheet.to_csv())
+    assert read_sheet(Path("my.csv")) == sheet._replace(remarks=[], lines=read_sheet(Path("my.csv")).lines)
+
+
+def test_columns_are_sorted_into_kinds_and_the_useless_are_left_out(folder: Path) -> None:
+    rows = [["nr", "name", "day", "same", "age", "ward", "died"]]
+    for i, row in enumerate(make_rows(100)[1:]):
+        rows.append([str(i + 1), f"name {i}", f"2024-01-{i % 28 + 1:02}", "1", row[0] if i % 9 else "", *row[1:]])
+    (folder / "my.csv").write_text(to_text(rows))
+    columns = look_at(read_sheet(Path("my.csv")), Wishes("died"))
+    assert (columns.numeric, columns.categorical, columns.missing) == (["age"], {"ward": 2}, ["age"])
+    assert columns.left_out == {
+        "count the rows": ["nr"],
+        "text with too many different values": ["name"],
+        "dates or times": ["day"],
+        "constant": ["same"],
+    }
+
+
+@pytest.mark.parametrize("as_text", [False, True])
+def test_coin_flips_with_groups_wait_for_the_group_to_be_named(folder: Path, *, as_text: bool) -> None:
+    write_coin_flips(folder / "my.csv", as_text=as_text)
+    sheet = read_sheet(Path("my.csv"))
+    with pytest.raises(DataError, match=r"GROUP=patient .*, or GROUP=none"):
+        look_at(sheet, Wishes("died"))
+    for group in ("patient", "none"):
+        columns = look_at(sheet, Wishes("died", group))
+        assert ("patient" in columns.numeric) == (group == "none" and not as_text)
+
+
+def write_coin_flips(path: Path, *, as_text: bool = False) -> None:
+    """150 patients with three rows each, and an outcome by the toss of a coin for each."""
+    generator = np.random.default_rng(0)
+    rows = [["patient", "a", "b", "c", "died"]]
+    for number in generator.permutation(150) + 1000:
+        values, died = generator.normal(size=3), generator.integers(2)
+        for _ in range(3):
+            measured = [f"{value:.3f}" for value in values + generator.normal(size=3) / 10]
+            rows.append([f"p{number}" if as_text else str(number), *measured, str(died)])
+    path.write_text(to_text(rows))
+
+
+DESIGNS = {  # rows, inputs, classes, minutes -> repeats, most training rows, units, epochs
+    (178, 13, 3, 5): (10, None, 64, 250),
+    (1000, 61, 2, 5): (5, None, 64, 50),
+}
+
+
+@pytest.mark.parametrize("table", DESIGNS)
+def test_the_design_follows_from_rows_inputs_classes_and_minutes(table: tuple[int, int, int, float]) -> None:
+    design = choose_design(*table)
+    assert (design.repeats, design.training, design.units, design.epochs) == DESIGNS[table]
+
+
+def test_entries_are_added_without_another_change_and_taken_out_again(folder: Path) -> None:
+    (folder / "my table.csv").write_text(
+        GOOD.replace("age", '"Age, in years"').replace("\n1.", "\n?").replace("?", "NA", 2)
+    )
+    before = read_all(folder)
+    given = {"DATA": "my table.csv", "TARGET": "died", "POSITIVE": "yes"}
+    assert judge.judge_file(given) == "my_table"
+    added = (folder / "params.yaml").read_text().splitlines()
+    kept = before["params.yaml"].decode().splitlines()
+    assert [line for line in added if line not in kept] and len(added) - len(kept) <= 12
+    with pytest.raises(DataError, match="make judge STUDY=my_table"):
+        judge.judge_file(given)
+    undo("my_table")
+    assert read_all(folder) == before
+
+
+def test_a_table_is_judged_run_again_and_taken_out_by_one_command_each(tmp_path: Path) -> None:
+    """With few variants, through the real pipeline; the table is separable by its only column."""
+    params = load_yaml(ROOT / "params.yaml")
+    params = keep_variants(keep_studies(params, "thoracic"), "unregularized", "l2", "cocktail")
+    params["variants"]["cocktail"]["search"] |= {"points": 2, "average": 2}
+    params["references"] |= {"logistic_regression": [1], "random_forest": [10]}
+    project = make_project(tmp_path, params | {"tutorial": {}, "own_variants": {}, "experiments": {}})
+    rows = [["a", "b", "died"], *([str(i * i), str(i * 7 % 5), "ny"[i >= 60]] for i in range(120))]
+    (tmp_path / "my.csv").write_text(to_text(rows))
+    project.commit()
+    judged = project.call_tool("judge", "DATA=my.csv", "TARGET=died", "MINUTES=0.5")
+    assert judged.returncode == 0, judged.stdout + judged.stderr
+    assert "Check: a alone ranks the rows almost perfectly" in judged.stdout
+    assert "Does a regulariser help? " in judged.stdout
+    assert "train@thoracic" not in judged.stdout
+    changed = set(project.call("git", "status", "--porcelain", "--untracked-files=all").split()) - {"M", "??"}
+    own = {"params.yaml", "dvc.lock", "data/source/my.csv", "metrics/comparison/my.json"}
+    assert {path for path in changed if not path.startswith("metrics/studies/my/")} == own
+    assert project.call_tool("judge", "STUDY=my").returncode == 0
+    undone = project.call_tool("judge", "UNDO=my")
+    assert undone.returncode == 0, undone.stdout + undone.stderr
+    assert not project.call("git", "status", "--porcelain", "params.yaml", "data/source", "metrics")

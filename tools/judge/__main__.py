@@ -1,0 +1,204 @@
+"""Say which regulariser helps on a table of your own: look at it, choose a study that suits it, run that, answer.
+
+  python -m tools.judge DATA=my.csv TARGET=died    (the same as `make judge DATA=my.csv TARGET=died`)
+
+  DATA=my.csv       a CSV file with a header line
+  TARGET=died       the column of classes to predict
+  GROUP=patient_id  rows with one value of this column stay together in every split; GROUP=none: there is no such column
+  POSITIVE=yes      of two classes the one whose probability is predicted (default: the second in sorted order)
+  DROP=a,b          columns to leave out
+  MINUTES=5         time that it may take on two cores: of larger tables fewer rows are trained on
+  NAME=my           name of the study (default: that of the file)
+
+  STUDY=my          run a judged table again, after an edit of params.yaml
+  UNDO=my           take it out again
+
+exit status:
+  0    judged
+  1    a stage failed
+  2    the file or the command line needs mending; nothing was written
+"""
+
+import json
+import re
+import subprocess
+import sys
+from contextlib import suppress
+from pathlib import Path
+
+from stages.lib.core.cli import UserError, make_parser
+from stages.lib.core.files import write_bytes
+from stages.lib.data.dataset import DataError
+from stages.lib.judge.comparison import load_comparison
+from stages.lib.settings.mistakes import PARAMS
+from stages.lib.settings.yaml_text import load_document
+from stages.plan import read_text
+from tools.guard import print_error
+from tools.judge.design import (
+    FIXED_SECONDS,
+    FOLDS,
+    NUM_POINTS,
+    NUM_VARIANTS,
+    REFERENCE_SECONDS,
+    Columns,
+    Design,
+    Wishes,
+    choose_design,
+    look_at,
+)
+from tools.judge.entries import NAME, undo, write_entries
+from tools.judge.sheet import Sheet, read_sheet
+from tools.repro.engine import FOLDER
+
+SECONDS, NUM_CORES = FOLDER / "seconds.json", 2  # what the runner knows of each stage; for which time is estimated
+KEYS = ("DATA", "TARGET", "GROUP", "POSITIVE", "DROP", "MINUTES", "NAME", "STUDY", "UNDO")
+PUBLIC = ("thoracic", "tables")  # studies of public tables
+ANSWER = "metrics/studies/{study}/answer.txt"
+
+
+def parse_arguments() -> dict[str, str]:
+    parser = make_parser("tools.judge", __doc__)
+    parser.add_argument("given", nargs="*", metavar="KEY=value", help="see below")
+    given = dict(entry.partition("=")[::2] for entry in parser.parse_args().given)
+    if unknown := [key for key in given if key not in KEYS]:
+        parser.error(f"{unknown[0]} is no key, expected some of {', '.join(KEYS)}")
+    if not ({"STUDY", "UNDO"} & given.keys() or {"DATA", "TARGET"} <= given.keys()):
+        parser.error("expected DATA=my.csv TARGET=column, or STUDY=name, or UNDO=name")
+    return given
+
+
+def read_wishes(given: dict[str, str]) -> Wishes:
+    drop = tuple(dict.fromkeys(name.strip() for name in given.get("DROP", "").split(",") if name.strip()))
+    try:
+        minutes = float(given.get("MINUTES", 5))
+    except ValueError:
+        minutes = 0.0
+    if not 0 < minutes < 10_000:
+        raise DataError(f"MINUTES is '{given['MINUTES']}', expected a number of minutes above 0: mend it")
+    return Wishes(given["TARGET"], given.get("GROUP", ""), given.get("POSITIVE", ""), drop, minutes)
+
+
+def judge_file(given: dict[str, str]) -> str:
+    """Look at a table, say what is decided, and write its entries; return the study's name."""
+    path, wishes = Path(given["DATA"]), read_wishes(given)
+    sheet = read_sheet(path)
+    columns = look_at(sheet, wishes)
+    design = choose_design(sheet.num_rows, columns.num_inputs, len(columns.classes), wishes.minutes)
+    shown = path.resolve().relative_to(Path.cwd()) if path.resolve().is_relative_to(Path.cwd()) else path.name
+    command = " ".join(["make judge", *(f"{key}={value}" for key, value in (given | {"DATA": str(shown)}).items())])
+    name = given.get("NAME") or name_study(path)
+    if not NAME.fullmatch(name):
+        raise DataError(f"NAME is '{name}', expected small letters, digits and _, a letter first: mend it")
+    num_lines = write_entries(name, columns, design, wishes, csv=sheet.to_csv(), command=" ".join(command.split()))
+    print(*describe(path.name, sheet, columns, wishes), *describe_design(sheet, design, wishes), sep="\n")
+    print(
+        f"Written: {num_lines} lines of params.yaml, data/source/{name}.csv. To undo it: make judge UNDO={name}\n",
+        flush=True,
+    )
+    foresee(name, design)
+    return name
+
+
+def foresee(study: str, design: Design) -> None:
+    """Tell the runner how long the stages may take, so that it can say what is left."""
+    variants = load_document(read_text(PARAMS))[0]["variants"]
+    points = {
+        name: 1 + len((variant or {}).get("path", [])) + (variant or {}).get("search", {}).get("points", 0)
+        for name, variant in variants.items()
+    }
+    each = NUM_CORES * (design.seconds - FIXED_SECONDS) / NUM_POINTS
+    guessed = {f"train@{study}-{name}": round(1 + each * number, 1) for name, number in points.items()}
+    guessed |= {f"reference@{study}": round(design.num_replicates * design.num_training * REFERENCE_SECONDS, 1)}
+    with suppress(OSError, ValueError):
+        known = json.loads(SECONDS.read_text()) if SECONDS.is_file() else {}
+        write_bytes(SECONDS, json.dumps(guessed | known).encode())
+
+
+def name_study(path: Path) -> str:
+    name = re.sub(r"\W+", "_", path.stem.lower(), flags=re.ASCII).strip("_")
+    return name[:40] if name[:1].isalpha() else f"table_{name}"[:40]
+
+
+def describe(title: str, sheet: Sheet, columns: Columns, wishes: Wishes) -> list[str]:
+    """What is seen."""
+    classes = ", ".join(f"{name} {number:,}" for name, number in sorted(columns.classes.items())[:6])
+    more = f" and {len(columns.classes) - 6} more" if len(columns.classes) > 6 else ""
+    told = [
+        f"{title}: {sheet.num_rows:,} rows; {len(columns.numeric)} columns of numbers, {len(columns.categorical)} of "
+        f"categories ({columns.num_inputs} inputs of a network).",
+        f"  {wishes.target}: {classes}{more}.",
+    ]
+    if columns.missing:
+        told.append(
+            f"  Values are missing in {name_some(columns.missing)}: the median, or a category of its own, stands in."
+        )
+    told += [f"  Left out: {name_some(names)} ({reason})." for reason, names in columns.left_out.items()]
+    return told + [f"  Assumed: {remark}." for remark in sheet.remarks]
+
+
+def describe_design(sheet: Sheet, design: Design, wishes: Wishes) -> list[str]:
+    """What is decided."""
+    thinned = (
+        f", of which {design.num_training:,} are drawn to train on, to fit into the time" if design.training else ""
+    )
+    minutes = f"about {max(1, round(design.seconds / 60))} min on two cores"
+    if design.seconds > 60 * wishes.minutes:
+        minutes += f", more than MINUTES={wishes.minutes:g}: less would show nothing"
+    together = f"; rows of one {wishes.group} stay together" if wishes.group not in ("", "none") else ""
+    return [
+        f"Decided: {FOLDS} folds x {design.repeats} repeats = {design.num_replicates} replicates; in each, a fifth of "
+        f"the rows is held out, and networks learn from the others{thinned}{together}.",
+        f"  Networks of {design.units} and {design.units} units, {design.epochs} epochs; {NUM_VARIANTS} variants;"
+        f" {minutes}.",
+    ]
+
+
+def name_some(names: list[str], most: int = 6) -> str:
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
+
+
+def run(study: str) -> int:
+    """Bring this study up to date, and print its answer and what other tables lead one to expect."""
+    status = subprocess.call([sys.executable, "-m", "tools.repro", f"draw@{study}"])
+    answer = Path(ANSWER.format(study=study))
+    if status == 0 and answer.is_file():
+        print("", answer.read_text(encoding="utf-8").rstrip(), *tell_expected(), sep="\n")
+        print(f"\nFigures and tables: make show STUDY={study}")
+    return status
+
+
+def tell_expected() -> list[str]:
+    """What the public tables say of a new one, as far as their results are there: with the weight of one table each."""
+    from stages.lib.judge.over_tables import pool_one  # here, as SciPy takes a second
+    from stages.lib.report.judged import find_choice, find_difference
+
+    with suppress(UserError):
+        studies = load_comparison(*PUBLIC).values()
+        found = [one for study in studies if (one := find_difference(study, find_choice(study)))]
+        if len(found) > 2:
+            pooled = pool_one(found, sign=-1, margin=0, alpha=0.05, own_alpha=0.05)
+            return [
+                f"On {len(found)} public tables, the regulariser that validation rows choose changes log loss by "
+                f"{pooled.value:+.3f} on average, on a new one by {pooled.new_low:+.3f} to {pooled.new_high:+.3f} (95 "
+                "%)."
+            ]
+    return []
+
+
+def main() -> int:
+    given = parse_arguments()
+    try:
+        if "UNDO" in given:
+            print("Taken out:", *undo(given["UNDO"]), sep="\n  ")
+            return subprocess.call([sys.executable, "-m", "tools.repro", "plan"], stdout=subprocess.DEVNULL)
+        return run(given["STUDY"] if "STUDY" in given else judge_file(given))
+    except UserError as error:
+        print_error(error)
+        return 2
+    except KeyboardInterrupt:
+        print("Stopped by Ctrl-C. What is done is kept: make judge STUDY=... goes on.")
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())

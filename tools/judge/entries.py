@@ -1,0 +1,157 @@
+"""The entries of a judged table in params.yaml: written, and taken out again, without a change of any other line."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from collections.abc import Container, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from stages.lib.core.cli import UserError
+from stages.lib.core.files import read_plain, write_bytes
+from stages.lib.data.dataset import DataError
+from stages.lib.data.table import FOLDER, Table
+from stages.lib.lock import LOCK
+from stages.lib.settings.mistakes import PARAMS
+from stages.lib.settings.yaml_text import load_document
+from stages.plan import LARGEST_TABLE, check, read_text
+from tools.judge.design import BATCH, FOLDS, Columns, Design, Wishes
+
+NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
+PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")  # what YAML takes as text without quotes, but for:
+WORDS = {"yes", "no", "on", "off", "true", "false", "null", "y", "n"}
+SECTIONS = ("datasets", "studies")
+RATE, RATES = 0.002, {"learning_rate_low": 0.0006, "learning_rate_high": 0.006}  # of the study of the public tables
+
+
+def write_entries(name: str, columns: Columns, design: Design, wishes: Wishes, *, csv: bytes, command: str) -> int:
+    """Write the table and its entries, all or nothing, and return the number of lines; DataError where it cannot be."""
+    text, file = read_text(PARAMS), Path(FOLDER) / f"{name}.csv"
+    declared = load_document(text)[0]
+    if any(name in (declared.get(section) or {}) for section in SECTIONS):
+        again = f"`make judge STUDY={name}` runs it again, `make judge UNDO={name}` takes it out"
+        raise DataError(f"{PARAMS} has the name {name} already: {again}, NAME=another gives another")
+    if file.exists() and file.read_bytes() != csv:
+        raise DataError(f"{file} is there already with other content, expected a new name: write NAME=another")
+    Table(**describe_table(str(file), columns, wishes)).facts(lambda _: csv)
+    added = {
+        "datasets": describe_dataset(name, str(file), columns, wishes),
+        "studies": describe_study(name, design, command, declared.get("variants") or {}),
+    }
+    changed = text
+    for section, lines in added.items():
+        changed = insert(changed, section, lines)
+    check(changed, lambda path: csv if path == str(file) else read_plain(Path(path), most=LARGEST_TABLE))
+    if load_document(remove(changed, name))[0] != declared:
+        raise UserError(
+            f"{PARAMS} could not be extended, expected block mappings under datasets and studies: add it by hand"
+        )
+    if not file.exists():
+        write_bytes(file, csv)
+    write_bytes(Path(PARAMS), changed.encode())
+    return sum(map(len, added.values()))
+
+
+def describe_dataset(name: str, file: str, columns: Columns, wishes: Wishes) -> list[str]:
+    """The data set's entry, in one line."""
+    return [f"  {name}: {write_flow({'kind': 'table'} | describe_table(file, columns, wishes))}"]
+
+
+def describe_table(file: str, columns: Columns, wishes: Wishes) -> dict[str, Any]:
+    """The fields of stages.lib.data.table.Table."""
+    left_out = [*wishes.drop, *(column for names in columns.left_out.values() for column in names)]
+    entry: dict[str, Any] = {"file": file, "target": wishes.target}
+    entry |= {"positive": wishes.positive} if wishes.positive else {}
+    entry |= {"group": wishes.group} if wishes.group not in ("", "none") else {}
+    entry |= {"drop": left_out} if left_out else {}
+    entry |= {"categorical": list(columns.categorical)} if columns.categorical else {}
+    return entry | ({"missing": "impute"} if columns.missing else {})
+
+
+def describe_study(name: str, design: Design, command: str, catalogue: Container[str]) -> list[str]:
+    """The study's entry; its learning rates are those of the study of the public tables."""
+    training = f", training: {design.training}" if design.training else ""
+    protocol = f"folds: {FOLDS}, repeats: {design.repeats}, validation: {design.validation}{training}"
+    changes = [f"{variant}: {{learning_rate: {rate}}}" for variant, rate in RATES.items() if variant in catalogue]
+    return [
+        f"  {name}:",
+        f"    # {command}",
+        f"    data: {name}",
+        "    baseline: unregularized",
+        "    references: [logistic_regression, random_forest]",
+        f"    protocol: {{kind: repeated_stratified_k_fold, {protocol}}}",
+        f"    network: {{hidden: [{design.units}, {design.units}], activation: relu}}",
+        "    training: {loss: crossentropy, optimizer: adam, learning_rate: "
+        f"{RATE}, batch_size: {BATCH}, steps: {design.steps}, callbacks: [terminate_on_nan]}}",
+        f"    variants: {{{', '.join(changes)}}}",
+    ]
+
+
+def write_flow(value: Any) -> str:
+    """A value as YAML's flow style has it, text in quotes where it could be read as anything else."""
+    if isinstance(value, Mapping):
+        return f"{{{', '.join(f'{key}: {write_flow(entry)}' for key, entry in value.items())}}}"
+    if isinstance(value, list):
+        return f"[{', '.join(map(write_flow, value))}]"
+    is_plain = PLAIN.fullmatch(value) and value.lower() not in WORDS
+    return value if is_plain or value.startswith(f"{FOLDER}/") else json.dumps(value, ensure_ascii=False)
+
+
+def find_section(lines: Sequence[str], section: str) -> tuple[int, int]:
+    """Number of the first line below the key of a section, and of the line behind its last one that holds anything."""
+    start = next((number for number, line in enumerate(lines, 1) if re.match(rf"{section}:\s*(#|$)", line)), 0)
+    if not start:
+        raise UserError(f"{PARAMS} has no block '{section}:', expected one: git checkout {PARAMS}")
+    end = start
+    for number in range(start, len(lines)):
+        if lines[number][:1] not in ("", " ", "\n", "\r", "#"):
+            break
+        end = number + 1 if lines[number][:1] == " " and lines[number].strip() else end
+    return start, end
+
+
+def insert(text: str, section: str, entry: Sequence[str]) -> str:
+    lines = text.splitlines(keepends=True)
+    _, end = find_section(lines, section)
+    if end and not lines[end - 1].endswith("\n"):
+        lines[end - 1] += "\n"
+    return "".join([*lines[:end], *(f"{line}\n" for line in entry), *lines[end:]])
+
+
+def remove(text: str, name: str) -> str:
+    """The text without the entries of this name in both sections."""
+    for section in SECTIONS:
+        lines = text.splitlines(keepends=True)
+        start, end = find_section(lines, section)
+        first = next((number for number in range(start, end) if lines[number].startswith(f"  {name}:")), end)
+        last = next((number for number in range(first + 1, end) if not lines[number].startswith("   ")), end)
+        text = "".join([*lines[:first], *lines[last:]])
+    return text
+
+
+def undo(name: str) -> list[str]:
+    """Take out the entries of a judged table, its CSV and its results; return what was taken out."""
+    text = read_text(PARAMS)
+    declared = (load_document(text)[0].get("datasets") or {}).get(name) or {}
+    if f"{name}:\n    # make judge " not in text:
+        raise UserError(f"{PARAMS} has no study {name} that `make judge` wrote, expected its name: mend UNDO")
+    file, changed = Path(declared.get("file", "")), remove(text, name)
+    is_copy = f"DATA={file} " not in text and str(file) not in changed
+    write_bytes(Path(PARAMS), changed.encode())
+    gone = [file] if is_copy and file.is_file() else []
+    gone += [
+        path for path in (Path("metrics/comparison") / f"{name}.json", Path("metrics/studies") / name) if path.exists()
+    ]
+    for path in gone:
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    if Path(LOCK).is_file():
+        write_bytes(Path(LOCK), forget_stages(Path(LOCK).read_text(encoding="utf-8"), name).encode())
+    return [f"the entries of {name} in {PARAMS} and {LOCK}", *map(str, gone)]
+
+
+def forget_stages(text: str, name: str) -> str:
+    """dvc.lock without the stages of a study and its data set."""
+    blocks = re.split(r"^(?=  \S)", text, flags=re.MULTILINE)
+    return "".join(block for block in blocks if not re.match(rf"  \w+@{name}(-\w+)?:", block))
