@@ -111,7 +111,11 @@ def test_folder_gives_plain_and_compressed_files(tmp_path: Path, target: Path) -
         (FIRST, bytes(300_000), "OSError: .* has more than 265,536 bytes"),
         (f"{FIRST}.gz", gzip.compress(FILES[FIRST], mtime=0)[:-9], "EOFError: Compressed file ended"),
         (f"{FIRST}.gz", b"\x1f\x8b\x09" + bytes(50), "BadGzipFile: Unknown compression method"),
-        (f"{FIRST}.gz", gzip.compress(FILES[FIRST], mtime=0)[:10] + b"\xff" * 50, "error: Error -3 while decompressing"),
+        (
+            f"{FIRST}.gz",
+            gzip.compress(FILES[FIRST], mtime=0)[:10] + b"\xff" * 50,
+            "error: Error -3 while decompressing",
+        ),
         (f"{FIRST}.gz", gzip.compress(bytes(2**26), mtime=0), "more than 200,000 bytes when decompressed"),
     ],
 )
