@@ -1,7 +1,12 @@
 # One command per need. `make help` lists them.
+# What is given is text, which neither make nor a shell expands.
+override BASE := $(if $(filter undefined,$(origin BASE)),main,$(value BASE))
+override CLUSTER := $(value CLUSTER)
+override JOBS := $(value JOBS)
 PYTHON ?= python3
-JOBS ?= $(shell nproc 2>/dev/null || sysctl -n hw.ncpu 2>/dev/null || echo 1)
-BASE ?= main
+ifeq ($(JOBS),)
+override JOBS := $(shell nproc 2>/dev/null || sysctl -n hw.ncpu 2>/dev/null || echo 1)
+endif
 REPORT := metrics/report.html
 BIN := .venv/bin
 HERE := $(CURDIR)
@@ -14,7 +19,7 @@ MOVED := $(shell made=$$(sed -n 's|^command = .* -m venv [^/]*||p' .venv/pyvenv.
 	test -z "$$made" -o "$$made" -ef .venv || echo yes)
 $(if $(MOVED),$(error .venv was made in another folder, which its commands name: remove it, run this again))
 
-export BASE CLUSTER HERE JOBS  # as text, which no shell expands
+export BASE CLUSTER HERE JOBS
 
 .DEFAULT_GOAL := pipeline
 .PHONY: pipeline show test quick check review bench tour calibrate processors coverage audit-deps lock setup help
