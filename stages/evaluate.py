@@ -65,6 +65,7 @@ def collect_labels(development: Development, held_out: HeldOut, *, outputs: int)
         test=held_out.labels[held_out.test],
         test_numbers=held_out.identifiers[held_out.test],
         training_numbers=development.identifiers[development.training],
+        test_groups=held_out.groups[held_out.test] if held_out.groups.size else held_out.groups,
         shares=class_shares(development.labels[development.training], outputs).astype(np.float32),
     )
 

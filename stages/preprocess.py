@@ -17,7 +17,7 @@ from stages.lib.core.files import DamagedArtifactError, read_bytes
 from stages.lib.data.checks import Checks, check_rows, save_checks
 from stages.lib.data.dataset import Rows, hash_data
 from stages.lib.data.kinds import SplitPlan, load_split_plans
-from stages.lib.data.protocols import Split
+from stages.lib.data.protocols import Split, check_groups
 from stages.lib.data.samples import (
     StoredRows,
     check_no_leak,
@@ -36,7 +36,10 @@ def run(plan: SplitPlan, load_raw: Callable[[str], bytes]) -> tuple[StoredRows, 
 
 
 def split_rows(plan: SplitPlan, rows: Rows) -> tuple[StoredRows, StoredRows]:
-    return store(rows, plan.protocol.split(rows.labels, num_own_test=rows.num_own_test, seed=plan.seed))
+    split = plan.protocol.split(rows.labels, num_own_test=rows.num_own_test, seed=plan.seed, groups=rows.groups)
+    if rows.groups is not None:
+        check_groups(split, rows.labels, rows.groups)
+    return store(rows, split)
 
 
 def store(rows: Rows, split: Split) -> tuple[StoredRows, StoredRows]:
@@ -62,6 +65,7 @@ def take(rows: Rows, encoders: dict[str, np.ndarray], parts: dict[str, np.ndarra
         features=rows.features,
         scale=rows.scale,
         image=rows.image,
+        groups=np.zeros(0, np.int32) if rows.groups is None else rows.groups[kept],
         parts={name: mark(part, used) for name, part in parts.items()},
         encoders=encoders,
     )

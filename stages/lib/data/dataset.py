@@ -35,6 +35,14 @@ def list_examples(examples: Sequence[str]) -> str:
     return ", ".join([*examples[:NUM_SHOWN], *more])
 
 
+class Units(NamedTuple):
+    """What a split moves as a whole, rows or groups of rows: how many there are, how many hold the rarest class."""
+
+    noun: str
+    number: int
+    rarest: int
+
+
 class Facts(NamedTuple):
     """Counts and shape of a data set, on which protocols, studies and what is written of them depend.
 
@@ -43,6 +51,8 @@ class Facts(NamedTuple):
     image: (height, width) where a row is an image, else empty.
     title, unit, class_names: of the data set, its rows and its classes; classes without names go by number.
     num_columns: number of inputs of a row that is no image, where it is known.
+    num_groups: number of groups of rows, such as patients with several rows each; 0 where each row is by itself.
+    class_groups: number of groups that hold a row of each class [class].
     """
 
     class_counts: tuple[int, ...]
@@ -52,6 +62,14 @@ class Facts(NamedTuple):
     unit: str = "rows"
     class_names: tuple[str, ...] = ()
     num_columns: int = 1
+    num_groups: int = 0
+    class_groups: tuple[int, ...] = ()
+
+    @property
+    def units(self) -> Units:
+        if self.num_groups:
+            return Units("group", self.num_groups, min(self.class_groups))
+        return Units("row", self.num_rows, min(self.class_counts))
 
     @property
     def num_inputs(self) -> int:
@@ -87,6 +105,7 @@ class Rows:
     num_own_test: number of test rows that the data set itself sets apart.
     scale: what the network multiplies the inputs by.
     image: (height, width) where a row is an image, else empty.
+    groups: [row], the number of the group that each row belongs to; None where each row is by itself.
     dates: columns of dates or times that are no features.
     """
 
@@ -97,6 +116,7 @@ class Rows:
     num_own_test: int = 0
     scale: float = 1.0
     image: tuple[int, ...] = ()
+    groups: np.ndarray | None = None
     dates: tuple[str, ...] = ()
 
 

@@ -1,22 +1,27 @@
 """The protocols: how a data set is split into the training, validation and test rows of each replicate.
 
-Each protocol is one class, which params.yaml chooses by `kind`. A split depends on the labels and the seed alone.
+Each protocol is one class, which params.yaml chooses by `kind`. A split depends on the labels, the groups and the seed
+alone. All rows of a group are in one part of a replicate.
 `fixed_test` is whether all replicates are judged on the same rows. `test_train_ratio` is the number of rows held out
 for each row outside the fold, by which the corrected resampled t-test widens intervals.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from fractions import Fraction
 from typing import Annotated, ClassVar, Literal, NamedTuple, Self
 
 import numpy as np
 from pydantic import Field, model_validator
 
 from stages.lib.core.fields import Count, Folds, Repeats, Seeds, Share, Strict
-from stages.lib.data.dataset import Facts
+from stages.lib.data.dataset import DataError, Facts, Units
+
+Groups = np.ndarray | None  # [row], the number of the group that each row belongs to
 
 MOST_REPLICATES = 5000  # each is a number in the plan of every run
+MOST_PARTS = 100  # of equal size, that a share of groups is made of
 TEST_KEY = 0  # separates the random stream that draws test rows from those of the replicates
 
 
@@ -69,34 +74,45 @@ class RepeatedStratifiedKFold(Strict):
 
     def check(self, facts: Facts) -> list[str]:
         """Mistakes in words: each part of each replicate must hold every class."""
-        rarest, num_rows = min(facts.class_counts), facts.num_rows
+        noun, number, rarest = facts.units
         if self.folds > rarest:
             return [
-                f"protocol.folds is {self.folds}, expected at most {rarest}, which is the number of rows of the rarest "
-                "class, so that every fold holds one of them: use fewer folds"
+                f"protocol.folds is {self.folds}, expected at most {rarest}, which is the number of {noun}s of the "
+                "rarest class, so that every fold holds one of them: use fewer folds"
             ]
-        largest_fold, most_of_rarest = -(-num_rows // self.folds), -(-rarest // self.folds)
-        return check_share("validation", self.validation, num_rows - largest_fold, rarest - most_of_rarest)
+        largest_fold, most_of_rarest = -(-number // self.folds), -(-rarest // self.folds)
+        return check_share("validation", self.validation, Units(noun, number - largest_fold, rarest - most_of_rarest))
 
-    def split(self, labels: np.ndarray, *, num_own_test: int, seed: int) -> Split:
-        """Split the rows; labels: [row], the data set's own test rows last.
+    def split(self, labels: np.ndarray, *, num_own_test: int, seed: int, groups: Groups = None) -> Split:
+        """Split the rows; labels, groups: [row], the data set's own test rows last.
 
         All replicates have the same number of rows in each part, since they train in one graph: where folds differ by
         a row, the larger parts leave one out (see `stack_sorted`).
         """
-        from sklearn.model_selection import RepeatedStratifiedKFold as Splitter  # slow to import
-
-        labels = labels[: len(labels) - num_own_test]
-        splitter = Splitter(n_splits=self.folds, n_repeats=self.repeats, random_state=seed)
-        parts = []
-        for replicate, (development, test) in enumerate(splitter.split(np.zeros(len(labels)), labels)):
+        labels, parts = labels[: len(labels) - num_own_test], []
+        for replicate, (development, test) in enumerate(self.draw_folds(labels, groups, seed)):
             state = state_of(seed, replicate)
-            training, validation = draw_validation(development, labels, share=self.validation, state=state)
+            training, validation = draw_validation(
+                development, labels, share=self.validation, state=state, groups=groups
+            )
             parts.append((thin_rows(training, labels, most=self.training, state=state), validation, test))
         return stack_parts(parts, labels)
 
+    def draw_folds(self, labels: np.ndarray, groups: Groups, seed: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Row numbers outside and inside each fold of each repeat."""
+        from sklearn.model_selection import RepeatedStratifiedKFold as Splitter  # slow to import
+        from sklearn.model_selection import StratifiedGroupKFold
+
+        rows = np.zeros(len(labels))
+        if groups is None:
+            yield from Splitter(n_splits=self.folds, n_repeats=self.repeats, random_state=seed).split(rows, labels)
+            return
+        for repeat in range(self.repeats):
+            splitter = StratifiedGroupKFold(self.folds, shuffle=True, random_state=state_of_test(seed, repeat))
+            yield from splitter.split(rows, labels, groups[: len(labels)])
+
     def count_training(self, facts: Facts) -> int:
-        """Number of training rows of a replicate."""
+        """Number of training rows of a replicate, about; groups differ in size."""
         outside = facts.num_rows - -(-facts.num_rows // self.folds)
         return min(outside - share_of(outside, self.validation), self.training or outside)
 
@@ -141,11 +157,11 @@ class FixedTest(Strict):
                 "protocol.test is missing, expected the share of rows to hold out, since the data set has no test rows "
                 "of its own: add it, such as test: 0.2"
             ]
-        num_rows, rarest, mistakes = facts.num_rows, min(facts.class_counts), []
+        units, mistakes = facts.units, list[str]()
+        num_rows = facts.num_rows - share_of(facts.num_rows, self.test or 0)
         if self.test is not None:
-            mistakes = check_share("test", self.test, num_rows, rarest)
-            num_kept = num_rows - share_of(num_rows, self.test)
-            num_rows, rarest = num_kept, rarest * num_kept // num_rows
+            mistakes = check_share("test", self.test, units)
+            units = draw_units(units, units.number - share_of(units.number, self.test))
         if self.training is not None:
             drawn, most = self.num_drawn(), num_rows - facts.num_classes
             if drawn > most:
@@ -154,23 +170,23 @@ class FixedTest(Strict):
                     f"protocol.training is {self.training}, which with its validation rows makes {drawn} rows, "
                     f"expected at most {most}: lower it, or remove it to train on all rows",
                 ]
-            num_rows, rarest = drawn, rarest * drawn // num_rows
-        return mistakes or check_share("validation", self.validation, num_rows, rarest)
+            units = units if facts.num_groups else draw_units(units, drawn)  # rows are drawn of every group
+        return mistakes or check_share("validation", self.validation, units)
 
     def num_drawn(self) -> int:
         """Number of training and validation rows of a replicate, where `training` is given."""
         return round((self.training or 0) / (1 - self.validation))
 
     def count_training(self, facts: Facts) -> int:
-        """Number of training rows of a replicate."""
+        """Number of training rows of a replicate, about; groups differ in size."""
         outside = facts.num_rows - (share_of(facts.num_rows, self.test) if self.test else 0)
         return self.training or outside - share_of(outside, self.validation)
 
-    def split(self, labels: np.ndarray, *, num_own_test: int, seed: int) -> Split:
-        """Split the rows; labels: [row], the data set's own test rows last."""
+    def split(self, labels: np.ndarray, *, num_own_test: int, seed: int, groups: Groups = None) -> Split:
+        """Split the rows; labels, groups: [row], the data set's own test rows last."""
         from sklearn.model_selection import train_test_split  # slow to import
 
-        development, test = self.hold_out(labels, num_own_test=num_own_test, seed=seed)
+        development, test = self.hold_out(labels, num_own_test=num_own_test, seed=seed, groups=groups)
         parts = []
         for replicate in range(self.seeds):
             rows, state = development, state_of(seed, replicate)
@@ -178,17 +194,17 @@ class FixedTest(Strict):
                 rows, _ = train_test_split(
                     development, train_size=self.num_drawn(), stratify=labels[development], random_state=state
                 )
-            parts.append((*draw_validation(rows, labels, share=self.validation, state=state), test))
+            parts.append((*draw_validation(rows, labels, share=self.validation, state=state, groups=groups), test))
         return stack_parts(parts, labels)
 
-    def hold_out(self, labels: np.ndarray, *, num_own_test: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    def hold_out(
+        self, labels: np.ndarray, *, num_own_test: int, seed: int, groups: Groups = None
+    ) -> tuple[np.ndarray, np.ndarray]:
         """Row numbers that may be trained on, and those of the test set; they do not depend on the number of seeds."""
         rows = np.arange(len(labels))
         if self.test is None:
             return rows[: len(labels) - num_own_test], rows[len(labels) - num_own_test :]
-        # A spawn key, since SeedSequence([seed]) and SeedSequence([seed, 0]) of replicate 0 give the same numbers.
-        state = int(np.random.SeedSequence(seed, spawn_key=(TEST_KEY,)).generate_state(1)[0])
-        development, test = draw_validation(rows, labels, share=self.test, state=state)
+        development, test = draw_validation(rows, labels, share=self.test, state=state_of_test(seed), groups=groups)
         return np.sort(development), np.sort(test)
 
 
@@ -211,18 +227,38 @@ def share_of(num_rows: int, share: float) -> int:
     return int(np.ceil(share * num_rows))
 
 
-def check_share(field: str, share: float, num_rows: int, rarest: int) -> list[str]:
-    """Mistakes of a share of `num_rows` rows, of which `rarest` are of the rarest class.
+def draw_units(units: Units, number: int) -> Units:
+    """What a stratified draw of so many holds, at least."""
+    return Units(units.noun, number, units.rarest * number // max(units.number, 1))
 
-    A stratified draw of m of n rows holds at least floor(m * rarest / n) rows of a class.
-    """
-    inside = share_of(num_rows, share)
-    if num_rows and min(part * rarest // num_rows for part in (inside, num_rows - inside)) >= 1:
+
+def check_share(field: str, share: float, units: Units) -> list[str]:
+    """Mistakes of a share of rows or groups: each class has to be inside and outside of it."""
+    inside = share_of(units.number, share)
+    if min(draw_units(units, part).rarest for part in (inside, units.number - inside)) >= 1:
         return []
     return [
-        f"protocol.{field} is {share:g}, expected a share that puts at least one row of every class inside it and one "
-        f"outside it (at this step the rarest class has {number_of(rarest, 'row')} of {num_rows:,}): change it"
+        f"protocol.{field} is {share:g}, expected a share that puts at least one {units.noun} of every class inside it "
+        f"and one outside it (at this step the rarest class has {number_of(units.rarest, units.noun)} of "
+        f"{units.number:,}): change it"
     ]
+
+
+def check_groups(split: Split, labels: np.ndarray, groups: np.ndarray) -> None:
+    """DataError where a part of a replicate lacks a class, or two parts share a group.
+
+    That each part can hold every class is checked before, but groups that hold many rows may leave no such split.
+    """
+    for replicate, parts in enumerate(zip(*split, strict=True)):
+        for name, rows in zip(Split._fields, parts, strict=True):
+            lacking = np.setdiff1d(labels, labels[rows])
+            if lacking.size:
+                raise DataError(
+                    f"replicate {replicate} has no {name} row of class {lacking[0]}, expected every class in each part "
+                    "of whole groups: use fewer folds, another share, or a column with smaller groups"
+                )
+        if sum(len(np.unique(groups[rows])) for rows in parts) > len(np.unique(groups[np.concatenate(parts)])):
+            raise ValueError(f"replicate {replicate} has a group in two parts, expected each in one")
 
 
 def state_of(seed: int, replicate: int) -> int:
@@ -230,12 +266,40 @@ def state_of(seed: int, replicate: int) -> int:
     return int(np.random.SeedSequence([seed, replicate]).generate_state(1)[0])
 
 
-def draw_validation(rows: np.ndarray, labels: np.ndarray, *, share: float, state: int) -> tuple[np.ndarray, np.ndarray]:
-    """Divide rows into those that remain and a share of them, stratified by label."""
+def state_of_test(seed: int, *repeat: int) -> int:
+    """scikit-learn's random_state for the draw of test rows; those of replicates are other numbers.
+
+    A spawn key, since SeedSequence([seed]) and SeedSequence([seed, 0]) of replicate 0 give the same numbers.
+    """
+    return int(np.random.SeedSequence(seed, spawn_key=(TEST_KEY, *repeat)).generate_state(1)[0])
+
+
+def draw_validation(
+    rows: np.ndarray, labels: np.ndarray, *, share: float, state: int, groups: Groups = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Divide rows into those that remain and a share of them, stratified by label; groups are not divided."""
     from sklearn.model_selection import train_test_split  # slow to import
 
+    if groups is not None:
+        return draw_groups(rows, labels[rows], groups[rows], share=share, state=state)
     remaining, drawn = train_test_split(rows, test_size=share, stratify=labels[rows], random_state=state)
     return remaining, drawn
+
+
+def draw_groups(
+    rows: np.ndarray, labels: np.ndarray, groups: np.ndarray, *, share: float, state: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """The same for whole groups, as folds of which some are drawn: 0.2 is one of five, 0.15 three of twenty.
+
+    labels, groups: of the rows. No more folds than there are groups of the rarest class.
+    """
+    from sklearn.model_selection import StratifiedGroupKFold  # slow to import
+
+    most = min(MOST_PARTS, *(len(np.unique(groups[labels == number])) for number in np.unique(labels)))
+    parts = min(max(Fraction(share).limit_denominator(most), Fraction(1, most)), Fraction(most - 1, most))
+    folds = StratifiedGroupKFold(parts.denominator, shuffle=True, random_state=state).split(rows, labels, groups)
+    drawn = np.concatenate([fold for _, fold in list(folds)[: parts.numerator]])
+    return np.delete(rows, drawn), rows[drawn]
 
 
 def thin_rows(rows: np.ndarray, labels: np.ndarray, *, most: int | None, state: int) -> np.ndarray:

@@ -7,7 +7,7 @@ however many replicates use it, and the few numbers by which each of them encode
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -44,12 +44,16 @@ class Development:
 
 @dataclass(frozen=True)
 class HeldOut:
-    """Rows that no training, validation, scaling or choice has seen; fields as in `Development`."""
+    """Rows that no training, validation, scaling or choice has seen; fields as in `Development`.
+
+    groups: [row], the number of the group that each row belongs to, by which errors are counted; empty without groups.
+    """
 
     inputs: np.ndarray
     labels: np.ndarray
     identifiers: np.ndarray
     test: np.ndarray  # [replicate, n] int32, positions in `inputs`
+    groups: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int32))
 
 
 @dataclass(frozen=True)
@@ -76,7 +80,7 @@ class StoredRows:
     """Rows as they stand in a file, each once.
 
     columns: [row, feature], float64 before the encoding, or uint8 pixels, which are not encoded.
-    labels, identifiers, scale, features, image: as in `Development`.
+    labels, identifiers, scale, features, image, groups: as in `Development` and `HeldOut`.
     parts: `training`, `validation` or `test` -> [replicate, row] bool, the rows of each replicate.
     encoders: field of `Encoder` -> [replicate, feature]; empty where nothing is encoded.
     """
@@ -87,6 +91,7 @@ class StoredRows:
     features: tuple[str, ...]
     scale: float
     image: tuple[int, ...]
+    groups: np.ndarray
     parts: dict[str, np.ndarray]
     encoders: dict[str, np.ndarray]
 
@@ -166,7 +171,9 @@ def encode_development(stored: StoredRows) -> Development:
 
 
 def encode_held_out(stored: StoredRows) -> HeldOut:
-    return HeldOut(**stored.encode())
+    rows = stored.encode()
+    places = np.searchsorted(stored.identifiers, rows["identifiers"])
+    return HeldOut(**rows, groups=stored.groups[places] if stored.groups.size else stored.groups)
 
 
 def load_development(task: str) -> Development:

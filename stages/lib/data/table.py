@@ -55,6 +55,7 @@ class Table(Dataset):
 
     positive: for two classes, the one whose probability is predicted; the second one if it is not given.
     drop: columns that are not used. categorical: columns that are one-hot encoded; all others hold numbers.
+    group: a column whose equal values name rows that belong together, such as those of one patient; no feature.
     missing: `refuse`, or `impute`: the training rows' median for numbers, a category of its own for categories.
     """
 
@@ -66,12 +67,13 @@ class Table(Dataset):
     positive: Annotated[Text | None, BeforeValidator(to_text)] = None
     drop: Unrepeated[Text] = Field(default_factory=list)
     categorical: Unrepeated[Text] = Field(default_factory=list)
+    group: Annotated[Text | None, BeforeValidator(to_text)] = None
     missing: Literal["refuse", "impute"] = "refuse"
 
     @model_validator(mode="after")
     def check_roles(self) -> Table:
         mistakes = []
-        for name in dict.fromkeys([self.target, *self.drop, *self.categorical]):
+        for name in dict.fromkeys(name for names in self.roles.values() for name in names):
             roles = " and ".join(role for role, names in self.roles.items() if name in names)
             if " and " in roles:
                 mistakes.append(f"column '{name}' is named under {roles}, expected one of them: remove the others")
@@ -82,7 +84,8 @@ class Table(Dataset):
     @property
     def roles(self) -> dict[str, list[str]]:
         """The columns that are named, by the key that names them."""
-        return {"target": [self.target], "drop": self.drop, "categorical": self.categorical}
+        grouped = [self.group] if self.group else []
+        return {"target": [self.target], "drop": self.drop, "categorical": self.categorical, "group": grouped}
 
     @property
     def source_files(self) -> dict[str, str]:
@@ -105,13 +108,15 @@ class Table(Dataset):
             tuple(np.bincount(parsed.labels).tolist()),
             title=PurePosixPath(self.file).stem.replace("_", " "),
             num_columns=len(parsed.columns),
+            **count_groups(parsed),
         )
 
     def load(self, load_raw: Read, encoding: str) -> Rows:
         parsed = parse_columns(self, load_raw(RAW_NAME))
         names, columns = zip(*parsed.columns, strict=True)
         fit = partial(fit_table_encoder, num_numeric=parsed.num_numeric)
-        return Rows(parsed.labels, np.stack(columns, axis=1, dtype=float), names, fit, dates=parsed.dates)
+        columns, groups = np.stack(columns, axis=1, dtype=float), parsed.groups
+        return Rows(parsed.labels, columns, names, fit, groups=groups, dates=parsed.dates)
 
 
 def fit_table_encoder(training: np.ndarray, *, num_numeric: int) -> Encoder:
@@ -150,13 +155,23 @@ class Parsed(NamedTuple):
 
     labels: [row] uint8, class numbers.
     columns: name, numbers [row], NaN where a value is missing; all but the first `num_numeric` are one-hot.
+    groups: [row] int32, from 0 in the order of the file; None where the declaration names none.
     dates: columns of dates or times among those that are dropped.
     """
 
     labels: np.ndarray
     columns: list[tuple[str, np.ndarray]]
     num_numeric: int
-    dates: tuple[str, ...]
+    groups: np.ndarray | None = None
+    dates: tuple[str, ...] = ()
+
+
+def count_groups(parsed: Parsed) -> dict[str, Any]:
+    """The fields of Facts that are about groups."""
+    if parsed.groups is None:
+        return {}
+    holding = [len(np.unique(parsed.groups[parsed.labels == number])) for number in np.unique(parsed.labels)]
+    return {"num_groups": int(parsed.groups.max()) + 1, "class_groups": tuple(holding)}
 
 
 def parse_columns(declaration: Table, data: bytes) -> Parsed:
@@ -164,23 +179,26 @@ def parse_columns(declaration: Table, data: bytes) -> Parsed:
     table = read_csv(data, name=declaration.file)
     impute, faults = declaration.missing == "impute", [*table.faults, *find_absent_columns(declaration, table)]
     labels, numeric, one_hot = np.zeros(0, np.uint8), list[tuple[str, np.ndarray]](), list[tuple[str, np.ndarray]]()
+    groups = None
     for name, column in table.columns.items():
         try:
             if name == declaration.target:
                 labels = read_target(column, declaration.positive)
+            elif name == declaration.group:
+                groups = read_groups(column)
             elif name in declaration.categorical:
                 one_hot += read_categories(column, impute=impute)
             elif name not in declaration.drop:
                 numeric.append((name, read_numbers(column, impute=impute)))
         except DataError as error:
             faults.append(str(error))
-    if not set(table.columns) - {declaration.target, *declaration.drop}:
-        faults.append("no column is left to learn from, expected one beside target and drop: drop fewer columns")
+    if not set(table.columns) - {declaration.target, *declaration.drop, declaration.group}:
+        faults.append("no column is left to learn from, expected one beside target, group and drop: drop fewer columns")
     if faults:
         raise DataError(f"{declaration.file} with its {table.num_rows} rows cannot be used:", *faults)
     dropped = (name for name in declaration.drop if name in table.columns)
     dates = tuple(name for name in dropped if holds_dates(table.columns[name].cells))
-    return Parsed(labels, numeric + one_hot, len(numeric), dates)
+    return Parsed(labels, numeric + one_hot, len(numeric), groups, dates)
 
 
 def holds_dates(cells: Iterable[str]) -> bool:
@@ -228,6 +246,18 @@ def read_target(column: Column, positive: str | None) -> np.ndarray:
         classes.sort(key=lambda key: key == chosen)
     numbers = {key: number for number, key in enumerate(classes)}
     return np.array([numbers[keys[cell]] for cell in column.cells], np.uint8)
+
+
+def read_groups(column: Column) -> np.ndarray:
+    """Group numbers [row] int32, in the order in which groups come first in the file."""
+    check_cells(
+        column,
+        f"column '{column.name}' (group)",
+        Rule(is_missing, "a group in every row", "fill these cells or remove their rows"),
+    )
+    keys = make_keys(column.cells)
+    numbers = {key: number for number, key in enumerate(dict.fromkeys(keys[cell] for cell in column.cells))}
+    return np.array([numbers[keys[cell]] for cell in column.cells], np.int32)
 
 
 def read_numbers(column: Column, *, impute: bool) -> np.ndarray:

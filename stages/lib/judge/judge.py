@@ -97,12 +97,13 @@ class Judge:
     @cached_property
     def design(self) -> Design | None:
         """How rows and replicates enter a standard error; None where the protocol does not show a row's influence."""
-        protocol = self.plan.protocol
+        protocol, groups = self.plan.protocol, self.labels.test_groups
         if protocol.fixed_test:
-            return CrossedEffects()
+            return CrossedEffects(groups[0] if groups.size else None)
         if not isinstance(protocol, RepeatedStratifiedKFold) or protocol.repeats < MIN_REPEATS:
             return None
-        return CrossValidation(self.labels.test_numbers, self.labels.training_numbers, protocol.repeats)
+        numbers = self.labels.test_numbers, self.labels.training_numbers
+        return CrossValidation(*numbers, protocol.repeats, groups if groups.size else None)
 
     def measure(self, score: str, key: ArmKey) -> np.ndarray:
         """A score on held-out rows, [replicate]."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ class Labels:
     """Class numbers [replicate, row] of the rows that are predicted.
 
     test_numbers, training_numbers: [replicate, row], numbers in the data set of all test and of all training rows.
+    test_groups: [replicate, row], numbers of the groups of test rows; empty where each row is by itself.
     shares: [replicate, output], `class_shares` of all training rows: what predictions without skill are.
     """
 
@@ -30,6 +31,7 @@ class Labels:
     test_numbers: np.ndarray
     training_numbers: np.ndarray
     shares: np.ndarray
+    test_groups: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int32))
 
 
 @dataclass(frozen=True)

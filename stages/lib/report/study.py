@@ -148,11 +148,12 @@ def draw_figures(result: StudyResult, records: StudyRecords) -> dict[str, alt.To
 
 
 def count_rows(result: StudyResult, records: StudyRecords) -> str:
-    """`470 patients`: all rows where each is held out once, else the training rows of one network."""
+    """`450 rows of 150 groups`: all where each is held out once, else the training rows of one network."""
     labels = records.labels
     held_out = len(set(labels.test_numbers.ravel().tolist()))
     number = labels.training_numbers.shape[1] if result.protocol.fixed_test else held_out
-    return f"{number:,} {records.plan.unit}"
+    groups = f" of {len(set(labels.test_groups.ravel().tolist())):,} groups" if labels.test_groups.size else ""
+    return f"{number:,} {records.plan.unit}{groups if not result.protocol.fixed_test else ''}"
 
 
 def describe_recipe(plan: RunPlan, run: TrainedRun) -> str:

@@ -24,6 +24,7 @@ ROWS = samples.StoredRows(
     features=("a", "b"),
     scale=0.5,
     image=(1, 2),
+    groups=np.array([0, 0, 1]),
     parts={"training": np.array([[True, False, True]]), "validation": np.array([[False, True, False]])},
     encoders={"low": np.array([[-1.0, 0.0]])},
 )

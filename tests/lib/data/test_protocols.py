@@ -7,12 +7,13 @@ import numpy as np
 import pytest
 from pydantic import TypeAdapter
 
-from stages.lib.data.dataset import Facts
-from stages.lib.data.protocols import PROTOCOLS, FixedTest, Protocol, RepeatedStratifiedKFold, Split
+from stages.lib.data.dataset import DataError, Facts
+from stages.lib.data.protocols import PROTOCOLS, FixedTest, Protocol, RepeatedStratifiedKFold, Split, check_groups
 
 LABELS = (np.arange(470) < 70).astype(np.uint8)
 CLASSES = (np.arange(1200) % 10).astype(np.uint8)
 PATIENTS = Facts((400, 70))
+GROUPED = Facts((400, 70), num_groups=10, class_groups=(8, 4))
 IMAGES = Facts((6000,) * 10, 10_000, (28, 28))
 
 
@@ -135,6 +136,55 @@ def test_drawn_training_rows_keep_the_shares_of_the_classes() -> None:
         assert {tuple(np.bincount(CLASSES[rows])) for rows in part} == {(expected,) * 10}
 
 
+# Groups ------------------------------------------------------------------------------------------------------------
+
+PATIENTS_WITH_VISITS = np.repeat(np.arange(100), [1, 2, 3, 5] * 25)  # the group of each of 275 rows
+OUTCOMES = (PATIENTS_WITH_VISITS % 5 == 0).astype(np.uint8)
+
+
+@pytest.mark.parametrize(
+    "protocol",
+    [
+        RepeatedStratifiedKFold(folds=5, repeats=3, validation=0.2),
+        RepeatedStratifiedKFold(folds=4, repeats=2, validation=0.3, training=90),
+        FixedTest(seeds=4, validation=0.15, test=0.2),
+        FixedTest(seeds=4, validation=0.2, test=0.25, training=120),
+    ],
+)
+def test_groups_are_never_divided_and_parts_keep_the_shares_of_the_classes(protocol: Protocol) -> None:
+    split, again = (protocol.split(OUTCOMES, num_own_test=0, seed=3, groups=PATIENTS_WITH_VISITS) for _ in range(2))
+    check_groups(split, OUTCOMES, PATIENTS_WITH_VISITS)
+    for name, part, same in zip(split._fields, split, again, strict=True):
+        np.testing.assert_array_equal(part, same)
+        assert np.abs(OUTCOMES[part].mean(axis=1) - OUTCOMES.mean()).max() < 0.12, name
+    num_rows = len(OUTCOMES)
+    inside = protocol.validation * (num_rows - split.test.shape[1])
+    assert protocol.training or abs(split.validation.shape[1] - inside) < 0.05 * num_rows
+    assert protocol.fixed_test == (split.test[0].tobytes() == split.test[-1].tobytes())
+
+
+def test_every_group_is_held_out_in_one_fold_of_a_repeat_and_repeats_differ() -> None:
+    protocol = RepeatedStratifiedKFold(folds=5, repeats=3, validation=0.2)
+    test = protocol.split(OUTCOMES, num_own_test=0, seed=3, groups=PATIENTS_WITH_VISITS).test
+    held_out = [np.unique(PATIENTS_WITH_VISITS[rows]) for rows in test]
+    for repeat in range(3):
+        assert sorted(np.concatenate(held_out[5 * repeat : 5 * repeat + 5])) == list(range(100))
+    assert len({groups.tobytes() for groups in held_out}) == 15
+
+
+def test_a_split_whose_parts_lack_a_class_or_share_a_group_is_refused() -> None:
+    rows, labels = np.arange(6)[:, None, None], np.array([0, 1, 0, 1, 0, 1], np.uint8)
+    whole, lacking = (
+        Split(*(np.concatenate(rows[part], axis=1) for part in parts))
+        for parts in (([0, 1], [2, 3], [4, 5]), ([0, 1], [2, 4], [3, 5]))
+    )
+    check_groups(whole, labels, np.array([0, 0, 1, 1, 2, 2]))
+    with pytest.raises(DataError, match="replicate 0 has no validation row of class 1, expected every class in each"):
+        check_groups(lacking, labels, np.arange(6))
+    with pytest.raises(ValueError, match="replicate 0 has a group in two parts"):
+        check_groups(whole, labels, np.array([0, 0, 1, 1, 1, 2]))
+
+
 # Mistakes ----------------------------------------------------------------------------------------------------------
 
 K_FOLD = {"kind": "repeated_stratified_k_fold", "folds": 5, "repeats": 10, "validation": 0.2}
@@ -175,6 +225,13 @@ def test_sound_protocols_have_no_mistakes(protocol: RepeatedStratifiedKFold | Fi
         (make(K_FOLD, folds=2), Facts((9, 2)), "(at this step the rarest class has 1 row of 5)"),
         (make(FIXED, test=0.01), PATIENTS, "protocol.test is 0.01, expected a share"),
         (make(FIXED, test=0.2, validation=0.01), PATIENTS, "protocol.validation is 0.01, expected a share"),
+        (make(K_FOLD), GROUPED, "protocol.folds is 5, expected at most 4, which is the number of groups of the rarest"),
+        (
+            make(K_FOLD, folds=2, validation=0.1),
+            GROUPED,
+            "one group of every class inside it and one outside it (at this step the rarest class has 2 groups of 5)",
+        ),
+        (make(FIXED, test=0.1), GROUPED, "(at this step the rarest class has 4 groups of 10)"),
         (make(FIXED, training=10), IMAGES, "protocol.validation is 0.05, expected a share"),
         (make(FIXED, training=370, test=0.2, validation=0.2), PATIENTS, "makes 462 rows, expected at most 374"),
     ],

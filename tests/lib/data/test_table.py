@@ -95,6 +95,16 @@ def test_classes_are_numbered_in_order(values: str, positive: str | int | None, 
     assert load(text, drop=[], categorical=[], positive=positive).labels.tolist() == labels
 
 
+def test_a_column_of_groups_is_no_feature_and_its_values_name_rows_that_belong_together() -> None:
+    """1 and 1.0 are one group where all are numbers."""
+    text = CSV.replace("3,north", "1.0,north")
+    rows, facts = load(text, drop=[], group="id"), declare(drop=[], group="id").facts({FILE: text.encode()}.get)
+    assert rows.features == load(CSV).features
+    assert rows.groups is not None and rows.groups.tolist() == [0, 1, 0, 2]
+    assert (facts.num_groups, facts.class_groups, facts.units) == (3, (2, 2), ("group", 3, 2))
+    assert load(CSV).groups is None and declare().facts({FILE: CSV.encode()}.get).units == ("row", 4, 2)
+
+
 # Encoding ----------------------------------------------------------------------------------------------------------
 
 
@@ -242,6 +252,18 @@ def test_table_may_hold_categories_alone_or_numbers_alone() -> None:
             "column 'ward' (categorical): found 1,001 different values, expected at most 1,000 categories: "
             "declare it under drop, or leave it out of categorical",
         ),
+        (
+            CSV.replace("2,south", ",south"),
+            {"drop": [], "group": "id"},
+            "column 'id' (group): expected a group in every row; found '' in line 3: fill these cells or remove their "
+            "rows",
+        ),
+        (
+            CSV,
+            {"group": "patient"},
+            "column 'patient' (group): is not in the header, expected 'id' or 'ward' or 'grade' "
+            "or 'age' or 'dose' or 'outcome': mend its spelling",
+        ),
         (CSV, {"positive": "maybe"}, "positive is 'maybe', expected a class of 'outcome': choose no or yes"),
         (
             CSV,
@@ -251,7 +273,7 @@ def test_table_may_hold_categories_alone_or_numbers_alone() -> None:
         (
             CSV,
             {"drop": ["id", "age", "dose", "ward", "grade"], "categorical": []},
-            "no column is left to learn from, expected one beside target and drop: drop fewer columns",
+            "no column is left to learn from, expected one beside target, group and drop: drop fewer columns",
         ),
     ],
 )

@@ -211,6 +211,42 @@ def test_cross_validation_does_not_depend_on_the_order_of_rows_or_on_their_numbe
     np.testing.assert_allclose(again.rows, found.rows, atol=1e-15)
 
 
+def estimate_by_groups(score, held_out, training, group_of, *, fixed=False):
+    """The estimate where row i belongs to the group group_of[i]."""
+    if fixed:
+        return CrossedEffects(group_of[held_out[0]]).estimate(score)
+    return CrossValidation(held_out, training, REPEATS, group_of[held_out]).estimate(score)
+
+
+@pytest.mark.parametrize("fixed", [False, True])
+def test_rows_of_a_group_count_as_one_however_often_they_are_repeated(fixed):
+    """Three equal rows a group are as sure as one; their groups weigh as their rows, and each row may be a group."""
+    rng = np.random.default_rng(31)
+    held_out, training = draw_folds(rng)
+    if fixed:
+        held_out = np.tile(np.arange(NUM_ROWS), (6, 1))
+    score = rng.normal(size=held_out.shape) + rng.normal(size=NUM_ROWS)[held_out]
+    plain = CrossedEffects() if fixed else CrossValidation(held_out, training, REPEATS)
+    once = estimate_by_groups(score, held_out, training, np.arange(NUM_ROWS), fixed=fixed)
+    thrice = estimate_by_groups(
+        np.repeat(score, 3, axis=1),
+        *(3 * np.repeat(rows, 3, axis=1) + np.tile([0, 1, 2], rows.shape[1]) for rows in (held_out, training)),
+        np.repeat(np.arange(NUM_ROWS), 3),
+        fixed=fixed,
+    )
+    for found in (once, thrice):
+        assert found.value == pytest.approx(score.mean())
+        np.testing.assert_allclose(found.errors, plain.estimate(score).errors, rtol=1e-9)
+        np.testing.assert_allclose(found.rows, plain.estimate(score).rows, atol=1e-12)
+
+
+def test_a_fixed_test_set_of_groups_of_unequal_size_of_a_hand_worked_case():
+    # Groups {0, 1} and {2}: deviations from the mean 2 sum to -2 and 2 of 3 rows, so scores 2 -+ 2 * 2 / 3 of 2 groups.
+    estimate = CrossedEffects(np.array([0, 0, 1])).estimate([[1, 1, 4], [1, 1, 4]])
+    assert estimate.value == 2
+    np.testing.assert_allclose(estimate.errors, [(0, 1), (4 / 3, 1)])
+
+
 def test_cross_validated_error_follows_the_signal():
     """Ridge regression against one that is shrunk to nothing: spread over tables, with and without signal."""
     for weight, narrow in ((0.0, True), (0.5, False)):
@@ -298,6 +334,7 @@ def test_crossed_intervals_cover_with_five_seeds_whatever_the_noise_comes_from(s
         (lambda: welch(*[CrossedEffects().estimate(np.eye(2))] * 2), "both from resampled_mean"),
         (lambda: CrossValidation(np.eye(6, dtype=int), np.eye(6, dtype=int), 3), "4 or more"),
         (lambda: CrossValidation(np.ones((8, 2), int), np.ones((8, 3), int), 4), "held out twice"),
+        (lambda: CrossValidation(*draw_folds(np.random.default_rng(1)), REPEATS, np.ones((50, 12), int)), "or a group"),
         (lambda: draw_design(np.random.default_rng(0)).estimate(np.ones((50, 3))), "as held_out"),
     ],
 )
