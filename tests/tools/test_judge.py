@@ -240,8 +240,9 @@ def test_a_table_is_judged_run_again_and_taken_out_by_one_command_each(tmp_path:
     params = load_yaml(ROOT / "params.yaml")
     params = keep_variants(keep_studies(params, "thoracic"), "unregularized", "l2", "cocktail")
     params["variants"]["cocktail"]["search"] |= {"points": 2, "average": 2}
+    params |= {"tutorial": {}, "own_variants": {}, "experiments": {}}
     params["references"] |= {"logistic_regression": [1], "random_forest": [10]}
-    project = make_project(tmp_path, params | {"tutorial": {}, "own_variants": {}, "experiments": {}})
+    project = make_project(tmp_path, params)
     rows = [["a", "b", "died"], *([str(i * i), str(i * 7 % 5), "ny"[i >= 60]] for i in range(120))]
     (tmp_path / "my.csv").write_text(to_text(rows))
     project.commit()
@@ -250,7 +251,11 @@ def test_a_table_is_judged_run_again_and_taken_out_by_one_command_each(tmp_path:
     assert "Check: a alone ranks the rows almost perfectly" in judged.stdout
     assert "Does a regulariser help? " in judged.stdout
     assert "train@thoracic" not in judged.stdout
-    changed = set(project.call("git", "status", "--porcelain", "--untracked-files=all").split()) - {"M", "??"}
+    changed = set(project.call("git", "status", "--porcelain", "--untracked-files=all").split()) - {
+        "M",
+        "??",
+        ".dvc/.gitignore",
+    }
     own = {"params.yaml", "dvc.lock", "data/source/my.csv", "metrics/comparison/my.json"}
     assert {path for path in changed if not path.startswith("metrics/studies/my/")} == own
     assert project.call_tool("judge", "STUDY=my").returncode == 0
