@@ -12,8 +12,8 @@ from stages.lib.data.dataset import DataError
 from tests.conftest import ROOT, keep_studies, keep_variants
 from tests.project import load_yaml, make_project
 from tools.judge import __main__ as judge
-from tools.judge.design import Wishes, choose_design, look_at
-from tools.judge.entries import undo
+from tools.judge.design import BATCH, MIN_STEPS, NUM_POINTS, NUM_VARIANTS, Wishes, choose_design, look_at
+from tools.judge.entries import RATE, RATES, undo
 from tools.judge.sheet import read_sheet
 
 Files = dict[str, bytes]
@@ -197,8 +197,9 @@ def write_coin_flips(path: Path, *, as_text: bool = False) -> None:
 
 
 DESIGNS = {  # rows, inputs, classes, minutes -> repeats, most training rows, units, epochs
-    (178, 13, 3, 5): (10, None, 64, 250),
-    (1000, 61, 2, 5): (5, None, 64, 50),
+    (178, 13, 3, 5): (10, None, 64, 75),
+    (1000, 61, 2, 5): (5, None, 64, 15),
+    (40_000, 24, 2, 5): (5, 4000, 128, 15),
 }
 
 
@@ -206,6 +207,16 @@ DESIGNS = {  # rows, inputs, classes, minutes -> repeats, most training rows, un
 def test_the_design_follows_from_rows_inputs_classes_and_minutes(table: tuple[int, int, int, float]) -> None:
     design = choose_design(*table)
     assert (design.repeats, design.training, design.units, design.epochs) == DESIGNS[table]
+
+
+def test_the_recipe_is_that_of_the_study_of_public_tables() -> None:
+    study = load_yaml(ROOT / "params.yaml")["studies"]["tables"]
+    training = {"learning_rate": RATE, "batch_size": BATCH, "steps": MIN_STEPS}
+    assert study["training"].items() >= training.items()
+    assert study["variants"] == {variant: {"learning_rate": rate} for variant, rate in RATES.items()}
+    catalogue = load_yaml(ROOT / "params.yaml")["variants"].values()
+    points = [1 + len(entry.get("path", [])) + entry.get("search", {}).get("points", 0) for entry in catalogue]
+    assert (len(points), sum(points)) == (NUM_VARIANTS, NUM_POINTS)
 
 
 def test_entries_are_added_without_another_change_and_taken_out_again(folder: Path) -> None:
@@ -229,8 +240,9 @@ def test_a_table_is_judged_run_again_and_taken_out_by_one_command_each(tmp_path:
     params = load_yaml(ROOT / "params.yaml")
     params = keep_variants(keep_studies(params, "thoracic"), "unregularized", "l2", "cocktail")
     params["variants"]["cocktail"]["search"] |= {"points": 2, "average": 2}
+    params |= {"tutorial": {}, "own_variants": {}, "experiments": {}}
     params["references"] |= {"logistic_regression": [1], "random_forest": [10]}
-    project = make_project(tmp_path, params | {"tutorial": {}, "own_variants": {}, "experiments": {}})
+    project = make_project(tmp_path, params)
     rows = [["a", "b", "died"], *([str(i * i), str(i * 7 % 5), "ny"[i >= 60]] for i in range(120))]
     (tmp_path / "my.csv").write_text(to_text(rows))
     project.commit()
@@ -239,7 +251,11 @@ def test_a_table_is_judged_run_again_and_taken_out_by_one_command_each(tmp_path:
     assert "Check: a alone ranks the rows almost perfectly" in judged.stdout
     assert "Does a regulariser help? " in judged.stdout
     assert "train@thoracic" not in judged.stdout
-    changed = set(project.call("git", "status", "--porcelain", "--untracked-files=all").split()) - {"M", "??"}
+    changed = set(project.call("git", "status", "--porcelain", "--untracked-files=all").split()) - {
+        "M",
+        "??",
+        ".dvc/.gitignore",
+    }
     own = {"params.yaml", "dvc.lock", "data/source/my.csv", "metrics/comparison/my.json"}
     assert {path for path in changed if not path.startswith("metrics/studies/my/")} == own
     assert project.call_tool("judge", "STUDY=my").returncode == 0

@@ -23,7 +23,7 @@ NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
 PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")  # what YAML takes as text without quotes, but for:
 WORDS = {"yes", "no", "on", "off", "true", "false", "null", "y", "n"}
 SECTIONS = ("datasets", "studies")
-RATE, RATES = 0.002, {"learning_rate_low": 0.0006, "learning_rate_high": 0.006}  # of the study of the public tables
+RATE, RATES = 0.006, {"learning_rate_low": 0.002, "learning_rate_high": 0.018}  # of the study of the public tables
 
 
 def write_entries(name: str, columns: Columns, design: Design, wishes: Wishes, *, csv: bytes, command: str) -> int:

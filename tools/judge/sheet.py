@@ -109,26 +109,18 @@ def is_inside(path: Path) -> bool:
 
 
 def decode(data: bytes, *, name: str) -> tuple[str, list[str]]:
-    """Text, and what was assumed. Files that are not UTF-8 are mostly those of Windows, a form of Latin-1."""
+    """Text, and what was assumed."""
     remarks = []
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        text = data.decode("cp1252" if is_windows(data) else "latin-1")
+        text = data.decode("latin-1")
         line = data.count(b"\n", 0, error.start) + 1
         remarks.append(f"it is not UTF-8 in line {line}: read as Latin-1, so look at the letters with accents")
     if found := CONTROL.search(text):
         line = text.count("\n", 0, found.start()) + 1
         raise DataError(f"{name} is no text in line {line}, expected a CSV file: save it as CSV UTF-8")
     return text, remarks
-
-
-def is_windows(data: bytes) -> bool:
-    try:
-        data.decode("cp1252")
-    except UnicodeDecodeError:
-        return False
-    return True
 
 
 def find_separator(text: str) -> str:
