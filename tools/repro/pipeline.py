@@ -148,7 +148,8 @@ class Pipeline:
         items = [item for stage in self.stages.values() for item in (*stage.deps, *stage.outs)]
         paths = {Path(item.fs_path) for item in items} | {Path(stage.path) for stage in self.stages.values()}
         outer = [str(path) for path in paths if paths.isdisjoint(path.parents)]
-        return {"paths": sorted([*outer, *SETTINGS]), "cache": self.repo.cache.local.path}
+        settings = ("dvc.lock", "params.yaml", ".dvcignore", ".dvc/config", ".dvc/config.local")
+        return {"paths": sorted([*outer, *settings]), "cache": self.repo.cache.local.path}
 
     def has_changed(self) -> bool:
         """Whether there is something to do for any stage."""
