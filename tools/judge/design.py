@@ -62,8 +62,10 @@ class Wishes:
 def look_at(sheet: Sheet, wishes: Wishes) -> Columns:
     """What the columns are; DataError with every question that only the user can answer, and the line to write."""
     named = [wishes.target, *wishes.drop, *([wishes.group] if wishes.group not in ("", "none") else [])]
-    if absent := [tell_absent(name, sheet) for name in named if name not in sheet.columns]:
-        raise DataError("; ".join(absent))
+    if wrong := [tell_absent(name, sheet) for name in named if name not in sheet.columns]:
+        raise DataError("\n".join(wrong))
+    if len(set(named)) < len(named):
+        raise DataError("a column is named twice among TARGET, GROUP and DROP, expected it once: remove one")
     columns, questions = Columns(classes=Counter(sheet.columns[wishes.target])), []
     questions += ask_about_target(sheet, wishes.target, columns.classes)
     for name, cells in sheet.columns.items():

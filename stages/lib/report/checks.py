@@ -26,13 +26,11 @@ CHECKS = {  # name of a check -> what was found, and what to do about it
     "judged: look for columns that say more of the target",
     "reach": "a true difference in {columns} below {value:.3f} would often not be found: only more rows help there",
 }
-FIRST_CHECKS = ("groups", "gives_away", "no_skill", "no_overfitting")  # they change what the answer means
+WARNINGS = ("groups", "gives_away", "no_skill", "no_overfitting")  # they change what the answer means
 
 
 def tell_checks(study: StudyResult) -> list[str]:
-    """All findings of a study, those first that change what its answer means."""
-    checks = sorted(study.checks, key=lambda check: check.name not in FIRST_CHECKS)
-    return [f"Check: {tell_check(check)}." for check in checks]
+    return [f"Check: {tell_check(check)}." for check in study.checks]
 
 
 def tell_check(check: Check) -> str:
