@@ -1,7 +1,13 @@
 # One command per need. `make help` lists them.
+# What is given is text, which neither make nor a shell expands.
+override BASE := $(if $(filter undefined,$(origin BASE)),main,$(value BASE))
+override CLUSTER := $(value CLUSTER)
+override JOBS := $(value JOBS)
+override SET := $(value SET)
 PYTHON ?= python3
-JOBS ?= $(shell nproc 2>/dev/null || sysctl -n hw.ncpu 2>/dev/null || echo 1)
-BASE ?= main
+ifeq ($(JOBS),)
+override JOBS := $(shell nproc 2>/dev/null || sysctl -n hw.ncpu 2>/dev/null || echo 1)
+endif
 # What the command line gives, as text that no shell expands: DATA=my.csv becomes "DATA=$DATA".
 GIVEN = $(foreach key,DATA TARGET GROUP POSITIVE DROP MINUTES NAME STUDY UNDO,$(if $(filter command,$(origin $(key))),"$(key)=$$$(key)"))
 REPORT := metrics/$(if $(filter command,$(origin STUDY)),studies/$$STUDY/page,report).html

@@ -12,6 +12,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
+from threadpoolctl import threadpool_limits
+
 from stages.lib.core.cli import parse_arguments, run_main
 from stages.lib.core.records import split_task
 from stages.lib.data.checks import Check, load_checks
@@ -72,7 +74,8 @@ def compare_task(plan: StudyPlan) -> Outcome:
 
 def main() -> None:
     (study,) = parse_arguments(__doc__, "study")
-    outcomes = {task: compare_task(plan) for task, plan in load_study_plans(study).items()}
+    with threadpool_limits(limits=1):  # products are small: two threads take three times as long, waiting
+        outcomes = {task: compare_task(plan) for task, plan in load_study_plans(study).items()}
     save_comparison(study, {task: outcome.result for task, outcome in outcomes.items()})
     paths = [point for outcome in outcomes.values() for point in outcome.paths]
     searches = [point for outcome in outcomes.values() for point in outcome.searches]

@@ -60,7 +60,7 @@ class Project:
         """Bring the pipeline up to date as `make` does, quicker than `dvc repro`; the stages that it has run."""
         done = self.call_tool("repro", "--jobs", "2")
         assert done.returncode == 0, done.stdout + done.stderr
-        return set(re.findall(r"^\[.*\] (\S+)  \d+:\d\d:\d\d$", done.stdout, flags=re.MULTILINE))
+        return set(re.findall(r"^\[.*?\] (\S+)  \d+:\d\d:\d\d\b", done.stdout, flags=re.MULTILINE))
 
     def stages_run(self, *command: str) -> set[str]:
         """The stages that a dvc command executed, not restored."""

@@ -176,6 +176,7 @@ def test_every_arm_is_compared_with_no_skill(result: StudyResult) -> None:
     share = LABELS.shares[:, 0]
     ignorant = -(0.25 * np.log(share) + 0.75 * np.log(1 - share))
     assert strong.skill.value == pytest.approx(strong.value - np.mean(ignorant), abs=0.02)
+    assert result.no_skill["gap"] == 0, "it knows no row"
 
 
 def test_an_entry_can_be_checked_by_hand(result: StudyResult) -> None:

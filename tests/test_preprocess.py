@@ -13,6 +13,7 @@ from sklearn.datasets import load_breast_cancer
 from sklearn.preprocessing import StandardScaler
 
 from stages import plan, preprocess
+from stages.evaluate import collect_labels
 from stages.lib.core.cli import UserError
 from stages.lib.core.files import write_bytes
 from stages.lib.core.records import save_plans
@@ -71,8 +72,10 @@ def breast_cancer() -> pd.DataFrame:
     return load_breast_cancer(as_frame=True).frame
 
 
-def run_table(frame: pd.DataFrame, protocol: RepeatedStratifiedKFold | FixedTest) -> tuple[Development, HeldOut]:
-    plan = SplitPlan("mine", "mine", MINE, "encoded", protocol, 3, {})
+def run_table(
+    frame: pd.DataFrame, protocol: RepeatedStratifiedKFold | FixedTest, declaration: Table = MINE
+) -> tuple[Development, HeldOut]:
+    plan = SplitPlan("mine", "mine", declaration, "encoded", protocol, 3, {})
     return run(plan, {"table.csv": frame.to_csv(index=False).encode()}.__getitem__)
 
 
@@ -109,6 +112,24 @@ def test_validation_patients_shape_no_scale_either(thoracic: tuple[Development, 
         np.testing.assert_allclose(rows.mean(axis=0), 0, atol=1e-5)
         deviation = rows.std(axis=0)
         np.testing.assert_allclose(deviation[deviation > 0], 1, atol=1e-5)
+
+
+@pytest.mark.parametrize("protocol", [K_FOLD, HOLD_OUT])
+def test_rows_of_a_group_stay_together_and_held_out_rows_carry_it(
+    breast_cancer: pd.DataFrame, protocol: RepeatedStratifiedKFold | FixedTest
+) -> None:
+    visits = breast_cancer.assign(patient=np.arange(len(breast_cancer)) // 3)
+    development, held_out = run_table(visits, protocol, MINE.model_copy(update={"group": "patient"}))
+    assert "patient" not in development.features
+    np.testing.assert_array_equal(held_out.groups, held_out.identifiers // 3)
+    parts = (development.training, development.validation)
+    for training, validation, test in zip(*parts, held_out.test, strict=True):
+        patients = [development.identifiers[training] // 3, development.identifiers[validation] // 3]
+        patients.append(held_out.groups[test])
+        assert len(np.unique(np.concatenate(patients))) == sum(len(np.unique(part)) for part in patients)
+    labels = collect_labels(development, held_out, outputs=1)
+    np.testing.assert_array_equal(labels.test_groups, labels.test_numbers // 3)
+    assert run_table(breast_cancer, protocol)[1].groups.size == 0
 
 
 def test_raw_features_are_the_file_as_it_stands(load_thoracic: Load, thoracic_csv: bytes) -> None:

@@ -44,16 +44,6 @@ def test_a_command_that_fails_ends_the_measurement(tmp_path: Path) -> None:
     assert readme.measure_command(fails, tmp_path, ends_with=(0, 1)).printed == "5\n"
 
 
-def test_the_knob_is_changed_in_its_one_place(tmp_path: Path) -> None:
-    params = tmp_path / "params.yaml"
-    params.write_text("l2: 0.1\ndropout: 0.5   # a share\nx: {dropout: 0.7}\n")
-    readme.change_knob(params)
-    assert params.read_text() == "l2: 0.1\ndropout: 0.3   # a share\nx: {dropout: 0.7}\n"
-    params.write_text("l2: 0.1\n")
-    with pytest.raises(UserError, match="0 lines"):
-        readme.change_knob(params)
-
-
 def test_disk_space_counts_a_file_with_two_names_once(tmp_path: Path) -> None:
     (tmp_path / "one").write_bytes(b"x" * 1_000_000)
     (tmp_path / "two").hardlink_to(tmp_path / "one")

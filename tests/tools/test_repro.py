@@ -634,9 +634,16 @@ def made(tmp_path: Path) -> Path:
 
 
 def test_make_takes_the_folder_and_its_options_as_text(made: Path) -> None:
-    for options, told in (["show"], f"{made}/metrics/report.html"), (["JOBS=2; id"], "tools.repro --jobs 2; id"):
+    for options, told in {
+        ("show",): f"{made}/metrics/report.html",
+        ("JOBS=2; id",): "tools.repro --jobs 2; id",
+        ("JOBS=$(shell touch made)",): "tools.repro --jobs $(shell touch made)",
+        ("review", "BASE=$(shell touch made)"): "tools.review $(shell touch made)",
+        ("review",): "tools.review main",
+    }.items():
         done = run_make(made, *options)
         assert done.stdout.splitlines()[0] == told, done.stderr
+    assert not (made / "made").exists()
 
 
 def test_make_tells_in_one_line_why_its_commands_are_not_there(made: Path) -> None:

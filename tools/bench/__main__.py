@@ -6,8 +6,6 @@ hits all alike; ratios are taken within a round.
 
 import os
 import platform
-import resource
-import sys
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import suppress
@@ -22,7 +20,7 @@ from rich.progress import track
 
 from stages.lib.core.cli import make_parser, run_main
 from stages.lib.core.files import write_json
-from tools.bench.contenders import TASKS, TIMERS, Task
+from tools.bench.contenders import TASKS, TIMERS, Measured, time_run
 
 OUTPUT = Path("metrics/bench.json")
 PACKAGES = ("tensorflow", "tensorflow-cpu", "keras", "jax", "scikit-learn", "numpy")
@@ -36,7 +34,6 @@ DESCRIPTIONS = {
 STOCK = {"thoracic": 100, "table": 50, "images_2000": 10, "images_57000": 5}  # times that `fit` takes, at least
 MEMORY = 2000  # MB, at most
 
-Measured = dict[str, float]  # one line of a run
 Run = tuple[str, str]  # who does it, and its task
 Results = Mapping[Run, Sequence[Measured]]  # run -> its line in every round
 
@@ -53,23 +50,6 @@ def do_run(run: Run, *, quick: bool) -> Measured:
     work = TASKS[task].quick() if quick else TASKS[task]
     with ProcessPoolExecutor(1, get_context("spawn")) as executor:
         return executor.submit(time_run, contender, work).result()
-
-
-def time_run(contender: str, task: Task) -> Measured:
-    """Seconds of one network, and the peak memory of this process in MB."""
-    timers = TIMERS
-    if contender == "jax":
-        from tools.bench.jax_lanes import time_jax  # holds the process to one core
-
-        timers = {"jax": time_jax}
-    warm, cold = timers[contender](task)
-    num_lanes = task.num_lanes if contender in ("lanes", "jax") else 1
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # kilobytes; bytes on macOS
-    return {
-        "seconds": warm / num_lanes,
-        "seconds_with_compilation": cold / num_lanes,
-        "memory_mb": peak / (1_000_000 if sys.platform == "darwin" else 1000),
-    }
 
 
 def measure_rounds(runs: Sequence[Run], *, rounds: int, quick: bool) -> Results:

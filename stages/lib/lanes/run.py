@@ -94,7 +94,7 @@ def load_run(task: str, variant: str) -> TrainedRun:
 
 UNFINISHED = Path(".dvc/tmp/unfinished")
 LIBRARY = Path(__file__).parents[1]
-PACKAGES = ("core", "lanes")  # of the library: what a training depends on
+CODE = ("core/*.py", "lanes/*.py", "data/samples.py")  # of the library: what a training depends on
 
 
 class TrainedBlock(NamedTuple):
@@ -147,7 +147,7 @@ class UnfinishedRun:
 
 def digest_inputs(inputs: Iterable[Path]) -> str:
     """A digest of these files, of the code of a training, and of the versions of all that is installed."""
-    code = sorted(path for package in PACKAGES for path in (LIBRARY / package).glob("*.py"))
+    code = sorted(path for pattern in CODE for path in LIBRARY.glob(pattern))
     installed = sorted((found.name, found.version) for found in distributions())
     digest = hashlib.sha256(repr(installed).encode())
     for path in (*inputs, *code):

@@ -14,7 +14,7 @@ from stages.lib.lanes.callbacks import choose_monitor
 from stages.lib.lanes.losses import LOSSES
 from stages.lib.lanes.regularizers import CATALOGUE
 from stages.lib.settings.mistakes import Mistake, limit
-from stages.lib.settings.schema import ExperimentParams, Params, Recipe, ResolvedStudy, find_section
+from stages.lib.settings.schema import ExperimentParams, Params, Recipe, ResolvedStudy
 from stages.lib.settings.search import can_be_off
 
 NUM_NAMED = 20  # names that a message lists
@@ -40,16 +40,16 @@ def list_checks(params: Params, facts: Mapping[str, Facts]) -> Iterator[Callable
     for name, experiment in params.sections["experiments"].items():
         if experiment is not None:
             yield partial(find_wrong_experiment, params, name, experiment)
-    for name, study in params.studies.items():
+    for study in params.studies.values():
         for check in (find_wrong_baseline, find_wrong_references, find_wrong_dataset, find_missing_margins):
-            yield partial(check, params, study, (find_section(params, name), name))
+            yield partial(check, params, study)
         for variant in study.variants:
             for check_variant in (find_wrong_layers, find_wrong_loss, find_wrong_difference):
                 yield partial(check_variant, study, variant)
         for dataset in study.datasets:
             for of_data in (find_wrong_protocol, find_wrong_scores, find_undefined_losses, find_wrong_monitors):
                 if dataset in facts:
-                    yield partial(of_data, params, study, (find_section(params, name), name), dataset, facts[dataset])
+                    yield partial(of_data, params, study, dataset, facts[dataset])
 
 
 def find_facts(params: Params, read: Callable[[str], bytes]) -> tuple[dict[str, Facts], list[Mistake]]:
@@ -129,51 +129,49 @@ def find_wrong_experiment(params: Params, name: str, experiment: ExperimentParam
 
 # A study -------------------------------------------------------------------------------------------------------------
 
-Where = tuple[str, str]  # section, study
 
-
-def find_wrong_baseline(params: Params, study: ResolvedStudy, where: Where) -> Iterator[Mistake]:
+def find_wrong_baseline(params: Params, study: ResolvedStudy) -> Iterator[Mistake]:
     if (baseline := study.settings.baseline) not in study.places:
         text = f"baseline is {baseline}, expected one of the variants {name_some(study.places)}: change it"
-        yield Mistake(where, text, ("baseline",))
+        yield Mistake(study.where, text, ("baseline",))
 
 
-def find_wrong_references(params: Params, study: ResolvedStudy, where: Where) -> Iterator[Mistake]:
+def find_wrong_references(params: Params, study: ResolvedStudy) -> Iterator[Mistake]:
     """Reference models have names of their own, and strengths are of those that the study names."""
     references = study.settings.references
     for name in references:
         if name in study.places:
             text = f"variants and references both hold {name}, expected one of a name: rename the variant"
-            yield Mistake(where, text, ("references",))
+            yield Mistake(study.where, text, ("references",))
     for name in study.settings.reference_strengths.model_dump(exclude_none=True):
         if name not in references:
             text = (
                 f"reference_strengths names {name}, expected one of the study's references {references}: add it "
                 "there or remove its strengths"
             )
-            yield Mistake(where, text, ("reference_strengths", name))
+            yield Mistake(study.where, text, ("reference_strengths", name))
 
 
-def find_wrong_dataset(params: Params, study: ResolvedStudy, where: Where) -> Iterator[Mistake]:
+def find_wrong_dataset(params: Params, study: ResolvedStudy) -> Iterator[Mistake]:
     """A study's data are declared, and have the encoding that it asks for."""
     declared, features = params.sections["datasets"], study.settings.features
     if not study.datasets:
         known = name_some(dict.fromkeys(dataset.partition("/")[0] for dataset in declared))
         text = f"is {study.settings.data}, expected one of {known}: mend its spelling or declare it under datasets"
-        yield Mistake((*where, "data"), text)
+        yield Mistake((*study.where, "data"), text)
     for dataset in study.datasets:
         if features not in (encodings := declared[dataset].encodings):
             text = f"is {features}, expected {' or '.join(encodings)} for {dataset}: change it"
-            yield Mistake((*where, "features"), text)
+            yield Mistake((*study.where, "features"), text)
 
 
-def find_missing_margins(params: Params, study: ResolvedStudy, where: Where) -> Iterator[Mistake]:
+def find_missing_margins(params: Params, study: ResolvedStudy) -> Iterator[Mistake]:
     """Each score that judges a study has a margin of equivalence, and margins are of scores."""
     margins, place = params.fields["statistics"].equivalence, ("statistics", "equivalence")
     for score in {score for outputs in (1, 2) for score in study.settings.scores_for(outputs).values()}:
         if score not in margins:
             text = (
-                f"has no {score}, expected the greatest difference that does not matter, as {'.'.join(where)} is "
+                f"has no {score}, expected the greatest difference that does not matter, as {'.'.join(study.where)} is "
                 "judged by it: add it"
             )
             yield Mistake(place, text)
@@ -250,16 +248,12 @@ def list_changed_settings(before: Recipe, after: Recipe) -> list[str]:
 # A study and its data set --------------------------------------------------------------------------------------------
 
 
-def find_wrong_protocol(
-    params: Params, study: ResolvedStudy, where: Where, dataset: str, facts: Facts
-) -> Iterator[Mistake]:
+def find_wrong_protocol(params: Params, study: ResolvedStudy, dataset: str, facts: Facts) -> Iterator[Mistake]:
     for text in study.settings.protocol.check(facts):
-        yield Mistake(where, text, ("protocol",))
+        yield Mistake(study.where, text, ("protocol",))
 
 
-def find_wrong_scores(
-    params: Params, study: ResolvedStudy, where: Where, dataset: str, facts: Facts
-) -> Iterator[Mistake]:
+def find_wrong_scores(params: Params, study: ResolvedStudy, dataset: str, facts: Facts) -> Iterator[Mistake]:
     defined, settings = list_scores(facts.outputs), study.settings
     named = {("scores", question): score for question, score in settings.scores_for(facts.outputs).items()}
     for field, score in [*named.items(), (("select_by",), settings.select_by)]:
@@ -268,26 +262,22 @@ def find_wrong_scores(
                 f"{'.'.join(field)} is {score}, expected one of {', '.join(defined)}, as {dataset} has "
                 f"{facts.num_classes} classes: change it"
             )
-            yield Mistake(where, text, field)
+            yield Mistake(study.where, text, field)
 
 
-def find_undefined_losses(
-    params: Params, study: ResolvedStudy, where: Where, dataset: str, facts: Facts
-) -> Iterator[Mistake]:
+def find_undefined_losses(params: Params, study: ResolvedStudy, dataset: str, facts: Facts) -> Iterator[Mistake]:
     """A loss of the study's own is told once, not of every variant that takes it over."""
     expected = f"expected one that is defined for the single output of {dataset}: choose binary_crossentropy"
     undefined = {name for name, loss in LOSSES.items() if loss.needs_classes and facts.outputs == 1}
     common, own = study.settings.training.loss, {name: variant.loss for name, variant in study.variants.items()}
     if common in undefined and None in own.values():
-        yield Mistake(where, f"loss is {common}, {expected}", ("training", "loss"))
+        yield Mistake(study.where, f"loss is {common}, {expected}", ("training", "loss"))
     for name, loss in own.items():
         if loss in undefined:
             yield blame(study, name, f"loss is {loss}, {expected}", ("loss",))
 
 
-def find_wrong_monitors(
-    params: Params, study: ResolvedStudy, where: Where, dataset: str, facts: Facts
-) -> Iterator[Mistake]:
+def find_wrong_monitors(params: Params, study: ResolvedStudy, dataset: str, facts: Facts) -> Iterator[Mistake]:
     """Callbacks can follow the losses and the one score that training measures on validation rows."""
     allowed = ("loss", "val_loss", f"val_{choose_monitor(facts.outputs)}")
     for callback, settings in params.fields["callbacks"]:

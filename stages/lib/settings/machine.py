@@ -19,7 +19,7 @@ from stages.lib.data.samples import DEVELOPMENT, HELD_OUT, Encoder
 from stages.lib.judge.predictions import FOLDER as PREDICTIONS
 from stages.lib.lanes.plan import MODELS, RunPlan
 from stages.lib.settings.mistakes import Mistake
-from stages.lib.settings.schema import Params, find_section
+from stages.lib.settings.schema import Params
 
 FLOAT, DOUBLE = 4, 8  # bytes
 COPIES = 2  # of the lanes' weights, those of the blocks and those of the run; and of the rows: NumPy's and TensorFlow's
@@ -105,7 +105,7 @@ def find_too_large(
                         yield Mistake(study.places[variant], text)
         there = machine.disk + measure_present(name)
         if disk > there:
-            yield Mistake((find_section(params, name), name), describe_need(name, lanes, disk, there, "on the disk"))
+            yield Mistake(study.where, describe_need(name, lanes, disk, there, "on the disk"))
 
 
 def find_run_plan(plans: Mapping[str, object], study: str, variant: str, task: str) -> RunPlan | None:

@@ -83,24 +83,26 @@ EXPECTED = {
 }
 
 
+UNKNOWN = "is not a known key, expected one that params.yaml came with: remove it or mend its spelling"
+MISSING = "is missing, expected a value: add it"
+TOO_LONG = "has {length} entries, expected at most {max_length}: remove some"
+TEXTS = {"missing": MISSING, "too_long": TOO_LONG}  # of pydantic's other errors
+
+
 def explain(entry: Any, within: tuple[str | int, ...]) -> list[Mistake]:
     """One mistake that pydantic found, in words; a check of several fields at once may have found several.
 
     within: the keys on the way to what was checked.
     """
-    where = tuple(drop_tags((*within, *entry["loc"]), len(within)))
-    if entry["type"] == "value_error":
-        return [Mistake(where, line) for line in str(entry["ctx"]["error"]).splitlines()]
-    if entry["type"] == "missing":
-        return [Mistake(where, "is missing, expected a value: add it")]
-    if entry["type"] == "extra_forbidden":
+    where, kind, context = tuple(drop_tags((*within, *entry["loc"]), len(within))), entry["type"], entry.get("ctx", {})
+    if kind == "value_error":
+        return [Mistake(where, line) for line in str(context["error"]).splitlines()]
+    if kind == "extra_forbidden":
         return [Mistake(where, FORMER_KEYS.get(str(where[-1]), UNKNOWN))]
-    if entry["type"] == "too_long":
-        found, most = len(entry["input"]), entry["ctx"]["max_length"]
-        return [Mistake(where, f"has {found:,} entries, expected at most {most:,}: remove some")]
-    expected = EXPECTED.get(entry["type"], entry["msg"])
-    expected = expected.format(**{key: write_number(value) for key, value in entry.get("ctx", {}).items()})
-    return [Mistake(where, f"is {shorten(entry['input'])}, expected {expected}: change it")]
+    text = TEXTS.get(kind, f"is {{input}}, expected {EXPECTED.get(kind, entry['msg'])}: change it")
+    told = {name: write_number(value) for name, value in context.items()} | {"input": shorten(entry["input"])}
+    told |= {"length": write_number(len(entry["input"]))} if kind == "too_long" else {}
+    return [Mistake(where, text.format(**told))]
 
 
 def write_number(value: Any) -> Any:

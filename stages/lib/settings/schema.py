@@ -46,7 +46,7 @@ from stages.lib.judge.scores import SCORES
 from stages.lib.lanes.losses import LOSSES
 from stages.lib.lanes.plan import CheckpointSettings, EarlyStoppingSettings, PlateauSettings
 from stages.lib.lanes.regularizers import CATALOGUE
-from stages.lib.settings.mistakes import UNKNOWN, Mistake, explain, raise_all
+from stages.lib.settings.mistakes import MISSING, UNKNOWN, Mistake, explain, raise_all
 from stages.lib.settings.search import Search, check_strength
 from stages.lib.settings.yaml_text import load_document
 
@@ -298,17 +298,21 @@ SECTIONS: dict[str, tuple[Any, Any]] = {  # section -> the type of an entry, how
 class ResolvedStudy:
     """A study with its variants as they are trained.
 
-    name: of the study.
+    where: its section and its name.
     datasets: of its entry of `datasets`.
     variants: name -> the catalogue's entry with the study's changes, or the study's own; in the order of params.yaml.
     places: name -> where it stands in params.yaml.
     """
 
-    name: str
+    where: tuple[str, str]
     settings: Study
     datasets: list[str]
     variants: dict[str, Variant]
     places: dict[str, tuple[str, ...]]
+
+    @property
+    def name(self) -> str:
+        return self.where[1]
 
     @property
     def tasks(self) -> dict[str, str]:
@@ -346,7 +350,6 @@ class Params:
 
 
 MOST_RUNS = 5000  # each a variant on one data set; so many are planned within seconds
-MISSING = "is missing, expected a value: add it"
 
 
 def read_params(values: Any) -> tuple[Params, list[Mistake]]:
@@ -424,7 +427,7 @@ def resolve_studies(
             if study is None:
                 continue
             datasets = [dataset for dataset in sections["datasets"] if dataset.partition("/")[0] == study.data]
-            found = ResolvedStudy(name, study, datasets, {}, {})
+            found = ResolvedStudy((section, name), study, datasets, {}, {})
             if section == "studies":
                 add_catalogue(found, given.get("variants") or {}, sections["variants"], mistakes)
             mistakes += [
@@ -433,17 +436,12 @@ def resolve_studies(
                 if other not in found.places
             ]
             for other, entry in sections["own_variants"].items():
-                if name_study(given["own_variants"][other]) == name:
+                named = given["own_variants"][other]  # also where it is not valid: its name is known
+                if isinstance(named, dict) and named.get("study") == name:
                     found.places[other] = ("own_variants", other)
-                    if entry is not None:
-                        found.variants[other] = entry
+                    found.variants.update({} if entry is None else {other: entry})
             resolved[name] = found
     return resolved
-
-
-def name_study(own_variant: Any) -> Any:
-    """The study of an own variant as params.yaml has it, also where the variant is not valid: its name is known."""
-    return own_variant.get("study") if isinstance(own_variant, dict) else None
 
 
 NOT_IN_CATALOGUE = "is no variant of the catalogue, expected one under variants: add it there, or under own_variants"
@@ -469,11 +467,6 @@ def add_catalogue(
             entry = None if changed is None else validate(Variant, (given[name] or {}) | changed, place, mistakes)
         if entry is not None:
             study.variants[name] = entry
-
-
-def find_section(params: Params, study: str) -> str:
-    """Where a study stands."""
-    return "tutorial" if study in params.sections["tutorial"] else "studies"
 
 
 def read_statistics(text: str) -> StatisticsPlan:

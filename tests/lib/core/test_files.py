@@ -114,6 +114,12 @@ def test_bytes_repeat() -> None:
     assert first.read_bytes() == second.read_bytes()
 
 
+def test_an_archive_has_the_same_headers_by_every_python() -> None:
+    """Signature, version 2.0, no flags, not compressed, 1980-01-01, CRC-32, two sizes, one name."""
+    header = store.pack_zip({"a": b"one"})[:30].hex()
+    assert header == "504b030414000000000000002100f1866c7a030000000300000001000000"
+
+
 def test_a_write_that_fails_leaves_the_old_file_and_no_draft(monkeypatch: pytest.MonkeyPatch) -> None:
     path = Path("folder/file")
     store.write_bytes(path, b"old")

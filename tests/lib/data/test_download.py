@@ -109,10 +109,14 @@ def test_folder_gives_plain_and_compressed_files(tmp_path: Path, target: Path) -
         (FIRST, b"short", "5 bytes, expected 200,000"),
         (FIRST, bytes(200_000), "SHA-256 [0-9a-f]{64}, expected [0-9a-f]{64}"),
         (FIRST, bytes(300_000), "OSError: .* has more than 265,536 bytes"),
-        (f"{FIRST}.gz", gzip.compress(FILES[FIRST])[:-9], "EOFError: Compressed file ended"),
+        (f"{FIRST}.gz", gzip.compress(FILES[FIRST], mtime=0)[:-9], "EOFError: Compressed file ended"),
         (f"{FIRST}.gz", b"\x1f\x8b\x09" + bytes(50), "BadGzipFile: Unknown compression method"),
-        (f"{FIRST}.gz", gzip.compress(FILES[FIRST])[:10] + b"\xff" * 50, "error: Error -3 while decompressing"),
-        (f"{FIRST}.gz", gzip.compress(bytes(2**26)), "more than 200,000 bytes when decompressed"),
+        (
+            f"{FIRST}.gz",
+            gzip.compress(FILES[FIRST], mtime=0)[:10] + b"\xff" * 50,
+            "error: Error -3 while decompressing",
+        ),
+        (f"{FIRST}.gz", gzip.compress(bytes(2**26), mtime=0), "more than 200,000 bytes when decompressed"),
     ],
 )
 def test_faulty_folder_says_why(tmp_path: Path, target: Path, name: str, content: bytes, reason: str) -> None:

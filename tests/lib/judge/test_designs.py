@@ -247,6 +247,27 @@ def test_a_fixed_test_set_of_groups_of_unequal_size_of_a_hand_worked_case():
     np.testing.assert_allclose(estimate.errors, [(0, 1), (4 / 3, 1)])
 
 
+@pytest.mark.parametrize("fixed", [False, True])
+def test_intervals_cover_where_errors_count_groups_and_far_less_where_they_count_rows(fixed):
+    """The score of a row is mostly its patient's, whoever is trained."""
+    rng, num_patients, visits, covered = np.random.default_rng(32), 30, 8, []
+    patient = np.repeat(np.arange(num_patients), visits)
+    for _ in range(200):
+        patients_out, patients_in = draw_folds(rng, num_patients)
+        held_out, training = (
+            (visits * patients[..., None] + np.arange(visits)).reshape(len(patients), -1)
+            for patients in (patients_out, patients_in)
+        )
+        if fixed:
+            held_out = np.tile(np.arange(len(patient)), (6, 1))
+        score = rng.normal(size=num_patients)[patient[held_out]] + rng.normal(0, 0.3, len(patient))[held_out]
+        plain = CrossedEffects() if fixed else CrossValidation(held_out, training, REPEATS)
+        found = estimate_by_groups(score, held_out, training, patient, fixed=fixed), plain.estimate(score)
+        covered.append([low <= 0 <= high for low, high in (estimate.interval() for estimate in found)])
+    by_group, by_row = np.mean(covered, axis=0)
+    assert by_group >= 0.95 - slack(0.95, len(covered)) and by_row < 0.7
+
+
 def test_cross_validated_error_follows_the_signal():
     """Ridge regression against one that is shrunk to nothing: spread over tables, with and without signal."""
     for weight, narrow in ((0.0, True), (0.5, False)):

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from stages import compare
+from stages.lib.data.protocols import FixedTest, Protocol
 from stages.lib.judge import judge
 from stages.lib.judge.comparison import (
     LAYOUT,
@@ -141,6 +142,15 @@ def test_a_mixture_against_the_choice_can_be_checked_by_hand(outcome: compare.Ou
     for asked in found.values():
         assert asked.p_adjusted >= asked.p_value
         assert asked.verdict == "equivalent", "held-out rows are answered alike by all, up to a little noise"
+
+
+@pytest.mark.parametrize("protocol", [K_FOLD, FixedTest(seeds=2, validation=0.2)])
+def test_errors_count_the_groups_that_labels_carry(protocol: Protocol) -> None:
+    plan = dataclasses.replace(make_plan(SEARCH), protocol=protocol)
+    labels = dataclasses.replace(LABELS, test_groups=LABELS.test_numbers)
+    grouped, plain = (judge.Judge(plan, STATISTICS, given, {}).design for given in (labels, LABELS))
+    np.testing.assert_array_equal(grouped.groups, labels.test_groups[0] if protocol.fixed_test else labels.test_groups)
+    assert plain.groups is None
 
 
 def test_what_is_asked(outcome: compare.Outcome) -> None:

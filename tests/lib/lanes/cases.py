@@ -97,12 +97,22 @@ def make_start(plan: RunPlan, num_features: int = NUM_FEATURES) -> Weights:
 
 
 def compare_with_stock(
-    plan: RunPlan, *, lane: int, dtype: str, development: Development | None = None, tolerance: float | None = None
+    plan: RunPlan,
+    *,
+    lane: int,
+    dtype: str,
+    development: Development | None = None,
+    tolerance: float | None = None,
+    run: TrainedRun | None = None,
 ) -> tuple[TrainedRun, Fitted]:
-    """Train a plan in lanes, and one of its lanes with stock Keras: weights and losses must agree."""
+    """Train a plan in lanes, and one of its lanes with stock Keras: weights and losses must agree.
+
+    Args:
+        run: what an earlier call has returned for this plan, if another lane of it is to be compared.
+    """
     development, tolerance = development or make_development(plan.network.outputs), tolerance or TOLERANCE[dtype]
     start = make_start(plan, development.inputs.shape[1])
-    run = train_lanes(plan, development, start=start, dtype=dtype)
+    run = run or train_lanes(plan, development, start=start, dtype=dtype)
     point, replicate = divmod(lane, len(plan.replicates))  # written a second time: see lib/grid.py
     stock = fit_stock(plan, development, start, replicate=replicate, point=point, dtype=dtype)
     check_weights({name: values[lane] for name, values in run.weights.items()}, stock.weights, tolerance)

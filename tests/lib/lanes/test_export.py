@@ -3,6 +3,7 @@
 import dataclasses
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -51,10 +52,15 @@ def make_case(outputs: int) -> tuple[RunPlan, Development]:
     return make_plan(*REGULARIZERS, outputs=outputs, replicates=(0, 1), **settings), development
 
 
+@cache
+def train_case(outputs: int) -> dict[str, np.ndarray]:
+    """Its weights."""
+    return train_lanes(*make_case(outputs)).weights
+
+
 @pytest.mark.parametrize("outputs", [1, 10])
 def test_a_stranger_loads_the_model_and_predicts_as_lane_0(outputs: int, tmp_path: Path) -> None:
-    plan, development = make_case(outputs)
-    weights = train_lanes(plan, development).weights
+    (plan, development), weights = make_case(outputs), train_case(outputs)
     (tmp_path / "model.keras").write_bytes(to_file(build_keras(plan, weights, lane=0, scale=development.scale)))
     np.save(tmp_path / "rows.npy", development.inputs)
     subprocess.run([sys.executable, "-I", "-c", LOAD], cwd=tmp_path, check=True, capture_output=True)
@@ -66,8 +72,7 @@ def test_a_stranger_loads_the_model_and_predicts_as_lane_0(outputs: int, tmp_pat
 @pytest.mark.parametrize("chunk_bytes", [graph.CHUNK_BYTES, 400])
 def test_rows_of_one_replicate_are_predicted_as_rows_of_all(chunk_bytes: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Rows that all replicates share are read once for all lanes."""
-    plan, development = make_case(10)
-    weights = train_lanes(plan, development).weights
+    (plan, development), weights = make_case(10), train_case(10)
     monkeypatch.setattr(graph, "CHUNK_BYTES", chunk_bytes)
     shared, apart = (
         predict_lanes(plan, weights, inputs=development.inputs, rows=np.array(rows), scale=development.scale)
@@ -92,8 +97,7 @@ def test_constraints_stand_where_the_plan_has_them(strength: float) -> None:
 
 
 def test_the_file_is_the_same_bytes_every_time() -> None:
-    plan, development = make_case(1)
-    weights = train_lanes(plan, development).weights
+    (plan, _), weights = make_case(1), train_case(1)
     first, second = (to_file(build_keras(plan, weights, lane=0, scale=1.0)) for _ in range(2))
     assert first == second
 

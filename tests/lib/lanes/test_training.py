@@ -97,8 +97,8 @@ def test_the_best_epoch_is_that_of_stock_across_blocks(monkeypatch):
         return cut_into_blocks(grid, BLOCK_BYTES // COPIES // 4)
 
     monkeypatch.setattr(training, "cut_into_blocks", cut)
-    for lane in (1, 4):
-        compare_with_stock(plan, lane=lane, dtype="float64")
+    run, _ = compare_with_stock(plan, lane=1, dtype="float64")
+    compare_with_stock(plan, lane=4, dtype="float64", run=run)
 
 
 @settings(max_examples=5)
