@@ -94,6 +94,28 @@ def test_a_bad_file_is_refused_in_one_sentence_and_nothing_is_written(folder: Pa
     assert read_all(folder) == before
 
 
+WISHES = {  # what is asked for -> part of what is said
+    "MINUTES=soon": "MINUTES is 'soon', expected a number of minutes",
+    "POSITIVE=perhaps": "positive is 'perhaps', expected a class of 'died': choose no or yes",
+    "DROP=died": "named twice among TARGET, GROUP and DROP",
+    "DROP=wards": "column 'wards' is not in the file, expected one such as ward",
+    "GROUP=nobody": "column 'nobody' is not in the file",
+    "NAME=My table": "NAME is 'My table', expected small letters",
+    "NAME=tables": "params.yaml has the name tables already",
+    "NAME=german": "data/source/german.csv is there already with other content",
+}
+
+
+@pytest.mark.parametrize("wish", WISHES)
+def test_a_wish_that_cannot_be_met_is_refused_and_nothing_is_written(folder: Path, wish: str) -> None:
+    (folder / "my.csv").write_text(GOOD)
+    before, (key, _, value) = read_all(folder), wish.partition("=")
+    with pytest.raises(DataError) as refused:
+        judge.judge_file({"DATA": "my.csv", "TARGET": "died", key: value})
+    assert WISHES[wish] in str(refused.value)
+    assert read_all(folder) == before
+
+
 def make_folder(path: Path) -> None:
     path.mkdir()
 
@@ -248,7 +270,7 @@ def test_a_table_is_judged_run_again_and_taken_out_by_one_command_each(tmp_path:
     project.commit()
     judged = project.call_tool("judge", "DATA=my.csv", "TARGET=died", "MINUTES=0.5")
     assert judged.returncode == 0, judged.stdout + judged.stderr
-    assert "Check: a alone ranks the rows almost perfectly" in judged.stdout
+    assert "Beware: a alone ranks the rows almost perfectly" in judged.stdout
     assert "Does a regulariser help? " in judged.stdout
     assert "train@thoracic" not in judged.stdout
     changed = set(project.call("git", "status", "--porcelain", "--untracked-files=all").split()) - {

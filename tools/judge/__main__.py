@@ -39,6 +39,7 @@ from tools.judge.design import (
     FOLDS,
     NUM_POINTS,
     NUM_VARIANTS,
+    OTHER_SECONDS,
     REFERENCE_SECONDS,
     Columns,
     Design,
@@ -108,7 +109,8 @@ def foresee(study: str, design: Design) -> None:
     }
     each = NUM_CORES * (design.seconds - FIXED_SECONDS) / NUM_POINTS
     guessed = {f"train@{study}-{name}": round(1 + each * number, 1) for name, number in points.items()}
-    guessed |= {f"reference@{study}": round(design.num_replicates * design.num_training * REFERENCE_SECONDS, 1)}
+    reference = design.num_replicates * design.num_training * REFERENCE_SECONDS
+    guessed |= {f"{verb}@{study}": seconds for verb, seconds in {**OTHER_SECONDS, "reference": reference}.items()}
     with suppress(OSError, ValueError):
         known = json.loads(SECONDS.read_text()) if SECONDS.is_file() else {}
         write_bytes(SECONDS, json.dumps(guessed | known).encode())

@@ -25,6 +25,7 @@ BATCH, MIN_STEPS, MIN_EPOCHS, MIN_TRAINING = 32, 300, 15, 500
 WIDTHS = ((1000, 64), (4000, 128), (10**9, 256))  # most training rows, units of each of two hidden layers
 # Time on two cores, measured; tests/tools/test_judge.py has a run to compare with.
 NUM_VARIANTS, NUM_POINTS = 20, 59  # of the catalogue
+OTHER_SECONDS = {"fetch": 1.0, "preprocess": 3.0, "evaluate": 6.0, "compare": 6.0, "draw": 12.0}  # by a core each
 REFERENCE_SECONDS = 1.5e-3  # of both reference models, for each training row
 FIXED_SECONDS, SECONDS_PER_VISIT = 40.0, 1.0e-10  # all that does not depend on rows; a row, a weight
 
@@ -62,8 +63,10 @@ class Wishes:
 def look_at(sheet: Sheet, wishes: Wishes) -> Columns:
     """What the columns are; DataError with every question that only the user can answer, and the line to write."""
     named = [wishes.target, *wishes.drop, *([wishes.group] if wishes.group not in ("", "none") else [])]
-    if absent := [tell_absent(name, sheet) for name in named if name not in sheet.columns]:
-        raise DataError("; ".join(absent))
+    if wrong := [tell_absent(name, sheet) for name in named if name not in sheet.columns]:
+        raise DataError("\n".join(wrong))
+    if len(set(named)) < len(named):
+        raise DataError("a column is named twice among TARGET, GROUP and DROP, expected it once: remove one")
     columns, questions = Columns(classes=Counter(sheet.columns[wishes.target])), []
     questions += ask_about_target(sheet, wishes.target, columns.classes)
     for name, cells in sheet.columns.items():

@@ -23,13 +23,23 @@ def check_result(judge: Judge, result: StudyResult, predicted: Mapping[str, Pred
         share = 1 + at_end.scores["gap"] / loss
         if share > OVERFITS:
             yield Check("no_overfitting", (), share)
-    if ends := tuple(find_ends(judge, predicted)):
-        yield Check("path_ends", ends)
     networks = [arm for key, arm in result.list_arms() if key.kind != REFERENCE]
     if not any(judged.skill.verdict == "better" for arm in networks for judged in arm.judged.values()):
         yield Check("no_skill")
+    elif ends := tuple(find_ends(judge, predicted)):
+        yield Check("path_ends", ends)
+    if is_thinned(judge):
+        yield Check("thinned", (), judge.plan.protocol.training or 0)
     if score in result.reach:
         yield Check("reach", (score,), result.reach[score].detectable)
+
+
+def is_thinned(judge: Judge) -> bool:
+    """Whether cross-validation trains on fewer rows than the table has."""
+    protocol, num_held_out = judge.plan.protocol, judge.labels.test.shape[1]
+    if protocol.fixed_test or not protocol.training:
+        return False
+    return protocol.training < (1 - protocol.validation) * num_held_out / protocol.test_train_ratio - 1
 
 
 def find_ends(judge: Judge, predicted: Mapping[str, Predictions]) -> Iterator[str]:

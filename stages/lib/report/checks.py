@@ -24,15 +24,15 @@ CHECKS = {  # name of a check -> what was found, and what to do about it
     "helps",
     "no_skill": "no network is shown to beat a guess that knows the class shares alone, so no regulariser can be "
     "judged: look for columns that say more of the target",
+    "thinned": "networks and models learn from {value:,.0f} rows each, fewer than there are, and regularisers help more "
+    "there: raise `training` of the protocol, or MINUTES",
     "reach": "a true difference in {columns} below {value:.3f} would often not be found: only more rows help there",
 }
-FIRST_CHECKS = ("groups", "gives_away", "no_skill", "no_overfitting")  # they change what the answer means
+WARNINGS = ("groups", "gives_away", "no_skill", "no_overfitting")  # they change what the answer means
 
 
 def tell_checks(study: StudyResult) -> list[str]:
-    """All findings of a study, those first that change what its answer means."""
-    checks = sorted(study.checks, key=lambda check: check.name not in FIRST_CHECKS)
-    return [f"Check: {tell_check(check)}." for check in checks]
+    return [f"Check: {tell_check(check)}." for check in study.checks]
 
 
 def tell_check(check: Check) -> str:

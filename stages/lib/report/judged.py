@@ -8,7 +8,7 @@ from stages.lib.judge.arms import REFERENCE, TO_END, TUNED, ArmKey
 from stages.lib.judge.comparison import ArmResult, Difference, StudyResult
 from stages.lib.judge.scores import SCORES
 from stages.lib.report.answers import list_findings, name_first, sign_of, tell_failures
-from stages.lib.report.checks import tell_checks
+from stages.lib.report.checks import WARNINGS, tell_check
 from stages.lib.report.styles import describe_range, style_of
 
 ANSWERS = {  # verdict on the regulariser that validation rows choose -> the answer to the title
@@ -21,9 +21,10 @@ ANSWERS = {  # verdict on the regulariser that validation rows choose -> the ans
 
 def tell_study(study: StudyResult, confidence: float) -> list[str]:
     """The answer, a sentence or two a line; confidence: of the intervals."""
-    told = [tell_title(study, confidence), tell_best(study), *tell_effects(study), tell_stopping(study, confidence)]
-    told += [*tell_failures(study), *tell_scores(study)]
-    told += tell_checks(study)
+    warnings = [f"Beware: {tell_check(check)}." for check in study.checks if check.name in WARNINGS]
+    told = [*warnings, tell_title(study, confidence), tell_best(study), *tell_effects(study)]
+    told += [tell_stopping(study, confidence), *tell_failures(study), *tell_scores(study)]
+    told += [f"Check: {tell_check(check)}." for check in study.checks if check.name not in WARNINGS]
     return [line for line in [*told, f"Next: {tell_next(study)}."] if line]
 
 

@@ -85,7 +85,9 @@ CASES = {  # what is made -> the first line's answer, what comes next
 def test_the_answer_follows_from_the_verdicts_and_says_what_to_do_next() -> None:
     for name, (study, answer, following) in CASES.items():
         lines = tell_study(study, 0.95)
-        assert lines[0].startswith(f"Does a regulariser help? {answer}"), name
+        told = lines[len(study.checks)]
+        assert told.startswith(f"Does a regulariser help? {answer}"), name
+        assert all(line.startswith("Beware: ") for line in lines[: len(study.checks)]), name
         assert following in lines[-1], name
         assert len(lines) <= 15, name
 
