@@ -37,7 +37,6 @@ from tools.repro.engine import FOLDER, PAUSE, Job, explain_disk
 
 SITE = FOLDER / "site"  # DVC's site cache where the usual one cannot be used
 SECONDS = FOLDER / "seconds.json"  # that each stage took when it last ran
-SETTINGS = ("dvc.lock", "params.yaml", ".dvcignore", ".dvc/config", ".dvc/config.local")  # what DVC reads beside them
 QUICK = ("plan", "fetch", "compare", "audit", "draw", "report")  # no cluster, and no TensorFlow
 SHOWN = 3  # paths in a message
 
