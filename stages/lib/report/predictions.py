@@ -100,7 +100,8 @@ def draw_predictions(probabilities: Mapping[str, np.ndarray], labels: Labels, na
         "many rows as the next."
     )
     if len(names) > 2:
-        note += " A matrix has the share of the rows of each actual class that is predicted as each class, but 0 %."
+        matrix = "A matrix has the share of the rows of each actual class that is predicted as each class"
+        note = f"{note} {matrix}; empty is 0 %."
     title = "Predictions of the arms that matter"
     return finish_chart(join_panels(panels, columns=3), rows, title=title, note=note)
 
