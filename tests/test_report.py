@@ -59,8 +59,8 @@ def test_charts_follow_the_schema_of_vega_lite(parts) -> None:
     charts = [chart for study in make_studies() for chart in draw_figures(*study).values()]
     charts += [draw_calibration(make_calibration())]
     for chart in filter(None, charts):
-        spec = chart.to_dict()
-        assert spec["title"] and spec["description"] and spec["datasets"]["rows"]
+        assert chart.title and chart.note and chart.spec["datasets"]["rows"]
+        alt.Chart.from_dict(chart.spec, validate=True)
     with pytest.raises(alt.utils.schemapi.SchemaValidationError):  # else nothing would be checked
         alt.Chart().mark_point(size="large").to_dict()
 

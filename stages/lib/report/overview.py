@@ -17,7 +17,7 @@ from stages.lib.judge.over_tables import Pooled, find_best, pool
 from stages.lib.judge.plans import StatisticsPlan
 from stages.lib.judge.scores import SCORES
 from stages.lib.report.answers import is_survey, is_used
-from stages.lib.report.charts import INK, MUTED, ROWS, finish_chart, list_tooltips, scale_colours
+from stages.lib.report.charts import INK, MUTED, ROWS, Chart, finish_chart, list_tooltips, scale_colours
 from stages.lib.report.styles import VERDICTS, style_of
 
 SIGNS = {"better": "▲", "worse": "▼", "equivalent": "=", "undecided": " "}
@@ -120,7 +120,7 @@ def tell_cells(
     return {arm: Cell(column, one.value, one.low, one.high, one.verdict) for arm, one in found.items()}
 
 
-def draw_overview(overview: Overview) -> alt.TopLevelMixin:
+def draw_overview(overview: Overview) -> Chart:
     """A row for each regulariser, a column for each study; a cell says how much log loss changes, and the verdict."""
     heads = {column: f"{column}|{overview.baseline[column]:.3f}" for column in overview.columns}
     records = [
