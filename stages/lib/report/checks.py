@@ -24,8 +24,8 @@ CHECKS = {  # name of a check -> what was found, and what to do about it
     "helps",
     "no_skill": "no network is shown to beat a guess that knows the class shares alone, so no regulariser can be "
     "judged: look for columns that say more of the target",
-    "thinned": "networks and models learn from {value:,.0f} rows each, fewer than there are, and regularisers help more "
-    "there: raise `training` of the protocol, or MINUTES",
+    "thinned": "networks and models learn from {value:,.0f} rows each, fewer than there are, and regularisers help "
+    "more there: raise `training` of the protocol, or MINUTES",
     "reach": "a true difference in {columns} below {value:.3f} would often not be found: only more rows help there",
 }
 WARNINGS = ("groups", "gives_away", "no_skill", "no_overfitting")  # they change what the answer means
