@@ -22,7 +22,9 @@ from stages import compare
 from stages.lib.core.cli import UserError
 from stages.lib.core.records import save_plans
 from stages.lib.data.protocols import FixedTest, Protocol, RepeatedStratifiedKFold
+from stages.lib.judge.arms import ArmKey, build_arms
 from stages.lib.judge.comparison import LAYOUT, ArmResult, Difference, Judgement, StudyResult
+from stages.lib.judge.judge import Judge, judge_all
 from stages.lib.judge.plans import ComparedSearch, ComparedVariant, StatisticsPlan, StudyPlan
 from stages.lib.judge.predictions import (
     Labels,
@@ -684,8 +686,10 @@ def test_by_row_a_change_is_judged_as_compare_judges_two_arms(
     before, after = (make_predictions(labels, "forest", skill) for skill in skills)
     before, after = (keep_first_point(predicted) for predicted in (before, after))
     plan = dataclasses.replace(make_plan(protocol, "unregularized", "l2"), references=())
-    oracle, *_ = compare.run(plan, SETTINGS, labels, {"unregularized": before, "l2": after}, {})
-    expected = {score: judged.difference for score, judged in oracle.arms["l2"]["at_knob"].judged.items()}
+    arms = build_arms({"unregularized": before, "l2": after}, {}, labels, select_by=plan.select_by)
+    oracle = Judge(plan, SETTINGS, labels, arms)
+    pair = oracle.compare_all({ArmKey("l2", "at_knob"): ArmKey("unregularized", "at_knob")})
+    expected = {key.score: each for key, each in judge_all(pair, SETTINGS, seed=plan.seed).items()}
     assert {change.score: change.difference for change in result.changes} == expected
 
 
