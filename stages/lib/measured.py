@@ -32,7 +32,15 @@ SETTINGS = {
     "interaction": "interactions",
     "sparse": "few columns",
     "heavy_tailed": "heavy tails",
-    "exchangeable": "arms that are equal",
+    "steps": "thresholds",
+    "bumps": "waves",
+    "centres": "clusters",
+    "small": "thresholds, 240 rows",
+    "unused_risks": "all risks that shaped nothing",
+    "equal": "simulated, equal arms",
+    "some_better": "simulated, some better",
+    "large": "simulated, 1,500 rows",
+    "simulated": "all simulated",
 }
 METHODS = {"by_row": "this project's interval", "resampled_t": "corrected resampled t"}
 AGAINST = {"baseline": "the baseline", "no_skill": "no skill"}

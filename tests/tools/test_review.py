@@ -22,6 +22,7 @@ from stages import compare
 from stages.lib.core.cli import UserError
 from stages.lib.core.records import save_plans
 from stages.lib.data.protocols import FixedTest, Protocol, RepeatedStratifiedKFold
+from stages.lib.judge.arms import ArmKey, build_arms
 from stages.lib.judge.comparison import (
     COMPARISON,
     LAYOUT,
@@ -31,6 +32,7 @@ from stages.lib.judge.comparison import (
     StudyResult,
     find_comparison,
 )
+from stages.lib.judge.judge import Judge, judge_all
 from stages.lib.judge.plans import ComparedSearch, StatisticsPlan, StudyPlan
 from stages.lib.judge.predictions import (
     Labels,
@@ -388,14 +390,14 @@ def test_an_arm_is_judged_by_the_scores_that_both_have(repository: Repository) -
     assert conclude(result).startswith("**Not comparable**: no arm can be compared by all of its scores. Also: 5 arms")
 
 
-def test_all_that_changed_is_one_family(repository: Repository) -> None:
+def test_all_that_changed_is_judged_together(repository: Repository) -> None:
     def adjust(head: Json) -> list[float]:
         return [change.difference.p_adjusted for change in repository.compare(head).changes]
 
     (small,), (large,) = adjust(shift(BASE, "l2", -0.003)), adjust(shift(BASE, "unregularized", -0.1))
     assert large < small
     both_arms = adjust(shift(shift(BASE, "l2", -0.003), "unregularized", -0.1))
-    assert both_arms == pytest.approx([2 * large, 2 * small], rel=1e-6)
+    assert both_arms == [pytest.approx(2 * large, rel=1e-6), pytest.approx(2 * small, rel=1e-6)]
     both_scores = adjust(shift(shift(BASE, "l2", -0.003), "l2", 0.0, score="log_loss"))
     assert both_scores[0] == pytest.approx(2 * small, rel=1e-6)
     repository.commit(BASE | {"other": BASE["made"]})
@@ -698,12 +700,11 @@ def test_by_row_a_change_is_judged_as_compare_judges_two_arms(
     before, after = (make_predictions(labels, "forest", skill) for skill in skills)
     before, after = (keep_first_point(predicted) for predicted in (before, after))
     plan = dataclasses.replace(make_plan(protocol, "unregularized", "l2"), references=())
-    oracle, *_ = compare.run(plan, SETTINGS, labels, {"unregularized": before, "l2": after}, {})
-    expected = {score: judged.difference for score, judged in oracle.arms["l2"]["at_knob"].judged.items()}
-    assert {change.score for change in result.changes} == expected.keys()
-    for change in result.changes:  # its level and its verdict are those of all that has changed
-        for name in ("value", "ci_low", "ci_high", "equivalence_low", "equivalence_high", "p_value"):
-            assert getattr(change.difference, name) == getattr(expected[change.score], name), name
+    arms = build_arms({"unregularized": before, "l2": after}, {}, labels, select_by=plan.select_by)
+    oracle = Judge(plan, SETTINGS, labels, arms)
+    pair = oracle.compare_all({ArmKey("l2", "at_knob"): ArmKey("unregularized", "at_knob")})
+    expected = {key.score: each for key, each in judge_all(pair, SETTINGS, seed=plan.seed).items()}
+    assert {change.score: change.difference for change in result.changes} == expected
 
 
 def keep_first_point(predicted: Predictions) -> Predictions:

@@ -36,8 +36,8 @@ def read_forest(confidence: float) -> str:
     return (
         "Each mark is the difference from the arm's baseline, mostly the same network without the regulariser; the "
         f"further right, the more it helps. The line is the {100 * confidence:g} % interval, wide enough for all arms "
-        "of its question together; what is not asked has its own. In the shaded band differences are too small to "
-        "matter. An arrow: the line goes on; a number at the edge: the mark itself lies further out."
+        "of its question together; what no question is about has its own. In the shaded band differences are too small "
+        "to matter. An arrow: the line goes on; a number at the edge: the mark itself lies further out."
     )
 
 
