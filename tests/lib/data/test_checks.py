@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from stages.lib.data.checks import check_rows, find_groups, load_checks, rank, save_checks
+from stages.lib.data.checks import check_rows, find_groups, load_checks, rank_values, save_checks
 from stages.lib.data.dataset import Rows
 
 GENERATOR = np.random.default_rng(0)
@@ -64,7 +64,7 @@ def test_ranks_are_those_of_scipy() -> None:
     from scipy.stats import rankdata
 
     values = GENERATOR.integers(0, 9, 50)
-    np.testing.assert_array_equal(rank(values), rankdata(values))
+    np.testing.assert_array_equal(rank_values(values), rankdata(values))
 
 
 def test_checks_are_kept_and_read_back(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
