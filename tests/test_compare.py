@@ -23,7 +23,7 @@ from stages.lib.judge.comparison import (
     tabulate_study,
 )
 from stages.lib.judge.designs import CrossValidation
-from stages.lib.judge.plans import ComparedVariant, StudyPlan
+from stages.lib.judge.plans import ComparedSearch, ComparedVariant, StudyPlan
 from stages.lib.judge.predictions import Labels, Predictions
 from stages.lib.report.answers import answer, choose_arms, name_variants, rank_arms, tell_mechanisms, tell_size
 from tests.made import STATISTICS
@@ -165,7 +165,7 @@ def test_an_arm_to_the_end_is_tuned_by_itself_and_compared_with_the_network_that
     assert told.startswith(
         f"Trained to the end and not stopped in time, the unregularised network's log loss rises by {size}"
     )
-    assert ": worse. On training rows it is " in told
+    assert ": shown to hurt. On training rows it is " in told
     assert choose_arms(result)[0] == ArmKey("unregularized", "at_knob")
     assert all(key.kind != "to_end" for key in choose_arms(result))
 
@@ -276,7 +276,7 @@ def test_the_answer_follows_from_the_verdicts(result: StudyResult) -> None:
     assert brief.helping == "Shown to help, of 4: by AUC 1, by log loss 1, by both 1 (strong)."
     assert re.fullmatch(r"May be the best: \d by AUC \(strong.*\), \d by log loss \(strong.*\)\.", brief.may_be_best)
     assert re.fullmatch(r"Shown to hurt, of 4: by AUC \d, by log loss \d, by both \d \(.*hurt.*\)\.", brief.hurting)
-    assert str(brief).startswith(f"{brief.helping} {brief.hurting} {brief.may_be_best}")
+    assert str(brief).startswith(f"{brief.may_be_best} {brief.helping} {brief.hurting}")
 
 
 def test_an_answer_names_a_baseline_that_is_not_the_studys(result: StudyResult) -> None:
@@ -310,15 +310,61 @@ def with_others(result: StudyResult, *, worse: bool = False) -> StudyResult:
 
 
 def test_the_headline_tells_what_validation_rows_and_other_models_give(result: StudyResult) -> None:
-    size = tell_size(at_knob(result, "strong").difference, 0.95)
     told = answer(with_others(result), 0.95).headline
-    lead = "Where validation rows choose among the single regularisers, too, AUC"
-    assert told.best_single == f"{lead} rises by {size}: better."
+    first, second = (tell_size(at_knob(result, "strong", score).difference, 0.95) for score in ("log_loss", "auc"))
+    lead = "The regulariser that validation rows choose is, by log loss, which falls by"
+    assert told.title == f"{lead} {first}, shown to help; by AUC, which rises by {second}, shown to help."
     assert told.reference == "For comparison, the best of the reference models, random forest, has AUC 0.700."
     told = answer(with_others(result, worse=True), 0.95).headline
-    assert told.best_single == f"{lead} falls by 0.100 (95 % interval -0.010 to 0.200): undecided."
+    assert told.title.endswith(
+        "by AUC, which falls by 0.100 (95 % interval -0.010 to 0.200), not shown to help or to hurt."
+    )
     bare = answer(result, 0.95).headline
-    assert (bare.stopping, bare.best_single, bare.reference) == ("", "", "")
+    assert (bare.stopping, bare.title, bare.reference) == ("", "", "")
+
+
+MADE_UP = {  # skills of the baseline and of three arms; the title by log loss, how many help, how many may be best
+    "nothing helps": ([2, 2, 2, 2], "not shown to help or to hurt|shown to make no difference that matters", 0, 5),
+    "everything helps": ([1, 4, 4, 4], "shown to help", 4, 4),
+    "one arm helps": ([1, 1, 4, 1], "shown to help", 2, 2),
+    "everything hurts": ([3, 0, 0, 0], "shown to hurt", 0, 1),
+}
+
+
+def make_study(skills: list[float]) -> dict[str, Predictions]:
+    """A baseline, three variants of one regulariser and a mixture that is as good as the best of them."""
+    generator = np.random.Generator(np.random.PCG64(7))
+    names = ("unregularized", "first", "second", "third")
+    predicted = {
+        name: make_predictions(LABELS, {0.1: same(skill)}, generator) for name, skill in zip(names, skills, strict=True)
+    }
+    best = same(max(skills[1:]))
+    return predicted | {"mixture": make_predictions(LABELS, {0.1: best, 0.2: best}, generator)}
+
+
+@pytest.mark.parametrize("name", MADE_UP)
+def test_the_answer_is_true_of_made_up_results(name: str) -> None:
+    skills, title, num_helping, num_best = MADE_UP[name]
+    search = ComparedSearch("mixture", 2, ("l2",), (), ("first", "second", "third"), "best_single")
+    result = judge(make_study(skills), searches=(search,))
+    told = answer(result, 0.95).headline
+    assert re.match(
+        rf"The regulariser that validation rows choose is, by log loss, which \w+ by .*?, ({title});", told.title
+    )
+    helping = f"by log loss {num_helping}" if num_helping else "None of 4 is shown to help"
+    assert helping in told.helping
+    assert len(result.may_be_best["log_loss"]) == num_best
+    assert f"{num_best} by log loss (" in told.may_be_best
+    assert ("no regulariser" in told.may_be_best.split(" by AUC")[1]) == (num_helping == 0)
+
+
+def test_a_baseline_that_fails_answers_nothing() -> None:
+    predicted = make_study([1, 4, 4, 4])
+    mechanisms = predicted["unregularized"].mechanisms | {"diverged": np.ones(REPLICATES)}
+    predicted["unregularized"] = dataclasses.replace(predicted["unregularized"], mechanisms=mechanisms)
+    told = answer(judge(predicted), 0.95).headline
+    assert told.title == "Whether a regulariser helps cannot be told here: there is no baseline that learns."
+    assert str(told).startswith("Beware: every network of the baseline")
 
 
 def test_the_headline_leaves_out_what_is_not_there(result: StudyResult) -> None:

@@ -13,7 +13,7 @@ from stages import preprocess, reference
 from stages.lib.core.files import MissingArtifactError
 from stages.lib.data.kinds import SplitPlan
 from stages.lib.data.protocols import RepeatedStratifiedKFold
-from stages.lib.data.samples import Development, HeldOut
+from stages.lib.data.samples import Development, HeldOut, encode_development, encode_held_out
 from stages.lib.data.thoracic_surgery import ThoracicSurgery
 from stages.lib.judge import references, scores
 from stages.lib.judge.plans import ReferenceModelPlan, ReferencePlan
@@ -37,7 +37,8 @@ def samples(thoracic_csv: bytes) -> Samples:
     protocol = RepeatedStratifiedKFold(folds=2, repeats=1, validation=0.2)
     declaration = ThoracicSurgery(kind="thoracic_surgery")
     split = SplitPlan("thoracic", "thoracic_surgery", declaration, "encoded", protocol, 3, {})
-    return preprocess.run(split, {"thoracic_surgery.csv": thoracic_csv}.__getitem__)
+    development, held_out = preprocess.run(split, {"thoracic_surgery.csv": thoracic_csv}.__getitem__)
+    return encode_development(development), encode_held_out(held_out)
 
 
 @pytest.fixture(scope="module")

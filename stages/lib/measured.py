@@ -11,7 +11,17 @@ import pandas as pd
 
 from stages.lib.claims.judging import ClaimResult, QuantityResult
 from stages.lib.judge.scores import SCORES
-from stages.lib.report.charts import INK, MUTED, ROWS, Panel, finish_chart, list_tooltips, make_figure
+from stages.lib.report.charts import (
+    INK,
+    MUTED,
+    ROWS,
+    Chart,
+    Panel,
+    finish_chart,
+    join_panels,
+    list_tooltips,
+    make_figure,
+)
 from stages.lib.report.page import Part, Row, StudyPart, align_rows, list_versions
 
 WIDTH, ROW, LABELS = 160, 17, 138
@@ -22,13 +32,21 @@ SETTINGS = {
     "interaction": "interactions",
     "sparse": "few columns",
     "heavy_tailed": "heavy tails",
-    "exchangeable": "arms that are equal",
+    "steps": "thresholds",
+    "bumps": "waves",
+    "centres": "clusters",
+    "small": "thresholds, 240 rows",
+    "unused_risks": "all risks that shaped nothing",
+    "equal": "simulated, equal arms",
+    "some_better": "simulated, some better",
+    "large": "simulated, 1,500 rows",
+    "simulated": "all simulated",
 }
 METHODS = {"by_row": "this project's interval", "resampled_t": "corrected resampled t"}
 AGAINST = {"baseline": "the baseline", "no_skill": "no skill"}
 
 
-def draw_calibration(calibration: Mapping[str, Any]) -> alt.TopLevelMixin | None:
+def draw_calibration(calibration: Mapping[str, Any]) -> Chart | None:
     """Coverage of the intervals on synthetic tables whose true differences are known."""
     confidence, rows = calibration.get("confidence", 0.95), []
     for setting, counts in list_settings(calibration):
@@ -53,7 +71,7 @@ def draw_calibration(calibration: Mapping[str, Any]) -> alt.TopLevelMixin | None
         "dashed line; more is too cautious, less is too sure."
     )
     title = "How often the intervals are right"
-    return finish_chart(alt.concat(*panels, columns=2), table, title=title, note=note)
+    return finish_chart(join_panels(panels, columns=2), table, title=title, note=note)
 
 
 def draw_coverage(panel: str, num_settings: int, confidence: float, scale: alt.Scale) -> Panel:
@@ -130,7 +148,7 @@ def tell_decision(result: ClaimResult) -> str:
 
 def tell_quantity(quantity: QuantityResult) -> str:
     """`label: value (low to high), verdict`."""
-    return f"{quantity.label}: {quantity.value:.4g} ({quantity.low:.4g} to {quantity.high:.4g}), {quantity.verdict}"
+    return f"{quantity.label}: {quantity.value:.3g} ({quantity.low:.3g} to {quantity.high:.3g}), {quantity.verdict}"
 
 
 def tabulate_bench(bench: Mapping[str, Any]) -> list[Row]:

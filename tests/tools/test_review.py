@@ -22,6 +22,7 @@ from stages import compare
 from stages.lib.core.cli import UserError
 from stages.lib.core.records import save_plans
 from stages.lib.data.protocols import FixedTest, Protocol, RepeatedStratifiedKFold
+from stages.lib.judge.arms import ArmKey, build_arms
 from stages.lib.judge.comparison import (
     COMPARISON,
     LAYOUT,
@@ -31,7 +32,8 @@ from stages.lib.judge.comparison import (
     StudyResult,
     find_comparison,
 )
-from stages.lib.judge.plans import ComparedSearch, ComparedVariant, StatisticsPlan, StudyPlan
+from stages.lib.judge.judge import Judge, judge_all
+from stages.lib.judge.plans import ComparedSearch, StatisticsPlan, StudyPlan
 from stages.lib.judge.predictions import (
     Labels,
     Mistakes,
@@ -44,6 +46,9 @@ from stages.lib.judge.predictions import (
 from stages.lib.settings.yaml_text import TextError, load_document
 from tests.conftest import ROOT
 from tests.forked import run_module
+from tests.test_compare import K_FOLD, REPLICATES, ROWS
+from tests.test_compare import LABELS as FOLDED
+from tests.test_compare import make_plan as make_study_plan
 from tools.review.__main__ import conclude, escape, parse_arguments, render
 from tools.review.judging import Change, Review, review
 from tools.review.snapshot import Key, Record, Snapshot, StageRecord, compare_params, read_record
@@ -385,14 +390,14 @@ def test_an_arm_is_judged_by_the_scores_that_both_have(repository: Repository) -
     assert conclude(result).startswith("**Not comparable**: no arm can be compared by all of its scores. Also: 5 arms")
 
 
-def test_all_that_changed_is_one_family_adjusted_step_by_step(repository: Repository) -> None:
+def test_all_that_changed_is_judged_together(repository: Repository) -> None:
     def adjust(head: Json) -> list[float]:
         return [change.difference.p_adjusted for change in repository.compare(head).changes]
 
     (small,), (large,) = adjust(shift(BASE, "l2", -0.003)), adjust(shift(BASE, "unregularized", -0.1))
     assert large < small
     both_arms = adjust(shift(shift(BASE, "l2", -0.003), "unregularized", -0.1))
-    assert both_arms == [pytest.approx(2 * large, rel=1e-6), pytest.approx(small, rel=1e-6)]
+    assert both_arms == [pytest.approx(2 * large, rel=1e-6), pytest.approx(2 * small, rel=1e-6)]
     both_scores = adjust(shift(shift(BASE, "l2", -0.003), "l2", 0.0, score="log_loss"))
     assert both_scores[0] == pytest.approx(2 * small, rel=1e-6)
     repository.commit(BASE | {"other": BASE["made"]})
@@ -573,24 +578,18 @@ def test_json_has_the_conclusion_and_the_rows(repository: Repository) -> None:
 
 # By row ------------------------------------------------------------------------------------------------------------
 
-FOLDS, REPEATS, HELD_OUT = 2, 10, 40  # HELD_OUT: rows of each replicate
-PROTOCOLS: list[Protocol] = [
-    RepeatedStratifiedKFold(folds=FOLDS, repeats=REPEATS, validation=0.2),
-    FixedTest(seeds=FOLDS * REPEATS, validation=0.2, test=0.5),
-]
-K_FOLD = PROTOCOLS[0]
+PROTOCOLS: list[Protocol] = [K_FOLD, FixedTest(seeds=REPLICATES, validation=0.2, test=0.5)]
 SKILLS = {"unregularized": 1.0, "l2": 1.0, "dropout": 2.0, "forest": 1.0}
 
 
 def make_labels(protocol: Protocol) -> Labels:
-    """Every fourth row is of class 1; folds are drawn anew in each repeat, a fixed test set once."""
-    truth = (np.arange(FOLDS * HELD_OUT) % 4 == 0).astype(np.uint8)
-    generator = np.random.Generator(np.random.PCG64(0))
-    orders = [generator.permutation(len(truth)) for _ in range(REPEATS)]
-    test = np.stack([np.sort(order[fold::FOLDS]) for order in orders for fold in range(FOLDS)])
-    if protocol.fixed_test:
-        test = np.tile(test[0], (len(test), 1))
-    training = np.stack([np.setdiff1d(np.arange(len(truth)), held_out) for held_out in test])
+    """Folds are drawn anew in each repeat, a fixed test set once."""
+    if not protocol.fixed_test:
+        return FOLDED
+    truth = np.zeros(2 * ROWS, np.uint8)
+    truth[FOLDED.test_numbers] = FOLDED.test
+    test = np.tile(FOLDED.test_numbers[0], (REPLICATES, 1))
+    training = np.tile(np.setdiff1d(np.arange(2 * ROWS), test[0]), (REPLICATES, 1))
     shares = truth[training].mean(axis=1, keepdims=True).astype(np.float32)
     return Labels(truth[training], truth[training], truth[test], test, training, shares)
 
@@ -615,21 +614,8 @@ def make_predictions(labels: Labels, variant: str, skill: float | None) -> Predi
 
 
 def make_plan(protocol: Protocol, *variants: str, searches: tuple[ComparedSearch, ...] = ()) -> StudyPlan:
-    return StudyPlan(
-        task="made",
-        dataset="thoracic_surgery",
-        features="encoded",
-        outputs=1,
-        baseline="unregularized",
-        scores={"discrimination": "auc", "probabilities": "log_loss"},
-        select_by="log_loss",
-        protocol=protocol,
-        seed=3,
-        variants=tuple(ComparedVariant(name, "unregularized", "regularizers") for name in variants),
-        references=("forest",),
-        searches=searches,
-        stopped=True,
-    )
+    changes = {"protocol": protocol, "references": ("forest",), "searches": searches, "stopped": True}
+    return dataclasses.replace(make_study_plan(*variants), **changes)
 
 
 def run_pipeline(
@@ -714,8 +700,10 @@ def test_by_row_a_change_is_judged_as_compare_judges_two_arms(
     before, after = (make_predictions(labels, "forest", skill) for skill in skills)
     before, after = (keep_first_point(predicted) for predicted in (before, after))
     plan = dataclasses.replace(make_plan(protocol, "unregularized", "l2"), references=())
-    oracle, *_ = compare.run(plan, SETTINGS, labels, {"unregularized": before, "l2": after}, {})
-    expected = {score: judged.difference for score, judged in oracle.arms["l2"]["at_knob"].judged.items()}
+    arms = build_arms({"unregularized": before, "l2": after}, {}, labels, select_by=plan.select_by)
+    oracle = Judge(plan, SETTINGS, labels, arms)
+    pair = oracle.compare_all({ArmKey("l2", "at_knob"): ArmKey("unregularized", "at_knob")})
+    expected = {key.score: each for key, each in judge_all(pair, SETTINGS, seed=plan.seed).items()}
     assert {change.score: change.difference for change in result.changes} == expected
 
 
@@ -863,7 +851,7 @@ LABELS, L2_PREDICTIONS = Path("data/predictions/made/_labels.npz"), Path("data/p
 
 
 def test_a_protocol_with_few_repeats_is_judged_by_replicate(repository: Repository) -> None:
-    run_twice(repository, RepeatedStratifiedKFold(folds=FOLDS * REPEATS // 2, repeats=2, validation=0.2), l2=1.6)
+    run_twice(repository, RepeatedStratifiedKFold(folds=REPLICATES // 2, repeats=2, validation=0.2), l2=1.6)
     assert "enough repeats" in review_main().basis["made"]
 
 

@@ -6,21 +6,18 @@ hits all alike; ratios are taken within a round.
 
 import os
 import platform
-from collections.abc import Iterable, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
-from multiprocessing import get_context
 from pathlib import Path
 from statistics import median
 from typing import Any
 
-from rich.progress import track
-
 from stages.lib.core.cli import make_parser, run_main
 from stages.lib.core.files import write_json
-from tools.bench.contenders import TASKS, TIMERS, Measured, time_run
+from tools.bench.contenders import TASKS, TIMERS
+from tools.bench.rounds import Measured, Results, Run, measure_rounds
 
 OUTPUT = Path("metrics/bench.json")
 PACKAGES = ("tensorflow", "tensorflow-cpu", "keras", "jax", "scikit-learn", "numpy")
@@ -34,29 +31,11 @@ DESCRIPTIONS = {
 STOCK = {"thoracic": 100, "table": 50, "images_2000": 10, "images_57000": 5}  # times that `fit` takes, at least
 MEMORY = 2000  # MB, at most
 
-Run = tuple[str, str]  # who does it, and its task
-Results = Mapping[Run, Sequence[Measured]]  # run -> its line in every round
-
 
 def list_round() -> list[Run]:
     """Each run once, in the order of a round."""
     contenders = [name for name in CONTENDERS if name != "jax" or find_spec("jax")]
     return [(contender, task) for task in TASKS for contender in contenders]
-
-
-def do_run(run: Run, *, quick: bool) -> Measured:
-    """Do a run in a process of its own."""
-    contender, task = run
-    work = TASKS[task].quick() if quick else TASKS[task]
-    with ProcessPoolExecutor(1, get_context("spawn")) as executor:
-        return executor.submit(time_run, contender, work).result()
-
-
-def measure_rounds(runs: Sequence[Run], *, rounds: int, quick: bool) -> Results:
-    results: dict[Run, list[Measured]] = {run: [] for run in runs}
-    for run in track([run for _ in range(rounds) for run in runs], "Timing", transient=True):
-        results[run].append(do_run(run, quick=quick))
-    return results
 
 
 def summarize(values: Iterable[float]) -> Measured:

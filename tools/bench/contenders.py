@@ -4,8 +4,6 @@ The work is that of the studies, on made rows of their data sets' shapes. A run 
 imports its library there, so that none pays for the start, the threads or the memory of another.
 """
 
-import resource
-import sys
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -17,7 +15,6 @@ QUICK = 20  # a quick run does this part of the work
 WARM_UP = 2  # epochs that the lanes train before the clock that leaves tracing out starts
 NUM_VALIDATION = 10  # rows; the lanes cannot do without, the others have none
 
-Measured = dict[str, float]  # one line of a run
 Timing = tuple[float, float]  # seconds of all lanes: without and with what is done once (tracing, compiling)
 
 
@@ -170,23 +167,3 @@ def lanes_plan(task: Task):  # type: ignore[no-untyped-def]
 
 
 TIMERS: dict[str, Callable[[Task], Timing]] = {"stock": time_stock, "sklearn": time_sklearn, "lanes": time_lanes}
-
-
-def time_run(contender: str, task: Task) -> Measured:
-    """Seconds of one network, and the peak memory of this process in MB.
-
-    Here, since a new process does not find what stands in a module that is run.
-    """
-    timers = TIMERS
-    if contender == "jax":
-        from tools.bench.jax_lanes import time_jax  # holds the process to one core
-
-        timers = {"jax": time_jax}
-    warm, cold = timers[contender](task)
-    num_lanes = task.num_lanes if contender in ("lanes", "jax") else 1
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # kilobytes; bytes on macOS
-    return {
-        "seconds": warm / num_lanes,
-        "seconds_with_compilation": cold / num_lanes,
-        "memory_mb": peak / (1_000_000 if sys.platform == "darwin" else 1000),
-    }

@@ -1,135 +1,113 @@
-"""Measure on synthetic twins how often the verdicts are right, and write metrics/calibration.json.
+"""Measure on synthetic tables how often the verdicts are right, and write metrics/calibration.json.
 
-Twins of the Thoracic table are trained as the study `thoracic` of params.yaml is, and judged by the real statistics, at
-three strengths of signal, under several risks, and where arms are equal by construction. Predictions are kept in
-.dvc/tmp/calibration, so that a run which was stopped goes on from there, and a change of the statistics trains nothing.
-Two of the kept twins are trained again each time, to see whether what is kept is out of date.
+Twins of the Thoracic table are trained as the study `thoracic` of params.yaml is, and judged by the real statistics,
+under several risks. Constants of the method were chosen on some; the others had no part in any choice. Predictions of
+twins are kept in .dvc/tmp/calibration, so that a run which was stopped goes on from there, and a change of the
+statistics trains nothing. Two of the kept twins are trained again each time, to see if what is kept is out of date.
+Beside them stand simulated studies with as many arms as real ones, and simulated effects on twelve tables.
 """
 
 from __future__ import annotations
 
 import json
+import multiprocessing
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 from scipy import stats
 
 from stages.lib.core.cli import UserError, make_parser, run_main
 from stages.lib.core.files import write_json
-from stages.lib.judge.arms import AT_KNOB, NO_SKILL, Arm, ArmKey
-from stages.lib.judge.designs import compare_replicates
-from stages.lib.judge.judge import ComparisonKey, Judge, judge_all
-from stages.lib.judge.predictions import Labels
-from tools.calibrate.training import KEPT, PlannedStudy, Predicted, load_predicted, name_file, plan_study, train_missing
-from tools.calibrate.twins import EXCHANGEABLE, SETTINGS
+from stages.lib.judge.arms import NO_SKILL
+from stages.lib.lanes.runtime import configure
+from tools.calibrate.judging import judge_kept, judge_simulated
+from tools.calibrate.simulated import SIMULATED, simulate_tables
+from tools.calibrate.training import plan_study, train_missing
+from tools.calibrate.twins import CHOSEN_ON, SETTINGS
 
 OUTPUT = Path("metrics/calibration.json")
-DECISIVE = ("none", "table", "twice")  # with all twins; the other settings with a quarter of them
-METHODS = ("by_row", "resampled_t")  # this project's, and the former one
-
-
-# Judging one twin ----------------------------------------------------------------------------------------------------
-
-
-def judge_twin(predicted: Predicted, study: PlannedStudy) -> pd.DataFrame:
-    """Every arm against its baseline and against no skill, by both scores of the study: a row each."""
-    truth, test, training = predicted.label, predicted.test_numbers, predicted.training_numbers
-    shares = truth[training].mean(axis=1, keepdims=True).astype(np.float32)
-    labels = Labels(truth[training], truth[training], truth[test], test, training, shares)
-    arms = {ArmKey(name, AT_KNOB): Arm(rows[..., None], rows[..., None]) for name, rows in predicted.arms.items()}
-    judge = Judge(study.study, study.statistics, labels, arms)
-    against = {ArmKey(name, AT_KNOB): ArmKey(other, AT_KNOB) for name, other in predicted.baselines.items()}
-    return pd.DataFrame([*judge_pairs(judge, against), *judge_pairs(judge, dict.fromkeys(arms, NO_SKILL))])
-
-
-def judge_pairs(judge: Judge, pairs: Mapping[ArmKey, ArmKey]) -> Iterator[dict[str, Any]]:
-    """A family of comparisons by both methods.
-
-    by_row: as the stage `compare` does. resampled_t: a corrected resampled t, adjusted over the arms by Bonferroni.
-    """
-    differences = judge_all(judge.compare_all(pairs), judge.settings, seed=judge.plan.seed)
-    ratio = judge.plan.protocol.test_train_ratio
-    for score in judge.scores:
-        former = [
-            compare_replicates(judge.measure(score, key), judge.measure(score, other), test_train_ratio=ratio)
-            for key, other in pairs.items()
-        ]
-        adjusted = [min(1.0, len(former) * estimate.p_value) for estimate in former]
-        for (key, other), estimate, p in zip(pairs.items(), former, adjusted, strict=True):
-            difference = differences[ComparisonKey(*key, score)]
-            yield {
-                "against": other.variant,
-                "score": score,
-                "arm": key.variant,
-                "difference": difference.value,
-                "verdict": difference.verdict,
-                "by_row_width": (difference.ci_high - difference.ci_low) / 2,
-                "by_row_p": difference.p_adjusted,
-                "resampled_t_width": estimate.half_width(1 - judge.settings.confidence),
-                "resampled_t_p": p,
-            }
+MEASURED = ("none", "table", "steps", "bumps", "centres", "small")  # settings that a run measures unless told others
+PER_TABLE = {"simulated": 5, "over_tables": 50}  # simulations for each twin of a setting
 
 
 # Counting over many twins --------------------------------------------------------------------------------------------
 
 
-def count_setting(
-    setting: str, twins: Sequence[pd.DataFrame], *, alpha: float, margins: Mapping[Any, float]
-) -> dict[str, object]:
-    """All counts of one setting: what arms are compared with -> score -> arm, and the family-wise errors."""
-    findings = pd.concat(twins, keys=range(len(twins)), names=["twin"])
-    columns = findings[["against", "score", "arm"]].itertuples(index=False)
-    findings["null"] = [is_null(setting, *names) for names in columns]
+def prepare(setting: str, twins: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    """The findings of a setting, with what is true: 0 where that is known, else the mean over twins.
+
+    kind: of arms that are counted together, since they are alike.
+    """
+    keys = [f"{setting} {number}" for number in range(len(twins))]
+    findings = pd.concat(twins, keys=keys, names=["twin"])
+    names = findings[["against", "score", "arm"]]
+    findings["null"] = [is_null(setting, *each) for each in names.itertuples(index=False)]
+    means = findings.groupby(["against", "score", "arm"]).difference.transform("mean")
+    findings["truth"] = means.where(~findings.null, 0.0)
+    findings["kind"] = findings["arm"].str.replace(r"(_\d+)?/at_knob$", "", regex=True).str.replace("/", "_")
+    findings["is_best"] = findings.null if setting == "equal" else ~findings.null
+    return findings
+
+
+def count_findings(findings: pd.DataFrame, *, margins: Mapping[Any, float]) -> dict[str, object]:
+    """What arms are compared with -> score -> arm, and what holds of a whole study."""
+    result: dict[str, object] = {"tables": findings.index.get_level_values("twin").nunique()}
     is_skill = findings.against == NO_SKILL.variant
-    result: dict[str, object] = {"tables": len(twins)}
     for family, members in (("baseline", findings[~is_skill]), (NO_SKILL.variant, findings[is_skill])):
         scores: dict[Any, dict[Any, object]] = {}
-        for (score, arm), cases in members.groupby(["score", "arm"], sort=False):
-            scores.setdefault(score, {})[arm] = count_arm(cases, margins[score], alpha)
-        result[family] = {"family_wise_error": count_errors(members[members.null], alpha), "scores": scores}
+        for (score, kind), cases in members.groupby(["score", "kind"], sort=False):
+            scores.setdefault(score, {})[kind] = count_arm(cases, margins[score])
+        result[family] = {**count_study(members[members.asked]), "scores": scores}
+    sets = findings[findings.in_best.notna() & ~is_skill & findings.is_best]
+    if len(sets):
+        result["best_set"] = {score: count_share(each.in_best.astype(bool)) for score, each in sets.groupby("score")}
     return result
 
 
 def is_null(setting: str, against: str, score: str, arm: str) -> bool:
     """Whether an arm and what it is compared with are equal by construction."""
-    if setting == EXCHANGEABLE:
-        return against != NO_SKILL.variant
-    if against != NO_SKILL.variant and arm == "other_seeds":
+    if setting == "none" and score == "auc":  # nothing can be learned, so any ranking is as good as any other
         return True
-    return setting == "none" and score == "auc"  # nothing can be learned, so any ranking is as good as any other
+    return against != NO_SKILL.variant and arm.startswith(("other_seeds", "equal_"))
 
 
-def count_arm(cases: pd.DataFrame, margin: float, alpha: float) -> dict[str, object]:
+def count_arm(cases: pd.DataFrame, margin: float) -> dict[str, object]:
     """One arm by one score, in every twin. The true difference is 0 where that is known, else the mean.
 
-    found: the share of twins with a finding, which is power or error.
+    found: the share of twins with a finding, which is power or error. width: median half-width of the arm's own
+    interval, as a multiple of half the interval that the true spread would give.
     """
-    truth = 0.0 if cases.null.all() else float(cases.difference.mean())
-    counts: dict[str, object] = {
+    truth, spread = float(cases.truth.mean()), float((cases.difference - cases.truth).std())
+    half, is_large = (cases.high - cases.low) / 2, cases.truth.abs() >= margin
+    return {
         "true_difference": truth,
-        "spread": float(cases.difference.std()),
-        "wrong_equivalent": count_share((cases.verdict == "equivalent") & (abs(truth) >= margin)),
+        "spread": spread,
+        "width": float(cases.own.median() / (stats.norm.ppf(0.975) * spread)) if spread else 0.0,
+        "wrong_equivalent": count_share((cases.verdict == "equivalent") & is_large),
+        "by_row": {
+            "half_width": float(cases.own.mean()),
+            "coverage": count_share((cases.difference - cases.truth).abs() <= cases.own),
+            "found": count_share(cases.verdict.isin(["better", "worse"])),
+        },
+        "together": {
+            "half_width": float(half.mean()),
+            "coverage": count_share((cases.low <= cases.truth) & (cases.truth <= cases.high)),
+        },
     }
-    for method in METHODS:
-        width = cases[f"{method}_width"]
-        counts[method] = {
-            "half_width": float(width.mean()),
-            "coverage": count_share((cases.difference - truth).abs() <= width),
-            "found": count_share(cases[f"{method}_p"] < alpha),
-        }
-    return counts
 
 
-def count_errors(nulls: pd.DataFrame, alpha: float) -> dict[str, object]:
-    """Share of the twins with a finding among comparisons without a difference."""
-    if nulls.empty:
-        return {"true_nulls": 0}
-    found = {method: (nulls[f"{method}_p"] < alpha).groupby("twin").any() for method in METHODS}
-    return {"true_nulls": len(nulls.loc[0])} | {method: count_share(cases) for method, cases in found.items()}
+def count_study(asked: pd.DataFrame) -> dict[str, object]:
+    """Share of the twins with a finding among differences that are none, and with all shown intervals right."""
+    nulls = asked[asked.null]
+    right = (asked.low <= asked.truth) & (asked.truth <= asked.high)
+    error: dict[str, object] = {"true_nulls": round(len(nulls) / asked.index.get_level_values("twin").nunique())}
+    if len(nulls):
+        error["by_row"] = count_share(nulls.verdict.isin(["better", "worse"]).groupby("twin").any())
+    return {"family_wise_error": error, "all_intervals": count_share(right.groupby("twin").all())}
 
 
 def count_share(cases: pd.Series) -> dict[str, float]:
@@ -145,13 +123,27 @@ def count_share(cases: pd.Series) -> dict[str, float]:
 def calibrate(settings: Sequence[str], num_twins: int, *, seed: int, jobs: int) -> dict[str, object]:
     """What metrics/calibration.json holds: setting -> counts."""
     study = plan_study()
-    counts = {setting: num_twins if setting in DECISIVE else -(-num_twins // 4) for setting in settings}
-    train_missing(counts, study, seed=seed, jobs=jobs)
-    result: dict[str, object] = {"seed": seed, "confidence": study.statistics.confidence}
-    for setting, number in counts.items():
-        twins = [judge_twin(load_predicted(KEPT / name_file(setting, twin, seed)), study) for twin in range(number)]
-        margins = study.statistics.equivalence
-        result[setting] = count_setting(setting, twins, alpha=1 - study.statistics.confidence, margins=margins)
+    margins, confidence = study.statistics.equivalence, study.statistics.confidence
+    result: dict[str, object] = {"seed": seed, "confidence": confidence}
+    findings: dict[str, pd.DataFrame] = {}
+    trained = {setting: num_twins for setting in settings if setting in SETTINGS}
+    train_missing(trained, study, seed=seed, jobs=jobs)
+    with multiprocessing.get_context("spawn").Pool(jobs, configure) as pool:
+        for setting in settings:
+            if setting == "over_tables":
+                tables = pd.DataFrame(simulate_tables(PER_TABLE[setting] * num_twins, seed, confidence=confidence))
+                result[setting] = {name: count_share(tables[name]) for name in tables}
+                continue
+            judge = judge_kept if setting in SETTINGS else judge_simulated
+            number = num_twins * (1 if setting in SETTINGS else PER_TABLE["simulated"])
+            work = partial(judge, setting=setting, study=study, seed=seed)
+            findings[setting] = prepare(setting, list(pool.imap(work, range(number))))
+            shaped = {"chosen_on": setting in CHOSEN_ON}
+            result[setting] = shaped | count_findings(findings[setting], margins=margins)
+    for name, members in {"unused_risks": [*SETTINGS], "simulated": [*SIMULATED]}.items():
+        pooled = [findings[setting] for setting in members if setting in findings and setting not in CHOSEN_ON]
+        if pooled:
+            result[name] = count_findings(pd.concat(pooled), margins=margins)
     return result
 
 
@@ -162,19 +154,19 @@ def round_numbers(value: object) -> object:
 
 def main() -> None:
     parser = make_parser("tools.calibrate", __doc__)
-    parser.add_argument("--tables", type=int, default=200, help="twins of each decisive setting (default: %(default)s)")
+    parser.add_argument("--tables", type=int, default=40, help="twins of each setting (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=1, help="of the twins; another seed is another calibration")
     parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="processes (default: the cores, %(default)s)")
-    names = [*SETTINGS, EXCHANGEABLE]
-    parser.add_argument("--settings", nargs="+", choices=names, default=names, metavar="SETTING", help=", ".join(names))
+    names, usual = [*SETTINGS, *SIMULATED, "over_tables"], [*MEASURED, *SIMULATED, "over_tables"]
+    parser.add_argument("--settings", nargs="+", choices=names, default=usual, metavar="SETTING", help=", ".join(names))
     parser.add_argument("--output", type=Path, help=f"file to write (default, for all that is measured: {OUTPUT})")
     options = parser.parse_args()
-    is_part = options.tables < parser.get_default("tables") or options.settings != names
+    is_part = options.tables < parser.get_default("tables") or options.settings != usual
     if is_part and options.output is None:
         raise UserError(
             f"a part of a calibration would replace {OUTPUT}, expected a file of its own: add --output FILE"
         )
-    if options.tables < 5 or options.jobs < 1:  # a quarter of five is two, and a single twin has no spread
+    if options.tables < 5 or options.jobs < 1:  # a single twin has no spread
         raise UserError("--tables and --jobs are counts, expected at least 5 tables and 1 job: change them")
     result = calibrate(options.settings, options.tables, seed=options.seed, jobs=options.jobs)
     output = options.output or OUTPUT

@@ -7,7 +7,6 @@ trained and predicted by the same functions as in the stages, several at a time,
 from __future__ import annotations
 
 import filecmp
-import json
 import multiprocessing
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -25,25 +24,24 @@ from stages.lib.core.files import add_prefix, pop_prefix, read_arrays, read_plai
 from stages.lib.data.dataset import Rows
 from stages.lib.data.protocols import Split
 from stages.lib.data.samples import Development, HeldOut, encode_development, encode_held_out
-from stages.lib.judge.arms import arm_at, choose_points
-from stages.lib.judge.plans import StatisticsPlan, StudyPlan
+from stages.lib.judge.arms import arm_at, average_best, choose_points
+from stages.lib.judge.plans import BEST_SINGLE, StatisticsPlan, StudyPlan
 from stages.lib.judge.predictions import Predictions
 from stages.lib.lanes.plan import RunPlan
 from stages.lib.lanes.run import stop_in_time
 from stages.lib.lanes.runtime import configure
 from stages.lib.settings.mistakes import PARAMS
 from stages.preprocess import store
-from tools.calibrate.twins import EXCHANGEABLE, NUM_BLOCKS, Population, draw_twin, mask_block
+from tools.calibrate.twins import Population, draw_twin
 
-STUDY, L2, AT_KNOB = "thoracic", "l2", ("dropout", "batch_norm")  # and the variants trained besides the baseline
-EXCHANGEABLE_L2 = 0.03  # strength of l2 where blocks of features are exchangeable
+STUDY, L2, AT_ONE = "thoracic", "l2", ("dropout", "batch_norm")  # and the variants trained besides the baseline
 OTHER_SEEDS = 1_000_003  # added to the seed of the baseline's equal
 KEPT = Path(".dvc/tmp/calibration")
 PER_GRAPH = 2  # twins trained together
 
 Samples = tuple[Development, HeldOut]
 Group = tuple[str, tuple[int, ...]]  # a setting, and the numbers of twins that are trained together
-Arms = tuple[dict[str, np.ndarray], dict[str, str]]  # arms [replicate, row, 1], and what each is compared with
+Arms = dict[str, np.ndarray]  # variant/kind of arm -> probability of class 1, [replicate, row, 1]
 
 
 @dataclass(frozen=True)
@@ -64,7 +62,7 @@ def plan_study() -> PlannedStudy:
     plans: dict[str, Any] = plan.run(plan.read_text(PARAMS), read).plans
     try:
         study = plans[f"{STUDY}/_study"][STUDY]
-        runs = {name: plans[f"{STUDY}/{name}"][STUDY] for name in (study.baseline, L2, *AT_KNOB)}
+        runs = {name: plans[f"{STUDY}/{name}"][STUDY] for name in (study.baseline, L2, *AT_ONE)}
     except KeyError as error:
         raise UserError(f"{PARAMS} gives no plan {error}, expected one that twins can imitate: restore it") from None
     return PlannedStudy(study, plans["_statistics"], runs)
@@ -75,15 +73,13 @@ class Predicted:
     """The arms of one twin.
 
     label: [row]. test_numbers, training_numbers: [replicate, row], row numbers.
-    arms: name -> probability of class 1 of the held-out rows, [replicate, row].
-    baselines: arm -> the arm that it is compared with.
+    arms: variant/kind of arm -> probability of class 1 of the held-out rows, [replicate, row].
     """
 
     label: np.ndarray
     test_numbers: np.ndarray
     training_numbers: np.ndarray
     arms: dict[str, np.ndarray]
-    baselines: dict[str, str]
 
 
 # Twins that train in one graph: the replicates of all are one axis ---------------------------------------------------
@@ -113,37 +109,28 @@ def train_run(run: RunPlan, samples: Samples, seed: int) -> list[Predictions]:
     return [evaluate.run(run, weights, *samples) for weights in judged]
 
 
-def train_regularizers(study: PlannedStudy, samples: Samples, seed: int) -> Arms:
-    """The baseline, stopped and to the end, its equal with other seeds, l2 at its knob and tuned, two more knobs."""
+def train_arms(study: PlannedStudy, samples: Samples, seed: int) -> Arms:
+    """The baseline, stopped and to the end, its equal with other seeds, l2 at its knob and tuned, two more knobs.
+
+    And what validation rows choose among the regularisers.
+    """
     from stages.evaluate import collect_labels
 
-    baseline, l2 = study.study.baseline, train_run(study.runs[L2], samples, seed)[0]
+    baseline, select_by = study.study.baseline, study.study.select_by
     labels = collect_labels(*samples, outputs=study.study.outputs)
-    points = choose_points(l2, labels, select_by=study.study.select_by)
-    predicted = train_run(study.runs[baseline], samples, seed)
-    arms = {name: part.test for name, part in zip((baseline, "to_end"), predicted, strict=False)}
-    arms |= {"l2_knob": arm_at(l2, 0).test, "l2_tuned": arm_at(l2, points).test}
-    arms["other_seeds"] = train_run(study.runs[baseline], samples, seed + OTHER_SEEDS)[0].test
-    for name in AT_KNOB:
+    plain, *to_end = train_run(study.runs[baseline], samples, seed)
+    l2 = train_run(study.runs[L2], samples, seed)[0]
+    points = choose_points(l2, labels, select_by=select_by)
+    arms = {f"{baseline}/at_knob": plain.test} | {f"{baseline}/to_end": each.test for each in to_end}
+    arms |= {f"{L2}/at_knob": arm_at(l2, 0).test, f"{L2}/tuned": arm_at(l2, points).test}
+    arms["other_seeds/at_knob"] = train_run(study.runs[baseline], samples, seed + OTHER_SEEDS)[0].test
+    others = {}
+    for name in AT_ONE:
         knob = study.runs[name].regularizers[0].strengths[0]
-        arms[f"{name}_knob"] = train_run(set_strength(study.runs[name], knob), samples, seed)[0].test
-    return arms, {name: baseline for name in arms if name != baseline}
-
-
-def train_exchangeable(study: PlannedStudy, samples: Samples, seed: int) -> Arms:
-    """Networks that each do without one block of features, unregularised and with l2: all of a kind are equal."""
-    runs = {"plain": study.runs[study.study.baseline], "l2": set_strength(study.runs[L2], EXCHANGEABLE_L2)}
-    development, held_out = samples
-    masked = [
-        (replace(development, inputs=development.inputs * mask), replace(held_out, inputs=held_out.inputs * mask))
-        for mask in map(mask_block, range(NUM_BLOCKS))
-    ]
-    arms = {
-        f"{name}_{block}": train_run(run, part, seed)[0].test
-        for name, run in runs.items()
-        for block, part in enumerate(masked)
-    }
-    return arms, {f"{name}_{block}": f"{name}_0" for name in runs for block in range(1, NUM_BLOCKS)}
+        others[name] = train_run(set_strength(study.runs[name], knob), samples, seed)[0]
+    arms |= {f"{name}/at_knob": predicted.test for name, predicted in others.items()}
+    chosen = average_best([l2, *others.values()], labels, select_by=select_by, count=1)
+    return arms | {f"{BEST_SINGLE}/tuned": chosen.test}
 
 
 def set_strength(run: RunPlan, strength: float) -> RunPlan:
@@ -157,11 +144,10 @@ def train_group(group: Group, *, study: PlannedStudy, seed: int) -> list[Predict
     population, protocol = Population.fit(), study.study.protocol
     twins = [draw_twin(population, setting, number, seed) for number in numbers]
     splits = [protocol.split(twins[place].labels, num_own_test=0, seed=number) for place, number in enumerate(numbers)]
-    train_arms = train_exchangeable if setting == EXCHANGEABLE else train_regularizers
-    arms, baselines = train_arms(study, encode_twins(twins, splits), seed + numbers[0])
+    arms = train_arms(study, encode_twins(twins, splits), seed + numbers[0])
     by_twin = {name: np.split(predicted[..., 0], len(twins)) for name, predicted in arms.items()}
     return [
-        Predicted(twin.labels, split.test, split.training, {name: by_twin[name][place] for name in arms}, baselines)
+        Predicted(twin.labels, split.test, split.training, {name: by_twin[name][place] for name in arms})
         for place, (twin, split) in enumerate(zip(twins, splits, strict=True))
     ]
 
@@ -194,6 +180,7 @@ def train_missing(counts: Mapping[str, int], study: PlannedStudy, *, seed: int, 
         for setting, count in counts.items()
         for first in range(0, count, PER_GRAPH)
     ]
+    groups.sort(key=lambda group: group[1])  # so that a run which is cut short has as many twins of each setting
     kept = [group for group in groups if all((KEPT / name_file(group[0], n, seed)).exists() for n in group[1])]
     missing = [group for group in groups if group not in kept]
     with multiprocessing.get_context("spawn").Pool(jobs, configure) as pool:
@@ -211,11 +198,10 @@ def name_file(setting: str, number: int, seed: int) -> str:
 
 
 def save_predicted(predicted: Predicted, path: Path) -> None:
-    fields: dict[str, Any] = {"baselines": json.dumps(predicted.baselines)}
-    fields |= {name: getattr(predicted, name) for name in ("label", "test_numbers", "training_numbers")}
+    fields = {name: getattr(predicted, name) for name in ("label", "test_numbers", "training_numbers")}
     write_arrays(path, fields | add_prefix("arm", predicted.arms))
 
 
 def load_predicted(path: Path) -> Predicted:
     fields = read_arrays(path, written_by="make calibrate")
-    return Predicted(arms=pop_prefix("arm", fields), **fields | {"baselines": json.loads(fields["baselines"])})
+    return Predicted(arms=pop_prefix("arm", fields), **fields)

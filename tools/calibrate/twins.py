@@ -15,7 +15,6 @@ import numpy as np
 import pandas as pd
 from scipy.optimize import brentq
 from scipy.special import expit
-from scipy.stats import norm
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
@@ -27,7 +26,7 @@ SOURCE = Path("data/source/thoracic_surgery.csv")
 JITTER = 0.25  # of a measure's interquartile range: standard deviation of the noise on PRE4, PRE5 and AGE
 JITTERED = {"PRE4": 2, "PRE5": 2, "AGE": 0}  # measure -> decimals of the file
 NUM_CALIBRATION = 20_000  # patients on which risks are scaled
-EXCHANGEABLE = "exchangeable"  # one more setting: what its networks lack is worth the same to all of them
+SMALL_TABLE = 240  # rows of the settings in SMALL
 
 
 @dataclass(frozen=True)
@@ -65,10 +64,8 @@ class Population:
 def draw_twin(population: Population, setting: str, number: int, seed: int) -> Rows:
     """One twin of the table in a setting, drawn from (seed, number) alone; it is encoded as the table itself is."""
     rng = np.random.default_rng([seed, number, *setting.encode()])
-    num_rows = len(population.table)
-    if setting == EXCHANGEABLE:
-        return draw_exchangeable(population.prevalence, num_rows, rng)
     risk, strength = SETTINGS[setting]
+    num_rows = SMALL_TABLE if setting in SMALL else len(population.table)
     offset, scale = scale_risk(population, risk, strength)
     patients = population.draw_patients(num_rows, rng)
     columns = expand_columns(patients)
@@ -95,7 +92,7 @@ def scale_risk(population: Population, risk: Risk, strength: float, *, seed: int
 
 def fit_offset(logit: np.ndarray, prevalence: float) -> float:
     """The offset at which the mean risk is the prevalence."""
-    return float(brentq(lambda x: expit(x + logit).mean() - prevalence, -200, 200))
+    return float(brentq(lambda x: expit(x + logit).mean() - prevalence, -50 - logit.max(), 50 - logit.min()))
 
 
 def expected_auc(logit: np.ndarray, offset: float) -> float:
@@ -132,6 +129,23 @@ def heavy_tailed(population: Population, features: np.ndarray) -> np.ndarray:
     return features @ np.random.default_rng(7).standard_t(2, features.shape[1])
 
 
+def steps(population: Population, features: np.ndarray) -> np.ndarray:
+    """Thresholds: the risk jumps where one of three measures is high, and is flat between."""
+    return (np.column_stack(pick_columns(features, "AGE", "PRE14", "PRE4")) > 0.3) @ np.array([1.0, 1.5, -1.0])
+
+
+def bumps(population: Population, features: np.ndarray) -> np.ndarray:
+    """Waves: the risk rises and falls along each of two measures."""
+    age, volume = pick_columns(features, "AGE", "PRE4")
+    return np.sin(2 * age) + np.cos(2 * volume)
+
+
+def centres(population: Population, features: np.ndarray) -> np.ndarray:
+    """Clusters: the risk falls with the distance from the nearest of four typical patients, the same for every twin."""
+    typical = np.random.default_rng(8).normal(size=(4, features.shape[1]))
+    return np.exp(-((features[:, None] - typical) ** 2).mean(axis=2)).max(axis=1)
+
+
 def pick_columns(features: np.ndarray, *names: str) -> list[np.ndarray]:
     return [features[:, FEATURES.index(name)] for name in names]
 
@@ -144,25 +158,13 @@ SETTINGS: dict[str, tuple[Risk, float]] = {  # risk, strength of its signal; at 
     "interaction": (interaction, 1.0),
     "sparse": (sparse, 1.0),
     "heavy_tailed": (heavy_tailed, 1.0),
+    "steps": (steps, 1.0),
+    "bumps": (bumps, 1.0),
+    "centres": (centres, 1.0),
+    "small": (steps, 1.0),
 }
-
-
-# Exchangeable features -----------------------------------------------------------------------------------------------
-
-NUM_SHARED, NUM_BLOCKS, BLOCK_SIZE = 6, 5, 3  # normal features: some for all, and blocks that are as good as each other
-SHARED_WEIGHT, BLOCK_WEIGHT = 0.35, 0.15  # logits per standard deviation
-
-
-def draw_exchangeable(prevalence: float, num_rows: int, rng: np.random.Generator) -> Rows:
-    """Normal features in exchangeable blocks: networks that each do without one block are equal by construction."""
-    weights = np.r_[np.full(NUM_SHARED, SHARED_WEIGHT), np.full(NUM_BLOCKS * BLOCK_SIZE, BLOCK_WEIGHT)]
-    quantiles = norm.ppf((np.arange(1000) + 0.5) / 1000) * np.sqrt((weights**2).sum())
-    features = rng.normal(size=(num_rows, len(weights)))
-    risk = expit(fit_offset(quantiles, prevalence) + features @ weights)
-    died = rng.random(num_rows) < risk
-
-    names = tuple(f"feature_{place}" for place in range(len(weights)))
-    return Rows(died.astype(np.uint8), features, names, fit=standardize_columns)
+SMALL = ("small",)
+CHOSEN_ON = ("none", "table", "twice", "interaction", "sparse", "heavy_tailed")  # what shaped constants of the method
 
 
 # Repeated patients ---------------------------------------------------------------------------------------------------
@@ -187,10 +189,3 @@ def draw_repeated(num_patients: int, strength: float, rng: np.random.Generator, 
 def standardize_columns(columns: np.ndarray) -> Encoder:
     scaler = StandardScaler().fit(columns)
     return Encoder(mean=scaler.mean_, scale=scaler.scale_)
-
-
-def mask_block(block: int) -> np.ndarray:
-    """[feature], 0 for the features of a block and 1 for the others."""
-    mask = np.ones(NUM_SHARED + NUM_BLOCKS * BLOCK_SIZE, np.float32)
-    mask[NUM_SHARED + block * BLOCK_SIZE : NUM_SHARED + (block + 1) * BLOCK_SIZE] = 0
-    return mask

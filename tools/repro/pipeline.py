@@ -37,7 +37,6 @@ from tools.repro.engine import FOLDER, PAUSE, Job, explain_disk
 
 SITE = FOLDER / "site"  # DVC's site cache where the usual one cannot be used
 SECONDS = FOLDER / "seconds.json"  # that each stage took when it last ran
-SETTINGS = ("dvc.lock", "params.yaml", ".dvcignore", ".dvc/config", ".dvc/config.local")  # what DVC reads beside them
 QUICK = ("plan", "fetch", "compare", "audit", "draw", "report")  # no cluster, and no TensorFlow
 SHOWN = 3  # paths in a message
 
@@ -148,7 +147,8 @@ class Pipeline:
         items = [item for stage in self.stages.values() for item in (*stage.deps, *stage.outs)]
         paths = {Path(item.fs_path) for item in items} | {Path(stage.path) for stage in self.stages.values()}
         outer = [str(path) for path in paths if paths.isdisjoint(path.parents)]
-        return {"paths": sorted([*outer, *SETTINGS]), "cache": self.repo.cache.local.path}
+        settings = ("dvc.lock", "params.yaml", ".dvcignore", ".dvc/config", ".dvc/config.local")
+        return {"paths": sorted([*outer, *settings]), "cache": self.repo.cache.local.path}
 
     def has_changed(self) -> bool:
         """Whether there is something to do for any stage."""

@@ -107,9 +107,17 @@ class RepeatedStratifiedKFold(Strict):
         if groups is None:
             yield from Splitter(n_splits=self.folds, n_repeats=self.repeats, random_state=seed).split(rows, labels)
             return
+        drawn = set[frozenset[bytes]]()
         for repeat in range(self.repeats):
             splitter = StratifiedGroupKFold(self.folds, shuffle=True, random_state=state_of_test(seed, repeat))
-            yield from splitter.split(rows, labels, groups[: len(labels)])
+            folds = list(splitter.split(rows, labels, groups[: len(labels)]))
+            drawn.add(frozenset(test.tobytes() for _, test in folds))
+            if len(drawn) <= repeat:  # few groups, each of another size
+                raise DataError(
+                    f"protocol.repeats is {self.repeats}, but repeat {repeat + 1} has the folds of one before it, "
+                    f"expected others; few groups of uneven sizes can hardly be divided twice: set repeats to {repeat}"
+                )
+            yield from folds
 
     def count_training(self, facts: Facts) -> int:
         """Number of training rows of a replicate, about; groups differ in size."""

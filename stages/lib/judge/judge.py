@@ -51,7 +51,7 @@ from stages.lib.judge.designs import (
     compare_replicates,
     resampled_mean,
 )
-from stages.lib.judge.plans import AskedQuestion, ComparedSearch, StatisticsPlan, StudyPlan
+from stages.lib.judge.plans import ComparedSearch, Question, StatisticsPlan, StudyPlan, Subject
 from stages.lib.judge.predictions import Labels, Predictions, class_shares
 from stages.lib.judge.scores import SCORES, gives_one_answer, list_scores, measure, measure_no_skill, squeeze
 from stages.lib.judge.verdicts import (
@@ -200,11 +200,7 @@ def judge_study(judge: Judge) -> StudyResult:
     models = [key for key in arms if key.kind == REFERENCE]
     networks = [key for key in arms if key.kind != REFERENCE]
     seed, settings = plan.seed, judge.settings
-    family = judge.compare_all(pair_with_baselines(judge, networks)) | compare_searches(judge)
-    levels = share_questions(judge, family)
-    differences = {key: describe_unasked(estimate, settings) for key, estimate in family.items()}
-    for together, level in levels:
-        differences |= {key: describe_difference(together, key, level, settings) for key in together.members}
+    differences, levels = judge_networks(judge, networks)
     differences |= judge_all(judge.compare_all(pair_with_baselines(judge, models)), settings, seed=seed)
     skills = judge_all(judge.compare_all(dict.fromkeys(networks, NO_SKILL)), settings, seed=seed)
     skills |= judge_all(judge.compare_all(dict.fromkeys(models, NO_SKILL)), settings, seed=seed)
@@ -227,6 +223,19 @@ def judge_study(judge: Judge) -> StudyResult:
     )
 
 
+Levels = Sequence[tuple[Together[ComparisonKey], float]]  # what each question asks, and the level that it has
+
+
+def judge_networks(judge: Judge, networks: Sequence[ArmKey]) -> tuple[dict[ComparisonKey, Difference], Levels]:
+    """Ask the questions of params.yaml; of what none asks there is the difference without a verdict."""
+    family = judge.compare_all(pair_with_baselines(judge, networks)) | compare_searches(judge)
+    levels, settings = share_questions(judge, family), judge.settings
+    differences = {key: describe_unasked(estimate, settings) for key, estimate in family.items()}
+    for together, level in levels:
+        differences |= {key: describe_difference(together, key, level, settings) for key in together.members}
+    return differences, levels
+
+
 def find_best(judge: Judge, score: str) -> list[ArmKey]:
     """The arms that may be the best: those that no other is shown to beat (multiple comparisons with the best).
 
@@ -246,18 +255,19 @@ def find_best(judge: Judge, score: str) -> list[ArmKey]:
     return best
 
 
-def share_questions(judge: Judge, family: Family) -> list[tuple[Together[ComparisonKey], float]]:
+def share_questions(judge: Judge, family: Family) -> Levels:
     """What each question of params.yaml asks, judged together, and at which level; without empty questions."""
+    questions = [(ask, by) for ask, shares in judge.settings.questions.items() for by in shares]
+    shares = [judge.settings.questions[ask][by] for ask, by in questions]
     asked = [
-        judge_together({key: family[key] for key in family if is_asked(judge, key, question)}, seed=judge.plan.seed)
-        for question in judge.settings.questions
+        judge_together({key: family[key] for key in family if is_asked(judge, key, *question)}, seed=judge.plan.seed)
+        for question in questions
     ]
-    shares = [question.share for question in judge.settings.questions]
     levels = share_levels(asked, shares, 1 - judge.settings.confidence)
     return [(together, level) for together, level in zip(asked, levels, strict=True) if together.members]
 
 
-def is_asked(judge: Judge, key: ComparisonKey, question: AskedQuestion) -> bool:
+def is_asked(judge: Judge, key: ComparisonKey, ask: Subject, by: Question) -> bool:
     """Whether a question is about a comparison."""
     plan, arm = judge.plan, ArmKey(key.variant, key.kind)
     choices = {search.best_single for search in plan.searches} | {search.best_singles for search in plan.searches}
@@ -268,7 +278,7 @@ def is_asked(judge: Judge, key: ComparisonKey, question: AskedQuestion) -> bool:
         "to_end": arm == ArmKey(plan.baseline, TO_END),
         "mixtures": key.kind == RIVALRIES[TUNED],
     }
-    return key.score == plan.scores[question.by] and about[question.ask]
+    return key.score == plan.scores[by] and about[ask]
 
 
 def find_baseline(judge: Judge, key: ArmKey) -> ArmKey:
@@ -333,7 +343,7 @@ def describe_no_skill(judge: Judge) -> dict[str, float]:
     return round_all({name: measure_no_skill(name, label, guess).mean() for name in list_scores(outputs)} | {"gap": 0})
 
 
-def describe_reach(judge: Judge, levels: Sequence[tuple[Together[ComparisonKey], float]]) -> dict[str, Reach]:
+def describe_reach(judge: Judge, levels: Levels) -> dict[str, Reach]:
     """What the study can see by each score, for the arm with the median standard error; of the largest question."""
     alpha, seen = 1 - judge.settings.confidence, {}
     for together, level in sorted(levels, key=lambda one: len(one[0].members)):

@@ -21,7 +21,8 @@ from stages.lib.judge.comparison import Difference, Verdict
 class Pooled:
     """The mean effect of an arm, a difference from its baseline.
 
-    low, high: its interval, simultaneous over the arms that were pooled together (Bonferroni).
+    low, high: its interval, which holds together with those of the arms that were pooled with it (Bonferroni); of an
+        equivalent arm the one that shows it (Hsu, Hwang, Liu and Ruberg 1994).
     new_low, new_high: where the effect on a new data set lies, for this arm alone.
     counts: verdict -> number of data sets.
     """
@@ -36,10 +37,13 @@ class Pooled:
 
 
 def pool(
-    effects: Mapping[str, Sequence[Difference]], *, sign: int, margin: float, confidence: float
+    effects: Mapping[str, Sequence[Difference]], *, sign: int, margin: float, confidence: float, share: float = 1.0
 ) -> dict[str, Pooled]:
-    """Arm -> its differences on the same data sets, at least two, pooled. sign, margin: as for `verdicts.verdict`."""
-    alpha = (1 - confidence) / max(1, len(effects))
+    """Arm -> its differences on the same data sets, at least two, pooled.
+
+    sign, margin: as for `verdicts.verdict`. share: of 1 - confidence, what these arms may spend.
+    """
+    alpha = share * (1 - confidence) / max(1, len(effects))
     return {
         arm: pool_one(differences, sign=sign, margin=margin, alpha=alpha, own_alpha=1 - confidence)
         for arm, differences in effects.items()
@@ -72,7 +76,7 @@ def pool_one(differences: Sequence[Difference], *, sign: int, margin: float, alp
     inner_low, inner_high = interval(2 * own_alpha, error)
     word: Verdict = "undecided"
     if error > 0 and -margin < inner_low and inner_high < margin:
-        word = "equivalent"
+        word, low, high = "equivalent", min(inner_low, 0.0), max(inner_high, 0.0)
     elif low > 0 or high < 0:
         word = "better" if sign * mean > 0 else "worse"
     counts = Counter(difference.verdict for difference in differences)

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
-from stages.lib.core.fields import NotNegative, Share, Strict, refuse_repetition
+from stages.lib.core.fields import NotNegative, Share, Strict
 from stages.lib.core.records import load_plan, load_task_plan, split_task
 from stages.lib.data.protocols import Protocol
 
@@ -36,22 +36,11 @@ class ReferencePlan:
     models: tuple[ReferenceModelPlan, ...]
 
 
-class AskedQuestion(Strict):
-    """What a study is asked.
-
-    ask: `choice`, what validation rows choose among the variants of one regulariser; `arms`, each variant once, tuned
-        where it has a path; `to_end`, the baseline not stopped in time; each against its baseline; `mixtures`, each
-        search against the choice. by: which of the study's scores answers. share: of 1 - confidence, its own part.
-    """
-
-    ask: Subject
-    by: Question
-    share: Share
+Questions = dict[Subject, dict[Question, Share]]
 
 
-def check_shares(questions: list[AskedQuestion]) -> list[AskedQuestion]:
-    refuse_repetition([(question.ask, question.by) for question in questions])
-    total = sum(question.share for question in questions)
+def check_shares(questions: Questions) -> Questions:
+    total = sum(share for shares in questions.values() for share in shares.values())
     if questions and abs(total - 1) > 1e-9:
         raise ValueError(f"has shares that add up to {total:g}, expected 1: change them")
     return questions
@@ -61,12 +50,15 @@ class StatisticsPlan(Strict):
     """What all comparisons share, as params.yaml has it.
 
     confidence: from one half down, two one-sided tests make no interval.
-    questions: of a study, in their order; what none asks has no verdict.
+    questions: of a study, in their order: what is asked -> which of its scores answers -> its share of 1 - confidence.
+        `choice`: what validation rows choose among the variants of one regulariser. `arms`: each variant once, tuned
+        where it has a path. `to_end`: the baseline not stopped in time. Each is compared with its baseline. `mixtures`:
+        each search, compared with the choice. What none asks has no verdict.
     equivalence: score -> the greatest difference that does not matter.
     """
 
     confidence: Annotated[float, Field(gt=0.5, lt=1)]
-    questions: Annotated[list[AskedQuestion], AfterValidator(check_shares)] = Field(default_factory=list)
+    questions: Annotated[Questions, AfterValidator(check_shares)] = Field(default_factory=dict)
     equivalence: dict[str, NotNegative]
 
 

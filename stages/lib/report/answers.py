@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from stages.lib.judge.arms import AT_KNOB, REFERENCE, TO_END, TUNED, ArmKey
 from stages.lib.judge.comparison import ArmResult, Difference, SearchResult, StudyResult, Use
+from stages.lib.judge.plans import BEST_SINGLE
 from stages.lib.judge.scores import SCORES
 from stages.lib.report.checks import tell_checks
 from stages.lib.report.styles import VERDICTS, describe_range, style_of
@@ -16,7 +17,15 @@ NUM_NAMED = 3  # variants that a sentence names; the others are counted
 GROUPS = ("regularizers", "settings")
 NUM_BOTH = 5  # that a headline names of those with an effect by both scores
 NUM_MATTER = 5
+FAILURES = {"diverged": "diverged in training", "one_answer": "puts all held-out rows into one class"}
 MANY = 4  # regularisers that a survey compares at least
+IN_WORDS = {
+    "better": "shown to help",
+    "worse": "shown to hurt",
+    "equivalent": "shown to make no difference that matters",
+    "undecided": "not shown to help or to hurt",
+    "not_asked": "no part of any question",
+}  # of a regulariser
 
 
 class Finding(NamedTuple):
@@ -48,17 +57,17 @@ class SearchAnswer(NamedTuple):
 class Headline:
     """The answer in brief; a part is empty where there is nothing to tell.
 
-    stopping: what it costs to train to the end, and how much there was to cure. may_be_best: by each score.
-    best_single: what is gained where validation rows choose the regulariser, too.
+    title: whether what validation rows choose helps. may_be_best: by each score.
+    stopping: what it costs to train to the end, and how much there was to cure.
     helping, hurting: how many are shown to. reference: the best reference model. no_skill: where a guess is as good.
     """
 
     failures: str
+    title: str
+    may_be_best: str
     stopping: str
-    best_single: str
     helping: str
     hurting: str
-    may_be_best: str
     reference: str
     no_skill: str
 
@@ -119,8 +128,8 @@ def tell_headline(study: StudyResult, confidence: float) -> Headline:
     group = "regularizers" if list_findings(study, score, group="regularizers") else "settings"
     return Headline(
         failures=" ".join(tell_failures(study)),
+        title=tell_title(study, confidence),
         stopping=tell_stopping(study, confidence),
-        best_single=tell_best_single(study, score, confidence),
         helping=tell_shown(study, "better", "help", group=group),
         hurting=tell_shown(study, "worse", "hurt", group=group),
         may_be_best=tell_may_be_best(study),
@@ -140,7 +149,7 @@ def tell_stopping(study: StudyResult, confidence: float) -> str:
     way, size = "falls" if difference.value < 0 else "rises", tell_size(difference, confidence)
     return (
         f"Trained to the end and not stopped in time, the unregularised network's {label} {way} by {size}: "
-        f"{VERDICTS[difference.verdict].label}. On training rows it is {0 - stopped.scores['gap']:.3f} lower than on "
+        f"{IN_WORDS[difference.verdict]}. On training rows it is {0 - stopped.scores['gap']:.3f} lower than on "
         f"held-out rows where it stops, and {0 - at_end.scores['gap']:.3f} at the end."
     )
 
@@ -149,17 +158,19 @@ def tell_failures(study: StudyResult) -> list[str]:
     """Networks, all of whose lanes have failed, with which others are compared: a difference from them says little."""
     told = []
     for name in dict.fromkeys(arm.baseline for _, arm in study.list_arms()):
-        mechanisms = study.arms[name]["at_knob"].mechanisms
-        for mechanism, words in (
-            ("diverged", "diverged in training"),
-            ("one_answer", "puts all held-out rows into one class"),
-        ):
-            if mechanisms.get(mechanism, 0.0) == 1:
+        for mechanism, words in FAILURES.items():
+            if is_failure(study, name, mechanism):
                 told.append(
                     f"Beware: every network of the baseline, {style_of(name).label}, {words}, so a difference from "
                     "it does not say that a regulariser helps."
                 )
     return told
+
+
+def is_failure(study: StudyResult, variant: str, *mechanisms: str) -> bool:
+    """Whether all networks of a variant at its knob have failed, in one of these ways or in any."""
+    found = study.arms[variant]["at_knob"].mechanisms
+    return any(found.get(name, 0.0) == 1 for name in mechanisms or FAILURES)
 
 
 def is_survey(study: StudyResult) -> bool:
@@ -198,16 +209,19 @@ def tell_may_be_best(study: StudyResult) -> str:
     return f"May be the best: {', '.join(told)}." if told else ""
 
 
-def tell_best_single(study: StudyResult, score: str, confidence: float) -> str:
-    """What the network gains whose regulariser is chosen on validation rows, and not by looking at this result."""
+def tell_title(study: StudyResult, confidence: float) -> str:
+    """Whether a regulariser helps that is chosen on validation rows, and not by looking at this result."""
+    if is_failure(study, study.baseline):
+        return "Whether a regulariser helps cannot be told here: there is no baseline that learns."
     names = [search.best_single for search in study.searches.values() if search.best_single]
-    arms = [arm for arm in (study.find(ArmKey(name, TUNED)) for name in names) if arm.baseline == study.baseline]
-    difference = arms[0].judged[score].difference if arms else None
-    if difference is None:
-        return ""
-    way, size = "falls" if difference.value < 0 else "rises", tell_size(difference, confidence)
-    what = f"Where validation rows choose among the single regularisers, too, {SCORES[score].label} {way} by {size}"
-    return f"{what}: {VERDICTS[difference.verdict].label}."
+    chosen = next((study.find(ArmKey(name, TUNED)) for name in names if name == BEST_SINGLE), None)
+    parts = []
+    for score in (study.scores["probabilities"], study.scores["discrimination"]):
+        difference = chosen.judged[score].difference if chosen else None
+        if difference:
+            way, size = "falls" if difference.value < 0 else "rises", tell_size(difference, confidence)
+            parts.append(f"by {SCORES[score].label}, which {way} by {size}, {IN_WORDS[difference.verdict]}")
+    return f"The regulariser that validation rows choose is, {'; '.join(parts)}." if parts else ""
 
 
 def tell_reference(study: StudyResult, score: str) -> str:
@@ -282,8 +296,9 @@ def tell_verdicts(study: StudyResult, score: str, *, group: str) -> str:
             parts.append(f"none {VERDICTS[verdict].label}")
     left = sum(finding.verdict == "undecided" for finding in findings)
     if left:
-        parts.append(f"{left} {VERDICTS['undecided'].label}{tell_reach(study, score)}")
-    return f"By {SCORES[score].label}, of {len(findings)} tried: {', '.join(parts)}."
+        parts.append(f"{left} left open")
+    reach = tell_reach(study, score) if left else ""
+    return f"By {SCORES[score].label}, of {len(findings)} tried: {', '.join(parts)}.{reach}"
 
 
 def name_variants(study: StudyResult, variants: Sequence[str]) -> str:
@@ -303,13 +318,16 @@ def name_first(names: Sequence[str], most: int = NUM_NAMED) -> str:
 
 
 def tell_reach(study: StudyResult, score: str) -> str:
-    """How large a difference has to be to be found, for an arm whose networks vary as much as those of most."""
-    if score not in study.reach:
+    """What a study can show of an arm whose networks vary as much as those of most; once for each score."""
+    reach = study.reach.get(score)
+    if not reach:
         return ""
     from stages.lib.judge.verdicts import POWER  # here, since a review reads sentences without SciPy
 
-    size = f"{study.reach[score].detectable:.3f}"
-    return f" (a typical arm needs a true difference of about {size} to be found in {POWER:.0%} of such studies)"
+    told = f" A true difference of {reach.detectable:.3f} would be found in {POWER:.0%} of such studies"
+    if reach.margin > reach.wanted:
+        told += f"; that one is below {reach.wanted:g} could not be shown, only that it is below {reach.margin:.3f}"
+    return f"{told}."
 
 
 def tell_skill(study: StudyResult) -> str:
@@ -338,8 +356,8 @@ def tell_search(variant: str, search: SearchResult) -> SearchAnswer:
 def tell_claim(subject: str, against: Mapping[str, Difference]) -> str:
     """The verdict by each score, with its interval; the best single regulariser is chosen in the same way."""
     claims = [
-        f"{VERDICTS[difference.verdict].label} by {SCORES[score].label}, {difference.value:+.3f} "
-        f"({difference.low:+.3f} to {difference.high:+.3f})"
+        f"by {SCORES[score].label} {difference.value:+.3f} ({difference.low:+.3f} to {difference.high:+.3f})"
+        + ("" if difference.verdict in ("undecided", "not_asked") else f", {VERDICTS[difference.verdict].label}")
         for score, difference in against.items()
     ]
     rival = "against the best single regulariser, chosen in the same way"

@@ -48,12 +48,35 @@ CONFIG: dict[str, Any] = {
 SIGNIFICANT = 4  # digits of a number in a chart's data
 ROWS = alt.Chart(alt.NamedData("rows"))  # what every part of a chart starts from
 Panel = alt.LayerChart | alt.FacetChart  # what Altair makes of layers
+Part = Panel | alt.Chart
 
 
-def finish_chart(chart: alt.TopLevelMixin, rows: pd.DataFrame, *, title: str, note: str) -> alt.TopLevelMixin:
-    """A figure: the chart with the rows that all its parts show, its title, and how it is read."""
+@dataclass(frozen=True)
+class Chart:
+    """title, note: what it shows, and how it is read. spec: of Vega-Lite, its rows among it."""
+
+    title: str
+    note: str
+    spec: dict[str, Any]
+
+
+def finish_chart(parts: Part | dict[str, Any], rows: pd.DataFrame, *, title: str, note: str) -> Chart:
+    """The chart with the rows that all its parts show, its title, and how it is read."""
     records = [{str(name): round_value(value) for name, value in row.items()} for row in rows.to_dict("records")]
-    return chart.properties(title=title, description=note, datasets={"rows": records})
+    spec = parts if isinstance(parts, dict) else describe(parts)
+    return Chart(title, note, spec | {"datasets": {"rows": records}})
+
+
+def join_panels(panels: Sequence[Part], *, columns: int) -> dict[str, Any]:
+    """Panels side by side, as Altair's concat, which would copy each of them several times."""
+    specs = [{name: value for name, value in describe(panel).items() if name != "data"} for panel in panels]
+    return {"data": {"name": "rows"}, "concat": specs, "columns": columns}
+
+
+def describe(part: Part) -> dict[str, Any]:
+    """The specification, not checked against Vega-Lite's schema, which takes longer than all else; tests check it."""
+    with alt.utils.schemapi.debug_mode(False):
+        return part.to_dict(validate=False, context={"top_level": False})
 
 
 def facet_chart(panel: Panel, facet: alt.Facet, *, columns: int) -> alt.FacetChart:
@@ -92,16 +115,10 @@ class Figure:
     svg: str
 
 
-def make_figure(key: str, chart: alt.TopLevelMixin) -> Figure:
-    """The specification and the picture of a chart.
-
-    It is not checked against Vega-Lite's schema, which takes longer than all else; tests check it.
-    """
-    with alt.utils.schemapi.debug_mode(False):
-        spec = chart.to_dict(validate=False)
-    title, note = str(spec.pop("title")), str(spec.pop("description"))
-    spec = {name: value for name, value in spec.items() if name != "$schema"} | {"config": CONFIG}
-    return Figure(key, title, note, spec, tidy(vl_convert.vegalite_to_svg(spec, vl_version=VEGA_LITE)))
+def make_figure(key: str, chart: Chart) -> Figure:
+    """The specification and the picture of a chart."""
+    spec = chart.spec | {"config": CONFIG}
+    return Figure(key, chart.title, chart.note, spec, tidy(vl_convert.vegalite_to_svg(spec, vl_version=VEGA_LITE)))
 
 
 TIDYING = (

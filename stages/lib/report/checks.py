@@ -22,8 +22,8 @@ CHECKS = {  # name of a check -> what was found, and what to do about it
     "loss: it hardly overfits, so there is little to cure: try more steps or units",
     "path_ends": "mostly the strongest or weakest value tried is best for {columns}: widen `path` to see whether more "
     "helps",
-    "no_skill": "no network is shown to beat a guess that knows the class shares alone, so no regulariser can be "
-    "judged: look for columns that say more of the target",
+    "no_skill": "no network is shown to beat a guess that knows the class shares alone, so no regulariser can "
+    "be judged: look for columns that say more of the target",
     "thinned": "networks and models learn from {value:,.0f} rows each, fewer than there are, and regularisers help "
     "more there: raise `training` of the protocol, or MINUTES",
     "reach": "a true difference in {columns} below {value:.3f} would often not be found: only more rows help there",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import altair as alt
 import pandas as pd
@@ -11,7 +11,18 @@ from stages.lib.judge.arms import REFERENCE
 from stages.lib.judge.comparison import StudyResult
 from stages.lib.judge.scores import SCORES
 from stages.lib.report.answers import rank_arms
-from stages.lib.report.charts import GRID, INK, MUTED, ROWS, Panel, finish_chart, list_tooltips, scale_colours
+from stages.lib.report.charts import (
+    GRID,
+    INK,
+    MUTED,
+    ROWS,
+    Chart,
+    Panel,
+    finish_chart,
+    join_panels,
+    list_tooltips,
+    scale_colours,
+)
 from stages.lib.report.styles import VERDICTS, name_arm, style_of
 
 ROW, WIDTH = 17, 172
@@ -25,12 +36,12 @@ def read_forest(confidence: float) -> str:
     return (
         "Each mark is the difference from the arm's baseline, mostly the same network without the regulariser; the "
         f"further right, the more it helps. The line is the {100 * confidence:g} % interval, wide enough for all arms "
-        "of its question together; what is not asked has its own. In the shaded band differences are too small to "
-        "matter."
+        "of its question together; what no question is about has its own. In the shaded band differences are too small "
+        "to matter. An arrow: the line goes on; a number at the edge: the mark itself lies further out."
     )
 
 
-def draw_forest(study: StudyResult, margins: Mapping[str, float], confidence: float) -> alt.TopLevelMixin:
+def draw_forest(study: StudyResult, margins: Mapping[str, float], confidence: float) -> Chart:
     """Every arm of a study, by both scores, reference models included."""
     tables = [
         label_rows(list_differences(study, score), margins[score], panel=SCORES[score].label)
@@ -64,14 +75,14 @@ def label_rows(rows: pd.DataFrame, margin: float, *, panel: str) -> pd.DataFrame
     return rows.assign(panel=panel, **labels, margin_low=-margin, margin_high=margin).drop(columns=["variant"])
 
 
-def draw_panels(tables: Sequence[pd.DataFrame], *, title: str, confidence: float) -> alt.TopLevelMixin:
+def draw_panels(tables: Sequence[pd.DataFrame], *, title: str, confidence: float) -> Chart:
     """A panel for each table that has rows."""
     numbered = [table.assign(place=place) for place, table in enumerate(tables)]  # two may have one title
     letters = max((len(arm) for table in tables for arm in table["arm"]), default=0)
     labels = min(NAMES, round(LETTER * letters))
     panels = [draw_panel(table, labels=labels) for table in numbered if len(table)] or [ROWS.mark_point()]
     rows = pd.concat(numbered, ignore_index=True)
-    return finish_chart(alt.concat(*panels, columns=2), rows, title=title, note=read_forest(confidence))
+    return finish_chart(join_panels(panels, columns=2), rows, title=title, note=read_forest(confidence))
 
 
 def draw_panel(rows: pd.DataFrame, *, labels: int) -> Panel:
@@ -81,7 +92,12 @@ def draw_panel(rows: pd.DataFrame, *, labels: int) -> Panel:
     low, high = fit_axis(rows)
     scale = alt.Scale(domain=[low, high], reverse=not greater_is_better, nice=False, clamp=True)
     title = f"difference, {VERDICTS['better'].label} →"
-    x = alt.X("difference:Q", title=title, scale=scale, axis=alt.Axis(tickCount=4, format="+.3~f"))
+    x = alt.X(
+        "difference:Q",
+        title=title,
+        scale=scale,
+        axis=alt.Axis(tickCount=3, labelOverlap=True, labelSeparation=4, format="+.3~f"),
+    )
     axis = alt.Axis(labelLimit=labels, minExtent=labels, labelPadding=8, labelColor=INK)
     y = alt.Y("arm:N", sort=None, title=None, axis=axis)
     names, styles = [style.label for style in VERDICTS.values()], list(VERDICTS.values())
@@ -89,20 +105,32 @@ def draw_panel(rows: pd.DataFrame, *, labels: int) -> Panel:
     shape = alt.Shape("verdict:N", title=None, scale=alt.Scale(domain=names, range=[style.shape for style in styles]))
     tooltip = list_tooltips("arm", "baseline", "verdict", numbers=("value", "difference", "low", "high"))
     base = ROWS.transform_filter(alt.datum.place == int(first["place"]))
+    inside = base.transform_filter((alt.datum.difference >= low) & (alt.datum.difference <= high))
     chart = alt.layer(
         base.mark_rect(color=GRID).encode(x=alt.X("margin_low:Q", scale=scale), x2="margin_high:Q", y=y),
         base.mark_rule(color=MUTED, strokeDash=[2, 2]).encode(x=alt.datum(0, scale=scale)),
-        base.mark_rule(strokeWidth=2).encode(x=alt.X("low:Q", scale=scale), x2="high:Q", y=y, color=colour),
+        inside.mark_rule(strokeWidth=2).encode(x=alt.X("low:Q", scale=scale), x2="high:Q", y=y, color=colour),
+        *(
+            arrow.encode(x=alt.datum(end, scale=scale), y=y, color=colour)
+            for arrow, end in draw_arrows(inside, low, high, turned=not greater_is_better)
+        ),
         *(layer.encode(x=x, y=y) for layer in draw_numbers(base, low, high, turned=not greater_is_better)),
         base.mark_point(filled=True, size=55, opacity=1).encode(x=x, y=y, color=colour, shape=shape, tooltip=tooltip),
     )
     return chart.properties(width=WIDTH, height=ROW * len(rows), title=str(first["panel"]))
 
 
+def draw_arrows(base: alt.Chart, low: float, high: float, *, turned: bool) -> Iterator[tuple[alt.Chart, float]]:
+    """Where an interval goes on outside the axis, and the end of the axis that it leaves."""
+    left, right = ("triangle-right", "triangle-left") if turned else ("triangle-left", "triangle-right")
+    for shape, end, outside in ((left, low, alt.datum.low < low), (right, high, alt.datum.high > high)):
+        yield base.transform_filter(outside).mark_point(shape=shape, filled=True, size=40, opacity=1), end
+
+
 def draw_numbers(base: alt.Chart, low: float, high: float, *, turned: bool) -> list[alt.Chart]:
     """The numbers of the differences outside the axis, beside their marks at its ends."""
     text = alt.Text("difference:Q", format="+.3f")
-    left, right = base.mark_text(dx=8, dy=-6, align="left"), base.mark_text(dx=-8, dy=-6, align="right")
+    left, right = base.mark_text(dx=8, align="left"), base.mark_text(dx=-8, align="right")
     return [
         (right if turned else left).transform_filter(alt.datum.difference < low).encode(text=text),
         (left if turned else right).transform_filter(alt.datum.difference > high).encode(text=text),

@@ -16,8 +16,8 @@ from stages.lib.judge.comparison import Comparison, Difference, StudyResult
 from stages.lib.judge.over_tables import Pooled, find_best, pool
 from stages.lib.judge.plans import StatisticsPlan
 from stages.lib.judge.scores import SCORES
-from stages.lib.report.answers import is_survey, is_used
-from stages.lib.report.charts import INK, MUTED, ROWS, finish_chart, list_tooltips, scale_colours
+from stages.lib.report.answers import IN_WORDS, is_survey, is_used
+from stages.lib.report.charts import INK, MUTED, ROWS, Chart, finish_chart, list_tooltips, scale_colours
 from stages.lib.report.styles import VERDICTS, style_of
 
 SIGNS = {"better": "▲", "worse": "▼", "equivalent": "=", "undecided": " "}
@@ -112,7 +112,13 @@ def tell_cells(
         return {arm: Cell(column, one.value, one.low, one.high, one.verdict) for arm, one in tasks[0].items()}
     common = {arm: [task[arm] for task in tasks] for arm in tasks[0] if all(arm in task for task in tasks)}
     margin, sign = settings.equivalence[score], SCORES[score].sign
-    overview.pooled[column] = pool(common, sign=sign, margin=margin, confidence=settings.confidence)
+    questions, by = settings.questions, "probabilities"
+    asked: dict[str, float] = {ask: shares[by] for ask, shares in questions.items() if by in shares}
+    overview.pooled[column] = {}
+    for ask, members in group_rows(common).items():
+        share = asked[ask] / sum(asked.values()) if ask in asked else 1.0
+        pooled = pool(members, sign=sign, margin=margin, confidence=settings.confidence, share=share)
+        overview.pooled[column] |= pooled
     values = {arm: np.array([one.value for one in found]) for arm, found in common.items() if arm != CHOSEN}
     values[BASELINE] = np.zeros(len(tasks))
     overview.may_be_best[column] = find_best(values, sign=sign, confidence=settings.confidence)
@@ -120,7 +126,16 @@ def tell_cells(
     return {arm: Cell(column, one.value, one.low, one.high, one.verdict) for arm, one in found.items()}
 
 
-def draw_overview(overview: Overview) -> alt.TopLevelMixin:
+def group_rows(effects: Mapping[str, Sequence[Difference]]) -> dict[str, dict[str, Sequence[Difference]]]:
+    """The rows by the question that asks about them."""
+    special = {CHOSEN: "choice", TO_THE_END: "to_end"}
+    groups: dict[str, dict[str, Sequence[Difference]]] = {}
+    for arm, found in effects.items():
+        groups.setdefault(special.get(arm, "arms"), {})[arm] = found
+    return groups
+
+
+def draw_overview(overview: Overview) -> Chart:
     """A row for each regulariser, a column for each study; a cell says how much log loss changes, and the verdict."""
     heads = {column: f"{column}|{overview.baseline[column]:.3f}" for column in overview.columns}
     records = [
@@ -169,6 +184,9 @@ def tell_all(overview: Overview) -> str:
         for arm, cells in overview.rows.items()
     }
     told = []
+    if CHOSEN in shown:
+        chosen = f"{len(shown[CHOSEN])} of {len(overview.rows[CHOSEN])}"
+        told.append(f"The regulariser that validation rows choose is shown to help in {chosen} studies.")
     if TO_THE_END in shown:
         hurt = f"{len(shown[TO_THE_END])} of {len(overview.rows[TO_THE_END])}"
         told.append(f"Not to stop training in time is shown to hurt in {hurt} studies.")
@@ -183,9 +201,6 @@ def tell_all(overview: Overview) -> str:
         told.append(f"{len(arms) - len(helping)} of {len(arms)} regularisers and settings are shown to help nowhere.")
     else:
         told.append(f"{beyond}none of {len(arms)} regularisers and settings is shown to help anywhere.")
-    if CHOSEN in shown:
-        chosen = f"{len(shown[CHOSEN])} of {len(overview.rows[CHOSEN])}"
-        told.append(f"The one that validation rows choose is shown to help in {chosen}.")
     return " ".join(told)
 
 
@@ -197,7 +212,7 @@ def tell_overview(overview: Overview) -> list[str]:
 def tell_column(overview: Overview, column: str) -> str:
     """What stopping in time does, what validation rows choose, and how many are shown to help."""
     cells = {arm: cell for arm, row in overview.rows.items() for cell in row if cell.column == column}
-    subjects = {TO_THE_END: "not to stop in time", CHOSEN: "the regulariser that validation rows choose"}
+    subjects = {CHOSEN: "the regulariser that validation rows choose", TO_THE_END: "not to stop in time"}
     parts = [tell_effect(subject, cells[arm], overview.score) for arm, subject in subjects.items() if arm in cells]
     return "; ".join([*parts, tell_helping(cells), tell_best(overview.may_be_best[column])])
 
@@ -226,7 +241,7 @@ def is_regularizer(arm: str) -> bool:
 
 
 def tell_effect(subject: str, cell: Cell, score: str) -> str:
-    """`not to stop in time raises log loss by 0.120 (0.050 to 0.190): worse`."""
+    """`not to stop in time raises log loss by 0.120 (0.050 to 0.190): shown to hurt`."""
     way = "raises" if cell.value > 0 else "lowers"
     low, high = (cell.low, cell.high) if cell.value > 0 else (-cell.high, -cell.low)
-    return f"{subject} {way} {score} by {abs(cell.value):.3f} ({low:.3f} to {high:.3f}): {VERDICTS[cell.verdict].label}"
+    return f"{subject} {way} {score} by {abs(cell.value):.3f} ({low:.3f} to {high:.3f}): {IN_WORDS[cell.verdict]}"

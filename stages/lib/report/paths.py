@@ -12,30 +12,32 @@ import pandas as pd
 from stages.lib.judge.arms import TUNED
 from stages.lib.judge.comparison import PathPoint, StudyResult
 from stages.lib.judge.scores import SCORES
-from stages.lib.report.charts import INK, MUTED, ROWS, Panel, finish_chart, list_tooltips
+from stages.lib.report.charts import INK, MUTED, ROWS, Chart, Panel, finish_chart, join_panels, list_tooltips
 from stages.lib.report.styles import style_of
 
 KNOB, CHOSEN = "knob", "chosen by validation rows"
 WIDTH, HEIGHT = 122, 95
+WIDEST = 0.1  # share of the bands that may leave their panels
 
 
-def draw_paths(study: StudyResult, points: Sequence[PathPoint]) -> alt.TopLevelMixin | None:
+def draw_paths(study: StudyResult, points: Sequence[PathPoint]) -> Chart | None:
     """A panel for each path and score; None where nothing has a path."""
     panels, tables = [], []
     for score in study.scores.values():
         table = pd.DataFrame([asdict(point) for point in points if point.score == score])
         for variant, own in table.groupby("variant", sort=False) if len(table) else ():
             tables.append(list_path(study, str(variant), own))
-            panels.append(draw_path(study, str(variant), score, tables[-1], domain=choose_domain(table["mean"])))
+            panels.append(draw_path(study, str(variant), score, tables[-1], domain=choose_domain(table)))
     if not panels:
         return None
     note = (
         "The line is the score on held-out rows at each strength, the band its interval: that of the score itself, "
         "which is wider than that of a difference. The dashed line is the baseline. A filled mark is the knob of "
-        "params.yaml; a ring is a strength that some replicate chose on its validation rows."
+        "params.yaml; a ring is a strength that some replicate chose on its validation rows. The widest bands are "
+        "cut at the edge of their panel."
     )
     rows = pd.concat(tables, ignore_index=True)
-    return finish_chart(alt.concat(*panels, columns=6), rows, title="Scores at each strength", note=note)
+    return finish_chart(join_panels(panels, columns=6), rows, title="Scores at each strength", note=note)
 
 
 def list_path(study: StudyResult, variant: str, points: pd.DataFrame) -> pd.DataFrame:
@@ -51,10 +53,12 @@ def list_path(study: StudyResult, variant: str, points: pd.DataFrame) -> pd.Data
     return rows[["score", "variant", "strength", "mean", "ci_low", "ci_high", "mark"]]
 
 
-def choose_domain(means: pd.Series) -> list[float]:
-    """One scale for all panels, that of the means; bands may leave it."""
-    pad = 0.15 * (means.max() - means.min()) or 0.01
-    return [float(means.min() - pad), float(means.max() + pad)]
+def choose_domain(points: pd.DataFrame) -> list[float]:
+    """One scale for all panels, that of the means and of all but the widest bands."""
+    low = min(points["mean"].min(), points["ci_low"].quantile(WIDEST))
+    high = max(points["mean"].max(), points["ci_high"].quantile(1 - WIDEST))
+    pad = 0.05 * (high - low) or 0.01
+    return [float(low - pad), float(high + pad)]
 
 
 def draw_path(study: StudyResult, variant: str, score: str, rows: pd.DataFrame, *, domain: list[float]) -> Panel:

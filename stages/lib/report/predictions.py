@@ -16,7 +16,17 @@ import pandas as pd
 from sklearn.metrics import precision_recall_curve, roc_curve
 
 from stages.lib.judge.predictions import Labels, Mistakes
-from stages.lib.report.charts import INK, MUTED, ROWS, Panel, facet_chart, finish_chart, list_tooltips
+from stages.lib.report.charts import (
+    INK,
+    MUTED,
+    ROWS,
+    Chart,
+    Panel,
+    facet_chart,
+    finish_chart,
+    join_panels,
+    list_tooltips,
+)
 from stages.lib.report.styles import style_of
 
 GRID = np.linspace(0, 1, 26)
@@ -72,9 +82,7 @@ def summarize_confusion(labels: np.ndarray, probability: np.ndarray, names: Sequ
     return pd.DataFrame({"actual": actual.ravel(), "predicted": predicted.ravel(), "share": shares.ravel()})
 
 
-def draw_predictions(
-    probabilities: Mapping[str, np.ndarray], labels: Labels, names: Sequence[str]
-) -> alt.TopLevelMixin:
+def draw_predictions(probabilities: Mapping[str, np.ndarray], labels: Labels, names: Sequence[str]) -> Chart:
     """ROC and precision-recall of two classes, reliability, and confusion of more; probabilities: arm -> test rows."""
     tables = list(summarize_arms(probabilities, labels.test, names))
     rows = pd.concat(tables, ignore_index=True)
@@ -92,9 +100,10 @@ def draw_predictions(
         "many rows as the next."
     )
     if len(names) > 2:
-        note += " A matrix has the share of the rows of each actual class that is predicted as each class."
+        matrix = "A matrix has the share of the rows of each actual class that is predicted as each class"
+        note = f"{note} {matrix}; empty is 0 %."
     title = "Predictions of the arms that matter"
-    return finish_chart(alt.concat(*panels, columns=3), rows, title=title, note=note)
+    return finish_chart(join_panels(panels, columns=3), rows, title=title, note=note)
 
 
 def summarize_arms(
@@ -162,7 +171,7 @@ SIGNATURE, BITS, GREY = b"\x89PNG\r\n\x1a\n", 4, 0
 
 def draw_mistakes(
     mistakes: Mistakes, variants: Sequence[str], image: tuple[int, ...], names: Sequence[str]
-) -> alt.TopLevelMixin | None:
+) -> Chart | None:
     """The held-out images that the networks of each variant at its knob, averaged, were most surely wrong about."""
     rows = [
         {

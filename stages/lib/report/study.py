@@ -33,7 +33,7 @@ from stages.lib.report.answers import (
     rank_arms,
     tell_mechanisms,
 )
-from stages.lib.report.charts import make_figure
+from stages.lib.report.charts import Chart, make_figure
 from stages.lib.report.forest import draw_forest, list_differences
 from stages.lib.report.overview import survey, tell_column
 from stages.lib.report.page import Row, StudyPart, align_rows, list_versions, make_environment
@@ -103,7 +103,8 @@ def draw_study(result: StudyResult, records: StudyRecords) -> StudyPart:
     recipe = describe_recipe(records.recipes[plan.baseline], records.runs[plan.baseline])
     protocol = capitalize(result.protocol.describe())
     told = answer(result, settings.confidence)
-    charts = draw_figures(result, records)
+    with alt.utils.schemapi.debug_mode(False):  # nor are the parts of a chart checked
+        charts = draw_figures(result, records)
     overview = survey({plan.task: result}, {plan.task: rows}, settings)
     forest = pd.concat([list_differences(result, score) for score in result.scores.values()])
     return StudyPart(
@@ -128,7 +129,7 @@ def draw_study(result: StudyResult, records: StudyRecords) -> StudyPart:
     )  # fmt: skip
 
 
-def draw_figures(result: StudyResult, records: StudyRecords) -> dict[str, alt.TopLevelMixin | None]:
+def draw_figures(result: StudyResult, records: StudyRecords) -> dict[str, Chart | None]:
     """The charts of a study by their names, in the order of the page; None where there is nothing to draw.
 
     Of several data sets none has a figure of its own: a page with all of them would take ten megabytes.

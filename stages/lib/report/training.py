@@ -10,7 +10,7 @@ import pandas as pd
 
 from stages.lib.lanes.plan import Grid
 from stages.lib.lanes.run import TrainedRun
-from stages.lib.report.charts import MUTED, ROWS, Panel, facet_chart, finish_chart, list_tooltips, scale_colours
+from stages.lib.report.charts import MUTED, ROWS, Chart, Panel, facet_chart, finish_chart, list_tooltips, scale_colours
 from stages.lib.report.styles import style_of
 
 NUM_EPOCHS, NUM_BINS = 16, 25  # points of a curve, bars of a histogram
@@ -48,7 +48,7 @@ def tabulate_learning(runs: Mapping[str, TrainedRun]) -> pd.DataFrame:
     return pd.concat(tables, ignore_index=True)[["variant", "part", "epoch", "mean", "low", "high"]]
 
 
-def draw_learning(learning: pd.DataFrame) -> alt.TopLevelMixin | None:
+def draw_learning(learning: pd.DataFrame) -> Chart | None:
     """Training and validation loss of each variant at its knob, on one scale that the baseline and its kin need.
 
     None where every network has diverged.
@@ -120,7 +120,7 @@ def summarize_weights(run: TrainedRun, *, limit: float) -> pd.DataFrame:
     return pd.DataFrame({"weight": centres + 0.0, "share": count / max(1, len(weights))})
 
 
-def draw_histograms(runs: Mapping[str, TrainedRun], baseline: str) -> alt.TopLevelMixin:
+def draw_histograms(runs: Mapping[str, TrainedRun], baseline: str) -> Chart:
     """Histogram of all kernel weights of each variant, the baseline's outline before it."""
     limit = find_limit(runs[baseline])
     outline = summarize_weights(runs[baseline], limit=limit)["share"]

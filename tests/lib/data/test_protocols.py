@@ -172,6 +172,14 @@ def test_every_group_is_held_out_in_one_fold_of_a_repeat_and_repeats_differ() ->
     assert len({groups.tobytes() for groups in held_out}) == 15
 
 
+def test_repeats_that_would_hold_out_the_same_groups_are_refused() -> None:
+    groups = np.repeat(np.arange(10), [40, 50, 62, 75, 89, 104, 121, 140, 163, 190])
+    labels = (np.arange(len(groups)) % 3 == 0).astype(np.uint8)
+    protocol = RepeatedStratifiedKFold(folds=5, repeats=2, validation=0.2)
+    with pytest.raises(DataError, match=r"protocol\.repeats is 2, but repeat 2 has the folds .*: set repeats to 1"):
+        protocol.split(labels, num_own_test=0, seed=3, groups=groups)
+
+
 def test_a_split_whose_parts_lack_a_class_or_share_a_group_is_refused() -> None:
     rows, labels = np.arange(6)[:, None, None], np.array([0, 1, 0, 1, 0, 1], np.uint8)
     whole, lacking = (

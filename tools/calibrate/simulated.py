@@ -1,0 +1,108 @@
+"""Studies and tables of made-up arms whose truth is known: ridge regression in the place of networks, and no training.
+
+Blocks of features are exchangeable, so arms that do without as many of them are equal by construction, and those that
+do without fewer are better. There are as many arms as in a real study, and as many studies as the counts need.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+from scipy.special import expit
+
+from stages.lib.data.protocols import Protocol, Split
+from stages.lib.judge.arms import average_best
+from stages.lib.judge.comparison import Difference
+from stages.lib.judge.over_tables import find_best, pool
+from stages.lib.judge.plans import BEST_SINGLE
+from stages.lib.judge.predictions import Labels, Predictions
+from tools.calibrate.training import Predicted
+
+NUM_SHARED, NUM_BLOCKS, NUM_NOISE = 6, 24, 30  # features: for all arms, one in each block, and useless ones
+SHARED_WEIGHT, BLOCK_WEIGHT, RATE = 0.35, 0.25, 0.2  # logits per standard deviation; share of class 1
+NUM_ARMS, LEFT_OUT, RIDGE = 20, 4, 0.3  # beside the baseline; blocks that an arm does without; penalty per row
+SIMULATED = {
+    "equal": (470, 0),
+    "some_better": (470, 5),
+    "large": (1500, 5),
+}  # rows, arms that leave out one block alone
+NUM_TABLES, TABLE_ARMS = 12, 20  # of one study over tables
+
+
+def simulate_study(setting: str, number: int, seed: int, protocol: Protocol) -> Predicted:
+    """One table, and all arms on it; drawn from (seed, number) alone."""
+    num_rows, num_better = SIMULATED[setting]
+    rng = np.random.default_rng([seed, number, *setting.encode()])
+    features = rng.normal(size=(num_rows, NUM_SHARED + NUM_BLOCKS + NUM_NOISE))
+    weights = np.repeat([SHARED_WEIGHT, BLOCK_WEIGHT, 0.0], [NUM_SHARED, NUM_BLOCKS, NUM_NOISE])
+    label = (rng.random(num_rows) < expit(features @ weights + np.log(RATE / (1 - RATE)))).astype(np.uint8)
+    split = protocol.split(label, num_own_test=0, seed=number)
+    fit = Ridge(features, label, split)
+    predicted = {name: fit.predict(columns, RIDGE) for name, columns in choose_features(num_better).items()}
+    everything = fit.predict(np.arange(features.shape[1]), 1e-6)
+    arms = {f"{name}/at_knob": one.test for name, one in predicted.items()} | {"unregularized/to_end": everything.test}
+    labels = Labels(
+        label[split.training], label[split.validation], label[split.test], split.test, split.training, fit.rate
+    )
+    rivals = [one for name, one in predicted.items() if name != "unregularized"]
+    arms[f"{BEST_SINGLE}/tuned"] = average_best(rivals, labels, select_by="log_loss", count=1).test
+    return Predicted(label, split.test, split.training, {name: rows[..., 0] for name, rows in arms.items()})
+
+
+def choose_features(num_better: int) -> dict[str, np.ndarray]:
+    """Arm -> its columns: the shared ones, and all blocks but some of its own; the same for every table."""
+    rng, kept = np.random.default_rng(5), {}
+    for place in range(NUM_ARMS + 1):
+        name = f"{'better' if place <= num_better else 'equal'}_{place}" if place else "unregularized"
+        left_out = [place] if name.startswith("better") else rng.choice(NUM_BLOCKS, LEFT_OUT, replace=False)
+        kept[name] = np.r_[np.arange(NUM_SHARED), NUM_SHARED + np.setdiff1d(np.arange(NUM_BLOCKS), left_out)]
+    return kept
+
+
+class Ridge:
+    """Linear models of the probability, for each replicate of a split, from moments that all arms share."""
+
+    def __init__(self, features: np.ndarray, label: np.ndarray, split: Split):
+        self.features, self.split = features, split
+        inputs, outcome = features[split.training], label[split.training]  # [replicate, row, column], [replicate, row]
+        self.mean, self.rate = inputs.mean(axis=1), outcome.mean(axis=1, keepdims=True)
+        centred = inputs - self.mean[:, None]
+        self.gram = centred.transpose(0, 2, 1) @ centred / inputs.shape[1]
+        self.cross = np.einsum("krc,kr->kc", centred, outcome - self.rate) / inputs.shape[1]
+
+    def predict(self, columns: np.ndarray, penalty: float) -> Predictions:
+        """Probabilities within [0.01, 0.99] of the validation and test rows."""
+        gram = self.gram[:, columns][:, :, columns] + penalty * np.eye(len(columns))
+        slope = np.linalg.solve(gram, self.cross[:, columns, None])[..., 0]
+        offset = self.rate - (self.mean[:, columns] * slope).sum(axis=1, keepdims=True)
+        raw = np.clip(slope @ self.features[:, columns].T + offset, 0.01, 0.99)[..., None].astype(np.float32)
+        places = np.arange(len(raw))[:, None]
+        validation, test = raw[places, self.split.validation], raw[places, self.split.test]
+        return Predictions(places[:, 0], {}, validation, validation, test, {})
+
+
+def simulate_tables(num_studies: int, seed: int, *, confidence: float) -> Iterator[dict[str, bool]]:
+    """Whether the intervals over tables hold the truth, all means at once, and the set of the best its best arm.
+
+    Effects vary between tables as much as half a table's own error, as much, or twice; arms share a part of it.
+    """
+    rng = np.random.default_rng(seed)
+    blank = Difference(0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, "undecided")
+    for number in range(num_studies):
+        spread = (0.5, 1.0, 2.0)[number % 3]
+        truth = np.where(np.arange(TABLE_ARMS) < 5, 0.5, 0.0)
+        own = truth[:, None] + spread * rng.normal(size=(TABLE_ARMS, NUM_TABLES + 1))
+        noise = rng.normal(size=NUM_TABLES + 1) + rng.normal(size=own.shape)  # of the baseline, and of each arm
+        seen = own + noise * np.exp(rng.normal(0, 0.5, NUM_TABLES + 1))
+        effects = {str(arm): [replace(blank, value=value) for value in row[:-1]] for arm, row in enumerate(seen)}
+        pooled = pool(effects, sign=1, margin=0.0, confidence=confidence)
+        alone = pool({"0": effects["0"]}, sign=1, margin=0.0, confidence=confidence)["0"]
+        best = find_best({arm: seen[int(arm), :-1] for arm in effects}, sign=1, confidence=confidence)
+        yield {
+            "mean": alone.low <= truth[0] <= alone.high,
+            "all_means": all(one.low <= truth[int(arm)] <= one.high for arm, one in pooled.items()),
+            "new_table": alone.new_low <= own[0, -1] <= alone.new_high,
+            "best_set": "0" in best,
+        }
