@@ -220,8 +220,8 @@ def write_coin_flips(path: Path, *, as_text: bool = False) -> None:
 
 DESIGNS = {  # rows, inputs, classes, minutes -> repeats, most training rows, units, epochs
     (178, 13, 3, 5): (10, None, 64, 75),
-    (1000, 61, 2, 5): (5, None, 64, 15),
-    (40_000, 24, 2, 5): (5, 4000, 128, 15),
+    (1000, 61, 2, 5): (5, None, 64, 30),
+    (40_000, 24, 2, 5): (5, 2500, 128, 30),
 }
 
 

@@ -161,6 +161,8 @@ def name_some(names: list[str], most: int = 6) -> str:
 
 def run(study: str) -> int:
     """Bring this study up to date, and print its answer and what other tables lead one to expect."""
+    if study not in load_document(read_text(PARAMS))[0]["studies"]:
+        raise DataError(f"{PARAMS} has no study {study}, expected one of its studies: mend STUDY")
     status = subprocess.call([sys.executable, "-m", "tools.repro", f"draw@{study}"])
     answer = Path(ANSWER.format(study=study))
     if status == 0 and answer.is_file():

@@ -21,7 +21,7 @@ MOST_INPUTS = 2000  # of a network
 # Protocol, network and steps: docs/judge.md says why.
 FOLDS, REPEATS, FEW_ROWS, MORE_REPEATS = 5, 5, 500, 10
 VALIDATION, MOST_VALIDATION = 0.2, 1000  # share, and rows
-BATCH, MIN_STEPS, MIN_EPOCHS, MIN_TRAINING = 32, 300, 15, 500
+BATCH, MIN_STEPS, MIN_EPOCHS, MIN_TRAINING = 32, 300, 30, 500
 WIDTHS = ((1000, 64), (4000, 128), (10**9, 256))  # most training rows, units of each of two hidden layers
 # Time on two cores, measured; tests/tools/test_judge.py has a run to compare with.
 NUM_VARIANTS, NUM_POINTS = 20, 59  # of the catalogue

@@ -74,14 +74,14 @@ def rank_classes(labels: np.ndarray, column: np.ndarray) -> float:
     for place, first in enumerate(known):
         for second in known[place + 1 :]:
             chosen = np.isin(labels, (first, second))
-            is_first, ranks = labels[chosen] == first, rank(values[chosen])
+            is_first, ranks = labels[chosen] == first, rank_values(values[chosen])
             num_first, num_second = is_first.sum(), (~is_first).sum()
             area = (ranks[is_first].sum() - num_first * (num_first + 1) / 2) / (num_first * num_second)
             areas.append(max(area, 1 - area))
     return float(np.mean(areas))
 
 
-def rank(values: np.ndarray) -> np.ndarray:
+def rank_values(values: np.ndarray) -> np.ndarray:
     """Ranks from 1, of equal values their mean."""
     _, place, counts = np.unique(values, return_inverse=True, return_counts=True)
     return (counts.cumsum() - (counts - 1) / 2)[place]
