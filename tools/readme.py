@@ -1,8 +1,8 @@
 """Put the results of metrics/ and the graph of dvc.yaml into README.md, between its markers, so that none is typed.
 
 --check writes nothing and says whether README.md is in step. --measure follows README.md in a clone of its own, and
-records in metrics/tour.json what that prints and takes: the first `make`, from nothing; a changed knob, its `make`,
-`dvc metrics diff` and `make review`. What is not committed is left out. It takes as long as the whole pipeline does;
+records in metrics/tour.json what that prints and takes: a table of one's own, judged and taken out again; the first
+`make`, from nothing; a changed knob, its `make`, `dvc metrics diff` and `make review`. What is not committed is left out. It takes as long as the whole pipeline does;
 nothing else should run meanwhile.
 """
 
@@ -32,8 +32,10 @@ from tools.bench.__main__ import describe_machine
 README, GRAPH = Path("README.md"), Path("dvc.yaml")
 ANSWER, TOUR = Path("metrics/answer.json"), Path("metrics/tour.json")
 START, END = "<!-- {} -->\n", "<!-- end of {} -->\n"
-NUM_SHOWN = 5  # lines of what a command printed
+NUM_SHOWN = 3  # lines of what a command printed
 KNOB = "dropout=0.3"  # what is changed
+TABLE = "make judge DATA=data/source/german.csv TARGET=class POSITIVE=bad NAME=credit"
+UNDO = "make judge UNDO=credit"
 TICK = 2.0  # seconds between two looks at the memory
 
 
@@ -93,6 +95,13 @@ def render_cost(tour: Mapping[str, Any]) -> str:
     )
 
 
+def render_table(tour: Mapping[str, Any]) -> str:
+    """What a table of one's own prints: what is seen and decided, and the answer, without the lines of stages."""
+    lines = [line for line in tour["judge"]["printed"].splitlines() if line and not line.startswith("[")]
+    minutes = tour["judge"]["seconds"] / 60
+    return "\n".join(["```", f"$ {TABLE}", *lines, "```", f"It took {minutes:.1f} minutes on the same machine."])
+
+
 def render_knob(tour: Mapping[str, Any]) -> str:
     """The end of `make` after a changed knob, and the start of what DVC tells of it."""
     name = tour["knob"].partition("=")[0]
@@ -113,6 +122,7 @@ def render_blocks() -> dict[str, str]:
     tour = json.loads(TOUR.read_text(encoding="utf-8"))
     return {
         "answers": render_answers(json.loads(ANSWER.read_text(encoding="utf-8"))),
+        "table": render_table(tour),
         "cost": render_cost(tour),
         "change": render_knob(tour),
         "review": render_review(tour),
@@ -190,7 +200,10 @@ def follow_readme() -> None:
         measure_command(f"git clone --quiet {shlex.quote(str(Path.cwd()))} {clone}", Path(scratch))
         measure_command("git checkout --quiet -B main", clone)
         commit = measure_command("git rev-parse --short HEAD", clone).printed.strip()
-        steps = {"install": measure_command("make setup", clone), "first": measure_command("make", clone)}
+        steps = {"install": measure_command("make setup", clone), "judge": measure_command(TABLE, clone)}
+        measure_command(UNDO, clone)
+        measure_command("git diff --exit-code", clone)  # nothing is left of it
+        steps["first"] = measure_command("make", clone)
         disk = measure_disk(clone)
         measure_command("git commit --quiet --allow-empty --all --message Results", clone)
         steps["again"] = measure_command(f"make SET={KNOB}", clone)

@@ -18,7 +18,7 @@ GROUPS = ("regularizers", "settings")
 NUM_BOTH = 5  # that a headline names of those with an effect by both scores
 NUM_MATTER = 5
 FAILURES = {"diverged": "diverged in training", "one_answer": "puts all held-out rows into one class"}
-MANY = 4  # regularisers that a survey compares at least
+MANY = 3  # regularisers that a survey compares at least
 IN_WORDS = {
     "better": "shown to help",
     "worse": "shown to hurt",
@@ -174,8 +174,11 @@ def is_failure(study: StudyResult, variant: str, *mechanisms: str) -> bool:
 
 
 def is_survey(study: StudyResult) -> bool:
-    """Whether a study compares many regularisers."""
-    return len(list_findings(study, study.scores["discrimination"], group="regularizers")) >= MANY
+    """Whether a study compares several regularisers of networks that stop in time."""
+    return (
+        TO_END in study.arms[study.baseline]
+        and len(list_findings(study, study.scores["discrimination"], group="regularizers")) >= MANY
+    )
 
 
 def tell_shown(study: StudyResult, verdict: str, effect: str, *, group: str) -> str:
