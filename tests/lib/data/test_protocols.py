@@ -80,7 +80,7 @@ def test_part_that_leaves_many_rows_out_keeps_the_shares_of_its_classes() -> Non
 
 def test_class_in_one_group_alone_cannot_be_drawn_from() -> None:
     labels, groups = np.array([0, 0, 0, 1, 1]), np.array([0, 1, 2, 3, 3])
-    with pytest.raises(DataError, match="a class is in one group alone of the rows .*: use fewer folds"):
+    with pytest.raises(DataError, match=r"a class is in one group alone of the rows .*: use fewer folds"):
         draw_groups(np.arange(5), labels, groups, share=0.2, state=0)
 
 
