@@ -118,7 +118,7 @@ def tabulate_errors(calibration: Mapping[str, Any]) -> list[Row]:
                 what = f"any false difference from {against}"
                 rows.append({"what": what, "setting": name, "true difference": "", **read_share(error)})
         for against, score, arm, count in list_arms(counts):
-            if count["true_difference"]:
+            if count["true_difference"] and "found" in count["by_row"]:
                 truth = f"{arm}: {count['true_difference']:+.3f} in {SCORES[score].label}"
                 what = f"difference from {against} found"
                 shown = {"what": what, "setting": name, "true difference": truth}

@@ -78,11 +78,12 @@ def is_null(setting: str, against: str, score: str, arm: str) -> bool:
 def count_arm(cases: pd.DataFrame, margin: float) -> dict[str, object]:
     """One arm by one score, in every twin. The true difference is 0 where that is known, else the mean.
 
-    found: the share of twins with a finding, which is power or error. width: median half-width of the arm's own
-    interval, as a multiple of half the interval that the true spread would give.
+    found: the share of twins with a finding, which is power or error; of arms that a question is about. width: median
+    half-width of the arm's own interval, as a multiple of half the interval that the true spread would give.
     """
     truth, spread = float(cases.truth.mean()), float((cases.difference - cases.truth).std())
     half, is_large = (cases.high - cases.low) / 2, cases.truth.abs() >= margin
+    found = {"found": count_share(cases.verdict.isin(["better", "worse"]))} if cases.asked.any() else {}
     return {
         "true_difference": truth,
         "spread": spread,
@@ -91,7 +92,7 @@ def count_arm(cases: pd.DataFrame, margin: float) -> dict[str, object]:
         "by_row": {
             "half_width": float(cases.own.mean()),
             "coverage": count_share((cases.difference - cases.truth).abs() <= cases.own),
-            "found": count_share(cases.verdict.isin(["better", "worse"])),
+            **found,
         },
         "together": {
             "half_width": float(half.mean()),

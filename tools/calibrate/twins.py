@@ -16,7 +16,6 @@ import pandas as pd
 from scipy.optimize import brentq
 from scipy.special import expit
 from sklearn.linear_model import LogisticRegression
-from sklearn.preprocessing import StandardScaler
 
 from stages.lib.data.dataset import Rows
 from stages.lib.data.samples import Encoder
@@ -165,27 +164,3 @@ SETTINGS: dict[str, tuple[Risk, float]] = {  # risk, strength of its signal; at 
 }
 SMALL = ("small",)
 CHOSEN_ON = ("none", "table", "twice", "interaction", "sparse", "heavy_tailed")  # what shaped constants of the method
-
-
-# Repeated patients ---------------------------------------------------------------------------------------------------
-
-NUM_VISITS, VISIT_SD = 3, 0.1  # rows of a patient, and the noise between them; features of patients have variance 1
-
-
-def draw_repeated(num_patients: int, strength: float, rng: np.random.Generator, *, num_features: int = 8) -> Rows:
-    """Patients with several rows of nearly the same features; the outcome is a property of the patient.
-
-    strength: standard deviation of the logit of the outcome; at 0 it is the flip of a coin.
-    """
-    patients = rng.normal(size=(num_patients, num_features))
-    logit = strength * patients @ np.full(num_features, num_features**-0.5)
-    died = (rng.random(num_patients) < expit(logit)).astype(np.uint8)
-    groups = np.repeat(np.arange(num_patients, dtype=np.int32), NUM_VISITS)
-    columns = patients[groups] + rng.normal(0, VISIT_SD, (len(groups), num_features))
-    names = tuple(f"feature_{place}" for place in range(num_features))
-    return Rows(died[groups], columns, names, fit=standardize_columns, groups=groups)
-
-
-def standardize_columns(columns: np.ndarray) -> Encoder:
-    scaler = StandardScaler().fit(columns)
-    return Encoder(mean=scaler.mean_, scale=scaler.scale_)

@@ -86,8 +86,8 @@ class RepeatedStratifiedKFold(Strict):
     def split(self, labels: np.ndarray, *, num_own_test: int, seed: int, groups: Groups = None) -> Split:
         """Split the rows; labels, groups: [row], the data set's own test rows last.
 
-        All replicates have the same number of rows in each part, since they train in one graph: where folds differ by
-        a row, the larger parts leave one out (see `stack_sorted`).
+        All replicates have the same number of rows in each part, since they train in one graph: where folds differ in
+        size, the larger parts leave rows out (see `stack_sorted`).
         """
         labels, parts = labels[: len(labels) - num_own_test], []
         for replicate, (development, test) in enumerate(self.draw_folds(labels, groups, seed)):
@@ -304,6 +304,11 @@ def draw_groups(
     from sklearn.model_selection import StratifiedGroupKFold  # slow to import
 
     most = min(MOST_PARTS, *(len(np.unique(groups[labels == number])) for number in np.unique(labels)))
+    if most < 2:
+        raise DataError(
+            "a class is in one group alone of the rows that validation or test rows are drawn from, expected two or "
+            "more, so that both sides hold it: use fewer folds, or a column with smaller groups"
+        )
     parts = min(max(Fraction(share).limit_denominator(most), Fraction(1, most)), Fraction(most - 1, most))
     folds = StratifiedGroupKFold(parts.denominator, shuffle=True, random_state=state).split(rows, labels, groups)
     drawn = np.concatenate([fold for _, fold in list(folds)[: parts.numerator]])
@@ -328,14 +333,18 @@ def stack_parts(parts: Iterable[Sequence[np.ndarray]], labels: np.ndarray) -> Sp
 def stack_sorted(parts: Sequence[np.ndarray], labels: np.ndarray) -> np.ndarray:
     """Row numbers [replicate, n], sorted.
 
-    Parts with more rows than the smallest leave out random rows of their most frequent class, so that no part loses
-    its only row of a rare class.
+    Parts with more rows than the smallest leave out random rows, of the class that has most too many for its share in
+    the part: of the most frequent one where it is one row, in proportion where folds of whole groups differ by many.
+    No part loses its only row of a class.
     """
     generator, num_rows = np.random.default_rng(0), min(map(len, parts))
     trimmed = []
     for part in parts:
+        counts = np.bincount(labels[part])
+        wanted = counts * (num_rows / max(len(part), 1))
         while len(part) > num_rows:
-            frequent = np.flatnonzero(labels[part] == np.bincount(labels[part]).argmax())
-            part = np.delete(part, generator.choice(frequent))
+            counts = np.bincount(labels[part], minlength=len(wanted))
+            chosen = np.where(counts > 1, counts - wanted, counts - len(part)).argmax()
+            part = np.delete(part, generator.choice(np.flatnonzero(labels[part] == chosen)))
         trimmed.append(np.sort(part))
     return np.stack(trimmed).astype(np.int32)

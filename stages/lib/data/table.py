@@ -123,8 +123,8 @@ def fit_table_encoder(training: np.ndarray, *, num_numeric: int) -> Encoder:
     """An encoder of the columns of training rows, the numeric ones first; all others are one-hot.
 
     Missing numbers become the median of the training rows (0 where all of these are missing), then each column gets
-    mean 0 and standard deviation 1. A column that is constant in the training rows is 0 in every row, and so is a
-    category that none of them has: the network has learnt nothing about other values.
+    mean 0 and standard deviation 1. A number that is constant in the training rows is 0 in every row, and so is a
+    category that none of them has; one that all of them have is 1: the network has learnt nothing about other values.
     The one-hot columns are those of the whole table, not those of the training rows, because all replicates train in
     one graph and so must have the same number of features.
     """

@@ -198,6 +198,7 @@ class CrossValidation:
     _test: Array = field(init=False, repr=False)  # [repeat, fold, unit], weight in a fold's mean of a unit's sum
     _trained: Array = field(init=False, repr=False)  # [repeat, fold, unit], share of it trained on, less the mean share
     _share: float = field(init=False, repr=False)
+    _odds: float = field(init=False, repr=False)  # p^2 / variance of what is trained on: p / (1 - p) of whole units
 
     def __post_init__(self) -> None:
         held_out, training = np.asarray(self.held_out), np.asarray(self.training)
@@ -220,6 +221,7 @@ class CrossValidation:
         object.__setattr__(self, "_units", units)
         object.__setattr__(self, "_test", test.reshape(shape))
         object.__setattr__(self, "_share", float(trained.mean()))
+        object.__setattr__(self, "_odds", float(trained.mean() ** 2 / trained.var()))
         object.__setattr__(self, "_trained", trained.reshape(shape) - trained.mean())
 
     def estimate(self, contribution: ArrayLike, *, alone: bool = False) -> Estimate:
@@ -255,7 +257,8 @@ class CrossValidation:
         A network of repeat r does better on its fold than these rows do in another repeat s, by q; its training rows
         have, in a third repeat t, the influence u = sum_j d_tj (m_j - p), m_j = 1 for a training row, p their share.
         With membership drawn at random, mean(q u) = p (1 - p) sum_j d_j g_j, g_j what j in training does to the mean
-        of others, and t_j = n p g_j: so sum d t = n mean(q u) / (1 - p).
+        of others, and t_j = n p g_j: so sum d t = n mean(q u) / (1 - p). Of a group of which each network trains on a
+        part alone, m_j is that part, and its variance stands in the place of p (1 - p).
         """
         repeats = len(influence)
         others = repeats - 1
@@ -267,7 +270,7 @@ class CrossValidation:
         expected, known = fold.sum(axis=2), trained.sum(axis=2)
         apart = expected * known - (fold * trained).sum(axis=2)  # sums over s != t
         product = quality * known / others - apart / (others * (others - 1))
-        covariance = product.mean() / (1 - self._share) / self._num_rows
+        covariance = product.mean() * self._odds / self._share / self._num_rows
         noise = ((quality - expected / others) ** 2).mean() * others / repeats / quality.size
         return float(covariance), float(noise)
 
@@ -275,8 +278,7 @@ class CrossValidation:
         """b: the ratio of influences, shrunk to NULL_RATIO as far as it is noise; `prior`: its variance about that."""
         if stable <= 0:
             return 0.0
-        odds = self._share / (1 - self._share)
-        sampling = odds * self.repeats / (self.repeats - 1) * noise / stable
+        sampling = self._odds * self.repeats / (self.repeats - 1) * noise / stable
         shrunk = NULL_RATIO + (covariance / stable - NULL_RATIO) / (1 + sampling / prior)
         return float(np.clip(shrunk, 0, MAX_RATIO))
 

@@ -83,7 +83,6 @@ EXPECTED = {
 }
 
 
-UNKNOWN = "is not a known key, expected one that params.yaml came with: remove it or mend its spelling"
 MISSING = "is missing, expected a value: add it"
 TOO_LONG = "has {length} entries, expected at most {max_length}: remove some"
 TEXTS = {"missing": MISSING, "too_long": TOO_LONG}  # of pydantic's other errors

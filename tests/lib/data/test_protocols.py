@@ -8,7 +8,16 @@ import pytest
 from pydantic import TypeAdapter
 
 from stages.lib.data.dataset import DataError, Facts
-from stages.lib.data.protocols import PROTOCOLS, FixedTest, Protocol, RepeatedStratifiedKFold, Split, check_groups
+from stages.lib.data.protocols import (
+    PROTOCOLS,
+    FixedTest,
+    Protocol,
+    RepeatedStratifiedKFold,
+    Split,
+    check_groups,
+    draw_groups,
+    stack_sorted,
+)
 
 LABELS = (np.arange(470) < 70).astype(np.uint8)
 CLASSES = (np.arange(1200) % 10).astype(np.uint8)
@@ -60,6 +69,19 @@ def test_row_that_is_left_out_is_never_the_only_one_of_its_class() -> None:
     labels = (np.arange(103) < 5).astype(np.uint8)
     for seed in range(20):
         assert (split_k_fold(labels, seed=seed).test < 5).sum(axis=1).tolist() == [1] * 15
+
+
+def test_part_that_leaves_many_rows_out_keeps_the_shares_of_its_classes() -> None:
+    labels = np.repeat(np.array([0, 1], np.uint8), [90, 30])
+    small, large = stack_sorted([np.arange(60), np.arange(120)], labels)
+    assert len(small) == len(large) == 60
+    assert labels[large].sum() == 15
+
+
+def test_class_in_one_group_alone_cannot_be_drawn_from() -> None:
+    labels, groups = np.array([0, 0, 0, 1, 1]), np.array([0, 1, 2, 3, 3])
+    with pytest.raises(DataError, match=r"a class is in one group alone of the rows .*: use fewer folds"):
+        draw_groups(np.arange(5), labels, groups, share=0.2, state=0)
 
 
 def test_classes_keep_their_shares() -> None:
