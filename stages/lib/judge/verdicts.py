@@ -18,7 +18,7 @@ Member = TypeVar("Member", bound=str | tuple[str, ...])  # names a comparison; w
 POWER = 0.8  # chance with which a difference that a study can see would be found
 NUM_DRAWS = 20_000  # of the joint distribution: an adjusted p of 0.05 has a Monte-Carlo error of 0.0015
 CHUNK = 1_000  # draws held at once
-MIN_SEEDS = 8  # sign flips of fewer seeds are too few to tell one chance in a hundred; Bonferroni instead
+MIN_SEEDS = 9  # sign flips of fewer miss too often at levels of one in a hundred; Bonferroni instead
 RIDGE = 1e-9  # added to correlations, so that arms that answer the same have a Cholesky factor
 
 
