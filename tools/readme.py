@@ -2,8 +2,8 @@
 
 --check writes nothing and says whether README.md is in step. --measure follows README.md in a clone of its own, and
 records in metrics/tour.json what that prints and takes: a table of one's own, judged and taken out again; the first
-`make`, from nothing; a changed knob, its `make`, `dvc metrics diff` and `make review`. What is not committed is left out.
-It takes as long as the whole pipeline does; nothing else should run meanwhile.
+`make`, from nothing; a changed knob, its `make`, `dvc metrics diff` and `make review`.
+What is not committed is left out. It takes as long as the whole pipeline does; nothing else should run meanwhile.
 """
 
 from __future__ import annotations
