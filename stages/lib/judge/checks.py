@@ -37,9 +37,10 @@ def check_result(judge: Judge, result: StudyResult, predicted: Mapping[str, Pred
 def is_thinned(judge: Judge) -> bool:
     """Whether cross-validation trains on fewer rows than the table has."""
     protocol, num_held_out = judge.plan.protocol, judge.labels.test.shape[1]
-    if protocol.fixed_test or not protocol.training:
+    training = getattr(protocol, "training", None)  # a protocol of one's own may know no such number
+    if protocol.fixed_test or not training:
         return False
-    return protocol.training < (1 - protocol.validation) * num_held_out / protocol.test_train_ratio - 1
+    return training < (1 - protocol.validation) * num_held_out / protocol.test_train_ratio - 1
 
 
 def find_ends(judge: Judge, predicted: Mapping[str, Predictions]) -> Iterator[str]:
