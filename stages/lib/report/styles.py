@@ -1,4 +1,4 @@
-"""How things are named and drawn wherever a person meets them: regularisers, verdicts, arms.
+"""How things are named and drawn wherever a person meets them: regularisers, verdicts, arms; and text of others.
 
 Colours are told apart by colour-blind readers and have a contrast of at least 3 to 1 with white and with the dark page.
 Regularisers of one kind share a hue and differ in shape.
@@ -6,6 +6,8 @@ Regularisers of one kind share a hue and differ in shape.
 
 from __future__ import annotations
 
+import re
+import unicodedata
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -89,3 +91,27 @@ def name_verdict(verdict: str) -> str:
 def describe_range(strengths: Sequence[float]) -> str:
     """`0.1`, or `0.1 to 0.5`."""
     return f"{strengths[0]:g}" if strengths[0] == strengths[-1] else f"{strengths[0]:g} to {strengths[-1]:g}"
+
+
+# Text of others in Markdown: what was committed is shown as it is written, and does nothing else ----------------------
+
+MOST = 160  # characters of one text, if the caller sets no other limit
+SPECIAL = re.compile(r"[`|*~$\\]|!(?=\[)|(?<=\])\(|(?<![^\W_])_|_(?![^\W_])")
+STARTS = re.compile(r"^(\d*)([#+.)-]|\[(?=[ xX]\]))(?=#* |#*$|[ xX]\])")  # what begins a heading, a list, a box to tick
+# What GitHub makes a link or a picture of.
+LINKED = re.compile(r"@|:(?=//)|:(?=[\w+-]+:)|(?<![^\W_])www(?=\.)|#(?=\d)|\bGH-(?=\d)", re.IGNORECASE)
+HIDDEN = {"Cc", "Cf", "Cs", "Zl", "Zp"}  # Unicode's categories, also of what turns lines around
+
+
+def escape(text: object, *, most: int = MOST) -> str:
+    """One line of at most `most` characters, of which nothing is a table, a tag, a link, a mention or emphasis.
+
+    `<` and `>` become entities, but the arrow of a change stays readable on a terminal.
+    """
+    letters = ["\0" if unicodedata.category(letter) in HIDDEN else letter for letter in str(text)[: 2 * most]]
+    shown = re.sub("\0+", " ", "".join(letters)).strip()
+    shown = shown if len(shown) <= most else f"{shown[: most - 3]}..."
+    shown = shown.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    shown = SPECIAL.sub(lambda found: "".join(f"\\{letter}" for letter in found[0]), shown)
+    shown = LINKED.sub("\\g<0>\u200b", STARTS.sub(r"\1\\\2", shown))
+    return shown.replace(" -&gt; ", " -> ")
