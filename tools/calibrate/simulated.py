@@ -15,9 +15,9 @@ from scipy.special import expit
 from stages.lib.data.protocols import Protocol, Split
 from stages.lib.judge.arms import average_best
 from stages.lib.judge.comparison import Difference
-from stages.lib.judge.over_tables import find_best, pool
 from stages.lib.judge.plans import BEST_SINGLE
 from stages.lib.judge.predictions import Labels, Predictions
+from stages.lib.judge.verdicts import find_unbeaten, pool
 from tools.calibrate.training import Predicted
 
 NUM_SHARED, NUM_BLOCKS, NUM_NOISE = 6, 24, 30  # features: for all arms, one in each block, and useless ones
@@ -99,7 +99,7 @@ def simulate_tables(num_studies: int, seed: int, *, confidence: float) -> Iterat
         effects = {str(arm): [replace(blank, value=value) for value in row[:-1]] for arm, row in enumerate(seen)}
         pooled = pool(effects, sign=1, margin=0.0, confidence=confidence)
         alone = pool({"0": effects["0"]}, sign=1, margin=0.0, confidence=confidence)["0"]
-        best = find_best({arm: seen[int(arm), :-1] for arm in effects}, sign=1, confidence=confidence)
+        best = find_unbeaten({arm: seen[int(arm), :-1] for arm in effects}, sign=1, confidence=confidence)
         yield {
             "mean": alone.low <= truth[0] <= alone.high,
             "all_means": all(one.low <= truth[int(arm)] <= one.high for arm, one in pooled.items()),

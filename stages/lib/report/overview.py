@@ -13,9 +13,9 @@ import pandas as pd
 from stages.lib.core.records import split_task
 from stages.lib.judge.arms import AT_KNOB, TO_END, TUNED, ArmKey
 from stages.lib.judge.comparison import Comparison, Difference, StudyResult
-from stages.lib.judge.over_tables import Pooled, find_best, pool
 from stages.lib.judge.plans import StatisticsPlan
 from stages.lib.judge.scores import SCORES
+from stages.lib.judge.verdicts import Pooled, find_unbeaten, pool
 from stages.lib.report.answers import IN_WORDS, is_survey, is_used
 from stages.lib.report.charts import INK, MUTED, ROWS, Chart, finish_chart, list_tooltips, scale_colours
 from stages.lib.report.styles import VERDICTS, style_of
@@ -121,7 +121,7 @@ def tell_cells(
         overview.pooled[column] |= pooled
     values = {arm: np.array([one.value for one in found]) for arm, found in common.items() if arm != CHOSEN}
     values[BASELINE] = np.zeros(len(tasks))
-    overview.may_be_best[column] = find_best(values, sign=sign, confidence=settings.confidence)
+    overview.may_be_best[column] = find_unbeaten(values, sign=sign, confidence=settings.confidence)
     found = overview.pooled[column]
     return {arm: Cell(column, one.value, one.low, one.high, one.verdict) for arm, one in found.items()}
 
