@@ -95,7 +95,7 @@ def encode_twins(twins: Sequence[Rows], splits: Sequence[Split]) -> Samples:
     return encode_development(development), encode_held_out(held_out)
 
 
-def train_run(run: RunPlan, samples: Samples, seed: int) -> list[Predictions]:
+def train_and_predict(run: RunPlan, samples: Samples, seed: int) -> list[Predictions]:
     """Train all lanes of a run, and predict with each set of weights that the study judges.
 
     These are those of each lane's best epoch, then those of the last one; the latter alone where nothing is stopped.
@@ -118,16 +118,16 @@ def train_arms(study: PlannedStudy, samples: Samples, seed: int) -> Arms:
 
     baseline, select_by = study.study.baseline, study.study.select_by
     labels = collect_labels(*samples, outputs=study.study.outputs)
-    plain, *to_end = train_run(study.runs[baseline], samples, seed)
-    l2 = train_run(study.runs[L2], samples, seed)[0]
+    plain, *to_end = train_and_predict(study.runs[baseline], samples, seed)
+    l2 = train_and_predict(study.runs[L2], samples, seed)[0]
     points = choose_points(l2, labels, select_by=select_by)
     arms = {f"{baseline}/at_knob": plain.test} | {f"{baseline}/to_end": each.test for each in to_end}
     arms |= {f"{L2}/at_knob": arm_at(l2, 0).test, f"{L2}/tuned": arm_at(l2, points).test}
-    arms["other_seeds/at_knob"] = train_run(study.runs[baseline], samples, seed + OTHER_SEEDS)[0].test
+    arms["other_seeds/at_knob"] = train_and_predict(study.runs[baseline], samples, seed + OTHER_SEEDS)[0].test
     others = {}
     for name in AT_ONE:
         knob = study.runs[name].regularizers[0].strengths[0]
-        others[name] = train_run(set_strength(study.runs[name], knob), samples, seed)[0]
+        others[name] = train_and_predict(set_strength(study.runs[name], knob), samples, seed)[0]
     arms |= {f"{name}/at_knob": predicted.test for name, predicted in others.items()}
     chosen = average_best([l2, *others.values()], labels, select_by=select_by, count=1)
     return arms | {f"{BEST_SINGLE}/tuned": chosen.test}
