@@ -182,7 +182,7 @@ def test_findings_are_counted_with_their_binomial_interval():
 
 def test_noise_is_judged_and_counted(study):
     full = replace(study, study=replace(study.study, protocol=PROTOCOL))
-    judged = [calibrate.judge_twin(make_predicted(seed), full) for seed in range(3)]
+    judged = [training.judge_twin(make_predicted(seed), full) for seed in range(3)]
     counts = calibrate.count_findings(calibrate.prepare("none", judged), margins=MARGINS)
     assert (counts["tables"], "best_set" in counts) == (3, False)
     family = counts["baseline"]["family_wise_error"]

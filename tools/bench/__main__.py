@@ -16,7 +16,8 @@ from typing import Any
 
 from stages.lib.core.cli import make_parser, run_main
 from stages.lib.core.files import write_json
-from tools.bench.contenders import TIMERS, WORKLOADS, Measured, Results, Run, measure_rounds
+from tools.bench.contenders import TIMERS, WORKLOADS
+from tools.bench.rounds import Measured, Results, Run, measure_rounds
 
 OUTPUT = Path("metrics/bench.json")
 PACKAGES = ("tensorflow", "tensorflow-cpu", "keras", "jax", "scikit-learn", "numpy")

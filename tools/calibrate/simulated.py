@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 from scipy.special import expit
 
 from stages.lib.data.protocols import Protocol, Split
@@ -18,7 +19,7 @@ from stages.lib.judge.comparison import Difference
 from stages.lib.judge.plans import BEST_SINGLE
 from stages.lib.judge.predictions import Labels, Predictions
 from stages.lib.judge.verdicts import find_unbeaten, pool
-from tools.calibrate.training import Predicted
+from tools.calibrate.training import PlannedStudy, Predicted, judge_twin
 
 NUM_SHARED, NUM_BLOCKS, NUM_NOISE = 6, 24, 30  # features: for all arms, one in each block, and useless ones
 SHARED_WEIGHT, BLOCK_WEIGHT, RATE = 0.35, 0.25, 0.2  # logits per standard deviation; share of class 1
@@ -29,6 +30,14 @@ SIMULATED = {
     "large": (1500, 5),
 }  # rows, arms that leave out one block alone
 NUM_TABLES, TABLE_ARMS = 12, 20  # of one study over tables
+NUM_WITH_SETS = 100  # simulated studies of a setting whose sets of the best are counted
+SETS = ("equal_7/at_knob", "better_1/at_knob")  # arms whose place in the set is counted
+
+
+def judge_simulated(number: int, *, setting: str, study: PlannedStudy, seed: int) -> pd.DataFrame:
+    """One simulated study."""
+    predicted = simulate_study(setting, number, seed, study.study.protocol)
+    return judge_twin(predicted, study, in_sets=SETS if number < NUM_WITH_SETS else ())
 
 
 def simulate_study(setting: str, number: int, seed: int, protocol: Protocol) -> Predicted:

@@ -94,7 +94,7 @@ def render(result: Review) -> str:
     arms = [describe_new_arm(key, result) for key in result.added if key.study in base.comparison]
     parts = [
         conclusion,
-        *render_table(result),
+        *render_changes(result),
         explain_fork(result),
         f"The results of {escape(base.name)} are out of date as well ({list_some(stale)})." if stale else "",
         render_list("Changed parameters", [*map(escape, result.params)] if result.params[MOST_NAMED:] else []),
@@ -112,7 +112,7 @@ def explain_fork(result: Review) -> str:
     return f"{told} `{command}` leaves them out." if fork else ""
 
 
-def render_table(result: Review) -> list[str]:
+def render_changes(result: Review) -> list[str]:
     """The changed arms, what is decided first; what is not shown, what the numbers mean, how each study was judged."""
     shown = [change for change in result.deciding if change.verdict != "equivalent"]
     if not result.deciding:

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 import numpy as np
-from scipy import stats
 
 from stages.lib.judge.comparison import Difference, Verdict
 from stages.lib.judge.designs import ALPHA, Array, Estimate
@@ -249,7 +248,7 @@ def find_unbeaten(values: Mapping[str, np.ndarray], *, sign: int, confidence: fl
     def beats(other: np.ndarray, arm: np.ndarray) -> bool:
         gained = sign * (other - arm)
         error = gained.std(ddof=1) / np.sqrt(len(gained))
-        return bool(gained.mean() > stats.t.ppf(1 - alpha, len(gained) - 1) * error)
+        return bool(gained.mean() > find_quantile(1 - alpha, len(gained) - 1) * error)
 
     return {arm for arm, own in values.items() if not any(beats(other, own) for other in values.values())}
 
@@ -261,7 +260,7 @@ def pool_one(differences: Sequence[Difference], *, sign: int, margin: float, alp
     error, new_error = spread / np.sqrt(number), spread * np.sqrt(1 + 1 / number)
 
     def interval(risk: float, standard_error: float) -> tuple[float, float]:
-        half = stats.t.ppf(1 - risk / 2, number - 1) * standard_error
+        half = find_quantile(1 - risk / 2, number - 1) * standard_error
         return float(mean - half), float(mean + half)
 
     low, high = interval(alpha, error)
@@ -273,3 +272,10 @@ def pool_one(differences: Sequence[Difference], *, sign: int, margin: float, alp
         word = "better" if sign * mean > 0 else "worse"
     counts = Counter(difference.verdict for difference in differences)
     return Pooled(float(mean), low, high, *interval(own_alpha, new_error), word, dict(sorted(counts.items())))
+
+
+def find_quantile(level: float, degrees: int) -> float:
+    """Of Student's t."""
+    from scipy import stats  # here, since it takes a second, and a review needs none of it
+
+    return float(stats.t.ppf(level, degrees))

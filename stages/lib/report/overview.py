@@ -144,7 +144,7 @@ def draw_overview(overview: Overview) -> Chart:
             **cell._asdict(),
             "column": heads[cell.column],
             "verdict": VERDICTS[cell.verdict].label,
-            "text": tell_change(cell) + (" *" if arm in overview.may_be_best[cell.column] else ""),
+            "text": tell_cell(cell) + (" *" if arm in overview.may_be_best[cell.column] else ""),
         }
         for arm, cells in overview.rows.items()
         for cell in cells
@@ -173,7 +173,7 @@ def draw_overview(overview: Overview) -> Chart:
     return finish_chart(chart, rows, title=title, note=note)
 
 
-def tell_change(cell: Cell) -> str:
+def tell_cell(cell: Cell) -> str:
     return f"{SIGNS[cell.verdict]} {cell.value:+.3f}".strip()
 
 
@@ -214,7 +214,7 @@ def tell_column(overview: Overview, column: str) -> str:
     cells = {arm: cell for arm, row in overview.rows.items() for cell in row if cell.column == column}
     subjects = {CHOSEN: "the regulariser that validation rows choose", TO_THE_END: "not to stop in time"}
     parts = [tell_effect(subject, cells[arm], overview.score) for arm, subject in subjects.items() if arm in cells]
-    return "; ".join([*parts, tell_helping(cells), tell_best(overview.may_be_best[column])])
+    return "; ".join([*parts, tell_helping(cells), tell_rivals(overview.may_be_best[column])])
 
 
 def tell_helping(cells: Mapping[str, Cell]) -> str:
@@ -227,7 +227,7 @@ def tell_helping(cells: Mapping[str, Cell]) -> str:
     return f"{len(helping) or 'none'} of {len(tried)} {'is' if len(helping) < 2 else 'are'} shown to help{names}"
 
 
-def tell_best(arms: set[str]) -> str:
+def tell_rivals(arms: set[str]) -> str:
     """`12 may be the best, and so may none at all`."""
     named = arms - {BASELINE}
     if len(arms) == 1:

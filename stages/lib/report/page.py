@@ -96,7 +96,7 @@ def align_rows(rows: Iterable[Row]) -> list[Row]:
 # Templates -----------------------------------------------------------------------------------------------------------
 
 
-def explain(settings: StatisticsPlan) -> dict[str, Any]:
+def explain_words(settings: StatisticsPlan) -> dict[str, Any]:
     """What every page says of its words."""
     margins = {SCORES[score].label: margin for score, margin in settings.equivalence.items()}
     return {"verdicts": styles.VERDICTS, "confidence": settings.confidence, "margins": margins}
