@@ -45,7 +45,7 @@ from stages.lib.report.page import (
     STUDIES,
     StudyPart,
     draw_files,
-    explain,
+    explain_words,
     list_versions,
     make_environment,
     render_page,
@@ -69,7 +69,7 @@ def run(
     measured = [*list_measured(audit, calibration), tabulate_run(studies, bench)]
     figures = choose_figures(comparison, parts)
     context = {"answer": effects, "sentences": sentences, "studies": studies, "figures": figures, "measured": measured}
-    context |= explain(settings)
+    context |= explain_words(settings)
     files = {
         METRICS / "report.html": render_page("report.html.jinja", context),
         METRICS / "report.md": make_environment(is_markdown=True).get_template("report.md.jinja").render(context),

@@ -112,8 +112,8 @@ def test_what_is_said_or_computed_of_predictions_retrains_nothing(module: str) -
 
 def test_the_map_fits_a_page_and_no_dep_list_is_written_in_it_twice() -> None:
     text = Path("dvc.yaml").read_text()
-    assert len(text.splitlines()) <= 200
-    written = re.findall(r"(?m)^ +deps:( &\w+)?(?: \[)?$", text)  # an alias is none
+    assert len(text.splitlines()) <= 170
+    written = re.findall(r"(?m)^ +deps:( &\w+)?(?: \[.*)?$", text)  # an alias is none
     assert len(written) == len({tuple(map(str, body(stage)["deps"])) for stage in GRAPH.values()})
 
 

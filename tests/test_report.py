@@ -13,7 +13,7 @@ import yaml
 from markupsafe import escape
 
 from stages.lib.measured import draw_calibration
-from stages.lib.report import markdown
+from stages.lib.report import styles
 from stages.lib.report.answers import choose_arms
 from stages.lib.report.charts import make_figure
 from stages.lib.report.page import StudyPart
@@ -39,7 +39,7 @@ def test_the_same_results_give_the_same_bytes(files: dict[Path, str]) -> None:
     assert make_files() == files
 
 
-@pytest.mark.parametrize(("path", "show"), [(REPORT, escape), (TEXT, lambda text: markdown.escape(text, most=9999))])
+@pytest.mark.parametrize(("path", "show"), [(REPORT, escape), (TEXT, lambda text: styles.escape(text, most=9999))])
 def test_every_sentence_and_every_arm_is_there(parts, files: dict[Path, str], path: Path, show) -> None:
     for part in parts:
         told = [str(part.answer.headline), *part.answer.sentences, *(row["arm"] for row in part.table)]

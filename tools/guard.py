@@ -13,7 +13,7 @@ import os
 import re
 import shutil
 import sys
-from collections.abc import Iterable, Iterator, Set
+from collections.abc import Iterable, Iterator, Sequence, Set
 from contextlib import suppress
 from pathlib import Path, PurePosixPath
 
@@ -193,13 +193,13 @@ def check_cache(name: str, outs: dict[str, str], runs: Path, objects: Path) -> N
             hashes |= {md5: path for path, md5 in named}
         else:
             print(f"Damaged in DVC's cache of runs, removed: {entry} (of {name})")
-            remove(entry)
+            remove_path(entry)
     with suppress(OSError):  # it is missing, or holds an entry
         runs.rmdir()  # as a run leaves it that is killed in between; DVC would look for its newest entry, and fail
     for md5, path in hashes.items():
         for bad in find_bad(objects, md5):
             print(f"Damaged in DVC's cache, removed: {bad} (of {path})")
-            remove(bad)
+            remove_path(bad)
 
 
 def expect_no_link(*folders: Path) -> None:
@@ -239,12 +239,17 @@ def find_bad(objects: Path, md5: str) -> Iterator[Path]:
             yield from find_bad(objects, member)
 
 
-def remove(path: Path) -> None:
+def remove_path(path: Path) -> None:
     """Remove a file or a link, or a folder in the place of one."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
     else:
         path.unlink(missing_ok=True)
+
+
+def name_up_to(names: Sequence[str], most: int) -> str:
+    """The first names, and how many more there are."""
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
 
 
 def print_error(error: Exception) -> None:

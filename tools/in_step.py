@@ -12,7 +12,7 @@ import subprocess
 import sys
 
 from stages.lib.core.cli import make_parser
-from tools.guard import GuardError, check_records, print_error
+from tools.guard import GuardError, check_records, name_up_to, print_error
 
 COMMAND = [sys.executable, "-m", "dvc", "repro", "--allow-missing", "--dry"]
 SHOWN = 5  # stages named
@@ -28,9 +28,9 @@ def main() -> int:
     done = subprocess.run(COMMAND, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     stages = re.findall(r"^Running stage '([^']*)'", done.stdout, flags=re.MULTILINE)
     if stages:
-        named = ", ".join(stages[:SHOWN]) + (f" and {len(stages) - SHOWN} more" if len(stages) > SHOWN else "")
+        found = f"{name_up_to(stages, SHOWN)} would run"
         print(
-            f"error: dvc.lock is out of step: {named} would run, expected nothing to do: run make, commit its changes",
+            f"error: dvc.lock is out of step: {found}, expected nothing to do: run make, commit its changes",
             file=sys.stderr,
         )
     elif done.returncode:

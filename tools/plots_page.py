@@ -45,13 +45,13 @@ body > div {{ overflow-x: auto; margin-bottom: 2rem; }}
 """
 
 
-def render_page() -> str:
+def render_plots() -> str:
     bundle = vl_convert.javascript_bundle(EMBED, vl_version=VEGA_LITE)
     return HTML.format(notices=NOTICES.read_text(encoding="utf-8"), bundle=bundle)
 
 
 def main() -> None:
-    PAGE.write_text(render_page(), encoding="utf-8")
+    PAGE.write_text(render_plots(), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -130,7 +130,7 @@ def render_blocks() -> dict[str, str]:
     }
 
 
-def insert(readme: str, block: str, content: str) -> str:
+def fill_block(readme: str, block: str, content: str) -> str:
     start, end = START.format(block), END.format(block)
     if readme.count(start) != 1 or readme.count(end) != 1:
         raise UserError(
@@ -224,7 +224,7 @@ def main() -> None:
     try:
         readme = wanted = README.read_text(encoding="utf-8")
         for block, content in render_blocks().items():
-            wanted = insert(wanted, block, content)
+            wanted = fill_block(wanted, block, content)
     except FileNotFoundError as error:
         sys.exit(f"error: {error.filename} is missing, expected it beside the results: git checkout {error.filename}")
     if wanted != readme and options.check:

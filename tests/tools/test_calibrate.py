@@ -19,7 +19,7 @@ from stages.lib.data.protocols import RepeatedStratifiedKFold
 from stages.lib.data.thoracic_surgery import NUM_DEATHS, NUM_PATIENTS, expand_columns
 from tests.conftest import keep_studies, shrink_params
 from tools.calibrate import __main__ as calibrate
-from tools.calibrate import judging, simulated, training, twins
+from tools.calibrate import simulated, training, twins
 from tools.calibrate.training import Predicted
 
 MARGINS = {"auc": 0.01, "log_loss": 0.01}
@@ -141,10 +141,10 @@ def test_twins_train_as_real_lanes(study, monkeypatch):
     twin = twins.draw_twin(twins.Population.fit(), "small", 0, 1)
     split = study.study.protocol.split(twin.labels, num_own_test=0, seed=0)
     samples = training.encode_twins([twin], [split])
-    in_time, to_end = training.train_run(study.runs["l2"], samples, 1)
+    in_time, to_end = training.train_and_predict(study.runs["l2"], samples, 1)
     assert in_time.test.shape == to_end.test.shape == (5 * 2, twins.SMALL_TABLE // 2, 1)
     assert (in_time.mechanisms["best_epoch"] <= to_end.mechanisms["best_epoch"]).all()
-    monkeypatch.setattr(training, "train_run", lambda run, samples, seed: [in_time, to_end])
+    monkeypatch.setattr(training, "train_and_predict", lambda run, samples, seed: [in_time, to_end])
     arms = training.train_arms(study, samples, 1)
     names = ["unregularized/at_knob", "unregularized/to_end", "l2/at_knob", "l2/tuned", "other_seeds/at_knob"]
     assert list(arms) == [*names, "dropout/at_knob", "batch_norm/at_knob", "best_single/tuned"]
@@ -182,7 +182,7 @@ def test_findings_are_counted_with_their_binomial_interval():
 
 def test_noise_is_judged_and_counted(study):
     full = replace(study, study=replace(study.study, protocol=PROTOCOL))
-    judged = [judging.judge_twin(make_predicted(seed), full) for seed in range(3)]
+    judged = [training.judge_twin(make_predicted(seed), full) for seed in range(3)]
     counts = calibrate.count_findings(calibrate.prepare("none", judged), margins=MARGINS)
     assert (counts["tables"], "best_set" in counts) == (3, False)
     family = counts["baseline"]["family_wise_error"]

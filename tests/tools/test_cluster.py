@@ -180,7 +180,7 @@ def test_ctrl_c_ends_the_commands_on_the_workers(tmp_path: Path, cluster: Cluste
 
 
 def test_a_worker_with_other_libraries_is_refused_in_words() -> None:
-    versions = clusters.list_versions() | {"numpy": "1.0", "keras": "2"}
+    versions = clusters.list_needed() | {"numpy": "1.0", "keras": "2"}
     with pytest.raises(RuntimeError, match=r"a worker has keras .*, expected 2; numpy .*, expected 1\.0 as at home"):
         clusters.run_there([], {}, [], versions)
 

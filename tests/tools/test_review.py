@@ -49,7 +49,7 @@ from tests.forked import run_module
 from tests.test_compare import K_FOLD, REPLICATES, ROWS
 from tests.test_compare import LABELS as FOLDED
 from tests.test_compare import make_plan as make_study_plan
-from tools.review.__main__ import conclude, escape, parse_arguments, render
+from tools.review.__main__ import conclude, escape, main, render
 from tools.review.judging import Change, Review, review
 from tools.review.snapshot import Key, Record, Snapshot, StageRecord, compare_params, read_record
 
@@ -1130,7 +1130,7 @@ def test_lists_for_mappings_in_the_base_are_shown(repository: Repository) -> Non
 def test_an_option_is_no_revision(monkeypatch: pytest.MonkeyPatch, revision: str, option: str) -> None:
     monkeypatch.setattr(sys, "argv", ["review", option.format(revision)])
     with pytest.raises(SystemExit) as end:
-        parse_arguments()
+        main()
     assert end.value.code == 2
 
 

@@ -16,7 +16,7 @@ from typing import Any
 
 from stages.lib.core.cli import make_parser, run_main
 from stages.lib.core.files import write_json
-from tools.bench.contenders import TASKS, TIMERS
+from tools.bench.contenders import TIMERS, WORKLOADS
 from tools.bench.rounds import Measured, Results, Run, measure_rounds
 
 OUTPUT = Path("metrics/bench.json")
@@ -35,7 +35,7 @@ MEMORY = 2000  # MB, at most
 def list_round() -> list[Run]:
     """Each run once, in the order of a round."""
     contenders = [name for name in CONTENDERS if name != "jax" or find_spec("jax")]
-    return [(contender, task) for task in TASKS for contender in contenders]
+    return [(contender, task) for task in WORKLOADS for contender in contenders]
 
 
 def summarize(values: Iterable[float]) -> Measured:
@@ -71,7 +71,7 @@ def report_run(results: Results, run: Run) -> dict[str, Any]:
         "memory_mb": max(line["memory_mb"] for line in results[run]),
         "times_lanes": divide(results, run, ("lanes", task)),
         "times_lanes_with_compilation": divide(results, run, ("lanes", task), "seconds_with_compilation"),
-        "extrapolated_from": TASKS[task].share if contender == "sklearn" else 1.0,  # share of the rows
+        "extrapolated_from": WORKLOADS[task].share if contender == "sklearn" else 1.0,  # share of the rows
     }
 
 

@@ -19,7 +19,7 @@ Timing = tuple[float, float]  # seconds of all lanes: without and with what is d
 
 
 @dataclass(frozen=True)
-class Task:
+class Workload:
     """What networks are put through.
 
     sizes: features, units of each hidden layer (relu), outputs; one output is a sigmoid, more are a softmax.
@@ -46,7 +46,7 @@ class Task:
     def loss(self) -> str:
         return "binary_crossentropy" if self.sizes[-1] == 1 else "sparse_categorical_crossentropy"
 
-    def quick(self) -> "Task":
+    def quick(self) -> "Workload":
         """The same with few epochs, or where there is one, with few rows."""
         if self.epochs > 1:
             return replace(self, epochs=self.epochs // QUICK)
@@ -66,33 +66,33 @@ class Task:
         return inputs.astype(np.float32) * np.float32(self.scale), labels
 
 
-TASKS = {
-    "thoracic": Task((16, 30, 30, 1), l2=0.01, rows=300, batch_size=30, epochs=100, num_lanes=400),
-    "table": Task((20, 64, 64, 1), l2=0.01, rows=1000, batch_size=32, epochs=100, num_lanes=125, strengths=5),
-    "images_2000": Task((784, 64, 10), l2=0.001, rows=2000, batch_size=32, epochs=20, num_lanes=40),
-    "images_57000": Task((784, 96, 10), l2=0, rows=57_000, batch_size=64, epochs=1, num_lanes=8, share=0.2),
+WORKLOADS = {
+    "thoracic": Workload((16, 30, 30, 1), l2=0.01, rows=300, batch_size=30, epochs=100, num_lanes=400),
+    "table": Workload((20, 64, 64, 1), l2=0.01, rows=1000, batch_size=32, epochs=100, num_lanes=125, strengths=5),
+    "images_2000": Workload((784, 64, 10), l2=0.001, rows=2000, batch_size=32, epochs=20, num_lanes=40),
+    "images_57000": Workload((784, 96, 10), l2=0, rows=57_000, batch_size=64, epochs=1, num_lanes=8, share=0.2),
 }
 
 
-def time_stock(task: Task) -> Timing:
+def time_stock(work: Workload) -> Timing:
     """`Model.fit` as its users write it: on float arrays, with all threads. The first epoch traces."""
     from stages.lib.lanes.runtime import silent_start
 
     with silent_start():
         import keras
 
-    inputs, labels = task.make_floats()
-    penalty = keras.regularizers.L2(task.l2) if task.l2 else None
-    _, *hidden, outputs = task.sizes
+    inputs, labels = work.make_floats()
+    penalty = keras.regularizers.L2(work.l2) if work.l2 else None
+    _, *hidden, outputs = work.sizes
     layers = [keras.layers.Dense(units, "relu", kernel_regularizer=penalty) for units in hidden]
     layers.append(keras.layers.Dense(outputs, "sigmoid" if outputs == 1 else "softmax"))
-    model = keras.Sequential([keras.Input((task.sizes[0],)), *layers])
-    model.compile("adam", task.loss)
+    model = keras.Sequential([keras.Input((work.sizes[0],)), *layers])
+    model.compile("adam", work.loss)
 
     def train(epochs: int) -> None:
-        model.fit(inputs, labels, batch_size=task.batch_size, epochs=epochs, verbose=0)
+        model.fit(inputs, labels, batch_size=work.batch_size, epochs=epochs, verbose=0)
 
-    return time_training(train, task.epochs)
+    return time_training(train, work.epochs)
 
 
 def time_training(train: Callable[[int], None], epochs: int) -> Timing:
@@ -105,34 +105,34 @@ def time_training(train: Callable[[int], None], epochs: int) -> Timing:
     return warm, compiled - start + warm * (1 - 1 / epochs)
 
 
-def time_sklearn(task: Task) -> Timing:
+def time_sklearn(work: Workload) -> Timing:
     """MLPClassifier; it compiles nothing. Its penalty is on all kernels and divided by the rows: the same work."""
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.neural_network import MLPClassifier
 
-    inputs, labels = task.make_floats()
-    num_rows = round(task.share * task.rows)
-    budget = {"max_iter": task.epochs, "n_iter_no_change": task.epochs + 1}
-    model = MLPClassifier(task.sizes[1:-1], alpha=task.l2, batch_size=task.batch_size, random_state=0, **budget)
+    inputs, labels = work.make_floats()
+    num_rows = round(work.share * work.rows)
+    budget = {"max_iter": work.epochs, "n_iter_no_change": work.epochs + 1}
+    model = MLPClassifier(work.sizes[1:-1], alpha=work.l2, batch_size=work.batch_size, random_state=0, **budget)
     warnings.simplefilter("ignore", ConvergenceWarning)
     start = perf_counter()
     model.fit(inputs[:num_rows], labels[:num_rows])
-    seconds = (perf_counter() - start) / task.share
+    seconds = (perf_counter() - start) / work.share
     return seconds, seconds
 
 
-def time_lanes(task: Task) -> Timing:
+def time_lanes(work: Workload) -> Timing:
     """`train_lanes` as the train stage calls it, on one thread, validation on a few rows each epoch included."""
     from stages.lib.lanes import runtime  # isort: skip -- before anything that imports TensorFlow
     from stages.lib.data.samples import Development
     from stages.lib.lanes.training import train_lanes
 
     runtime.configure()
-    inputs, labels = task.make_rows()
-    rows = np.tile(np.arange(task.rows, dtype=np.int32), (task.num_lanes // task.strengths, 1))
-    names = tuple(map(str, range(task.sizes[0])))
+    inputs, labels = work.make_rows()
+    rows = np.tile(np.arange(work.rows, dtype=np.int32), (work.num_lanes // work.strengths, 1))
+    names = tuple(map(str, range(work.sizes[0])))
     development = Development(
-        inputs, labels.astype(np.uint8), rows[0], rows, rows[:, :NUM_VALIDATION], names, task.scale
+        inputs, labels.astype(np.uint8), rows[0], rows, rows[:, :NUM_VALIDATION], names, work.scale
     )
     passed: dict[int, float] = {}  # rows seen by a lane -> when
 
@@ -140,30 +140,30 @@ def time_lanes(task: Task) -> Timing:
         passed[done] = perf_counter()
 
     start = perf_counter()
-    train_lanes(lanes_plan(task), development, report=report)
+    train_lanes(lanes_plan(work), development, report=report)
     whole = perf_counter() - start
-    warm = passed[(WARM_UP + task.epochs) * task.rows] - passed[WARM_UP * task.rows]
-    return warm, whole - warm * WARM_UP / task.epochs
+    warm = passed[(WARM_UP + work.epochs) * work.rows] - passed[WARM_UP * work.rows]
+    return warm, whole - warm * WARM_UP / work.epochs
 
 
-def lanes_plan(task: Task):  # type: ignore[no-untyped-def]
+def lanes_plan(work: Workload):  # type: ignore[no-untyped-def]
     from stages.lib.lanes.plan import CallbacksPlan, NetworkPlan, OptimizerPlan, RegularizerPlan, RunPlan
 
-    _, *hidden, outputs = task.sizes
-    layers, strengths = tuple(range(1, len(hidden) + 1)), tuple(task.l2 / 2**point for point in range(task.strengths))
+    _, *hidden, outputs = work.sizes
+    layers, strengths = tuple(range(1, len(hidden) + 1)), tuple(work.l2 / 2**point for point in range(work.strengths))
     return RunPlan(
         task="bench",
         variant="bench",
         seed=0,
-        replicates=tuple(range(task.num_lanes // task.strengths)),
+        replicates=tuple(range(work.num_lanes // work.strengths)),
         network=NetworkPlan(tuple(hidden), "relu", outputs),
-        regularizers=(RegularizerPlan("l2", strengths, layers),) if task.l2 else (),
+        regularizers=(RegularizerPlan("l2", strengths, layers),) if work.l2 else (),
         callbacks=CallbacksPlan(None, None, None, terminate_on_nan=True),
-        loss=task.loss,
+        loss=work.loss,
         optimizer=OptimizerPlan("adam", 0.001, 0.0),
-        batch_size=task.batch_size,
-        epochs=WARM_UP + task.epochs,
+        batch_size=work.batch_size,
+        epochs=WARM_UP + work.epochs,
     )
 
 
-TIMERS: dict[str, Callable[[Task], Timing]] = {"stock": time_stock, "sklearn": time_sklearn, "lanes": time_lanes}
+TIMERS: dict[str, Callable[[Workload], Timing]] = {"stock": time_stock, "sklearn": time_sklearn, "lanes": time_lanes}

@@ -14,7 +14,7 @@ if hasattr(os, "sched_setaffinity"):  # the flags leave JAX a thread per core th
 import jax
 import jax.numpy as jnp
 
-from tools.bench.contenders import Task, Timing, time_training
+from tools.bench.contenders import Timing, Workload, time_training
 
 RATE, BETA_1, BETA_2, EPSILON = 0.001, 0.9, 0.999, 1e-7
 
@@ -42,31 +42,31 @@ def update(weight: jax.Array, mean: jax.Array, square: jax.Array, gradient: jax.
     return weight - rate * mean / (jnp.sqrt(square) + EPSILON), mean, square
 
 
-def time_jax(task: Task) -> Timing:
-    train_epoch = build_trainer(task)
+def time_jax(work: Workload) -> Timing:
+    train_epoch = build_trainer(work)
 
     def train(epochs: int) -> None:
         for _ in range(epochs):
             train_epoch()
 
-    return time_training(train, task.epochs)
+    return time_training(train, work.epochs)
 
 
-def build_trainer(task: Task) -> Callable[[], None]:
+def build_trainer(work: Workload) -> Callable[[], None]:
     """A function that trains all lanes for an epoch, each on batches of its own order."""
-    inputs, labels = map(jnp.asarray, task.make_rows())
+    inputs, labels = map(jnp.asarray, work.make_rows())
     generator = np.random.default_rng(0)
     params: Params = []
-    for num_inputs, units in pairwise(task.sizes):
+    for num_inputs, units in pairwise(work.sizes):
         limit = np.sqrt(6 / (num_inputs + units))
-        kernel = generator.uniform(-limit, limit, (task.num_lanes, num_inputs, units)).astype(np.float32)
-        params.append((jnp.asarray(kernel), jnp.zeros((task.num_lanes, units))))
+        kernel = generator.uniform(-limit, limit, (work.num_lanes, num_inputs, units)).astype(np.float32)
+        params.append((jnp.asarray(kernel), jnp.zeros((work.num_lanes, units))))
 
     def train_step(state: Any, rows: jax.Array) -> tuple[Any, jax.Array]:
         params, means, squares, step = state
-        batch = inputs[rows].astype(jnp.float32) * task.scale
+        batch = inputs[rows].astype(jnp.float32) * work.scale
         loss = jax.value_and_grad(compute_loss)
-        losses, gradients = jax.vmap(loss, (0, 0, 0, None))(params, batch, labels[rows], task.l2)
+        losses, gradients = jax.vmap(loss, (0, 0, 0, None))(params, batch, labels[rows], work.l2)
         moved = jax.tree.map(partial(update, step=step), params, means, squares, gradients)
         params, means, squares = jax.tree.transpose(jax.tree.structure(params), jax.tree.structure((0, 0, 0)), moved)
         return (params, means, squares, step + 1), losses
@@ -77,11 +77,11 @@ def build_trainer(task: Task) -> Callable[[], None]:
 
     def train_epoch() -> None:
         nonlocal state
-        order = np.stack([generator.permutation(task.rows) for _ in range(task.num_lanes)]).astype(np.int32)
-        num_full = task.rows - task.rows % task.batch_size
-        for part, size in ((order[:, :num_full], task.batch_size), (order[:, num_full:], task.rows - num_full)):
+        order = np.stack([generator.permutation(work.rows) for _ in range(work.num_lanes)]).astype(np.int32)
+        num_full = work.rows - work.rows % work.batch_size
+        for part, size in ((order[:, :num_full], work.batch_size), (order[:, num_full:], work.rows - num_full)):
             if size:
-                batches = part.reshape(task.num_lanes, -1, size).swapaxes(0, 1)
+                batches = part.reshape(work.num_lanes, -1, size).swapaxes(0, 1)
                 state, losses = train(state, jnp.asarray(batches))
                 losses.block_until_ready()
 

@@ -24,9 +24,8 @@ from stages.lib.core.cli import UserError, make_parser, run_main
 from stages.lib.core.files import write_json
 from stages.lib.judge.arms import NO_SKILL
 from stages.lib.lanes.runtime import configure
-from tools.calibrate.judging import judge_kept, judge_simulated
-from tools.calibrate.simulated import SIMULATED, simulate_tables
-from tools.calibrate.training import plan_study, train_missing
+from tools.calibrate.simulated import SIMULATED, judge_simulated, simulate_tables
+from tools.calibrate.training import judge_kept, plan_study, train_missing
 from tools.calibrate.twins import CHOSEN_ON, SETTINGS
 
 OUTPUT = Path("metrics/calibration.json")

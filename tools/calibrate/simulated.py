@@ -10,15 +10,16 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 from scipy.special import expit
 
 from stages.lib.data.protocols import Protocol, Split
 from stages.lib.judge.arms import average_best
 from stages.lib.judge.comparison import Difference
-from stages.lib.judge.over_tables import find_best, pool
 from stages.lib.judge.plans import BEST_SINGLE
 from stages.lib.judge.predictions import Labels, Predictions
-from tools.calibrate.training import Predicted
+from stages.lib.judge.verdicts import find_unbeaten, pool
+from tools.calibrate.training import PlannedStudy, Predicted, judge_twin
 
 NUM_SHARED, NUM_BLOCKS, NUM_NOISE = 6, 24, 30  # features: for all arms, one in each block, and useless ones
 SHARED_WEIGHT, BLOCK_WEIGHT, RATE = 0.35, 0.25, 0.2  # logits per standard deviation; share of class 1
@@ -29,6 +30,14 @@ SIMULATED = {
     "large": (1500, 5),
 }  # rows, arms that leave out one block alone
 NUM_TABLES, TABLE_ARMS = 12, 20  # of one study over tables
+NUM_WITH_SETS = 100  # simulated studies of a setting whose sets of the best are counted
+SETS = ("equal_7/at_knob", "better_1/at_knob")  # arms whose place in the set is counted
+
+
+def judge_simulated(number: int, *, setting: str, study: PlannedStudy, seed: int) -> pd.DataFrame:
+    """One simulated study."""
+    predicted = simulate_study(setting, number, seed, study.study.protocol)
+    return judge_twin(predicted, study, in_sets=SETS if number < NUM_WITH_SETS else ())
 
 
 def simulate_study(setting: str, number: int, seed: int, protocol: Protocol) -> Predicted:
@@ -99,7 +108,7 @@ def simulate_tables(num_studies: int, seed: int, *, confidence: float) -> Iterat
         effects = {str(arm): [replace(blank, value=value) for value in row[:-1]] for arm, row in enumerate(seen)}
         pooled = pool(effects, sign=1, margin=0.0, confidence=confidence)
         alone = pool({"0": effects["0"]}, sign=1, margin=0.0, confidence=confidence)["0"]
-        best = find_best({arm: seen[int(arm), :-1] for arm in effects}, sign=1, confidence=confidence)
+        best = find_unbeaten({arm: seen[int(arm), :-1] for arm in effects}, sign=1, confidence=confidence)
         yield {
             "mean": alone.low <= truth[0] <= alone.high,
             "all_means": all(one.low <= truth[int(arm)] <= one.high for arm, one in pooled.items()),

@@ -1,4 +1,4 @@
-"""Train the networks of a study on synthetic twins, and keep what they predict.
+"""Train the networks of a study on synthetic twins, keep what they predict, and judge it as the stage `compare` does.
 
 The study is that of params.yaml: its protocol, its networks, its way of choosing strengths. Twins are split, encoded,
 trained and predicted by the same functions as in the stages, several at a time, in processes of their own.
@@ -16,6 +16,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from rich.progress import track
 
 from stages import plan
@@ -24,9 +25,10 @@ from stages.lib.core.files import add_prefix, pop_prefix, read_arrays, read_plai
 from stages.lib.data.dataset import Rows
 from stages.lib.data.protocols import Split
 from stages.lib.data.samples import Development, HeldOut, encode_development, encode_held_out
-from stages.lib.judge.arms import arm_at, average_best, choose_points
-from stages.lib.judge.plans import BEST_SINGLE, StatisticsPlan, StudyPlan
-from stages.lib.judge.predictions import Predictions
+from stages.lib.judge.arms import NO_SKILL, Arm, ArmKey, arm_at, average_best, choose_points
+from stages.lib.judge.judge import Judge, find_best, judge_all, judge_networks
+from stages.lib.judge.plans import BEST_SINGLE, ComparedSearch, ComparedVariant, StatisticsPlan, StudyPlan
+from stages.lib.judge.predictions import Labels, Predictions
 from stages.lib.lanes.plan import RunPlan
 from stages.lib.lanes.run import stop_in_time
 from stages.lib.lanes.runtime import configure
@@ -95,7 +97,7 @@ def encode_twins(twins: Sequence[Rows], splits: Sequence[Split]) -> Samples:
     return encode_development(development), encode_held_out(held_out)
 
 
-def train_run(run: RunPlan, samples: Samples, seed: int) -> list[Predictions]:
+def train_and_predict(run: RunPlan, samples: Samples, seed: int) -> list[Predictions]:
     """Train all lanes of a run, and predict with each set of weights that the study judges.
 
     These are those of each lane's best epoch, then those of the last one; the latter alone where nothing is stopped.
@@ -118,16 +120,16 @@ def train_arms(study: PlannedStudy, samples: Samples, seed: int) -> Arms:
 
     baseline, select_by = study.study.baseline, study.study.select_by
     labels = collect_labels(*samples, outputs=study.study.outputs)
-    plain, *to_end = train_run(study.runs[baseline], samples, seed)
-    l2 = train_run(study.runs[L2], samples, seed)[0]
+    plain, *to_end = train_and_predict(study.runs[baseline], samples, seed)
+    l2 = train_and_predict(study.runs[L2], samples, seed)[0]
     points = choose_points(l2, labels, select_by=select_by)
     arms = {f"{baseline}/at_knob": plain.test} | {f"{baseline}/to_end": each.test for each in to_end}
     arms |= {f"{L2}/at_knob": arm_at(l2, 0).test, f"{L2}/tuned": arm_at(l2, points).test}
-    arms["other_seeds/at_knob"] = train_run(study.runs[baseline], samples, seed + OTHER_SEEDS)[0].test
+    arms["other_seeds/at_knob"] = train_and_predict(study.runs[baseline], samples, seed + OTHER_SEEDS)[0].test
     others = {}
     for name in AT_ONE:
         knob = study.runs[name].regularizers[0].strengths[0]
-        others[name] = train_run(set_strength(study.runs[name], knob), samples, seed)[0]
+        others[name] = train_and_predict(set_strength(study.runs[name], knob), samples, seed)[0]
     arms |= {f"{name}/at_knob": predicted.test for name, predicted in others.items()}
     chosen = average_best([l2, *others.values()], labels, select_by=select_by, count=1)
     return arms | {f"{BEST_SINGLE}/tuned": chosen.test}
@@ -205,3 +207,58 @@ def save_predicted(predicted: Predicted, path: Path) -> None:
 def load_predicted(path: Path) -> Predicted:
     fields = read_arrays(path, written_by="make calibrate")
     return Predicted(arms=pop_prefix("arm", fields), **fields)
+
+
+# Judging one twin; workers find functions by name, so that none of theirs stands in what is run -----------------------
+
+
+def judge_kept(number: int, *, setting: str, study: PlannedStudy, seed: int) -> pd.DataFrame:
+    """One twin whose networks are trained."""
+    return judge_twin(load_predicted(KEPT / name_file(setting, number, seed)), study)
+
+
+def judge_twin(predicted: Predicted, study: PlannedStudy, *, in_sets: Sequence[str] = ()) -> pd.DataFrame:
+    """Every arm against the baseline and against no skill, by both scores of the study: a row each.
+
+    asked: whether a question is about it. own: half of the interval of the arm alone. in_best: whether it may be the
+    best, of the arms whose place in the set of the best is counted; None of the others.
+    """
+    judge = make_judge(predicted, study)
+    arms = [key for key in judge.arms if key != NO_SKILL]
+    networks, _ = judge_networks(judge, arms)
+    skills = judge_all(judge.compare_all(dict.fromkeys(arms, NO_SKILL)), judge.settings, seed=judge.plan.seed)
+    best = {score: find_best(judge, score) if in_sets else [] for score in judge.scores}
+    rows = []
+    for against, differences in ((judge.plan.baseline, networks), (NO_SKILL.variant, skills)):
+        for key, difference in differences.items():
+            name = f"{key.variant}/{key.kind}"
+            rows.append(
+                {
+                    "against": against,
+                    "score": key.score,
+                    "arm": name,
+                    "difference": difference.value,
+                    "low": difference.low,
+                    "high": difference.high,
+                    "verdict": difference.verdict,
+                    "asked": difference.verdict != "not_asked",
+                    "own": (difference.ci_high - difference.ci_low) / 2,
+                    "in_best": ArmKey(key.variant, key.kind) in best[key.score] if name in in_sets else None,
+                }
+            )
+    return pd.DataFrame(rows)
+
+
+def make_judge(predicted: Predicted, study: PlannedStudy) -> Judge:
+    """The judge of a study that compares these arms."""
+    truth, test, training = predicted.label, predicted.test_numbers, predicted.training_numbers
+    shares = truth[training].mean(axis=1, keepdims=True).astype(np.float32)
+    labels = Labels(truth[training], truth[training], truth[test], test, training, shares)
+    arms = {ArmKey(*name.split("/")): Arm(rows[..., None], rows[..., None]) for name, rows in predicted.arms.items()}
+    names, baseline = dict.fromkeys(key.variant for key in arms if key.variant != BEST_SINGLE), study.study.baseline
+    plan = replace(
+        study.study,
+        variants=tuple(ComparedVariant(name, baseline, "regularizers") for name in names),
+        searches=(ComparedSearch(baseline, 0, (), (), (), BEST_SINGLE),),
+    )
+    return Judge(plan, study.statistics, labels, arms)

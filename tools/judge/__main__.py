@@ -33,7 +33,7 @@ from stages.lib.judge.comparison import load_comparison
 from stages.lib.settings.mistakes import PARAMS
 from stages.lib.settings.yaml_text import load_document
 from stages.plan import read_text
-from tools.guard import print_error
+from tools.guard import name_up_to, print_error
 from tools.judge.design import (
     FIXED_SECONDS,
     FOLDS,
@@ -42,7 +42,7 @@ from tools.judge.design import (
     OTHER_SECONDS,
     REFERENCE_SECONDS,
     Columns,
-    Design,
+    StudyDesign,
     Wishes,
     choose_design,
     look_at,
@@ -55,9 +55,10 @@ SECONDS, NUM_CORES = FOLDER / "seconds.json", 2  # what the runner knows of each
 KEYS = ("DATA", "TARGET", "GROUP", "POSITIVE", "DROP", "MINUTES", "NAME", "STUDY", "UNDO")
 PUBLIC = ("thoracic", "tables")  # studies of public tables
 ANSWER = "metrics/studies/{study}/answer.txt"
+MOST_NAMED = 6  # columns or classes in a line
 
 
-def parse_arguments() -> dict[str, str]:
+def read_keys() -> dict[str, str]:
     parser = make_parser("tools.judge", __doc__)
     parser.add_argument("given", nargs="*", metavar="KEY=value", help="see below")
     given = dict(entry.partition("=")[::2] for entry in parser.parse_args().given)
@@ -91,7 +92,7 @@ def judge_file(given: dict[str, str]) -> str:
     if not NAME.fullmatch(name):
         raise DataError(f"NAME is '{name}', expected small letters, digits and _, a letter first: mend it")
     num_lines = write_entries(name, columns, design, wishes, csv=sheet.to_csv(), command=" ".join(command.split()))
-    print(*describe(path.name, sheet, columns, wishes), *describe_design(sheet, design, wishes), sep="\n")
+    print(*describe_sheet(path.name, sheet, columns, wishes), *describe_design(sheet, design, wishes), sep="\n")
     print(
         f"Written: {num_lines} lines of params.yaml, data/source/{name}.csv. To undo it: make judge UNDO={name}\n",
         flush=True,
@@ -100,7 +101,7 @@ def judge_file(given: dict[str, str]) -> str:
     return name
 
 
-def foresee(study: str, design: Design) -> None:
+def foresee(study: str, design: StudyDesign) -> None:
     """Tell the runner how long the stages may take, so that it can say what is left."""
     variants = load_document(read_text(PARAMS))[0]["variants"]
     points = {
@@ -121,24 +122,22 @@ def name_study(path: Path) -> str:
     return name[:40] if name[:1].isalpha() else f"table_{name}"[:40]
 
 
-def describe(title: str, sheet: Sheet, columns: Columns, wishes: Wishes) -> list[str]:
+def describe_sheet(title: str, sheet: Sheet, columns: Columns, wishes: Wishes) -> list[str]:
     """What is seen."""
-    classes = ", ".join(f"{name} {number:,}" for name, number in sorted(columns.classes.items())[:6])
-    more = f" and {len(columns.classes) - 6} more" if len(columns.classes) > 6 else ""
+    classes = [f"{name} {number:,}" for name, number in sorted(columns.classes.items())]
     told = [
         f"{title}: {sheet.num_rows:,} rows; {len(columns.numeric)} columns of numbers, {len(columns.categorical)} of "
         f"categories ({columns.num_inputs} inputs of a network).",
-        f"  {wishes.target}: {classes}{more}.",
+        f"  {wishes.target}: {name_up_to(classes, MOST_NAMED)}.",
     ]
     if columns.missing:
-        told.append(
-            f"  Values are missing in {name_some(columns.missing)}: the median, or a category of its own, stands in."
-        )
-    told += [f"  Left out: {name_some(names)} ({reason})." for reason, names in columns.left_out.items()]
+        missing = name_up_to(columns.missing, MOST_NAMED)
+        told.append(f"  Values are missing in {missing}: the median, or a category of its own, stands in.")
+    told += [f"  Left out: {name_up_to(names, MOST_NAMED)} ({reason})." for reason, names in columns.left_out.items()]
     return told + [f"  Assumed: {remark}." for remark in sheet.remarks]
 
 
-def describe_design(sheet: Sheet, design: Design, wishes: Wishes) -> list[str]:
+def describe_design(sheet: Sheet, design: StudyDesign, wishes: Wishes) -> list[str]:
     """What is decided."""
     thinned = (
         f", of which {design.num_training:,} are drawn to train on, to fit into the time" if design.training else ""
@@ -155,10 +154,6 @@ def describe_design(sheet: Sheet, design: Design, wishes: Wishes) -> list[str]:
     ]
 
 
-def name_some(names: list[str], most: int = 6) -> str:
-    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
-
-
 def run(study: str) -> int:
     """Bring this study up to date, and print its answer and what other tables lead one to expect."""
     if study not in load_document(read_text(PARAMS))[0]["studies"]:
@@ -173,7 +168,7 @@ def run(study: str) -> int:
 
 def tell_expected() -> list[str]:
     """What the public tables say of a new one, as far as their results are there: with the weight of one table each."""
-    from stages.lib.judge.over_tables import pool_one  # here, as SciPy takes a second
+    from stages.lib.judge.verdicts import pool_one  # here, as SciPy takes a second
     from stages.lib.report.judged import find_choice, find_difference
 
     with suppress(UserError):
@@ -190,7 +185,7 @@ def tell_expected() -> list[str]:
 
 
 def main() -> int:
-    given = parse_arguments()
+    given = read_keys()
     try:
         if "UNDO" in given:
             print("Taken out:", *undo(given["UNDO"]), sep="\n  ")

@@ -178,7 +178,7 @@ def encode(cells: Sequence[str]) -> np.ndarray:
 
 
 @dataclass(frozen=True)
-class Design:
+class StudyDesign:
     """A study's protocol, network and length. training: most training rows of a replicate, None where all are used.
 
     seconds: estimated, for the whole catalogue on two cores.
@@ -201,19 +201,19 @@ class Design:
         return max(1, round(self.steps / -(-self.num_training // BATCH)))
 
 
-def choose_design(num_rows: int, num_inputs: int, num_classes: int, minutes: float) -> Design:
+def choose_design(num_rows: int, num_inputs: int, num_classes: int, minutes: float) -> StudyDesign:
     """The design with the most training rows, then the most repeats, that fits into the time."""
     outside = num_rows - -(-num_rows // FOLDS)
     validation = round(min(VALIDATION, MOST_VALIDATION / outside), 3)
     rows = outside - int(np.ceil(validation * outside))
 
-    def make(training: int, repeats: int) -> Design:
+    def make(training: int, repeats: int) -> StudyDesign:
         units = next(units for most, units in WIDTHS if training <= most)
         steps = max(MIN_STEPS, -(-MIN_EPOCHS * training // BATCH))
         weights = num_inputs * units + units * units + units * (num_classes if num_classes > 2 else 1)
         visits = steps * BATCH + steps * BATCH / training * validation * outside / 3  # a forward pass is a third
         seconds = FIXED_SECONDS + SECONDS_PER_VISIT * FOLDS * repeats * NUM_POINTS * visits * weights
-        return Design(repeats, validation, training if training < rows else None, units, steps, training, seconds)
+        return StudyDesign(repeats, validation, training if training < rows else None, units, steps, training, seconds)
 
     sizes = [rows, *(size for size in range(10_000, MIN_TRAINING, -250) if size < rows), min(rows, MIN_TRAINING)]
     tried = [

@@ -17,7 +17,7 @@ from stages.lib.lock import LOCK
 from stages.lib.settings.mistakes import PARAMS
 from stages.lib.settings.yaml_text import load_document
 from stages.plan import LARGEST_TABLE, check, read_text
-from tools.judge.design import BATCH, FOLDS, Columns, Design, Wishes
+from tools.judge.design import BATCH, FOLDS, Columns, StudyDesign, Wishes
 
 NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
 PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")  # what YAML takes as text without quotes, but for:
@@ -26,7 +26,7 @@ SECTIONS = ("datasets", "studies")
 RATE, RATES = 0.006, {"learning_rate_low": 0.002, "learning_rate_high": 0.018}  # of the study of the public tables
 
 
-def write_entries(name: str, columns: Columns, design: Design, wishes: Wishes, *, csv: bytes, command: str) -> int:
+def write_entries(name: str, columns: Columns, design: StudyDesign, wishes: Wishes, *, csv: bytes, command: str) -> int:
     """Write the table and its entries, all or nothing, and return the number of lines; DataError where it cannot be."""
     text, file = read_text(PARAMS), Path(FOLDER) / f"{name}.csv"
     declared = load_document(text)[0]
@@ -70,7 +70,7 @@ def describe_table(file: str, columns: Columns, wishes: Wishes) -> dict[str, Any
     return entry | ({"missing": "impute"} if columns.missing else {})
 
 
-def describe_study(name: str, design: Design, command: str, catalogue: Container[str]) -> list[str]:
+def describe_study(name: str, design: StudyDesign, command: str, catalogue: Container[str]) -> list[str]:
     """The study's entry; its learning rates are those of the study of the public tables."""
     training = f", training: {design.training}" if design.training else ""
     protocol = f"folds: {FOLDS}, repeats: {design.repeats}, validation: {design.validation}{training}"

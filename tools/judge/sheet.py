@@ -56,7 +56,7 @@ class Sheet(NamedTuple):
 
 def read_sheet(path: Path) -> Sheet:
     """DataError, in words, where the file is no table."""
-    text, remarks = decode(read_file(path), name=path.name)
+    text, remarks = decode_sheet(read_file(path), name=path.name)
     separator = find_separator(text)
     if separator != ",":
         remarks.append(f"cells are separated by {OTHER_SEPARATORS[separator]}")
@@ -90,7 +90,7 @@ def is_index_of(rows: Sequence[tuple[int, list[str]]]) -> bool:
 def read_file(path: Path) -> bytes:
     """The bytes of a plain file; DataError where there is none or it is a link out of the project."""
     expected = "expected a CSV file"
-    if path.is_symlink() and is_inside(path.parent) and not is_inside(path):
+    if path.is_symlink() and is_in_project(path.parent) and not is_in_project(path):
         raise DataError(f"{path} is a link out of the project, {expected}: name the file itself")
     try:
         data = read_plain(path, most=MOST_BYTES)
@@ -104,11 +104,11 @@ def read_file(path: Path) -> bytes:
     return data
 
 
-def is_inside(path: Path) -> bool:
+def is_in_project(path: Path) -> bool:
     return path.resolve().is_relative_to(Path.cwd())
 
 
-def decode(data: bytes, *, name: str) -> tuple[str, list[str]]:
+def decode_sheet(data: bytes, *, name: str) -> tuple[str, list[str]]:
     """Text, and what was assumed."""
     remarks = []
     try:

@@ -38,19 +38,6 @@ UNCHANGED = FOLDER / "unchanged.json"  # the state of all files after which a ru
 ANSWER, REPORT = Path("metrics/answer.txt"), Path("metrics/report.html")
 
 
-def parse_arguments() -> argparse.Namespace:
-    parser = make_parser("tools.repro", __doc__)
-    told = "a stage (train@tables-l2) or all of a matrix (train), with what it needs; default: all stages"
-    parser.add_argument("targets", nargs="*", metavar="target", help=told)
-    parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="stages at once here (default: the cores)")
-    parser.add_argument("--cluster", help="run them on a Dask cluster: its scheduler's address, or the file it writes")
-    parser.add_argument("--set", help="first set these in params.yaml, as dvc exp run -S does: 'dropout=0.3 l2=0.02'")
-    options = parser.parse_args()
-    if options.jobs < 1:
-        parser.error(f"--jobs: {options.jobs} given, expected a whole number of at least 1")
-    return options
-
-
 def set_params(text: str) -> None:
     """Set values of params.yaml as `dvc exp run -S` does, `dropout=0.3 l2=0.02`; none where one of them is wrong."""
     from dvc.utils.hydra import apply_overrides
@@ -168,7 +155,15 @@ def tell_end(options: argparse.Namespace, started: float, counts: dict[str, int]
 
 
 def main() -> int:
-    options = parse_arguments()
+    parser = make_parser("tools.repro", __doc__)
+    told = "a stage (train@tables-l2) or all of a matrix (train), with what it needs; default: all stages"
+    parser.add_argument("targets", nargs="*", metavar="target", help=told)
+    parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="stages at once here (default: the cores)")
+    parser.add_argument("--cluster", help="run them on a Dask cluster: its scheduler's address, or the file it writes")
+    parser.add_argument("--set", help="first set these in params.yaml, as dvc exp run -S does: 'dropout=0.3 l2=0.02'")
+    options = parser.parse_args()
+    if options.jobs < 1:
+        parser.error(f"--jobs: {options.jobs} given, expected a whole number of at least 1")
     signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)  # they wait to be looked at: no step of DVC's is cut short
     try:
         return reproduce(options)

@@ -28,7 +28,7 @@ class ClusterEngine(LocalEngine):
 
     def __init__(self, cluster: str, jobs: int):
         super().__init__(jobs, slots=1000)
-        self.address, self.files, self.versions = cluster, dict[str, Future](), list_versions()
+        self.address, self.files, self.versions = cluster, dict[str, Future](), list_needed()
         logging.captureWarnings(True)
         logging.getLogger("distributed").setLevel(logging.CRITICAL)  # this tells in its own words what is wrong
         for module in (__name__, find_versions.__module__):  # the workers have no copy of this project
@@ -78,20 +78,20 @@ class ClusterEngine(LocalEngine):
 
 def refuse_other_pythons(workers: Mapping[str, Any]) -> None:
     """UserError where a worker has another Python: the code that it is sent kills it, and the run would wait for it."""
-    home = list_versions()["python"]
+    home = list_needed()["python"]
     for address, found in workers.items():
         if not (python := found["host"]["python"]).startswith(f"{home}."):
             raise UserError(f"worker {address} has Python {python}, expected {home} as at home: install it there")
 
 
-def list_versions() -> dict[str, str]:
+def list_needed() -> dict[str, str]:
     """The versions that results depend on."""
     return find_versions() | {"python": sys.version[:4]}
 
 
 def run_there(starter: list[str], files: dict[str, bytes], outputs: list[str], versions: dict[str, str]) -> Results:
     """On a worker, run a stage in a scratch folder with its files: its status, all it printed, its outputs by path."""
-    if wrong := dict(list_versions().items() - versions.items()):
+    if wrong := dict(list_needed().items() - versions.items()):
         said = "; ".join(f"{name} {found}, expected {versions[name]}" for name, found in sorted(wrong.items()))
         raise RuntimeError(f"a worker has {said} as at home: install the same requirements there")
     tasks, key = get_worker().state.tasks, get_worker().get_current_task()

@@ -32,7 +32,7 @@ from dvc_objects.errors import ObjectFormatError
 
 from stages.lib.core.cli import UserError
 from stages.lib.lock import prune_outputs
-from tools.guard import check_cache, check_outputs
+from tools.guard import check_cache, check_outputs, name_up_to
 from tools.repro.engine import FOLDER, PAUSE, Job, explain_disk
 
 SITE = FOLDER / "site"  # DVC's site cache where the usual one cannot be used
@@ -106,7 +106,7 @@ class Pipeline:
                 raise UserError(f"{', '.join(targets)} has no stages, expected one that `dvc stage list` shows")
             steps = plan_repro(graph, wanted)
         except DvcException as error:
-            raise UserError(explain(error)) from error
+            raise UserError(explain_dvc(error)) from error
         check_outputs([Path(out.fs_path) for stage in steps for out in stage.outs], self.repo.cache.local.path)
         self.stages, self.recorded = {stage.addressing: stage for stage in steps}, dict[str, object]()
         self.inputs = dict[str, set[tuple[str, str]]]()  # stage -> path and hash of each, before its command starts
@@ -206,7 +206,7 @@ class Pipeline:
         stage.save(run_cache=False)
         now = list_inputs(stage)
         if edited := sorted({path for path, _ in now ^ self.inputs.get(name, now)}):
-            named = ", ".join(edited[:SHOWN]) + (f" and {len(edited) - SHOWN} more" if len(edited) > SHOWN else "")
+            named = name_up_to(edited, SHOWN)
             raise DvcException(f"{named} changed while it ran, so it is not recorded: the next run repeats it")
         self.check_cache(stage)
         if all(out.use_cache or out.is_metric or out.is_plot for out in stage.outs):
@@ -265,7 +265,7 @@ def find_stages() -> list[str]:
     return others
 
 
-def explain(error: Exception) -> str:
+def explain_dvc(error: Exception) -> str:
     """A message in one line, and what to do about it."""
     text = " ".join(str(error).split())
     if isinstance(error, OSError):

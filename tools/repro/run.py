@@ -13,7 +13,7 @@ from typing import Any
 from dvc.exceptions import DvcException
 
 from tools.repro.engine import PAUSE, Job, LocalEngine
-from tools.repro.pipeline import Pipeline, explain
+from tools.repro.pipeline import Pipeline, explain_dvc
 
 
 def name_block(stage: str) -> str:
@@ -29,7 +29,7 @@ def guess_seconds(names: list[str], known: dict[str, float]) -> dict[str, float]
     return {name: known[name] if name in known else fmean(blocks.get(name_block(name), [1])) for name in names}
 
 
-def rank(upstream: dict[str, set[str]], seconds: dict[str, float]) -> dict[str, float]:
+def measure_ways(upstream: dict[str, set[str]], seconds: dict[str, float]) -> dict[str, float]:
     """The seconds from the start of each stage to the end of all, by the longest way."""
     ranks = dict(seconds)
     for name in reversed(upstream):
@@ -45,7 +45,7 @@ class Run:
         self.causes = dict[str, str]()  # stage that has failed or is skipped -> the failed stage that it is because of
         self.live: Any = None
         self.left = list(pipeline.upstream)  # stages that have not ended, in the order in which they may run
-        self.ranks = rank(pipeline.upstream, guess_seconds(self.left, pipeline.seconds))
+        self.ranks = measure_ways(pipeline.upstream, guess_seconds(self.left, pipeline.seconds))
         self.graph, self.ready = TopologicalSorter(pipeline.upstream), asyncio.PriorityQueue[tuple[float, str]]()
         self.graph.prepare()
         self.offer()
@@ -93,7 +93,7 @@ class Run:
         seconds = guess_seconds(self.left, known)
         for job in self.jobs:
             seconds[job.name] = max(seconds[job.name] - (now - job.started if job.started else 0), 0)
-        longest = max(rank({name: self.pipeline.upstream[name] for name in self.left}, seconds).values())
+        longest = max(measure_ways({name: self.pipeline.upstream[name] for name in self.left}, seconds).values())
         rest = timedelta(seconds=round(max(longest, sum(seconds.values()) / self.engine.slots)))
         new = {name_block(name) for name in self.left} - {name_block(name) for name in known}
         return f"  (rest: at least {rest})" if new else f"  (rest: up to {rest})"
@@ -123,7 +123,7 @@ class Run:
             reason = f"exited with {status}" if status > 0 else f"killed by signal {-status}"
             reasons = [f"The end of its output ({job.log} has all of it):", *job.read_end(15), reason]
         except (DvcException, OSError) as error:
-            said, reasons = "failed", [explain(error)]
+            said, reasons = "failed", [explain_dvc(error)]
         self.causes[name] = name
         self.failures.append("\n    ".join([f"\n{name} failed. {reasons[0]}", *reasons[1:]]))
         return "failed", said

@@ -27,8 +27,7 @@ from dataclasses import asdict
 
 from stages.lib.core.cli import UserError, make_parser
 from stages.lib.judge.scores import SCORES
-from stages.lib.report.markdown import escape
-from stages.lib.report.styles import ARMS
+from stages.lib.report.styles import ARMS, escape
 from tools.review.judging import ORDER, Change, Review, review
 from tools.review.snapshot import Key, Snapshot, find_fork
 
@@ -61,28 +60,28 @@ def conclude(result: Review) -> str:
     if not (stale or counts or listed or result.params):
         return f"Nothing has changed since {escape(result.base.name)}: no parameter and no held-out score."
     sentences = [
-        f"**Out of date** ({name_first(stale)}): run make. By the present results:" if stale else "",
-        f"{name_first(result.params)}." if result.params else "",
+        f"**Out of date** ({list_some(stale)}): run make. By the present results:" if stale else "",
+        f"{list_some(result.params)}." if result.params else "",
         CONCLUSIONS[result.verdict].format(**counts, all=len(verdicts), others=others and f" ({others})"),
         f"Also: {listed}." if listed else "",
     ]
     return " ".join(filter(None, sentences))
 
 
-def name_first(texts: Sequence[str]) -> str:
-    return "; ".join(limit([*map(escape, texts)], MOST_NAMED))
+def list_some(texts: Sequence[str]) -> str:
+    return "; ".join(first_of([*map(escape, texts)], MOST_NAMED))
 
 
-def limit(entries: Sequence[str], most: int) -> list[str]:
+def first_of(entries: Sequence[str], most: int) -> list[str]:
     """The first entries, and how many more there are."""
     return [*entries[:most], *([f"{len(entries) - most:,} more"] if len(entries) > most else [])]
 
 
 def render_list(title: str, entries: Sequence[str]) -> str:
-    return "\n".join([f"{title}:", "", *(f"- {entry}" for entry in limit(entries, MOST_LISTED))]) if entries else ""
+    return "\n".join([f"{title}:", "", *(f"- {entry}" for entry in first_of(entries, MOST_LISTED))]) if entries else ""
 
 
-def name_arm(key: Key) -> str:
+def spell_key(key: Key) -> str:
     return f"{key.study} {key.variant} {ARMS[key.kind]}"
 
 
@@ -91,16 +90,16 @@ def render(result: Review) -> str:
     base, head, stale, conclusion = result.base, result.head, result.base.find_stale(), conclude(result)
     if conclusion.startswith("Nothing") and not stale:
         return conclusion
-    studies = [describe_study(study, result) for study in head.comparison if study not in base.comparison]
-    arms = [describe_arm(key, result) for key in result.added if key.study in base.comparison]
+    studies = [describe_new_study(study, result) for study in head.comparison if study not in base.comparison]
+    arms = [describe_new_arm(key, result) for key in result.added if key.study in base.comparison]
     parts = [
         conclusion,
-        *render_table(result),
+        *render_changes(result),
         explain_fork(result),
-        f"The results of {escape(base.name)} are out of date as well ({name_first(stale)})." if stale else "",
+        f"The results of {escape(base.name)} are out of date as well ({list_some(stale)})." if stale else "",
         render_list("Changed parameters", [*map(escape, result.params)] if result.params[MOST_NAMED:] else []),
         render_list("New", [*studies, *arms]),
-        f"Removed: {name_first([*map(name_arm, result.removed)])}." if result.removed else "",
+        f"Removed: {list_some([*map(spell_key, result.removed)])}." if result.removed else "",
     ]
     return "\n\n".join(filter(None, parts))
 
@@ -113,7 +112,7 @@ def explain_fork(result: Review) -> str:
     return f"{told} `{command}` leaves them out." if fork else ""
 
 
-def render_table(result: Review) -> list[str]:
+def render_changes(result: Review) -> list[str]:
     """The changed arms, what is decided first; what is not shown, what the numbers mean, how each study was judged."""
     shown = [change for change in result.deciding if change.verdict != "equivalent"]
     if not result.deciding:
@@ -166,30 +165,30 @@ def describe_basis(study: str, result: Review) -> str:
     return f"{escape(study)} by replicate ({escape(reason)}{covered})"
 
 
-def describe_study(study: str, result: Review) -> str:
+def describe_new_study(study: str, result: Review) -> str:
     """What a new study has found by its score of probabilities: what is better or worse than its baseline."""
     found = result.head.comparison[study]
     score = found.scores["probabilities"]
     told = [f"{escape(study)}: {sum(1 for _ in found.list_arms())} arms"]
     told.append(f"{SCORES[score].label} {found.baseline_result.judged[score].value:.4f} of {escape(found.baseline)}")
-    arms = {name_arm(Key("", *key)).strip(): arm.judged[score].verdict for key, arm in found.list_arms()}
+    arms = {spell_key(Key("", *key)).strip(): arm.judged[score].verdict for key, arm in found.list_arms()}
     for verdict in ("better", "worse"):
         names = [name for name, each in arms.items() if each == verdict]
-        told.append(f"{verdict}: {name_first(names) if names else 'none'}")
+        told.append(f"{verdict}: {list_some(names) if names else 'none'}")
     return "; ".join(told)
 
 
-def describe_arm(key: Key, result: Review) -> str:
+def describe_new_arm(key: Key, result: Review) -> str:
     """What a new arm does by each score, and how it differs from its baseline."""
     arm, told = result.head.arms[key], []
     for score, judged in arm.judged.items():
         difference = judged.difference
         more = f" ({difference.value:+.4f} from {escape(arm.baseline)}: {judged.verdict})" if difference else ""
         told.append(f"{SCORES[score].label} {judged.value:.4f}{more}")
-    return f"{escape(name_arm(key))}: {', '.join(told)}"
+    return f"{escape(spell_key(key))}: {', '.join(told)}"
 
 
-def to_json(result: Review) -> str:
+def render_json(result: Review) -> str:
     """A review for other programs: its conclusion, its cause, and what a row of its table holds."""
     changes = [
         {**change.key._asdict(), "score": change.score, "base": change.base, "head": change.head}
@@ -198,16 +197,6 @@ def to_json(result: Review) -> str:
     ]
     content = {"conclusion": conclude(result), "params": list(result.params), "stale": list(result.head.find_stale())}
     return json.dumps(content | {"changes": changes}, indent=2)
-
-
-def parse_arguments() -> argparse.Namespace:
-    parser = make_parser("tools.review", __doc__)
-    parser.add_argument(
-        "base", nargs="?", type=parse_revision, default="main", help="a git revision (default: %(default)s)"
-    )
-    parser.add_argument("--head", type=parse_revision, help="another git revision (default: the working tree)")
-    parser.add_argument("--json", action="store_true", help="print JSON instead of Markdown")
-    return parser.parse_args()
 
 
 def parse_revision(text: str) -> str:
@@ -222,11 +211,16 @@ def drop_output() -> None:
 
 
 def main() -> int:
-    options = parse_arguments()
+    parser = make_parser("tools.review", __doc__)
+    told = "a git revision (default: %(default)s)"
+    parser.add_argument("base", nargs="?", type=parse_revision, default="main", help=told)
+    parser.add_argument("--head", type=parse_revision, help="another git revision (default: the working tree)")
+    parser.add_argument("--json", action="store_true", help="print JSON instead of Markdown")
+    options = parser.parse_args()
     sys.stdout.reconfigure(errors="replace")  # type: ignore[union-attr]  # a terminal that lacks a letter shows a ?
     try:
         result = review(Snapshot(options.base), Snapshot(options.head))
-        print(to_json(result) if options.json else render(result), flush=True)
+        print(render_json(result) if options.json else render(result), flush=True)
     except BrokenPipeError:  # the reader has closed the pipe
         drop_output()
     except (UserError, UnicodeDecodeError, OSError) as error:

@@ -230,7 +230,7 @@ def compare_rows(
     if not all(np.array_equal(getattr(before.labels, part), getattr(after.labels, part)) for part in SAME):
         raise RowsUnknownError("the same protocol and seed drew other rows")
     earlier = {ArmKey(key.variant, BEFORE + key.kind): arm for key, arm in before.arms.items()}
-    with blame(head):
+    with refuse_damaged(head):
         both = Judge(after.plan, plan, after.labels, {**after.arms, **earlier})
         if both.design is None:
             raise RowsUnknownError("the protocol does not hold out every row in enough repeats to know its influence")
@@ -243,7 +243,7 @@ def compare_rows(
 def load_judge(snapshot: Snapshot, keys: Sequence[Key], settings: StatisticsPlan) -> Judge:
     """The arms of one variant or reference model as the last run predicted them, and as compare has recorded them."""
     task, variant, _ = keys[0]
-    with blame(snapshot):
+    with refuse_damaged(snapshot):
         path = snapshot.find_output(f"data/plan/{split_task(task)[0]}/_study.json")
         plan = from_json(dict[str, StudyPlan], path.read_text(encoding="utf-8"))[task]
         labels = Labels(**snapshot.read_arrays(f"{FOLDER}/{task}/_labels.npz"))
@@ -284,7 +284,7 @@ def is_same(replicates: np.ndarray, recorded: list[float]) -> bool:
 
 
 @contextmanager
-def blame(snapshot: Snapshot) -> Iterator[None]:
+def refuse_damaged(snapshot: Snapshot) -> Iterator[None]:
     """RowsUnknownError in place of what reading, parsing and scoring damaged predictions raise."""
     try:
         yield

@@ -2,15 +2,17 @@
 
 The comparisons of a question are judged together: the chance that any of their intervals misses is at most the level of
 the question. A study asks several questions, and their levels add up to alpha; `share_levels` says which has how much.
+At the end: what an arm does over several data sets, its mean effect, and what to expect on a new one.
 """
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 import numpy as np
 
-from stages.lib.judge.comparison import Verdict
+from stages.lib.judge.comparison import Difference, Verdict
 from stages.lib.judge.designs import ALPHA, Array, Estimate
 
 Member = TypeVar("Member", bound=str | tuple[str, ...])  # names a comparison; what can be sorted
@@ -198,3 +200,82 @@ def smallest_margin(estimate: Estimate, *, power: float = POWER, alpha: float = 
     Half-width at 1 - 2 alpha plus that at `power`: both ends of the interval have to be inside.
     """
     return estimate.half_width(2 * alpha) + estimate.half_width(1 - power)
+
+
+# Over several data sets -----------------------------------------------------------------------------------------------
+# The data sets are the sample, each with the same weight. So the interval of the mean is that of Hartung and Knapp
+# (2001) with equal weights, and the interval for a new data set is that of Higgins, Thompson and Spiegelhalter (2009).
+# An effect's own error is part of the spread between data sets, so the interval for a new one is rather too wide.
+
+
+@dataclass(frozen=True)
+class Pooled:
+    """The mean effect of an arm, a difference from its baseline.
+
+    low, high: its interval, which holds together with those of the arms that were pooled with it (Bonferroni); of an
+        equivalent arm the one that shows it (Hsu, Hwang, Liu and Ruberg 1994).
+    new_low, new_high: where the effect on a new data set lies, for this arm alone.
+    counts: verdict -> number of data sets.
+    """
+
+    value: float
+    low: float
+    high: float
+    new_low: float
+    new_high: float
+    verdict: Verdict
+    counts: dict[str, int]
+
+
+def pool(
+    effects: Mapping[str, Sequence[Difference]], *, sign: int, margin: float, confidence: float, share: float = 1.0
+) -> dict[str, Pooled]:
+    """Arm -> its differences on the same data sets, at least two, pooled.
+
+    sign, margin: as for `verdict`. share: of 1 - confidence, what these arms may spend.
+    """
+    alpha = share * (1 - confidence) / max(1, len(effects))
+    return {
+        arm: pool_one(differences, sign=sign, margin=margin, alpha=alpha, own_alpha=1 - confidence)
+        for arm, differences in effects.items()
+    }
+
+
+def find_unbeaten(values: Mapping[str, np.ndarray], *, sign: int, confidence: float) -> set[str]:
+    """The arms that no other is shown to beat on average (Hsu 1984, by Bonferroni); values: arm -> [data set]."""
+    alpha = (1 - confidence) / max(1, len(values) - 1)
+
+    def beats(other: np.ndarray, arm: np.ndarray) -> bool:
+        gained = sign * (other - arm)
+        error = gained.std(ddof=1) / np.sqrt(len(gained))
+        return bool(gained.mean() > find_quantile(1 - alpha, len(gained) - 1) * error)
+
+    return {arm for arm, own in values.items() if not any(beats(other, own) for other in values.values())}
+
+
+def pool_one(differences: Sequence[Difference], *, sign: int, margin: float, alpha: float, own_alpha: float) -> Pooled:
+    """alpha: of the mean's interval. own_alpha: of the prediction, and of each one-sided test for equivalence."""
+    values = np.array([difference.value for difference in differences])
+    number, mean, spread = len(values), values.mean(), values.std(ddof=1)
+    error, new_error = spread / np.sqrt(number), spread * np.sqrt(1 + 1 / number)
+
+    def interval(risk: float, standard_error: float) -> tuple[float, float]:
+        half = find_quantile(1 - risk / 2, number - 1) * standard_error
+        return float(mean - half), float(mean + half)
+
+    low, high = interval(alpha, error)
+    inner_low, inner_high = interval(2 * own_alpha, error)
+    word: Verdict = "undecided"
+    if error > 0 and -margin < inner_low and inner_high < margin:
+        word, low, high = "equivalent", min(inner_low, 0.0), max(inner_high, 0.0)
+    elif low > 0 or high < 0:
+        word = "better" if sign * mean > 0 else "worse"
+    counts = Counter(difference.verdict for difference in differences)
+    return Pooled(float(mean), low, high, *interval(own_alpha, new_error), word, dict(sorted(counts.items())))
+
+
+def find_quantile(level: float, degrees: int) -> float:
+    """Of Student's t."""
+    from scipy import stats  # here, since it takes a second, and a review needs none of it
+
+    return float(stats.t.ppf(level, degrees))

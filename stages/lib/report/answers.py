@@ -10,8 +10,7 @@ from stages.lib.judge.arms import AT_KNOB, REFERENCE, TO_END, TUNED, ArmKey
 from stages.lib.judge.comparison import ArmResult, Difference, SearchResult, StudyResult, Use
 from stages.lib.judge.plans import BEST_SINGLE
 from stages.lib.judge.scores import SCORES
-from stages.lib.report.checks import tell_checks
-from stages.lib.report.styles import VERDICTS, describe_range, style_of
+from stages.lib.report.styles import VERDICTS, describe_range, style_of, tell_checks
 
 NUM_NAMED = 3  # variants that a sentence names; the others are counted
 GROUPS = ("regularizers", "settings")
@@ -200,15 +199,21 @@ def tell_shown(study: StudyResult, verdict: str, effect: str, *, group: str) -> 
     return f"Shown to {effect}, of {tried}: {', '.join(counts)}."
 
 
+def name_leaders(study: StudyResult, score: str) -> list[str]:
+    """The arms that no other is shown to beat by a score, the best first."""
+    keys = study.may_be_best.get(score, [])
+    order = sorted(keys, key=lambda key: sign_of(score) * study.find(key).judged[score].value)
+    return [style_of(key.variant).label + (" to the end" if key.kind == TO_END else "") for key in order]
+
+
 def tell_may_be_best(study: StudyResult) -> str:
     """`May be the best: 12 by AUC (max norm, ...), 3 by log loss (...).`; the arms that no other is shown to beat."""
     if len(study.arms) == 1:
         return "One network alone."
     told = []
-    for score, keys in study.may_be_best.items():
-        order = sorted(keys, key=lambda key: sign_of(score) * study.find(key).judged[score].value)
-        names = [style_of(key.variant).label + (" to the end" if key.kind == TO_END else "") for key in order]
-        told.append(f"{len(order)} by {SCORES[score].label}{name_first(names)}")
+    for score in study.may_be_best:
+        names = name_leaders(study, score)
+        told.append(f"{len(names)} by {SCORES[score].label}{name_first(names)}")
     return f"May be the best: {', '.join(told)}." if told else ""
 
 

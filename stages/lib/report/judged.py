@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from stages.lib.judge.arms import REFERENCE, TO_END, TUNED, ArmKey
+from stages.lib.judge.arms import REFERENCE, TUNED, ArmKey
 from stages.lib.judge.comparison import ArmResult, Difference, StudyResult
 from stages.lib.judge.scores import SCORES
-from stages.lib.report.answers import list_findings, name_first, sign_of, tell_failures
-from stages.lib.report.checks import WARNINGS, tell_check
-from stages.lib.report.styles import describe_range, style_of
+from stages.lib.report.answers import list_findings, name_first, name_leaders, sign_of, tell_failures, tell_size
+from stages.lib.report.styles import WARNINGS, describe_range, style_of, tell_check
 
 ANSWERS = {  # verdict on the regulariser that validation rows choose -> the answer to the title
     "better": "Yes",
@@ -22,8 +21,8 @@ ANSWERS = {  # verdict on the regulariser that validation rows choose -> the ans
 def tell_study(study: StudyResult, confidence: float) -> list[str]:
     """The answer, a sentence or two a line; confidence: of the intervals."""
     warnings = [f"Beware: {tell_check(check)}." for check in study.checks if check.name in WARNINGS]
-    told = [*warnings, tell_title(study, confidence), tell_best(study), *tell_effects(study)]
-    told += [tell_stopping(study, confidence), *tell_failures(study), *tell_scores(study)]
+    told = [*warnings, tell_chosen(study, confidence), tell_leaders(study), *tell_effects(study)]
+    told += [tell_training_on(study, confidence), *tell_failures(study), *tell_scores(study)]
     told += [f"Check: {tell_check(check)}." for check in study.checks if check.name not in WARNINGS]
     return [line for line in [*told, f"Next: {tell_next(study)}."] if line]
 
@@ -40,7 +39,7 @@ def find_difference(study: StudyResult, arm: ArmResult | None) -> Difference | N
     return arm.judged[study.scores["probabilities"]].difference if arm else None
 
 
-def tell_title(study: StudyResult, confidence: float) -> str:
+def tell_chosen(study: StudyResult, confidence: float) -> str:
     """Whether a regulariser helps: the one that validation rows choose, over the baseline that stops in time."""
     difference = find_difference(study, find_choice(study))
     if difference is None:
@@ -51,17 +50,14 @@ def tell_title(study: StudyResult, confidence: float) -> str:
 
 def tell_change(study: StudyResult, difference: Difference, confidence: float) -> str:
     """`lowers log loss by 0.020 (95 % interval 0.010 to 0.030)`."""
-    low, high = (difference.low, difference.high) if difference.value > 0 else (-difference.high, -difference.low)
-    size = f"{abs(difference.value):.3f} ({100 * confidence:g} % interval {low:.3f} to {high:.3f})"
-    return f"{'raises' if difference.value > 0 else 'lowers'} {SCORES[study.scores['probabilities']].label} by {size}"
+    effect = "raises" if difference.value > 0 else "lowers"
+    return f"{effect} {SCORES[study.scores['probabilities']].label} by {tell_size(difference, confidence)}"
 
 
-def tell_best(study: StudyResult) -> str:
+def tell_leaders(study: StudyResult) -> str:
     """The arms that no other is shown to beat."""
     score = study.scores["probabilities"]
-    keys = study.may_be_best.get(score, [])
-    order = sorted(keys, key=lambda key: sign_of(score) * study.find(key).judged[score].value)
-    names = [style_of(key.variant).label + (" to the end" if key.kind == TO_END else "") for key in order]
+    names = name_leaders(study, score)
     if not names:
         return ""
     several = f"{len(names)} arms may be the best{name_first(names)}"
@@ -82,7 +78,7 @@ def tell_effects(study: StudyResult) -> Iterator[str]:
             yield f"Shown of {len(findings)} {label}: {', '.join(told)}."
 
 
-def tell_stopping(study: StudyResult, confidence: float) -> str:
+def tell_training_on(study: StudyResult, confidence: float) -> str:
     """What it costs not to stop in time."""
     difference = find_difference(study, study.arms[study.baseline].get("to_end"))
     if difference is None:

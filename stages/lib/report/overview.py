@@ -13,9 +13,9 @@ import pandas as pd
 from stages.lib.core.records import split_task
 from stages.lib.judge.arms import AT_KNOB, TO_END, TUNED, ArmKey
 from stages.lib.judge.comparison import Comparison, Difference, StudyResult
-from stages.lib.judge.over_tables import Pooled, find_best, pool
 from stages.lib.judge.plans import StatisticsPlan
 from stages.lib.judge.scores import SCORES
+from stages.lib.judge.verdicts import Pooled, find_unbeaten, pool
 from stages.lib.report.answers import IN_WORDS, is_survey, is_used
 from stages.lib.report.charts import INK, MUTED, ROWS, Chart, finish_chart, list_tooltips, scale_colours
 from stages.lib.report.styles import VERDICTS, style_of
@@ -121,7 +121,7 @@ def tell_cells(
         overview.pooled[column] |= pooled
     values = {arm: np.array([one.value for one in found]) for arm, found in common.items() if arm != CHOSEN}
     values[BASELINE] = np.zeros(len(tasks))
-    overview.may_be_best[column] = find_best(values, sign=sign, confidence=settings.confidence)
+    overview.may_be_best[column] = find_unbeaten(values, sign=sign, confidence=settings.confidence)
     found = overview.pooled[column]
     return {arm: Cell(column, one.value, one.low, one.high, one.verdict) for arm, one in found.items()}
 
@@ -144,7 +144,7 @@ def draw_overview(overview: Overview) -> Chart:
             **cell._asdict(),
             "column": heads[cell.column],
             "verdict": VERDICTS[cell.verdict].label,
-            "text": tell_change(cell) + (" *" if arm in overview.may_be_best[cell.column] else ""),
+            "text": tell_cell(cell) + (" *" if arm in overview.may_be_best[cell.column] else ""),
         }
         for arm, cells in overview.rows.items()
         for cell in cells
@@ -173,7 +173,7 @@ def draw_overview(overview: Overview) -> Chart:
     return finish_chart(chart, rows, title=title, note=note)
 
 
-def tell_change(cell: Cell) -> str:
+def tell_cell(cell: Cell) -> str:
     return f"{SIGNS[cell.verdict]} {cell.value:+.3f}".strip()
 
 
@@ -214,7 +214,7 @@ def tell_column(overview: Overview, column: str) -> str:
     cells = {arm: cell for arm, row in overview.rows.items() for cell in row if cell.column == column}
     subjects = {CHOSEN: "the regulariser that validation rows choose", TO_THE_END: "not to stop in time"}
     parts = [tell_effect(subject, cells[arm], overview.score) for arm, subject in subjects.items() if arm in cells]
-    return "; ".join([*parts, tell_helping(cells), tell_best(overview.may_be_best[column])])
+    return "; ".join([*parts, tell_helping(cells), tell_rivals(overview.may_be_best[column])])
 
 
 def tell_helping(cells: Mapping[str, Cell]) -> str:
@@ -227,7 +227,7 @@ def tell_helping(cells: Mapping[str, Cell]) -> str:
     return f"{len(helping) or 'none'} of {len(tried)} {'is' if len(helping) < 2 else 'are'} shown to help{names}"
 
 
-def tell_best(arms: set[str]) -> str:
+def tell_rivals(arms: set[str]) -> str:
     """`12 may be the best, and so may none at all`."""
     named = arms - {BASELINE}
     if len(arms) == 1:

@@ -19,10 +19,9 @@ from stages.lib.core.records import adapter_of
 from stages.lib.judge.comparison import METRICS
 from stages.lib.judge.plans import StatisticsPlan
 from stages.lib.judge.scores import SCORES
-from stages.lib.report import markdown
+from stages.lib.report import styles
 from stages.lib.report.answers import Answer
 from stages.lib.report.charts import THEMES, VEGA_LITE, Figure, declare_colours, stand_alone
-from stages.lib.report.styles import VERDICTS
 
 STUDIES = METRICS / "studies"
 NOTICES = Path("stages/templates/study/notices.txt")
@@ -97,10 +96,10 @@ def align_rows(rows: Iterable[Row]) -> list[Row]:
 # Templates -----------------------------------------------------------------------------------------------------------
 
 
-def explain(settings: StatisticsPlan) -> dict[str, Any]:
+def explain_words(settings: StatisticsPlan) -> dict[str, Any]:
     """What every page says of its words."""
     margins = {SCORES[score].label: margin for score, margin in settings.equivalence.items()}
-    return {"verdicts": VERDICTS, "confidence": settings.confidence, "margins": margins}
+    return {"verdicts": styles.VERDICTS, "confidence": settings.confidence, "margins": margins}
 
 
 def render_page(template: str, context: Mapping[str, Any]) -> str:
@@ -130,7 +129,7 @@ def make_environment(*, is_markdown: bool) -> Environment:
 
 
 def escape_markdown(value: Any) -> str:
-    return str(value) if isinstance(value, Markup) else markdown.escape(value, most=LONGEST)
+    return str(value) if isinstance(value, Markup) else styles.escape(value, most=LONGEST)
 
 
 def show_cell(value: Any) -> str:

@@ -37,10 +37,9 @@ from stages.lib.report.charts import Chart, make_figure
 from stages.lib.report.forest import draw_forest, list_differences
 from stages.lib.report.overview import survey, tell_column
 from stages.lib.report.page import Row, StudyPart, align_rows, list_versions, make_environment
-from stages.lib.report.paths import draw_paths
 from stages.lib.report.predictions import draw_mistakes, draw_predictions
 from stages.lib.report.styles import describe_range, name_arm, name_verdict, style_of
-from stages.lib.report.training import draw_histograms, draw_learning, list_kernels, tabulate_learning
+from stages.lib.report.training import draw_histograms, draw_learning, draw_paths, list_kernels, tabulate_learning
 
 NUM_WITH_MISTAKES = 3  # of the arms that matter: the baseline, the best by each score
 NO_SKILL_ROW = "a guess that knows the class shares alone"

@@ -1,4 +1,5 @@
-"""How things are named and drawn wherever a person meets them: regularisers, verdicts, arms.
+"""How things are named and drawn wherever a person meets them: regularisers, verdicts, arms, findings; and text
+of others.
 
 Colours are told apart by colour-blind readers and have a contrast of at least 3 to 1 with white and with the dark page.
 Regularisers of one kind share a hue and differ in shape.
@@ -6,10 +7,15 @@ Regularisers of one kind share a hue and differ in shape.
 
 from __future__ import annotations
 
+import re
+import unicodedata
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from stages.lib.data.checks import Check
+from stages.lib.judge.comparison import StudyResult
 from stages.lib.judge.references import REFERENCES
+from stages.lib.judge.scores import SCORES
 
 
 class Style(NamedTuple):
@@ -89,3 +95,65 @@ def name_verdict(verdict: str) -> str:
 def describe_range(strengths: Sequence[float]) -> str:
     """`0.1`, or `0.1 to 0.5`."""
     return f"{strengths[0]:g}" if strengths[0] == strengths[-1] else f"{strengths[0]:g} to {strengths[-1]:g}"
+
+
+# Findings in a table or in a result as sentences, each with what to do about it ---------------------------------------
+
+NUM_NAMED = 3  # columns that a sentence names
+CHECKS = {  # name of a check -> what was found, and what to do about it
+    "repeated_rows": "{value:.1%} of the rows repeat another one, and may stand on both sides of a split: if they are "
+    "one case entered twice, remove them; if they belong together, name their group",
+    "groups": "rows of one {columns} have one class: if they belong together, every score is too good: name the group",
+    "constant": "{columns} never changes: drop it",
+    "identifiers": "{columns} counts the rows: drop it, as it says nothing of a new row",
+    "gives_away": "{columns} alone ranks the rows almost perfectly: if it is known only after the outcome, drop it",
+    "few_rows": "the rarest class has {value:.0f} rows: with fewer than 50, scores vary much from fold to fold",
+    "dates": "{columns} holds dates or times: if the model is for later cases, a random split is too kind: hold out "
+    "the last ones",
+    "no_overfitting": "at the end the unregularised network has on training rows still {value:.0%} of its held-out "
+    "loss: it hardly overfits, so there is little to cure: try more steps or units",
+    "path_ends": "mostly the strongest or weakest value tried is best for {columns}: widen `path` to see whether more "
+    "helps",
+    "no_skill": "no network is shown to beat a guess that knows the class shares alone, so no regulariser can "
+    "be judged: look for columns that say more of the target",
+    "thinned": "networks and models learn from {value:,.0f} rows each, fewer than there are, and regularisers help "
+    "more there: raise `training` of the protocol, or MINUTES",
+    "reach": "a true difference in {columns} below {value:.3f} would often not be found: only more rows help there",
+}
+WARNINGS = ("groups", "gives_away", "no_skill", "no_overfitting")  # they change what the answer means
+
+
+def tell_checks(study: StudyResult) -> list[str]:
+    return [f"Check: {tell_check(check)}." for check in study.checks]
+
+
+def tell_check(check: Check) -> str:
+    """columns of a check are columns of the table, or variants, or a score."""
+    labels = {"path_ends": lambda name: style_of(name).label, "reach": lambda name: SCORES[name].label}
+    columns = [labels.get(check.name, str)(name) for name in check.columns]
+    more = f" and {len(columns) - NUM_NAMED} more" if len(columns) > NUM_NAMED else ""
+    return CHECKS[check.name].format(columns=", ".join(columns[:NUM_NAMED]) + more, value=check.value)
+
+
+# Text of others in Markdown: what was committed is shown as it is written, and does nothing else ----------------------
+
+MOST = 160  # characters of one text, if the caller sets no other limit
+SPECIAL = re.compile(r"[`|*~$\\]|!(?=\[)|(?<=\])\(|(?<![^\W_])_|_(?![^\W_])")
+STARTS = re.compile(r"^(\d*)([#+.)-]|\[(?=[ xX]\]))(?=#* |#*$|[ xX]\])")  # what begins a heading, a list, a box to tick
+# What GitHub makes a link or a picture of.
+LINKED = re.compile(r"@|:(?=//)|:(?=[\w+-]+:)|(?<![^\W_])www(?=\.)|#(?=\d)|\bGH-(?=\d)", re.IGNORECASE)
+HIDDEN = {"Cc", "Cf", "Cs", "Zl", "Zp"}  # Unicode's categories, also of what turns lines around
+
+
+def escape(text: object, *, most: int = MOST) -> str:
+    """One line of at most `most` characters, of which nothing is a table, a tag, a link, a mention or emphasis.
+
+    `<` and `>` become entities, but the arrow of a change stays readable on a terminal.
+    """
+    letters = ["\0" if unicodedata.category(letter) in HIDDEN else letter for letter in str(text)[: 2 * most]]
+    shown = re.sub("\0+", " ", "".join(letters)).strip()
+    shown = shown if len(shown) <= most else f"{shown[: most - 3]}..."
+    shown = shown.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    shown = SPECIAL.sub(lambda found: "".join(f"\\{letter}" for letter in found[0]), shown)
+    shown = LINKED.sub("\\g<0>\u200b", STARTS.sub(r"\1\\\2", shown))
+    return shown.replace(" -&gt; ", " -> ")

@@ -2,7 +2,7 @@
 
 import pytest
 
-from stages.lib.report.markdown import escape
+from stages.lib.report.styles import escape
 
 
 @pytest.mark.parametrize(
