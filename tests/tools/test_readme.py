@@ -24,6 +24,7 @@ TOUR = {
     "first": STEP | {"seconds": 541.0},
     "again": STEP | {"printed": "[1/2] plan  0:00:01\nEverything is up to date after 0:01:30: 2 run\n"},
     "diff": STEP | {"printed": DIFF},
+    "judge": STEP | {"printed": "mine.csv: 9 rows.\n[ 1/27] plan\n\nDoes a regulariser help? No.\n"},
     "review": "Better: 1 of 2 changed arms.",
 }
 
@@ -59,6 +60,13 @@ def test_blocks_show_what_was_measured() -> None:
     assert change[2] == "Everything is up to date after 0:01:30: 2 run"
     assert [line.split()[1] for line in change[5:-2]] == ["thoracic.dropout.auc", "thoracic.dropout.log_loss"]
     assert readme.render_review(TOUR) == "> Better: 1 of 2 changed arms."
+    table = readme.render_table(TOUR).splitlines()
+    assert table[2:] == [
+        "mine.csv: 9 rows.",
+        "Does a regulariser help? No.",
+        "```",
+        "It took 1.5 minutes on the same machine.",
+    ]
     assert readme.render_answers({"sentences": ["All.", "11 tables: a."]}) == "**All.**"
 
 
