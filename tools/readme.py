@@ -1,4 +1,4 @@
-"""Put the results of metrics/ and the graph of dvc.yaml into README.md, between its markers, so that none is typed.
+"""Put the results of metrics/ into README.md, between its markers, so that none is typed.
 
 --check writes nothing and says whether README.md is in step. --measure follows README.md in a clone of its own, and
 records in metrics/tour.json what that prints and takes: a table of one's own, judged and taken out again; the first
@@ -15,7 +15,7 @@ import shlex
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -26,10 +26,9 @@ import psutil
 
 from stages.lib.core.cli import UserError, make_parser, run_main
 from stages.lib.core.files import write_json
-from stages.lib.settings.yaml_text import load_document
 from tools.bench.__main__ import describe_machine
 
-README, GRAPH = Path("README.md"), Path("dvc.yaml")
+README = Path("README.md")
 ANSWER, TOUR = Path("metrics/answer.json"), Path("metrics/tour.json")
 START, END = "<!-- {} -->\n", "<!-- end of {} -->\n"
 NUM_SHOWN = 3  # lines of what a command printed
@@ -47,43 +46,6 @@ def render_answers(answer: dict[str, Any]) -> str:
     return f"**{answer['sentences'][0]}**"
 
 
-def render_graph(stages: Mapping[str, Any]) -> str:
-    """The stages of dvc.yaml and what flows between them, as Mermaid; the blocks of one verb are one box.
-
-    What a stage has of another only through a third, or beside it, has no arrow of its own.
-    """
-    bodies = {name: stage.get("do", stage) for name, stage in stages.items()}
-    verbs = {name: name.partition("_")[0] for name in stages}
-    writers = {path: verbs[name] for name, body in bodies.items() for path in name_outputs(body)}
-    arrows: dict[str, list[str]] = {}
-    for name, body in bodies.items():
-        for path, writer in writers.items():
-            if writer != verbs[name] and any(overlaps(needed, path) for needed in body["deps"]):
-                arrows.setdefault(writer, []).append(verbs[name])
-    lines = [
-        f"    {first} --> {second}"
-        for first, others in arrows.items()
-        for second in dict.fromkeys(others)
-        if not any(is_upstream(other, second, arrows) for other in others if other != second)
-    ]
-    return "\n".join(["```mermaid", "flowchart LR", *lines, "```"])
-
-
-def is_upstream(first: str, second: str, arrows: Mapping[str, list[str]]) -> bool:
-    return any(other == second or is_upstream(other, second, arrows) for other in arrows.get(first, ()))
-
-
-def name_outputs(body: Mapping[str, Any]) -> list[str]:
-    entries: Iterable[Any] = [entry for kind in ("outs", "metrics", "plots") for entry in body.get(kind, [])]
-    return [entry if isinstance(entry, str) else next(iter(entry)) for entry in entries]
-
-
-def overlaps(needed: str, written: str) -> bool:
-    """Whether what a stage needs is an output, lies in it, or holds it; names of studies and variants match all."""
-    first, second = ([part for part in path.split("/") if part] for path in (needed, written))
-    return all(one == other or "${" in one + other for one, other in zip(first, second, strict=False))
-
-
 def render_cost(tour: Mapping[str, Any]) -> str:
     """What the first `make` takes."""
     machine, install, first, again = (tour[name] for name in ("machine", "install", "first", "again"))
@@ -97,7 +59,8 @@ def render_cost(tour: Mapping[str, Any]) -> str:
 
 def render_table(tour: Mapping[str, Any]) -> str:
     """What a table of one's own prints: what is seen and decided, and the answer, without the lines of stages."""
-    lines = [line for line in tour["judge"]["printed"].splitlines() if line and not line.startswith("[")]
+    skipped = ("[", "Installing", "What was asked", "Figures")
+    lines = [line for line in tour["judge"]["printed"].splitlines() if line and not line.startswith(skipped)]
     minutes = tour["judge"]["seconds"] / 60
     return "\n".join(["```", f"$ {TABLE}", *lines, "```", f"It took {minutes:.1f} minutes on the same machine."])
 
@@ -126,7 +89,6 @@ def render_blocks() -> dict[str, str]:
         "cost": render_cost(tour),
         "change": render_knob(tour),
         "review": render_review(tour),
-        "graph": render_graph(load_document(GRAPH.read_text(encoding="utf-8"))[0]["stages"]),
     }
 
 

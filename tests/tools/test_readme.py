@@ -1,6 +1,5 @@
 """What README's commands print and take, and what its blocks show of that."""
 
-import json
 import sys
 from pathlib import Path
 
@@ -68,13 +67,3 @@ def test_blocks_show_what_was_measured() -> None:
         "It took 1.5 minutes on the same machine.",
     ]
     assert readme.render_answers({"sentences": ["All.", "11 tables: a."]}) == "**All.**"
-
-
-def test_the_graph_is_read_as_dvc_reads_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """By YAML 1.2, in which `on` is a text."""
-    monkeypatch.chdir(tmp_path)
-    readme.TOUR.parent.mkdir()
-    readme.TOUR.write_text(json.dumps(TOUR))
-    readme.ANSWER.write_text('{"sentences": ["All."]}')
-    readme.GRAPH.write_text("stages: {no: {deps: [a], outs: [yes]}, on: {deps: [yes], outs: [off]}}")
-    assert readme.render_blocks()["graph"].splitlines()[2:-1] == ["    no --> on"]
