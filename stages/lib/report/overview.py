@@ -150,7 +150,9 @@ def draw_overview(overview: Overview) -> Chart:
         for cell in cells
     ]
     rows = pd.DataFrame(records, columns=["arm", *Cell._fields, "text"])
-    labels, styles = [style.label for style in VERDICTS.values()], list(VERDICTS.values())
+    seen = {cell.verdict for cells in overview.rows.values() for cell in cells}
+    styles = [style for verdict, style in VERDICTS.items() if verdict in seen]
+    labels = [style.label for style in styles]
     axis = alt.Axis(orient="top", labelAngle=0, labelColor=INK, labelPadding=18, labelExpr="split(datum.label, '|')")
     x = alt.X("column:N", sort=list(heads.values()), title=None, axis=axis)
     y = alt.Y("arm:N", sort=list(overview.rows), title=None, axis=alt.Axis(labelLimit=240, labelColor=INK))
