@@ -180,30 +180,52 @@ def tell_cell(cell: Cell) -> str:
 
 
 def tell_all(overview: Overview) -> str:
-    """The answer over all columns, by counting verdicts."""
+    """The answer over all columns in a few sentences, from verdicts alone."""
     shown = {
-        arm: [cell.column for cell in cells if cell.verdict == ("worse" if arm == TO_THE_END else "better")]
+        arm: [cell for cell in cells if cell.verdict == ("worse" if arm == TO_THE_END else "better")]
         for arm, cells in overview.rows.items()
     }
-    told = []
-    if CHOSEN in shown:
-        chosen = f"{len(shown[CHOSEN])} of {len(overview.rows[CHOSEN])}"
-        told.append(f"The regulariser that validation rows choose is shown to help in {chosen} studies.")
-    if TO_THE_END in shown:
-        hurt = f"{len(shown[TO_THE_END])} of {len(overview.rows[TO_THE_END])}"
-        told.append(f"Not to stop training in time is shown to hurt in {hurt} studies.")
     arms = sorted(filter(is_regularizer, shown), key=lambda arm: -len(shown[arm]))
     helping = [arm for arm in arms if shown[arm]]
-    named = [f"{arm} in {len(shown[arm])} of {len(overview.rows[arm])}" for arm in helping[:NUM_NAMED]]
-    beyond = "Where it stops in time, " if TO_THE_END in shown else ""
-    if named:
-        named[0] += f" ({', '.join(shown[helping[0]])})"
+    reached = {cell.column for arm in helping for cell in shown[arm]}
+    told = []
+    if TO_THE_END in shown:
+        told.append(f"Stop training in time: to go on is shown to hurt {tell_where(shown[TO_THE_END])}.")
+    if barren := [column for column in overview.columns if column not in reached]:
+        beyond = "Beyond that, none" if told else "None"
+        told.append(f"{beyond} of {len(arms)} regularisers and settings is shown to help on {join_columns(barren)}.")
+    if helping:
+        named = [f"{arm} {tell_where(shown[arm])}{tell_range(shown[arm])}" for arm in helping[:NUM_NAMED]]
         named += [f"{len(helping) - NUM_NAMED} more"] if len(helping) > NUM_NAMED else []
-        told.append(f"{beyond}these are shown to help: {'; '.join(named)}.")
-        told.append(f"{len(arms) - len(helping)} of {len(arms)} regularisers and settings are shown to help nowhere.")
-    else:
-        told.append(f"{beyond}none of {len(arms)} regularisers and settings is shown to help anywhere.")
+        told.append(f"Shown to help: {'; '.join(named)}.")
+    if CHOSEN in shown:
+        told.append(f"The one that validation rows choose is shown to help {tell_where(shown[CHOSEN])}.")
     return " ".join(told)
+
+
+def tell_where(cells: Sequence[Cell]) -> str:
+    """`on 500 and 2,000 images`."""
+    return f"on {join_columns([cell.column for cell in cells])}" if cells else "nowhere"
+
+
+def tell_range(cells: Sequence[Cell]) -> str:
+    """By how much, from the least to the most."""
+    sizes = [abs(cell.value) for cell in cells]
+    least, most = f"{min(sizes):.3f}", f"{max(sizes):.3f}"
+    return f" (by {least})" if least == most else f" (by {least} to {most})"
+
+
+def join_columns(columns: Sequence[str]) -> str:
+    """`470 patients and 500 and 2,000 images`: what is counted stands once, behind its numbers."""
+    counted: dict[str, list[str]] = {}
+    for column in columns:
+        number, _, noun = column.rpartition(" ")
+        counted.setdefault(noun, []).append(number)
+    return join_words([f"{join_words(numbers)} {noun}".strip() for noun, numbers in counted.items()])
+
+
+def join_words(words: Sequence[str]) -> str:
+    return " and ".join(filter(None, (", ".join(words[:-1]), words[-1])))
 
 
 def tell_overview(overview: Overview) -> list[str]:
