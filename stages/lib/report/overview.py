@@ -16,9 +16,9 @@ from stages.lib.judge.comparison import Comparison, Difference, StudyResult
 from stages.lib.judge.plans import StatisticsPlan
 from stages.lib.judge.scores import SCORES
 from stages.lib.judge.verdicts import Pooled, find_unbeaten, pool
-from stages.lib.report.answers import IN_WORDS, is_survey, is_used
+from stages.lib.report.answers import IN_WORDS, is_survey, is_used, name_first
 from stages.lib.report.charts import INK, MUTED, ROWS, Chart, finish_chart, list_tooltips, scale_colours
-from stages.lib.report.styles import VERDICTS, style_of
+from stages.lib.report.styles import VERDICTS, first_of, style_of
 
 SIGNS = {"better": "▲", "worse": "▼", "equivalent": "=", "undecided": " "}
 CELL, ROW = 88, 21  # pixels of a column and of a row
@@ -192,12 +192,11 @@ def tell_all(overview: Overview) -> str:
         told.append(f"Not to stop training in time is shown to hurt in {hurt} studies.")
     arms = sorted(filter(is_regularizer, shown), key=lambda arm: -len(shown[arm]))
     helping = [arm for arm in arms if shown[arm]]
-    named = [f"{arm} in {len(shown[arm])} of {len(overview.rows[arm])}" for arm in helping[:NUM_NAMED]]
+    named = [f"{arm} in {len(shown[arm])} of {len(overview.rows[arm])}" for arm in helping]
     beyond = "Where it stops in time, " if TO_THE_END in shown else ""
     if named:
         named[0] += f" ({', '.join(shown[helping[0]])})"
-        named += [f"{len(helping) - NUM_NAMED} more"] if len(helping) > NUM_NAMED else []
-        told.append(f"{beyond}these are shown to help: {'; '.join(named)}.")
+        told.append(f"{beyond}these are shown to help: {'; '.join(first_of(named, NUM_NAMED))}.")
         told.append(f"{len(arms) - len(helping)} of {len(arms)} regularisers and settings are shown to help nowhere.")
     else:
         told.append(f"{beyond}none of {len(arms)} regularisers and settings is shown to help anywhere.")
@@ -221,9 +220,8 @@ def tell_helping(cells: Mapping[str, Cell]) -> str:
     """`3 of 19 are shown to help (dropout by 0.020, ...)`."""
     tried = [arm for arm in cells if is_regularizer(arm)]
     helping = sorted((arm for arm in tried if cells[arm].verdict == "better"), key=lambda arm: cells[arm].value)
-    named = [f"{arm} by {abs(cells[arm].value):.3f}" for arm in helping[:NUM_NAMED]]
-    named += [f"{len(helping) - NUM_NAMED} more"] if len(helping) > NUM_NAMED else []
-    names = f" ({', '.join(named)})" if named else ""
+    named = [f"{arm} by {abs(cells[arm].value):.3f}" for arm in helping]
+    names = name_first(named, NUM_NAMED) if named else ""
     return f"{len(helping) or 'none'} of {len(tried)} {'is' if len(helping) < 2 else 'are'} shown to help{names}"
 
 
