@@ -17,7 +17,7 @@ from threadpoolctl import threadpool_limits
 from stages.lib.core.cli import parse_arguments, run_main
 from stages.lib.core.records import split_task
 from stages.lib.data.checks import Check, load_checks
-from stages.lib.judge.arms import AT_KNOB, REFERENCE, TUNED, ArmKey, build_arms, build_search_arms
+from stages.lib.judge.arms import AT_KNOB, REFERENCE, TUNED, ArmKey
 from stages.lib.judge.comparison import POINTS, PathPoint, SearchPoint, StudyResult, save_comparison, save_points
 from stages.lib.judge.judge import Judge, judge_study, list_path_points, list_search_points
 from stages.lib.judge.plans import StatisticsPlan, StudyPlan, load_statistics_plan, load_study_plans
@@ -53,9 +53,7 @@ def run(
     checks: Sequence[Check] = (),
 ) -> Outcome:
     """Compare the arms of one task; checks: what was found in its data set."""
-    arms = build_arms(predicted, references, labels, select_by=plan.select_by, at_end=at_end)
-    arms |= build_search_arms(predicted, plan.searches, labels, select_by=plan.select_by)
-    judge = Judge(plan, settings, labels, arms)
+    judge = Judge.of_predictions(plan, settings, labels, predicted, references, at_end)
     result = judge_study(judge)
     return Outcome(
         replace(result, checks=[*checks, *check_result(judge, result, predicted)]),

@@ -54,7 +54,7 @@ def shrink(study: str) -> Development:
     )
 
 
-def list_runs(study: str, development: Development) -> Iterator[tuple[str, RunPlan]]:
+def list_runs(study: str) -> Iterator[tuple[str, RunPlan]]:
     """Every regulariser of the study, and on its unregularised network every loss, optimiser and activation."""
 
     def load(variant: str) -> RunPlan:
@@ -102,7 +102,7 @@ def digest_all() -> dict[str, str]:
     digests = {}
     for study in STUDIES:
         development, outputs = shrink(study), load_run_plan(study, "unregularized").network.outputs
-        for name, plan in list_runs(study, development):
+        for name, plan in list_runs(study):
             digests[f"{study}, {name}"] = digest_run(plan, development)
         with threadpool_limits(limits=1):
             for name in REFERENCES:

@@ -92,7 +92,7 @@ def judge_file(given: dict[str, str]) -> str:
     if not NAME.fullmatch(name):
         raise DataError(f"NAME is '{name}', expected small letters, digits and _, a letter first: mend it")
     num_lines = write_entries(name, columns, design, wishes, csv=sheet.to_csv(), command=" ".join(command.split()))
-    print(*describe_sheet(path.name, sheet, columns, wishes), *describe_design(sheet, design, wishes), sep="\n")
+    print(*describe_sheet(path.name, sheet, columns, wishes), *describe_design(design, wishes), sep="\n")
     print(
         f"Written: {num_lines} lines of params.yaml, data/source/{name}.csv. To undo it: make judge UNDO={name}\n",
         flush=True,
@@ -137,7 +137,7 @@ def describe_sheet(title: str, sheet: Sheet, columns: Columns, wishes: Wishes) -
     return told + [f"  Assumed: {remark}." for remark in sheet.remarks]
 
 
-def describe_design(sheet: Sheet, design: StudyDesign, wishes: Wishes) -> list[str]:
+def describe_design(design: StudyDesign, wishes: Wishes) -> list[str]:
     """What is decided."""
     thinned = (
         f", of which {design.num_training:,} are drawn to train on, to fit into the time" if design.training else ""

@@ -27,7 +27,7 @@ from dataclasses import asdict
 
 from stages.lib.core.cli import UserError, make_parser
 from stages.lib.judge.scores import SCORES
-from stages.lib.report.styles import ARMS, escape
+from stages.lib.report.styles import ARMS, escape, first_of
 from tools.review.judging import ORDER, Change, Review, review
 from tools.review.snapshot import Key, Snapshot, find_fork
 
@@ -70,11 +70,6 @@ def conclude(result: Review) -> str:
 
 def list_some(texts: Sequence[str]) -> str:
     return "; ".join(first_of([*map(escape, texts)], MOST_NAMED))
-
-
-def first_of(entries: Sequence[str], most: int) -> list[str]:
-    """The first entries, and how many more there are."""
-    return [*entries[:most], *([f"{len(entries) - most:,} more"] if len(entries) > most else [])]
 
 
 def render_list(title: str, entries: Sequence[str]) -> str:

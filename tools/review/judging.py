@@ -19,7 +19,7 @@ import numpy as np
 
 from stages.lib.core.files import DAMAGE
 from stages.lib.core.records import from_json, split_task
-from stages.lib.judge.arms import ArmKey, build_arms, build_search_arms
+from stages.lib.judge.arms import ArmKey
 from stages.lib.judge.comparison import Difference, StudyResult, find_comparison
 from stages.lib.judge.designs import Estimate, compare_replicates, resampled_mean, welch
 from stages.lib.judge.judge import Judge, judge_all
@@ -34,8 +34,9 @@ from stages.lib.judge.predictions import (
     parse_predictions,
 )
 from stages.lib.judge.scores import SCORES
+from stages.lib.settings.mistakes import PARAMS
 from stages.lib.settings.schema import read_statistics
-from tools.review.snapshot import LOCK, PARAMS, Key, RowsUnknownError, Snapshot, compare_params
+from tools.review.snapshot import LOCK, Key, RowsUnknownError, Snapshot, compare_params
 
 ORDER = ("worse", "better", "undecided", "equivalent")  # the first that occurs is the verdict of an arm, or of all arms
 UNUSABLE = (*DAMAGE, ArithmeticError, MemoryError, RecursionError, TypeError)  # what a damaged file may raise
@@ -252,18 +253,13 @@ def load_judge(snapshot: Snapshot, keys: Sequence[Key], settings: StatisticsPlan
         variants = [each.name for each in plan.variants if each.name in names]
         models = [name for name in plan.references if name in names]
         predicted = {name: read_predictions(snapshot, task, name, at_end=False) for name in variants}
-        at_end = {
-            name: read_predictions(snapshot, task, name, at_end=True)
-            for name in variants
-            if plan.stopped and name == variant
-        }
+        stopped = [name for name in variants if plan.stopped and name == variant]
+        at_end = {name: read_predictions(snapshot, task, name, at_end=True) for name in stopped}
         references = {
             name: ReferencePredictions(**snapshot.read_arrays(f"{REFERENCE_FOLDER}/{task}/{name}.npz"))
             for name in models
         }
-        arms = build_arms(predicted, references, labels, select_by=plan.select_by, at_end=at_end)
-        arms |= build_search_arms(predicted, plan.searches, labels, select_by=plan.select_by)
-        loaded = Judge(plan, settings, labels, arms)
+        loaded = Judge.of_predictions(plan, settings, labels, predicted, references, at_end)
         for key in keys:
             for score, judged in snapshot.arms[key].judged.items():
                 if not is_same(loaded.measure(score, ArmKey(*key[1:])), judged.replicates):

@@ -29,10 +29,10 @@ from stages.lib.judge.comparison import COMPARISON, ArmResult, Comparison, find_
 from stages.lib.judge.plans import BEST_SINGLE
 from stages.lib.judge.scores import SCORES
 from stages.lib.lock import HASH, find_cache, find_nodes, find_object, hash_file, read_listing, read_texts
-from stages.lib.settings.mistakes import ParamsError
+from stages.lib.settings.mistakes import PARAMS, ParamsError
 from stages.lib.settings.yaml_text import TextError, compose, decode, load_document
 
-PARAMS, LOCK, METRICS = "params.yaml", "dvc.lock", "metrics/metrics.json"
+LOCK, METRICS = "dvc.lock", "metrics/metrics.json"
 MAX_BYTES = 2**26  # of one file; the largest, of a comparison, has a hundredth of that
 MAX_OBJECT = 2**30  # bytes of one output: the largest predictions have a twentieth of that
 MAX_VALUES = 2**18  # of dvc.lock, which has a tenth of that with 113 stages

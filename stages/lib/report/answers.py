@@ -10,7 +10,7 @@ from stages.lib.judge.arms import AT_KNOB, REFERENCE, TO_END, TUNED, ArmKey
 from stages.lib.judge.comparison import ArmResult, Difference, SearchResult, StudyResult, Use
 from stages.lib.judge.plans import BEST_SINGLE
 from stages.lib.judge.scores import SCORES
-from stages.lib.report.styles import VERDICTS, describe_range, style_of, tell_checks
+from stages.lib.report.styles import VERDICTS, describe_range, first_of, style_of, tell_checks
 
 NUM_NAMED = 3  # variants that a sentence names; the others are counted
 GROUPS = ("regularizers", "settings")
@@ -321,8 +321,7 @@ def name_variants(study: StudyResult, variants: Sequence[str]) -> str:
 
 def name_first(names: Sequence[str], most: int = NUM_NAMED) -> str:
     """The first names in brackets, and the number of the others."""
-    more = [f"{len(names) - most} more"] if len(names) > most else []
-    return f" ({', '.join([*names[:most], *more])})"
+    return f" ({', '.join(first_of(names, most))})"
 
 
 def tell_reach(study: StudyResult, score: str) -> str:

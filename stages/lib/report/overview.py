@@ -16,9 +16,9 @@ from stages.lib.judge.comparison import Comparison, Difference, StudyResult
 from stages.lib.judge.plans import StatisticsPlan
 from stages.lib.judge.scores import SCORES
 from stages.lib.judge.verdicts import Pooled, find_unbeaten, pool
-from stages.lib.report.answers import IN_WORDS, is_survey, is_used
+from stages.lib.report.answers import IN_WORDS, is_survey, is_used, name_first
 from stages.lib.report.charts import INK, MUTED, ROWS, Chart, finish_chart, list_tooltips, scale_colours
-from stages.lib.report.styles import VERDICTS, style_of
+from stages.lib.report.styles import VERDICTS, first_of, style_of
 
 SIGNS = {"better": "▲", "worse": "▼", "equivalent": "=", "undecided": " "}
 CELL, ROW = 88, 21  # pixels of a column and of a row
@@ -195,9 +195,8 @@ def tell_all(overview: Overview) -> str:
         beyond = "Beyond that, none" if told else "None"
         told.append(f"{beyond} of {len(arms)} regularisers and settings is shown to help on {join_columns(barren)}.")
     if helping:
-        named = [f"{arm} {tell_where(shown[arm])}{tell_range(shown[arm])}" for arm in helping[:NUM_NAMED]]
-        named += [f"{len(helping) - NUM_NAMED} more"] if len(helping) > NUM_NAMED else []
-        told.append(f"Shown to help: {'; '.join(named)}.")
+        named = [f"{arm} {tell_where(shown[arm])}{tell_range(shown[arm])}" for arm in helping]
+        told.append(f"Shown to help: {'; '.join(first_of(named, NUM_NAMED))}.")
     if CHOSEN in shown:
         told.append(f"The one that validation rows choose is shown to help {tell_where(shown[CHOSEN])}.")
     return " ".join(told)
@@ -245,9 +244,8 @@ def tell_helping(cells: Mapping[str, Cell]) -> str:
     """`3 of 19 are shown to help (dropout by 0.020, ...)`."""
     tried = [arm for arm in cells if is_regularizer(arm)]
     helping = sorted((arm for arm in tried if cells[arm].verdict == "better"), key=lambda arm: cells[arm].value)
-    named = [f"{arm} by {abs(cells[arm].value):.3f}" for arm in helping[:NUM_NAMED]]
-    named += [f"{len(helping) - NUM_NAMED} more"] if len(helping) > NUM_NAMED else []
-    names = f" ({', '.join(named)})" if named else ""
+    named = [f"{arm} by {abs(cells[arm].value):.3f}" for arm in helping]
+    names = name_first(named, NUM_NAMED) if named else ""
     return f"{len(helping) or 'none'} of {len(tried)} {'is' if len(helping) < 2 else 'are'} shown to help{names}"
 
 

@@ -15,24 +15,11 @@ from stages.lib.data.samples import load_development
 from stages.lib.judge.arms import REFERENCE, Arm, ArmKey, build_arms
 from stages.lib.judge.comparison import ArmResult, PathPoint, StudyResult
 from stages.lib.judge.plans import StatisticsPlan, StudyPlan, load_statistics_plan, load_study_plan
-from stages.lib.judge.predictions import (
-    Labels,
-    Mistakes,
-    load_labels,
-    load_mistakes,
-    load_predictions,
-    load_reference,
-)
+from stages.lib.judge.predictions import Labels, Mistakes, load_labels, load_mistakes, load_predictions, load_reference
 from stages.lib.judge.scores import SCORES
 from stages.lib.lanes.plan import RunPlan, load_run_plan
 from stages.lib.lanes.run import TrainedRun, load_run
-from stages.lib.report.answers import (
-    answer,
-    capitalize,
-    choose_arms,
-    rank_arms,
-    tell_mechanisms,
-)
+from stages.lib.report.answers import answer, capitalize, choose_arms, rank_arms, tell_mechanisms
 from stages.lib.report.charts import Chart, make_figure
 from stages.lib.report.forest import draw_forest, list_differences
 from stages.lib.report.overview import survey, tell_column

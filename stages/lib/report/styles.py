@@ -92,6 +92,11 @@ def name_verdict(verdict: str) -> str:
     return VERDICTS[verdict].label if verdict in VERDICTS else verdict
 
 
+def first_of(entries: Sequence[str], most: int) -> list[str]:
+    """The first entries, and how many more there are."""
+    return [*entries[:most], *([f"{len(entries) - most:,} more"] if len(entries) > most else [])]
+
+
 def describe_range(strengths: Sequence[float]) -> str:
     """`0.1`, or `0.1 to 0.5`."""
     return f"{strengths[0]:g}" if strengths[0] == strengths[-1] else f"{strengths[0]:g} to {strengths[-1]:g}"
