@@ -383,6 +383,7 @@ def test_a_site_cache_that_cannot_be_used_is_told_and_done_without(home: Home, f
     else:
         (path,) = site.rglob("hashes/local/cache.db")
         path.write_bytes(b"damaged" * 1000)
+    (home.project / "source").write_text("two")  # else DVC is not asked
     printed = home.pipeline.run()
     assert "DVC's site cache cannot be used" in printed
     assert "Everything is up to date" in printed

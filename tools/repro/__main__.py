@@ -29,7 +29,6 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from stages.lib.core.cli import UserError, make_parser
-from stages.lib.core.files import write_bytes
 from tools.guard import check_records, print_error
 from tools.repro.engine import FOLDER, SIGNALS, LocalEngine, explain_disk
 
@@ -53,7 +52,7 @@ def set_params(text: str) -> None:
             f"--set {text}: {reason}, expected KEY=VALUE with a key of {PARAMS}, as `dvc exp run -S` takes it"
         ) from error
     check_params(draft)
-    write_bytes(PARAMS, draft.read_bytes())
+    draft.replace(PARAMS)
 
 
 def check_params(path: Path = PARAMS) -> None:
