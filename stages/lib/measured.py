@@ -42,7 +42,6 @@ SETTINGS = {
     "large": "simulated, 1,500 rows",
     "simulated": "all simulated",
 }
-METHODS = {"by_row": "this project's interval", "resampled_t": "corrected resampled t"}
 AGAINST = {"baseline": "the baseline", "no_skill": "no skill"}
 
 
@@ -52,11 +51,7 @@ def draw_calibration(calibration: Mapping[str, Any]) -> Chart | None:
     for setting, counts in list_settings(calibration):
         for against, score, arm, count in list_arms(counts):
             panel, label = f"{SCORES[score].label}, from {against}", f"{SETTINGS.get(setting, setting)}: {arm}"
-            rows += [
-                {"panel": panel, "setting": label, "method": METHODS[method], **read_share(count[method]["coverage"])}
-                for method in METHODS
-                if method in count
-            ]
+            rows.append({"panel": panel, "setting": label, **read_share(count["by_row"]["coverage"])})
     if not rows:
         return None
     table = pd.DataFrame(rows)
@@ -75,19 +70,16 @@ def draw_calibration(calibration: Mapping[str, Any]) -> Chart | None:
 
 
 def draw_coverage(panel: str, num_settings: int, confidence: float, scale: alt.Scale) -> Panel:
-    """The coverage of both methods by one score."""
+    """The coverage by one score, from one thing that is compared with."""
     x = alt.X("value:Q", title="coverage", scale=scale, axis=alt.Axis(values=[0.8, 0.9, 1], format="~%"))
     axis = alt.Axis(labelLimit=LABELS + 70, minExtent=LABELS, labelColor=INK)
     y = alt.Y("setting:N", sort=None, title=None, axis=axis)
-    colours = alt.Scale(domain=list(METHODS.values()), range=[INK, MUTED])
-    colour = alt.Color("method:N", title=None, scale=colours)
     base = ROWS.transform_filter(alt.datum.panel == panel)
-    own = base.transform_filter(alt.datum.method == METHODS["by_row"])
-    tooltip = list_tooltips("setting", "method", numbers=("value", "low", "high", "tables"))
+    tooltip = list_tooltips("setting", numbers=("value", "low", "high", "tables"))
     chart = alt.layer(
         base.mark_rule(color=MUTED, strokeDash=[3, 3]).encode(x=alt.XDatum(confidence, scale=scale)),
-        own.mark_rule(strokeWidth=2, color=INK).encode(x=alt.X("low:Q", scale=scale), x2="high:Q", y=y),
-        base.mark_point(filled=True, size=45, opacity=1).encode(x=x, y=y, color=colour, tooltip=tooltip),
+        base.mark_rule(strokeWidth=2, color=INK).encode(x=alt.X("low:Q", scale=scale), x2="high:Q", y=y),
+        base.mark_point(filled=True, size=45, opacity=1, color=INK).encode(x=x, y=y, tooltip=tooltip),
     )
     return chart.properties(width=WIDTH, height=ROW * num_settings, title=panel)
 
