@@ -155,4 +155,11 @@ def make_calibration():
         "family_wise_error": {"true_nulls": 1, "by_row": share},
         "scores": {"auc": {"l2_tuned": arm}},
     }
-    return {"seed": 1, "confidence": 0.95, "table": {"tables": 100, "baseline": counts, "no_skill": counts}}
+    counted = {"true_difference": 0.05, "spread": 0.02, "by_row": {"half_width": 0.1, "coverage": share}}
+    repeated = {"scores": {"auc": {"patients_counted": counted, "rows_counted": counted}}}
+    return {
+        "seed": 1,
+        "confidence": 0.95,
+        "table": {"tables": 100, "baseline": counts, "no_skill": counts},
+        "repeated": {"baseline": repeated, "no_skill": repeated, "tables": 100},
+    }

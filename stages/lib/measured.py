@@ -41,6 +41,7 @@ SETTINGS = {
     "some_better": "simulated, some better",
     "large": "simulated, 1,500 rows",
     "simulated": "all simulated",
+    "repeated": "repeated patients",
 }
 AGAINST = {"baseline": "the baseline", "no_skill": "no skill"}
 
@@ -62,8 +63,9 @@ def draw_calibration(calibration: Mapping[str, Any]) -> Chart | None:
     ]
     note = (
         "How often the interval of a difference, from the baseline or from a guess without skill, holds the true "
-        f"difference, counted on synthetic tables that resemble the Thoracic one. It should be {confidence:.0%}, the "
-        "dashed line; more is too cautious, less is too sure."
+        f"difference, counted on synthetic tables. It should be {confidence:.0%}, the dashed line; more is too "
+        "cautious, less is too sure. Repeated patients have several rows each: where a group is named, this project's "
+        "interval counts patients; beside it stands one that counts rows."
     )
     title = "How often the intervals are right"
     return finish_chart(join_panels(panels, columns=2), table, title=title, note=note)
