@@ -32,7 +32,7 @@ from tools.calibrate.twins import CHOSEN_ON, SETTINGS
 
 OUTPUT = Path("metrics/calibration.json")
 MEASURED = ("none", "table", "steps", "bumps", "centres", "small")  # settings that a run measures unless told others
-PER_TABLE = {"simulated": 5, "repeated": 5, "over_tables": 50}  # simulations for each twin of a setting
+PER_TABLE = {"simulated": 4, "repeated": 7, "over_tables": 50}  # simulations for each twin of a setting
 
 
 # Counting over many twins --------------------------------------------------------------------------------------------
@@ -174,7 +174,7 @@ def round_numbers(value: object) -> object:
 
 def main() -> None:
     parser = make_parser("tools.calibrate", __doc__)
-    parser.add_argument("--tables", type=int, default=40, help="twins of each setting (default: %(default)s)")
+    parser.add_argument("--tables", type=int, default=30, help="twins of each setting (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=1, help="of the twins; another seed is another calibration")
     parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="processes (default: the cores, %(default)s)")
     names, usual = ([*first, *SIMULATED, "repeated", "over_tables"] for first in (SETTINGS, MEASURED))

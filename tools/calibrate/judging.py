@@ -14,7 +14,7 @@ from stages.lib.judge.predictions import Labels
 from tools.calibrate.simulated import simulate_study
 from tools.calibrate.training import KEPT, PlannedStudy, Predicted, load_predicted, name_file
 
-NUM_WITH_SETS = 100  # simulated studies of a setting whose sets of the best are counted
+NUM_WITH_SETS = 50  # simulated studies of a setting whose sets of the best are counted
 SETS = ("equal_7/at_knob", "better_1/at_knob")  # arms whose place in the set is counted
 
 
