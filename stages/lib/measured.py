@@ -41,8 +41,8 @@ SETTINGS = {
     "some_better": "simulated, some better",
     "large": "simulated, 1,500 rows",
     "simulated": "all simulated",
+    "repeated": "repeated patients",
 }
-METHODS = {"by_row": "this project's interval", "resampled_t": "corrected resampled t"}
 AGAINST = {"baseline": "the baseline", "no_skill": "no skill"}
 
 
@@ -52,11 +52,7 @@ def draw_calibration(calibration: Mapping[str, Any]) -> Chart | None:
     for setting, counts in list_settings(calibration):
         for against, score, arm, count in list_arms(counts):
             panel, label = f"{SCORES[score].label}, from {against}", f"{SETTINGS.get(setting, setting)}: {arm}"
-            rows += [
-                {"panel": panel, "setting": label, "method": METHODS[method], **read_share(count[method]["coverage"])}
-                for method in METHODS
-                if method in count
-            ]
+            rows.append({"panel": panel, "setting": label, **read_share(count["by_row"]["coverage"])})
     if not rows:
         return None
     table = pd.DataFrame(rows)
@@ -67,27 +63,25 @@ def draw_calibration(calibration: Mapping[str, Any]) -> Chart | None:
     ]
     note = (
         "How often the interval of a difference, from the baseline or from a guess without skill, holds the true "
-        f"difference, counted on synthetic tables that resemble the Thoracic one. It should be {confidence:.0%}, the "
-        "dashed line; more is too cautious, less is too sure."
+        f"difference, counted on synthetic tables. It should be {confidence:.0%}, the dashed line; more is too "
+        "cautious, less is too sure. Repeated patients have several rows each: where a group is named, this project's "
+        "interval counts patients; beside it stands one that counts rows."
     )
     title = "How often the intervals are right"
     return finish_chart(join_panels(panels, columns=2), table, title=title, note=note)
 
 
 def draw_coverage(panel: str, num_settings: int, confidence: float, scale: alt.Scale) -> Panel:
-    """The coverage of both methods by one score."""
+    """The coverage by one score, from one thing that is compared with."""
     x = alt.X("value:Q", title="coverage", scale=scale, axis=alt.Axis(values=[0.8, 0.9, 1], format="~%"))
     axis = alt.Axis(labelLimit=LABELS + 70, minExtent=LABELS, labelColor=INK)
     y = alt.Y("setting:N", sort=None, title=None, axis=axis)
-    colours = alt.Scale(domain=list(METHODS.values()), range=[INK, MUTED])
-    colour = alt.Color("method:N", title=None, scale=colours)
     base = ROWS.transform_filter(alt.datum.panel == panel)
-    own = base.transform_filter(alt.datum.method == METHODS["by_row"])
-    tooltip = list_tooltips("setting", "method", numbers=("value", "low", "high", "tables"))
+    tooltip = list_tooltips("setting", numbers=("value", "low", "high", "tables"))
     chart = alt.layer(
         base.mark_rule(color=MUTED, strokeDash=[3, 3]).encode(x=alt.XDatum(confidence, scale=scale)),
-        own.mark_rule(strokeWidth=2, color=INK).encode(x=alt.X("low:Q", scale=scale), x2="high:Q", y=y),
-        base.mark_point(filled=True, size=45, opacity=1).encode(x=x, y=y, color=colour, tooltip=tooltip),
+        base.mark_rule(strokeWidth=2, color=INK).encode(x=alt.X("low:Q", scale=scale), x2="high:Q", y=y),
+        base.mark_point(filled=True, size=45, opacity=1, color=INK).encode(x=x, y=y, tooltip=tooltip),
     )
     return chart.properties(width=WIDTH, height=ROW * num_settings, title=panel)
 

@@ -115,6 +115,18 @@ def test_over_tables_intervals_hold_as_often_as_they_say():
     assert (found[["mean", "all_means", "new_table", "best_set"]] > 0.95 - 3 * np.sqrt(0.95 * 0.05 / 150)).all()
 
 
+def test_rows_of_a_patient_are_counted_as_the_patient_that_they_are():
+    """The same differences, with wider intervals than rows would give."""
+    found = [simulated.simulate_repeated(number, seed=1, confidence=0.95) for number in range(3)]
+    counts = calibrate.count_repeated(pd.concat(found))
+    assert counts.pop("tables") == 3 and list(counts) == ["baseline", "no_skill"]
+    for arms in (arms for family in counts.values() for arms in family["scores"].values()):
+        patients, rows = arms["patients_counted"], arms["rows_counted"]
+        assert patients["true_difference"] == pytest.approx(rows["true_difference"])
+        assert patients["by_row"]["half_width"] > 1.2 * rows["by_row"]["half_width"]
+        assert patients["by_row"]["coverage"]["of"] == 3
+
+
 def test_the_study_is_that_of_params_yaml(params, monkeypatch):
     params["studies"]["thoracic"]["training"]["epochs"] = 7
     params["l2"] = 0.02

@@ -14,6 +14,7 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from multiprocessing import forkserver
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -735,6 +736,7 @@ def engine(inside: Path, monkeypatch: pytest.MonkeyPatch) -> LocalEngine:
     (inside / "stages/speed.py").write_text("import os\n\nSPEED, LOADED_BY = 1, os.getpid()\n")
     monkeypatch.syspath_prepend(ROOT)
     monkeypatch.syspath_prepend(inside)
+    forkserver._forkserver._stop()  # another test may have started it, with the modules of this project
     return LocalEngine(2)
 
 

@@ -4,7 +4,8 @@ Twins of the Thoracic table are trained as the study `thoracic` of params.yaml i
 under several risks. Constants of the method were chosen on some; the others had no part in any choice. Predictions of
 twins are kept in .dvc/tmp/calibration, so that a run which was stopped goes on from there, and a change of the
 statistics trains nothing. Two of the kept twins are trained again each time, to see if what is kept is out of date.
-Beside them stand simulated studies with as many arms as real ones, and simulated effects on twelve tables.
+Beside them stand simulated studies with as many arms as real ones, simulated tables with several rows of each patient,
+and simulated effects on twelve tables.
 """
 
 from __future__ import annotations
@@ -24,13 +25,13 @@ from stages.lib.core.cli import UserError, make_parser, run_main
 from stages.lib.core.files import write_json
 from stages.lib.judge.arms import NO_SKILL
 from stages.lib.lanes.runtime import configure
-from tools.calibrate.simulated import SIMULATED, judge_simulated, simulate_tables
+from tools.calibrate.simulated import SIMULATED, judge_simulated, simulate_repeated, simulate_tables
 from tools.calibrate.training import judge_kept, plan_study, train_missing
 from tools.calibrate.twins import CHOSEN_ON, SETTINGS
 
 OUTPUT = Path("metrics/calibration.json")
 MEASURED = ("none", "table", "steps", "bumps", "centres", "small")  # settings that a run measures unless told others
-PER_TABLE = {"simulated": 5, "over_tables": 50}  # simulations for each twin of a setting
+PER_TABLE = {"simulated": 4, "repeated": 7, "over_tables": 50}  # simulations for each twin of a setting
 
 
 # Counting over many twins --------------------------------------------------------------------------------------------
@@ -100,6 +101,19 @@ def count_arm(cases: pd.DataFrame, margin: float) -> dict[str, object]:
     }
 
 
+def count_repeated(found: pd.DataFrame) -> dict[str, object]:
+    """What is compared with -> score -> what is counted, patients or rows; the true difference is the mean."""
+    result: dict[Any, Any] = {}
+    for (against, score, arm), cases in found.groupby(["against", "score", "arm"], sort=False):
+        truth, spread = float(cases.difference.mean()), float(cases.difference.std())
+        coverage = count_share((cases.difference - truth).abs() <= cases.own)
+        counted = {"half_width": float(cases.own.mean()), "coverage": coverage}
+        scores = result.setdefault(against, {"scores": {}})["scores"]
+        scores.setdefault(score, {})[arm] = {"true_difference": truth, "spread": spread, "by_row": counted}
+        result["tables"] = len(cases)
+    return result
+
+
 def count_study(asked: pd.DataFrame) -> dict[str, object]:
     """Share of the twins with a finding among differences that are none, and with all shown intervals right."""
     nulls = asked[asked.null]
@@ -134,6 +148,11 @@ def calibrate(settings: Sequence[str], num_twins: int, *, seed: int, jobs: int) 
                 tables = pd.DataFrame(simulate_tables(PER_TABLE[setting] * num_twins, seed, confidence=confidence))
                 result[setting] = {name: count_share(tables[name]) for name in tables}
                 continue
+            if setting == "repeated":
+                simulate = partial(simulate_repeated, seed=seed, confidence=confidence)
+                tables = pd.concat(pool.imap(simulate, range(PER_TABLE[setting] * num_twins)))
+                result[setting] = count_repeated(tables)
+                continue
             judge = judge_kept if setting in SETTINGS else judge_simulated
             number = num_twins * (1 if setting in SETTINGS else PER_TABLE["simulated"])
             work = partial(judge, setting=setting, study=study, seed=seed)
@@ -154,10 +173,10 @@ def round_numbers(value: object) -> object:
 
 def main() -> None:
     parser = make_parser("tools.calibrate", __doc__)
-    parser.add_argument("--tables", type=int, default=40, help="twins of each setting (default: %(default)s)")
+    parser.add_argument("--tables", type=int, default=30, help="twins of each setting (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=1, help="of the twins; another seed is another calibration")
     parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="processes (default: the cores, %(default)s)")
-    names, usual = [*SETTINGS, *SIMULATED, "over_tables"], [*MEASURED, *SIMULATED, "over_tables"]
+    names, usual = ([*first, *SIMULATED, "repeated", "over_tables"] for first in (SETTINGS, MEASURED))
     parser.add_argument("--settings", nargs="+", choices=names, default=usual, metavar="SETTING", help=", ".join(names))
     parser.add_argument("--output", type=Path, help=f"file to write (default, for all that is measured: {OUTPUT})")
     options = parser.parse_args()

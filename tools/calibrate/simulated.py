@@ -1,7 +1,8 @@
-"""Studies and tables of made-up arms whose truth is known: ridge regression in the place of networks, and no training.
+"""Studies and tables of made-up arms whose truth is known: regressions in the place of networks, and no training.
 
 Blocks of features are exchangeable, so arms that do without as many of them are equal by construction, and those that
-do without fewer are better. There are as many arms as in a real study, and as many studies as the counts need.
+do without fewer are better. There are as many arms as in a real study, and as many studies as the counts need. Beside
+them stand tables with several rows of each patient, and effects on several tables.
 """
 
 from __future__ import annotations
@@ -12,12 +13,15 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 from scipy.special import expit
+from sklearn.linear_model import LogisticRegression
 
-from stages.lib.data.protocols import Protocol, Split
-from stages.lib.judge.arms import average_best
+from stages.lib.data.protocols import Protocol, RepeatedStratifiedKFold, Split
+from stages.lib.judge.arms import NO_SKILL, average_best
 from stages.lib.judge.comparison import Difference
+from stages.lib.judge.designs import CrossValidation, compare
 from stages.lib.judge.plans import BEST_SINGLE
 from stages.lib.judge.predictions import Labels, Predictions
+from stages.lib.judge.scores import row_auc, row_log_loss
 from stages.lib.judge.verdicts import find_unbeaten, pool
 from tools.calibrate.training import PlannedStudy, Predicted, judge_twin
 
@@ -30,8 +34,11 @@ SIMULATED = {
     "large": (1500, 5),
 }  # rows, arms that leave out one block alone
 NUM_TABLES, TABLE_ARMS = 12, 20  # of one study over tables
-NUM_WITH_SETS = 100  # simulated studies of a setting whose sets of the best are counted
+NUM_WITH_SETS = 50  # simulated studies of a setting whose sets of the best are counted
 SETS = ("equal_7/at_knob", "better_1/at_knob")  # arms whose place in the set is counted
+NUM_PATIENTS, NUM_VISITS, VISIT_SD = 150, 3, 0.1  # rows of a patient; noise between them, of features with variance 1
+NUM_MEASURES, STRENGTH, PENALTIES = 8, 1.0, (1.0, 0.01)  # columns; sd of the logit; C of a regression, and of its rival
+VISITED = RepeatedStratifiedKFold(folds=5, repeats=5, validation=0.2)
 
 
 def judge_simulated(number: int, *, setting: str, study: PlannedStudy, seed: int) -> pd.DataFrame:
@@ -90,6 +97,46 @@ class Ridge:
         places = np.arange(len(raw))[:, None]
         validation, test = raw[places, self.split.validation], raw[places, self.split.test]
         return Predictions(places[:, 0], {}, validation, validation, test, {})
+
+
+def draw_repeated(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Features, labels and patient of each row; a patient's rows are nearly alike, and the outcome is the patient's."""
+    patients = rng.normal(size=(NUM_PATIENTS, NUM_MEASURES))
+    logit = STRENGTH * patients @ np.full(NUM_MEASURES, NUM_MEASURES**-0.5)
+    died = (rng.random(NUM_PATIENTS) < expit(logit)).astype(np.uint8)
+    groups = np.repeat(np.arange(NUM_PATIENTS), NUM_VISITS)
+    return patients[groups] + rng.normal(0, VISIT_SD, (len(groups), NUM_MEASURES)), died[groups], groups
+
+
+def simulate_repeated(number: int, *, seed: int, confidence: float) -> pd.DataFrame:
+    """A logistic regression against another, and against no skill, on one table; drawn from (seed, number) alone.
+
+    Folds hold whole patients. Of the same difference there is half the interval that counts patients, and half of one
+    that counts rows, as if each was by itself.
+    """
+    features, label, groups = draw_repeated(np.random.default_rng([seed, number, *b"repeated"]))
+    split = VISITED.split(label, num_own_test=0, seed=number, groups=groups)
+    model, rival = (fit_logistic(features, label, split, penalty) for penalty in PENALTIES)
+    guess = np.repeat(label[split.training].mean(axis=1, keepdims=True), split.test.shape[1], axis=1)
+    found = []
+    for unit, units in (("patients", groups[split.test]), ("rows", None)):
+        design = CrossValidation(split.test, split.training, VISITED.repeats, units)
+        for against, other in (("baseline", rival), (NO_SKILL.variant, guess)):
+            for score, by_row in (("auc", row_auc), ("log_loss", row_log_loss)):
+                first, second = (by_row(label[split.test], each) for each in (model, other))
+                estimate = compare(first, second, design, alone=other is guess)
+                names = {"against": against, "score": score, "arm": f"{unit}_counted"}
+                numbers = {"difference": estimate.value, "own": estimate.half_width(1 - confidence)}
+                found.append(names | numbers)
+    return pd.DataFrame(found)
+
+
+def fit_logistic(features: np.ndarray, label: np.ndarray, split: Split, penalty: float) -> np.ndarray:
+    """Probabilities of the test rows, [replicate, row]."""
+    model = LogisticRegression(C=penalty, solver="newton-cholesky")
+    parts = zip(split.training, split.test, strict=True)
+    both = [model.fit(features[rows], label[rows]).predict_proba(features[test]) for rows, test in parts]
+    return np.array(both)[..., 1]
 
 
 def simulate_tables(num_studies: int, seed: int, *, confidence: float) -> Iterator[dict[str, bool]]:
