@@ -183,8 +183,8 @@ def test_versions_are_an_input_of_the_stages_that_use_them(stage: str) -> None:
 
 def test_what_does_not_train_does_not_import_tensorflow() -> None:
     """Each after the one before it, in one process."""
-    verbs = ("plan", "fetch", "preprocess", "reference", "compare", "audit", "report")
-    modules = [*(f"stages.{verb}" for verb in verbs), "tools.review.__main__"]
+    verbs = ("plan", "fetch", "preprocess", "reference", "compare", "audit", "draw", "report")
+    modules = [*(f"stages.{verb}" for verb in verbs), "tools.review.__main__", "tools.judge.__main__"]
     code = "import importlib, sys\nfor name in sys.argv[1:]:\n    importlib.import_module(name)\n"
     code += "    assert 'tensorflow' not in sys.modules, name"
     subprocess.run([sys.executable, "-c", code, *modules], check=True)
