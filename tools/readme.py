@@ -43,7 +43,8 @@ TICK = 2.0  # seconds between two looks at the memory
 
 def render_answers(answer: dict[str, Any]) -> str:
     """The answer over all data; the page and the terminal have a line for each study beside it."""
-    return f"**{answer['sentences'][0]}**"
+    first, *others = answer["sentences"][0].split(". ")
+    return f"**{first.removesuffix('.')}.** {'. '.join(others)}".rstrip()
 
 
 def render_cost(tour: Mapping[str, Any]) -> str:

@@ -155,8 +155,12 @@ def draw_overview(overview: Overview) -> Chart:
     labels = [style.label for style in styles]
     axis = alt.Axis(orient="top", labelAngle=0, labelColor=INK, labelPadding=18, labelExpr="split(datum.label, '|')")
     x = alt.X("column:N", sort=list(heads.values()), title=None, axis=axis)
-    y = alt.Y("arm:N", sort=list(overview.rows), title=None, axis=alt.Axis(labelLimit=240, labelColor=INK))
-    colour = alt.Color("verdict:N", scale=scale_colours(labels, styles), legend=alt.Legend(symbolOpacity=0.5))
+    y = alt.Y(
+        "arm:N", sort=list(overview.rows), title=None, axis=alt.Axis(labelLimit=240, labelColor=INK, minExtent=210)
+    )
+    colour = alt.Color(
+        "verdict:N", scale=scale_colours(labels, styles), legend=alt.Legend(symbolOpacity=0.5, columnPadding=40)
+    )
     decided = alt.datum.verdict != VERDICTS["undecided"].label
     opacity = alt.condition(decided, alt.value(0.5), alt.value(0.08))
     tooltip = list_tooltips("arm", "column", "verdict", numbers=("value", "low", "high"))
@@ -196,7 +200,7 @@ def tell_all(overview: Overview) -> str:
         told.append(f"{beyond} of {len(arms)} regularisers and settings is shown to help on {join_columns(barren)}.")
     if helping:
         named = [f"{arm} {tell_where(shown[arm])}{tell_range(shown[arm])}" for arm in helping]
-        told.append(f"Shown to help: {'; '.join(first_of(named, NUM_NAMED))}.")
+        told.append(f"Shown to help, since {overview.score} falls: {'; '.join(first_of(named, NUM_NAMED))}.")
     if CHOSEN in shown:
         told.append(f"The one that validation rows choose is shown to help {tell_where(shown[CHOSEN])}.")
     return " ".join(told)
