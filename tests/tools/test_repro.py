@@ -441,13 +441,16 @@ def test_a_run_waits_for_others_and_says_so_and_they_for_it(tmp_path: Path) -> N
     with make_lock(str(pipeline.folder / ".dvc/tmp/lock")):
         first = pipeline.start(jobs=1)
         assert first.stdout.readline() == waiting.format(os.getpid())
-    with first, pipeline.start(jobs=1) as second:
-        wait_for_sleep(first.pid, 1)
-        command = [sys.executable, "-m", "dvc", "checkout"]
-        done = subprocess.run(command, cwd=pipeline.folder, env=pipeline.environment, capture_output=True, text=True)
-        said = second.stdout.readline()
-        second.send_signal(signal.SIGINT)
-        rest = second.stdout.read()
+    with first:
+        wait_for_sleep(first.pid, 1)  # before another one starts, which might be quicker
+        with pipeline.start(jobs=1) as second:
+            command = [sys.executable, "-m", "dvc", "checkout"]
+            done = subprocess.run(
+                command, cwd=pipeline.folder, env=pipeline.environment, capture_output=True, text=True
+            )
+            said = second.stdout.readline()
+            second.send_signal(signal.SIGINT)
+            rest = second.stdout.read()
         os.killpg(first.pid, signal.SIGKILL)
     assert (done.returncode != 0, "Unable to acquire lock" in done.stderr) == (True, True)
     assert (said, second.returncode) == (waiting.format(first.pid), 130)
