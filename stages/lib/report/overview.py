@@ -135,6 +135,17 @@ def group_rows(effects: Mapping[str, Sequence[Difference]]) -> dict[str, dict[st
     return groups
 
 
+def read_overview(score: str) -> str:
+    """How the picture is read."""
+    return (
+        f"The change of {score} on held-out rows, compared with the unregularised network that stops in time; "
+        f"a fall helps. {SIGNS['better']} {VERDICTS['better'].label}, {SIGNS['worse']} {VERDICTS['worse'].label}, "
+        f"{SIGNS['equivalent']} {VERDICTS['equivalent'].label}, no sign: {VERDICTS['undecided'].label}. For several "
+        f"tables it is the mean over them. Under the names of the data: the {score} of that network. * may be "
+        "the best: no other is shown to beat it."
+    )
+
+
 def draw_overview(overview: Overview) -> Chart:
     """A row for each regulariser, a column for each study; a cell says how much log loss changes, and the verdict."""
     heads = {column: f"{column}|{overview.baseline[column]:.3f}" for column in overview.columns}
@@ -168,15 +179,8 @@ def draw_overview(overview: Overview) -> Chart:
         ROWS.mark_rect(stroke=MUTED, strokeWidth=0.3).encode(x=x, y=y, color=colour, opacity=opacity, tooltip=tooltip),
         ROWS.mark_text(color=INK, fontSize=11).encode(x=x, y=y, text="text:N"),
     ).properties(width=CELL * max(1, len(overview.columns)), height=ROW * max(1, len(overview.rows)))
-    note = (
-        f"The change of {overview.score} on held-out rows, compared with the unregularised network that stops in time; "
-        f"a fall helps. {SIGNS['better']} {VERDICTS['better'].label}, {SIGNS['worse']} {VERDICTS['worse'].label}, "
-        f"{SIGNS['equivalent']} {VERDICTS['equivalent'].label}, no sign: {VERDICTS['undecided'].label}. For several "
-        f"tables it is the mean over them. Under the names of the data: the {overview.score} of that network. * may be "
-        "the best: no other is shown to beat it."
-    )
     title = "What each regulariser does, on data that the network has not seen"
-    return finish_chart(chart, rows, title=title, note=note)
+    return finish_chart(chart, rows, title=title, note=read_overview(overview.score))
 
 
 def tell_cell(cell: Cell) -> str:
