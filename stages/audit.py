@@ -29,7 +29,7 @@ def run(plan: AuditParams, records: Records) -> list[ClaimResult]:
 def load_records() -> Records:
     """All that claims read; files that the plan does not name are not looked at."""
     return Records(
-        confidence=load_statistics_plan().confidence,
+        compared_at=load_statistics_plan().confidence,
         comparison=load_comparison(*load_studies()),
         measurements={study: load_measurements(study) for study in load_tasks()},
         experiments=load_experiments(),

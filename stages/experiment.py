@@ -9,8 +9,7 @@ Writes  data/evidence/<experiment>/evidence.json
 
 from __future__ import annotations
 
-from stages.lib.claims.experiment_kinds import EXPERIMENTS
-from stages.lib.claims.experiments import ExperimentPlan, load_experiment_plan, take_rows
+from stages.lib.claims.experiment_kinds import EXPERIMENTS, ExperimentPlan, load_experiment_plan, take_rows
 from stages.lib.claims.measurements import ExperimentResult, save_experiment
 from stages.lib.core.cli import parse_arguments, run_main
 from stages.lib.data.samples import Development, load_development

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from stages import plan
-from stages.lib.claims.experiments import ExperimentPlan
+from stages.lib.claims.experiment_kinds import ExperimentPlan
 from stages.lib.core.records import from_json, to_json
 from stages.lib.data.kinds import KINDS, SplitPlan
 from stages.lib.judge.plans import ReferenceModelPlan, ReferencePlan

@@ -16,7 +16,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from stages import plan
-from stages.lib.claims.judging import Threshold, parse_audit
+from stages.lib.claims.judging import LAYOUT, Threshold
 from stages.lib.data.samples import load_samples
 from stages.lib.judge.comparison import Comparison, parse_comparison
 from stages.lib.judge.predictions import load_labels, load_predictions, load_reference
@@ -429,7 +429,7 @@ def test_a_kind_of_data_set_is_fetched_and_split(extended: Project, monkeypatch:
 
 def test_a_claim_is_judged_by_its_rule(extended: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(extended.folder)
-    claims = {claim.id: claim for claim in parse_audit(extended.read("metrics/audit.json"))}
+    claims = {claim.id: claim for claim in LAYOUT.validate_json(extended.read("metrics/audit.json"))}
     (gap,) = claims["E1"].quantities
     losses = []
     for variant in ("unregularized", "dropout"):

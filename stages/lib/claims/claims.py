@@ -11,15 +11,21 @@ from functools import partial
 from typing import NamedTuple
 
 from stages.lib.claims import quantities as of
-from stages.lib.claims.evidence import Records
-from stages.lib.claims.intervals import Interval, across, average
+from stages.lib.claims.evidence import Interval, Records, average, mean
 
 
 class Group(NamedTuple):
-    """Studies of one kind of data. combine: the intervals of all their tasks -> that of the mean over tasks."""
+    """Studies of one kind of data. sampled: whether their tasks are a sample of many."""
 
     studies: tuple[str, ...]
-    combine: Callable[[Sequence[Interval]], Interval]
+    sampled: bool = False
+
+    def combine(self, intervals: Sequence[Interval], confidence: float) -> Interval:
+        """The mean over tasks; of a sample with Student's interval of the spread between them.
+
+        So it holds the mean of all tasks of the kind, and no task's own interval is needed: the spread has its error.
+        """
+        return mean([one.value for one in intervals], 0, confidence) if self.sampled else average(intervals)
 
 
 class Quantity:
@@ -42,18 +48,17 @@ class Quantity:
         **options: object,
     ):
         self.rule, self.label, self.where = rule, label, where
-        self.groups = [Group((source,), average) if isinstance(source, str) else source for source in sources]
+        self.groups = [Group((source,)) if isinstance(source, str) else source for source in sources]
         self.sources = tuple(study for group in self.groups for study in group.studies)
         self.measure: Callable[[Records, str], Interval] = partial(function, **options)
 
     def over_sources(self, records: Records) -> Interval:
         """MissingEvidenceError where one of the sources lacks what it needs."""
-        return average(
-            [
-                group.combine([self.measure(records, task) for study in group.studies for task in records.tasks(study)])
-                for group in self.groups
-            ]
-        )
+        found = []
+        for group in self.groups:
+            tasks = [task for study in group.studies for task in records.tasks(study)]
+            found.append(group.combine([self.measure(records, task) for task in tasks], records.confidence))
+        return average(found)
 
 
 class Claim:
@@ -63,10 +68,21 @@ class Claim:
         self.text, self.quantities = text, quantities
 
 
-TABLES = Group(("thoracic", "tables"), across)  # a dozen tables are a sample: another table may differ as they do
-SIZES = Group(("images_500", "images_2000", "images_8000", "images_57000"), average)  # chosen, no sample
-SIZES_WITH_PATHS = Group(SIZES.studies[:3], average)  # the largest has few variants, with one strength each
-ON_TABLES, ON_IMAGES = "on tables", "on images"
+TABLES = Group(("thoracic", "tables"), sampled=True)  # a dozen: another table may differ as they do
+SIZES = Group(("images_500", "images_2000", "images_8000", "images_57000"))  # chosen, no sample
+SIZES_WITH_PATHS = Group(SIZES.studies[:3])  # the largest has few variants, with one strength each
+
+
+def on_both(
+    label: str, function: Callable[..., Interval], *, images: Group = SIZES_WITH_PATHS, **options: object
+) -> tuple[Quantity, Quantity]:
+    """The same quantity on tables and on images, which decide by themselves."""
+    return (
+        Quantity("tables", label, [TABLES], function, where="on tables", **options),
+        Quantity("images", label, [images], function, where="on images", **options),
+    )
+
+
 PATIENTS, IMAGES = ["tutorial_thoracic"], ["tutorial_fashion"]
 LAMBDAS = ("l1", "l2", "l1_proximal", "weight_decay", "activity_l1")  # strengths that are called lambda
 DECAYS = ("l2", "weight_decay")
@@ -78,20 +94,18 @@ SQUARED, ABSOLUTE = of.SQUARED, of.ABSOLUTE
 CLAIMS: dict[str, Claim] = {
     "C1": Claim(
         "When the loss has not fallen for several epochs the network is overfitting, and stopping there helps.",
-        Quantity("tables", "nats of held-out log loss saved by the epoch of least validation loss over the last epoch",
-                 [TABLES], of.loss_saved_by_stopping, where=ON_TABLES),
-        Quantity("images", "nats of held-out log loss saved by the epoch of least validation loss over the last epoch",
-                 [SIZES], of.loss_saved_by_stopping, where=ON_IMAGES),
+        *on_both("nats of held-out log loss saved by the epoch of least validation loss over the last epoch",
+                 of.loss_saved_by_stopping, images=SIZES),
     ),
     "C2": Claim(
         "Weight decay keeps weights from growing large.",
         Quantity("norm", "share of the weights' norm after the last epoch taken off by L2 and by decoupled decay",
-                 [TABLES, SIZES_WITH_PATHS._replace(combine=across)], of.norm_taken_off, variants=DECAYS),
+                 [TABLES, SIZES_WITH_PATHS._replace(sampled=True)], of.norm_taken_off, variants=DECAYS),
     ),
     "C3": Claim(
         "A weight constraint limits the size of the weights, and it does better than plain decay.",
         Quantity("over_bound", "share of units at their bound or over it that are over it",
-                 [TABLES._replace(combine=average)], of.units_over_bound, where="as a limit on the weights"),
+                 [TABLES._replace(sampled=False)], of.units_over_bound, where="as a limit on the weights"),
         Quantity("log_loss", "nats of held-out log loss saved by max norm over L2, both at tuned strengths",
                  [TABLES, SIZES_WITH_PATHS], of.loss_saved_over, by="max_norm", over="l2",
                  where="as to what it saves over decay on unseen rows"),
@@ -150,17 +164,13 @@ CLAIMS: dict[str, Claim] = {
     ),
     "C10": Claim(
         "The closer lambda is to 0, the weaker is the effect of regularisation.",
-        Quantity("tables", "share of pairs of strengths whose gaps from training to held-out log loss are in order",
-                 [TABLES], of.pairs_in_order, quantity="gap", variants=LAMBDAS, where=ON_TABLES),
-        Quantity("images", "share of pairs of strengths whose gaps from training to held-out log loss are in order",
-                 [SIZES_WITH_PATHS], of.pairs_in_order, quantity="gap", variants=LAMBDAS, where=ON_IMAGES),
+        *on_both("share of pairs of strengths whose gaps from training to held-out log loss are in order",
+                 of.pairs_in_order, quantity="gap", variants=LAMBDAS),
     ),
     "C11": Claim(
         "The L1 penalty is not differentiable at 0, so gradient methods need care with it.",
-        Quantity("tables", "share of weights that are 0 by a proximal step, less that by the penalty's gradient",
-                 [TABLES], of.zeros_by_care, where=ON_TABLES),
-        Quantity("images", "share of weights that are 0 by a proximal step, less that by the penalty's gradient",
-                 [SIZES_WITH_PATHS], of.zeros_by_care, where=ON_IMAGES),
+        *on_both("share of weights that are 0 by a proximal step, less that by the penalty's gradient",
+                 of.zeros_by_care),
     ),
     "C12": Claim(
         "L2 regularisation is weight decay.",

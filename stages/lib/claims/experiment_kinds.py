@@ -1,43 +1,132 @@
-"""The kinds of experiments that params.yaml can name.
+"""Experiments of the audit: trainings that only claims need, on development rows of a study.
 
-Each is a function of an experiment's plan and the development rows of its replicates. It says what `levels` are, and
-measures networks on rows that they have not seen.
+Each kind that params.yaml can name is a function of an experiment's plan and the development rows of its replicates. It
+says what `levels` are, and measures networks on rows that they have not seen.
 """
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from stages.lib.claims.experiments import ExperimentPlan, generator_of, keep_knobs, predict_run, score_run, train_run
-from stages.lib.claims.measurements import Case, to_values
+from stages.lib.claims.measurements import EXPERIMENT_PLANS, Case, to_values
+from stages.lib.core.records import load_plan
 from stages.lib.data.samples import Development
 from stages.lib.judge.scores import measure
 from stages.lib.lanes.callbacks import choose_monitor
+from stages.lib.lanes.losses import LOSSES
 from stages.lib.lanes.plan import OptimizerPlan, RegularizerPlan, RunPlan
+from stages.lib.lanes.runtime import keras, tf
 
-if TYPE_CHECKING:
-    from stages.lib.lanes.run import Weights
+if TYPE_CHECKING:  # `plan` reads the table of kinds and has to be quick, which pandas is not
+    from stages.lib.lanes.run import TrainedRun, Weights
 
-if TYPE_CHECKING:
-    from stages.lib.lanes.runtime import tf
-
+NUM_JUDGED = 2000  # rows: the sampling error of an accuracy of .8 is then below a hundredth
 REGRESSION_LOSSES = ("mean_squared_error", "mean_absolute_error")
 REGRESSED = ("PRE4", "AGE", "PRE5")  # FVC, age and FEV1, which the first two predict
 MOST_LITRES = 10.0  # nobody exhales as much in one second: a larger FEV1 is in another unit
 STEPS, LEARNING_RATE = 1500, 0.2  # of full-batch Adam, whose rate falls to 0 along a cosine
 
 
+@dataclass(frozen=True)
+class ExperimentPlan:
+    """One experiment.
+
+    kind: its function in EXPERIMENTS, which says what levels are.
+    runs: variant of the study -> its run, with the replicates and epochs of the experiment.
+    rows: training rows of each replicate; None for all.
+    shared_rows: whether replicates share rows that they are judged on with one another's training rows.
+    """
+
+    name: str
+    kind: str
+    study: str
+    runs: dict[str, RunPlan]
+    rows: int | None
+    levels: tuple[float, ...]
+    shared_rows: bool
+
+    @property
+    def run(self) -> RunPlan:
+        """The first."""
+        return next(iter(self.runs.values()))
+
+
+def load_experiment_plan(name: str) -> ExperimentPlan:
+    return load_plan(ExperimentPlan, f"{EXPERIMENT_PLANS}/{name}")
+
+
+def take_rows(development: Development, plan: ExperimentPlan) -> Development:
+    """The rows of the experiment's replicates: training rows as many as it asks for, and rows to be judged on.
+
+    These are the validation rows. Where replicates share a pool of rows, others that a replicate is not trained on are
+    added to them, NUM_JUDGED in all.
+    """
+    replicates = list(plan.run.replicates)
+    validation, training = development.validation[replicates], development.training[replicates]
+    pool = np.arange(len(development.labels), dtype=np.int32)
+    if len(np.unique(development.identifiers)) == len(pool) and validation.shape[1] < NUM_JUDGED:
+        generator, more = generator_of(plan), []
+        for known in zip(training, validation, strict=True):
+            unseen = np.setdiff1d(pool, np.concatenate(known))
+            more.append(generator.permutation(unseen)[: NUM_JUDGED - validation.shape[1]])
+        size = min(map(len, more))
+        validation = np.concatenate([validation, np.stack([rows[:size] for rows in more])], axis=1)
+    return replace(development, training=training[:, : plan.rows], validation=validation)
+
+
+def keep_knobs(run: RunPlan) -> RunPlan:
+    """The run at its knobs alone."""
+    return replace(run, regularizers=tuple(replace(entry, strengths=entry.strengths[:1]) for entry in run.regularizers))
+
+
+def train_run(run: RunPlan, development: Development, dtype: str = "float32") -> TrainedRun:
+    """Train on the replicates' training rows; with the weights of the best epoch where the run keeps those."""
+    from stages.lib.lanes.run import stop_in_time
+    from stages.lib.lanes.training import train_lanes
+
+    trained = train_lanes(run, development, dtype=dtype)
+    return stop_in_time(run, trained) if run.stopped else trained
+
+
+def predict_run(run: RunPlan, weights: Weights, development: Development, rows: np.ndarray) -> np.ndarray:
+    """Probabilities [lane, row, output] of rows [replicate, row]."""
+    from stages.lib.lanes.graph import predict_lanes
+
+    return predict_lanes(run, weights, inputs=development.inputs, rows=rows, scale=development.scale)
+
+
+def score_run(name: str, run: RunPlan, trained: TrainedRun, development: Development) -> np.ndarray:
+    """A score [lane] on the validation rows of each replicate."""
+    rows = development.validation
+    probability = predict_run(run, trained.weights, development, rows)
+    return measure(name, run.grid.over_points(development.labels[rows]), probability)
+
+
+def generator_of(plan: ExperimentPlan) -> np.random.Generator:
+    return np.random.default_rng([plan.run.seed, zlib.crc32(plan.name.encode())])
+
+
+def make_case(name: str, level: float = 0.0, **arrays: np.ndarray) -> Case:
+    """What was measured of one thing at one level; arrays: quantity -> [replicate]."""
+    return Case(name, to_values(arrays), level)
+
+
 def follow_stopping(plan: ExperimentPlan, development: Development) -> list[Case]:
     """What choosing an epoch seems to be worth on the very rows that choose it; means over two halves of the rows."""
-    run = keep_knobs(plan.run, without=["early_stopping"])
-    run = replace(run, callbacks=replace(run.callbacks, early_stopping=None, checkpoint=None))
+    run = keep_knobs(plan.run)
+    run = replace(
+        run,
+        regularizers=tuple(entry for entry in run.regularizers if entry.name != "early_stopping"),
+        callbacks=replace(run.callbacks, early_stopping=None, checkpoint=None),
+    )
     first, second = (follow_rows(run, replace(development, validation=rows)) for rows in split_halves(development))
     flattery = (measure_flattery(first, second) + measure_flattery(second, first)) / 2
-    return [Case("stopping", to_values({"flattery": flattery}))]
+    return [make_case("stopping", flattery=flattery)]
 
 
 def split_halves(development: Development) -> list[np.ndarray]:
@@ -79,7 +168,7 @@ def compare_thinned(plan: ExperimentPlan, development: Development) -> list[Case
         "geometric": geometric,
     }
     return [
-        Case(name, to_values({"log_loss": measure("log_loss", development.labels[rows], probability)}))
+        make_case(name, log_loss=measure("log_loss", development.labels[rows], probability))
         for name, probability in probabilities.items()
     ]
 
@@ -89,7 +178,6 @@ def average_thinned(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Arithmetic and normalised geometric mean of the probabilities of thinned networks, [replicate, row, output]."""
     from stages.lib.lanes.network import Network
-    from stages.lib.lanes.runtime import tf
 
     output = Network(run.network).output
     shape = (*development.validation.shape, run.network.outputs)
@@ -108,7 +196,6 @@ def predict_thinned(
     The first layer's outputs are the same in all of them, so they are computed once.
     """
     from stages.lib.lanes.network import Network, apply_dense
-    from stages.lib.lanes.runtime import tf
 
     network = Network(run.network)
     tensors = {name: tf.constant(value, tf.float32) for name, value in weights.items()}
@@ -136,9 +223,8 @@ def add_useless_columns(plan: ExperimentPlan, development: Development) -> list[
         real, useless = np.split(zero, 2, axis=2)
         strengths = run.grid.by_point(run.lane_strengths(run.regularizers[0]))[:, 0]
         for point, strength in enumerate(strengths.tolist()):
-            shares = {"real": real[point].mean(axis=1), "useless": useless[point].mean(axis=1)}
-            values = to_values({f"{columns}_columns_zero": share for columns, share in shares.items()})
-            cases.append(Case(name, values, strength))
+            shares = real[point].mean(axis=1), useless[point].mean(axis=1)
+            cases.append(make_case(name, strength, real_columns_zero=shares[0], useless_columns_zero=shares[1]))
     return cases
 
 
@@ -168,7 +254,7 @@ def compare_decays(plan: ExperimentPlan, development: Development) -> list[Case]
             run = replace(plan.run, optimizer=optimizer, regularizers=(entry,), stopped=False)
             weights.append(join_weights(train_run(run, development, dtype="float64").weights))
         distance = np.linalg.norm(weights[0] - weights[1], axis=1) / np.linalg.norm(weights[0], axis=1)
-        cases.append(Case(optimizer.name, to_values({"distance": distance})))
+        cases.append(make_case(optimizer.name, distance=distance))
     return cases
 
 
@@ -199,11 +285,10 @@ def regress(plan: ExperimentPlan, development: Development) -> list[Case]:
     for loss in REGRESSION_LOSSES:
         lines = fit_lines(loss, table.reshape(-1, size, 3)).reshape(*table.shape[:2], 3)
         for number, share in enumerate(plan.levels):
-            errors = {
-                "clean_error": root_errors(lines[:, number], [rows[0] for rows in judged]),
-                "all_error": root_errors(lines[:, number], [rows[number + 1] for rows in judged]),
-            }
-            cases.append(Case(loss, to_values(errors), share))
+            clean_error, all_error = (
+                root_errors(lines[:, number], [rows[place] for rows in judged]) for place in (0, number + 1)
+            )
+            cases.append(make_case(loss, share, clean_error=clean_error, all_error=all_error))
     return cases
 
 
@@ -216,9 +301,6 @@ def spoil(rows: np.ndarray, share: float, wrong: np.ndarray, generator: np.rando
 
 def fit_lines(loss: str, tables: np.ndarray) -> np.ndarray:
     """Slopes and intercept [table, 3] that minimise a loss of the lanes on tables [table, row, column], target last."""
-    from stages.lib.lanes.losses import LOSSES as FUNCTIONS
-    from stages.lib.lanes.runtime import keras, tf
-
     centre, spread = tables[:, :, :2].mean(axis=1, keepdims=True), tables[:, :, :2].std(axis=1, keepdims=True)
     inputs = tf.constant((tables[:, :, :2] - centre) / spread)
     targets = tf.constant(tables[:, :, 2:])
@@ -231,7 +313,7 @@ def fit_lines(loss: str, tables: np.ndarray) -> np.ndarray:
     def step() -> None:
         with tf.GradientTape() as tape:
             output = inputs @ kernel + bias
-            losses = FUNCTIONS[loss].function(targets, output, output)
+            losses = LOSSES[loss].function(targets, output, output)
         optimizer.apply(tape.gradient(losses, [kernel, bias]), [kernel, bias])
 
     for _ in range(STEPS):
@@ -265,8 +347,7 @@ def repair_columns(run: RunPlan, development: Development) -> list[Case]:
         ("mended", mend(development)),
     ):
         changed = replace(development, inputs=inputs)
-        losses = score_run("log_loss", run, train_run(run, changed), changed)
-        cases.append(Case(name, to_values({"log_loss": losses})))
+        cases.append(make_case(name, log_loss=score_run("log_loss", run, train_run(run, changed), changed)))
     return cases
 
 
@@ -288,8 +369,7 @@ def train_on_all(run: RunPlan, development: Development) -> Case:
     """Accuracy on the rows of training, which are all patients, from each start."""
     rows = np.tile(list_patients(development).astype(np.int32), (len(run.replicates), 1))
     everyone = replace(development, training=rows, validation=rows)
-    accuracy = score_run("accuracy", run, train_run(run, everyone), everyone)
-    return Case("all_patients", to_values({"accuracy": accuracy}))
+    return make_case("all_patients", accuracy=score_run("accuracy", run, train_run(run, everyone), everyone))
 
 
 def label_tumours(development: Development) -> list[Case]:
@@ -297,7 +377,7 @@ def label_tumours(development: Development) -> list[Case]:
     rows = list_patients(development)
     labels, tumour = development.labels[rows], development.inputs[rows, development.features.index("PRE14")]
     groups = {"largest": tumour == tumour.max(), "smallest": tumour == tumour.min()}
-    return [Case(f"{size}_tumours", to_values({"label": labels[group]})) for size, group in groups.items()]
+    return [make_case(f"{size}_tumours", label=labels[group]) for size, group in groups.items()]
 
 
 def list_patients(development: Development) -> np.ndarray:

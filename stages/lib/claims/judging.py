@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -109,17 +109,17 @@ def judge_claim(
     """Judge one claim; confidence: of all intervals together that decide on it."""
     each = 1 - (1 - confidence) / len(claim.quantities)
     try:
-        quantities = [judge_quantity(one, records, thresholds[one.rule], each) for one in claim.quantities]
+        evidence = replace(records, confidence=each)
+        quantities = [judge_quantity(one, evidence, thresholds[one.rule]) for one in claim.quantities]
     except MissingEvidenceError as missing:
         return ClaimResult(name, claim.text, "undecided", [], str(missing))
     return ClaimResult(name, claim.text, combine([quantity.verdict for quantity in quantities]), quantities)
 
 
-def judge_quantity(quantity: Quantity, records: Records, threshold: Threshold, confidence: float) -> QuantityResult:
+def judge_quantity(quantity: Quantity, records: Records, threshold: Threshold) -> QuantityResult:
     """Judged by the digits that are kept, so that a reader of the record comes to the same verdict."""
-    value, low, high = map(round_number, quantity.over_sources(records)(confidence))
-    sources = list(quantity.sources)
-    verdict = threshold.judge(low, high)
+    value, low, high = map(round_number, quantity.over_sources(records))
+    sources, verdict = list(quantity.sources), threshold.judge(low, high)
     return QuantityResult(quantity.rule, quantity.label, sources, value, low, high, verdict, quantity.where)
 
 
@@ -139,9 +139,4 @@ def save_audit(results: list[ClaimResult]) -> None:
 
 
 def load_audit() -> list[ClaimResult]:
-    return parse_audit(read_bytes(AUDIT, written_by="audit"))
-
-
-def parse_audit(text: bytes | str) -> list[ClaimResult]:
-    """pydantic's ValidationError where the text is not what `save_audit` writes."""
-    return LAYOUT.validate_json(text)
+    return LAYOUT.validate_json(read_bytes(AUDIT, written_by="audit"))

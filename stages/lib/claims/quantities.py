@@ -7,15 +7,16 @@ from typing import NamedTuple
 
 import numpy as np
 
-from stages.lib.claims.evidence import Kind, MissingEvidenceError, Records, expect_finite
-from stages.lib.claims.intervals import (
+from stages.lib.claims.evidence import (
     Interval,
+    Kind,
+    MissingEvidenceError,
+    Records,
     average,
-    between,
     exact,
+    expect_finite,
     half_width,
     one_more,
-    opposite,
     share,
     share_difference,
 )
@@ -49,12 +50,12 @@ def loss_saved(records: Records, task: str, *, variants: Sequence[str], kind: Ki
 
 def loss_added(records: Records, task: str, *, variants: Sequence[str]) -> Interval:
     """Held-out log loss that variants cost, their mean."""
-    return opposite(loss_saved(records, task, variants=variants))
+    return -loss_saved(records, task, variants=variants)
 
 
 def loss_saved_by_stopping(records: Records, task: str) -> Interval:
     """Held-out log loss that the baseline, which is stopped in time, saves over the same network at its last epoch."""
-    return opposite(records.gain(task, records.baseline(task), "log_loss", "to_end"))
+    return -records.gain(task, records.baseline(task), "log_loss", "to_end")
 
 
 def loss_saved_at_end(records: Records, task: str, *, variants: Sequence[str]) -> Interval:
@@ -102,7 +103,8 @@ def pairs_in_order(records: Records, task: str, *, quantity: str, variants: Sequ
         values = np.stack([plain, *(expect_finite(point.of(quantity), where) for point in points)])
         first, second = np.triu_indices(len(values), 1)
         shares.append((values[second] < values[first]).mean(axis=0))
-    return between(records.mean(task, np.mean(shares, axis=0)), 0, 1)
+    value, low, high = records.mean(task, np.mean(shares, axis=0))
+    return Interval(value, max(low, 0), min(high, 1))
 
 
 def units_over_bound(records: Records, task: str) -> Interval:
@@ -113,12 +115,13 @@ def units_over_bound(records: Records, task: str) -> Interval:
     )
     if not at + over:
         raise MissingEvidenceError(f"a unit that max_norm holds in the study {task}")
-    return share(over, at + over)
+    return share(over, at + over, records.confidence)
 
 
 def units_at_bound(records: Records, study: str) -> Interval:
     """Share of the units that the tutorial bounds, after training."""
-    return share(*(records.values(study, CONSTRAINT, f"num_{name}").sum() for name in ("at_bound", "bounded")))
+    at, bounded = (records.values(study, CONSTRAINT, f"num_{name}").sum() for name in ("at_bound", "bounded"))
+    return share(at, bounded, records.confidence)
 
 
 def measured_mean(records: Records, task: str, *, quantity: str, variant: str = "") -> Interval:
@@ -150,7 +153,7 @@ def runs_of_other_ranking(records: Records, study: str) -> Interval:
     ours = np.argsort([-records.scores(study, name, "accuracy") for name in PRINTED], axis=0, kind="stable")
     printed = np.argsort([-recipe.accuracy for recipe in PRINTED.values()], kind="stable")
     other = (ours != printed[:, None]).any(axis=0)
-    return share(other.sum(), other.size)
+    return share(other.sum(), other.size, records.confidence)
 
 
 def half_width_of_a_run(records: Records, study: str) -> Interval:
@@ -159,7 +162,7 @@ def half_width_of_a_run(records: Records, study: str) -> Interval:
     By the spread of this difference between runs, which share their test images: those are not in it.
     """
     constraint, decay = (records.scores(study, name, "accuracy") for name in (CONSTRAINT, DECAY))
-    return half_width(constraint - decay, at=0.95)
+    return half_width(constraint - decay, records.confidence, at=0.95)
 
 
 def weights_apart(records: Records, study: str) -> Interval:
@@ -170,7 +173,7 @@ def weights_apart(records: Records, study: str) -> Interval:
 def accuracy_apart(records: Records, study: str) -> Interval:
     """The largest difference from a printed accuracy in one run of the four recipes."""
     apart = [np.abs(records.scores(study, name, "accuracy") - PRINTED[name].accuracy) for name in PRINTED]
-    return one_more(np.max(apart, axis=0))
+    return one_more(np.max(apart, axis=0), records.confidence)
 
 
 # Of experiments
@@ -180,35 +183,30 @@ def case_mean(records: Records, experiment: str, *, case: str, quantity: str) ->
     return records.mean_in(experiment, records.case(experiment, case, quantity))
 
 
-def loss_difference(records: Records, experiment: str, *, case: str, less: str, level: float = 0.0) -> Interval:
-    """Log loss of one case, at its level, less that of another, on the same rows."""
-    losses = records.case(experiment, case, "log_loss", level)
-    return records.mean_in(experiment, losses - records.case(experiment, less, "log_loss"))
+def loss_difference(records: Records, experiment: str, *, case: str, less: str) -> Interval:
+    """Log loss of one case less that of another, on the same rows."""
+    losses, other = (records.case(experiment, name, "log_loss") for name in (case, less))
+    return records.mean_in(experiment, losses - other)
 
 
 def error_added(records: Records, experiment: str) -> Interval:
     """Error on clean rows that outliers add, by squared less by absolute loss; mean over the shares of outliers."""
-
-    def more(level: float) -> np.ndarray:
-        squared, absolute = (records.case(experiment, loss, "clean_error", level) for loss in (SQUARED, ABSOLUTE))
-        return squared - absolute
-
-    added = [more(level) - more(0.0) for level in list_levels(records, experiment)]
-    return records.mean_in(experiment, np.mean(added, axis=0))
+    clean, *spoiled = list_apart(records, experiment, by=ABSOLUTE, over=SQUARED, quantity="clean_error")
+    return records.mean_in(experiment, np.mean([more - clean for more in spoiled], axis=0))
 
 
 def error_saved(records: Records, experiment: str, *, by: str, over: str, quantity: str) -> Interval:
     """Error that one loss saves over another; mean over the shares of outliers."""
-    saved = [
-        records.case(experiment, over, quantity, level) - records.case(experiment, by, quantity, level)
-        for level in list_levels(records, experiment)
-    ]
+    _, *saved = list_apart(records, experiment, by=by, over=over, quantity=quantity)
     return records.mean_in(experiment, np.mean(saved, axis=0))
 
 
-def list_levels(records: Records, experiment: str) -> list[float]:
-    """The levels of an experiment, without 0."""
-    return sorted({case.level for case in records.experiment(experiment).cases} - {0.0})
+def list_apart(records: Records, experiment: str, *, by: str, over: str, quantity: str) -> list[np.ndarray]:
+    """A quantity of one loss less that of another at each level of an experiment, 0 first, each [replicate]."""
+    return [
+        records.case(experiment, over, quantity, level) - records.case(experiment, by, quantity, level)
+        for level in sorted({case.level for case in records.experiment(experiment).cases})
+    ]
 
 
 def columns_selected(records: Records, experiment: str, *, variant: str) -> Interval:
@@ -231,9 +229,9 @@ def columns_selected(records: Records, experiment: str, *, variant: str) -> Inte
 def risk_difference(records: Records, experiment: str) -> Interval:
     """Share of label 1 among the patients with the largest tumours less that among those with the smallest."""
     largest, smallest = (records.case(experiment, f"{size}_tumours", "label") for size in ("largest", "smallest"))
-    return share_difference(largest, smallest)
+    return share_difference(largest, smallest, records.confidence)
 
 
 def accuracy_of_a_run_apart(records: Records, experiment: str) -> Interval:
     """Accuracy of one run of the network for patients on its own training rows, all patients, less the printed one."""
-    return one_more(records.case(experiment, "all_patients", "accuracy") - PATIENTS_ACCURACY)
+    return one_more(records.case(experiment, "all_patients", "accuracy") - PATIENTS_ACCURACY, records.confidence)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
-from stages.lib.claims.experiments import ExperimentPlan
+from stages.lib.claims.experiment_kinds import ExperimentPlan
 from stages.lib.claims.measurements import EXPERIMENT_PLANS
 from stages.lib.data.dataset import Facts, FetchPlan, make_fetch_plan
 from stages.lib.data.kinds import KINDS, SplitPlan

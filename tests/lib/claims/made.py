@@ -181,7 +181,7 @@ def make_files() -> Json:
 def to_records(files: Json) -> Records:
     """What the audit would load from these files."""
     return Records(
-        confidence=0.95,
+        compared_at=0.95,
         comparison=comparison.LAYOUT.validate_python(files["comparison"]),
         measurements={name: STUDY_LAYOUT.validate_python(one) for name, one in files["measurements"].items()},
         experiments={name: EXPERIMENT_LAYOUT.validate_python(one) for name, one in files["experiments"].items()},

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from stages.lib.claims.experiments import ExperimentPlan
+from stages.lib.claims.experiment_kinds import ExperimentPlan
 from stages.lib.data.samples import Development
 from stages.lib.lanes.plan import CallbacksPlan, NetworkPlan, OptimizerPlan, RegularizerPlan, RunPlan
 

@@ -8,7 +8,7 @@ from statsmodels.regression.quantile_regression import QuantReg
 
 from stages import experiment
 from stages.lib.claims import experiment_kinds as kinds
-from stages.lib.claims.experiments import generator_of, predict_run, score_run, take_rows, train_run
+from stages.lib.claims.experiment_kinds import generator_of, predict_run, score_run, take_rows, train_run
 from stages.lib.data.samples import Development
 from stages.lib.lanes.graph import build_regularizers
 from stages.lib.lanes.network import Network
