@@ -16,8 +16,8 @@ from stages.lib.core.cli import parse_arguments, run_main
 from stages.lib.core.files import write_bytes
 from stages.lib.judge.comparison import PATHS, POINTS, Comparison, PathPoint, load_comparison, load_points
 from stages.lib.judge.plans import StatisticsPlan, load_statistics_plan
+from stages.lib.report.answers import tell_study
 from stages.lib.report.charts import make_figure
-from stages.lib.report.judged import tell_study
 from stages.lib.report.overview import draw_overview, survey, tell_overview
 from stages.lib.report.page import STUDIES, StudyPart, draw_files, explain_words, render_page
 from stages.lib.report.study import draw_study, load_study_records

@@ -97,7 +97,11 @@ def choose_figures(comparison: Comparison, parts: Mapping[str, StudyPart]) -> di
 
 def tell_answers(studies: Sequence[StudyPart], sentences: Sequence[str], overview: Overview) -> str:
     """The answers for other programs, and where they were drawn."""
-    over_tables = {column: {arm: asdict(one) for arm, one in arms.items()} for column, arms in overview.pooled.items()}
+    over_tables = {
+        column.title: {arm: asdict(one) for arm, one in column.pooled.items()}
+        for column in overview.columns
+        if column.pooled
+    }
     answers = [{"study": part.name, "rows": part.rows, "headline": str(part.answer.headline)} for part in studies]
     content: dict[str, Any] = {"machine": platform.machine(), "versions": list_versions(), "sentences": sentences}
     content |= {"over_tables": over_tables, "answers": answers}

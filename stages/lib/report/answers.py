@@ -1,19 +1,18 @@
-"""The answer of a study in sentences, each of which follows from verdicts."""
+"""The answer of a study in sentences, each of which follows from verdicts: for pages, and in brief for a terminal."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from stages.lib.judge.arms import AT_KNOB, REFERENCE, TO_END, TUNED, ArmKey
-from stages.lib.judge.comparison import ArmResult, Difference, SearchResult, StudyResult, Use
-from stages.lib.judge.plans import BEST_SINGLE
+from stages.lib.judge.comparison import ArmResult, Difference, Judgement, SearchResult, StudyResult, Use
 from stages.lib.judge.scores import SCORES
-from stages.lib.report.styles import VERDICTS, describe_range, first_of, style_of, tell_checks
+from stages.lib.report.styles import VERDICTS, WARNINGS, describe_range, first_of, style_of, tell_check
 
 NUM_NAMED = 3  # variants that a sentence names; the others are counted
-GROUPS = ("regularizers", "settings")
+GROUPS = {"regularizers": "regularisers", "settings": "settings of training"}
 NUM_BOTH = 5  # that a headline names of those with an effect by both scores
 NUM_MATTER = 5
 FAILURES = {"diverged": "diverged in training", "one_answer": "puts all held-out rows into one class"}
@@ -25,19 +24,13 @@ IN_WORDS = {
     "undecided": "not shown to help or to hurt",
     "not_asked": "no part of any question",
 }  # of a regulariser
-
-
-class Finding(NamedTuple):
-    """An arm that was compared with a baseline, by one score."""
-
-    key: ArmKey
-    baseline: str
-    value: float
-    difference: Difference
-
-    @property
-    def verdict(self) -> str:
-        return self.difference.verdict
+ANSWERS = {
+    "better": "Yes",
+    "worse": "No, it hurts",
+    "equivalent": "No, by no more than matters",
+    "undecided": "Not shown",
+}  # whether the regulariser that validation rows choose helps
+TRAINING_ON = {"better": "helps", "worse": "hurts", "equivalent": "matters little", "undecided": "may or may not hurt"}
 
 
 class SearchAnswer(NamedTuple):
@@ -70,12 +63,8 @@ class Headline:
     reference: str
     no_skill: str
 
-    @property
-    def parts(self) -> list[str]:
-        return [part for part in vars(self).values() if part]
-
     def __str__(self) -> str:
-        return " ".join(self.parts)
+        return " ".join(filter(None, vars(self).values()))
 
 
 @dataclass(frozen=True)
@@ -98,27 +87,25 @@ class Answer:
     @property
     def sentences(self) -> list[str]:
         """All but the headline, as a page lists them."""
-        told = [*self.failures]
-        for group in self.groups.values():
-            told += group.values()
-        told += [sentence for search in self.searches.values() for sentence in search if sentence]
-        return [*told, self.skill, *self.checks]
+        groups = [sentence for group in self.groups.values() for sentence in group.values()]
+        searches = [sentence for search in self.searches.values() for sentence in search if sentence]
+        return [*self.failures, *groups, *searches, self.skill, *self.checks]
 
 
 def answer(study: StudyResult, confidence: float) -> Answer:
     """All sentences of a study; confidence: of the intervals."""
-    groups = {}
-    for group in GROUPS:
-        scores = [score for score in study.scores.values() if list_findings(study, score, group=group)]
-        if scores:
-            groups[group] = {score: tell_verdicts(study, score, group=group) for score in scores}
+    scores = study.scores.values()
     return Answer(
         headline=tell_headline(study, confidence),
         failures=tell_failures(study),
-        groups=groups,
+        groups={
+            group: {score: tell_verdicts(study, score, group=group) for score in scores}
+            for group in GROUPS
+            if list_findings(study, study.scores["discrimination"], group=group)
+        },
         searches={variant: tell_search(variant, search) for variant, search in study.searches.items()},
         skill=tell_skill(study),
-        checks=tell_checks(study),
+        checks=[f"Check: {tell_check(check)}." for check in study.checks],
     )
 
 
@@ -139,31 +126,28 @@ def tell_headline(study: StudyResult, confidence: float) -> Headline:
 
 def tell_stopping(study: StudyResult, confidence: float) -> str:
     """What the unregularised network gains by stopping in time, and its gap to training rows, both ways."""
-    at_end = study.arms[study.baseline].get("to_end")
-    score = study.scores["probabilities"]
-    difference = at_end.judged[score].difference if at_end else None
+    stopped, at_end = study.baseline_result, study.arms[study.baseline].get("to_end")
+    difference = find_difference(study, at_end)
     if at_end is None or difference is None:
         return ""
-    stopped, label = study.baseline_result, SCORES[score].label
-    way, size = "falls" if difference.value < 0 else "rises", tell_size(difference, confidence)
+    label = SCORES[study.scores["probabilities"]].label
     return (
-        f"Trained to the end and not stopped in time, the unregularised network's {label} {way} by {size}: "
-        f"{IN_WORDS[difference.verdict]}. On training rows it is {0 - stopped.scores['gap']:.3f} lower than on "
-        f"held-out rows where it stops, and {0 - at_end.scores['gap']:.3f} at the end."
+        f"Trained to the end and not stopped in time, the unregularised network's {label} "
+        f"{tell_move(difference, confidence)}: {IN_WORDS[difference.verdict]}. On training rows it is "
+        f"{0 - stopped.scores['gap']:.3f} lower than on held-out rows where it stops, and "
+        f"{0 - at_end.scores['gap']:.3f} at the end."
     )
 
 
 def tell_failures(study: StudyResult) -> list[str]:
     """Networks, all of whose lanes have failed, with which others are compared: a difference from them says little."""
-    told = []
-    for name in dict.fromkeys(arm.baseline for _, arm in study.list_arms()):
-        for mechanism, words in FAILURES.items():
-            if is_failure(study, name, mechanism):
-                told.append(
-                    f"Beware: every network of the baseline, {style_of(name).label}, {words}, so a difference from "
-                    "it does not say that a regulariser helps."
-                )
-    return told
+    return [
+        f"Beware: every network of the baseline, {style_of(name).label}, {words}, so a difference from it does not say "
+        "that a regulariser helps."
+        for name in dict.fromkeys(arm.baseline for _, arm in study.list_arms())
+        for mechanism, words in FAILURES.items()
+        if is_failure(study, name, mechanism)
+    ]
 
 
 def is_failure(study: StudyResult, variant: str, *mechanisms: str) -> bool:
@@ -174,35 +158,28 @@ def is_failure(study: StudyResult, variant: str, *mechanisms: str) -> bool:
 
 def is_survey(study: StudyResult) -> bool:
     """Whether a study compares several regularisers of networks that stop in time."""
-    return (
-        TO_END in study.arms[study.baseline]
-        and len(list_findings(study, study.scores["discrimination"], group="regularizers")) >= MANY
-    )
+    regularizers = list_findings(study, study.scores["discrimination"], group="regularizers")
+    return TO_END in study.arms[study.baseline] and len(regularizers) >= MANY
 
 
 def tell_shown(study: StudyResult, verdict: str, effect: str, *, group: str) -> str:
     """`Shown to help, of 17: by AUC 5, by log loss 15, by both 5 (...).`; effect: `help` or `hurt`."""
-    shown = {
-        score: [found.key.variant for found in list_findings(study, score, group=group) if found.verdict == verdict]
-        for score in study.scores.values()
-    }
-    tried = len(list_findings(study, study.scores["discrimination"], group=group))
+    shown = {score: list_shown(study, score, verdict, group=group) for score in study.scores.values()}
+    first = study.scores["discrimination"]
+    tried = len(list_findings(study, first, group=group))
     if not any(shown.values()):
         return f"None of {tried} is shown to {effect}." if tried else ""
     counts = [f"by {SCORES[score].label} {len(variants)}" for score, variants in shown.items()]
-    first = shown[study.scores["discrimination"]]
-    both = [variant for variant in first if all(variant in variants for variants in shown.values())]
+    both = [variant for variant in shown[first] if all(variant in variants for variants in shown.values())]
     if both:
-        order = both if verdict == "better" else both[::-1]  # the largest effect first
-        names = name_first([style_of(variant).label for variant in order], most=NUM_BOTH)
-        counts.append(f"by both {len(both)}{names}")
+        counts.append(f"by both {len(both)}{name_first([style_of(variant).label for variant in both], NUM_BOTH)}")
     return f"Shown to {effect}, of {tried}: {', '.join(counts)}."
 
 
 def name_leaders(study: StudyResult, score: str) -> list[str]:
     """The arms that no other is shown to beat by a score, the best first."""
     keys = study.may_be_best.get(score, [])
-    order = sorted(keys, key=lambda key: sign_of(score) * study.find(key).judged[score].value)
+    order = sorted(keys, key=lambda key: -SCORES[score].sign * study.find(key).judged[score].value)
     return [style_of(key.variant).label + (" to the end" if key.kind == TO_END else "") for key in order]
 
 
@@ -210,10 +187,8 @@ def tell_may_be_best(study: StudyResult) -> str:
     """`May be the best: 12 by AUC (max norm, ...), 3 by log loss (...).`; the arms that no other is shown to beat."""
     if len(study.arms) == 1:
         return "One network alone."
-    told = []
-    for score in study.may_be_best:
-        names = name_leaders(study, score)
-        told.append(f"{len(names)} by {SCORES[score].label}{name_first(names)}")
+    leaders = {SCORES[score].label: name_leaders(study, score) for score in study.may_be_best}
+    told = [f"{len(names)} by {label}{name_first(names)}" for label, names in leaders.items()]
     return f"May be the best: {', '.join(told)}." if told else ""
 
 
@@ -221,74 +196,29 @@ def tell_title(study: StudyResult, confidence: float) -> str:
     """Whether a regulariser helps that is chosen on validation rows, and not by looking at this result."""
     if is_failure(study, study.baseline):
         return "Whether a regulariser helps cannot be told here: there is no baseline that learns."
-    names = [search.best_single for search in study.searches.values() if search.best_single]
-    chosen = next((study.find(ArmKey(name, TUNED)) for name in names if name == BEST_SINGLE), None)
-    parts = []
+    chosen, parts = find_choice(study), []
     for score in (study.scores["probabilities"], study.scores["discrimination"]):
-        difference = chosen.judged[score].difference if chosen else None
-        if difference:
-            way, size = "falls" if difference.value < 0 else "rises", tell_size(difference, confidence)
-            parts.append(f"by {SCORES[score].label}, which {way} by {size}, {IN_WORDS[difference.verdict]}")
+        if chosen and (difference := chosen.judged[score].difference):
+            moved = tell_move(difference, confidence)
+            parts.append(f"by {SCORES[score].label}, which {moved}, {IN_WORDS[difference.verdict]}")
     return f"The regulariser that validation rows choose is, {'; '.join(parts)}." if parts else ""
 
 
 def tell_reference(study: StudyResult, score: str) -> str:
     """The best of the reference models."""
-    values = {key.variant: arm.judged[score].value for key, arm in study.list_arms() if key.kind == REFERENCE}
-    if not values:
+    models, label = list_models(study, score), SCORES[score].label
+    if not models:
         return ""
-    best = min(values, key=lambda name: sign_of(score) * values[name])
-    label = SCORES[score].label
-    return f"For comparison, the best of the reference models, {style_of(best).label}, has {label} {values[best]:.3f}."
+    best = find_best(models, score)
+    told = f"For comparison, the best of the reference models, {style_of(best).label}, has"
+    return f"{told} {label} {models[best].value:.3f}."
 
 
 def tell_no_skill(study: StudyResult) -> str:
     """The scores by which no network does more than a guess."""
-    networks = [arm for key, arm in study.list_arms() if key.kind != REFERENCE]
-    labels = [
-        SCORES[score].label
-        for score in study.scores.values()
-        if all(arm.judged[score].skill.verdict != "better" for arm in networks)
-    ]
+    labels = [SCORES[score].label for score in study.scores.values() if "better" not in list_skills(study, score)]
     told = "no network is shown to beat a guess that knows the class shares alone"
     return f"By {' and by '.join(labels)}, {told}." if labels else ""
-
-
-def capitalize(text: str) -> str:
-    """The first letter large, the others as they are."""
-    return text[:1].upper() + text[1:]
-
-
-def list_findings(study: StudyResult, score: str, *, group: str) -> list[Finding]:
-    """The arm of each variant of a group that is compared, by one score, the best first."""
-    findings = [
-        Finding(key, arm.baseline, judged.value, judged.difference)
-        for key, arm in study.list_arms()
-        if arm.group == group and is_used(study, key) and (judged := arm.judged[score]).difference
-    ]
-    return sorted(findings, key=lambda finding: sign_of(score) * finding.difference.value)
-
-
-def is_used(study: StudyResult, key: ArmKey) -> bool:
-    """Whether this is the arm of its variant as one would use it: tuned where it has a path, else at its knob.
-
-    The best single regulariser of a search is an arm of other variants.
-    """
-    if any(key.variant in (search.best_single, search.best_singles) for search in study.searches.values()):
-        return False
-    return key.kind == TUNED or (key.kind == AT_KNOB and TUNED not in study.arms[key.variant])
-
-
-def sign_of(score: str) -> int:
-    """-1 where greater is better: what makes the best value the smallest."""
-    return -1 if SCORES[score].greater_is_better else 1
-
-
-def tell_size(difference: Difference, confidence: float) -> str:
-    """`0.112 (95 % interval 0.065 to 0.160)`; that of a fall is positive, too."""
-    ends = (difference.low, difference.high)
-    low, high = ends if difference.value >= 0 else (-ends[1], -ends[0])
-    return f"{abs(difference.value):.3f} ({100 * confidence:g} % interval {low:.3f} to {high:.3f})"
 
 
 def tell_verdicts(study: StudyResult, score: str, *, group: str) -> str:
@@ -296,13 +226,11 @@ def tell_verdicts(study: StudyResult, score: str, *, group: str) -> str:
     findings = list_findings(study, score, group=group)
     parts = []
     for verdict in ("better", "worse", "equivalent"):
-        order = findings[::-1] if verdict == "worse" else findings
-        chosen = [finding.key.variant for finding in order if finding.verdict == verdict]
-        if chosen:
+        if chosen := list_shown(study, score, verdict, group=group):
             parts.append(f"{len(chosen)} {VERDICTS[verdict].label}{name_variants(study, chosen)}")
         elif verdict != "equivalent":
             parts.append(f"none {VERDICTS[verdict].label}")
-    left = sum(finding.verdict == "undecided" for finding in findings)
+    left = sum(found.verdict == "undecided" for found in findings.values())
     if left:
         parts.append(f"{left} left open")
     reach = tell_reach(study, score) if left else ""
@@ -341,7 +269,7 @@ def tell_skill(study: StudyResult) -> str:
     """How many networks differ from predictions that know the class shares alone."""
     told = []
     for score in study.scores.values():
-        verdicts = [arm.judged[score].skill.verdict for key, arm in study.list_arms() if key.kind != REFERENCE]
+        verdicts = list_skills(study, score)
         counts = [f"{verdicts.count(verdict)} {VERDICTS[verdict].label}" for verdict in ("better", "worse")]
         told.append(f"by {SCORES[score].label}, of {len(verdicts)} arms, {' and '.join(counts)}")
     return f"Against a guess that knows the class shares alone: {'; '.join(told)}."
@@ -398,6 +326,166 @@ def tell_mechanisms(mechanisms: Mapping[str, float]) -> str:
     return "; ".join(told)
 
 
+def capitalize(text: str) -> str:
+    """The first letter large, the others as they are."""
+    return text[:1].upper() + text[1:]
+
+
+# In brief, for a terminal ---------------------------------------------------------------------------------------------
+
+
+def tell_study(study: StudyResult, confidence: float) -> list[str]:
+    """The answer to one study in some fifteen lines: does a regulariser help, and what to do next."""
+    warnings = [f"Beware: {tell_check(check)}." for check in study.checks if check.name in WARNINGS]
+    told = [*warnings, tell_chosen(study, confidence), tell_leaders(study), *tell_effects(study)]
+    told += [tell_training_on(study, confidence), *tell_failures(study), *tell_scores(study)]
+    told += [f"Check: {tell_check(check)}." for check in study.checks if check.name not in WARNINGS]
+    return [line for line in [*told, f"Next: {tell_next(study)}."] if line]
+
+
+def tell_chosen(study: StudyResult, confidence: float) -> str:
+    """Whether a regulariser helps: the one that validation rows choose, over the baseline that stops in time."""
+    difference = find_difference(study, find_choice(study))
+    if difference is None:
+        return ""
+    change = tell_change(study, difference, confidence)
+    return f"Does a regulariser help? {ANSWERS[difference.verdict]}: the one that validation rows choose {change}."
+
+
+def tell_change(study: StudyResult, difference: Difference, confidence: float) -> str:
+    """`lowers log loss by 0.020 (95 % interval 0.010 to 0.030)`."""
+    effect = "raises" if difference.value > 0 else "lowers"
+    return f"{effect} {SCORES[study.scores['probabilities']].label} by {tell_size(difference, confidence)}"
+
+
+def tell_leaders(study: StudyResult) -> str:
+    """The arms that no other is shown to beat."""
+    score = study.scores["probabilities"]
+    names = name_leaders(study, score)
+    if not names:
+        return ""
+    several = f"{len(names)} arms may be the best{name_first(names)}"
+    return f"By {SCORES[score].label}, {several if names[1:] else f'{names[0]} is shown to be the best'}."
+
+
+def tell_effects(study: StudyResult) -> Iterator[str]:
+    """Which regularisers and settings are shown to help, and which to hurt."""
+    for group, label in GROUPS.items():
+        findings, told = list_findings(study, study.scores["probabilities"], group=group), []
+        for verdict, effect in (("better", "to help"), ("worse", "to hurt")):
+            sizes = {variant: abs(found.value) for variant, found in findings.items() if found.verdict == verdict}
+            names = [f"{style_of(variant).label} by {size:.3f}" for variant, size in sizes.items()]
+            told.append(f"{len(names) or 'none'} {effect}{name_first(names) if names else ''}")
+        if findings:
+            yield f"Shown of {len(findings)} {label}: {', '.join(told)}."
+
+
+def tell_training_on(study: StudyResult, confidence: float) -> str:
+    """What it costs not to stop in time."""
+    difference = find_difference(study, study.arms[study.baseline].get("to_end"))
+    if difference is None:
+        return ""
+    change = tell_change(study, difference, confidence)
+    return f"To train to the end {TRAINING_ON[difference.verdict]}: it {change}."
+
+
+def tell_scores(study: StudyResult) -> Iterator[str]:
+    """The baseline, a guess without skill and the reference models, by each score."""
+    for score in study.scores.values():
+        values = {"no regulariser, stopped": study.baseline_result.judged[score].value}
+        values |= {"no skill": study.no_skill[score]}
+        values |= {style_of(name).label: judged.value for name, judged in list_models(study, score).items()}
+        way = "greater" if SCORES[score].greater_is_better else "less"
+        listed = ", ".join(f"{name} {value:.3f}" for name, value in values.items())
+        yield f"{capitalize(SCORES[score].label)} ({way} is better): {listed}."
+
+
+def tell_next(study: StudyResult) -> str:
+    """The first thing that follows from the result."""
+    score, found = study.scores["probabilities"], {check.name for check in study.checks}
+    models = {name: judged for name, judged in list_models(study, score).items() if judged.verdict == "better"}
+    chosen = find_difference(study, find_choice(study))
+    if "groups" in found:
+        return "say which rows belong together, and judge it again"
+    if "no_skill" in found:
+        return "look for more rows, or for columns that say more of the target"
+    if models:
+        return f"use {style_of(find_best(models, score)).label}, which is shown to beat the network"
+    if chosen and chosen.verdict == "better":
+        uses = next(search.singles for search in study.searches.values() if search.singles)
+        most = max(uses, key=lambda name: uses[name].share)
+        at = f"{style_of(most).label} {describe_range([uses[most].low, uses[most].high])}"
+        return f"stop in time and choose the regulariser on validation rows; it is mostly {at} ({uses[most].share:.0%})"
+    return "stop in time, on validation rows; a regulariser is not shown to add to that"
+
+
+# What sentences are made of -------------------------------------------------------------------------------------------
+
+
+def find_choice(study: StudyResult) -> ArmResult | None:
+    """The arm whose regulariser validation rows choose."""
+    names = [search.best_single for search in study.searches.values() if search.best_single]
+    arms = [study.find(ArmKey(name, TUNED)) for name in names]
+    return next((arm for arm in arms if arm.baseline == study.baseline), None)
+
+
+def find_difference(study: StudyResult, arm: ArmResult | None) -> Difference | None:
+    """The difference of an arm from its baseline, by the score of probabilities."""
+    return arm.judged[study.scores["probabilities"]].difference if arm else None
+
+
+def list_findings(study: StudyResult, score: str, *, group: str) -> dict[str, Difference]:
+    """Variant of a group -> the difference of its arm from its baseline by one score, the best first."""
+    found = {
+        key.variant: difference
+        for key, arm in study.list_arms()
+        if arm.group == group and is_used(study, key) and (difference := arm.judged[score].difference)
+    }
+    return dict(sorted(found.items(), key=lambda entry: -SCORES[score].sign * entry[1].value))
+
+
+def list_shown(study: StudyResult, score: str, verdict: str, *, group: str) -> list[str]:
+    """The variants of a group with a verdict, the largest effect first."""
+    found = [name for name, one in list_findings(study, score, group=group).items() if one.verdict == verdict]
+    return found[::-1] if verdict == "worse" else found
+
+
+def list_models(study: StudyResult, score: str) -> dict[str, Judgement]:
+    """The reference models by their names."""
+    return {key.variant: arm.judged[score] for key, arm in study.list_arms() if key.kind == REFERENCE}
+
+
+def find_best(judged: Mapping[str, Judgement], score: str) -> str:
+    return max(judged, key=lambda name: SCORES[score].sign * judged[name].value)
+
+
+def list_skills(study: StudyResult, score: str) -> list[str]:
+    """The verdict of each network, compared with a guess."""
+    return [arm.judged[score].skill.verdict for key, arm in study.list_arms() if key.kind != REFERENCE]
+
+
+def is_used(study: StudyResult, key: ArmKey) -> bool:
+    """Whether this is the arm of its variant as one would use it: tuned where it has a path, else at its knob.
+
+    The best single regulariser of a search is an arm of other variants.
+    """
+    if any(key.variant in (search.best_single, search.best_singles) for search in study.searches.values()):
+        return False
+    return key.kind == TUNED or (key.kind == AT_KNOB and TUNED not in study.arms[key.variant])
+
+
+def tell_move(difference: Difference, confidence: float) -> str:
+    """`falls by 0.112 (95 % interval 0.065 to 0.160)`."""
+    return f"{'falls' if difference.value < 0 else 'rises'} by {tell_size(difference, confidence)}"
+
+
+def tell_size(difference: Difference, confidence: float) -> str:
+    """`0.112 (95 % interval 0.065 to 0.160)`; that of a fall is positive, too."""
+    ends = (difference.low, difference.high)
+    low, high = ends if difference.value >= 0 else (-ends[1], -ends[0])
+    return f"{abs(difference.value):.3f} ({100 * confidence:g} % interval {low:.3f} to {high:.3f})"
+
+
 def rank_arms(study: StudyResult, score: str | None = None) -> list[tuple[ArmKey, ArmResult]]:
     """All arms: the baseline, then by verdict from better to worse, then by difference, the best first.
 
@@ -408,7 +496,7 @@ def rank_arms(study: StudyResult, score: str | None = None) -> list[tuple[ArmKey
     def place(entry: tuple[ArmKey, ArmResult]) -> tuple[int, float]:
         judged = entry[1].judged[name]
         value = judged.difference.value if judged.difference else judged.value
-        return order.index(judged.verdict), sign_of(name) * value
+        return order.index(judged.verdict), -SCORES[name].sign * value
 
     return sorted(study.list_arms(), key=place)
 
@@ -419,17 +507,19 @@ def choose_arms(study: StudyResult) -> list[ArmKey]:
     The baseline, the best by each score, the worst, the best reference model; then the next best.
     """
 
-    def rank(score: str) -> list[ArmKey]:
-        ranked = sorted(study.list_arms(), key=lambda entry: sign_of(score) * entry[1].judged[score].value)
-        return [key for key, _ in ranked]
-
-    def is_better(key: ArmKey, score: str) -> bool:
-        return study.find(key).judged[score].verdict == "better"
-
+    ranked = {
+        score: [
+            key
+            for key, _ in sorted(study.list_arms(), key=lambda arm: -SCORES[score].sign * arm[1].judged[score].value)
+        ]
+        for score in study.scores.values()
+    }
     first = study.scores["discrimination"]
-    networks = {score: [key for key in rank(score) if is_used(study, key)] for score in study.scores.values()}
-    models = [key for key in rank(first) if key.kind == REFERENCE]
-    best = [next((key for key in keys if is_better(key, score)), keys[0]) for score, keys in networks.items()]
-    worst = networks[first][-1]
+    networks = {score: [key for key in keys if is_used(study, key)] for score, keys in ranked.items()}
+    best = [
+        next((key for key in keys if study.find(key).judged[score].verdict == "better"), keys[0])
+        for score, keys in networks.items()
+    ]
+    models, worst = [key for key in ranked[first] if key.kind == REFERENCE], networks[first][-1]
     chosen = [ArmKey(study.baseline, AT_KNOB), *best, worst, *models[:1], *networks[first]]
     return list(dict.fromkeys(chosen))[:NUM_MATTER]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import altair as alt
@@ -13,7 +13,7 @@ import pandas as pd
 from stages.lib.core.records import split_task
 from stages.lib.judge.arms import AT_KNOB, TO_END, TUNED, ArmKey
 from stages.lib.judge.comparison import Comparison, Difference, StudyResult
-from stages.lib.judge.plans import StatisticsPlan
+from stages.lib.judge.plans import StatisticsPlan, Subject
 from stages.lib.judge.scores import SCORES
 from stages.lib.judge.verdicts import Pooled, find_unbeaten, pool
 from stages.lib.report.answers import IN_WORDS, is_survey, is_used, name_first
@@ -38,47 +38,88 @@ class Cell(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Overview:
-    """score: its label. columns: in order. rows: arm -> its cells. pooled: column -> arm -> over its data sets.
+class Column:
+    """What arms do on one data set, or on several as their mean. cells: by the arm.
 
-    may_be_best: column -> the arms that no other is shown to beat, the baseline among them.
-    baseline: column -> its score, of several data sets the mean.
+    baseline: its score. may_be_best: the arms that no other is shown to beat, the baseline among them.
+    pooled: arm -> over the data sets, where there are several.
     """
 
+    title: str
+    cells: dict[str, Cell]
+    baseline: float
+    may_be_best: set[str]
+    pooled: dict[str, Pooled] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Overview:
+    """score: its label."""
+
     score: str
-    columns: list[str]
-    rows: dict[str, list[Cell]]
-    pooled: dict[str, dict[str, Pooled]]
-    may_be_best: dict[str, set[str]]
-    baseline: dict[str, float]
+    columns: list[Column]
+
+    @property
+    def rows(self) -> dict[str, list[Cell]]:
+        """Arm -> its cells: the choice of validation rows and the baseline to the end first, then those on most data."""
+        arms = dict.fromkeys(arm for column in self.columns for arm in column.cells)
+        rows = {arm: [column.cells[arm] for column in self.columns if arm in column.cells] for arm in arms}
+        return dict(sorted(rows.items(), key=rank_row))
+
+
+def rank_row(row: tuple[str, list[Cell]]) -> tuple[bool, bool, int, float]:
+    """Of those on as much data, the best first."""
+    arm, cells = row
+    return arm != CHOSEN, arm != TO_THE_END, -len(cells), sum(cell.value for cell in cells) / len(cells)
 
 
 def survey(comparison: Comparison, names: Mapping[str, str], settings: StatisticsPlan) -> Overview:
     """The studies that compare many regularisers, or all where none does; names: task -> how many rows of what."""
     chosen = [task for task, study in comparison.items() if is_survey(study)] or list(comparison)
     score = comparison[chosen[0]].scores["probabilities"]
-    studies: dict[str, dict[str, dict[str, Difference]]] = {}  # study -> task -> arm
+    studies: dict[str, Comparison] = {}
     for task in chosen:
         if comparison[task].scores["probabilities"] == score:
-            studies.setdefault(split_task(task)[0], {})[task] = list_effects(comparison[task], score)
-    overview = Overview(SCORES[score].label, [], {}, {}, {}, {})
+            studies.setdefault(split_task(task)[0], {})[task] = comparison[task]
+    columns: dict[str, Column] = {}
     for tasks in studies.values():
-        title = names[next(iter(tasks))] if len(tasks) == 1 else f"{len(tasks)} tables"
-        column = title if title not in overview.columns else f"{title}, {next(iter(tasks))}"
-        overview.columns.append(column)
-        values = [comparison[task].baseline_result.judged[score].value for task in tasks]
-        overview.baseline[column] = sum(values) / len(values)
-        if len(tasks) == 1:
-            overview.may_be_best[column] = name_best(comparison[next(iter(tasks))], score)
-        for arm, cell in tell_cells(overview, column, list(tasks.values()), score, settings).items():
-            overview.rows.setdefault(arm, []).append(cell)
-    return replace(overview, rows=dict(sorted(overview.rows.items(), key=rank_row)))
+        first = next(iter(tasks))
+        title = names[first] if len(tasks) == 1 else f"{len(tasks)} tables"
+        title = title if title not in columns else f"{title}, {first}"
+        make_column = tell_one if len(tasks) == 1 else tell_several
+        columns[title] = make_column(title, list(tasks.values()), score, settings)
+    return Overview(SCORES[score].label, list(columns.values()))
 
 
-def rank_row(row: tuple[str, list[Cell]]) -> tuple[bool, bool, int, float]:
-    """First the choice of validation rows and the baseline to the end; then those on most data, the best first."""
-    arm, cells = row
-    return arm != CHOSEN, arm != TO_THE_END, -len(cells), sum(cell.value for cell in cells) / len(cells)
+def tell_one(title: str, studies: Sequence[StudyResult], score: str, settings: StatisticsPlan) -> Column:
+    """The cells of one data set, as it was judged."""
+    (study,) = studies
+    names = {ArmKey(study.baseline, TO_END): TO_THE_END, ArmKey(study.baseline, AT_KNOB): BASELINE}
+    best = {names.get(key) or style_of(key.variant).label for key in study.may_be_best.get(score, [])}
+    return Column(title, make_cells(title, list_effects(study, score)), study.baseline_result.judged[score].value, best)
+
+
+def tell_several(title: str, studies: Sequence[StudyResult], score: str, settings: StatisticsPlan) -> Column:
+    """The cells of the arms that several data sets have in common, pooled."""
+    first, *others = effects = [list_effects(study, score) for study in studies]
+    common = {arm: [one[arm] for one in effects] for arm in first if all(arm in one for one in others)}
+    margin, sign = settings.equivalence[score], SCORES[score].sign
+    asked = {ask: shares["probabilities"] for ask, shares in settings.questions.items() if "probabilities" in shares}
+    subjects: dict[str, Subject] = {CHOSEN: "choice", TO_THE_END: "to_end"}
+    asks = {arm: subjects.get(arm, "arms") for arm in common}
+    pooled: dict[str, Pooled] = {}
+    for ask in dict.fromkeys(asks.values()):
+        members = {arm: found for arm, found in common.items() if asks[arm] == ask}
+        share = asked[ask] / sum(asked.values()) if ask in asked else 1.0
+        pooled |= pool(members, sign=sign, margin=margin, confidence=settings.confidence, share=share)
+    values = {arm: np.array([one.value for one in found]) for arm, found in common.items() if arm != CHOSEN}
+    best = find_unbeaten(values | {BASELINE: np.zeros(len(studies))}, sign=sign, confidence=settings.confidence)
+    baseline = sum(study.baseline_result.judged[score].value for study in studies) / len(studies)
+    return Column(title, make_cells(title, pooled), baseline, best, pooled)
+
+
+def make_cells(title: str, found: Mapping[str, Difference | Pooled]) -> dict[str, Cell]:
+    return {arm: Cell(title, one.value, one.low, one.high, one.verdict) for arm, one in found.items()}
 
 
 def list_effects(study: StudyResult, score: str) -> dict[str, Difference]:
@@ -98,43 +139,6 @@ def list_effects(study: StudyResult, score: str) -> dict[str, Difference]:
     return effects
 
 
-def name_best(study: StudyResult, score: str) -> set[str]:
-    """The arms that may be the best, by the names of their rows."""
-    names = {ArmKey(study.baseline, TO_END): TO_THE_END, ArmKey(study.baseline, AT_KNOB): BASELINE}
-    return {names.get(key) or style_of(key.variant).label for key in study.may_be_best.get(score, [])}
-
-
-def tell_cells(
-    overview: Overview, column: str, tasks: Sequence[Mapping[str, Difference]], score: str, settings: StatisticsPlan
-) -> dict[str, Cell]:
-    """The cells of a column: of one data set, or of the arms that several have in common, pooled."""
-    if len(tasks) == 1:
-        return {arm: Cell(column, one.value, one.low, one.high, one.verdict) for arm, one in tasks[0].items()}
-    common = {arm: [task[arm] for task in tasks] for arm in tasks[0] if all(arm in task for task in tasks)}
-    margin, sign = settings.equivalence[score], SCORES[score].sign
-    questions, by = settings.questions, "probabilities"
-    asked: dict[str, float] = {ask: shares[by] for ask, shares in questions.items() if by in shares}
-    overview.pooled[column] = {}
-    for ask, members in group_rows(common).items():
-        share = asked[ask] / sum(asked.values()) if ask in asked else 1.0
-        pooled = pool(members, sign=sign, margin=margin, confidence=settings.confidence, share=share)
-        overview.pooled[column] |= pooled
-    values = {arm: np.array([one.value for one in found]) for arm, found in common.items() if arm != CHOSEN}
-    values[BASELINE] = np.zeros(len(tasks))
-    overview.may_be_best[column] = find_unbeaten(values, sign=sign, confidence=settings.confidence)
-    found = overview.pooled[column]
-    return {arm: Cell(column, one.value, one.low, one.high, one.verdict) for arm, one in found.items()}
-
-
-def group_rows(effects: Mapping[str, Sequence[Difference]]) -> dict[str, dict[str, Sequence[Difference]]]:
-    """The rows by the question that asks about them."""
-    special = {CHOSEN: "choice", TO_THE_END: "to_end"}
-    groups: dict[str, dict[str, Sequence[Difference]]] = {}
-    for arm, found in effects.items():
-        groups.setdefault(special.get(arm, "arms"), {})[arm] = found
-    return groups
-
-
 def read_overview(score: str) -> str:
     """How the picture is read."""
     return (
@@ -148,20 +152,21 @@ def read_overview(score: str) -> str:
 
 def draw_overview(overview: Overview) -> Chart:
     """A row for each regulariser, a column for each study; a cell says how much log loss changes, and the verdict."""
-    heads = {column: f"{column}|{overview.baseline[column]:.3f}" for column in overview.columns}
+    heads = {column.title: f"{column.title}|{column.baseline:.3f}" for column in overview.columns}
+    best = {column.title: column.may_be_best for column in overview.columns}
+    cells = [(arm, cell) for arm, row in overview.rows.items() for cell in row]
     records = [
         {
             "arm": arm,
             **cell._asdict(),
             "column": heads[cell.column],
             "verdict": VERDICTS[cell.verdict].label,
-            "text": tell_cell(cell) + (" *" if arm in overview.may_be_best[cell.column] else ""),
+            "text": tell_cell(cell) + (" *" if arm in best[cell.column] else ""),
         }
-        for arm, cells in overview.rows.items()
-        for cell in cells
+        for arm, cell in cells
     ]
     rows = pd.DataFrame(records, columns=["arm", *Cell._fields, "text"])
-    seen = {cell.verdict for cells in overview.rows.values() for cell in cells}
+    seen = {cell.verdict for _, cell in cells}
     styles = [style for verdict, style in VERDICTS.items() if verdict in seen]
     labels = [style.label for style in styles]
     axis = alt.Axis(orient="top", labelAngle=0, labelColor=INK, labelPadding=18, labelExpr="split(datum.label, '|')")
@@ -199,7 +204,7 @@ def tell_all(overview: Overview) -> str:
     told = []
     if TO_THE_END in shown:
         told.append(f"Stop training in time: to go on is shown to hurt {tell_where(shown[TO_THE_END])}.")
-    if barren := [column for column in overview.columns if column not in reached]:
+    if barren := [column.title for column in overview.columns if column.title not in reached]:
         beyond = "Beyond that, none" if told else "None"
         told.append(f"{beyond} of {len(arms)} regularisers and settings is shown to help on {join_columns(barren)}.")
     if helping:
@@ -237,15 +242,16 @@ def join_words(words: Sequence[str]) -> str:
 
 def tell_overview(overview: Overview) -> list[str]:
     """The answer over all columns, and a sentence for each, from its verdicts."""
-    return [tell_all(overview), *(f"{column}: {tell_column(overview, column)}." for column in overview.columns)]
+    told = (f"{column.title}: {tell_column(column, overview.score)}." for column in overview.columns)
+    return [tell_all(overview), *told]
 
 
-def tell_column(overview: Overview, column: str) -> str:
+def tell_column(column: Column, score: str) -> str:
     """What stopping in time does, what validation rows choose, and how many are shown to help."""
-    cells = {arm: cell for arm, row in overview.rows.items() for cell in row if cell.column == column}
+    cells = column.cells
     subjects = {CHOSEN: "the regulariser that validation rows choose", TO_THE_END: "not to stop in time"}
-    parts = [tell_effect(subject, cells[arm], overview.score) for arm, subject in subjects.items() if arm in cells]
-    return "; ".join([*parts, tell_helping(cells), tell_rivals(overview.may_be_best[column])])
+    parts = [tell_effect(subject, cells[arm], score) for arm, subject in subjects.items() if arm in cells]
+    return "; ".join([*parts, tell_helping(cells), tell_rivals(column.may_be_best)])
 
 
 def tell_helping(cells: Mapping[str, Cell]) -> str:

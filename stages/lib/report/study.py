@@ -97,7 +97,7 @@ def draw_study(result: StudyResult, records: StudyRecords) -> StudyPart:
         name=plan.task,
         title=plan.task.replace("_", " ").capitalize(),
         rows=rows,
-        sentence=f"{capitalize(tell_column(overview, rows))}.",
+        sentence=f"{capitalize(tell_column(overview.columns[0], overview.score))}.",
         about=f"{plan.title}; {recipe}. {protocol}.",
         answer=told,
         facts={

@@ -13,7 +13,6 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from stages.lib.data.checks import Check
-from stages.lib.judge.comparison import StudyResult
 from stages.lib.judge.references import REFERENCES
 from stages.lib.judge.scores import SCORES
 
@@ -126,10 +125,6 @@ CHECKS = {  # name of a check -> what was found, and what to do about it
     "reach": "a true difference in {columns} below {value:.3f} would often not be found: only more rows help there",
 }
 WARNINGS = ("groups", "gives_away", "no_skill", "no_overfitting")  # they change what the answer means
-
-
-def tell_checks(study: StudyResult) -> list[str]:
-    return [f"Check: {tell_check(check)}." for check in study.checks]
 
 
 def tell_check(check: Check) -> str:

@@ -6,7 +6,7 @@ from stages.lib.data.checks import Check
 from stages.lib.data.protocols import RepeatedStratifiedKFold
 from stages.lib.judge.arms import ArmKey
 from stages.lib.judge.comparison import ArmResult, Difference, Judgement, SearchResult, StudyResult, Use, Verdict
-from stages.lib.report.judged import tell_study
+from stages.lib.report.answers import tell_study
 from stages.lib.report.styles import CHECKS, tell_check
 
 SCORES = {"auc": 0.8, "log_loss": 0.5}
