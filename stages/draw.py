@@ -19,7 +19,7 @@ from stages.lib.judge.plans import StatisticsPlan, load_statistics_plan
 from stages.lib.report.answers import tell_study
 from stages.lib.report.charts import make_figure
 from stages.lib.report.overview import draw_overview, survey, tell_overview
-from stages.lib.report.page import STUDIES, StudyPart, draw_files, explain_words, render_page
+from stages.lib.report.page import STUDIES, StudyPart, draw_files, list_answers, render
 from stages.lib.report.study import draw_study, load_study_records
 
 
@@ -30,15 +30,12 @@ def run(
     overview = survey(comparison, {task: part.rows for task, part in parts.items()}, settings)
     sentences, effects = tell_overview(overview)[1:], make_figure(f"answer-{study}", draw_overview(overview))
     context = {"study": study, "sentences": sentences, "answer": effects, "parts": list(parts.values())}
-    answers = [
-        {"study": task, "rows": part.rows, "headline": str(part.answer.headline)} for task, part in parts.items()
-    ]
     alone = [line for result in comparison.values() for line in tell_study(result, settings.confidence)]
-    answer = json.dumps({"sentences": sentences, "answers": answers}, indent=2, ensure_ascii=False)
+    answer = {"sentences": sentences, "answers": list_answers(parts.values())}
     files = {
-        STUDIES / study / "page.html": render_page("study/study.html.jinja", context | explain_words(settings)),
+        STUDIES / study / "page.html": render("study/study.html.jinja", settings, **context),
         STUDIES / study / "answer.txt": "\n".join(alone if len(parts) == 1 else sentences) + "\n",
-        STUDIES / study / "answer.json": f"{answer}\n",
+        STUDIES / study / "answer.json": json.dumps(answer, indent=2, ensure_ascii=False) + "\n",
     }
     for task, part in parts.items():
         files |= draw_files(STUDIES / task / "figures", part.figures) | {STUDIES / task / "card.md": part.card}

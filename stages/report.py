@@ -36,20 +36,13 @@ from stages.lib.judge.comparison import (
     tabulate_comparison,
 )
 from stages.lib.judge.plans import StatisticsPlan, load_statistics_plan, load_studies
+from stages.lib.judge.verdicts import Pooled
 from stages.lib.lock import prune_outputs
 from stages.lib.measured import list_measured, tabulate_run
 from stages.lib.report.answers import is_survey
 from stages.lib.report.charts import THEMES, Figure, make_figure, paint
 from stages.lib.report.overview import Overview, draw_overview, survey, tell_overview
-from stages.lib.report.page import (
-    STUDIES,
-    StudyPart,
-    draw_files,
-    explain_words,
-    list_versions,
-    make_environment,
-    render_page,
-)
+from stages.lib.report.page import STUDIES, StudyPart, draw_files, list_answers, list_versions, render
 
 FIGURES = METRICS / "figures"
 
@@ -69,10 +62,9 @@ def run(
     measured = [*list_measured(audit, calibration), tabulate_run(studies, bench)]
     figures = choose_figures(comparison, parts)
     context = {"answer": effects, "sentences": sentences, "studies": studies, "figures": figures, "measured": measured}
-    context |= explain_words(settings)
     files = {
-        METRICS / "report.html": render_page("report.html.jinja", context),
-        METRICS / "report.md": make_environment(is_markdown=True).get_template("report.md.jinja").render(context),
+        METRICS / "report.html": render("report.html.jinja", settings, **context),
+        METRICS / "report.md": render("report.md.jinja", settings, **context),
         METRICS / "answer.txt": "\n".join(sentences) + "\n",
         METRICS / "answer.json": tell_answers(studies, sentences, overview),
     }
@@ -98,13 +90,12 @@ def choose_figures(comparison: Comparison, parts: Mapping[str, StudyPart]) -> di
 def tell_answers(studies: Sequence[StudyPart], sentences: Sequence[str], overview: Overview) -> str:
     """The answers for other programs, and where they were drawn."""
     over_tables = {
-        column.title: {arm: asdict(one) for arm, one in column.pooled.items()}
+        column.title: pooled
         for column in overview.columns
-        if column.pooled
+        if (pooled := {arm: asdict(one) for arm, one in column.effects.items() if isinstance(one, Pooled)})
     }
-    answers = [{"study": part.name, "rows": part.rows, "headline": str(part.answer.headline)} for part in studies]
     content: dict[str, Any] = {"machine": platform.machine(), "versions": list_versions(), "sentences": sentences}
-    content |= {"over_tables": over_tables, "answers": answers}
+    content |= {"over_tables": over_tables, "answers": list_answers(studies)}
     return json.dumps(content, indent=2, ensure_ascii=False) + "\n"
 
 

@@ -2,7 +2,9 @@
 
 import dataclasses
 import io
+import json
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import altair as alt
@@ -15,10 +17,10 @@ from markupsafe import escape
 from stages.lib.measured import draw_calibration
 from stages.lib.report import styles
 from stages.lib.report.answers import choose_arms
-from stages.lib.report.charts import make_figure
 from stages.lib.report.page import StudyPart
 from stages.lib.report.study import StudyRecords, draw_figures, draw_study
 from stages.lib.report.styles import VERDICTS, name_arm
+from tests.conftest import ROOT
 from tests.made import HOSTILE, make_calibration, make_files, make_parts, make_studies
 
 METRICS = Path("metrics")
@@ -54,19 +56,32 @@ def test_the_answer_for_a_terminal_is_a_line_for_each_study(parts, files: dict[P
     assert all("not to stop in time raises log loss" in line for line in lines)
 
 
-INTERVAL = r"(-?\d+\.\d+) to ([+-]?\d+\.\d+)\)?"
-OPEN, FOUND = ("undecided", "not shown to help"), ("shown to help", "shown to hurt", "better", "worse")
+def test_the_answer_of_the_last_run_fits_on_a_terminal() -> None:
+    assert 1 < len((ROOT / ANSWER).read_text().splitlines()) <= 25
+
+
+INTERVAL = r"([+-]?\d+\.\d+) to ([+-]?\d+\.\d+)\)?"
+OPEN = ("undecided", "not shown to help", "Not shown", "may or may not hurt")
+OPEN += ("no difference that matters", "no more than matters", "matters little")
+FOUND = ("shown to help", "shown to hurt", "better", "worse", "Yes", "helps", "hurts")
+WORD = f"({'|'.join((*OPEN, *FOUND))})"
+HOLDS_0 = {"undecided": True, "equivalent": True, "better": False, "worse": False}
 
 
 def find_contradictions(text: str) -> list[str]:
-    """Sentences and rows in which an interval does not agree with the verdict that follows it."""
-    words = "|".join((*OPEN, "no difference that matters", *FOUND))
-    pattern = rf"{INTERVAL}[^.;()\d]{{0,40}}?({words})"
-    return [
-        found.group()
-        for found in re.finditer(pattern, text.replace("\\", ""))
-        if (float(found[1]) <= 0 <= float(found[2])) == (found[3] in FOUND)
-    ]
+    """Sentences and rows in which an interval does not agree with the verdict behind it, or with that before them."""
+    text = text.replace("\\", "")
+    behind = re.findall(rf"({INTERVAL}[^.;()\d]{{0,40}}?{WORD})", text)
+    before = re.findall(rf"({WORD}: [^()\n]{{0,80}}\([^()\n]*?{INTERVAL})", text)
+    told = [*behind, *((whole, low, high, word) for whole, word, low, high in before)]
+    return [whole for whole, low, high, word in told if (float(low) <= 0 <= float(high)) == (word in FOUND)]
+
+
+def list_judged(node: object) -> Iterator[dict]:
+    """All that has an interval and a verdict in a record."""
+    if isinstance(node, dict):
+        yield from [node] if node.keys() >= {"low", "high", "verdict"} else []
+        yield from (found for value in node.values() for found in list_judged(value))
 
 
 def test_no_interval_contradicts_its_verdict(parts, files: dict[Path, str]) -> None:
@@ -77,12 +92,30 @@ def test_no_interval_contradicts_its_verdict(parts, files: dict[Path, str]) -> N
     for part in parts:
         table = pd.read_csv(io.StringIO(part.series["forest"]), keep_default_na=False)
         holds = (table["low"] <= 0) & (table["high"] >= 0)
-        for verdict, agrees in {"undecided": holds, "equivalent": holds, "better": ~holds, "worse": ~holds}.items():
-            assert agrees[table["verdict"] == verdict].all(), verdict
+        for verdict, expected in HOLDS_0.items():
+            assert (holds[table["verdict"] == verdict] == expected).all(), verdict
         for score, margin in (("auc", 0.01), ("accuracy", 0.002), ("log_loss", 0.01)):
             rows = table[(table["verdict"] == "equivalent") & (table["score"] == score)]
             assert (rows["low"] > -margin).all() and (rows["high"] < margin).all()
-    assert find_contradictions("0.031 to 0.154: undecided") and find_contradictions("-0.1 to 0.2: shown to help")
+    for wrong in ("0.031 to 0.154: undecided", "-0.1 to 0.2: shown to help", "Not shown: it falls by 0.2 (0.1 to 0.3)"):
+        assert find_contradictions(wrong)
+
+
+def test_the_committed_intervals_agree_with_their_verdicts() -> None:
+    """As they are printed, and in the records that figures are drawn of."""
+    for name in ("README.md", "metrics/report.md", "metrics/answer.txt"):
+        assert find_contradictions((ROOT / name).read_text()) == [], name
+    records = [*(ROOT / "metrics/comparison").glob("*.json"), ROOT / "metrics/answer.json"]
+    judged = [one for path in records for one in list_judged(json.loads(path.read_text())) if one["verdict"] in HOLDS_0]
+    assert len(judged) > 1000
+    assert [one for one in judged if (one["low"] <= 0 <= one["high"]) != HOLDS_0[one["verdict"]]] == []
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "shown"), [(0.0001, 0.094, "+0.0001 to +0.094"), (-0.0001, 0.1, "-0.000 to +0.100")]
+)
+def test_an_interval_that_leaves_0_out_is_not_rounded_to_0(low: float, high: float, shown: str) -> None:
+    assert styles.show_interval(low, high, "+") == shown
 
 
 def test_charts_follow_the_schema_of_vega_lite(parts) -> None:
@@ -211,10 +244,3 @@ def test_a_study_whose_networks_have_all_diverged_is_drawn() -> None:
         )
     figures = [figure.key for figure in draw_study(result, dataclasses.replace(records, runs=runs)).figures]
     assert figures == ["forest-table", "paths-table", "predictions-table", "weights-table"]
-
-
-def test_a_chart_draws_the_same_twice() -> None:
-    result, records = make_studies()[1]
-    for name, chart in draw_figures(result, records).items():
-        if chart:
-            assert make_figure(name, chart) == make_figure(name, chart)

@@ -11,17 +11,7 @@ import pandas as pd
 
 from stages.lib.claims.judging import ClaimResult, QuantityResult
 from stages.lib.judge.scores import SCORES
-from stages.lib.report.charts import (
-    INK,
-    MUTED,
-    ROWS,
-    Chart,
-    Panel,
-    finish_chart,
-    join_panels,
-    list_tooltips,
-    make_figure,
-)
+from stages.lib.report import charts
 from stages.lib.report.page import Part, Row, StudyPart, align_rows, list_versions
 
 WIDTH, ROW, LABELS = 160, 17, 138
@@ -46,13 +36,14 @@ SETTINGS = {
 AGAINST = {"baseline": "the baseline", "no_skill": "no skill"}
 
 
-def draw_calibration(calibration: Mapping[str, Any]) -> Chart | None:
+def draw_calibration(calibration: Mapping[str, Any]) -> charts.Chart | None:
     """Coverage of the intervals on synthetic tables whose true differences are known."""
-    confidence, rows = calibration.get("confidence", 0.95), []
-    for setting, counts in list_settings(calibration):
-        for against, score, arm, count in list_arms(counts):
-            panel, label = f"{SCORES[score].label}, from {against}", f"{SETTINGS.get(setting, setting)}: {arm}"
-            rows.append({"panel": panel, "setting": label, **read_share(count["by_row"]["coverage"])})
+    confidence = calibration.get("confidence", 0.95)
+    rows = [
+        {"panel": f"{label}, from {against}", "setting": f"{name}: {arm}", **read_share(count["by_row"]["coverage"])}
+        for name, counts in list_settings(calibration)
+        for against, label, arm, count in list_arms(counts)
+    ]
     if not rows:
         return None
     table = pd.DataFrame(rows)
@@ -67,27 +58,28 @@ def draw_calibration(calibration: Mapping[str, Any]) -> Chart | None:
         "cautious, less is too sure. Repeated patients have several rows each: where a group is named, this project's "
         "interval counts patients; beside it stands one that counts rows."
     )
-    title = "How often the intervals are right"
-    return finish_chart(join_panels(panels, columns=2), table, title=title, note=note)
+    joined, title = charts.join_panels(panels, columns=2), "How often the intervals are right"
+    return charts.finish_chart(joined, table, title=title, note=note)
 
 
-def draw_coverage(panel: str, num_settings: int, confidence: float, scale: alt.Scale) -> Panel:
+def draw_coverage(panel: str, num_settings: int, confidence: float, scale: alt.Scale) -> charts.Panel:
     """The coverage by one score, from one thing that is compared with."""
     x = alt.X("value:Q", title="coverage", scale=scale, axis=alt.Axis(values=[0.8, 0.9, 1], format="~%"))
-    axis = alt.Axis(labelLimit=LABELS + 70, minExtent=LABELS, labelColor=INK)
+    axis = alt.Axis(labelLimit=LABELS + 70, minExtent=LABELS, labelColor=charts.INK)
     y = alt.Y("setting:N", sort=None, title=None, axis=axis)
-    base = ROWS.transform_filter(alt.datum.panel == panel)
-    tooltip = list_tooltips("setting", numbers=("value", "low", "high", "tables"))
+    base = charts.ROWS.transform_filter(alt.datum.panel == panel)
+    tooltip = charts.list_tooltips("setting", numbers=("value", "low", "high", "tables"))
     chart = alt.layer(
-        base.mark_rule(color=MUTED, strokeDash=[3, 3]).encode(x=alt.XDatum(confidence, scale=scale)),
-        base.mark_rule(strokeWidth=2, color=INK).encode(x=alt.X("low:Q", scale=scale), x2="high:Q", y=y),
-        base.mark_point(filled=True, size=45, opacity=1, color=INK).encode(x=x, y=y, tooltip=tooltip),
+        base.mark_rule(color=charts.MUTED, strokeDash=[3, 3]).encode(x=alt.XDatum(confidence, scale=scale)),
+        base.mark_rule(strokeWidth=2, color=charts.INK).encode(x=alt.X("low:Q", scale=scale), x2="high:Q", y=y),
+        base.mark_point(filled=True, size=45, opacity=1, color=charts.INK).encode(x=x, y=y, tooltip=tooltip),
     )
     return chart.properties(width=WIDTH, height=ROW * num_settings, title=panel)
 
 
 def list_settings(calibration: Mapping[str, Any]) -> list[tuple[str, Any]]:
-    return [(name, counts) for name, counts in calibration.items() if isinstance(counts, Mapping)]
+    """What was simulated, in words, and what was counted there."""
+    return [(SETTINGS.get(name, name), counts) for name, counts in calibration.items() if isinstance(counts, Mapping)]
 
 
 def list_arms(counts: Mapping[str, Any]) -> Iterator[tuple[str, str, str, Mapping[str, Any]]]:
@@ -95,7 +87,7 @@ def list_arms(counts: Mapping[str, Any]) -> Iterator[tuple[str, str, str, Mappin
     for family, against in AGAINST.items():
         for score, arms in counts.get(family, {}).get("scores", {}).items():
             for arm, count in arms.items():
-                yield against, score, arm.replace("_", " "), count
+                yield against, SCORES[score].label, arm.replace("_", " "), count
 
 
 def read_share(share: Mapping[str, Any]) -> Row:
@@ -104,20 +96,19 @@ def read_share(share: Mapping[str, Any]) -> Row:
 
 def tabulate_errors(calibration: Mapping[str, Any]) -> list[Row]:
     """Share of the synthetic tables with any false finding, and the power for each arm that truly differs."""
-    rows = []
-    for setting, counts in list_settings(calibration):
-        name = SETTINGS.get(setting, setting)
+    found = []
+    for name, counts in list_settings(calibration):
         for family, against in AGAINST.items():
             if error := counts.get(family, {}).get("family_wise_error", {}).get("by_row"):
-                what = f"any false difference from {against}"
-                rows.append({"what": what, "setting": name, "true difference": "", **read_share(error)})
-        for against, score, arm, count in list_arms(counts):
+                found.append((f"any false difference from {against}", name, "", error))
+        for against, label, arm, count in list_arms(counts):
             if count["true_difference"] and "found" in count["by_row"]:
-                truth = f"{arm}: {count['true_difference']:+.3f} in {SCORES[score].label}"
-                what = f"difference from {against} found"
-                shown = {"what": what, "setting": name, "true difference": truth}
-                rows.append(shown | read_share(count["by_row"]["found"]))
-    return rows
+                truth = f"{arm}: {count['true_difference']:+.3f} in {label}"
+                found.append((f"difference from {against} found", name, truth, count["by_row"]["found"]))
+    return [
+        {"what": what, "setting": name, "true difference": truth, **read_share(share)}
+        for what, name, truth, share in found
+    ]
 
 
 def tabulate_claims(audit: Sequence[ClaimResult]) -> list[Row]:
@@ -127,7 +118,7 @@ def tabulate_claims(audit: Sequence[ClaimResult]) -> list[Row]:
             "id": result.id,
             "claim": result.claim,
             "verdict": result.verdict,
-            "what decides": tell_decision(result),
+            "what decides": f"{result.depends_on} {tell_decision(result)}".strip(),
             "measured on": "; ".join(dict.fromkeys(", ".join(quantity.sources) for quantity in result.quantities)),
         }
         for result in audit
@@ -135,9 +126,8 @@ def tabulate_claims(audit: Sequence[ClaimResult]) -> list[Row]:
 
 
 def tell_decision(result: ClaimResult) -> str:
-    """What the verdict depends on, where it does, and what each quantity says; or what is missing."""
-    told = "; ".join(map(tell_quantity, result.quantities)) or f"missing: {result.missing}"
-    return f"{result.depends_on} {told}".strip()
+    """What each quantity says; or what is missing."""
+    return "; ".join(map(tell_quantity, result.quantities)) or f"missing: {result.missing}"
 
 
 def tell_quantity(quantity: QuantityResult) -> str:
@@ -177,7 +167,7 @@ def list_measured(audit: Sequence[ClaimResult], calibration: Mapping[str, Any]) 
             "Intervals are not believed because their formula is published; they are counted where the truth is known."
         )
         tables = {"errors and power": tabulate_errors(calibration)}
-        figures = [make_figure("calibration", chart)]
+        figures = [charts.make_figure("calibration", chart)]
         parts.append(Part("calibration", "Are the intervals right?", note, tables, figures))
     return parts
 

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from stages.lib.judge.arms import AT_KNOB, REFERENCE, TO_END, TUNED, ArmKey
 from stages.lib.judge.comparison import ArmResult, Difference, Judgement, SearchResult, StudyResult, Use
 from stages.lib.judge.scores import SCORES
-from stages.lib.report.styles import VERDICTS, WARNINGS, describe_range, first_of, style_of, tell_check
+from stages.lib.report.styles import VERDICTS, WARNINGS, describe_range, first_of, show_interval, style_of, tell_check
 
 NUM_NAMED = 3  # variants that a sentence names; the others are counted
 GROUPS = {"regularizers": "regularisers", "settings": "settings of training"}
@@ -291,7 +291,7 @@ def tell_search(variant: str, search: SearchResult) -> SearchAnswer:
 def tell_claim(subject: str, against: Mapping[str, Difference]) -> str:
     """The verdict by each score, with its interval; the best single regulariser is chosen in the same way."""
     claims = [
-        f"by {SCORES[score].label} {difference.value:+.3f} ({difference.low:+.3f} to {difference.high:+.3f})"
+        f"by {SCORES[score].label} {difference.value:+.3f} ({show_interval(difference.low, difference.high, '+')})"
         + ("" if difference.verdict in ("undecided", "not_asked") else f", {VERDICTS[difference.verdict].label}")
         for score, difference in against.items()
     ]
@@ -483,7 +483,7 @@ def tell_size(difference: Difference, confidence: float) -> str:
     """`0.112 (95 % interval 0.065 to 0.160)`; that of a fall is positive, too."""
     ends = (difference.low, difference.high)
     low, high = ends if difference.value >= 0 else (-ends[1], -ends[0])
-    return f"{abs(difference.value):.3f} ({100 * confidence:g} % interval {low:.3f} to {high:.3f})"
+    return f"{abs(difference.value):.3f} ({100 * confidence:g} % interval {show_interval(low, high)})"
 
 
 def rank_arms(study: StudyResult, score: str | None = None) -> list[tuple[ArmKey, ArmResult]]:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import NamedTuple
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
 import altair as alt
 import numpy as np
@@ -18,7 +17,7 @@ from stages.lib.judge.scores import SCORES
 from stages.lib.judge.verdicts import Pooled, find_unbeaten, pool
 from stages.lib.report.answers import IN_WORDS, is_survey, is_used, name_first
 from stages.lib.report.charts import INK, MUTED, ROWS, Chart, finish_chart, list_tooltips, scale_colours
-from stages.lib.report.styles import VERDICTS, first_of, style_of
+from stages.lib.report.styles import VERDICTS, first_of, show_interval, style_of
 
 SIGNS = {"better": "▲", "worse": "▼", "equivalent": "=", "undecided": " "}
 CELL, ROW = 88, 21  # pixels of a column and of a row
@@ -27,29 +26,20 @@ CHOSEN, TO_THE_END = "what validation rows choose", "no regulariser, to the end"
 BASELINE = "no regulariser"
 
 
-class Cell(NamedTuple):
-    """What an arm does on one column's data."""
-
-    column: str
-    value: float
-    low: float
-    high: float
-    verdict: str
+Effect = Difference | Pooled  # of an arm, on one data set or on several
 
 
 @dataclass(frozen=True)
 class Column:
-    """What arms do on one data set, or on several as their mean. cells: by the arm.
+    """What arms do on one data set, or on several as their mean. effects: by the arm.
 
     baseline: its score. may_be_best: the arms that no other is shown to beat, the baseline among them.
-    pooled: arm -> over the data sets, where there are several.
     """
 
     title: str
-    cells: dict[str, Cell]
+    effects: Mapping[str, Effect]
     baseline: float
     may_be_best: set[str]
-    pooled: dict[str, Pooled] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -60,17 +50,20 @@ class Overview:
     columns: list[Column]
 
     @property
-    def rows(self) -> dict[str, list[Cell]]:
-        """Arm -> its cells: the choice of validation rows and the baseline to the end first, then those on most data."""
-        arms = dict.fromkeys(arm for column in self.columns for arm in column.cells)
-        rows = {arm: [column.cells[arm] for column in self.columns if arm in column.cells] for arm in arms}
+    def rows(self) -> dict[str, dict[str, Effect]]:
+        """Arm -> column -> effect. The choice of validation rows, no regulariser to the end, those on most data."""
+        arms = dict.fromkeys(arm for column in self.columns for arm in column.effects)
+        rows = {
+            arm: {column.title: column.effects[arm] for column in self.columns if arm in column.effects} for arm in arms
+        }
         return dict(sorted(rows.items(), key=rank_row))
 
 
-def rank_row(row: tuple[str, list[Cell]]) -> tuple[bool, bool, int, float]:
+def rank_row(row: tuple[str, Mapping[str, Effect]]) -> tuple[bool, bool, int, float]:
     """Of those on as much data, the best first."""
-    arm, cells = row
-    return arm != CHOSEN, arm != TO_THE_END, -len(cells), sum(cell.value for cell in cells) / len(cells)
+    arm, effects = row
+    mean = sum(effect.value for effect in effects.values()) / len(effects)
+    return arm != CHOSEN, arm != TO_THE_END, -len(effects), mean
 
 
 def survey(comparison: Comparison, names: Mapping[str, str], settings: StatisticsPlan) -> Overview:
@@ -96,7 +89,7 @@ def tell_one(title: str, studies: Sequence[StudyResult], score: str, settings: S
     (study,) = studies
     names = {ArmKey(study.baseline, TO_END): TO_THE_END, ArmKey(study.baseline, AT_KNOB): BASELINE}
     best = {names.get(key) or style_of(key.variant).label for key in study.may_be_best.get(score, [])}
-    return Column(title, make_cells(title, list_effects(study, score)), study.baseline_result.judged[score].value, best)
+    return Column(title, list_effects(study, score), study.baseline_result.judged[score].value, best)
 
 
 def tell_several(title: str, studies: Sequence[StudyResult], score: str, settings: StatisticsPlan) -> Column:
@@ -113,13 +106,10 @@ def tell_several(title: str, studies: Sequence[StudyResult], score: str, setting
         share = asked[ask] / sum(asked.values()) if ask in asked else 1.0
         pooled |= pool(members, sign=sign, margin=margin, confidence=settings.confidence, share=share)
     values = {arm: np.array([one.value for one in found]) for arm, found in common.items() if arm != CHOSEN}
-    best = find_unbeaten(values | {BASELINE: np.zeros(len(studies))}, sign=sign, confidence=settings.confidence)
+    values[BASELINE] = np.zeros(len(studies))
+    best = find_unbeaten(values, sign=sign, confidence=settings.confidence)
     baseline = sum(study.baseline_result.judged[score].value for study in studies) / len(studies)
-    return Column(title, make_cells(title, pooled), baseline, best, pooled)
-
-
-def make_cells(title: str, found: Mapping[str, Difference | Pooled]) -> dict[str, Cell]:
-    return {arm: Cell(title, one.value, one.low, one.high, one.verdict) for arm, one in found.items()}
+    return Column(title, pooled, baseline, best)
 
 
 def list_effects(study: StudyResult, score: str) -> dict[str, Difference]:
@@ -154,19 +144,21 @@ def draw_overview(overview: Overview) -> Chart:
     """A row for each regulariser, a column for each study; a cell says how much log loss changes, and the verdict."""
     heads = {column.title: f"{column.title}|{column.baseline:.3f}" for column in overview.columns}
     best = {column.title: column.may_be_best for column in overview.columns}
-    cells = [(arm, cell) for arm, row in overview.rows.items() for cell in row]
     records = [
         {
             "arm": arm,
-            **cell._asdict(),
-            "column": heads[cell.column],
-            "verdict": VERDICTS[cell.verdict].label,
-            "text": tell_cell(cell) + (" *" if arm in best[cell.column] else ""),
+            "column": heads[title],
+            "value": effect.value,
+            "low": effect.low,
+            "high": effect.high,
+            "verdict": VERDICTS[effect.verdict].label,
+            "text": f"{SIGNS[effect.verdict]} {effect.value:+.3f}{' *' if arm in best[title] else ''}".strip(),
         }
-        for arm, cell in cells
+        for arm, effects in overview.rows.items()
+        for title, effect in effects.items()
     ]
-    rows = pd.DataFrame(records, columns=["arm", *Cell._fields, "text"])
-    seen = {cell.verdict for _, cell in cells}
+    rows = pd.DataFrame(records, columns=["arm", "column", "value", "low", "high", "verdict", "text"])
+    seen = {effect.verdict for column in overview.columns for effect in column.effects.values()}
     styles = [style for verdict, style in VERDICTS.items() if verdict in seen]
     labels = [style.label for style in styles]
     axis = alt.Axis(orient="top", labelAngle=0, labelColor=INK, labelPadding=18, labelExpr="split(datum.label, '|')")
@@ -188,19 +180,19 @@ def draw_overview(overview: Overview) -> Chart:
     return finish_chart(chart, rows, title=title, note=read_overview(overview.score))
 
 
-def tell_cell(cell: Cell) -> str:
-    return f"{SIGNS[cell.verdict]} {cell.value:+.3f}".strip()
-
-
 def tell_all(overview: Overview) -> str:
     """The answer over all columns in a few sentences, from verdicts alone."""
     shown = {
-        arm: [cell for cell in cells if cell.verdict == ("worse" if arm == TO_THE_END else "better")]
-        for arm, cells in overview.rows.items()
+        arm: {
+            title: abs(effect.value)
+            for title, effect in effects.items()
+            if effect.verdict == ("worse" if arm == TO_THE_END else "better")
+        }
+        for arm, effects in overview.rows.items()
     }
     arms = sorted(filter(is_regularizer, shown), key=lambda arm: -len(shown[arm]))
     helping = [arm for arm in arms if shown[arm]]
-    reached = {cell.column for arm in helping for cell in shown[arm]}
+    reached = {title for arm in helping for title in shown[arm]}
     told = []
     if TO_THE_END in shown:
         told.append(f"Stop training in time: to go on is shown to hurt {tell_where(shown[TO_THE_END])}.")
@@ -208,26 +200,25 @@ def tell_all(overview: Overview) -> str:
         beyond = "Beyond that, none" if told else "None"
         told.append(f"{beyond} of {len(arms)} regularisers and settings is shown to help on {join_columns(barren)}.")
     if helping:
-        named = [f"{arm} {tell_where(shown[arm])}{tell_range(shown[arm])}" for arm in helping]
+        named = [f"{arm} {tell_where(shown[arm])}{tell_range(shown[arm].values())}" for arm in helping]
         told.append(f"Shown to help, since {overview.score} falls: {'; '.join(first_of(named, NUM_NAMED))}.")
     if CHOSEN in shown:
         told.append(f"The one that validation rows choose is shown to help {tell_where(shown[CHOSEN])}.")
     return " ".join(told)
 
 
-def tell_where(cells: Sequence[Cell]) -> str:
+def tell_where(columns: Collection[str]) -> str:
     """`on 500 and 2,000 images`."""
-    return f"on {join_columns([cell.column for cell in cells])}" if cells else "nowhere"
+    return f"on {join_columns(columns)}" if columns else "nowhere"
 
 
-def tell_range(cells: Sequence[Cell]) -> str:
+def tell_range(sizes: Collection[float]) -> str:
     """By how much, from the least to the most."""
-    sizes = [abs(cell.value) for cell in cells]
     least, most = f"{min(sizes):.3f}", f"{max(sizes):.3f}"
     return f" (by {least})" if least == most else f" (by {least} to {most})"
 
 
-def join_columns(columns: Sequence[str]) -> str:
+def join_columns(columns: Iterable[str]) -> str:
     """`470 patients and 500 and 2,000 images`: what is counted stands once, behind its numbers."""
     counted: dict[str, list[str]] = {}
     for column in columns:
@@ -248,17 +239,17 @@ def tell_overview(overview: Overview) -> list[str]:
 
 def tell_column(column: Column, score: str) -> str:
     """What stopping in time does, what validation rows choose, and how many are shown to help."""
-    cells = column.cells
+    effects = column.effects
     subjects = {CHOSEN: "the regulariser that validation rows choose", TO_THE_END: "not to stop in time"}
-    parts = [tell_effect(subject, cells[arm], score) for arm, subject in subjects.items() if arm in cells]
-    return "; ".join([*parts, tell_helping(cells), tell_rivals(column.may_be_best)])
+    parts = [tell_effect(subject, effects[arm], score) for arm, subject in subjects.items() if arm in effects]
+    return "; ".join([*parts, tell_helping(effects), tell_rivals(column.may_be_best)])
 
 
-def tell_helping(cells: Mapping[str, Cell]) -> str:
+def tell_helping(effects: Mapping[str, Effect]) -> str:
     """`3 of 19 are shown to help (dropout by 0.020, ...)`."""
-    tried = [arm for arm in cells if is_regularizer(arm)]
-    helping = sorted((arm for arm in tried if cells[arm].verdict == "better"), key=lambda arm: cells[arm].value)
-    named = [f"{arm} by {abs(cells[arm].value):.3f}" for arm in helping]
+    tried = [arm for arm in effects if is_regularizer(arm)]
+    helping = sorted((arm for arm in tried if effects[arm].verdict == "better"), key=lambda arm: effects[arm].value)
+    named = [f"{arm} by {abs(effects[arm].value):.3f}" for arm in helping]
     names = name_first(named, NUM_NAMED) if named else ""
     return f"{len(helping) or 'none'} of {len(tried)} {'is' if len(helping) < 2 else 'are'} shown to help{names}"
 
@@ -276,8 +267,9 @@ def is_regularizer(arm: str) -> bool:
     return arm not in (CHOSEN, TO_THE_END)
 
 
-def tell_effect(subject: str, cell: Cell, score: str) -> str:
+def tell_effect(subject: str, effect: Effect, score: str) -> str:
     """`not to stop in time raises log loss by 0.120 (0.050 to 0.190): shown to hurt`."""
-    way = "raises" if cell.value > 0 else "lowers"
-    low, high = (cell.low, cell.high) if cell.value > 0 else (-cell.high, -cell.low)
-    return f"{subject} {way} {score} by {abs(cell.value):.3f} ({low:.3f} to {high:.3f}): {IN_WORDS[cell.verdict]}"
+    way, low, high = ("raises", effect.low, effect.high) if effect.value > 0 else ("lowers", -effect.high, -effect.low)
+    return (
+        f"{subject} {way} {score} by {abs(effect.value):.3f} ({show_interval(low, high)}): {IN_WORDS[effect.verdict]}"
+    )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.metadata import distributions, version
@@ -74,6 +74,11 @@ class Part:
     figures: list[Figure] = field(default_factory=list)
 
 
+def list_answers(parts: Iterable[StudyPart]) -> list[Row]:
+    """The answer of each study in brief, for other programs."""
+    return [{"study": part.name, "rows": part.rows, "headline": str(part.answer.headline)} for part in parts]
+
+
 def draw_files(folder: Path, figures: Iterable[Figure]) -> dict[Path, str]:
     """The pictures of figures, by their paths."""
     return {folder / f"{figure.key}.svg": stand_alone(figure.svg) for figure in figures}
@@ -96,28 +101,12 @@ def align_rows(rows: Iterable[Row]) -> list[Row]:
 # Templates -----------------------------------------------------------------------------------------------------------
 
 
-def explain_words(settings: StatisticsPlan) -> dict[str, Any]:
-    """What every page says of its words."""
-    margins = {SCORES[score].label: margin for score, margin in settings.equivalence.items()}
-    return {"verdicts": styles.VERDICTS, "confidence": settings.confidence, "margins": margins}
+def render(template: str, settings: StatisticsPlan, **context: Any) -> str:
+    """A page in Markdown, or one for browsers, which needs nothing but itself; settings: what it says of its words.
 
-
-def render_page(template: str, context: Mapping[str, Any]) -> str:
-    """A page for browsers, which needs nothing but itself."""
-    return (
-        make_environment(is_markdown=False)
-        .get_template(template)
-        .render(
-            **context,
-            themes={theme: Markup(declare_colours(theme)) for theme in THEMES},
-            notices=Markup(NOTICES.read_text(encoding="utf-8")),
-            bundle=Markup(vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;", vl_version=VEGA_LITE)),
-        )
-    )
-
-
-def make_environment(*, is_markdown: bool) -> Environment:
-    """Templates in which every text is escaped, without a word in the template: for Markdown, or for HTML."""
+    Every text is escaped, without a word in the template.
+    """
+    is_markdown = template.endswith(".md.jinja")
     options: dict[str, Any] = {"finalize": escape_markdown} if is_markdown else {"autoescape": True}
     environment = Environment(
         loader=PackageLoader("stages"), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, **options
@@ -125,7 +114,18 @@ def make_environment(*, is_markdown: bool) -> Environment:
     environment.filters |= {
         "cell": show_cell, "svg": show_svg, "json": show_json, "cell_class": name_class, "percent": show_percent,
     }  # fmt: skip
-    return environment
+    context |= {
+        "verdicts": styles.VERDICTS,
+        "confidence": settings.confidence,
+        "margins": {SCORES[score].label: margin for score, margin in settings.equivalence.items()},
+    }
+    if not is_markdown:
+        context |= {
+            "themes": {theme: Markup(declare_colours(theme)) for theme in THEMES},
+            "notices": Markup(NOTICES.read_text(encoding="utf-8")),
+            "bundle": Markup(vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;", vl_version=VEGA_LITE)),
+        }
+    return environment.get_template(template).render(context)
 
 
 def escape_markdown(value: Any) -> str:

@@ -13,20 +13,10 @@ from collections.abc import Iterator, Mapping, Sequence
 import altair as alt
 import numpy as np
 import pandas as pd
-from sklearn.metrics import precision_recall_curve, roc_curve
+from sklearn.metrics import confusion_matrix, precision_recall_curve, roc_curve
 
 from stages.lib.judge.predictions import Labels, Mistakes
-from stages.lib.report.charts import (
-    INK,
-    MUTED,
-    ROWS,
-    Chart,
-    Panel,
-    facet_chart,
-    finish_chart,
-    join_panels,
-    list_tooltips,
-)
+from stages.lib.report import charts
 from stages.lib.report.styles import style_of
 
 GRID = np.linspace(0, 1, 26)
@@ -75,14 +65,13 @@ def summarize_reliability(labels: np.ndarray, probability: np.ndarray) -> pd.Dat
 
 def summarize_confusion(labels: np.ndarray, probability: np.ndarray, names: Sequence[str]) -> pd.DataFrame:
     """Share of the rows of each actual class that is predicted as each class, all replicates together."""
-    counts = np.zeros((len(names), len(names)))
-    np.add.at(counts, (labels.ravel(), probability.argmax(axis=-1).ravel()), 1)
-    shares = counts / np.maximum(1, counts.sum(axis=1, keepdims=True))
+    predictions, numbers = probability.argmax(axis=-1).ravel(), np.arange(len(names))
+    shares = confusion_matrix(labels.ravel(), predictions, labels=numbers, normalize="true")
     actual, predicted = np.meshgrid(names, names, indexing="ij")
     return pd.DataFrame({"actual": actual.ravel(), "predicted": predicted.ravel(), "share": shares.ravel()})
 
 
-def draw_predictions(probabilities: Mapping[str, np.ndarray], labels: Labels, names: Sequence[str]) -> Chart:
+def draw_predictions(probabilities: Mapping[str, np.ndarray], labels: Labels, names: Sequence[str]) -> charts.Chart:
     """ROC and precision-recall of two classes, reliability, and confusion of more; probabilities: arm -> test rows."""
     tables = list(summarize_arms(probabilities, labels.test, names))
     rows = pd.concat(tables, ignore_index=True)
@@ -100,10 +89,11 @@ def draw_predictions(probabilities: Mapping[str, np.ndarray], labels: Labels, na
         "many rows as the next."
     )
     if len(names) > 2:
-        matrix = "A matrix has the share of the rows of each actual class that is predicted as each class"
-        note = f"{note} {matrix}; empty is 0 %."
+        note += (
+            " A matrix has the share of the rows of each actual class that is predicted as each class; empty is 0 %."
+        )
     title = "Predictions of the arms that matter"
-    return finish_chart(join_panels(panels, columns=3), rows, title=title, note=note)
+    return charts.finish_chart(charts.join_panels(panels, columns=3), rows, title=title, note=note)
 
 
 def summarize_arms(
@@ -117,7 +107,7 @@ def summarize_arms(
             yield summarize_confusion(labels, probability, names).assign(arm=arm, panel="Confusion")
 
 
-def draw_lines(panel: str, arms: Sequence[str], x_title: str, y_title: str, *, highest: float = 1.0) -> Panel:
+def draw_lines(panel: str, arms: Sequence[str], x_title: str, y_title: str, *, highest: float = 1.0) -> charts.Panel:
     """A curve for each arm; a diagonal where x and y are of one kind."""
     scale = alt.Scale(domain=[0, highest], nice=False)
     x = alt.X("x:Q", title=x_title, scale=scale, axis=alt.Axis(tickCount=5, format="~%", grid=True))
@@ -131,27 +121,27 @@ def draw_lines(panel: str, arms: Sequence[str], x_title: str, y_title: str, *, h
     )
     dash = alt.StrokeDash("arm:N", title=None, scale=alt.Scale(domain=list(arms), range=dashes))
     points = {"filled": True, "size": 22} if panel == CALIBRATION else False
-    base = ROWS.transform_filter(alt.datum.panel == panel)
+    base = charts.ROWS.transform_filter(alt.datum.panel == panel)
     lines = base.mark_line(strokeWidth=1.8, point=points).encode(
-        x=x, y=y, color=colour, strokeDash=dash, tooltip=list_tooltips("arm", numbers=("x", "y"))
+        x=x, y=y, color=colour, strokeDash=dash, tooltip=charts.list_tooltips("arm", numbers=("x", "y"))
     )
     ends = {"x": alt.datum(0), "y": alt.datum(0), "x2": alt.datum(highest), "y2": alt.datum(highest)}
-    diagonal = [] if panel == RECALL else [base.mark_rule(color=MUTED, strokeDash=[2, 3]).encode(**ends)]
+    diagonal = [] if panel == RECALL else [base.mark_rule(color=charts.MUTED, strokeDash=[2, 3]).encode(**ends)]
     return alt.layer(*diagonal, lines).properties(width=SIZE, height=SIZE, title=panel)
 
 
-def draw_confusion(arm: str, names: Sequence[str]) -> Panel:
+def draw_confusion(arm: str, names: Sequence[str]) -> charts.Panel:
     """The matrix of one arm."""
     encoding = {
         "x": alt.X("predicted:N", sort=list(names), title="predicted", axis=alt.Axis(labelAngle=-50)),
         "y": alt.Y("actual:N", sort=list(names), title="actual"),
     }
-    base = ROWS.transform_filter((alt.datum.panel == "Confusion") & (alt.datum.arm == arm))
+    base = charts.ROWS.transform_filter((alt.datum.panel == "Confusion") & (alt.datum.arm == arm))
     cells = base.mark_rect().encode(
         **encoding,
         # A legend of a gradient would need an id, which counts up within a process.
         color=alt.Color("share:Q", scale=alt.Scale(scheme="blues", domain=[0, 1]), legend=None),
-        tooltip=list_tooltips("actual", "predicted", numbers=("share",)),
+        tooltip=charts.list_tooltips("actual", "predicted", numbers=("share",)),
     )
     numbers = base.transform_filter(alt.datum.share >= 0.005).mark_text(fontSize=9).encode(
         **encoding,
@@ -171,7 +161,7 @@ SIGNATURE, BITS, GREY = b"\x89PNG\r\n\x1a\n", 4, 0
 
 def draw_mistakes(
     mistakes: Mistakes, variants: Sequence[str], image: tuple[int, ...], names: Sequence[str]
-) -> Chart | None:
+) -> charts.Chart | None:
     """The held-out images that the networks of each variant at its knob, averaged, were most surely wrong about."""
     rows = [
         {
@@ -189,9 +179,11 @@ def draw_mistakes(
     table = pd.DataFrame(rows).assign(place=range(len(rows)))
     middle, texts = alt.value(WIDTH / 2), ("variant", "predicted", "label")
     chart = alt.layer(
-        ROWS.mark_image(width=PICTURE, height=PICTURE).encode(x=middle, y=alt.value(PICTURE / 2), url="picture:N"),
+        charts.ROWS.mark_image(width=PICTURE, height=PICTURE).encode(
+            x=middle, y=alt.value(PICTURE / 2), url="picture:N"
+        ),
         *(
-            ROWS.mark_text(limit=WIDTH, color=INK if field == "variant" else MUTED).encode(
+            charts.ROWS.mark_text(limit=WIDTH, color=charts.INK if field == "variant" else charts.MUTED).encode(
                 x=middle, y=alt.value(PICTURE + 10 + 13 * line), text=f"{field}:N"
             )
             for line, field in enumerate(texts)
@@ -203,8 +195,8 @@ def draw_mistakes(
     )
     panel = chart.properties(width=WIDTH, height=PICTURE + LINES)
     unnamed = alt.Header(labelExpr="''", labelFontSize=1, labelPadding=0)
-    pictures = facet_chart(panel, alt.Facet("place:O", header=unnamed), columns=8)
-    return finish_chart(pictures, table, title="The surest mistakes", note=note)
+    pictures = charts.facet_chart(panel, alt.Facet("place:O", header=unnamed), columns=8)
+    return charts.finish_chart(pictures, table, title="The surest mistakes", note=note)
 
 
 def encode_png(levels: np.ndarray) -> str:

@@ -23,9 +23,9 @@ from stages.lib.report.answers import answer, capitalize, choose_arms, rank_arms
 from stages.lib.report.charts import Chart, make_figure
 from stages.lib.report.forest import draw_forest, list_differences
 from stages.lib.report.overview import survey, tell_column
-from stages.lib.report.page import Row, StudyPart, align_rows, list_versions, make_environment
+from stages.lib.report.page import Row, StudyPart, align_rows, list_versions, render
 from stages.lib.report.predictions import draw_mistakes, draw_predictions
-from stages.lib.report.styles import describe_range, name_arm, name_verdict, style_of
+from stages.lib.report.styles import describe_range, name_arm, name_verdict, show_interval, style_of
 from stages.lib.report.training import draw_histograms, draw_learning, draw_paths, list_kernels, tabulate_learning
 
 NUM_WITH_MISTAKES = 3  # of the arms that matter: the baseline, the best by each score
@@ -170,7 +170,7 @@ def tabulate_arm(key: ArmKey, arm: ArmResult, recipe: RunPlan | None) -> Row:
         row |= {
             label: judged.value,
             f"{label}: difference": difference.value if difference else "",
-            f"{label}: interval": f"{difference.low:+.3f} to {difference.high:+.3f}" if difference else "",
+            f"{label}: interval": show_interval(difference.low, difference.high, "+") if difference else "",
             f"{label}: verdict": name_verdict(judged.verdict),
         }
     compared = any(judged.difference for judged in arm.judged.values())
@@ -197,23 +197,21 @@ def render_card(result: StudyResult, records: StudyRecords, told: str, skill: st
     """The model card of a study (huggingface.co/docs/hub/model-cards): YAML, then Markdown."""
     arms = [(key, result.find(key)) for key in records.arms]
     head = yaml.safe_dump(describe_models(result, records, arms), sort_keys=False, allow_unicode=True, width=1000)
-    text = (
-        make_environment(is_markdown=True)
-        .get_template("study/card.md.jinja")
-        .render(
-            plan=records.plan,
-            labels=records.labels,
-            recipe=recipe,
-            told=told,
-            skill=skill,
-            protocol=capitalize(result.protocol.describe()),
-            scores=[SCORES[score].label for score in result.scores.values()],
-            arms={
-                name_arm(*key): [(judged.value, name_verdict(judged.verdict)) for judged in arm.judged.values()]
-                for key, arm in arms
-            },
-            versions=list_versions(),
-        )
+    text = render(
+        "study/card.md.jinja",
+        records.settings,
+        plan=records.plan,
+        labels=records.labels,
+        recipe=recipe,
+        told=told,
+        skill=skill,
+        protocol=capitalize(result.protocol.describe()),
+        scores=[SCORES[score].label for score in result.scores.values()],
+        arms={
+            name_arm(*key): [(judged.value, name_verdict(judged.verdict)) for judged in arm.judged.values()]
+            for key, arm in arms
+        },
+        versions=list_versions(),
     )
     return f"---\n{head}---\n{text}"
 

@@ -96,6 +96,12 @@ def first_of(entries: Sequence[str], most: int) -> list[str]:
     return [*entries[:most], *([f"{len(entries) - most:,} more"] if len(entries) > most else [])]
 
 
+def show_interval(low: float, high: float, sign: str = "") -> str:
+    """`0.014 to 0.176`; sign: `+` for that of a difference. Where it leaves 0 out, neither end is rounded to 0."""
+    kinds = [".1g" if low * high > 0 and abs(end) < 0.0005 else ".3f" for end in (low, high)]
+    return f"{low:{sign}{kinds[0]}} to {high:{sign}{kinds[1]}}"
+
+
 def describe_range(strengths: Sequence[float]) -> str:
     """`0.1`, or `0.1 to 0.5`."""
     return f"{strengths[0]:g}" if strengths[0] == strengths[-1] else f"{strengths[0]:g} to {strengths[-1]:g}"

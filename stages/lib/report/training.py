@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict
 from typing import Literal
 
 import altair as alt
@@ -15,18 +14,7 @@ from stages.lib.judge.comparison import PathPoint, StudyResult
 from stages.lib.judge.scores import SCORES
 from stages.lib.lanes.plan import Grid
 from stages.lib.lanes.run import TrainedRun
-from stages.lib.report.charts import (
-    INK,
-    MUTED,
-    ROWS,
-    Chart,
-    Panel,
-    facet_chart,
-    finish_chart,
-    join_panels,
-    list_tooltips,
-    scale_colours,
-)
+from stages.lib.report import charts
 from stages.lib.report.styles import style_of
 
 NUM_EPOCHS, NUM_BINS = 16, 25  # points of a curve, bars of a histogram
@@ -66,7 +54,7 @@ def tabulate_learning(runs: Mapping[str, TrainedRun]) -> pd.DataFrame:
     return pd.concat(tables, ignore_index=True)[["variant", "part", "epoch", "mean", "low", "high"]]
 
 
-def draw_learning(learning: pd.DataFrame) -> Chart | None:
+def draw_learning(learning: pd.DataFrame) -> charts.Chart | None:
     """Training and validation loss of each variant at its knob, on one scale that the baseline and its kin need.
 
     None where every network has diverged.
@@ -78,8 +66,8 @@ def draw_learning(learning: pd.DataFrame) -> Chart | None:
     x = alt.X("epoch:Q", title="epoch", axis=alt.Axis(tickCount=4, grid=False), scale=alt.Scale(nice=False))
     y = alt.Y("mean:Q", title=None, scale=scale, axis=alt.Axis(tickCount=3, format=".3~g"))
     dashes = alt.StrokeDash("part:N", title=None, scale=alt.Scale(domain=list(PARTS), range=[[4, 3], [1, 0]]))
-    tooltip = list_tooltips("part", numbers=("epoch", "mean", "low", "high"), number_format=".4~f")
-    base = ROWS.encode(color=colour_variants(learning))
+    tooltip = charts.list_tooltips("part", numbers=("epoch", "mean", "low", "high"), number_format=".4~f")
+    base = charts.ROWS.encode(color=colour_variants(learning))
     chart = alt.layer(
         base.mark_area(opacity=0.15).encode(
             x=x, y=alt.Y("low:Q", scale=scale, title=None), y2="high:Q", detail="part:N"
@@ -91,13 +79,15 @@ def draw_learning(learning: pd.DataFrame) -> Chart | None:
         "Loss in training, its penalties included, of the networks at their knobs: training rows dashed, validation "
         "rows solid. The band holds the middle 80 % of the replicates. A gap that grows is overfitting."
     )
-    return finish_chart(facet_variants(chart, learning), label_variants(learning), title="Learning curves", note=note)
+    return charts.finish_chart(
+        facet_variants(chart, learning), label_variants(learning), title="Learning curves", note=note
+    )
 
 
-def facet_variants(chart: Panel, rows: pd.DataFrame) -> alt.FacetChart:
+def facet_variants(chart: charts.Panel, rows: pd.DataFrame) -> alt.FacetChart:
     """A small panel for each variant, in the order of the rows."""
     panel, order = chart.properties(width=WIDTH, height=HEIGHT), list(dict.fromkeys(label_variants(rows)["variant"]))
-    return facet_chart(panel, alt.Facet("variant:N", sort=order, title=None), columns=COLUMNS)
+    return charts.facet_chart(panel, alt.Facet("variant:N", sort=order, title=None), columns=COLUMNS)
 
 
 def label_variants(rows: pd.DataFrame) -> pd.DataFrame:
@@ -106,7 +96,7 @@ def label_variants(rows: pd.DataFrame) -> pd.DataFrame:
 
 def colour_variants(rows: pd.DataFrame) -> alt.Color:
     styles = [style_of(variant) for variant in dict.fromkeys(rows["variant"])]
-    return alt.Color("variant:N", scale=scale_colours([style.label for style in styles], styles), legend=None)
+    return alt.Color("variant:N", scale=charts.scale_colours([style.label for style in styles], styles), legend=None)
 
 
 def list_kernels(run: TrainedRun) -> Iterator[np.ndarray]:
@@ -138,7 +128,7 @@ def summarize_weights(run: TrainedRun, *, limit: float) -> pd.DataFrame:
     return pd.DataFrame({"weight": centres + 0.0, "share": count / max(1, len(weights))})
 
 
-def draw_histograms(runs: Mapping[str, TrainedRun], baseline: str) -> Chart:
+def draw_histograms(runs: Mapping[str, TrainedRun], baseline: str) -> charts.Chart:
     """Histogram of all kernel weights of each variant, the baseline's outline before it."""
     limit = find_limit(runs[baseline])
     outline = summarize_weights(runs[baseline], limit=limit)["share"]
@@ -147,32 +137,31 @@ def draw_histograms(runs: Mapping[str, TrainedRun], baseline: str) -> Chart:
     scale = alt.Scale(domain=[0, float(weights["share"].quantile(0.97)) or 1.0], clamp=True, nice=False)
     x = alt.X("weight:Q", title="weight", axis=alt.Axis(tickCount=3, grid=False), scale=alt.Scale(nice=False))
     y = alt.Y("share:Q", title=None, scale=scale, axis=alt.Axis(tickCount=3, format=".0%"))
-    tooltip = list_tooltips(numbers=("weight", "share"))
+    tooltip = charts.list_tooltips(numbers=("weight", "share"))
     chart = alt.layer(
-        ROWS.mark_area(opacity=0.75).encode(x=x, y=y, color=colour_variants(weights), tooltip=tooltip),
-        ROWS.mark_line(color=MUTED, strokeWidth=1).encode(x=x, y=alt.Y("baseline:Q", scale=scale)),
+        charts.ROWS.mark_area(opacity=0.75).encode(x=x, y=y, color=colour_variants(weights), tooltip=tooltip),
+        charts.ROWS.mark_line(color=charts.MUTED, strokeWidth=1).encode(x=x, y=alt.Y("baseline:Q", scale=scale)),
     )
     note = (
         "Share of the weights of all layers in each bin, at the knobs, all replicates together; the grey line is "
         f"{style_of(baseline).label}. The last bins hold what is larger. A bar that leaves the top stands for weights "
         "at zero."
     )
-    return finish_chart(facet_variants(chart, weights), label_variants(weights), title="Weights", note=note)
+    return charts.finish_chart(facet_variants(chart, weights), label_variants(weights), title="Weights", note=note)
 
 
 # Scores at each strength of a path, the knob and what tuning chose marked ---------------------------------------------
 
 
-def draw_paths(study: StudyResult, points: Sequence[PathPoint]) -> Chart | None:
+def draw_paths(study: StudyResult, points: Sequence[PathPoint]) -> charts.Chart | None:
     """A panel for each path and score; None where nothing has a path."""
-    panels, tables = [], []
-    for score in study.scores.values():
-        table = pd.DataFrame([asdict(point) for point in points if point.score == score])
-        for variant, own in table.groupby("variant", sort=False) if len(table) else ():
-            tables.append(list_path(study, str(variant), own))
-            panels.append(draw_path(study, str(variant), score, tables[-1], domain=choose_domain(table)))
-    if not panels:
+    if not points:
         return None
+    panels, tables = [], []
+    for score, table in pd.DataFrame(points).groupby("score", sort=False):
+        for variant, own in table.groupby("variant", sort=False):
+            tables.append(list_path(study, str(variant), own))
+            panels.append(draw_path(study, str(variant), str(score), tables[-1], domain=choose_domain(table)))
     note = (
         "The line is the score on held-out rows at each strength, the band its interval: that of the score itself, "
         "which is wider than that of a difference. The dashed line is the baseline. A filled mark is the knob of "
@@ -180,7 +169,9 @@ def draw_paths(study: StudyResult, points: Sequence[PathPoint]) -> Chart | None:
         "cut at the edge of their panel."
     )
     rows = pd.concat(tables, ignore_index=True)
-    return finish_chart(join_panels(panels, columns=COLUMNS), rows, title="Scores at each strength", note=note)
+    return charts.finish_chart(
+        charts.join_panels(panels, columns=COLUMNS), rows, title="Scores at each strength", note=note
+    )
 
 
 def list_path(study: StudyResult, variant: str, points: pd.DataFrame) -> pd.DataFrame:
@@ -204,7 +195,7 @@ def choose_domain(points: pd.DataFrame) -> list[float]:
     return [float(low - pad), float(high + pad)]
 
 
-def draw_path(study: StudyResult, variant: str, score: str, rows: pd.DataFrame, *, domain: list[float]) -> Panel:
+def draw_path(study: StudyResult, variant: str, score: str, rows: pd.DataFrame, *, domain: list[float]) -> charts.Panel:
     style, label = style_of(variant), SCORES[score].label
     kind: Literal["log", "symlog"] = "log" if (rows["strength"] > 0).all() else "symlog"
     ends = sorted({float(rows["strength"].min()), float(rows["strength"].max())})
@@ -212,20 +203,20 @@ def draw_path(study: StudyResult, variant: str, score: str, rows: pd.DataFrame, 
     x = alt.X("strength:Q", title=None, scale=alt.Scale(type=kind, nice=False, domain=ends), axis=axis)
     scale = alt.Scale(domain=domain, nice=False, clamp=True, zero=False)
     y = alt.Y("mean:Q", title=None, scale=scale, axis=alt.Axis(tickCount=3, format=".3~f"))
-    tooltip = list_tooltips("variant", "score", "mark", numbers=("strength", "mean", "ci_low", "ci_high"))
-    base = ROWS.transform_filter((alt.datum.score == label) & (alt.datum.variant == style.label))
+    tooltip = charts.list_tooltips("variant", "score", "mark", numbers=("strength", "mean", "ci_low", "ci_high"))
+    base = charts.ROWS.transform_filter((alt.datum.score == label) & (alt.datum.variant == style.label))
     points = base.mark_point(filled=True, opacity=1, color=style.colour)
     chart = alt.layer(
         base.mark_area(color=style.colour, opacity=0.18).encode(
             x=x, y=alt.Y("ci_low:Q", scale=scale, title=None), y2="ci_high:Q"
         ),
-        base.mark_rule(color=MUTED, strokeDash=[3, 3]).encode(
+        base.mark_rule(color=charts.MUTED, strokeDash=[3, 3]).encode(
             y=alt.datum(study.arms[study.baseline]["at_knob"].judged[score].value)
         ),
         base.mark_line(color=style.colour).encode(x=x, y=y),
         points.encode(
             x=x, y=y, size=alt.condition(alt.datum.mark == KNOB, alt.value(70), alt.value(16)), tooltip=tooltip
         ),
-        base.transform_filter(alt.datum.mark == CHOSEN).mark_point(size=70, color=INK).encode(x=x, y=y),
+        base.transform_filter(alt.datum.mark == CHOSEN).mark_point(size=70, color=charts.INK).encode(x=x, y=y),
     )
     return chart.properties(width=PATH_WIDTH, height=HEIGHT, title=alt.Title(style.label, subtitle=label))

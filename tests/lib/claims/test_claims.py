@@ -179,7 +179,6 @@ def test_a_flipped_quantity_refutes_and_the_verdict_follows(plan: AuditParams, n
     verdicts = {quantity.rule: quantity.verdict for quantity in result.quantities}
     assert verdicts[rule] == "refuted"
     assert result.verdict == ("refuted" if set(verdicts.values()) == {"refuted"} else "depends")
-    assert (result.verdict == "depends") == result.depends_on.startswith("It holds ")
 
 
 def test_a_verdict_that_depends_says_on_what(plan: AuditParams) -> None:
@@ -230,47 +229,44 @@ def test_a_mean_over_tables_is_as_sure_as_they_agree(plan: AuditParams) -> None:
     assert quantity.sources == ["thoracic", "tables"]
 
 
-@pytest.mark.parametrize(
-    ("spoil", "message"),
-    [
-        (lambda files: files["experiments"].pop("decay"), "the experiment decay"),
-        (lambda files: files["experiments"]["decay"]["cases"].pop(), "distance of adam at 0 in the experiment decay"),
-        (
-            lambda files: files["experiments"]["decay"]["cases"][0]["values"]["distance"].__setitem__(3, None),
-            "a finite distance of sgd at 0 in the experiment decay for every network",
-        ),
-    ],
-)
-def test_a_claim_without_all_its_evidence_stays_open(plan: AuditParams, spoil: Flip, message: str) -> None:
+def drop(*path: str | int) -> Flip:
+    """Take out what stands at a path of the files."""
+
+    def flip(files: Json) -> None:
+        *way, last = path
+        del reduce(operator.getitem, way, files)[last]
+
+    return flip
+
+
+ARMS = ("comparison", "images_500", "arms")
+SGD = ("experiments", "decay", "cases", 0, "values", "distance", 3)
+MISSING: list[tuple[Flip, str, str]] = [  # what is taken out, the claim that lacks it, what it says
+    (drop("experiments", "decay"), "C12", "the experiment decay"),
+    (drop("experiments", "decay", "cases", 1), "C12", "distance of adam at 0 in the experiment decay"),
+    (change(lambda _: None, *SGD), "C12", "a finite distance of sgd at 0 in the experiment decay for every network"),
+    (drop("comparison", "thoracic"), "C1", "the study thoracic"),
+    (lambda files: [files["comparison"].pop(name) for name in TABLES[1:]], "C1", "the study tables"),
+    (drop(*ARMS, "dropout"), "C5", "dropout to_end in the study images_500"),
+    (drop(*ARMS, "l2", "to_end"), "C2", "l2 to_end in the study images_500"),
+    (drop("measurements", "images_500", "l2"), "C10", "l2 in the study images_500"),
+    (drop("measurements", "images_2000", "batch_norm_high"), "C6", "batch_norm_high in the study images_2000"),
+    (change(lambda _: [], "experiments", "useless_columns", "cases"), "C9", "l1 in the experiment useless_columns"),
+    (
+        set_measured("thoracic", "max_norm", "num_at_bound", 0.0),
+        "C3",
+        "a unit that max_norm holds in the study thoracic",
+    ),
+]
+
+
+@pytest.mark.parametrize(("spoil", "name", "message"), MISSING, ids=[message for *_, message in MISSING])
+def test_a_claim_without_all_its_evidence_stays_open(plan: AuditParams, spoil: Flip, name: str, message: str) -> None:
     files = make_files()
     spoil(files)
     result = judge(plan, files)
-    assert (result["C12"].verdict, result["C12"].quantities, result["C12"].missing) == ("undecided", [], message)
-    assert result["C2"].verdict == "supported"
-
-
-@pytest.mark.parametrize(
-    ("spoil", "missing"),
-    [
-        (lambda files: files["comparison"].pop("thoracic"), {"C1": "the study thoracic", "C2": "the study thoracic"}),
-        (lambda files: [files["comparison"].pop(name) for name in TABLES[1:]], {"C1": "the study tables"}),
-        (lambda files: files["comparison"]["images_500"]["arms"].pop("dropout"), {"C5": "dropout to_end in the study"}),
-        (lambda files: files["comparison"]["images_500"]["arms"]["l2"].pop("to_end"), {"C2": "l2 to_end in the study"}),
-        (lambda files: files["measurements"]["images_500"].pop("l2"), {"C10": "l2 in the study images_500"}),
-        (lambda files: files["measurements"]["images_2000"].pop("batch_norm_high"), {"C6": "batch_norm_high in the"}),
-        (
-            lambda files: files["experiments"]["useless_columns"]["cases"].clear(),
-            {"C9": "l1 in the experiment"},
-        ),
-        (set_measured("thoracic", "max_norm", "num_at_bound", 0.0), {"C3": "a unit that max_norm holds in the study"}),
-    ],
-)
-def test_what_is_missing_is_told(plan: AuditParams, spoil: Flip, missing: dict[str, str]) -> None:
-    files = make_files()
-    spoil(files)
-    result = judge(plan, files)
-    for name, message in missing.items():
-        assert message in result[name].missing
+    assert (result[name].verdict, result[name].quantities, result[name].missing) == ("undecided", [], message)
+    assert result["D2"].verdict == "supported"
 
 
 def test_the_record_survives_its_file(

@@ -8,22 +8,53 @@ from statsmodels.regression.quantile_regression import QuantReg
 
 from stages import experiment
 from stages.lib.claims import experiment_kinds as kinds
-from stages.lib.claims.experiment_kinds import generator_of, predict_run, score_run, take_rows, train_run
+from stages.lib.claims.experiment_kinds import (
+    ExperimentPlan,
+    generator_of,
+    predict_run,
+    score_run,
+    take_rows,
+    train_run,
+)
 from stages.lib.data.samples import Development
 from stages.lib.lanes.graph import build_regularizers
 from stages.lib.lanes.network import Network
-from stages.lib.lanes.plan import RegularizerPlan
+from stages.lib.lanes.plan import RegularizerPlan, RunPlan
 from stages.lib.lanes.runtime import tf
-from tests.lib.claims.made_experiments import (
-    REPLICATES,
-    TRAINING,
-    VALIDATION,
-    make_development,
-    make_plan,
-    make_run,
-)
+from tests.lib.lanes import cases as lanes
 
+REPLICATES, TRAINING, VALIDATION, FEATURES = 3, 40, 21, 4
 DROPOUT = RegularizerPlan("dropout", (0.5,), (1, 2))
+
+
+def make_development(*, pooled: bool = False) -> Development:
+    """Two clouds of points, one for each class; pooled: replicates share rows, and some rows belong to no replicate."""
+    generator = np.random.Generator(np.random.PCG64(0))
+    size = TRAINING + VALIDATION
+    number = 200 if pooled else REPLICATES * size
+    labels = (np.arange(number) % 2).astype(np.uint8)
+    rows = np.arange(number, dtype=np.int32)
+    parts = [generator.permutation(rows)[:size] for _ in range(REPLICATES)] if pooled else rows.reshape(REPLICATES, -1)
+    parts = np.stack(list(parts)).astype(np.int32)
+    return Development(
+        inputs=(generator.normal(0, 1, (number, FEATURES)) + labels[:, None]).astype(np.float32),
+        labels=labels,
+        identifiers=rows if pooled else np.tile(np.arange(size, dtype=np.int32), REPLICATES),
+        training=parts[:, :TRAINING],
+        validation=parts[:, TRAINING:],
+        features=tuple(f"feature_{number}" for number in range(FEATURES)),
+        scale=1.0,
+    )
+
+
+def make_run(*regularizers: RegularizerPlan, hidden: tuple[int, ...] = (6, 5), epochs: int = 3) -> RunPlan:
+    settings = {"activation": "relu", "batch_size": 10, "epochs": epochs}
+    return lanes.make_plan(*regularizers, hidden=hidden, replicates=tuple(range(REPLICATES)), **settings)
+
+
+def make_plan(kind: str, *runs: RunPlan, levels: tuple[float, ...] = ()) -> ExperimentPlan:
+    named = {run.variant: run for run in runs}
+    return ExperimentPlan(kind, kind, "made", named, rows=None, levels=levels, shared_rows=False)
 
 
 @pytest.mark.parametrize("pooled", [False, True])
@@ -151,20 +182,16 @@ def test_patients_count_once_whatever_replicates_they_are_in() -> None:
     np.testing.assert_allclose(values, values.round(), atol=1e-4)
 
 
-def test_a_repair_changes_its_column_alone() -> None:
-    cases = kinds.follow_patients(make_plan("patients", make_run(epochs=1)), make_patients())
-    assert [case.name for case in cases[:4]] == ["as_it_is", "without_id", "mended", "all_patients"]
-    losses = [case.values["log_loss"] for case in cases[:3]]
-    assert losses[0] != losses[1] != losses[2]
-
-
 def test_the_first_variant_is_trained_on_all_patients_and_the_last_is_repaired() -> None:
     first, last = (replace(make_run(epochs=epochs), variant=str(epochs)) for epochs in (1, 2))
     development = make_patients()
-    cases = kinds.follow_patients(make_plan("patients", first, last), development)
+    *repaired, everyone, _, _ = kinds.follow_patients(make_plan("patients", first, last), development)
+    assert [case.name for case in repaired] == ["as_it_is", "without_id", "mended"]
+    as_it_is, *others = (case.values["log_loss"] for case in repaired)
     losses = score_run("log_loss", last, train_run(last, development), development)
-    np.testing.assert_allclose(cases[0].values["log_loss"], losses, rtol=1e-5)
-    assert cases[3] == kinds.train_on_all(first, development)
+    np.testing.assert_allclose(as_it_is, losses, rtol=1e-5)
+    assert as_it_is not in others and others[0] != others[1]
+    assert everyone == kinds.train_on_all(first, development)
 
 
 def test_a_strong_proximal_penalty_drops_every_column_and_l2_none() -> None:

@@ -5,7 +5,6 @@ import pytest
 from scipy import stats
 from statsmodels.stats.proportion import confint_proportions_2indep, proportion_confint
 
-from stages.lib.claims.claims import Group
 from stages.lib.claims.evidence import Interval, average, half_width, mean, one_more, share, share_difference, widen
 
 
@@ -43,11 +42,6 @@ def test_the_half_width_of_a_run_lies_in_its_interval_as_often_as_it_says() -> N
     true = 2 * stats.norm.ppf(0.975)
     assert np.mean((bounds[:, 1] < true) & (true < bounds[:, 2])) == pytest.approx(0.8, abs=0.025)
     assert half_width(np.array([1.0, 2.0, 3.0]), 0.8, at=0.95).value == pytest.approx(stats.norm.ppf(0.975))
-
-
-def test_a_mean_across_tasks_goes_by_their_spread_and_not_by_their_own_intervals() -> None:
-    tasks = [Interval(value, value - 1, value + 1) for value in (0.1, 0.4, 0.2, 0.7)]
-    assert Group((), sampled=True).combine(tasks, 0.9) == mean([0.1, 0.4, 0.2, 0.7], 0, 0.9)
 
 
 def test_a_known_interval_widens_as_the_normal_distribution_does() -> None:

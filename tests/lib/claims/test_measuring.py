@@ -11,28 +11,18 @@ from stages.lib.claims.measurements import Measured, load_measurements, save_mea
 from stages.lib.claims.measuring import measure_variant
 from stages.lib.judge.arms import arm_at
 from stages.lib.judge.predictions import Labels, Predictions
-from stages.lib.lanes.plan import CallbacksPlan, NetworkPlan, OptimizerPlan, RegularizerPlan, RunPlan
+from stages.lib.lanes.plan import RegularizerPlan, RunPlan
 from stages.lib.lanes.run import TrainedRun
+from tests.lib.lanes.cases import make_plan
 from tests.test_compare import REPLICATES, make_labels, make_predictions, same
 
 BOUND, UNITS = 0.5, 4
 
 
-def make_run(*names: str, points: int = 1) -> RunPlan:
-    regularizers = [RegularizerPlan(name, (BOUND,) + (2 * BOUND,) * (points - 1), (1,)) for name in names]
-    return RunPlan(
-        task="made",
-        variant="made",
-        seed=3,
-        replicates=tuple(range(REPLICATES)),
-        network=NetworkPlan((UNITS,), "relu", 1),
-        regularizers=tuple(regularizers),
-        callbacks=CallbacksPlan(None, None, None, terminate_on_nan=True),
-        loss="binary_crossentropy",
-        optimizer=OptimizerPlan("adam", 0.01, 0.0),
-        batch_size=10,
-        epochs=2,
-    )
+def make_run(name: str) -> RunPlan:
+    """At two points of one regulariser."""
+    regularizer = RegularizerPlan(name, (BOUND, 2 * BOUND), (1,))
+    return make_plan(regularizer, hidden=(UNITS,), replicates=tuple(range(REPLICATES)))
 
 
 def make_trained(run: RunPlan) -> TrainedRun:
@@ -63,7 +53,7 @@ def predicted(labels: Labels) -> Predictions:
 
 @pytest.fixture(scope="module")
 def bounded(labels: Labels, predicted: Predictions) -> Measured:
-    run = make_run("max_norm", points=2)
+    run = make_run("max_norm")
     return measure_variant(run, make_trained(run), predicted, labels, "log_loss")
 
 
@@ -105,7 +95,7 @@ def test_losses_of_training_are_means_over_epochs_and_weights_are_counted(bounde
 def test_a_network_that_has_diverged_has_no_units_at_a_bound_rather_than_0(
     labels: Labels, predicted: Predictions, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run = make_run("max_norm", points=2)
+    run = make_run("max_norm")
     trained = make_trained(run)
     trained.weights["kernel_1"][1, 0] = np.nan
     measured = {"made": measure_variant(run, trained, predicted, labels, "log_loss")}
@@ -117,6 +107,6 @@ def test_a_network_that_has_diverged_has_no_units_at_a_bound_rather_than_0(
 
 
 def test_a_variant_without_a_bound_has_no_bounded_units(labels: Labels, predicted: Predictions) -> None:
-    run = make_run("dropout", points=2)
+    run = make_run("dropout")
     measured = measure_variant(run, make_trained(run), predicted, labels, "log_loss")
     assert not any("bound" in name for point in measured.points for name in point.values)
