@@ -20,7 +20,7 @@ from stages.lib.report.charts import INK, MUTED, ROWS, Chart, finish_chart, list
 from stages.lib.report.styles import VERDICTS, first_of, show_interval, style_of
 
 SIGNS = {"better": "▲", "worse": "▼", "equivalent": "=", "undecided": " "}
-CELL, ROW = 88, 21  # pixels of a column and of a row
+CELL, ROW, LABELS = 62, 21, 162  # pixels of a column, of a row and of their names: letters stay legible on a phone
 NUM_NAMED = 4  # arms that a sentence names
 CHOSEN, TO_THE_END = "what validation rows choose", "no regulariser, to the end"
 BASELINE = "no regulariser"
@@ -152,7 +152,7 @@ def draw_overview(overview: Overview) -> Chart:
             "low": effect.low,
             "high": effect.high,
             "verdict": VERDICTS[effect.verdict].label,
-            "text": f"{SIGNS[effect.verdict]} {effect.value:+.3f}{' *' if arm in best[title] else ''}".strip(),
+            "text": f"{SIGNS[effect.verdict]} {effect.value:+.3f}{'*' if arm in best[title] else ''}".strip(),
         }
         for arm, effects in overview.rows.items()
         for title, effect in effects.items()
@@ -161,14 +161,14 @@ def draw_overview(overview: Overview) -> Chart:
     seen = {effect.verdict for column in overview.columns for effect in column.effects.values()}
     styles = [style for verdict, style in VERDICTS.items() if verdict in seen]
     labels = [style.label for style in styles]
-    axis = alt.Axis(orient="top", labelAngle=0, labelColor=INK, labelPadding=18, labelExpr="split(datum.label, '|')")
+    lines = "split(replace(datum.label, ' ', '|'), '|')"  # the number, the noun, the score
+    axis = alt.Axis(orient="top", labelAngle=0, labelColor=INK, labelPadding=31, labelExpr=lines)
     x = alt.X("column:N", sort=list(heads.values()), title=None, axis=axis)
     y = alt.Y(
-        "arm:N", sort=list(overview.rows), title=None, axis=alt.Axis(labelLimit=240, labelColor=INK, minExtent=210)
+        "arm:N", sort=list(overview.rows), title=None, axis=alt.Axis(labelLimit=240, labelColor=INK, minExtent=LABELS)
     )
-    colour = alt.Color(
-        "verdict:N", scale=scale_colours(labels, styles), legend=alt.Legend(symbolOpacity=0.5, columnPadding=40)
-    )
+    legend = alt.Legend(symbolOpacity=0.5, columnPadding=24, columns=2 if overview.columns[1:] else 1)
+    colour = alt.Color("verdict:N", scale=scale_colours(labels, styles), legend=legend)
     decided = alt.datum.verdict != VERDICTS["undecided"].label
     opacity = alt.condition(decided, alt.value(0.5), alt.value(0.08))
     tooltip = list_tooltips("arm", "column", "verdict", numbers=("value", "low", "high"))
