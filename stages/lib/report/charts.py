@@ -7,7 +7,7 @@ show. Parts stand side by side by Altair's own concat and facet; the page's scri
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -99,9 +99,10 @@ def list_tooltips(*fields: str, numbers: Sequence[str] = (), number_format: str 
     return [*texts, *(alt.Tooltip(f"{field}:Q", format=number_format) for field in numbers)]
 
 
-def scale_colours(labels: Sequence[str], styles: Sequence[Style]) -> alt.Scale:
-    """Labels in the colours of their styles."""
-    return alt.Scale(domain=list(labels), range=[style.colour for style in styles])
+def scale_colours(styles: Iterable[Style]) -> alt.Scale:
+    """The labels of styles in their colours."""
+    colours = {style.label: style.colour for style in styles}
+    return alt.Scale(domain=list(colours), range=list(colours.values()))
 
 
 @dataclass(frozen=True)

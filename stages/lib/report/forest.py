@@ -77,9 +77,9 @@ def draw_panel(rows: pd.DataFrame, *, labels: int) -> charts.Panel:
     x = alt.X("difference:Q", title=title, scale=scale, axis=ticks)
     axis = alt.Axis(labelLimit=labels, minExtent=labels, labelPadding=8, labelColor=charts.INK)
     y = alt.Y("arm:N", sort=None, title=None, axis=axis)
-    names, styles = [style.label for style in VERDICTS.values()], list(VERDICTS.values())
-    colour = alt.Color("verdict:N", title=None, scale=charts.scale_colours(names, styles))
-    shape = alt.Shape("verdict:N", title=None, scale=alt.Scale(domain=names, range=[style.shape for style in styles]))
+    colour = alt.Color("verdict:N", title=None, scale=charts.scale_colours(VERDICTS.values()))
+    shapes = {style.label: style.shape for style in VERDICTS.values()}
+    shape = alt.Shape("verdict:N", title=None, scale=alt.Scale(domain=list(shapes), range=list(shapes.values())))
     tooltip = charts.list_tooltips("arm", "baseline", "verdict", numbers=("value", "difference", "low", "high"))
     base = charts.ROWS.transform_filter(alt.datum.place == int(first["place"]))
     inside = base.transform_filter((alt.datum.difference >= low) & (alt.datum.difference <= high))

@@ -159,8 +159,7 @@ def draw_overview(overview: Overview) -> Chart:
     ]
     rows = pd.DataFrame(records, columns=["arm", "column", "value", "low", "high", "verdict", "text"])
     seen = {effect.verdict for column in overview.columns for effect in column.effects.values()}
-    styles = [style for verdict, style in VERDICTS.items() if verdict in seen]
-    labels = [style.label for style in styles]
+    shown = scale_colours(style for verdict, style in VERDICTS.items() if verdict in seen)
     lines = "split(replace(datum.label, ' ', '|'), '|')"  # the number, the noun, the score
     axis = alt.Axis(orient="top", labelAngle=0, labelColor=INK, labelPadding=31, labelExpr=lines)
     x = alt.X("column:N", sort=list(heads.values()), title=None, axis=axis)
@@ -168,7 +167,7 @@ def draw_overview(overview: Overview) -> Chart:
         "arm:N", sort=list(overview.rows), title=None, axis=alt.Axis(labelLimit=240, labelColor=INK, minExtent=LABELS)
     )
     legend = alt.Legend(symbolOpacity=0.5, columnPadding=24, columns=2 if overview.columns[1:] else 1)
-    colour = alt.Color("verdict:N", scale=scale_colours(labels, styles), legend=legend)
+    colour = alt.Color("verdict:N", scale=shown, legend=legend)
     decided = alt.datum.verdict != VERDICTS["undecided"].label
     opacity = alt.condition(decided, alt.value(0.5), alt.value(0.08))
     tooltip = list_tooltips("arm", "column", "verdict", numbers=("value", "low", "high"))

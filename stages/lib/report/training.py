@@ -79,24 +79,19 @@ def draw_learning(learning: pd.DataFrame) -> charts.Chart | None:
         "Loss in training, its penalties included, of the networks at their knobs: training rows dashed, validation "
         "rows solid. The band holds the middle 80 % of the replicates. A gap that grows is overfitting."
     )
-    return charts.finish_chart(
-        facet_variants(chart, learning), label_variants(learning), title="Learning curves", note=note
-    )
+    return facet_variants(chart, learning, title="Learning curves", note=note)
 
 
-def facet_variants(chart: charts.Panel, rows: pd.DataFrame) -> alt.FacetChart:
+def facet_variants(chart: charts.Panel, rows: pd.DataFrame, *, title: str, note: str) -> charts.Chart:
     """A small panel for each variant, in the order of the rows."""
-    panel, order = chart.properties(width=WIDTH, height=HEIGHT), list(dict.fromkeys(label_variants(rows)["variant"]))
-    return charts.facet_chart(panel, alt.Facet("variant:N", sort=order, title=None), columns=COLUMNS)
-
-
-def label_variants(rows: pd.DataFrame) -> pd.DataFrame:
-    return rows.assign(variant=[style_of(variant).label for variant in rows["variant"]])
+    labelled = rows.assign(variant=[style_of(variant).label for variant in rows["variant"]])
+    order = alt.Facet("variant:N", sort=labelled["variant"].unique().tolist(), title=None)
+    panels = charts.facet_chart(chart.properties(width=WIDTH, height=HEIGHT), order, columns=COLUMNS)
+    return charts.finish_chart(panels, labelled, title=title, note=note)
 
 
 def colour_variants(rows: pd.DataFrame) -> alt.Color:
-    styles = [style_of(variant) for variant in dict.fromkeys(rows["variant"])]
-    return alt.Color("variant:N", scale=charts.scale_colours([style.label for style in styles], styles), legend=None)
+    return alt.Color("variant:N", scale=charts.scale_colours(map(style_of, rows["variant"].unique())), legend=None)
 
 
 def list_kernels(run: TrainedRun) -> Iterator[np.ndarray]:
@@ -147,7 +142,7 @@ def draw_histograms(runs: Mapping[str, TrainedRun], baseline: str) -> charts.Cha
         f"{style_of(baseline).label}. The last bins hold what is larger. A bar that leaves the top stands for weights "
         "at zero."
     )
-    return charts.finish_chart(facet_variants(chart, weights), label_variants(weights), title="Weights", note=note)
+    return facet_variants(chart, weights, title="Weights", note=note)
 
 
 # Scores at each strength of a path, the knob and what tuning chose marked ---------------------------------------------
