@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, Playwright, sync_playwright
+from playwright.sync_api import Browser, Page, sync_playwright
 from playwright.sync_api import TimeoutError as WaitedTooLong
 
 CHROMIUM = shutil.which("chromium")
@@ -34,27 +34,21 @@ class Opened:
 @contextmanager
 def start_browser() -> Iterator[Browser]:
     """Playwright makes a fresh profile for each start."""
-    with sync_playwright() as playwright, launch(playwright) as browser:
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=list(FLAGS))
         yield browser
+        browser.close()
 
 
 @contextmanager
-def launch(playwright: Playwright) -> Iterator[Browser]:
-    """One of several browsers of a module, for which Playwright is started once."""
-    browser = playwright.chromium.launch(executable_path=CHROMIUM, args=list(FLAGS))
-    yield browser
-    browser.close()
-
-
-@contextmanager
-def open_alive(playwright: Playwright, path: Path, *, width: int, theme: str) -> Iterator[Opened]:
+def open_alive(path: Path, *, width: int, theme: str) -> Iterator[Opened]:
     """A page of charts, each of which has come alive, with everything on it unfolded.
 
     In another browser where one stops to draw: without a graphics card Chromium does so now and then on a large page.
     Scripts still run then, but no frame comes.
     """
     for attempt in range(1, ATTEMPTS + 1):
-        with launch(playwright) as browser:
+        with start_browser() as browser:
             opened = open_page(browser, path, width=width, theme=theme)
             opened.page.evaluate("document.querySelectorAll('details').forEach((fold) => (fold.open = true))")
             scroll_through(opened.page)

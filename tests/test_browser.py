@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Page, Playwright, sync_playwright
+from playwright.sync_api import Page
 
 from tests.browser import Opened, needs_chromium, open_alive, open_page
 from tests.conftest import ROOT
@@ -29,32 +29,19 @@ OVERFLOW = """() => {
 SHORTEN = "document.querySelectorAll('tbody tr:nth-child(n + 8)').forEach((row) => row.remove())"
 
 
-@pytest.fixture(scope="module")
-def made_page(tmp_path_factory: pytest.TempPathFactory) -> Path:
+@pytest.fixture(scope="module", params=["made", "last run"])
+def page_file(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    if request.param == "last run":
+        return LAST_RUN
     path = tmp_path_factory.mktemp("report") / "report.html"
     path.write_text(make_files()[Path("metrics/report.html")], encoding="utf-8")
     return path
 
 
-@pytest.fixture(scope="module", params=["made", "last run"])
-def page_file(request: pytest.FixtureRequest, made_page: Path) -> Path:
-    if request.param == "made":
-        return made_page
-    if not LAST_RUN.is_file():
-        pytest.skip("metrics/report.html is missing: run make")
-    return LAST_RUN
-
-
 @pytest.fixture(scope="module")
-def engine() -> Iterator[Playwright]:
-    with sync_playwright() as playwright:
-        yield playwright
-
-
-@pytest.fixture(scope="module")
-def opened(engine: Playwright, page_file: Path) -> Iterator[Opened]:
+def opened(page_file: Path) -> Iterator[Opened]:
     """Once for all tests: to draw a page of charts is what takes time."""
-    with open_alive(engine, page_file, width=DESKTOP, theme="light") as page:
+    with open_alive(page_file, width=DESKTOP, theme="light") as page:
         yield page
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Sequence
+from math import ceil, log10
 from typing import NamedTuple
 
 from stages.lib.data.checks import Check
@@ -98,8 +99,8 @@ def first_of(entries: Sequence[str], most: int) -> list[str]:
 
 def show_interval(low: float, high: float, sign: str = "") -> str:
     """`0.014 to 0.176`; sign: `+` for that of a difference. Where it leaves 0 out, neither end is rounded to 0."""
-    kinds = [".1g" if low * high > 0 and abs(end) < 0.0005 else ".3f" for end in (low, high)]
-    return f"{low:{sign}{kinds[0]}} to {high:{sign}{kinds[1]}}"
+    places = [ceil(-log10(abs(end))) if low * high > 0 and abs(end) < 0.0005 else 3 for end in (low, high)]
+    return f"{low:{sign}.{places[0]}f} to {high:{sign}.{places[1]}f}"
 
 
 def describe_range(strengths: Sequence[float]) -> str:
