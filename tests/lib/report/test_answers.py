@@ -10,32 +10,25 @@ from stages.lib.report.answers import tell_study
 from stages.lib.report.styles import CHECKS, tell_check
 
 SCORES = {"auc": 0.8, "log_loss": 0.5}
+Effect = tuple[float, Verdict]
+UNDECIDED: Effect = (0.0, "undecided")
 
 
-def make_arm(
-    group: str, change: float = 0.0, verdict: Verdict | None = None, *, skill: Verdict = "better"
-) -> ArmResult:
-    """An arm whose log loss differs by `change` from the baseline's."""
-
-    def judge(score: str, value: float) -> Judgement:
-        ends = (change - 0.01, change + 0.01)
-        word = verdict or "undecided"
-        difference = Difference(change, *ends, *ends, *ends, 0.1, 0.1, word) if verdict else None
-        against = Difference(0.1, *ends, *ends, *ends, 0.1, 0.1, skill)
-        return Judgement(value + change, [value, value], difference, against)
-
-    judged = {score: judge(score, value) for score, value in SCORES.items()}
+def make_arm(group: str, change: float = 0.0, verdict: Verdict | None = None) -> ArmResult:
+    """An arm whose scores differ by `change` from the baseline's."""
+    ends = (change - 0.01, change + 0.01) * 3
+    difference = Difference(change, *ends, 0.1, 0.1, verdict) if verdict else None
+    skill = Difference(0.1, *ends, 0.1, 0.1, "better")
+    judged = {score: Judgement(value + change, [value] * 2, difference, skill) for score, value in SCORES.items()}
     return ArmResult("unregularized", group, judged, {}, {"gap": -0.4}, {})  # type: ignore[arg-type]
 
 
-def make_result(
-    *,
-    chosen: tuple[float, Verdict] = (0.0, "undecided"),
-    model: tuple[float, Verdict] = (0.0, "undecided"),
-    skill: Verdict = "better",
-    checks: tuple[Check, ...] = (),
-) -> StudyResult:
+def make_result(chosen: Effect = UNDECIDED, *checks: Check, model: Effect = UNDECIDED) -> StudyResult:
     """A study with dropout, a cocktail and logistic regression."""
+    tuned = {"tuned": make_arm("regularizers", *chosen)}
+    baseline = {"at_knob": make_arm("regularizers"), "to_end": make_arm("regularizers", 0.3, "worse")}
+    model_arm = {"reference": make_arm("model", *model)}
+    arms = {"unregularized": baseline} | dict.fromkeys(("dropout", "cocktail", "best_single"), tuned)
     return StudyResult(
         dataset="my",
         features="encoded",
@@ -45,40 +38,22 @@ def make_result(
         baseline="unregularized",
         no_skill={"auc": 0.5, "log_loss": 0.69},
         reach={},
-        arms={
-            "unregularized": {
-                "at_knob": make_arm("regularizers", skill=skill),
-                "to_end": make_arm("regularizers", 0.3, "worse"),
-            },
-            "dropout": {"tuned": make_arm("regularizers", *chosen)},
-            "cocktail": {"tuned": make_arm("regularizers", *chosen)},
-            "best_single": {"tuned": make_arm("regularizers", *chosen)},
-            "logistic_regression": {"reference": make_arm("model", *model)},
-        },
-        searches={
-            "cocktail": SearchResult(13, {}, "best_single", {"dropout": Use(0.8, 0.1, 0.3)}, {}),
-        },
+        arms=arms | {"logistic_regression": model_arm},
+        searches={"cocktail": SearchResult(13, {}, "best_single", {"dropout": Use(0.8, 0.1, 0.3)}, {})},
         may_be_best={"log_loss": [ArmKey("dropout", "tuned"), ArmKey("unregularized", "at_knob")]},
         checks=list(checks),
     )
 
 
+GROUPED, COIN = Check("groups", ("patient",)), Check("no_skill")
 CASES = {  # what is made -> the first line's answer, what comes next
     "nothing helps": (make_result(), "Not shown: ", "a regulariser is not shown to add to that"),
-    "dropout helps": (make_result(chosen=(-0.05, "better")), "Yes: ", "it is mostly dropout 0.1 to 0.3 (80%)"),
-    "dropout hurts": (
-        make_result(chosen=(0.05, "worse")),
-        "No, it hurts: ",
-        "a regulariser is not shown to add to that",
-    ),
-    "nothing matters": (make_result(chosen=(0.001, "equivalent")), "No, by no more than matters", "not shown to add"),
+    "dropout helps": (make_result((-0.05, "better")), "Yes: ", "it is mostly dropout 0.1 to 0.3 (80%)"),
+    "dropout hurts": (make_result((0.05, "worse")), "No, it hurts: ", "a regulariser is not shown to add to that"),
+    "nothing matters": (make_result((0.001, "equivalent")), "No, by no more than matters", "not shown to add"),
     "a model is better": (make_result(model=(-0.1, "better")), "Not shown: ", "use logistic regression"),
-    "rows belong together": (
-        make_result(checks=(Check("groups", ("patient",)),)),
-        "Not shown",
-        "which rows belong together",
-    ),
-    "coin flips": (make_result(checks=(Check("no_skill"),)), "Not shown", "columns that say more of the target"),
+    "rows belong together": (make_result(UNDECIDED, GROUPED), "Not shown", "which rows belong together"),
+    "coin flips": (make_result(UNDECIDED, COIN), "Not shown", "columns that say more of the target"),
 }
 
 
@@ -93,7 +68,7 @@ def test_the_answer_follows_from_the_verdicts_and_says_what_to_do_next() -> None
 
 
 def test_the_answer_tells_sizes_scores_and_stopping() -> None:
-    told = "\n".join(tell_study(make_result(chosen=(-0.05, "better")), 0.95))
+    told = "\n".join(tell_study(make_result((-0.05, "better")), 0.95))
     assert "lowers log loss by 0.050 (95 % interval 0.040 to 0.060)" in told
     assert "To train to the end hurts: it raises log loss by 0.300" in told
     assert "no regulariser, stopped 0.500, no skill 0.690, logistic regression 0.500" in told
