@@ -76,24 +76,25 @@ def survey(comparison: Comparison, names: Mapping[str, str], settings: Statistic
             studies.setdefault(split_task(task)[0], {})[task] = comparison[task]
     columns: dict[str, Column] = {}
     for tasks in studies.values():
-        first = next(iter(tasks))
-        title = names[first] if len(tasks) == 1 else f"{len(tasks)} tables"
+        first, *others = tasks
+        title = f"{len(tasks)} tables" if others else names[first]
         title = title if title not in columns else f"{title}, {first}"
-        make_column = tell_one if len(tasks) == 1 else tell_several
-        columns[title] = make_column(title, list(tasks.values()), score, settings)
+        if others:
+            columns[title] = tell_several(title, list(tasks.values()), score, settings)
+        else:
+            columns[title] = tell_one(title, tasks[first], score)
     return Overview(SCORES[score].label, list(columns.values()))
 
 
-def tell_one(title: str, studies: Sequence[StudyResult], score: str, settings: StatisticsPlan) -> Column:
-    """The cells of one data set, as it was judged."""
-    (study,) = studies
+def tell_one(title: str, study: StudyResult, score: str) -> Column:
+    """The effects on one data set, as it was judged."""
     names = {ArmKey(study.baseline, TO_END): TO_THE_END, ArmKey(study.baseline, AT_KNOB): BASELINE}
     best = {names.get(key) or style_of(key.variant).label for key in study.may_be_best.get(score, [])}
     return Column(title, list_effects(study, score), study.baseline_result.judged[score].value, best)
 
 
 def tell_several(title: str, studies: Sequence[StudyResult], score: str, settings: StatisticsPlan) -> Column:
-    """The cells of the arms that several data sets have in common, pooled."""
+    """The effects of the arms that several data sets have in common, pooled."""
     first, *others = effects = [list_effects(study, score) for study in studies]
     common = {arm: [one[arm] for one in effects] for arm in first if all(arm in one for one in others)}
     margin, sign = settings.equivalence[score], SCORES[score].sign

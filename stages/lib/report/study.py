@@ -22,7 +22,7 @@ from stages.lib.lanes.run import TrainedRun, load_run
 from stages.lib.report.answers import answer, capitalize, choose_arms, rank_arms, tell_mechanisms
 from stages.lib.report.charts import Chart, make_figure
 from stages.lib.report.forest import draw_forest, list_differences
-from stages.lib.report.overview import survey, tell_column
+from stages.lib.report.overview import tell_column, tell_one
 from stages.lib.report.page import Row, StudyPart, align_rows, list_versions, render
 from stages.lib.report.predictions import draw_mistakes, draw_predictions
 from stages.lib.report.styles import describe_range, name_arm, name_verdict, show_interval, style_of
@@ -91,13 +91,13 @@ def draw_study(result: StudyResult, records: StudyRecords) -> StudyPart:
     told = answer(result, settings.confidence)
     with alt.utils.schemapi.debug_mode(False):  # nor are the parts of a chart checked
         charts = draw_figures(result, records)
-    overview = survey({plan.task: result}, {plan.task: rows}, settings)
+    score = result.scores["probabilities"]
     forest = pd.concat([list_differences(result, score) for score in result.scores.values()])
     return StudyPart(
         name=plan.task,
         title=plan.task.replace("_", " ").capitalize(),
         rows=rows,
-        sentence=f"{capitalize(tell_column(overview.columns[0], overview.score))}.",
+        sentence=f"{capitalize(tell_column(tell_one(rows, result, score), SCORES[score].label))}.",
         about=f"{plan.title}; {recipe}. {protocol}.",
         answer=told,
         facts={
