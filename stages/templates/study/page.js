@@ -57,9 +57,9 @@
   const options = { mode: "vega-lite", actions: false, renderer: "svg", tooltip: { theme: dark ? "dark" : "light" } };
 
   // As many panels side by side as there is room for; below one another, entries of a legend stand so, too.
-  function fit(spec, still, room) {
+  function fit(spec, width, room) {
     const planned = Math.min(spec.columns, spec.concat?.length ?? Infinity);
-    const columns = Math.max(1, Math.min(planned, Math.floor((room * planned) / still.viewBox.baseVal.width)));
+    const columns = Math.max(1, Math.min(planned, Math.floor((room * planned) / width)));
     const legend = { ...spec.config.legend, ...(columns === 1 ? { columns } : {}) };
     return { ...spec, columns, config: { ...spec.config, legend } };
   }
@@ -67,7 +67,8 @@
   async function enliven(figure) {
     const live = document.createElement("div"), chart = figure.querySelector(".chart");
     const still = chart.querySelector("svg"), spec = read(figure);
-    await vegaEmbed(live, fit(spec, still, chart.clientWidth), options);
+    figure.dataset.width ??= still.viewBox.baseVal.width;
+    await vegaEmbed(live, fit(spec, figure.dataset.width, chart.clientWidth), options);
     const drawn = live.querySelector("svg");
     // One picture with one name: its single marks have no words of their own.
     for (const name of ["role", "aria-label", "aria-roledescription"]) {
@@ -75,7 +76,7 @@
     }
     drawn.setAttribute("role", "img");
     drawn.setAttribute("aria-label", still.getAttribute("aria-label"));
-    still.replaceWith(live);
+    chart.replaceChildren(live);
     figure.dataset.live = "";
   }
 
@@ -86,6 +87,10 @@
       enliven(entry.target);
     }
   });
-  document.querySelectorAll("figure").forEach((figure) => seen.observe(figure));
+  const watch = () => document.querySelectorAll("figure").forEach((figure) => seen.observe(figure));
+  watch();
+  // Drawn anew when they are seen again, where a phone was turned or a window made narrower.
+  matchMedia("(max-width: 900px)").addEventListener("change", watch);
+  matchMedia("(max-width: 600px)").addEventListener("change", watch);
   addEventListener("beforeprint", () => document.querySelectorAll(".fold").forEach((fold) => (fold.open = true)));
 })();
