@@ -19,7 +19,7 @@ from stages.lib.judge.plans import StatisticsPlan, load_statistics_plan
 from stages.lib.report.answers import tell_study
 from stages.lib.report.charts import make_figure
 from stages.lib.report.overview import draw_overview, survey, tell_overview
-from stages.lib.report.page import STUDIES, StudyPart, draw_files, list_answers, render
+from stages.lib.report.page import STUDIES, StudyPart, draw_files, list_answers, render_page
 from stages.lib.report.study import draw_study, load_study_records
 
 
@@ -33,7 +33,7 @@ def run(
     alone = [line for result in comparison.values() for line in tell_study(result, settings.confidence)]
     answer = {"sentences": sentences, "answers": list_answers(parts.values())}
     files = {
-        STUDIES / study / "page.html": render("study/study.html.jinja", settings, **context),
+        STUDIES / study / "page.html": render_page("study/study.html.jinja", settings, **context),
         STUDIES / study / "answer.txt": "\n".join(alone if len(parts) == 1 else sentences) + "\n",
         STUDIES / study / "answer.json": json.dumps(answer, indent=2, ensure_ascii=False) + "\n",
     }

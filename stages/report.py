@@ -42,7 +42,7 @@ from stages.lib.measured import list_measured, tabulate_run
 from stages.lib.report.answers import is_survey
 from stages.lib.report.charts import THEMES, Figure, make_figure, paint
 from stages.lib.report.overview import Overview, draw_overview, survey, tell_overview
-from stages.lib.report.page import STUDIES, StudyPart, draw_files, list_answers, list_versions, render
+from stages.lib.report.page import STUDIES, StudyPart, draw_files, list_answers, list_versions, render_page
 
 FIGURES = METRICS / "figures"
 
@@ -63,8 +63,8 @@ def run(
     figures = choose_figures(comparison, parts)
     context = {"answer": effects, "sentences": sentences, "studies": studies, "figures": figures, "measured": measured}
     files = {
-        METRICS / "report.html": render("report.html.jinja", settings, **context),
-        METRICS / "report.md": render("report.md.jinja", settings, **context),
+        METRICS / "report.html": render_page("report.html.jinja", settings, **context),
+        METRICS / "report.md": render_page("report.md.jinja", settings, **context),
         METRICS / "answer.txt": "\n".join(sentences) + "\n",
         METRICS / "answer.json": tell_answers(studies, sentences, overview),
     }

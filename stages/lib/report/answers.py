@@ -209,7 +209,7 @@ def tell_reference(study: StudyResult, score: str) -> str:
     models, label = list_models(study, score), SCORES[score].label
     if not models:
         return ""
-    best = find_best(models, score)
+    best = find_best_model(models, score)
     told = f"For comparison, the best of the reference models, {style_of(best).label}, has"
     return f"{told} {label} {models[best].value:.3f}."
 
@@ -410,7 +410,7 @@ def tell_next(study: StudyResult) -> str:
     if "no_skill" in found:
         return "look for more rows, or for columns that say more of the target"
     if models:
-        return f"use {style_of(find_best(models, score)).label}, which is shown to beat the network"
+        return f"use {style_of(find_best_model(models, score)).label}, which is shown to beat the network"
     if chosen and chosen.verdict == "better":
         uses = next(search.singles for search in study.searches.values() if search.singles)
         most = max(uses, key=lambda name: uses[name].share)
@@ -455,7 +455,7 @@ def list_models(study: StudyResult, score: str) -> dict[str, Judgement]:
     return {key.variant: arm.judged[score] for key, arm in study.list_arms() if key.kind == REFERENCE}
 
 
-def find_best(judged: Mapping[str, Judgement], score: str) -> str:
+def find_best_model(judged: Mapping[str, Judgement], score: str) -> str:
     return max(judged, key=lambda name: SCORES[score].sign * judged[name].value)
 
 

@@ -30,7 +30,7 @@ Effect = Difference | Pooled  # of an arm, on one data set or on several
 
 
 @dataclass(frozen=True)
-class Column:
+class DataColumn:
     """What arms do on one data set, or on several as their mean. effects: by the arm.
 
     baseline: its score. may_be_best: the arms that no other is shown to beat, the baseline among them.
@@ -47,7 +47,7 @@ class Overview:
     """score: its label."""
 
     score: str
-    columns: list[Column]
+    columns: list[DataColumn]
 
     @property
     def rows(self) -> dict[str, dict[str, Effect]]:
@@ -74,7 +74,7 @@ def survey(comparison: Comparison, names: Mapping[str, str], settings: Statistic
     for task in chosen:
         if comparison[task].scores["probabilities"] == score:
             studies.setdefault(split_task(task)[0], {})[task] = comparison[task]
-    columns: dict[str, Column] = {}
+    columns: dict[str, DataColumn] = {}
     for tasks in studies.values():
         first, *others = tasks
         title = f"{len(tasks)} tables" if others else names[first]
@@ -86,14 +86,14 @@ def survey(comparison: Comparison, names: Mapping[str, str], settings: Statistic
     return Overview(SCORES[score].label, list(columns.values()))
 
 
-def tell_one(title: str, study: StudyResult, score: str) -> Column:
+def tell_one(title: str, study: StudyResult, score: str) -> DataColumn:
     """The effects on one data set, as it was judged."""
     names = {ArmKey(study.baseline, TO_END): TO_THE_END, ArmKey(study.baseline, AT_KNOB): BASELINE}
     best = {names.get(key) or style_of(key.variant).label for key in study.may_be_best.get(score, [])}
-    return Column(title, list_effects(study, score), study.baseline_result.judged[score].value, best)
+    return DataColumn(title, list_effects(study, score), study.baseline_result.judged[score].value, best)
 
 
-def tell_several(title: str, studies: Sequence[StudyResult], score: str, settings: StatisticsPlan) -> Column:
+def tell_several(title: str, studies: Sequence[StudyResult], score: str, settings: StatisticsPlan) -> DataColumn:
     """The effects of the arms that several data sets have in common, pooled."""
     first, *others = effects = [list_effects(study, score) for study in studies]
     common = {arm: [one[arm] for one in effects] for arm in first if all(arm in one for one in others)}
@@ -110,7 +110,7 @@ def tell_several(title: str, studies: Sequence[StudyResult], score: str, setting
     values[BASELINE] = np.zeros(len(studies))
     best = find_unbeaten(values, sign=sign, confidence=settings.confidence)
     baseline = sum(study.baseline_result.judged[score].value for study in studies) / len(studies)
-    return Column(title, pooled, baseline, best)
+    return DataColumn(title, pooled, baseline, best)
 
 
 def list_effects(study: StudyResult, score: str) -> dict[str, Difference]:
@@ -237,7 +237,7 @@ def tell_overview(overview: Overview) -> list[str]:
     return [tell_all(overview), *told]
 
 
-def tell_column(column: Column, score: str) -> str:
+def tell_column(column: DataColumn, score: str) -> str:
     """What stopping in time does, what validation rows choose, and how many are shown to help."""
     effects = column.effects
     subjects = {CHOSEN: "the regulariser that validation rows choose", TO_THE_END: "not to stop in time"}

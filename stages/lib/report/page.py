@@ -101,7 +101,7 @@ def align_rows(rows: Iterable[Row]) -> list[Row]:
 # Templates -----------------------------------------------------------------------------------------------------------
 
 
-def render(template: str, settings: StatisticsPlan, **context: Any) -> str:
+def render_page(template: str, settings: StatisticsPlan, **context: Any) -> str:
     """A page in Markdown, or one for browsers, which needs nothing but itself; settings: what it says of its words.
 
     Every text is escaped, without a word in the template.

@@ -23,7 +23,7 @@ from stages.lib.report.answers import answer, capitalize, choose_arms, rank_arms
 from stages.lib.report.charts import Chart, make_figure
 from stages.lib.report.forest import draw_forest, list_differences
 from stages.lib.report.overview import tell_column, tell_one
-from stages.lib.report.page import Row, StudyPart, align_rows, list_versions, render
+from stages.lib.report.page import Row, StudyPart, align_rows, list_versions, render_page
 from stages.lib.report.predictions import draw_mistakes, draw_predictions
 from stages.lib.report.styles import describe_range, name_arm, name_verdict, show_interval, style_of
 from stages.lib.report.training import draw_histograms, draw_learning, draw_paths, list_kernels, tabulate_learning
@@ -197,7 +197,7 @@ def render_card(result: StudyResult, records: StudyRecords, told: str, skill: st
     """The model card of a study (huggingface.co/docs/hub/model-cards): YAML, then Markdown."""
     arms = [(key, result.find(key)) for key in records.arms]
     head = yaml.safe_dump(describe_models(result, records, arms), sort_keys=False, allow_unicode=True, width=1000)
-    text = render(
+    text = render_page(
         "study/card.md.jinja",
         records.settings,
         plan=records.plan,
