@@ -25,9 +25,9 @@ OVERFLOW = """() => {
     const found = [...document.querySelectorAll("body *")].filter(outside).map((one) => one.outerHTML.slice(0, 80));
     return [document.documentElement.scrollWidth - innerWidth, found];
 }"""
-# How much the first chart is shrunk: its letters, of eleven pixels, have to be legible.
-SCALE = """() => {
-    const drawn = document.querySelector(".vega-embed svg");
+# How much a chart is shrunk: its letters, of eleven pixels, have to be legible.
+SCALE = """(place) => {
+    const drawn = document.querySelectorAll(".vega-embed svg")[place];
     return drawn.getBoundingClientRect().width / drawn.viewBox.baseVal.width;
 }"""
 # Rows of a table are written by one loop: axe-core needs the first of them, not 40,000 cells, which take it a minute.
@@ -62,7 +62,7 @@ def test_the_page_is_whole(opened: Opened) -> None:
     assert opened.page.locator("figure .vega-embed svg").count() == opened.page.locator("figure").count() > 0
     for theme in each_view(opened.page):
         assert opened.page.evaluate(OVERFLOW) == [0, []], theme
-        assert opened.page.evaluate(SCALE) > 0.6, theme
+        assert opened.page.evaluate(SCALE, 0) > 0.6, theme
     assert (opened.errors, opened.requests) == ([], [])
 
 
@@ -89,6 +89,14 @@ def test_a_chart_shows_the_numbers_behind_it(opened: Opened) -> None:
     assert {"column", "arm", "value", "verdict"} < set(heads)
     rows = figure.evaluate("(one) => JSON.parse(one.querySelector('script').textContent).datasets.rows.length")
     assert figure.locator(".data tbody tr").count() == rows > 0
+
+
+def test_a_chart_of_several_panels_is_drawn_anew_in_a_narrower_window(opened: Opened, page_file: Path) -> None:
+    if page_file == LAST_RUN:
+        pytest.skip("Chromium draws no frame now and then of so large a page")
+    assert [*each_view(opened.page)] == ["light", "dark"]
+    opened.page.evaluate("document.querySelectorAll('figure')[1].scrollIntoView()")
+    opened.page.wait_for_function(f"({SCALE})(1) > 0.6", polling=100)
 
 
 def test_everyone_can_use_the_page(opened: Opened, page_file: Path) -> None:
