@@ -1,5 +1,6 @@
 """A clone of this project in a folder of its own, for tests that run the real pipeline through DVC itself."""
 
+import json
 import os
 import re
 import shutil
@@ -10,6 +11,7 @@ from pathlib import Path
 
 from ruamel.yaml import YAML
 
+from stages import plan
 from tests.conftest import ROOT
 from tests.forked import run_module
 
@@ -98,8 +100,9 @@ def make_project(folder: Path, params: dict, *, more: Sequence[str] = ()) -> Pro
     return project
 
 
-def load_yaml(path: Path) -> dict:
-    return YAML(typ="safe", pure=True).load(path.read_text())
+def load_yaml(source: Path | str) -> dict:
+    """A file, or text."""
+    return YAML(typ="safe", pure=True).load(source)
 
 
 def save_yaml(path: Path, content: dict) -> None:
@@ -107,3 +110,13 @@ def save_yaml(path: Path, content: dict) -> None:
     yaml.default_flow_style = False
     with path.open("w") as file:
         yaml.dump(content, file)
+
+
+def find_users(params: dict, knob: str) -> set[tuple[str, str]]:
+    """Study and variant of the runs whose variant names the regulariser and has no strength of its own for it."""
+    return {
+        (study, name)
+        for study, settings in plan.check(json.dumps(params), None)[0].studies.items()
+        for name, variant in settings.variants.items()
+        if knob in variant.regularizers and knob not in variant.strengths
+    }
