@@ -40,7 +40,6 @@ def test_every_study_is_there_with_all_that_it_compares(params: Params, results:
         assert results[task].arms.keys() >= {*study.variants, *study.settings.references}, task
 
 
-@pytest.mark.xfail(strict=True, reason="43 lines, as long as cocktails have no strengths of their own")
 def test_a_changed_dropout_is_read_in_a_few_lines() -> None:
     """`dvc metrics diff` has a line for each score of a run that uses the knob; few verdicts change, if any."""
     scored = json.loads((METRICS / "metrics.json").read_text())
