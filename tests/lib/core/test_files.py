@@ -16,6 +16,7 @@ from stages.lib.judge import predictions
 from stages.lib.lanes import plan
 from stages.lib.lanes import run as trained
 from tests.conftest import ROOT
+from tests.made import REPLICATES, make_labels, make_mistakes, make_predictions, make_run
 
 ROWS = samples.StoredRows(
     columns=np.arange(6.0).reshape(3, 2),
@@ -28,36 +29,18 @@ ROWS = samples.StoredRows(
     parts={"training": np.array([[True, False, True]]), "validation": np.array([[False, True, False]])},
     encoders={"low": np.array([[-1.0, 0.0]])},
 )
-LANES = np.arange(2)
-RUN = trained.TrainedRun(
-    weights={"kernel_1": np.ones((2, 2, 1), np.float32)},
-    replicate=LANES,
-    strengths={"l2": np.array([0.1, 0.2]), "dropout": np.array([0.5, 0.5])},
-    epochs_run=LANES,
+# No two fields alike, so that none can be taken for another.
+GENERATOR, LANES = np.random.default_rng(0), np.arange(REPLICATES)
+RUN = replace(
+    make_run(GENERATOR, "l2"),
     best_epoch=LANES,
     stopped_early=LANES == 1,
-    diverged=LANES == 0,
-    mechanisms={"zero_share": np.array([0.0, 0.5])},
-    history=pd.DataFrame({"epoch": [1, 1], "lane": [0, 1], "loss": [0.5, 0.25]}),
+    stopped={"kernel_1": np.ones((REPLICATES, 2, 1), np.float32)},
+    stopped_epoch=LANES + 1,
 )
-PREDICTED = predictions.Predictions(
-    replicate=np.array([0, 0]),
-    strengths=RUN.strengths,
-    training=np.full((2, 3, 1), 0.5, np.float32),
-    validation=np.full((2, 1, 1), 0.25, np.float32),
-    test=np.full((2, 2, 1), 0.75, np.float32),
-    mechanisms=RUN.mechanisms,
-)
-MISTAKES = predictions.Mistakes(
-    variant=("v",),
-    number=np.array([7]),
-    label=np.array([0]),
-    predicted=np.array([1]),
-    confidence=np.array([0.75], np.float32),
-    inputs=np.array([[1, 2]], np.uint8),
-    scale=0.5,
-)
-LABELS = predictions.Labels(*(np.array([[0, 1]], np.uint8) for _ in range(6)))
+LABELS = predictions.Labels(*(np.array([[0, number]], np.uint8) for number in range(7)))
+PREDICTED = make_predictions(GENERATOR, make_labels(GENERATOR, 3), 3, "l2")
+PREDICTED = replace(PREDICTED, training=PREDICTED.test[:, :2], validation=PREDICTED.test[:, 2:5])
 
 
 @pytest.fixture(autouse=True)
@@ -99,12 +82,12 @@ def test_a_run_survives_its_files() -> None:
 
 
 def test_predictions_survive_their_files() -> None:
-    predictions.save_labels("s", LABELS, MISTAKES)
+    predictions.save_labels("s", LABELS, make_mistakes(3))
     predictions.save_predictions(PREDICTED, "s", "v")
-    assert_same(predictions.load_mistakes("s"), MISTAKES)
+    assert_same(predictions.load_mistakes("s"), make_mistakes(3))
     assert_same(predictions.load_labels("s"), LABELS)
     assert_same(predictions.load_predictions("s", "v"), PREDICTED)
-    assert predictions.load_predictions("s", "v").grid.num_points == 2
+    assert predictions.load_predictions("s", "v").grid.num_points == 3
 
 
 def test_bytes_repeat() -> None:
