@@ -94,19 +94,13 @@ def keep_variants(params: dict, *names: str) -> dict:
 
 def keep_experiments(params: dict) -> dict:
     """The experiments whose study and variants are there."""
-    experiments = params["experiments"]
-    kept = [
-        name
-        for name, entry in experiments.items()
-        if set(entry["variants"]) <= set(list_variants(params, entry["study"]))
-    ]
-    return params | {"experiments": pick(experiments, kept)}
-
-
-def list_variants(params: dict, study: str) -> list[str]:
-    """The variants that a study compares: those of the catalogue, unless it is one of the tutorial, and its own."""
-    own = [name for name, variant in params["own_variants"].items() if variant["study"] == study]
-    return [*params["variants"], *own] if study in params["studies"] else own
+    studies, variants = params["studies"] | params["tutorial"], params["variants"] | params["own_variants"]
+    kept = {
+        name: entry
+        for name, entry in params["experiments"].items()
+        if entry["study"] in studies and variants.keys() >= set(entry["variants"])
+    }
+    return params | {"experiments": kept}
 
 
 @pytest.fixture(scope="session")
