@@ -12,19 +12,19 @@ from tempfile import TemporaryDirectory
 
 import keras
 import numpy as np
-import tensorflow as tf
 
 from stages.lib.data.samples import Development
 from stages.lib.lanes.plan import CallbacksPlan, RegularizerPlan, RunPlan
 from stages.lib.lanes.randomness import Noise, NoiseSource, batch_orders
 from tests.lib.lanes.parts import (
     InTurn,
-    LogAuc,
-    LogLogLoss,
+    LogScore,
     PlayedDropout,
     SoftThreshold,
     UseAverages,
+    auc,
     cut_out,
+    log_loss,
     r_squared,
     root_mean_squared_error,
 )
@@ -75,7 +75,7 @@ def fit_stock(
         with TemporaryDirectory() as folder:
             checkpoint, best = Path(folder) / "checkpoint.weights.h5", Path(folder) / "best.weights.h5"
             history = model.fit(
-                lane.dataset(),
+                ((batch.inputs, batch.targets) for batch in lane.batches),
                 steps_per_epoch=lane.steps_per_epoch,
                 epochs=plan.epochs,
                 validation_data=(lane.inputs(rows), lane.targets(rows)),
@@ -86,10 +86,10 @@ def fit_stock(
             )
             if plan.callbacks.checkpoint:
                 model.load_weights(checkpoint)
-            weights = {name: variable.numpy() for name, variable in named_weights(model)}
+            weights, stopped = read_weights(model), {}
             if plan.stopped:
                 model.load_weights(best)
-            stopped = {name: variable.numpy() for name, variable in named_weights(model)} if plan.stopped else {}
+                stopped = read_weights(model)
         return Fitted(weights, history.history, stopped)
 
 
@@ -125,14 +125,6 @@ class Lane:
     def smooths_in_loss(self) -> bool:
         own = "binary_crossentropy" if self.plan.network.outputs == 1 else "categorical_crossentropy"
         return self.plan.loss == own
-
-    def dataset(self) -> tf.data.Dataset:
-        """Every batch of every epoch, in the lane's order."""
-        parts = [(batch.inputs, batch.targets) for batch in self.batches]
-        rows = [np.concatenate(values) for values in zip(*parts, strict=True)]
-        epochs = tuple(values.reshape(self.plan.epochs, -1, *values.shape[1:]) for values in rows)
-        slices = tf.data.Dataset.from_tensor_slices
-        return slices(epochs).flat_map(lambda *epoch: slices(epoch).batch(self.plan.batch_size))
 
     def _batches(self) -> Iterator[Batch]:
         """Batches with their draws, one step at a time and for this replicate alone."""
@@ -239,11 +231,10 @@ class Lane:
         smoothing = self.strengths.get("label_smoothing")
         if smoothing is None or not self.smooths_in_loss():
             return own.get(self.plan.loss, self.plan.loss)
-        losses = {
-            "binary_crossentropy": keras.losses.BinaryCrossentropy,
-            "categorical_crossentropy": keras.losses.CategoricalCrossentropy,
-        }
-        return losses[self.plan.loss](label_smoothing=smoothing)
+        kind = (
+            keras.losses.BinaryCrossentropy if self.plan.network.outputs == 1 else keras.losses.CategoricalCrossentropy
+        )
+        return kind(label_smoothing=smoothing)
 
     def monitors(self) -> set[str]:
         plan = self.plan.callbacks
@@ -252,12 +243,12 @@ class Lane:
     def own_callbacks(self, best: Path) -> list[keras.callbacks.Callback]:
         """What stands before Keras' callbacks in the list, so that they see its work; best: file of the best epoch."""
         callbacks: list[keras.callbacks.Callback] = [UseAverages()] if "ema" in self.strengths else []
+        rows = self.development.validation[self.number]
+        inputs, labels = self.inputs(rows), self.development.labels[rows]
         if "val_auc" in self.monitors():
-            rows = self.development.validation[self.number]
-            callbacks.append(LogAuc(self.inputs(rows), self.development.labels[rows]))
+            callbacks.append(LogScore("val_auc", auc, inputs, labels))
         if self.plan.stopped:
-            rows = self.development.validation[self.number]
-            callbacks.append(LogLogLoss(self.inputs(rows), self.development.labels[rows]))
+            callbacks.append(LogScore("val_log_loss", log_loss, inputs, labels))
             keep = {"monitor": "val_log_loss", "mode": "min", "save_best_only": True, "save_weights_only": True}
             callbacks.append(keras.callbacks.ModelCheckpoint(str(best), **keep))
         return callbacks
@@ -293,6 +284,10 @@ def named_weights(model: keras.Model) -> Iterator[tuple[str, keras.Variable]]:
         layer += isinstance(part, keras.layers.Dense)
         if isinstance(part, keras.layers.Dense | keras.layers.BatchNormalization):
             yield from ((f"{variable.name}_{layer}", variable) for variable in part.weights)
+
+
+def read_weights(model: keras.Model) -> Weights:
+    return {name: variable.numpy() for name, variable in named_weights(model)}
 
 
 @contextmanager

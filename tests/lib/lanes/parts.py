@@ -93,33 +93,29 @@ class UseAverages(keras.callbacks.Callback):
             variable.assign(value)
 
 
-class LogAuc(keras.callbacks.Callback):
-    """val_auc by ranks; keras.metrics.AUC approximates it from 200 thresholds."""
+class LogScore(keras.callbacks.Callback):
+    """A score of the validation rows, from their true labels and the network's probabilities."""
 
-    def __init__(self, inputs: np.ndarray, labels: np.ndarray):
+    def __init__(self, name: str, score: Callable, inputs: np.ndarray, labels: np.ndarray):
         super().__init__()
-        self.inputs, self.labels = inputs, labels
+        self.name, self.score, self.inputs, self.labels = name, score, inputs, labels
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
-        probability = ops.convert_to_numpy(self.model(self.inputs, training=False))[:, 0]
-        greater = probability[self.labels == 1][:, None] - probability[self.labels == 0]
-        logs["val_auc"] = float(np.mean((greater > 0) + 0.5 * (greater == 0)))
+        probability = ops.convert_to_numpy(self.model(self.inputs, training=False))
+        logs[self.name] = float(self.score(self.labels, probability))
 
 
-class LogLogLoss(keras.callbacks.Callback):
-    """val_log_loss of the true labels, penalties and smoothing left out."""
+def auc(labels: np.ndarray, probability: np.ndarray) -> np.ndarray:
+    """By ranks; keras.metrics.AUC approximates it from 200 thresholds."""
+    greater = probability[labels == 1] - probability[labels == 0].T
+    return np.mean((greater > 0) + 0.5 * (greater == 0))
 
-    def __init__(self, inputs: np.ndarray, labels: np.ndarray):
-        super().__init__()
-        self.inputs, self.labels = inputs, labels
 
-    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
-        probability = self.model(self.inputs, training=False)
-        if probability.shape[1] == 1:
-            losses = keras.losses.binary_crossentropy(self.labels[:, None].astype(keras.config.floatx()), probability)
-        else:
-            losses = keras.losses.sparse_categorical_crossentropy(self.labels.astype("int32"), probability)
-        logs["val_log_loss"] = float(np.mean(losses))
+def log_loss(labels: np.ndarray, probability: np.ndarray) -> np.ndarray:
+    """Of the true labels, penalties and smoothing left out."""
+    if probability.shape[1] == 1:
+        return np.mean(keras.losses.binary_crossentropy(labels[:, None].astype(probability.dtype), probability))
+    return np.mean(keras.losses.sparse_categorical_crossentropy(labels.astype("int32"), probability))
 
 
 def cut_out(inputs: np.ndarray, strength: float, draws: np.ndarray) -> np.ndarray:

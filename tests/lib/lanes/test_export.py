@@ -13,14 +13,16 @@ from stages.lib.data.samples import Development
 from stages.lib.lanes import graph
 from stages.lib.lanes.export import build_keras, number_shared_objects, to_file
 from stages.lib.lanes.graph import predict_lanes
-from stages.lib.lanes.plan import NetworkPlan, RegularizerPlan, RunPlan
+from stages.lib.lanes.plan import RegularizerPlan, RunPlan
 from stages.lib.lanes.training import train_lanes
-from tests.lib.lanes.cases import make_plan
+from tests.lib.lanes.cases import make_development, make_plan
 
 LOAD = """
 import sys, keras, numpy
 assert not any(name.startswith("stages") for name in sys.modules)
-numpy.save("answer.npy", keras.models.load_model("model.keras").predict(numpy.load("rows.npy"), verbose=0))
+for name in sys.argv[1:]:
+    model = keras.models.load_model(f"{name}.keras")
+    numpy.save(f"{name}_answer.npy", model.predict(numpy.load(f"{name}.npy"), verbose=0))
 """
 HIDDEN = (1, 2)
 REGULARIZERS = (
@@ -34,22 +36,9 @@ REGULARIZERS = (
 
 
 def make_case(outputs: int) -> tuple[RunPlan, Development]:
-    """A network of two hidden layers on random bytes (softmax) or numbers (sigmoid)."""
-    generator = np.random.Generator(np.random.PCG64(0))
-    inputs = generator.integers(0, 256, (60, 9)).astype(np.uint8 if outputs > 1 else np.float32)
-    labels = (np.arange(60) % max(outputs, 2)).astype(np.uint8)
-    rows = np.stack([generator.permutation(60) for _ in range(2)]).astype(np.int32)
-    development = Development(
-        inputs,
-        labels,
-        np.arange(60, dtype=np.int32),
-        rows[:, :40],
-        rows[:, 40:],
-        ("x",) * 9,
-        1 / 255 if outputs > 1 else 1.0,
-    )
-    settings = {"network": NetworkPlan((5, 4), "relu", outputs), "epochs": 2, "batch_size": 16}
-    return make_plan(*REGULARIZERS, outputs=outputs, replicates=(0, 1), **settings), development
+    """A network of two hidden layers on pixels (softmax) or numbers (sigmoid)."""
+    settings = {"hidden": (5, 4), "activation": "relu", "replicates": (0, 1), "epochs": 2, "batch_size": 16}
+    return make_plan(*REGULARIZERS, outputs=outputs, **settings), make_development(outputs, pixels=outputs > 1)
 
 
 @cache
@@ -58,15 +47,18 @@ def train_case(outputs: int) -> dict[str, np.ndarray]:
     return train_lanes(*make_case(outputs)).weights
 
 
-@pytest.mark.parametrize("outputs", [1, 10])
-def test_a_stranger_loads_the_model_and_predicts_as_lane_0(outputs: int, tmp_path: Path) -> None:
-    (plan, development), weights = make_case(outputs), train_case(outputs)
-    (tmp_path / "model.keras").write_bytes(to_file(build_keras(plan, weights, lane=0, scale=development.scale)))
-    np.save(tmp_path / "rows.npy", development.inputs)
-    subprocess.run([sys.executable, "-I", "-c", LOAD], cwd=tmp_path, check=True, capture_output=True)
-    every_row = np.tile(np.arange(60), (2, 1))
-    lanes = predict_lanes(plan, weights, inputs=development.inputs, rows=every_row, scale=development.scale)
-    np.testing.assert_allclose(np.load(tmp_path / "answer.npy"), lanes[0], atol=1e-6)
+def test_a_stranger_loads_the_models_and_predicts_as_lane_0(tmp_path: Path) -> None:
+    for outputs in (1, 10):
+        (plan, development), weights = make_case(outputs), train_case(outputs)
+        model = to_file(build_keras(plan, weights, lane=0, scale=development.scale))
+        (tmp_path / f"{outputs}.keras").write_bytes(model)
+        np.save(tmp_path / f"{outputs}.npy", development.inputs)
+    subprocess.run([sys.executable, "-I", "-c", LOAD, "1", "10"], cwd=tmp_path, check=True, capture_output=True)
+    for outputs in (1, 10):
+        (plan, development), weights = make_case(outputs), train_case(outputs)
+        every_row = np.tile(np.arange(len(development.labels)), (2, 1))
+        lanes = predict_lanes(plan, weights, inputs=development.inputs, rows=every_row, scale=development.scale)
+        np.testing.assert_allclose(np.load(tmp_path / f"{outputs}_answer.npy"), lanes[0], atol=1e-6)
 
 
 @pytest.mark.parametrize("chunk_bytes", [graph.CHUNK_BYTES, 400])

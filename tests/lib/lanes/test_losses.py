@@ -27,16 +27,14 @@ def test_every_loss_has_a_case():
     assert [loss for loss, _, _ in CASES] == list(LOSSES)
 
 
-@pytest.mark.parametrize(("loss", "optimizer"), [case[:2] for case in CASES if case[1]])
-def test_loss_on_a_sigmoid_equals_stock(loss, optimizer):
-    compare_with_stock(make_plan(hidden=(), loss=loss, optimizer=OPTIMIZERS[optimizer]), lane=1, dtype="float64")
+SIGMOID = [(loss, 1, optimizer, "float64") for loss, optimizer, _ in CASES if optimizer]
+SOFTMAX = [(loss, 10, optimizer, "float32") for loss, _, optimizer in CASES]
 
 
-@pytest.mark.parametrize(("loss", "optimizer"), [(loss, optimizer) for loss, _, optimizer in CASES])
-def test_loss_on_a_softmax_equals_stock(loss, optimizer):
-    compare_with_stock(
-        make_plan(hidden=(), outputs=10, loss=loss, optimizer=OPTIMIZERS[optimizer]), lane=0, dtype="float32"
-    )
+@pytest.mark.parametrize(("loss", "outputs", "optimizer", "dtype"), SIGMOID + SOFTMAX)
+def test_loss_equals_stock(loss, outputs, optimizer, dtype):
+    plan = make_plan(hidden=(), outputs=outputs, loss=loss, optimizer=OPTIMIZERS[optimizer])
+    compare_with_stock(plan, lane=1, dtype=dtype)
 
 
 def test_r_squared_is_one_less_keras_metric():

@@ -1,5 +1,7 @@
 """Every optimiser with a learning rate per lane against stock Keras; losses' own tests hold those with one rate."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -23,6 +25,15 @@ def test_rate_per_lane_equals_stock(name):
     plan = make_plan(decay, hidden=(), optimizer=OPTIMIZERS[name], callbacks=PLATEAU, epochs=7)
     _, stock = compare_with_stock(plan, lane=3, dtype="float64")
     assert len(set(stock.history["learning_rate"])) > 1
+
+
+@pytest.mark.parametrize("optimizer", ["sgd_momentum", "rmsprop_momentum", "adam"])
+def test_a_decaying_rate_and_the_best_epoch_equal_stock(optimizer):
+    """The decay reaches what the rate scales: decoupled weight decay and the proximal step."""
+    kernels = RegularizerPlan("l1_proximal", (0.02,), (1, 2)), RegularizerPlan("weight_decay", (0.5,), (1, 2))
+    plan = make_plan(*kernels, optimizer=replace(OPTIMIZERS[optimizer], schedule="cosine"), stopped=True, epochs=6)
+    run, _ = compare_with_stock(plan, lane=1, dtype="float64", tolerance=1e-5)  # Keras decays in float32
+    assert (run.stopped["kernel_1"] != run.weights["kernel_1"]).any()
 
 
 def test_adam_has_no_use_for_a_momentum():

@@ -5,14 +5,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from ruamel.yaml import YAML
 
 from stages import plan
-from stages.lib.lanes import training
-from stages.lib.lanes.blocks import BLOCK_BYTES, COPIES, cut_into_blocks
 from stages.lib.lanes.plan import NetworkPlan, RunPlan
 from tests.conftest import ROOT, keep_studies
 from tests.lib.lanes.cases import compare_with_stock
+from tests.project import load_yaml
 
 OTHERS = {  # ranges of those that the cocktail is without
     "l1": [0.0003, 0.03],
@@ -28,7 +26,7 @@ OTHERS = {  # ranges of those that the cocktail is without
 
 def make_search(ranges: dict | None = None) -> RunPlan:
     """The cocktail of the study thoracic, or other ranges in its place, with a small network and few steps."""
-    params = YAML(typ="safe", pure=True).load((ROOT / "tests/params.yaml").read_text())
+    params = load_yaml(ROOT / "tests/params.yaml")
     if ranges:
         params["variants"]["cocktail"] = {"regularizers": [*ranges], "search": {"points": 32, "off": 0.3, **ranges}}
         params = keep_studies(params, "thoracic")
@@ -37,23 +35,8 @@ def make_search(ranges: dict | None = None) -> RunPlan:
     return replace(run, network=NetworkPlan((6, 5), "tanh", 1), replicates=(2, 0), batch_size=4, epochs=3)
 
 
-COCKTAIL, OTHER = make_search(), make_search(OTHERS)
-
-
-@pytest.mark.parametrize("search", [COCKTAIL, OTHER], ids=["cocktail", "other"])
-def test_any_lane_of_a_search_equals_stock(search):
-    run = None
+@pytest.mark.parametrize("ranges", [None, OTHERS], ids=["cocktail", "other"])
+def test_any_lane_of_a_search_equals_stock(ranges):
+    run, search = None, make_search(ranges)
     for lane in np.random.default_rng(0).choice(search.grid.num_lanes, 4, replace=False):
         run, _ = compare_with_stock(search, lane=int(lane), dtype="float64", run=run)
-
-
-def test_a_lane_of_a_search_that_is_cut_into_blocks_equals_stock(monkeypatch):
-    blocks = []
-
-    def cut(grid, _):
-        blocks.extend(cut_into_blocks(grid, BLOCK_BYTES // COPIES // 16))
-        return blocks
-
-    monkeypatch.setattr(training, "cut_into_blocks", cut)
-    run, _ = compare_with_stock(COCKTAIL, lane=77, dtype="float64")
-    assert len(blocks) == 8 and len(run.replicate) == 128
