@@ -58,9 +58,9 @@ class Project:
         environment = self.environment | {"PYTHONPATH": str(ROOT)}
         return subprocess.run(command, cwd=self.folder, env=environment, text=True, capture_output=True)
 
-    def make(self) -> set[str]:
+    def make(self, *options: str) -> set[str]:
         """Bring the pipeline up to date as `make` does, quicker than `dvc repro`; the stages that it has run."""
-        done = self.call_tool("repro", "--jobs", "2")
+        done = self.call_tool("repro", "--jobs", "2", *options)
         assert done.returncode == 0, done.stdout + done.stderr
         return set(re.findall(r"^\[.*?\] (\S+)  \d+:\d\d:\d\d\b", done.stdout, flags=re.MULTILINE))
 

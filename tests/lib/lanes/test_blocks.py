@@ -1,6 +1,7 @@
 """Blocks: how a run is cut, and that its lanes do not notice."""
 
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,11 @@ def make_run(num_replicates: int = 8, *, optimizer: str = "adam") -> tuple[RunPl
     plan = make_plan(*ALL_NOISE, outputs=10, replicates=tuple(range(num_replicates)), **settings)
     development = make_development(10, num_replicates=num_replicates)
     return plan, replace(development, validation=development.validation[:, :10])
+
+
+@cache
+def train_whole(num_replicates: int = 8, *, optimizer: str = "adam") -> TrainedRun:
+    return train_lanes(*make_run(num_replicates, optimizer=optimizer))
 
 
 def train_in_blocks(
@@ -79,17 +85,14 @@ def test_a_run_that_gains_nothing_is_not_cut(grid, size):
 @pytest.mark.parametrize(("optimizer", "size"), [("adam", 4), ("sgd_momentum", 8)])
 def test_lanes_have_the_same_bytes_in_blocks(optimizer, size, monkeypatch):
     """Nothing of a block is left in the next. Here the rows of any four lanes fill whole packets."""
-    plan, development = make_run(optimizer=optimizer)
-    whole = train_lanes(plan, development)
-    check_same(train_in_blocks(plan, development, monkeypatch, size=size), whole)
+    whole = train_whole(optimizer=optimizer)
+    check_same(train_in_blocks(*make_run(optimizer=optimizer), monkeypatch, size=size), whole)
     assert len(set(whole.epochs_run)) > 1  # lanes of a block end at different times
     assert (whole.stopped["kernel_1"] != whole.weights["kernel_1"]).any()
 
 
 def test_lanes_that_fill_up_a_block_are_trained_for_nothing(monkeypatch):
-    plan, development = make_run(10)
-    whole = train_lanes(plan, development)
-    cut = train_in_blocks(plan, development, monkeypatch, size=4)
+    whole, cut = train_whole(10), train_in_blocks(*make_run(10), monkeypatch, size=4)
     assert len(cut.replicate) == 30 and len(cut.history) == len(whole.history)
     check_near(cut.weights, whole.weights)
 
@@ -99,8 +102,7 @@ def test_blocks_share_one_trace(monkeypatch):
     monkeypatch.setattr(
         training, "Graph", lambda *parts, **options: graphs.append(Graph(*parts, **options)) or graphs[-1]
     )
-    plan, development = make_run()
-    train_in_blocks(plan, development, monkeypatch, size=4)
+    train_in_blocks(*make_run(), monkeypatch, size=4)
     (graph,) = graphs
     assert graph._run_steps.experimental_get_tracing_count() == 2  # batches of four rows, and the last one of two
     assert graph.validate.experimental_get_tracing_count() == graph.keep.experimental_get_tracing_count() == 1
@@ -146,7 +148,6 @@ def stop_after(num_blocks: int, monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 def test_a_run_that_was_stopped_goes_on_from_the_blocks_that_are_kept(unfinished, monkeypatch):
     plan, development = make_run()
-    whole = train_in_blocks(plan, development, monkeypatch, size=4)
     with monkeypatch.context() as patch:
         stop_after(2, patch)
         with pytest.raises(StoppedError):
@@ -156,24 +157,23 @@ def test_a_run_that_was_stopped_goes_on_from_the_blocks_that_are_kept(unfinished
     again = train_in_blocks(plan, development, monkeypatch, size=4, unfinished=unfinished, report=seen.append)
     assert begun == [2, 3, 4, 5]
     assert seen == sorted(seen) and seen[-1] == plan.epochs * development.training.shape[1]
-    check_same(again, whole)
+    check_same(again, train_whole())
     unfinished.forget()
     assert not list(UNFINISHED.rglob("*.npz"))
 
 
 def test_a_damaged_block_is_trained_anew(unfinished, monkeypatch):
     plan, development = make_run()
-    whole = train_in_blocks(plan, development, monkeypatch, size=8, unfinished=unfinished)
+    train_in_blocks(plan, development, monkeypatch, size=8, unfinished=unfinished)
     path = unfinished.folder / "1.npz"
     path.write_bytes(path.read_bytes()[:1000])
     begun = stop_after(100, monkeypatch)
-    check_same(train_in_blocks(plan, development, monkeypatch, size=8, unfinished=unfinished), whole)
+    check_same(train_in_blocks(plan, development, monkeypatch, size=8, unfinished=unfinished), train_whole())
     assert begun == [1]
 
 
 def test_blocks_of_other_inputs_are_not_taken(unfinished, monkeypatch):
-    plan, development = make_run()
-    train_in_blocks(plan, development, monkeypatch, size=8, unfinished=unfinished)
+    train_in_blocks(*make_run(), monkeypatch, size=8, unfinished=unfinished)
     Path("plan.json").write_text("{ }")
     other = UnfinishedRun("study", "variant", [Path("plan.json")])
     assert other.folder != unfinished.folder and other.load(0) is None and unfinished.load(0) is not None

@@ -69,8 +69,8 @@ print(train_lanes(plan, development).history.to_csv(float_format="%.7g"))
 def test_every_process_gives_the_same_bytes():
     """Only with rows enough for memory of their own does TensorFlow's order of sums differ from process to process."""
     command = [sys.executable, "-c", TRAIN_ON_MANY_ROWS]
-    first, second, third = (subprocess.run(command, check=True, capture_output=True).stdout for _ in range(3))
-    assert first == second == third
+    first, second = (subprocess.run(command, check=True, capture_output=True).stdout for _ in range(2))
+    assert first == second
 
 
 def test_how_many_steps_a_call_trains_changes_no_byte(monkeypatch):
