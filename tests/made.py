@@ -86,7 +86,7 @@ def make_study(name: str, outputs: int) -> tuple[StudyResult, StudyRecords]:
 def make_recipe(study: str, variant: str, outputs: int) -> RunPlan:
     return RunPlan(
         task=study, variant=variant, seed=3, replicates=tuple(range(REPLICATES)),
-        network=NetworkPlan((5,), "relu", outputs), regularizers=(), callbacks=CallbacksPlan(None, None, None, False),
+        network=NetworkPlan((5,), "relu", outputs), regularizers=(), callbacks=CallbacksPlan(),
         loss="poisson", optimizer=OptimizerPlan("adam", 0.001, 0.0), batch_size=30, epochs=EPOCHS,
     )  # fmt: skip
 

@@ -3,7 +3,7 @@
 import os
 import subprocess
 import sys
-from dataclasses import replace
+from dataclasses import is_dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -50,16 +50,12 @@ def in_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
 
 def assert_same(found: object, expected: object) -> None:
     """Equal field by field, types of arrays included."""
-    assert list(vars(found)) == list(vars(expected))
-    for name, value in vars(expected).items():
-        compare(getattr(found, name), value)
-
-
-def compare(found: object, expected: object) -> None:
+    if is_dataclass(expected):
+        found, expected = vars(found), vars(expected)
     if isinstance(expected, dict):
         assert found.keys() == expected.keys()
         for name, value in expected.items():
-            compare(found[name], value)
+            assert_same(found[name], value)
     elif isinstance(expected, pd.DataFrame):
         pd.testing.assert_frame_equal(found, expected)
     else:

@@ -21,7 +21,6 @@ from stages.lib.lanes.run import TrainedRun
 from stages.lib.lanes.training import train_lanes
 from tests.lib.lanes.oracle import Fitted, Weights, fit_stock, strength_at
 
-NO_CALLBACKS = CallbacksPlan(None, None, None, terminate_on_nan=False)
 CALLBACKS = CallbacksPlan(
     EarlyStoppingSettings(monitor="val_loss", min_delta=0.0, start_from_epoch=1, restore_best=True),
     CheckpointSettings(monitor="val_loss", save_best_only=True),
@@ -45,7 +44,7 @@ def make_plan(
     """Sixty steps: four epochs of fourteen batches of four rows and one of two."""
     settings = {
         "network": NetworkPlan(hidden, changes.pop("activation", "tanh"), outputs),
-        "callbacks": NO_CALLBACKS,
+        "callbacks": CallbacksPlan(),
         "loss": "binary_crossentropy" if outputs == 1 else "categorical_crossentropy",
         "optimizer": OPTIMIZERS["adam"],
         "replicates": (2, 0),

@@ -11,10 +11,9 @@ from tests.lib.lanes.cases import OPTIMIZERS, compare_with_stock, make_developme
 
 # A least improvement of 0.02 leaves every lane on a plateau, each at a time of its own.
 PLATEAU = CallbacksPlan(
-    None,
-    None,
-    PlateauSettings(monitor="val_loss", factor=0.3, patience=1, min_delta=0.02, cooldown=1, min_lr=0.0004),
-    terminate_on_nan=False,
+    reduce_lr_on_plateau=PlateauSettings(
+        monitor="val_loss", factor=0.3, patience=1, min_delta=0.02, cooldown=1, min_lr=0.0004
+    )
 )
 
 
