@@ -14,17 +14,13 @@ import yaml
 from stages.lib import versions
 from stages.lib.versions import USED
 
-GRAPH = yaml.safe_load(Path("dvc.yaml").read_text())["stages"]  # with merge keys resolved
-
-
-def body(stage: dict) -> dict:
-    """A stage's own entry, out of the foreach that may stand around it."""
-    return stage.get("do", stage)
+STAGES = yaml.safe_load(Path("dvc.yaml").read_text())["stages"]  # with merge keys resolved
+GRAPH = {name: stage | stage.get("do", {}) for name, stage in STAGES.items()}
 
 
 def find_verb(stage: dict) -> str:
     """`train` of `python -m stages.train ...`."""
-    program, flag, module = shlex.split(body(stage)["cmd"])[:3]
+    program, flag, module = shlex.split(stage["cmd"])[:3]
     assert (program, flag) == ("python", "-m")
     return module.removeprefix("stages.")
 
@@ -68,7 +64,7 @@ TRAIN = [stage for stage in GRAPH.values() if find_verb(stage) == "train"]
 
 @pytest.mark.parametrize("name", GRAPH)
 def test_deps_are_the_modules_that_are_imported(name: str) -> None:
-    listed = [dependency for dependency in body(GRAPH[name])["deps"] if dependency.startswith("stages/")]
+    listed = [dependency for dependency in GRAPH[name]["deps"] if dependency.startswith("stages/")]
     listed_files = set().union(*map(expand, listed))
     imported = walk_imports(Path("stages", f"{find_verb(GRAPH[name])}.py"))
     assert imported - listed_files == set(), "imported, not among the deps of dvc.yaml"
@@ -79,7 +75,7 @@ def test_deps_are_the_modules_that_are_imported(name: str) -> None:
 @pytest.mark.parametrize("stage", ["fetch", "train"])
 def test_a_folder_among_the_deps_of_a_long_stage_is_imported_whole(stage: str) -> None:
     """Else an edit would rerun a stage that it cannot change, and all that follow."""
-    folders = [dependency for dependency in body(GRAPH[stage])["deps"] if dependency.startswith("stages/lib/")]
+    folders = [dependency for dependency in GRAPH[stage]["deps"] if dependency.startswith("stages/lib/")]
     imported = walk_imports(Path("stages", f"{find_verb(GRAPH[stage])}.py"))
     for folder in folders:
         assert expand(folder) <= imported, folder
@@ -88,7 +84,7 @@ def test_a_folder_among_the_deps_of_a_long_stage_is_imported_whole(stage: str) -
 def test_what_is_said_or_computed_of_predictions_retrains_nothing_nor_do_held_out_rows() -> None:
     development, code = "data/development/${item.study}", ("core", "data/samples.py", "lanes")
     for block in TRAIN:
-        others = [dependency for dependency in body(block)["deps"] if not dependency.startswith("data/plan/")]
+        others = [dependency for dependency in block["deps"] if not dependency.startswith("data/plan/")]
         assert others == [development, "stages/train.py", *(f"stages/lib/{name}" for name in code)]
 
 
@@ -96,13 +92,13 @@ def test_the_map_fits_a_page_and_no_dep_list_is_written_in_it_twice() -> None:
     text = Path("dvc.yaml").read_text()
     assert len(text.splitlines()) <= 170
     written = re.findall(r"(?m)^ +deps:( &\w+)?(?: \[.*)?$", text)  # an alias is none
-    assert len(written) == len({tuple(map(str, body(stage)["deps"])) for stage in GRAPH.values()})
+    assert len(written) == len({tuple(map(str, stage["deps"])) for stage in GRAPH.values()})
 
 
 def test_every_stage_of_the_graph_is_a_file_and_every_file_a_stage() -> None:
     files = {path.stem for path in Path("stages").glob("*.py")} - {"__init__"}
     assert {find_verb(stage) for stage in GRAPH.values()} == files
-    assert all(body(stage).get("desc") for stage in GRAPH.values()), "each says what it does"
+    assert all(stage.get("desc") for stage in GRAPH.values()), "each says what it does"
 
 
 def test_params_name_all_runs_so_that_a_new_study_or_variant_needs_no_edit_of_the_graph() -> None:
@@ -146,8 +142,8 @@ def test_versions_are_an_input_of_the_stages_that_use_them(stage: str) -> None:
     users = [name for name, entry in GRAPH.items() if find_verb(entry) == stage]
     assert users
     for name in users:
-        assert f"data/plan/_versions/{stage}.json" in body(GRAPH[name])["deps"]
-    assert "requirements/base.txt" in body(GRAPH["plan"])["deps"]
+        assert f"data/plan/_versions/{stage}.json" in GRAPH[name]["deps"]
+    assert "requirements/base.txt" in GRAPH["plan"]["deps"]
 
 
 def test_what_does_not_train_does_not_import_tensorflow() -> None:

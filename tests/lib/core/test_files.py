@@ -1,8 +1,7 @@
 """Files are whole or absent, their bytes repeat, and what is missing is named with the stage that writes it."""
 
 import os
-import subprocess
-import sys
+import resource
 from dataclasses import is_dataclass, replace
 from pathlib import Path
 
@@ -11,11 +10,11 @@ import pandas as pd
 import pytest
 
 from stages.lib.core import files as store
+from stages.lib.core.cli import run_main
 from stages.lib.data import samples
 from stages.lib.judge import predictions
 from stages.lib.lanes import plan
 from stages.lib.lanes import run as trained
-from tests.conftest import ROOT
 from tests.made import REPLICATES, make_labels, make_mistakes, make_predictions, make_run
 
 ROWS = samples.StoredRows(
@@ -126,20 +125,13 @@ def test_what_is_missing_is_named_with_the_stage_that_writes_it() -> None:
 
 def test_a_full_disk_is_told_with_the_name_of_the_file() -> None:
     """A limit on the size of files is a disk that is full after so many bytes."""
-    code = """
-import resource, signal
-from pathlib import Path
-from stages.lib.core.cli import run_main
-from stages.lib.core.files import write_bytes
-
-signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
-run_main(lambda: write_bytes(Path("models/study/variant/lanes.npz"), bytes(100_000)))
-"""
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
-    assert done.returncode == 1
-    assert done.stderr.startswith(
-        "error: models/study/variant/lanes.npz cannot be written (File too large), expected room"
-    )
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
+    try:
+        with pytest.raises(SystemExit) as caught:
+            run_main(lambda: store.write_bytes(Path("models/study/variant/lanes.npz"), bytes(100_000)))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    told = "error: models/study/variant/lanes.npz cannot be written (File too large), expected room"
+    assert str(caught.value).startswith(told)
     assert not [path for path in Path("models").rglob("*") if path.is_file()]
