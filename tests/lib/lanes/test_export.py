@@ -35,27 +35,26 @@ REGULARIZERS = (
 )
 
 
-def make_case(outputs: int) -> tuple[RunPlan, Development]:
-    """A network of two hidden layers on pixels (softmax) or numbers (sigmoid)."""
-    settings = {"hidden": (5, 4), "activation": "relu", "replicates": (0, 1), "epochs": 2, "batch_size": 16}
-    return make_plan(*REGULARIZERS, outputs=outputs, **settings), make_development(outputs, pixels=outputs > 1)
-
-
 @cache
-def train_case(outputs: int) -> dict[str, np.ndarray]:
-    """Its weights."""
-    return train_lanes(*make_case(outputs)).weights
+def train_case(outputs: int) -> tuple[RunPlan, Development, dict[str, np.ndarray]]:
+    """A network of two hidden layers on pixels (softmax) or numbers (sigmoid), and its weights."""
+    settings = {"hidden": (5, 4), "activation": "relu", "replicates": (0, 1), "epochs": 2, "batch_size": 16}
+    plan, development = (
+        make_plan(*REGULARIZERS, outputs=outputs, **settings),
+        make_development(outputs, pixels=outputs > 1),
+    )
+    return plan, development, train_lanes(plan, development).weights
 
 
 def test_a_stranger_loads_the_models_and_predicts_as_lane_0(tmp_path: Path) -> None:
     for outputs in (1, 10):
-        (plan, development), weights = make_case(outputs), train_case(outputs)
+        plan, development, weights = train_case(outputs)
         model = to_file(build_keras(plan, weights, lane=0, scale=development.scale))
         (tmp_path / f"{outputs}.keras").write_bytes(model)
         np.save(tmp_path / f"{outputs}.npy", development.inputs)
     subprocess.run([sys.executable, "-I", "-c", LOAD, "1", "10"], cwd=tmp_path, check=True, capture_output=True)
     for outputs in (1, 10):
-        (plan, development), weights = make_case(outputs), train_case(outputs)
+        plan, development, weights = train_case(outputs)
         every_row = np.tile(np.arange(len(development.labels)), (2, 1))
         lanes = predict_lanes(plan, weights, inputs=development.inputs, rows=every_row, scale=development.scale)
         np.testing.assert_allclose(np.load(tmp_path / f"{outputs}_answer.npy"), lanes[0], atol=1e-6)
@@ -64,7 +63,7 @@ def test_a_stranger_loads_the_models_and_predicts_as_lane_0(tmp_path: Path) -> N
 @pytest.mark.parametrize("chunk_bytes", [graph.CHUNK_BYTES, 400])
 def test_rows_of_one_replicate_are_predicted_as_rows_of_all(chunk_bytes: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Rows that all replicates share are read once for all lanes."""
-    (plan, development), weights = make_case(10), train_case(10)
+    plan, development, weights = train_case(10)
     monkeypatch.setattr(graph, "CHUNK_BYTES", chunk_bytes)
     shared, apart = (
         predict_lanes(plan, weights, inputs=development.inputs, rows=np.array(rows), scale=development.scale)
@@ -77,9 +76,8 @@ def test_rows_of_one_replicate_are_predicted_as_rows_of_all(chunk_bytes: int, mo
 
 @pytest.mark.parametrize("strength", [1.0, 0.5])
 def test_constraints_stand_where_the_plan_has_them(strength: float) -> None:
-    plan, development = make_case(10)
-    entry = RegularizerPlan("unit_norm", (strength,), HIDDEN)
-    plan = dataclasses.replace(plan, regularizers=(entry,))
+    plan, development, _ = train_case(10)
+    plan = dataclasses.replace(plan, regularizers=(RegularizerPlan("unit_norm", (strength,), HIDDEN),))
     model = build_keras(plan, train_lanes(plan, development).weights, lane=0, scale=1.0)
     kernel = np.random.Generator(np.random.PCG64(0)).normal(size=(5, 4)).astype(np.float32)
     for layer in HIDDEN:
@@ -89,7 +87,7 @@ def test_constraints_stand_where_the_plan_has_them(strength: float) -> None:
 
 
 def test_the_file_is_the_same_bytes_every_time() -> None:
-    (plan, _), weights = make_case(1), train_case(1)
+    plan, _, weights = train_case(1)
     first, second = (to_file(build_keras(plan, weights, lane=0, scale=1.0)) for _ in range(2))
     assert first == second
 
