@@ -113,7 +113,7 @@ def compare_with_stock(
     development, tolerance = development or make_development(plan.network.outputs), tolerance or TOLERANCE[dtype]
     start = make_start(plan, development.inputs.shape[1])
     run = run or train_lanes(plan, development, start=start, dtype=dtype)
-    point, replicate = divmod(lane, len(plan.replicates))  # written a second time: see lib/grid.py
+    point, replicate = divmod(lane, len(plan.replicates))  # written a second time: see Grid
     assert run.replicate[lane] == plan.replicates[replicate]
     assert [run.strengths[entry.name][lane] for entry in plan.regularizers] == [
         strength_at(entry, point) for entry in plan.regularizers
