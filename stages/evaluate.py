@@ -14,6 +14,7 @@ from stages.lib.claims.measurements import save_measurements
 from stages.lib.claims.measuring import measure_variant
 from stages.lib.core.cli import Progress, parse_arguments, run_main
 from stages.lib.data.samples import Development, HeldOut, load_samples
+from stages.lib.judge.arms import rate_points
 from stages.lib.judge.plans import StudyPlan, load_study_plans
 from stages.lib.judge.predictions import (
     NUM_TRAINING_ROWS,
@@ -34,26 +35,36 @@ NUM_MISTAKES = 8  # images handed on for each variant
 TRAINING_HISTORY = ("epochs_run", "best_epoch", "stopped_early", "diverged")  # fields of a run
 
 
-def run(plan: RunPlan, trained: TrainedRun, development: Development, held_out: HeldOut) -> Predictions:
-    """The predictions of all lanes of one run."""
+def run(
+    plan: RunPlan, trained: TrainedRun, development: Development, held_out: HeldOut, *, select_by: str = ""
+) -> Predictions:
+    """The predictions of one run: of all its lanes, or of the best one of each replicate on validation rows.
+
+    select_by: the score by which the best is chosen; empty for all lanes.
+    """
     replicates = list(plan.replicates)
-    parts = {
-        "training": (development.inputs, development.training[replicates, :NUM_TRAINING_ROWS]),
-        "validation": (development.inputs, development.validation[replicates]),
-        "test": (held_out.inputs, held_out.test[replicates]),
-    }
-    shares = class_shares(development.labels[development.training[replicates]], plan.network.outputs).astype(np.float32)
-    fallback = plan.grid.over_points(shares)[:, None, :]
-    predicted = {}
-    for part, (inputs, rows) in parts.items():
-        probability = predict_lanes(plan, trained.weights, inputs=inputs, rows=rows, scale=development.scale)
-        predicted[part] = np.where(np.isfinite(probability), probability, fallback)
+    of_training, of_validation = development.training[replicates], development.validation[replicates]
+    shares = class_shares(development.labels[of_training], plan.network.outputs).astype(np.float32)[:, None, :]
+
+    def predict(inputs: np.ndarray, rows: np.ndarray, lanes: np.ndarray) -> np.ndarray:
+        weights, scale = trained.weights, development.scale
+        probability = predict_lanes(plan, weights, inputs=inputs, rows=rows, scale=scale, lanes=lanes)
+        fallback = np.tile(shares, (len(lanes) // len(shares), 1, 1))
+        return np.where(np.isfinite(probability), probability, fallback)
+
+    lanes = np.arange(plan.grid.num_lanes)
+    validation = predict(development.inputs, of_validation, lanes)
+    if select_by:
+        rated = rate_points(plan.grid, validation, development.labels[of_validation], select_by=select_by)
+        lanes = plan.grid.lanes_at(rated.argmax(axis=0))
     history = {name: getattr(trained, name) for name in TRAINING_HISTORY}
     return Predictions(
-        replicate=trained.replicate,
-        strengths=trained.strengths,
-        mechanisms=history | trained.mechanisms,
-        **predicted,
+        replicate=trained.replicate[lanes],
+        strengths={name: strength[lanes] for name, strength in trained.strengths.items()},
+        mechanisms={name: values[lanes] for name, values in (history | trained.mechanisms).items()},
+        training=predict(development.inputs, of_training[:, :NUM_TRAINING_ROWS], lanes),
+        validation=validation[lanes],
+        test=predict(held_out.inputs, held_out.test[replicates], lanes),
     )
 
 
@@ -115,7 +126,9 @@ def evaluate_task(plan: StudyPlan) -> None:
             name = variant.name
             run_plan, trained = load_run_plan(task, name), load_run(task, name)
             if run_plan.stopped:
-                save_predictions(run(run_plan, trained, development, held_out), task, name, at_end=True)
+                # To the end a variant is judged at the strength that validation rows choose, and at no other.
+                at_end = run(run_plan, trained, development, held_out, select_by=plan.select_by)
+                save_predictions(at_end, task, name, at_end=True)
                 trained = stop_in_time(run_plan, trained)
             predicted = run(run_plan, trained, development, held_out)
             save_predictions(predicted, task, name)

@@ -19,6 +19,7 @@ import numpy as np
 from stages.lib.judge.plans import ComparedSearch
 from stages.lib.judge.predictions import Labels, Predictions, ReferencePredictions
 from stages.lib.judge.scores import SCORES, measure
+from stages.lib.lanes.plan import Grid
 
 AT_KNOB, TUNED, TO_END, AVERAGED, REFERENCE = "at_knob", "tuned", "to_end", "averaged", "reference"
 
@@ -71,16 +72,18 @@ def arm_at(predictions: Predictions, points: int | np.ndarray) -> Arm:
     )
 
 
-def rate_points(predictions: Predictions, labels: Labels, *, select_by: str) -> np.ndarray:
-    """How well each point does on validation rows, [point, replicate]; greater is better, whatever the score."""
-    grid = predictions.grid
-    score = measure(select_by, grid.over_points(labels.validation), predictions.validation)
+def rate_points(grid: Grid, validation: np.ndarray, labels: np.ndarray, *, select_by: str) -> np.ndarray:
+    """How well each point does, [point, replicate]; greater is better, whatever the score.
+
+    validation, labels: of validation rows, probabilities [lane, row, output] and classes [replicate, row].
+    """
+    score = measure(select_by, grid.over_points(labels), validation)
     return SCORES[select_by].sign * grid.by_point(score)
 
 
 def choose_points(predictions: Predictions, labels: Labels, *, select_by: str) -> np.ndarray:
     """The point [replicate] with the best validation score; the first of equals, so the knobs win ties."""
-    return rate_points(predictions, labels, select_by=select_by).argmax(axis=0)
+    return rate_points(predictions.grid, predictions.validation, labels.validation, select_by=select_by).argmax(axis=0)
 
 
 def build_arms(
@@ -136,7 +139,9 @@ def average_best(predictions: Sequence[Predictions], labels: Labels, *, select_b
 
     The first of equals is the better. Strengths are those of the points, [place * replicate].
     """
-    rated = np.concatenate([rate_points(predicted, labels, select_by=select_by) for predicted in predictions])
+    rated = np.concatenate(
+        [rate_points(one.grid, one.validation, labels.validation, select_by=select_by) for one in predictions]
+    )
     best = np.argsort(-rated, axis=0, kind="stable")[:count]
     best.sort(axis=0)  # [place, replicate], numbered through all variants
     first = np.cumsum([0, *(predicted.grid.num_points for predicted in predictions)])

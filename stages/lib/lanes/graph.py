@@ -11,7 +11,7 @@ from stages.lib.lanes.blocks import Block
 from stages.lib.lanes.losses import LOSSES
 from stages.lib.lanes.network import Network, total, trained_names
 from stages.lib.lanes.optimizers import Optimizer, Step, per_lane
-from stages.lib.lanes.plan import RunPlan
+from stages.lib.lanes.plan import Grid, RunPlan
 from stages.lib.lanes.regularizers import CATALOGUE, Ema, Regularizer, Tensors
 from stages.lib.lanes.run import Weights
 from stages.lib.lanes.runtime import tf
@@ -20,13 +20,13 @@ CHUNK_BYTES = 32_000_000  # of inputs, or of what a layer makes of them, in a fo
 
 
 def build_regularizers(
-    plan: RunPlan, dtype: str, image: tuple[int, ...] = (), lanes: tf.Variable | None = None
+    plan: RunPlan, dtype: str, image: tuple[int, ...] = (), lanes: tf.Tensor | tf.Variable | None = None
 ) -> list[Regularizer]:
     """The run's regularisers over its lanes, without those that have no effect in any lane of the run.
 
     Args:
         image: (height, width) of an input that is an image, else empty.
-        lanes: numbers of the lanes that are trained; None for all.
+        lanes: numbers of the lanes that are trained or predict; None for all.
     """
     built = []
     for entry in plan.regularizers:
@@ -83,8 +83,7 @@ class Graph:
         self.averages = {name: tf.Variable(self.weights[name]) for name in trained_names(start)} if self.ema else {}
         self.kept = {name: tf.Variable(value) for name, value in self.weights.items()}
         self.stopped = {name: tf.Variable(value) for name, value in self.weights.items()} if plan.stopped else {}
-        # Rows of a batch -> training on such batches. All other shapes are the same in all blocks.
-        self._traced: dict[int, Callable[..., tf.Tensor]] = {}
+        self._traced: Callable[..., tf.Tensor] | None = None  # of any number of steps and of rows in a batch
 
     def restart(self, block: Block, start: Weights) -> None:
         """Begin anew with another block of the same size."""
@@ -106,17 +105,14 @@ class Graph:
             [lane], with the losses of these steps added, penalties included.
         """
 
-        def any_number(part: tf.Tensor) -> tf.TensorSpec:
-            return tf.TensorSpec([None, *part.shape[1:]], part.dtype)
-
-        steps = tf.constant(self.optimizer.take_steps(order.shape[0])), order, noise
-        num_rows = order.shape[-1]
-        if num_rows not in self._traced:
-            # One trace for any number of steps; TensorFlow would trace the first number by itself, then any other.
+        numbers = tf.constant(self.optimizer.take_steps(order.shape[0]))
+        if not self._traced:
+            # One trace for all batches, the last of an epoch too; TensorFlow would trace each number of steps or rows.
             # It would also look the trace up at each call, which takes as long as a step of small networks.
-            specs = tf.nest.map_structure(any_number, steps)
-            self._traced[num_rows] = self._run_steps.get_concrete_function(*specs, losses)
-        return self._traced[num_rows](*steps, losses)
+            any_steps = tf.TensorSpec([None, *numbers.shape[1:]], numbers.dtype)
+            specs = tf.nest.map_structure(any_batches, (order, noise))
+            self._traced = self._run_steps.get_concrete_function(any_steps, *specs, losses)
+        return self._traced(numbers, order, noise, losses)
 
     # AutoGraph only matters to Python's own loops over tensors, and takes four times as long as the rest of a trace.
     @tf.function(autograph=False)
@@ -232,23 +228,39 @@ class Graph:
                 self.stopped[name].assign(tf.where(per_lane(improved, value), value, self.stopped[name]))
 
 
+def any_batches(part: tf.Tensor) -> tf.TensorSpec:
+    """What stands for [step, replicate or lane, row, ...], with any number of steps and of rows."""
+    return tf.TensorSpec([None, part.shape[1], None, *part.shape[3:]], part.dtype)
+
+
 def kernel_names(regularizer: Regularizer) -> list[str]:
     return [f"kernel_{layer}" for layer in regularizer.layers]
 
 
-def predict_lanes(plan: RunPlan, weights: Weights, *, inputs: np.ndarray, rows: np.ndarray, scale: float) -> np.ndarray:
+def predict_lanes(
+    plan: RunPlan,
+    weights: Weights,
+    *,
+    inputs: np.ndarray,
+    rows: np.ndarray,
+    scale: float,
+    lanes: np.ndarray | None = None,
+) -> np.ndarray:
     """Probabilities [lane, row, output], float32.
 
     Args:
         weights: name -> [lane, ...].
         inputs: [row of the pool, feature].
         rows: [replicate, row], positions in the pool: the rows that every lane of a replicate predicts.
+        lanes: numbers of the lanes that predict: of each replicate one, or as many as of another, in their order; None
+            for all.
     """
-    network = Network(plan.network, build_regularizers(plan, "float32"))
-    tensors = {name: tf.constant(value, tf.float32) for name, value in weights.items()}
-    num_lanes = plan.grid.num_lanes
+    lanes = np.arange(plan.grid.num_lanes) if lanes is None else lanes
+    num_lanes, grid = len(lanes), Grid.of_lanes(len(lanes), len(plan.replicates))
+    network = Network(plan.network, build_regularizers(plan, "float32", lanes=tf.constant(lanes)))
+    tensors = {name: tf.constant(value[lanes], tf.float32) for name, value in weights.items()}
     shared = bool((rows == rows[0]).all())  # then every lane reads one copy of the inputs
-    rows = rows[:1] if shared else plan.grid.over_points(rows)
+    rows = rows[:1] if shared else grid.over_points(rows)
     widest = max(len(rows) * inputs.shape[1], num_lanes * max(*plan.network.hidden, plan.network.outputs, 1))
     size = max(1, CHUNK_BYTES // (4 * widest))
     answers = []
