@@ -46,7 +46,7 @@ CONCLUSIONS = {
 
 def conclude(result: Review) -> str:
     """The result of the review in one line: whether it is out of date, the cause, the verdict."""
-    verdicts, stale = list(result.arms.values()), result.head.find_stale()
+    verdicts, stale = [change.verdict for change in result.arms.values()], result.head.find_stale()
     counts = {verdict: verdicts.count(verdict) for verdict in ORDER if verdict in verdicts}
     others = ", ".join(f"{count} {name}" for name, count in counts.items() if name != result.verdict)
     quiet = {change.key for change in result.changes} - result.arms.keys()
@@ -109,12 +109,12 @@ def explain_fork(result: Review) -> str:
 
 def render_changes(result: Review) -> list[str]:
     """The changed arms, what is decided first; what is not shown, what the numbers mean, how each study was judged."""
-    shown = [change for change in result.deciding if change.verdict != "equivalent"]
-    if not result.deciding:
+    shown = [change for change in result.arms.values() if change.verdict != "equivalent"]
+    if not result.arms:
         return []
     same = len(result.shared) - len({change.key for change in result.changes})
     more = f"{len(shown) - MOST_LISTED:,} more rows. " if len(shown) > MOST_LISTED else ""
-    silent = f"{more}Not shown: {len(result.deciding) - len(shown)} equivalent, {same:,} with the same scores."
+    silent = f"{more}Not shown: {len(result.arms) - len(shown)} equivalent, {same:,} with the same scores."
     if not shown:
         return [silent]
     level = f"{100 * result.confidence:g} % interval"
