@@ -14,7 +14,7 @@ if hasattr(os, "sched_setaffinity"):  # the flags leave JAX a thread per core th
 import jax
 import jax.numpy as jnp
 
-from tools.bench.contenders import Timing, Workload, time_training
+from tools.bench.contenders import Workload
 
 RATE, BETA_1, BETA_2, EPSILON = 0.001, 0.9, 0.999, 1e-7
 
@@ -40,16 +40,6 @@ def update(weight: jax.Array, mean: jax.Array, square: jax.Array, gradient: jax.
     square = BETA_2 * square + (1 - BETA_2) * gradient**2
     rate = RATE * jnp.sqrt(1 - BETA_2**step) / (1 - BETA_1**step)
     return weight - rate * mean / (jnp.sqrt(square) + EPSILON), mean, square
-
-
-def time_jax(work: Workload) -> Timing:
-    train_epoch = build_trainer(work)
-
-    def train(epochs: int) -> None:
-        for _ in range(epochs):
-            train_epoch()
-
-    return time_training(train, work.epochs)
 
 
 def build_trainer(work: Workload) -> Callable[[], None]:
