@@ -552,6 +552,17 @@ def test_json_has_the_conclusion_and_the_rows(repository: Repository) -> None:
     assert (change["verdict"], change["recomputed"]) == ("better", False)
 
 
+def test_a_picture_has_the_changed_arms_and_none_is_written_of_none(repository: Repository) -> None:
+    head = judge_by(shift(BASE, "l2", 0.1), "made", old="log_loss", new="brier")
+    for content, drawn in ((BASE, False), (head, True)):
+        repository.write(content)
+        assert repository.review("--picture", "review.svg").returncode == 0
+        assert Path("review.svg").exists() == drawn
+    picture = Path("review.svg").read_text()
+    assert all(text in picture for text in ("made: AUC, at main", "L2 penalty (knob)", "better"))
+    assert "dropout" not in picture
+
+
 # By row ------------------------------------------------------------------------------------------------------------
 
 PROTOCOLS: list[Protocol] = [K_FOLD, FixedTest(seeds=REPLICATES, validation=0.2, test=0.5)]

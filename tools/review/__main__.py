@@ -24,8 +24,10 @@ import sys
 import traceback
 from collections.abc import Sequence
 from dataclasses import asdict
+from pathlib import Path
 
 from stages.lib.core.cli import UserError, make_parser
+from stages.lib.core.files import write_bytes
 from stages.lib.judge.scores import SCORES
 from stages.lib.report.styles import ARMS, escape, first_of
 from tools.review.judging import ORDER, Change, Review, review
@@ -211,10 +213,15 @@ def main() -> int:
     parser.add_argument("base", nargs="?", type=parse_revision, default="main", help=told)
     parser.add_argument("--head", type=parse_revision, help="another git revision (default: the working tree)")
     parser.add_argument("--json", action="store_true", help="print JSON instead of Markdown")
+    parser.add_argument("--picture", type=Path, help="write a picture of the changed arms, before and now, as SVG")
     options = parser.parse_args()
     sys.stdout.reconfigure(errors="replace")  # type: ignore[union-attr]  # a terminal that lacks a letter shows a ?
     try:
         result = review(Snapshot(options.base), Snapshot(options.head))
+        if options.picture and result.arms:
+            from tools.review.picture import draw_picture  # Altair takes half a second
+
+            write_bytes(options.picture, draw_picture(result).encode())
         print(render_json(result) if options.json else render(result), flush=True)
     except BrokenPipeError:  # the reader has closed the pipe
         drop_output()
