@@ -99,35 +99,26 @@ def write_flow(value: Any) -> str:
     return value if is_plain or value.startswith(f"{FOLDER}/") else json.dumps(value, ensure_ascii=False)
 
 
-def find_section(lines: Sequence[str], section: str) -> tuple[int, int]:
-    """Number of the first line below the key of a section, and of the line behind its last one that holds anything."""
-    start = next((number for number, line in enumerate(lines, 1) if re.match(rf"{section}:\s*(#|$)", line)), 0)
-    if not start:
+def find_section(text: str, section: str) -> tuple[str, str, str]:
+    """What stands before a section, the section from its key to the last of its lines that holds anything, the rest."""
+    key, lines = rf"^{section}:[ \t]*(?:#.*)?\r?\n", r"(?:(?:[ #\r].*)?\n)*"
+    found = re.search(rf"{key}(?:{lines} +[^\s].*\n)?", text if text.endswith("\n") else f"{text}\n", re.MULTILINE)
+    if not found:
         raise UserError(f"{PARAMS} has no block '{section}:', expected one: git checkout {PARAMS}")
-    end = start
-    for number in range(start, len(lines)):
-        if lines[number][:1] not in ("", " ", "\n", "\r", "#"):
-            break
-        end = number + 1 if lines[number][:1] == " " and lines[number].strip() else end
-    return start, end
+    return text[: found.start()], found[0], text[found.end() :]
 
 
 def insert(text: str, section: str, entry: Sequence[str]) -> str:
-    lines = text.splitlines(keepends=True)
-    _, end = find_section(lines, section)
-    if end and not lines[end - 1].endswith("\n"):
-        lines[end - 1] += "\n"
-    return "".join([*lines[:end], *(f"{line}\n" for line in entry), *lines[end:]])
+    before, lines, behind = find_section(text, section)
+    return "".join([before, lines, *(f"{line}\n" for line in entry), behind])
 
 
 def remove(text: str, name: str) -> str:
     """The text without the entries of this name in both sections."""
     for section in SECTIONS:
-        lines = text.splitlines(keepends=True)
-        start, end = find_section(lines, section)
-        first = next((number for number in range(start, end) if lines[number].startswith(f"  {name}:")), end)
-        last = next((number for number in range(first + 1, end) if not lines[number].startswith("   ")), end)
-        text = "".join([*lines[:first], *lines[last:]])
+        before, lines, behind = find_section(text, section)
+        kept = re.sub(rf"^  {name}:.*\n(?:   .*\n)*", "", lines, count=1, flags=re.MULTILINE)
+        text = f"{before}{kept}{behind}"
     return text
 
 
