@@ -962,17 +962,6 @@ def test_an_unknown_score_is_refused(repository: Repository) -> None:
     )
 
 
-def test_a_base_of_the_older_layout_is_refused_in_one_line(repository: Repository) -> None:
-    repository.commit({"made": {"none": {"at_knob": {"metric": "auc", "replicates": [0.5, 0.6]}}}})
-    repository.write(BASE)
-    done = repository.review()
-    assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr == (
-        "error: metrics/comparison/made.json of main cannot be used (made.dataset: Field required), expected what "
-        "compare writes now: run make, or name another revision\n"
-    )
-
-
 BILLION = "a: &a [1]\nb: &b [" + "*a, " * 3000 + "]\nc: [" + "*b, " * 3000 + "]\n"
 
 
@@ -1019,7 +1008,8 @@ def test_what_cannot_be_read_ends_with_status_2(repository: Repository) -> None:
         ("main", "--head", "HEAD~9"): "of HEAD\\~9 cannot be read",
     }.items():
         done = repository.review(*arguments)
-        assert (done.returncode, message in done.stderr, "Traceback" in done.stderr) == (2, True, False)
+        assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
+        assert message in done.stderr
 
 
 def test_what_cannot_be_printed_ends_with_status_2_and_a_letter_that_cannot_with_another(
@@ -1039,13 +1029,10 @@ def test_what_cannot_be_printed_ends_with_status_2_and_a_letter_that_cannot_with
     assert pipe.wait() == 0
 
 
-def test_outside_a_repository_it_says_so(repository: Repository) -> None:
-    (repository.folder / ".git").rename(repository.folder / "git")
+def test_without_git_or_a_repository_it_says_so(repository: Repository, monkeypatch: pytest.MonkeyPatch) -> None:
+    (repository.folder / ".git").rename(repository.folder / "elsewhere")
     with pytest.raises(UserError, match="is not in a git repository, expected a clone of the project"):
         review_main()
-
-
-def test_without_git_it_says_so(repository: Repository, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "")
     with pytest.raises(UserError, match="git is missing, expected it on the PATH: install the package git"):
         review_main()

@@ -179,7 +179,8 @@ def time_jax(work: Workload) -> Timing:
     """The lanes' epoch, compiled as a whole."""
     from tools.bench.jax_lanes import build_trainer  # holds the process to one core
 
-    train_epoch = build_trainer(work)
+    lanes = {"num_lanes": work.num_lanes, "batch_size": work.batch_size}
+    train_epoch = build_trainer(work.make_rows(), work.sizes, **lanes, l2=work.l2, scale=work.scale)
 
     def train(epochs: int) -> None:
         for _ in range(epochs):

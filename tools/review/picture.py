@@ -43,12 +43,12 @@ def draw_picture(result: Review) -> str:
         for change in list(result.arms.values())[:MOST_DRAWN]
     )
     rows["place"] = rows.groupby("panel", sort=False).ngroup()
-    panels = [draw_panel(own) for _, own in rows.groupby("place")]
+    panels = [draw_scores(own) for _, own in rows.groupby("place")]
     chart = finish_chart(join_panels(panels, columns=2), rows, title="", note="")
     return stand_alone(make_figure("review", chart).svg)
 
 
-def draw_panel(rows: pd.DataFrame) -> Panel:
+def draw_scores(rows: pd.DataFrame) -> Panel:
     """The arms of one study that one score decides on."""
     base = ROWS.transform_filter(alt.datum.place == int(rows["place"].iloc[0]))
     numbers, names = alt.Axis(tickCount=4), alt.Axis(labelLimit=LABELS, minExtent=LABELS, labelColor=INK)

@@ -203,7 +203,7 @@ def check_comparison(text: str) -> Comparison:
     """Parse a comparison; TextError where it has another layout, or scores that are unknown or cannot be."""
     try:
         comparison = parse_comparison(text)
-        fault = next(find_faults(comparison), "")
+        fault = next(find_impossible(comparison), "")
     except ValidationError as error:
         first = error.errors()[0]
         fault = f"{'.'.join(map(str, first['loc'])) or 'the file'}: {first['msg']}"
@@ -213,7 +213,7 @@ def check_comparison(text: str) -> Comparison:
     return comparison
 
 
-def find_faults(comparison: Comparison) -> Iterator[str]:
+def find_impossible(comparison: Comparison) -> Iterator[str]:
     for study, result in comparison.items():
         for (variant, kind), arm in result.list_arms():
             for score, value in ((score, value) for score, each in arm.judged.items() for value in each.replicates):
