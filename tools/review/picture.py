@@ -6,18 +6,7 @@ import altair as alt
 import pandas as pd
 
 from stages.lib.judge.scores import SCORES
-from stages.lib.report.charts import (
-    INK,
-    MUTED,
-    ROWS,
-    Panel,
-    finish_chart,
-    join_panels,
-    list_tooltips,
-    make_figure,
-    scale_colours,
-    stand_alone,
-)
+from stages.lib.report import charts
 from stages.lib.report.styles import VERDICTS, name_arm
 from tools.review.judging import ORDER, Review
 
@@ -44,23 +33,22 @@ def draw_picture(result: Review) -> str:
     )
     rows["place"] = rows.groupby("panel", sort=False).ngroup()
     panels = [draw_scores(own) for _, own in rows.groupby("place")]
-    chart = finish_chart(join_panels(panels, columns=2), rows, title="", note="")
-    return stand_alone(make_figure("review", chart).svg)
+    chart = charts.finish_chart(charts.join_panels(panels, columns=2), rows, title="", note="")
+    return charts.stand_alone(charts.make_figure("review", chart).svg)
 
 
-def draw_scores(rows: pd.DataFrame) -> Panel:
+def draw_scores(rows: pd.DataFrame) -> charts.Panel:
     """The arms of one study that one score decides on."""
-    base = ROWS.transform_filter(alt.datum.place == int(rows["place"].iloc[0]))
-    numbers, names = alt.Axis(tickCount=4), alt.Axis(labelLimit=LABELS, minExtent=LABELS, labelColor=INK)
+    base = charts.ROWS.transform_filter(alt.datum.place == int(rows["place"].iloc[0]))
+    numbers, names = alt.Axis(tickCount=4), alt.Axis(labelLimit=LABELS, minExtent=LABELS, labelColor=charts.INK)
     scale, y = alt.Scale(zero=False), alt.Y("arm:N", sort=None, title=None, axis=names)
     x = {name: alt.X(f"{name}:Q", title=None, scale=scale, axis=numbers) for name in ("low", "base", "head")}
     styles = [VERDICTS[verdict] for verdict in ORDER]
-    colour = alt.Color("verdict:N", title=None, scale=scale_colours([style.label for style in styles], styles))
-    tooltip = list_tooltips("arm", "verdict", numbers=("base", "head", "low", "high"))
+    colour = alt.Color("verdict:N", title=None, scale=charts.scale_colours([style.label for style in styles], styles))
     layers = (
         base.mark_rule(strokeWidth=2).encode(x=x["low"], x2="high:Q", color=colour),
-        base.mark_point(size=55, color=MUTED).encode(x=x["base"]),
-        base.mark_point(size=55, filled=True, opacity=1).encode(x=x["head"], color=colour, tooltip=tooltip),
+        base.mark_point(size=55, color=charts.MUTED).encode(x=x["base"]),
+        base.mark_point(size=55, filled=True, opacity=1).encode(x=x["head"], color=colour),
     )
     chart = alt.layer(*(layer.encode(y=y) for layer in layers))
     return chart.properties(width=WIDTH, height=ROW * len(rows), title=str(rows["panel"].iloc[0]))
