@@ -18,6 +18,7 @@ from tools.judge.sheet import Sheet
 MOST_CATEGORIES, CATEGORIES_PER_ROW, ALWAYS_CATEGORIES = 100, 0.1, 20  # of a column that is used
 MOST_CLASSES, MIN_CLASS = 20, 10  # values of a numeric target that are still classes; rows of each class
 MOST_INPUTS = 2000  # of a network
+TOO_MANY = "text with too many different values"  # why a column is left out, which may yet name groups
 # Protocol, network and steps: docs/judge.md says why.
 FOLDS, REPEATS, FEW_ROWS, MORE_REPEATS = 5, 5, 500, 10
 VALIDATION, MOST_VALIDATION = 0.2, 1000  # share, and rows
@@ -73,9 +74,8 @@ def look_at(sheet: Sheet, wishes: Wishes) -> Columns:
         if name not in named:
             questions += sort_column(columns, name, cells, sheet.lines)
     if not wishes.group and not questions:
-        questions += ask_about_groups(
-            sheet, wishes.target, [*columns.numeric, *columns.categorical, *list_texts(columns)]
-        )
+        names = [*columns.numeric, *columns.categorical, *columns.left_out.get(TOO_MANY, [])]
+        questions += ask_about_groups(sheet, wishes.target, names)
     if not questions and not columns.numeric and not columns.categorical:
         questions.append("no column is left to learn from, expected one beside target and group: DROP fewer")
     if columns.num_inputs > MOST_INPUTS:
@@ -115,11 +115,9 @@ def ask_about_target(sheet: Sheet, target: str, classes: Counter[str]) -> list[s
 
 def sort_column(columns: Columns, name: str, cells: Sequence[str], lines: Sequence[int]) -> list[str]:
     """Add a column to its kind; or the question that it raises."""
-    counts = Counter(cells)
-    num_missing = counts.pop("", 0)
-    known = len(cells) - num_missing
-    is_number = {cell: to_number(cell) is not None for cell in counts}
-    num_numbers = sum(number for cell, number in counts.items() if is_number[cell])
+    counts = Counter(cell for cell in cells if cell)
+    known, texts = counts.total(), {cell for cell in counts if to_number(cell) is None}
+    num_numbers = known - sum(counts[cell] for cell in texts)
     reason = ""
     if len(counts) < 2:
         reason = "constant"
@@ -127,29 +125,23 @@ def sort_column(columns: Columns, name: str, cells: Sequence[str], lines: Sequen
         reason = "dates or times"
     elif MOSTLY * known <= num_numbers < known:
         rows = zip(cells, lines, strict=True)
-        wrong = list_examples([f"'{cell}' in line {line}" for cell, line in rows if not is_number.get(cell, True)])
-        return [
-            f"column '{name}' holds numbers but for {wrong}: mend or empty these cells, or leave it out by DROP={name}"
-        ]
-    elif num_numbers == known:
-        is_order = not num_missing and is_counter(np.array([to_number(cell) for cell in cells], float))
-        reason = "count the rows" if is_order else ""
-    elif len(counts) > min(MOST_CATEGORIES, max(ALWAYS_CATEGORIES, CATEGORIES_PER_ROW * len(cells))):
-        reason = "text with too many different values"
+        wrong = list_examples([f"'{cell}' in line {line}" for cell, line in rows if cell in texts])
+        mend = f"mend or empty these cells, or leave it out by DROP={name}"
+        return [f"column '{name}' holds numbers but for {wrong}: {mend}"]
+    elif not texts and known == len(cells) and is_counter(np.array([to_number(cell) for cell in cells])):
+        reason = "count the rows"
+    elif texts and len(counts) > min(MOST_CATEGORIES, max(ALWAYS_CATEGORIES, CATEGORIES_PER_ROW * len(cells))):
+        reason = TOO_MANY
     if reason:
         columns.left_out.setdefault(reason, []).append(name)
         return []
-    if num_missing:
+    if known < len(cells):
         columns.missing.append(name)
-    if num_numbers == known:
-        columns.numeric.append(name)
-    else:
+    if texts:
         columns.categorical[name] = len(counts)
+    else:
+        columns.numeric.append(name)
     return []
-
-
-def list_texts(columns: Columns) -> list[str]:
-    return columns.left_out.get("text with too many different values", [])
 
 
 def ask_about_groups(sheet: Sheet, target: str, names: Sequence[str]) -> list[str]:
