@@ -17,7 +17,8 @@ from stages.lib.data.dataset import DataError
 MOST_BYTES = 2**25  # `plan` reads no more
 MOST_COLUMNS = 1000
 LOOKED_AT = 50  # records that tell the separator
-MISSING = frozenset("NA N/A n/a <NA> #N/A NaN nan -nan NULL null None ?".split())  # pandas' signs, and ?
+# Signs of a missing value: those of pandas, and ?.
+MISSING = frozenset(["NA", "N/A", "n/a", "<NA>", "#N/A", "NaN", "nan", "-nan", "NULL", "null", "None", "?"])
 FORMATS = {  # first bytes -> what the file is
     b"PK\x03\x04": "a zip archive, such as an Excel file",
     b"\x1f\x8b": "compressed",
