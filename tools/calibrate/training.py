@@ -9,7 +9,7 @@ from __future__ import annotations
 import filecmp
 import multiprocessing
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -228,25 +228,15 @@ def judge_twin(predicted: Predicted, study: PlannedStudy, *, in_sets: Sequence[s
     networks, _ = judge_networks(judge, arms)
     skills = judge_all(judge.compare_all(dict.fromkeys(arms, NO_SKILL)), judge.settings, seed=judge.plan.seed)
     best = {score: find_best(judge, score) if in_sets else [] for score in judge.scores}
-    rows = []
-    for against, differences in ((judge.plan.baseline, networks), (NO_SKILL.variant, skills)):
-        for key, difference in differences.items():
-            name = f"{key.variant}/{key.kind}"
-            rows.append(
-                {
-                    "against": against,
-                    "score": key.score,
-                    "arm": name,
-                    "difference": difference.value,
-                    "low": difference.low,
-                    "high": difference.high,
-                    "verdict": difference.verdict,
-                    "asked": difference.verdict != "not_asked",
-                    "own": (difference.ci_high - difference.ci_low) / 2,
-                    "in_best": ArmKey(key.variant, key.kind) in best[key.score] if name in in_sets else None,
-                }
-            )
-    return pd.DataFrame(rows)
+    families = {judge.plan.baseline: networks, NO_SKILL.variant: skills}
+    found = pd.DataFrame(
+        {"against": against, "score": key.score, "arm": f"{key.variant}/{key.kind}", **asdict(difference)}
+        | {"in_best": ArmKey(key.variant, key.kind) in best[key.score]}
+        for against, differences in families.items()
+        for key, difference in differences.items()
+    ).rename(columns={"value": "difference"})
+    own, asked = (found.ci_high - found.ci_low) / 2, found.verdict != "not_asked"
+    return found.assign(own=own, asked=asked, in_best=found.in_best.where(found.arm.isin(in_sets), None))
 
 
 def make_judge(predicted: Predicted, study: PlannedStudy) -> Judge:

@@ -94,14 +94,11 @@ def tell_absent(name: str, sheet: Sheet) -> str:
 def ask_about_target(sheet: Sheet, target: str, classes: Counter[str]) -> list[str]:
     title, numbers = f"TARGET '{target}'", [to_number(cell) for cell in classes]
     if empty := classes.get("", 0):
-        line = sheet.lines[sheet.columns[target].index("")]
-        return [
-            f"{title} has no value in {empty} rows, first in line {line}, expected a class in each: remove these rows"
-        ]
+        found = f"{title} has no value in {empty} rows, first in line {sheet.lines[sheet.columns[target].index('')]}"
+        return [f"{found}, expected a class in each: remove these rows"]
     if len(classes) > MOST_CLASSES and None not in numbers:
-        return [
-            f"{title} holds {len(classes)} different numbers: regression is not judged here, choose a column of classes"
-        ]
+        found = f"{title} holds {len(classes)} different numbers"
+        return [f"{found}: regression is not judged here, choose a column of classes"]
     if len(classes) < 2:
         return [f"{title} holds one class alone, '{min(classes)}', expected two or more: choose another column"]
     rarest, num_rows = min(classes.items(), key=lambda entry: entry[1])

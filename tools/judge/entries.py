@@ -13,6 +13,7 @@ from stages.lib.core.cli import UserError
 from stages.lib.core.files import read_plain, write_bytes
 from stages.lib.data.dataset import DataError
 from stages.lib.data.table import FOLDER, Table
+from stages.lib.judge.comparison import find_comparison
 from stages.lib.lock import LOCK
 from stages.lib.settings.mistakes import PARAMS
 from stages.lib.settings.yaml_text import load_document
@@ -131,10 +132,9 @@ def undo(name: str) -> list[str]:
     file, changed = Path(declared.get("file", "")), remove(text, name)
     is_copy = f"DATA={file} " not in text and str(file) not in changed
     write_bytes(Path(PARAMS), changed.encode())
+    results = [find_comparison(name), Path("metrics/studies", name)]
     gone = [file] if is_copy and file.is_file() else []
-    gone += [
-        path for path in (Path("metrics/comparison") / f"{name}.json", Path("metrics/studies") / name) if path.exists()
-    ]
+    gone += [path for path in results if path.exists()]
     for path in gone:
         shutil.rmtree(path) if path.is_dir() else path.unlink()
     if Path(LOCK).is_file():
