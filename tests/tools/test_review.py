@@ -51,10 +51,9 @@ from tests.test_compare import LABELS as FOLDED
 from tests.test_compare import make_plan as make_study_plan
 from tools.review.__main__ import conclude, escape, main, render
 from tools.review.judging import Change, Review, review
-from tools.review.snapshot import Key, Record, Snapshot, StageRecord, compare_params, read_record
+from tools.review.snapshot import Record, Snapshot, StageRecord, compare_params, read_record
 
 Json = dict[str, Any]
-L2 = Key("made", "l2", "at_knob")
 SETTINGS = StatisticsPlan(confidence=0.95, equivalence={"auc": 0.01, "log_loss": 0.01})
 NUM_REPLICATES = 50
 LESS_TRAINING = {"kind": "repeated_stratified_k_fold", "folds": 5, "repeats": 10, "validation": 0.3}
@@ -110,15 +109,9 @@ def shift(comparison: Json, variant: str, difference: float, *, noise: float = 0
     return changed
 
 
-def judge_by(comparison: Json, study: str, *, old: str, new: str) -> Json:
+def judge_by(comparison: Json, *, old: str, new: str) -> Json:
     """The same with another score in the place of one."""
-    changed = copy.deepcopy(comparison)
-    scores = changed[study]["scores"]
-    changed[study]["scores"] = {question: new if score == old else score for question, score in scores.items()}
-    for kinds in changed[study]["arms"].values():
-        for arm in kinds.values():
-            arm["judged"] = {new if score == old else score: judged for score, judged in arm["judged"].items()}
-    return changed
+    return json.loads(json.dumps(comparison).replace(f'"{old}"', f'"{new}"'))
 
 
 def name_study_made(params: str) -> str:
@@ -128,9 +121,8 @@ def name_study_made(params: str) -> str:
 
 def fix_test(comparison: Json) -> Json:
     """The same, judged on a fixed test set."""
-    changed = copy.deepcopy(comparison)
-    changed["made"]["protocol"] = FixedTest(seeds=NUM_REPLICATES, validation=0.2, test=0.2).model_dump()
-    return changed
+    protocol = FixedTest(seeds=NUM_REPLICATES, validation=0.2, test=0.2).model_dump()
+    return {"made": comparison["made"] | {"protocol": protocol}}
 
 
 def make_lock(
@@ -374,10 +366,10 @@ def test_of_many_the_first_are_named(repository: Repository) -> None:
 
 def test_an_arm_is_judged_by_the_scores_that_both_have(repository: Repository) -> None:
     head = shift(shift(BASE, "l2", -0.1), "l2", -0.1, score="log_loss")
-    result = repository.compare(judge_by(head, "made", old="log_loss", new="brier"))
+    result = repository.compare(judge_by(head, old="log_loss", new="brier"))
     assert [(change.score, change.verdict) for change in result.changes] == [("auc", "worse")]
     assert conclude(result).endswith("Also: 5 arms with a score that only one of the two judges by.")
-    result = repository.compare(judge_by(BASE, "made", old="log_loss", new="brier"))
+    result = repository.compare(judge_by(BASE, old="log_loss", new="brier"))
     assert conclude(result).startswith("**Not comparable**: no arm can be compared by all of its scores. Also: 5 arms")
 
 
@@ -527,9 +519,7 @@ def test_what_an_interval_does_not_cover_is_told(repository: Repository) -> None
 
 
 def test_a_score_without_a_margin_is_never_equivalent(repository: Repository) -> None:
-    before, after = (
-        judge_by(each, "made", old="auc", new="g_mean") for each in (BASE, shift(BASE, "l2", 0, noise=1e-6))
-    )
+    before, after = (judge_by(each, old="auc", new="g_mean") for each in (BASE, shift(BASE, "l2", 0, noise=1e-6)))
     repository.commit(before)
     (change,) = repository.compare(after).changes
     assert (change.score, change.verdict) == ("g_mean", "undecided")
@@ -546,7 +536,7 @@ def test_json_has_the_conclusion_and_the_rows(repository: Repository) -> None:
 
 
 def test_a_picture_has_the_changed_arms_and_none_is_written_of_none(repository: Repository) -> None:
-    head = judge_by(shift(BASE, "l2", 0.1), "made", old="log_loss", new="brier")
+    head = judge_by(shift(BASE, "l2", 0.1), old="log_loss", new="brier")
     for content, drawn in ((BASE, False), (head, True)):
         repository.write(content)
         assert repository.review("--picture", "review.svg").returncode == 0
@@ -815,13 +805,11 @@ def test_results_that_are_not_of_the_predictions_are_judged_by_replicate(changed
     assert review_main().basis == {"made": OTHER_RESULTS.format(find_comparison("made"))}
 
 
-def edit_arrays(path: Path, *, compress: bool = False, **edits: Any) -> None:
-    """Write an .npz anew with some members changed, by a function each, or left out, by None."""
+def edit_arrays(path: Path, *, compress: bool = False, **edits: Callable[[np.ndarray], np.ndarray]) -> None:
+    """Write an .npz anew with some members changed, by a function each."""
     with np.load(path) as arrays:
         fields = dict(arrays)
-    for name, edit in edits.items():
-        fields[name] = edit(fields[name]) if edit else None
-    fields = {name: values for name, values in fields.items() if values is not None}
+    fields |= {name: edit(fields[name]) for name, edit in edits.items()}
     (np.savez_compressed if compress else np.savez)(path, **fields)
 
 
@@ -947,7 +935,7 @@ def test_results_of_another_layout_are_refused(repository: Repository, where: st
 
 
 def test_an_unknown_score_is_refused(repository: Repository) -> None:
-    repository.write(judge_by(BASE, "made", old="auc", new="nonsense"))
+    repository.write(judge_by(BASE, old="auc", new="nonsense"))
     expect_refusal(
         "metrics/comparison/made.json", "cannot be used (made.arms.unregularized.at_knob.judged.nonsense is 0"
     )
