@@ -37,11 +37,9 @@ class Home:
 
     def watch(self) -> dict[str, tuple[bytes, int]]:
         """Every file outside the project and DVC's site cache: its content and the time of its last change."""
-        outside = [path for path in self.folder.rglob("*") if path.is_file() and not path.is_relative_to(self.project)]
-        own = self.project.with_name("site")
-        return {
-            str(path): (path.read_bytes(), path.stat().st_mtime_ns) for path in outside if not path.is_relative_to(own)
-        }
+        own = (self.project, self.project.with_name("site"))
+        outside = [path for path in self.folder.rglob("*") if path.is_file() and not any(map(path.is_relative_to, own))]
+        return {str(path): (path.read_bytes(), path.stat().st_mtime_ns) for path in outside}
 
     @property
     def entry(self) -> Path:

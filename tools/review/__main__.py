@@ -218,11 +218,11 @@ def main() -> int:
     sys.stdout.reconfigure(errors="replace")  # type: ignore[union-attr]  # a terminal that lacks a letter shows a ?
     try:
         result = review(Snapshot(options.base), Snapshot(options.head))
+        print(render_json(result) if options.json else render(result), flush=True)
         if options.picture and result.arms:
             from tools.review.picture import draw_picture  # Altair takes half a second
 
             write_bytes(options.picture, draw_picture(result).encode())
-        print(render_json(result) if options.json else render(result), flush=True)
     except BrokenPipeError:  # the reader has closed the pipe
         drop_output()
     except (UserError, UnicodeDecodeError, OSError) as error:
