@@ -7,8 +7,6 @@ hits all alike; ratios are taken within a round.
 import os
 import platform
 from collections.abc import Iterable, Mapping
-from contextlib import suppress
-from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
 from statistics import median
@@ -16,10 +14,10 @@ from typing import Any
 
 from stages.lib.core.cli import make_parser, run_main
 from stages.lib.core.files import write_json
+from stages.lib.versions import NUMERIC, find_versions
 from tools.bench.contenders import TIMERS, WORKLOADS, Measured, Results, Run, measure_rounds
 
 OUTPUT = Path("metrics/bench.json")
-PACKAGES = ("tensorflow", "tensorflow-cpu", "keras", "jax", "scikit-learn", "numpy")
 DESCRIPTIONS = {
     "thoracic": "100 epochs of 300 rows, batches of 30, 16-30-30-1: 400 networks",
     "table": "100 epochs of 1,000 rows, batches of 32, 20-64-64-1: 25 replicates at 5 strengths",
@@ -86,10 +84,6 @@ def rate(task: str, contenders: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def describe_machine() -> dict[str, Any]:
-    versions = {}
-    for name in PACKAGES:
-        with suppress(PackageNotFoundError):
-            versions[name] = version(name)
     cpuinfo = Path("/proc/cpuinfo")
     lines = cpuinfo.read_text().splitlines() if cpuinfo.is_file() else []
     models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
@@ -98,7 +92,7 @@ def describe_machine() -> dict[str, Any]:
         "cores": os.cpu_count(),
         "system": platform.platform(terse=True),
         "python": platform.python_version(),
-        "versions": versions,
+        "versions": find_versions([*NUMERIC, "jax"]),
     }
 
 
