@@ -21,7 +21,7 @@ from rich.progress import track
 
 from stages import plan
 from stages.lib.core.cli import UserError
-from stages.lib.core.files import add_prefix, pop_prefix, read_arrays, read_plain, write_arrays
+from stages.lib.core.files import add_prefix, pop_prefix, read_arrays, write_arrays
 from stages.lib.data.dataset import Rows
 from stages.lib.data.protocols import Split
 from stages.lib.data.samples import Development, HeldOut, encode_development, encode_held_out
@@ -57,11 +57,7 @@ class PlannedStudy:
 
 def plan_study() -> PlannedStudy:
     """What the stage `plan` makes of params.yaml, whether or not it has run since the last edit."""
-
-    def read(path: str) -> bytes:
-        return read_plain(Path(path), most=plan.LARGEST_TABLE)
-
-    plans: dict[str, Any] = plan.run(plan.read_text(PARAMS), read).plans
+    plans: dict[str, Any] = plan.run(plan.read_text(PARAMS), plan.read_source).plans
     try:
         study = plans[f"{STUDY}/_study"][STUDY]
         runs = {name: plans[f"{STUDY}/{name}"][STUDY] for name in (study.baseline, L2, *AT_ONE)}

@@ -10,14 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from stages.lib.core.cli import UserError
-from stages.lib.core.files import read_plain, write_bytes
+from stages.lib.core.files import write_bytes
 from stages.lib.data.dataset import DataError
 from stages.lib.data.table import FOLDER, Table
 from stages.lib.judge.comparison import find_comparison
 from stages.lib.lock import LOCK
 from stages.lib.settings.mistakes import PARAMS
 from stages.lib.settings.yaml_text import load_document
-from stages.plan import LARGEST_TABLE, check, read_text
+from stages.plan import check, read_source, read_text
 from tools.judge.design import BATCH, FOLDS, Columns, StudyDesign, Wishes
 
 NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
@@ -44,7 +44,7 @@ def write_entries(name: str, columns: Columns, design: StudyDesign, wishes: Wish
     changed = text
     for section, lines in added.items():
         changed = insert(changed, section, lines)
-    check(changed, lambda path: csv if path == str(file) else read_plain(Path(path), most=LARGEST_TABLE))
+    check(changed, lambda path: csv if path == str(file) else read_source(path))
     if load_document(remove(changed, name))[0] != declared:
         raise UserError(
             f"{PARAMS} could not be extended, expected block mappings under datasets and studies: add it by hand"
