@@ -37,9 +37,8 @@ from tools.guard import name_up_to, print_error
 from tools.judge.design import FOLDS, NUM_VARIANTS, Columns, StudyDesign, Wishes, choose_design, look_at
 from tools.judge.entries import NAME, undo, write_entries
 from tools.judge.sheet import Sheet, read_sheet
-from tools.repro.engine import FOLDER
+from tools.repro.engine import SECONDS
 
-SECONDS = FOLDER / "seconds.json"  # what the runner knows of each stage
 KEYS = ("DATA", "TARGET", "GROUP", "POSITIVE", "DROP", "MINUTES", "NAME", "STUDY", "UNDO")
 PUBLIC = ("thoracic", "tables")  # studies of public tables
 ANSWER = "metrics/studies/{study}/answer.txt"

@@ -34,10 +34,9 @@ from stages.lib.core.cli import UserError
 from stages.lib.core.files import write_bytes
 from stages.lib.lock import prune_outputs
 from tools.guard import check_cache, check_outputs, name_up_to
-from tools.repro.engine import FOLDER, PAUSE, Job, explain_disk
+from tools.repro.engine import FOLDER, PAUSE, SECONDS, Job, explain_disk
 
 SITE = FOLDER / "site"  # DVC's site cache where the usual one cannot be used
-SECONDS = FOLDER / "seconds.json"  # that each stage took when it last ran
 QUICK = ("plan", "fetch", "compare", "audit", "draw", "report")  # no cluster, and no TensorFlow
 SHOWN = 3  # paths in a message
 

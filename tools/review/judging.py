@@ -26,9 +26,10 @@ from stages.lib.judge.designs import Estimate, compare_replicates, resampled_mea
 from stages.lib.judge.judge import ComparisonKey, Judge, judge_all
 from stages.lib.judge.plans import StatisticsPlan, StudyPlan
 from stages.lib.judge.scores import SCORES
+from stages.lib.lock import LOCK
 from stages.lib.settings.mistakes import PARAMS
 from stages.lib.settings.schema import read_statistics
-from tools.review.snapshot import LOCK, Key, RowsUnknownError, Snapshot, compare_params
+from tools.review.snapshot import Key, RowsUnknownError, Snapshot, compare_params
 
 ORDER = ("worse", "better", "undecided", "equivalent")  # the first that occurs is the verdict of an arm, or of all arms
 UNUSABLE = (*DAMAGE, ArithmeticError, MemoryError, RecursionError, TypeError)  # what a damaged file may raise

@@ -28,11 +28,11 @@ from stages.lib.judge.arms import AT_KNOB, REFERENCE
 from stages.lib.judge.comparison import COMPARISON, ArmResult, Comparison, find_comparison, parse_comparison
 from stages.lib.judge.plans import BEST_SINGLE
 from stages.lib.judge.scores import SCORES
-from stages.lib.lock import HASH, find_cache, find_nodes, find_object, hash_file, read_listing, read_texts
+from stages.lib.lock import HASH, LOCK, find_cache, find_nodes, find_object, hash_file, read_listing, read_texts
 from stages.lib.settings.mistakes import PARAMS, ParamsError
 from stages.lib.settings.yaml_text import TextError, compose, decode, load_document
 
-LOCK, METRICS = "dvc.lock", "metrics/metrics.json"
+METRICS = "metrics/metrics.json"
 MAX_BYTES = 2**26  # of one file; the largest, of a comparison, has a hundredth of that
 MAX_OBJECT = 2**30  # bytes of one output: the largest predictions have a twentieth of that
 MAX_VALUES = 2**18  # of dvc.lock, which has a tenth of that with 113 stages
@@ -109,7 +109,7 @@ class Snapshot:
     def record(self) -> Record:
         """The record of the last run; empty where there is no dvc.lock."""
         try:
-            return self.read(LOCK, read_record)
+            return self.read(LOCK.name, read_record)
         except MissingError:
             return Record(None, {})
 
