@@ -164,17 +164,13 @@ def shorten(text: object) -> str:
 
 def check_outputs(outputs: Iterable[Path], cache: str) -> None:
     """GuardError where an output leads out of the project, also through a link. Links into DVC's cache are DVC's."""
-    faults, root = [], Path.cwd()
+    faults, allowed = list[str](), (Path.cwd().resolve(), Path(cache).resolve())
     for output in outputs:
         parent, end = output.parent.resolve(), output.resolve()
-        inside = parent.is_relative_to(root.resolve()) and (
-            end.is_relative_to(root.resolve()) or end.is_relative_to(Path(cache).resolve())
-        )
-        if not inside or output == root:
-            faults.append(
-                f"the output {output} leads to {end}, expected a path inside the project: change it in dvc.yaml, or "
-                "put a folder in place of the link"
-            )
+        inside = parent.is_relative_to(Path.cwd().resolve()) and any(map(end.is_relative_to, allowed))
+        if not inside or output == Path.cwd():
+            told = f"the output {output} leads to {end}, expected a path inside the project"
+            faults.append(f"{told}: change it in dvc.yaml, or put a folder in place of the link")
     if faults:
         raise GuardError("\n".join(dict.fromkeys(faults)))
 

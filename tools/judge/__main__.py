@@ -122,16 +122,14 @@ def describe_sheet(title: str, sheet: Sheet, columns: Columns, wishes: Wishes) -
 
 def describe_design(design: StudyDesign, wishes: Wishes) -> list[str]:
     """What is decided."""
-    thinned = (
-        f", of which {design.num_training:,} are drawn to train on, to fit into the time" if design.training else ""
-    )
+    drawn = f", of which {design.num_training:,} are drawn to train on, to fit into the time"
     minutes = f"about {max(1, round(design.seconds / 60))} min on two cores"
     if design.seconds > 60 * wishes.minutes:
         minutes += f", more than MINUTES={wishes.minutes:g}: less would show nothing"
     together = f"; rows of one {wishes.group} stay together" if wishes.group not in ("", "none") else ""
     return [
         f"Decided: {FOLDS} folds x {design.repeats} repeats = {design.num_replicates} replicates; in each, a fifth of "
-        f"the rows is held out, and networks learn from the others{thinned}{together}.",
+        f"the rows is held out, and networks learn from the others{drawn if design.training else ''}{together}.",
         f"  Networks of {design.units} and {design.units} units, {design.epochs} epochs; {NUM_VARIANTS} variants;"
         f" {minutes}.",
     ]

@@ -212,9 +212,6 @@ def choose_design(num_rows: int, num_inputs: int, num_classes: int, minutes: flo
         return StudyDesign(repeats, validation, training if training < rows else None, units, steps, training, seconds)
 
     sizes = [rows, *(size for size in range(10_000, MIN_TRAINING, -250) if size < rows), min(rows, MIN_TRAINING)]
-    tried = [
-        make(size, repeats)
-        for size in sizes
-        for repeats in ((MORE_REPEATS, REPEATS) if num_rows < FEW_ROWS else (REPEATS,))
-    ]
+    repeats_tried = (MORE_REPEATS, REPEATS) if num_rows < FEW_ROWS else (REPEATS,)
+    tried = [make(size, repeats) for size in sizes for repeats in repeats_tried]
     return next((design for design in tried if design.seconds <= 60 * minutes), tried[-1])
