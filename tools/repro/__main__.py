@@ -72,10 +72,7 @@ def describe_files(paths: Sequence[str], cache: str) -> str:
 
     DVC trusts a hash as long as these of a file are the same. What is taken out of its cache changes a folder there.
     """
-    states: list[object] = [
-        sys.version,
-        *((folder.name, folder.stat().st_mtime_ns) for folder in sorted(Path(cache).glob("??"))),
-    ]
+    states: list[object] = [sys.version, *((each.name, each.stat().st_mtime_ns) for each in Path(cache).glob("??"))]
     for path in paths:
         inside = [f"{folder}/{name}" for folder, _, names in os.walk(path) for name in names]
         for file in map(Path, inside or [path]):
