@@ -702,9 +702,7 @@ def test_by_row_every_kind_of_arm_is_judged_in_any_order(repository: Repository)
     assert "\n- made by row, from DVC's cache" in render(review_main())
 
 
-def test_by_row_the_best_single_regularizer_moves_with_the_variants_that_it_is_chosen_from(
-    repository: Repository,
-) -> None:
+def test_by_row_the_best_single_regularizer_moves_with_its_members(repository: Repository) -> None:
     (repository.folder / "params.yaml").write_text(name_study_made(repository.params))
     searches = (ComparedSearch("l2", 2, ("l2",), (), ("dropout",), "best_single"),)
     run_pipeline(repository, searches=searches)
@@ -936,9 +934,7 @@ def test_results_of_another_layout_are_refused(repository: Repository, where: st
 
 def test_an_unknown_score_is_refused(repository: Repository) -> None:
     repository.write(judge_by(BASE, old="auc", new="nonsense"))
-    expect_refusal(
-        "metrics/comparison/made.json", "cannot be used (made.arms.unregularized.at_knob.judged.nonsense is 0"
-    )
+    expect_refusal("metrics/comparison/made.json", "(made.arms.unregularized.at_knob.judged.nonsense is 0")
 
 
 BILLION = "a: &a [1]\nb: &b [" + "*a, " * 3000 + "]\nc: [" + "*b, " * 3000 + "]\n"
@@ -991,9 +987,7 @@ def test_what_cannot_be_read_ends_with_status_2(repository: Repository) -> None:
         assert message in done.stderr
 
 
-def test_what_cannot_be_printed_ends_with_status_2_and_a_letter_that_cannot_with_another(
-    repository: Repository,
-) -> None:
+def test_what_cannot_be_printed_ends_with_status_2_and_a_strange_letter_does_not(repository: Repository) -> None:
     repository.commit(BASE, f"{repository.params}\nété: 1\n")
     repository.write(BASE, repository.params)
     command = [sys.executable, "-m", "tools.review"]
