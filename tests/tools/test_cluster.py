@@ -144,7 +144,7 @@ def test_without_its_scheduler_a_run_ends_in_one_line_and_the_next_goes_on(tmp_p
         cluster.kill("scheduler")
         output, _ = tool.communicate()
     assert tool.returncode == 2
-    assert output.endswith(f"\nerror: cluster {cluster.file} is gone; what is done is kept: start it, run again\n")
+    assert output.endswith(f"error: cluster {cluster.file} is gone; what is done is kept: start it, run again\n")
     (line,) = [line for line in run(pipeline, cluster)[1].splitlines() if "error" in line]
     assert line.startswith("error: no cluster answers at ")
 
