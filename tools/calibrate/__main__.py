@@ -150,11 +150,6 @@ def calibrate(settings: Sequence[str], num_twins: int, *, seed: int, jobs: int) 
     return result
 
 
-def round_numbers(value: object) -> object:
-    """The same with four digits."""
-    return json.loads(json.dumps(value), parse_float=lambda text: float(f"{float(text):.4g}"))
-
-
 def main() -> None:
     parser = make_parser("tools.calibrate", __doc__)
     parser.add_argument("--tables", type=int, default=30, help="twins of each setting (default: %(default)s)")
@@ -173,7 +168,8 @@ def main() -> None:
         raise UserError("--tables and --jobs are counts, expected at least 5 tables and 1 job: change them")
     result = calibrate(options.settings, options.tables, seed=options.seed, jobs=options.jobs)
     output = options.output or OUTPUT
-    write_json(output, round_numbers(result))
+    four_digits = json.loads(json.dumps(result), parse_float=lambda text: float(f"{float(text):.4g}"))
+    write_json(output, four_digits)
     print(f"Written: {output}")
 
 

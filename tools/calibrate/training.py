@@ -124,16 +124,12 @@ def train_arms(study: PlannedStudy, samples: Samples, seed: int) -> Arms:
     arms["other_seeds/at_knob"] = train_and_predict(study.runs[baseline], samples, seed + OTHER_SEEDS)[0].test
     others = {}
     for name in AT_ONE:
-        knob = study.runs[name].regularizers[0].strengths[0]
-        others[name] = train_and_predict(set_strength(study.runs[name], knob), samples, seed)[0]
+        run = study.runs[name]
+        knobs = tuple(replace(entry, strengths=entry.strengths[:1]) for entry in run.regularizers)
+        others[name] = train_and_predict(replace(run, regularizers=knobs), samples, seed)[0]
     arms |= {f"{name}/at_knob": predicted.test for name, predicted in others.items()}
     chosen = average_best([l2, *others.values()], labels, select_by=select_by, count=1)
     return arms | {f"{BEST_SINGLE}/tuned": chosen.test}
-
-
-def set_strength(run: RunPlan, strength: float) -> RunPlan:
-    """A run of one regulariser at one strength alone."""
-    return replace(run, regularizers=tuple(replace(entry, strengths=(strength,)) for entry in run.regularizers))
 
 
 def train_group(group: Group, *, study: PlannedStudy, seed: int) -> list[Predicted]:

@@ -36,9 +36,10 @@ def write_entries(name: str, columns: Columns, design: StudyDesign, wishes: Wish
         raise DataError(f"{PARAMS} has the name {name} already: {again}, NAME=another gives another")
     if file.exists() and file.read_bytes() != csv:
         raise DataError(f"{file} is there already with other content, expected a new name: write NAME=another")
-    Table(**describe_table(str(file), columns, wishes)).facts(lambda _: csv)
+    table = describe_table(str(file), columns, wishes)
+    Table(**table).facts(lambda _: csv)
     added = {
-        "datasets": describe_dataset(name, str(file), columns, wishes),
+        "datasets": [f"  {name}: {write_flow({'kind': 'table'} | table)}"],
         "studies": describe_study(name, design, command, declared.get("variants") or {}),
     }
     changed = text
@@ -53,11 +54,6 @@ def write_entries(name: str, columns: Columns, design: StudyDesign, wishes: Wish
         write_bytes(file, csv)
     write_bytes(Path(PARAMS), changed.encode())
     return sum(map(len, added.values()))
-
-
-def describe_dataset(name: str, file: str, columns: Columns, wishes: Wishes) -> list[str]:
-    """The data set's entry, in one line."""
-    return [f"  {name}: {write_flow({'kind': 'table'} | describe_table(file, columns, wishes))}"]
 
 
 def describe_table(file: str, columns: Columns, wishes: Wishes) -> dict[str, Any]:
