@@ -213,7 +213,7 @@ def main() -> int:
     parser.add_argument("base", nargs="?", type=parse_revision, default="main", help=told)
     parser.add_argument("--head", type=parse_revision, help="another git revision (default: the working tree)")
     parser.add_argument("--json", action="store_true", help="print JSON instead of Markdown")
-    parser.add_argument("--picture", type=Path, help="write a picture of the changed arms, before and now, as SVG")
+    parser.add_argument("--picture", type=Path, metavar="FILE", help="draw the changed arms, before and now, as SVG")
     options = parser.parse_args()
     sys.stdout.reconfigure(errors="replace")  # type: ignore[union-attr]  # a terminal that lacks a letter shows a ?
     try:
