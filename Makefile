@@ -58,7 +58,7 @@ quick: .venv/installed-dev  ## Run the tests that take seconds
 check: .venv/installed-dev  ## Lint, types, and whether dvc.lock is in step with the code
 	@$(RUN) ruff check . && $(RUN) ruff format --check . && $(RUN) mypy
 	@$(RUN) python -m tools.readme --check
-	@$(RUN) python -m tools.in_step
+	@$(RUN) python -m tools.guard --in-step
 
 coverage: .venv/installed-dev  ## Run the tests and say how much of stages/ and tools/ they reach
 	@$(RUN) python -m pytest --numprocesses "$$JOBS" --dist loadfile --no-loadscope-reorder --cov --cov-report=term:skip-covered --cov-fail-under=95

@@ -84,9 +84,9 @@ def test_a_fresh_clone_without_data_knows_that_it_is_in_step(project: Project, t
     fresh = Project(tmp_path / "fresh")
     assert fresh.stages_run("repro", "--allow-missing", "--dry") == set()
     assert "tutorial_thoracic" in fresh.call("dvc", "metrics", "show")
-    assert fresh.call_tool("in_step").returncode == 0
+    assert fresh.call_tool("guard", "--in-step").returncode == 0
     fresh.change_params("confidence: 0.95", "confidence: 0.9")
-    done = fresh.call_tool("in_step")
+    done = fresh.call_tool("guard", "--in-step")
     assert (done.returncode, len(done.stderr.splitlines())) == (1, 1)
     assert "dvc.lock is out of step: plan" in done.stderr
 

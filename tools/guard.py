@@ -4,14 +4,18 @@ DVC makes a path of each hash that dvc.lock names, and replaces or removes what 
 kept from that: ask `python -m tools.guard` about a dvc.lock that somebody else has changed. `make` and `make check` do;
 `make` also looks where outputs lead, and at what comes back from DVC's cache, which DVC itself believes.
 
+--in-step also asks `dvc repro --allow-missing --dry` whether dvc.lock is in step with the code and params.yaml. That
+needs no data.
+
 exit status:
-  0    nothing in dvc.lock or in files *.dvc leads out of the project
-  1    something does, or the file is damaged; each fault has its line
+  0    nothing in dvc.lock or in files *.dvc leads out of the project; --in-step: and nothing would run
+  1    something does, or the file is damaged; each fault has its line; --in-step: or stages would run
 """
 
 import os
 import re
 import shutil
+import subprocess
 import sys
 from collections.abc import Iterable, Iterator, Sequence, Set
 from contextlib import suppress
@@ -44,6 +48,8 @@ MERGE = "tag:yaml.org,2002:merge"  # what YAML makes of `<<`
 OWN_FOLDERS = {".git", ".dvc", ".venv"}
 SHOWN = 40  # characters of a value in a message
 MAX_ENTRY = 2**20  # bytes of an entry of DVC's cache of runs
+DRY_RUN = [sys.executable, "-m", "dvc", "repro", "--allow-missing", "--dry"]
+MOST_STAGES = 5  # named
 
 
 class GuardError(UserError):
@@ -59,16 +65,12 @@ def check_records() -> None:
 
 def list_records() -> Iterator[Path]:
     """All files in which DVC looks for hashes, as it goes through folders."""
-    folders = [Path()]
-    while folders:
-        folder = folders.pop()
-        if not os.access(folder, os.R_OK | os.X_OK):  # DVC does not look into it either
-            continue
-        for path in sorted(folder.iterdir()):
-            if path.is_dir() and not path.is_symlink() and path.name not in OWN_FOLDERS:
-                folders.append(path)
-            elif path.name == LOCK.name or (path.suffix == ".dvc" and not path.is_dir()):
-                yield path
+    for folder, folders, files in os.walk("."):  # what cannot be read is left out, as DVC leaves it out
+        links = [name for name in folders if Path(folder, name).is_symlink()]
+        folders[:] = sorted(set(folders) - OWN_FOLDERS)
+        for name in sorted([*files, *links]):
+            if name == LOCK.name or (name in files and Path(name).suffix == ".dvc"):
+                yield Path(folder, name)
 
 
 def check_record(path: Path) -> Iterator[str]:
@@ -162,17 +164,13 @@ def shorten(text: object) -> str:
 
 def check_outputs(outputs: Iterable[Path], cache: str) -> None:
     """GuardError where an output leads out of the project, also through a link. Links into DVC's cache are DVC's."""
-    faults, root = [], Path.cwd()
+    faults, allowed = list[str](), (Path.cwd().resolve(), Path(cache).resolve())
     for output in outputs:
         parent, end = output.parent.resolve(), output.resolve()
-        inside = parent.is_relative_to(root.resolve()) and (
-            end.is_relative_to(root.resolve()) or end.is_relative_to(Path(cache).resolve())
-        )
-        if not inside or output == root:
-            faults.append(
-                f"the output {output} leads to {end}, expected a path inside the project: change it in dvc.yaml, or "
-                "put a folder in place of the link"
-            )
+        inside = parent.is_relative_to(Path.cwd().resolve()) and any(map(end.is_relative_to, allowed))
+        if not inside or output == Path.cwd():
+            told = f"the output {output} leads to {end}, expected a path inside the project"
+            faults.append(f"{told}: change it in dvc.yaml, or put a folder in place of the link")
     if faults:
         raise GuardError("\n".join(dict.fromkeys(faults)))
 
@@ -256,14 +254,29 @@ def print_error(error: Exception) -> None:
     print("\n".join(f"error: {line}" for line in str(error).splitlines()), file=sys.stderr)
 
 
+def check_step() -> None:
+    """GuardError where stages would run. DVC itself ends with status 0 also then."""
+    done = subprocess.run(DRY_RUN, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    if stages := re.findall(r"^Running stage '([^']*)'", done.stdout, flags=re.MULTILINE):
+        found = f"{name_up_to(stages, MOST_STAGES)} would run"
+        raise GuardError(f"dvc.lock is out of step: {found}, expected nothing to do: run make, commit its changes")
+    if done.returncode:
+        raise GuardError(done.stdout)
+
+
 def main() -> int:
-    make_parser("tools.guard", __doc__).parse_args()
+    parser = make_parser("tools.guard", __doc__)
+    parser.add_argument("--in-step", action="store_true", help="ask as well whether any stage would run")
+    options = parser.parse_args()
     try:
         check_records()
+        if options.in_step:
+            check_step()
     except GuardError as error:
         print_error(error)
         return 1
-    print("Nothing in dvc.lock leads out of the project.")
+    in_step = "dvc.lock is in step with the code and params.yaml."
+    print(in_step if options.in_step else "Nothing in dvc.lock leads out of the project.")
     return 0
 
 

@@ -76,11 +76,6 @@ def render_knob(tour: Mapping[str, Any]) -> str:
     return "\n".join(["```", f"$ make SET={tour['knob']}", done, "$ dvc metrics diff", *shown, "...", "```"])
 
 
-def render_review(tour: Mapping[str, Any]) -> str:
-    """The conclusion of a review."""
-    return f"> {tour['review']}"
-
-
 def render_blocks() -> dict[str, str]:
     """What stands in each block."""
     tour = json.loads(TOUR.read_text(encoding="utf-8"))
@@ -89,7 +84,7 @@ def render_blocks() -> dict[str, str]:
         "table": render_table(tour),
         "cost": render_cost(tour),
         "change": render_knob(tour),
-        "review": render_review(tour),
+        "review": f"> {tour['review']}",
     }
 
 

@@ -13,7 +13,7 @@ def line(seconds: float, memory: float = 500.0) -> bench.Measured:
 
 def test_quick_run_has_the_documented_fields():
     """Two contenders in processes of their own, which do not find what stands in a module that is run."""
-    assert bench.measure_rounds.__module__ == "tools.bench.rounds"
+    assert bench.measure_rounds.__module__ == "tools.bench.contenders"
     runs = [("sklearn", "table"), ("lanes", "table")]
     measured = bench.report(bench.measure_rounds(runs, rounds=1, quick=True), rounds=1)
     assert set(measured) == {"machine", "rounds", "workloads", "targets"}

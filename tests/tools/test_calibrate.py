@@ -115,10 +115,10 @@ def test_over_tables_intervals_hold_as_often_as_they_say():
     assert (found[["mean", "all_means", "new_table", "best_set"]] > 0.95 - 3 * np.sqrt(0.95 * 0.05 / 150)).all()
 
 
-def test_rows_of_a_patient_are_counted_as_the_patient_that_they_are():
+def test_rows_of_a_patient_are_counted_as_the_patient_that_they_are(study):
     """The same differences, with wider intervals than rows would give."""
-    found = [simulated.simulate_repeated(number, seed=1, confidence=0.95) for number in range(3)]
-    counts = calibrate.count_repeated(pd.concat(found))
+    found = [simulated.judge_repeated(number, setting="repeated", study=study, seed=1) for number in range(3)]
+    counts = calibrate.count_findings(calibrate.prepare("repeated", found), margins=MARGINS)
     assert counts.pop("tables") == 3 and list(counts) == ["baseline", "no_skill"]
     for arms in (arms for family in counts.values() for arms in family["scores"].values()):
         patients, rows = arms["patients_counted"], arms["rows_counted"]

@@ -7,8 +7,6 @@ import json
 import os
 import re
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable
 from hashlib import md5
 from pathlib import Path
@@ -39,11 +37,9 @@ class Home:
 
     def watch(self) -> dict[str, tuple[bytes, int]]:
         """Every file outside the project and DVC's site cache: its content and the time of its last change."""
-        outside = [path for path in self.folder.rglob("*") if path.is_file() and not path.is_relative_to(self.project)]
-        own = self.project.with_name("site")
-        return {
-            str(path): (path.read_bytes(), path.stat().st_mtime_ns) for path in outside if not path.is_relative_to(own)
-        }
+        own = (self.project, self.project.with_name("site"))
+        outside = [path for path in self.folder.rglob("*") if path.is_file() and not any(map(path.is_relative_to, own))]
+        return {str(path): (path.read_bytes(), path.stat().st_mtime_ns) for path in outside}
 
     @property
     def entry(self) -> Path:
@@ -156,9 +152,8 @@ def test_a_hostile_lock_is_refused_before_dvc_reads_it(home: Home, name: str) ->
     for path in ("head.txt", "tail.txt"):
         (home.project / path).unlink()
     assert re.search(rf"^error: dvc\.lock, line \d+: .*{words}", home.pipeline.run(status=2))
-    for tool in ("tools.in_step", "tools.guard"):
-        command = [sys.executable, "-m", tool]
-        done = subprocess.run(command, cwd=home.project, env=home.pipeline.environment, text=True, capture_output=True)
+    for options in ([], ["--in-step"]):
+        done = home.pipeline.call_tool("guard", *options)
         assert (done.returncode, words in done.stderr) == (1, True)
     assert home.watch() == home.before
 
@@ -353,8 +348,7 @@ def test_a_file_that_dvc_add_tracks_is_taken_in_and_not_removed(home: Home) -> N
     """As `dvc repro` does: a stage depends on it, and somebody has changed it."""
     own = home.project / "mine.csv"
     own.write_text("first")
-    command = [sys.executable, "-m", "dvc", "add", "--quiet", own.name]
-    subprocess.run(command, cwd=home.project, env=home.pipeline.environment, check=True)
+    home.pipeline.call("dvc", "add", "--quiet", own.name)
     (home.project / "dvc.yaml").write_text(
         f"stages: {{copy: {{cmd: cp {own.name} copy, deps: [{own.name}], outs: [copy]}}}}\n"
     )
@@ -400,7 +394,7 @@ def test_temporary_files_may_lie_on_another_disk(home: Home, tmp_path: Path) -> 
         (home.project / "source").write_text("two")
         assert "4 run" in home.pipeline.run()
         assert (home.project / "head.txt").read_text() == "two"
-        assert not list(home.project.glob(".*.draft"))
+        assert not list(home.project.glob(".dvc.lock.*"))
 
 
 @pytest.mark.parametrize(

@@ -44,24 +44,22 @@ from stages.lib.judge.predictions import (
     save_references,
 )
 from stages.lib.settings.yaml_text import TextError, load_document
-from tests.conftest import ROOT
+from tests.conftest import ROOT, pick
 from tests.forked import run_module
 from tests.test_compare import K_FOLD, REPLICATES, ROWS
 from tests.test_compare import LABELS as FOLDED
 from tests.test_compare import make_plan as make_study_plan
 from tools.review.__main__ import conclude, escape, main, render
 from tools.review.judging import Change, Review, review
-from tools.review.snapshot import Key, Record, Snapshot, StageRecord, compare_params, read_record
+from tools.review.snapshot import Record, Snapshot, StageRecord, compare_params, read_record
 
 Json = dict[str, Any]
-L2 = Key("made", "l2", "at_knob")
 SETTINGS = StatisticsPlan(confidence=0.95, equivalence={"auc": 0.01, "log_loss": 0.01})
 NUM_REPLICATES = 50
 LESS_TRAINING = {"kind": "repeated_stratified_k_fold", "folds": 5, "repeats": 10, "validation": 0.3}
 UNPAIRED = "protocol, data, seed or number of replicates differ, so that none are paired"
-DIFFERENCE = Difference(
-    0.1, 0.04, 0.16, 0.05, 0.15, 0.06, 0.14, 0.001, 0.002, "better"
-)  # value, its intervals, p, adjusted p
+# Value, its intervals, p, adjusted p.
+DIFFERENCE = Difference(0.1, 0.04, 0.16, 0.05, 0.15, 0.06, 0.14, 0.001, 0.002, "better")
 
 
 def make_arm(mean: float, *, noise_of: int) -> ArmResult:
@@ -111,15 +109,9 @@ def shift(comparison: Json, variant: str, difference: float, *, noise: float = 0
     return changed
 
 
-def judge_by(comparison: Json, study: str, *, old: str, new: str) -> Json:
+def judge_by(comparison: Json, *, old: str, new: str) -> Json:
     """The same with another score in the place of one."""
-    changed = copy.deepcopy(comparison)
-    scores = changed[study]["scores"]
-    changed[study]["scores"] = {question: new if score == old else score for question, score in scores.items()}
-    for kinds in changed[study]["arms"].values():
-        for arm in kinds.values():
-            arm["judged"] = {new if score == old else score: judged for score, judged in arm["judged"].items()}
-    return changed
+    return json.loads(json.dumps(comparison).replace(f'"{old}"', f'"{new}"'))
 
 
 def name_study_made(params: str) -> str:
@@ -129,9 +121,8 @@ def name_study_made(params: str) -> str:
 
 def fix_test(comparison: Json) -> Json:
     """The same, judged on a fixed test set."""
-    changed = copy.deepcopy(comparison)
-    changed["made"]["protocol"] = FixedTest(seeds=NUM_REPLICATES, validation=0.2, test=0.2).model_dump()
-    return changed
+    protocol = FixedTest(seeds=NUM_REPLICATES, validation=0.2, test=0.2).model_dump()
+    return {"made": comparison["made"] | {"protocol": protocol}}
 
 
 def make_lock(
@@ -141,14 +132,13 @@ def make_lock(
 
     texts: study -> its comparison as it is written. folders: those that are kept, with hashes.
     """
-    kept = {find_comparison(study): hashlib.md5(text.encode()).hexdigest() for study, text in texts.items()}
-    kept = {path.as_posix(): md5 for path, md5 in kept.items()} | (folders or {})
+    hashes = {study: hashlib.md5(text.encode()).hexdigest() for study, text in texts.items()}
+    kept = {find_comparison(study).as_posix(): md5 for study, md5 in hashes.items()} | (folders or {})
 
     def list_files(paths: str) -> list[Json]:
-        md5 = {
-            path: ("b" if path in changed else "a") * 32 + (".dir" * (not Path(path).suffix)) for path in paths.split()
-        }
-        return [{"path": path, "hash": "md5", "md5": kept.get(path, md5[path])} for path in md5]
+        made = {path: ("b" if path in changed else "a") * 32 for path in paths.split()}
+        made |= {path: f"{md5}.dir" for path, md5 in made.items() if not Path(path).suffix} | pick(kept, made)
+        return [{"path": path, "hash": "md5", "md5": md5} for path, md5 in made.items()]
 
     def stage(words: str, deps: str = "", outs: str = "") -> Json:
         return {"cmd": f"python -m stages.{words}", "deps": list_files(deps), "outs": list_files(outs)}
@@ -159,20 +149,15 @@ def make_lock(
     }
     for task, content in comparison.items():
         study = task.partition("/")[0]
-        held_out, plans = f"data/held_out/{study}", f"data/plan/{study}"
-        shared = f"{plans} {held_out}"
-        stages |= {
-            f"compare@{study}": stage(
-                f"compare {study}", f"{plans}/_study.json stages/compare.py", find_comparison(study).as_posix()
-            ),
-            f"preprocess@{study}": stage(f"preprocess {study}", outs=held_out),
-            f"evaluate@{study}": stage(
-                f"evaluate {study}", f"stages/evaluate.py models/{study} {shared}", f"data/predictions/{study}"
-            ),
-            f"reference@{study}": stage(
-                f"reference {study}", f"stages/reference.py {held_out}", f"data/reference/{study}"
-            ),
-        }
+        held_out, plans, scores = f"data/held_out/{study}", f"data/plan/{study}", find_comparison(study).as_posix()
+        predicted = f"stages/evaluate.py models/{study} {plans} {held_out}"
+        for verb, deps, outs in (
+            ("compare", f"{plans}/_study.json stages/compare.py", scores),
+            ("preprocess", "", held_out),
+            ("evaluate", predicted, f"data/predictions/{study}"),
+            ("reference", f"stages/reference.py {held_out}", f"data/reference/{study}"),
+        ):
+            stages[f"{verb}@{study}"] = stage(f"{verb} {study}", deps, outs)
         for variant in content["arms"]:
             deps = f"{plans}/{variant}.json data/plan/_versions/train.json stages/train.py"
             stages[f"train@{study}-{variant}"] = stage(f"train {study} {variant}", deps, f"models/{study}/{variant}")
@@ -249,6 +234,10 @@ def repository(tmp_path: Path, params_text: str, monkeypatch: pytest.MonkeyPatch
     return Repository(tmp_path, params_text)
 
 
+def by_score(result: Review) -> dict[tuple[str, ...], Change]:
+    return {(*change.key, change.score): change for change in result.judged}
+
+
 def review_main() -> Review:
     return review(Snapshot("main"), Snapshot(None))
 
@@ -313,28 +302,22 @@ def test_an_arm_is_worse_if_it_is_so_by_one_score(by_auc: float, by_log_loss: fl
     assert [change.score for change in result.changes] == ["auc", "log_loss"]
 
 
-@pytest.mark.parametrize(
-    "setting", [{"seed": 4}, {"dataset": "another"}, {"features": "raw"}, {"protocol": LESS_TRAINING}]
-)
-def test_arms_judged_on_other_rows_are_compared_unpaired(repository: Repository, setting: Json) -> None:
+OTHER_ROWS_OF_STUDY = ({"seed": 4}, {"dataset": "another"}, {"features": "raw"}, {"protocol": LESS_TRAINING})
+
+
+def test_arms_judged_on_other_rows_are_compared_unpaired(repository: Repository) -> None:
     head = shift(BASE, "unregularized", 0.0)
     (paired,) = repository.compare(head).changes
-    head["made"] |= setting
-    result = repository.compare(head)
-    assert measure_width(result.changes[0]) > 10 * measure_width(paired)
-    assert f"made by replicate ({UNPAIRED})" in render(result)
+    for setting in OTHER_ROWS_OF_STUDY:
+        result = repository.compare({"made": head["made"] | setting})
+        assert measure_width(result.changes[0]) > 10 * measure_width(paired)
+        assert f"made by replicate ({UNPAIRED})" in render(result)
+    replicates_of(head, "unregularized").pop()
+    assert repository.compare(head).basis == {"made": UNPAIRED}
 
 
 def measure_width(change: Change) -> float:
     return change.difference.ci_high - change.difference.ci_low
-
-
-def test_another_number_of_replicates_is_compared_unpaired(repository: Repository) -> None:
-    head = shift(BASE, "l2", -0.2)
-    replicates_of(head, "l2").pop()
-    result = repository.compare(head)
-    assert result.verdict == "worse"
-    assert result.basis == {"made": UNPAIRED}
 
 
 def test_unpaired_arms_each_bring_the_correction_of_their_own_protocol(repository: Repository) -> None:
@@ -383,10 +366,10 @@ def test_of_many_the_first_are_named(repository: Repository) -> None:
 
 def test_an_arm_is_judged_by_the_scores_that_both_have(repository: Repository) -> None:
     head = shift(shift(BASE, "l2", -0.1), "l2", -0.1, score="log_loss")
-    result = repository.compare(judge_by(head, "made", old="log_loss", new="brier"))
+    result = repository.compare(judge_by(head, old="log_loss", new="brier"))
     assert [(change.score, change.verdict) for change in result.changes] == [("auc", "worse")]
     assert conclude(result).endswith("Also: 5 arms with a score that only one of the two judges by.")
-    result = repository.compare(judge_by(BASE, "made", old="log_loss", new="brier"))
+    result = repository.compare(judge_by(BASE, old="log_loss", new="brier"))
     assert conclude(result).startswith("**Not comparable**: no arm can be compared by all of its scores. Also: 5 arms")
 
 
@@ -404,20 +387,6 @@ def test_all_that_changed_is_judged_together(repository: Repository) -> None:
     changed = shift(BASE, "l2", -0.003)["made"]
     assert adjust(BASE | {"other": changed}) == [pytest.approx(small)]
     assert adjust({"made": changed, "other": changed}) == [pytest.approx(2 * small)] * 2  # studies share the chance
-
-
-def test_the_order_of_arms_changes_nothing(repository: Repository) -> None:
-    head = shift(shift(shift(BASE, "l2", -0.003), "dropout", 0.004), "dropout", 0.1, score="log_loss")
-    result = repository.compare(head)
-    arms = head["made"]["arms"]
-    head["made"]["arms"] = {variant: arms[variant] for variant in reversed(arms)}
-    turned = repository.compare(head)
-    assert by_score(result) == by_score(turned)
-    assert conclude(result) == conclude(turned)
-
-
-def by_score(result: Review) -> dict[tuple[str, ...], Change]:
-    return {(*change.key, change.score): change for change in result.judged}
 
 
 def test_what_another_machine_computed_anew_does_not_blur_what_changed(repository: Repository) -> None:
@@ -444,36 +413,28 @@ def test_what_another_machine_computed_worse_is_told_all_the_same(repository: Re
     assert "Also: 1 arm recomputed" in text
 
 
-def test_the_best_single_regularizer_is_chosen_among_the_variants_that_were_compared(repository: Repository) -> None:
-    outputs = Snapshot(None).list_outputs(Key("made", "best_single", "tuned"))
-    assert outputs == ["data/predictions/made", *(f"models/made/{name}" for name in ("unregularized", "dropout", "l2"))]
+TOUCHED = {  # what has changed -> the arms that it touches
+    "stages/train.py": ["unregularized", "l2"],
+    "data/plan/_versions/train.json": ["unregularized", "l2"],
+    "stages/evaluate.py": ["unregularized", "l2"],
+    "stages/reference.py": ["forest"],
+    "stages/compare.py": ["unregularized", "l2", "forest"],
+    "data/held_out/made": ["unregularized", "l2", "forest"],
+    "data/plan/made/l2.json": ["l2"],
+    **{f"data/plan{path}": [] for path in ("", "/made", "/made/_study.json", "/made/dropout.json")},
+    "models/made": [],
+}
 
 
-@pytest.mark.parametrize(
-    ("path", "touched"),
-    [
-        ("stages/train.py", ["unregularized", "l2"]),
-        ("data/plan/_versions/train.json", ["unregularized", "l2"]),
-        ("stages/evaluate.py", ["unregularized", "l2"]),
-        ("stages/reference.py", ["forest"]),
-        ("stages/compare.py", ["unregularized", "l2", "forest"]),
-        ("data/held_out/made", ["unregularized", "l2", "forest"]),
-        ("data/plan/made/l2.json", ["l2"]),
-        ("data/plan/made/dropout.json", []),
-        ("data/plan", []),
-        ("data/plan/made", []),
-        ("data/plan/made/_study.json", []),
-        ("models/made", []),
-    ],
-)
-def test_what_an_arm_depends_on_touches_it(path: str, touched: list[str], repository: Repository) -> None:
+def test_what_an_arm_depends_on_touches_it(repository: Repository) -> None:
     repository.record()
     head = shift(shift(BASE, "l2", 0.0), "unregularized", 0.0)
     replicates_of(head, "forest", kind="reference")[0] += 0.001
-    repository.rerun(head, changed=(path,))
-    changes = review_main().changes
-    assert [change.key.variant for change in changes if not change.recomputed] == touched
-    assert len(changes) == 3
+    for path, touched in TOUCHED.items():
+        repository.rerun(head, changed=(path,))
+        changes = review_main().changes
+        assert [change.key.variant for change in changes if not change.recomputed] == touched, path
+        assert len(changes) == 3
 
 
 def test_another_command_and_a_setting_of_the_study_touch_an_arm(repository: Repository) -> None:
@@ -558,9 +519,7 @@ def test_what_an_interval_does_not_cover_is_told(repository: Repository) -> None
 
 
 def test_a_score_without_a_margin_is_never_equivalent(repository: Repository) -> None:
-    before, after = (
-        judge_by(each, "made", old="auc", new="g_mean") for each in (BASE, shift(BASE, "l2", 0, noise=1e-6))
-    )
+    before, after = (judge_by(each, old="auc", new="g_mean") for each in (BASE, shift(BASE, "l2", 0, noise=1e-6)))
     repository.commit(before)
     (change,) = repository.compare(after).changes
     assert (change.score, change.verdict) == ("g_mean", "undecided")
@@ -574,6 +533,17 @@ def test_json_has_the_conclusion_and_the_rows(repository: Repository) -> None:
     assert [change[name] for name in ("study", "variant", "kind", "score")] == ["made", "l2", "at_knob", "auc"]
     assert change["head"] - change["base"] == pytest.approx(change["difference"], abs=1e-6)
     assert (change["verdict"], change["recomputed"]) == ("better", False)
+
+
+def test_a_picture_has_the_changed_arms_and_none_is_written_of_none(repository: Repository) -> None:
+    head = judge_by(shift(BASE, "l2", 0.1), old="log_loss", new="brier")
+    for content, drawn in ((BASE, False), (head, True)):
+        repository.write(content)
+        assert repository.review("--picture", "review.svg").returncode == 0
+        assert Path("review.svg").exists() == drawn
+    picture = Path("review.svg").read_text()
+    assert all(text in picture for text in ("made: AUC, at main", "L2 penalty (knob)", "better"))
+    assert "dropout" not in picture
 
 
 # By row ------------------------------------------------------------------------------------------------------------
@@ -732,9 +702,7 @@ def test_by_row_every_kind_of_arm_is_judged_in_any_order(repository: Repository)
     assert "\n- made by row, from DVC's cache" in render(review_main())
 
 
-def test_by_row_the_best_single_regularizer_moves_with_the_variants_that_it_is_chosen_from(
-    repository: Repository,
-) -> None:
+def test_by_row_the_best_single_regularizer_moves_with_its_members(repository: Repository) -> None:
     (repository.folder / "params.yaml").write_text(name_study_made(repository.params))
     searches = (ComparedSearch("l2", 2, ("l2",), (), ("dropout",), "best_single"),)
     run_pipeline(repository, searches=searches)
@@ -822,9 +790,7 @@ def test_another_cache_is_read_as_dvc_is_told_here_and_not_as_a_revision_says(ch
     assert review_main().basis == {"made": ""}
 
 
-OTHER_RESULTS = (
-    "the predictions that dvc.lock of the working tree names are not those of its metrics/comparison/made.json"
-)
+OTHER_RESULTS = "the predictions that dvc.lock of the working tree names are not those of its {}"
 DAMAGED = "the predictions of the working tree in DVC's cache are damaged, or of another layout"
 OTHER_ROWS = "the same protocol and seed drew other rows"
 UNRECORDED = "dvc.lock of the working tree does not name its predictions"
@@ -834,16 +800,14 @@ def test_results_that_are_not_of_the_predictions_are_judged_by_replicate(changed
     recorded = json.loads(find_comparison("made").read_text())
     replicates_of(recorded, "l2")[0] += 0.001
     changed.write(recorded)
-    assert review_main().basis == {"made": OTHER_RESULTS}
+    assert review_main().basis == {"made": OTHER_RESULTS.format(find_comparison("made"))}
 
 
-def edit_arrays(path: Path, *, compress: bool = False, **edits: Any) -> None:
-    """Write an .npz anew with some members changed, by a function each, or left out, by None."""
+def edit_arrays(path: Path, *, compress: bool = False, **edits: Callable[[np.ndarray], np.ndarray]) -> None:
+    """Write an .npz anew with some members changed, by a function each."""
     with np.load(path) as arrays:
         fields = dict(arrays)
-    for name, edit in edits.items():
-        fields[name] = edit(fields[name]) if edit else None
-    fields = {name: values for name, values in fields.items() if values is not None}
+    fields |= {name: edit(fields[name]) for name, edit in edits.items()}
     (np.savez_compressed if compress else np.savez)(path, **fields)
 
 
@@ -858,15 +822,13 @@ def test_a_protocol_with_few_repeats_is_judged_by_replicate(repository: Reposito
 @pytest.mark.parametrize(
     ("path", "harm", "basis"),
     [
-        (L2_PREDICTIONS, lambda path: edit_arrays(path, test=None), DAMAGED),
         (L2_PREDICTIONS, lambda path: edit_arrays(path, test=lambda values: values[:3]), DAMAGED),
         (L2_PREDICTIONS, lambda path: edit_arrays(path, test=lambda values: values * 2), DAMAGED),
         (L2_PREDICTIONS, lambda path: edit_arrays(path, replicate=lambda values: values.astype(object)), DAMAGED),
         (L2_PREDICTIONS, lambda path: edit_arrays(path, compress=True), DAMAGED),
-        (L2_PREDICTIONS, lambda path: path.write_bytes(b"PK"), DAMAGED),
         (LABELS, lambda path: edit_arrays(path, training_numbers=lambda numbers: numbers + 1), OTHER_ROWS),
     ],
-    ids=["missing", "few lanes", "no probabilities", "pickled", "compressed", "no archive", "other rows"],
+    ids=["few lanes", "no probabilities", "pickled", "compressed", "other rows"],
 )
 def test_predictions_of_another_layout_are_judged_by_replicate(
     changed: Repository, path: Path, harm: Callable[[Path], None], basis: str
@@ -891,23 +853,22 @@ def forge_record(after: str) -> None:
     lock.write_text(lock.read_text().replace(before, after))
 
 
-@pytest.mark.parametrize(
-    ("field", "value"),
-    [("relpath", "../made/l2.npz"), ("relpath", "/l2.npz"), ("md5", ""), ("md5", "../../../../../secret")],
-)
-def test_a_list_of_files_names_no_others(changed: Repository, field: str, value: str) -> None:
+def test_a_list_of_files_names_no_others(changed: Repository) -> None:
     Path("secret").write_bytes(L2_PREDICTIONS.read_bytes())
     members = json.loads(list_folder(Path("data/predictions/made")))
-    for member in members:
-        member[field] = value if member["relpath"] == "l2.npz" else member[field]
-    forge_record(put_object(json.dumps(members).encode(), suffix=".dir"))
-    assert review_main().basis == {"made": UNRECORDED}
+    member = next(member for member in members if member["relpath"] == "l2.npz")
+    for field, value in (("relpath", "../made/l2.npz"), ("md5", "../../../../../secret")):
+        forged = [each | {field: value} if each is member else each for each in members]
+        forge_record(put_object(json.dumps(forged).encode(), suffix=".dir"))
+        assert review_main().basis == {"made": UNRECORDED}
+        record_run(changed, "l2")
 
 
-@pytest.mark.parametrize("md5", ["", "../../../x.dir", "A" * 32 + ".dir", "a" * 31 + "/.dir", "a" * 32 + ".dir\n"])
-def test_a_hash_of_another_form_is_no_record(changed: Repository, md5: str) -> None:
-    forge_record(json.dumps(md5))
-    assert review_main().basis == {"made": UNRECORDED}
+def test_a_hash_of_another_form_is_no_record(changed: Repository) -> None:
+    for md5 in ("", "../../../x.dir", "A" * 32 + ".dir", "a" * 31 + "/.dir", "a" * 32 + ".dir\n"):
+        forge_record(json.dumps(md5))
+        assert review_main().basis == {"made": UNRECORDED}
+        record_run(changed, "l2")
 
 
 def test_what_is_too_large_is_not_read(changed: Repository, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -956,14 +917,10 @@ AUC = "arms.l2.at_knob.judged.auc"
     ("where", "value", "message"),
     [
         (f"{AUC}.replicates", [0.5], f"{AUC}.replicates: List should have at least 2 items"),
-        (f"{AUC}.replicates", [0.5, None], f"{AUC}.replicates.1: Input should be a valid number"),
         (f"{AUC}.replicates", [0.5, float("nan")], f"{AUC}.replicates.1: Input should be a finite number"),
         (f"{AUC}.replicates", [0.5, 1e308], f"{AUC} is 1e+308)"),
-        (f"{AUC}.replicates", [0.5, -0.1], f"{AUC} is -0.1)"),
         (f"{AUC}.skill", None, f"{AUC}.skill: Input should be"),
         ("protocol", "five folds", "protocol: Input should be"),
-        ("protocol", {"kind": "nonsense"}, "protocol: Input tag 'nonsense'"),
-        ("arms", {"l2": {"nonsense": {}}}, "arms.l2.nonsense.[key]: Input should be 'at_knob'"),
         ("arms", {"@all `x`": {"nonsense": {}}}, "arms.@\u200ball \\`x\\`.nonsense"),
     ],
 )
@@ -976,21 +933,8 @@ def test_results_of_another_layout_are_refused(repository: Repository, where: st
 
 
 def test_an_unknown_score_is_refused(repository: Repository) -> None:
-    repository.write(judge_by(BASE, "made", old="auc", new="nonsense"))
-    expect_refusal(
-        "metrics/comparison/made.json", "cannot be used (made.arms.unregularized.at_knob.judged.nonsense is 0"
-    )
-
-
-def test_a_base_of_the_older_layout_is_refused_in_one_line(repository: Repository) -> None:
-    repository.commit({"made": {"none": {"at_knob": {"metric": "auc", "replicates": [0.5, 0.6]}}}})
-    repository.write(BASE)
-    done = repository.review()
-    assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr == (
-        "error: metrics/comparison/made.json of main cannot be used (made.dataset: Field required), expected what "
-        "compare writes now: run make, or name another revision\n"
-    )
+    repository.write(judge_by(BASE, old="auc", new="nonsense"))
+    expect_refusal("metrics/comparison/made.json", "(made.arms.unregularized.at_knob.judged.nonsense is 0")
 
 
 BILLION = "a: &a [1]\nb: &b [" + "*a, " * 3000 + "]\nc: [" + "*b, " * 3000 + "]\n"
@@ -1001,14 +945,9 @@ BILLION = "a: &a [1]\nb: &b [" + "*a, " * 3000 + "]\nc: [" + "*b, " * 3000 + "]\
     ("path", "text", "message"),
     [
         ("dvc.lock", "stages: [", ", line 2: is not YAML"),
-        ("dvc.lock", "<<<<<<< HEAD\nstages: {}\n=======\n>>>>>>> main\n", ", line 1: holds a conflict marker"),
-        ("dvc.lock", "stages: !!timestamp x", ", line 1: has the tag"),
-        ("dvc.lock", "a: " + "[" * 3000, ", line 1: is nested"),
         ("dvc.lock", BILLION, "has more than 262,144 values"),
         ("dvc.lock", "stages: {plan: [1]}", "does not hold what a run records"),
-        ("params.yaml", "seed: [", ", line 2: is not YAML"),
         ("params.yaml", "a: &a {b: *a}", "has more than 20,000 values"),
-        ("params.yaml", "a: " + "[" * 100, "is nested"),
         ("params.yaml", "<<<<<<< HEAD\n", "holds a conflict marker"),
     ],
     ids=lambda text: text[:20],
@@ -1038,26 +977,17 @@ def test_a_project_in_a_folder_of_a_repository(repository: Repository) -> None:
     assert render(review_main()).startswith("Nothing has changed since main")
 
 
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (("nowhere",), "params.yaml of nowhere cannot be read"),
-        (("main", "--head", "HEAD~9"), "of HEAD\\~9 cannot be read"),
-        (("main", "--nonsense"), "unrecognized arguments"),
-    ],
-)
-def test_what_cannot_be_read_ends_with_status_2(
-    repository: Repository, arguments: tuple[str, ...], message: str
-) -> None:
-    done = repository.review(*arguments)
-    assert done.returncode == 2
-    assert message in done.stderr
-    assert "Traceback" not in done.stderr
+def test_what_cannot_be_read_ends_with_status_2(repository: Repository) -> None:
+    for arguments, message in {
+        ("nowhere",): "params.yaml of nowhere cannot be read",
+        ("main", "--head", "HEAD~9"): "of HEAD\\~9 cannot be read",
+    }.items():
+        done = repository.review(*arguments)
+        assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
+        assert message in done.stderr
 
 
-def test_what_cannot_be_printed_ends_with_status_2_and_a_letter_that_cannot_with_another(
-    repository: Repository,
-) -> None:
+def test_what_cannot_be_printed_ends_with_status_2_and_a_strange_letter_does_not(repository: Repository) -> None:
     repository.commit(BASE, f"{repository.params}\nété: 1\n")
     repository.write(BASE, repository.params)
     command = [sys.executable, "-m", "tools.review"]
@@ -1072,13 +1002,10 @@ def test_what_cannot_be_printed_ends_with_status_2_and_a_letter_that_cannot_with
     assert pipe.wait() == 0
 
 
-def test_outside_a_repository_it_says_so(repository: Repository) -> None:
-    (repository.folder / ".git").rename(repository.folder / "git")
+def test_without_git_or_a_repository_it_says_so(repository: Repository, monkeypatch: pytest.MonkeyPatch) -> None:
+    (repository.folder / ".git").rename(repository.folder / "elsewhere")
     with pytest.raises(UserError, match="is not in a git repository, expected a clone of the project"):
         review_main()
-
-
-def test_without_git_it_says_so(repository: Repository, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "")
     with pytest.raises(UserError, match="git is missing, expected it on the PATH: install the package git"):
         review_main()
@@ -1087,6 +1014,9 @@ def test_without_git_it_says_so(repository: Repository, monkeypatch: pytest.Monk
 # What is hostile or broken ------------------------------------------------------------------------------------------
 
 HOSTILE = "<img src=x onerror=y> | @everyone </details> `code` **Better** [click](https://evil.example) \u202e"
+
+
+RAW = [HOSTILE, "\u202e", "](https", "<img", "</details>", "@everyone", " `code", "://evil", " **Better** "]
 
 
 def test_text_of_others_does_nothing(repository: Repository) -> None:
@@ -1102,18 +1032,7 @@ def test_text_of_others_does_nothing(repository: Repository) -> None:
         assert told in text
         assert text.count("&lt;img src=x") > 2
         assert "\n| made | l2 |" in text
-        for raw in (
-            "<img",
-            "</details>",
-            "@everyone",
-            " `code",
-            " **Better** ",
-            "](https",
-            "://evil",
-            "\u202e",
-            HOSTILE,
-        ):
-            assert raw not in text, raw
+        assert not [raw for raw in RAW if raw in text]
         rows = [line for line in text.splitlines() if line.startswith("|")]
         assert len({line.replace("\\|", "").count("|") for line in rows}) == 1
 
@@ -1132,22 +1051,3 @@ def test_an_option_is_no_revision(monkeypatch: pytest.MonkeyPatch, revision: str
     with pytest.raises(SystemExit) as end:
         main()
     assert end.value.code == 2
-
-
-def test_the_shell_expands_no_revision(tmp_path: Path) -> None:
-    """`make review BASE=...` hands it on as text."""
-    (tmp_path / ".venv/bin").mkdir(parents=True)
-    (tmp_path / ".venv/bin/python").write_text('#!/bin/sh\nfor word; do echo "<$word>"; done\n')
-    (tmp_path / ".venv/bin/python").chmod(0o755)
-    (tmp_path / "requirements").mkdir()
-    for name in ("requirements/base.txt", ".venv/bin/pip", ".venv/installed"):
-        (tmp_path / name).touch()
-    base = '`touch one`$$(touch two); touch three " &'
-    done = subprocess.run(
-        ["make", "--no-print-directory", "--file", ROOT / "Makefile", "review", f"BASE={base}"],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-    )
-    assert done.stdout.splitlines()[-1] == f"<{base}>"
-    assert not [name for name in ("one", "two", "three") if (tmp_path / name).exists()]

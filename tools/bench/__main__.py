@@ -7,8 +7,6 @@ hits all alike; ratios are taken within a round.
 import os
 import platform
 from collections.abc import Iterable, Mapping
-from contextlib import suppress
-from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
 from statistics import median
@@ -16,12 +14,10 @@ from typing import Any
 
 from stages.lib.core.cli import make_parser, run_main
 from stages.lib.core.files import write_json
-from tools.bench.contenders import TIMERS, WORKLOADS
-from tools.bench.rounds import Measured, Results, Run, measure_rounds
+from stages.lib.versions import NUMERIC, find_versions
+from tools.bench.contenders import TIMERS, WORKLOADS, Measured, Results, Run, measure_rounds
 
 OUTPUT = Path("metrics/bench.json")
-PACKAGES = ("tensorflow", "tensorflow-cpu", "keras", "jax", "scikit-learn", "numpy")
-CONTENDERS = (*TIMERS, "jax")
 DESCRIPTIONS = {
     "thoracic": "100 epochs of 300 rows, batches of 30, 16-30-30-1: 400 networks",
     "table": "100 epochs of 1,000 rows, batches of 32, 20-64-64-1: 25 replicates at 5 strengths",
@@ -34,7 +30,7 @@ MEMORY = 2000  # MB, at most
 
 def list_round() -> list[Run]:
     """Each run once, in the order of a round."""
-    contenders = [name for name in CONTENDERS if name != "jax" or find_spec("jax")]
+    contenders = [name for name in TIMERS if name != "jax" or find_spec("jax")]
     return [(contender, task) for task in WORKLOADS for contender in contenders]
 
 
@@ -57,7 +53,7 @@ def report(results: Results, *, rounds: int) -> dict[str, Any]:
     """
     workloads, targets = dict[str, Any](), dict[str, Any]()
     for task in dict.fromkeys(task for _, task in results):
-        contenders = {name: report_run(results, (name, task)) for name in CONTENDERS if (name, task) in results}
+        contenders = {name: report_run(results, (name, task)) for name in TIMERS if (name, task) in results}
         workloads[task] = {"description": DESCRIPTIONS[task], "contenders": contenders}
         targets |= rate(task, contenders)
     return {"machine": describe_machine(), "rounds": rounds, "workloads": workloads, "targets": targets}
@@ -88,10 +84,6 @@ def rate(task: str, contenders: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def describe_machine() -> dict[str, Any]:
-    versions = {}
-    for name in PACKAGES:
-        with suppress(PackageNotFoundError):
-            versions[name] = version(name)
     cpuinfo = Path("/proc/cpuinfo")
     lines = cpuinfo.read_text().splitlines() if cpuinfo.is_file() else []
     models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
@@ -100,7 +92,7 @@ def describe_machine() -> dict[str, Any]:
         "cores": os.cpu_count(),
         "system": platform.platform(terse=True),
         "python": platform.python_version(),
-        "versions": versions,
+        "versions": find_versions([*NUMERIC, "jax"]),
     }
 
 
@@ -109,7 +101,7 @@ def render_bench(bench: Mapping[str, Any]) -> str:
     lines = ["| work | seconds in lanes | stock Keras | scikit-learn | JAX |", "|---|--:|--:|--:|--:|"]
     for name, workload in bench["workloads"].items():
         costs = workload["contenders"]
-        others = [costs.get(contender) for contender in CONTENDERS if contender != "lanes"]
+        others = [costs.get(contender) for contender in TIMERS if contender != "lanes"]
         times = [f"{other['times_lanes']['median']:.3g}" if other else "" for other in others]
         lines.append(f"| {name} | {costs['lanes']['seconds']['median']:.3g} | {' | '.join(times)} |")
     return "\n".join(lines)

@@ -1,21 +1,30 @@
 """The work that `make bench` times, and who does it: stock Keras, scikit-learn, the lanes, and JAX.
 
 The work is that of the studies, on made rows of their data sets' shapes. A run has a process of its own and
-imports its library there, so that none pays for the start, the threads or the memory of another.
+imports its library there, so that none pays for the start, the threads or the memory of another. Such a process finds
+what stands here, not in what is run.
 """
 
+import resource
+import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
+from multiprocessing import get_context
 from time import perf_counter
 
 import numpy as np
+from rich.progress import track
 
 QUICK = 20  # a quick run does this part of the work
 WARM_UP = 2  # epochs that the lanes train before the clock that leaves tracing out starts
 NUM_VALIDATION = 10  # rows; the lanes cannot do without, the others have none
 
 Timing = tuple[float, float]  # seconds of all lanes: without and with what is done once (tracing, compiling)
+Measured = dict[str, float]  # one line of a run
+Run = tuple[str, str]  # who does it, and the name of its work
+Results = Mapping[Run, Sequence[Measured]]  # run -> its line in every round
 
 
 @dataclass(frozen=True)
@@ -166,4 +175,48 @@ def lanes_plan(work: Workload):  # type: ignore[no-untyped-def]
     )
 
 
-TIMERS: dict[str, Callable[[Workload], Timing]] = {"stock": time_stock, "sklearn": time_sklearn, "lanes": time_lanes}
+def time_jax(work: Workload) -> Timing:
+    """The lanes' epoch, compiled as a whole."""
+    from tools.bench.jax_lanes import build_trainer  # holds the process to one core
+
+    lanes = {"num_lanes": work.num_lanes, "batch_size": work.batch_size}
+    train_epoch = build_trainer(work.make_rows(), work.sizes, **lanes, l2=work.l2, scale=work.scale)
+
+    def train(epochs: int) -> None:
+        for _ in range(epochs):
+            train_epoch()
+
+    return time_training(train, work.epochs)
+
+
+TIMERS: dict[str, Callable[[Workload], Timing]] = {
+    "stock": time_stock,
+    "sklearn": time_sklearn,
+    "lanes": time_lanes,
+    "jax": time_jax,
+}
+
+
+# Rounds --------------------------------------------------------------------------------------------------------------
+
+
+def measure_rounds(runs: Sequence[Run], *, rounds: int, quick: bool) -> Results:
+    """Do each run once in every round, each in a process of its own."""
+    results: dict[Run, list[Measured]] = {run: [] for run in runs}
+    for run in track([run for _ in range(rounds) for run in runs], "Timing", transient=True):
+        with ProcessPoolExecutor(1, get_context("spawn")) as executor:
+            results[run].append(executor.submit(time_run, *run, quick=quick).result())
+    return results
+
+
+def time_run(contender: str, name: str, *, quick: bool) -> Measured:
+    """Seconds of one network, and the peak memory of this process in MB."""
+    work = WORKLOADS[name].quick() if quick else WORKLOADS[name]
+    warm, cold = TIMERS[contender](work)
+    num_lanes = work.num_lanes if contender in ("lanes", "jax") else 1
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # kilobytes; bytes on macOS
+    return {
+        "seconds": warm / num_lanes,
+        "seconds_with_compilation": cold / num_lanes,
+        "memory_mb": peak / (1_000_000 if sys.platform == "darwin" else 1000),
+    }

@@ -14,10 +14,9 @@ if hasattr(os, "sched_setaffinity"):  # the flags leave JAX a thread per core th
 import jax
 import jax.numpy as jnp
 
-from tools.bench.contenders import Timing, Workload, time_training
-
 RATE, BETA_1, BETA_2, EPSILON = 0.001, 0.9, 0.999, 1e-7
 
+Rows = tuple[np.ndarray, np.ndarray]
 Params = list[tuple[jax.Array, jax.Array]]
 
 
@@ -42,31 +41,26 @@ def update(weight: jax.Array, mean: jax.Array, square: jax.Array, gradient: jax.
     return weight - rate * mean / (jnp.sqrt(square) + EPSILON), mean, square
 
 
-def time_jax(work: Workload) -> Timing:
-    train_epoch = build_trainer(work)
+def build_trainer(
+    rows: Rows, sizes: tuple[int, ...], *, num_lanes: int, batch_size: int, l2: float, scale: float
+) -> Callable[[], None]:
+    """A function that trains all lanes for an epoch, each on batches of its own order.
 
-    def train(epochs: int) -> None:
-        for _ in range(epochs):
-            train_epoch()
-
-    return time_training(train, work.epochs)
-
-
-def build_trainer(work: Workload) -> Callable[[], None]:
-    """A function that trains all lanes for an epoch, each on batches of its own order."""
-    inputs, labels = map(jnp.asarray, work.make_rows())
+    rows: inputs, which are multiplied by scale, and labels. sizes: features, units of each hidden layer, outputs.
+    """
+    inputs, labels = map(jnp.asarray, rows)
     generator = np.random.default_rng(0)
     params: Params = []
-    for num_inputs, units in pairwise(work.sizes):
+    for num_inputs, units in pairwise(sizes):
         limit = np.sqrt(6 / (num_inputs + units))
-        kernel = generator.uniform(-limit, limit, (work.num_lanes, num_inputs, units)).astype(np.float32)
-        params.append((jnp.asarray(kernel), jnp.zeros((work.num_lanes, units))))
+        kernel = generator.uniform(-limit, limit, (num_lanes, num_inputs, units)).astype(np.float32)
+        params.append((jnp.asarray(kernel), jnp.zeros((num_lanes, units))))
 
     def train_step(state: Any, rows: jax.Array) -> tuple[Any, jax.Array]:
         params, means, squares, step = state
-        batch = inputs[rows].astype(jnp.float32) * work.scale
+        batch = inputs[rows].astype(jnp.float32) * scale
         loss = jax.value_and_grad(compute_loss)
-        losses, gradients = jax.vmap(loss, (0, 0, 0, None))(params, batch, labels[rows], work.l2)
+        losses, gradients = jax.vmap(loss, (0, 0, 0, None))(params, batch, labels[rows], l2)
         moved = jax.tree.map(partial(update, step=step), params, means, squares, gradients)
         params, means, squares = jax.tree.transpose(jax.tree.structure(params), jax.tree.structure((0, 0, 0)), moved)
         return (params, means, squares, step + 1), losses
@@ -77,11 +71,11 @@ def build_trainer(work: Workload) -> Callable[[], None]:
 
     def train_epoch() -> None:
         nonlocal state
-        order = np.stack([generator.permutation(work.rows) for _ in range(work.num_lanes)]).astype(np.int32)
-        num_full = work.rows - work.rows % work.batch_size
-        for part, size in ((order[:, :num_full], work.batch_size), (order[:, num_full:], work.rows - num_full)):
+        order = np.stack([generator.permutation(len(labels)) for _ in range(num_lanes)]).astype(np.int32)
+        num_full = len(labels) - len(labels) % batch_size
+        for part, size in ((order[:, :num_full], batch_size), (order[:, num_full:], len(labels) - num_full)):
             if size:
-                batches = part.reshape(work.num_lanes, -1, size).swapaxes(0, 1)
+                batches = part.reshape(num_lanes, -1, size).swapaxes(0, 1)
                 state, losses = train(state, jnp.asarray(batches))
                 losses.block_until_ready()
 

@@ -25,13 +25,14 @@ from stages.lib.core.cli import UserError, make_parser, run_main
 from stages.lib.core.files import write_json
 from stages.lib.judge.arms import NO_SKILL
 from stages.lib.lanes.runtime import configure
-from tools.calibrate.simulated import SIMULATED, judge_simulated, simulate_repeated, simulate_tables
+from tools.calibrate.simulated import SIMULATED, judge_repeated, judge_simulated, simulate_tables
 from tools.calibrate.training import judge_kept, plan_study, train_missing
 from tools.calibrate.twins import CHOSEN_ON, SETTINGS
 
 OUTPUT = Path("metrics/calibration.json")
 MEASURED = ("none", "table", "steps", "bumps", "centres", "small")  # settings that a run measures unless told others
-PER_TABLE = {"simulated": 4, "repeated": 7, "over_tables": 50}  # simulations for each twin of a setting
+JUDGES = dict.fromkeys(SETTINGS, judge_kept) | dict.fromkeys(SIMULATED, judge_simulated) | {"repeated": judge_repeated}
+PER_TABLE = dict.fromkeys(SIMULATED, 4) | {"repeated": 7, "over_tables": 50}  # simulations for each twin of a setting
 
 
 # Counting over many twins --------------------------------------------------------------------------------------------
@@ -101,21 +102,10 @@ def count_arm(cases: pd.DataFrame, margin: float) -> dict[str, object]:
     }
 
 
-def count_repeated(found: pd.DataFrame) -> dict[str, object]:
-    """What is compared with -> score -> what is counted, patients or rows; the true difference is the mean."""
-    result: dict[Any, Any] = {}
-    for (against, score, arm), cases in found.groupby(["against", "score", "arm"], sort=False):
-        truth, spread = float(cases.difference.mean()), float(cases.difference.std())
-        coverage = count_share((cases.difference - truth).abs() <= cases.own)
-        counted = {"half_width": float(cases.own.mean()), "coverage": coverage}
-        scores = result.setdefault(against, {"scores": {}})["scores"]
-        scores.setdefault(score, {})[arm] = {"true_difference": truth, "spread": spread, "by_row": counted}
-        result["tables"] = len(cases)
-    return result
-
-
 def count_study(asked: pd.DataFrame) -> dict[str, object]:
     """Share of the twins with a finding among differences that are none, and with all shown intervals right."""
+    if asked.empty:
+        return {}
     nulls = asked[asked.null]
     right = (asked.low <= asked.truth) & (asked.truth <= asked.high)
     error: dict[str, object] = {"true_nulls": round(len(nulls) / asked.index.get_level_values("twin").nunique())}
@@ -140,22 +130,16 @@ def calibrate(settings: Sequence[str], num_twins: int, *, seed: int, jobs: int) 
     margins, confidence = study.statistics.equivalence, study.statistics.confidence
     result: dict[str, object] = {"seed": seed, "confidence": confidence}
     findings: dict[str, pd.DataFrame] = {}
-    trained = {setting: num_twins for setting in settings if setting in SETTINGS}
+    numbers = {setting: num_twins * PER_TABLE.get(setting, 1) for setting in settings}
+    trained = {setting: number for setting, number in numbers.items() if setting in SETTINGS}
     train_missing(trained, study, seed=seed, jobs=jobs)
     with multiprocessing.get_context("spawn").Pool(jobs, configure) as pool:
-        for setting in settings:
+        for setting, number in numbers.items():
             if setting == "over_tables":
-                tables = pd.DataFrame(simulate_tables(PER_TABLE[setting] * num_twins, seed, confidence=confidence))
+                tables = pd.DataFrame(simulate_tables(number, seed, confidence=confidence))
                 result[setting] = {name: count_share(tables[name]) for name in tables}
                 continue
-            if setting == "repeated":
-                simulate = partial(simulate_repeated, seed=seed, confidence=confidence)
-                tables = pd.concat(pool.imap(simulate, range(PER_TABLE[setting] * num_twins)))
-                result[setting] = count_repeated(tables)
-                continue
-            judge = judge_kept if setting in SETTINGS else judge_simulated
-            number = num_twins * (1 if setting in SETTINGS else PER_TABLE["simulated"])
-            work = partial(judge, setting=setting, study=study, seed=seed)
+            work = partial(JUDGES[setting], setting=setting, study=study, seed=seed)
             findings[setting] = prepare(setting, list(pool.imap(work, range(number))))
             shaped = {"chosen_on": setting in CHOSEN_ON}
             result[setting] = shaped | count_findings(findings[setting], margins=margins)
@@ -166,17 +150,12 @@ def calibrate(settings: Sequence[str], num_twins: int, *, seed: int, jobs: int) 
     return result
 
 
-def round_numbers(value: object) -> object:
-    """The same with four digits."""
-    return json.loads(json.dumps(value), parse_float=lambda text: float(f"{float(text):.4g}"))
-
-
 def main() -> None:
     parser = make_parser("tools.calibrate", __doc__)
     parser.add_argument("--tables", type=int, default=30, help="twins of each setting (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=1, help="of the twins; another seed is another calibration")
     parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="processes (default: the cores, %(default)s)")
-    names, usual = ([*first, *SIMULATED, "repeated", "over_tables"] for first in (SETTINGS, MEASURED))
+    names, usual = ([*first, *PER_TABLE] for first in (SETTINGS, MEASURED))
     parser.add_argument("--settings", nargs="+", choices=names, default=usual, metavar="SETTING", help=", ".join(names))
     parser.add_argument("--output", type=Path, help=f"file to write (default, for all that is measured: {OUTPUT})")
     options = parser.parse_args()
@@ -189,7 +168,8 @@ def main() -> None:
         raise UserError("--tables and --jobs are counts, expected at least 5 tables and 1 job: change them")
     result = calibrate(options.settings, options.tables, seed=options.seed, jobs=options.jobs)
     output = options.output or OUTPUT
-    write_json(output, round_numbers(result))
+    four_digits = json.loads(json.dumps(result), parse_float=lambda text: float(f"{float(text):.4g}"))
+    write_json(output, four_digits)
     print(f"Written: {output}")
 
 

@@ -38,6 +38,7 @@ NUM_WITH_SETS = 50  # simulated studies of a setting whose sets of the best are 
 SETS = ("equal_7/at_knob", "better_1/at_knob")  # arms whose place in the set is counted
 NUM_PATIENTS, NUM_VISITS, VISIT_SD = 150, 3, 0.1  # rows of a patient; noise between them, of features with variance 1
 NUM_MEASURES, STRENGTH, PENALTIES = 8, 1.0, (1.0, 0.01)  # columns; sd of the logit; C of a regression, and of its rival
+UNASKED = {"verdict": "not_asked", "asked": False, "in_best": None}
 VISITED = RepeatedStratifiedKFold(folds=5, repeats=5, validation=0.2)
 
 
@@ -108,13 +109,13 @@ def draw_repeated(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.
     return patients[groups] + rng.normal(0, VISIT_SD, (len(groups), NUM_MEASURES)), died[groups], groups
 
 
-def simulate_repeated(number: int, *, seed: int, confidence: float) -> pd.DataFrame:
+def judge_repeated(number: int, *, setting: str, study: PlannedStudy, seed: int) -> pd.DataFrame:
     """A logistic regression against another, and against no skill, on one table; drawn from (seed, number) alone.
 
-    Folds hold whole patients. Of the same difference there is half the interval that counts patients, and half of one
-    that counts rows, as if each was by itself.
+    Folds hold whole patients. Of the same difference there is the interval that counts patients, and one that counts
+    rows, as if each was by itself.
     """
-    features, label, groups = draw_repeated(np.random.default_rng([seed, number, *b"repeated"]))
+    features, label, groups = draw_repeated(np.random.default_rng([seed, number, *setting.encode()]))
     split = VISITED.split(label, num_own_test=0, seed=number, groups=groups)
     model, rival = (fit_logistic(features, label, split, penalty) for penalty in PENALTIES)
     guess = np.repeat(label[split.training].mean(axis=1, keepdims=True), split.test.shape[1], axis=1)
@@ -125,9 +126,10 @@ def simulate_repeated(number: int, *, seed: int, confidence: float) -> pd.DataFr
             for score, by_row in (("auc", row_auc), ("log_loss", row_log_loss)):
                 first, second = (by_row(label[split.test], each) for each in (model, other))
                 estimate = compare(first, second, design, alone=other is guess)
+                own = estimate.half_width(1 - study.statistics.confidence)
                 names = {"against": against, "score": score, "arm": f"{unit}_counted"}
-                numbers = {"difference": estimate.value, "own": estimate.half_width(1 - confidence)}
-                found.append(names | numbers)
+                numbers = {"low": estimate.value - own, "high": estimate.value + own, "own": own}
+                found.append(names | {"difference": estimate.value} | numbers | UNASKED)
     return pd.DataFrame(found)
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import filecmp
 import multiprocessing
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -21,7 +21,7 @@ from rich.progress import track
 
 from stages import plan
 from stages.lib.core.cli import UserError
-from stages.lib.core.files import add_prefix, pop_prefix, read_arrays, read_plain, write_arrays
+from stages.lib.core.files import add_prefix, pop_prefix, read_arrays, write_arrays
 from stages.lib.data.dataset import Rows
 from stages.lib.data.protocols import Split
 from stages.lib.data.samples import Development, HeldOut, encode_development, encode_held_out
@@ -57,11 +57,7 @@ class PlannedStudy:
 
 def plan_study() -> PlannedStudy:
     """What the stage `plan` makes of params.yaml, whether or not it has run since the last edit."""
-
-    def read(path: str) -> bytes:
-        return read_plain(Path(path), most=plan.LARGEST_TABLE)
-
-    plans: dict[str, Any] = plan.run(plan.read_text(PARAMS), read).plans
+    plans: dict[str, Any] = plan.run(plan.read_text(PARAMS), plan.read_source).plans
     try:
         study = plans[f"{STUDY}/_study"][STUDY]
         runs = {name: plans[f"{STUDY}/{name}"][STUDY] for name in (study.baseline, L2, *AT_ONE)}
@@ -128,16 +124,12 @@ def train_arms(study: PlannedStudy, samples: Samples, seed: int) -> Arms:
     arms["other_seeds/at_knob"] = train_and_predict(study.runs[baseline], samples, seed + OTHER_SEEDS)[0].test
     others = {}
     for name in AT_ONE:
-        knob = study.runs[name].regularizers[0].strengths[0]
-        others[name] = train_and_predict(set_strength(study.runs[name], knob), samples, seed)[0]
+        run = study.runs[name]
+        knobs = tuple(replace(entry, strengths=entry.strengths[:1]) for entry in run.regularizers)
+        others[name] = train_and_predict(replace(run, regularizers=knobs), samples, seed)[0]
     arms |= {f"{name}/at_knob": predicted.test for name, predicted in others.items()}
     chosen = average_best([l2, *others.values()], labels, select_by=select_by, count=1)
     return arms | {f"{BEST_SINGLE}/tuned": chosen.test}
-
-
-def set_strength(run: RunPlan, strength: float) -> RunPlan:
-    """A run of one regulariser at one strength alone."""
-    return replace(run, regularizers=tuple(replace(entry, strengths=(strength,)) for entry in run.regularizers))
 
 
 def train_group(group: Group, *, study: PlannedStudy, seed: int) -> list[Predicted]:
@@ -228,25 +220,15 @@ def judge_twin(predicted: Predicted, study: PlannedStudy, *, in_sets: Sequence[s
     networks, _ = judge_networks(judge, arms)
     skills = judge_all(judge.compare_all(dict.fromkeys(arms, NO_SKILL)), judge.settings, seed=judge.plan.seed)
     best = {score: find_best(judge, score) if in_sets else [] for score in judge.scores}
-    rows = []
-    for against, differences in ((judge.plan.baseline, networks), (NO_SKILL.variant, skills)):
-        for key, difference in differences.items():
-            name = f"{key.variant}/{key.kind}"
-            rows.append(
-                {
-                    "against": against,
-                    "score": key.score,
-                    "arm": name,
-                    "difference": difference.value,
-                    "low": difference.low,
-                    "high": difference.high,
-                    "verdict": difference.verdict,
-                    "asked": difference.verdict != "not_asked",
-                    "own": (difference.ci_high - difference.ci_low) / 2,
-                    "in_best": ArmKey(key.variant, key.kind) in best[key.score] if name in in_sets else None,
-                }
-            )
-    return pd.DataFrame(rows)
+    families = {judge.plan.baseline: networks, NO_SKILL.variant: skills}
+    found = pd.DataFrame(
+        {"against": against, "score": key.score, "arm": f"{key.variant}/{key.kind}", **asdict(difference)}
+        | {"in_best": ArmKey(key.variant, key.kind) in best[key.score]}
+        for against, differences in families.items()
+        for key, difference in differences.items()
+    ).rename(columns={"value": "difference"})
+    own, asked = (found.ci_high - found.ci_low) / 2, found.verdict != "not_asked"
+    return found.assign(own=own, asked=asked, in_best=found.in_best.where(found.arm.isin(in_sets), None))
 
 
 def make_judge(predicted: Predicted, study: PlannedStudy) -> Judge:

@@ -34,24 +34,11 @@ from stages.lib.settings.mistakes import PARAMS
 from stages.lib.settings.yaml_text import load_document
 from stages.plan import read_text
 from tools.guard import name_up_to, print_error
-from tools.judge.design import (
-    FIXED_SECONDS,
-    FOLDS,
-    NUM_POINTS,
-    NUM_VARIANTS,
-    OTHER_SECONDS,
-    REFERENCE_SECONDS,
-    Columns,
-    StudyDesign,
-    Wishes,
-    choose_design,
-    look_at,
-)
+from tools.judge.design import FOLDS, NUM_VARIANTS, Columns, StudyDesign, Wishes, choose_design, look_at
 from tools.judge.entries import NAME, undo, write_entries
 from tools.judge.sheet import Sheet, read_sheet
-from tools.repro.engine import FOLDER
+from tools.repro.engine import SECONDS
 
-SECONDS, NUM_CORES = FOLDER / "seconds.json", 2  # what the runner knows of each stage; for which time is estimated
 KEYS = ("DATA", "TARGET", "GROUP", "POSITIVE", "DROP", "MINUTES", "NAME", "STUDY", "UNDO")
 PUBLIC = ("thoracic", "tables")  # studies of public tables
 ANSWER = "metrics/studies/{study}/answer.txt"
@@ -108,13 +95,9 @@ def foresee(study: str, design: StudyDesign) -> None:
         name: 1 + len((variant or {}).get("path", [])) + (variant or {}).get("search", {}).get("points", 0)
         for name, variant in variants.items()
     }
-    each = NUM_CORES * (design.seconds - FIXED_SECONDS) / NUM_POINTS
-    guessed = {f"train@{study}-{name}": round(1 + each * number, 1) for name, number in points.items()}
-    reference = design.num_replicates * design.num_training * REFERENCE_SECONDS
-    guessed |= {f"{verb}@{study}": seconds for verb, seconds in {**OTHER_SECONDS, "reference": reference}.items()}
     with suppress(OSError, ValueError):
         known = json.loads(SECONDS.read_text()) if SECONDS.is_file() else {}
-        write_bytes(SECONDS, json.dumps(guessed | known).encode())
+        write_bytes(SECONDS, json.dumps(design.guess_seconds(study, points) | known).encode())
 
 
 def name_study(path: Path) -> str:
@@ -139,16 +122,14 @@ def describe_sheet(title: str, sheet: Sheet, columns: Columns, wishes: Wishes) -
 
 def describe_design(design: StudyDesign, wishes: Wishes) -> list[str]:
     """What is decided."""
-    thinned = (
-        f", of which {design.num_training:,} are drawn to train on, to fit into the time" if design.training else ""
-    )
+    drawn = f", of which {design.num_training:,} are drawn to train on, to fit into the time"
     minutes = f"about {max(1, round(design.seconds / 60))} min on two cores"
     if design.seconds > 60 * wishes.minutes:
         minutes += f", more than MINUTES={wishes.minutes:g}: less would show nothing"
     together = f"; rows of one {wishes.group} stay together" if wishes.group not in ("", "none") else ""
     return [
         f"Decided: {FOLDS} folds x {design.repeats} repeats = {design.num_replicates} replicates; in each, a fifth of "
-        f"the rows is held out, and networks learn from the others{thinned}{together}.",
+        f"the rows is held out, and networks learn from the others{drawn if design.training else ''}{together}.",
         f"  Networks of {design.units} and {design.units} units, {design.epochs} epochs; {NUM_VARIANTS} variants;"
         f" {minutes}.",
     ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 
@@ -18,13 +18,14 @@ from tools.judge.sheet import Sheet
 MOST_CATEGORIES, CATEGORIES_PER_ROW, ALWAYS_CATEGORIES = 100, 0.1, 20  # of a column that is used
 MOST_CLASSES, MIN_CLASS = 20, 10  # values of a numeric target that are still classes; rows of each class
 MOST_INPUTS = 2000  # of a network
+TOO_MANY = "text with too many different values"  # why a column is left out, which may yet name groups
 # Protocol, network and steps: docs/judge.md says why.
 FOLDS, REPEATS, FEW_ROWS, MORE_REPEATS = 5, 5, 500, 10
 VALIDATION, MOST_VALIDATION = 0.2, 1000  # share, and rows
 BATCH, MIN_STEPS, MIN_EPOCHS, MIN_TRAINING = 32, 300, 30, 500
 WIDTHS = ((1000, 64), (4000, 128), (10**9, 256))  # most training rows, units of each of two hidden layers
 # Time on two cores, measured; tests/tools/test_judge.py has a run to compare with.
-NUM_VARIANTS, NUM_POINTS = 20, 60  # of the catalogue
+NUM_CORES, NUM_VARIANTS, NUM_POINTS = 2, 20, 60  # the latter of the catalogue
 OTHER_SECONDS = {"fetch": 1.0, "preprocess": 3.0, "evaluate": 6.0, "compare": 6.0, "draw": 12.0}  # by a core each
 REFERENCE_SECONDS = 1.5e-3  # of both reference models, for each training row
 FIXED_SECONDS, SECONDS_PER_VISIT = 40.0, 1.0e-10  # all that does not depend on rows; a row, a weight
@@ -73,9 +74,8 @@ def look_at(sheet: Sheet, wishes: Wishes) -> Columns:
         if name not in named:
             questions += sort_column(columns, name, cells, sheet.lines)
     if not wishes.group and not questions:
-        questions += ask_about_groups(
-            sheet, wishes.target, [*columns.numeric, *columns.categorical, *list_texts(columns)]
-        )
+        names = [*columns.numeric, *columns.categorical, *columns.left_out.get(TOO_MANY, [])]
+        questions += ask_about_groups(sheet, wishes.target, names)
     if not questions and not columns.numeric and not columns.categorical:
         questions.append("no column is left to learn from, expected one beside target and group: DROP fewer")
     if columns.num_inputs > MOST_INPUTS:
@@ -94,14 +94,11 @@ def tell_absent(name: str, sheet: Sheet) -> str:
 def ask_about_target(sheet: Sheet, target: str, classes: Counter[str]) -> list[str]:
     title, numbers = f"TARGET '{target}'", [to_number(cell) for cell in classes]
     if empty := classes.get("", 0):
-        line = sheet.lines[sheet.columns[target].index("")]
-        return [
-            f"{title} has no value in {empty} rows, first in line {line}, expected a class in each: remove these rows"
-        ]
+        found = f"{title} has no value in {empty} rows, first in line {sheet.lines[sheet.columns[target].index('')]}"
+        return [f"{found}, expected a class in each: remove these rows"]
     if len(classes) > MOST_CLASSES and None not in numbers:
-        return [
-            f"{title} holds {len(classes)} different numbers: regression is not judged here, choose a column of classes"
-        ]
+        found = f"{title} holds {len(classes)} different numbers"
+        return [f"{found}: regression is not judged here, choose a column of classes"]
     if len(classes) < 2:
         return [f"{title} holds one class alone, '{min(classes)}', expected two or more: choose another column"]
     rarest, num_rows = min(classes.items(), key=lambda entry: entry[1])
@@ -115,11 +112,9 @@ def ask_about_target(sheet: Sheet, target: str, classes: Counter[str]) -> list[s
 
 def sort_column(columns: Columns, name: str, cells: Sequence[str], lines: Sequence[int]) -> list[str]:
     """Add a column to its kind; or the question that it raises."""
-    counts = Counter(cells)
-    num_missing = counts.pop("", 0)
-    known = len(cells) - num_missing
-    is_number = {cell: to_number(cell) is not None for cell in counts}
-    num_numbers = sum(number for cell, number in counts.items() if is_number[cell])
+    counts = Counter(cell for cell in cells if cell)
+    known, texts = counts.total(), {cell for cell in counts if to_number(cell) is None}
+    num_numbers = known - sum(counts[cell] for cell in texts)
     reason = ""
     if len(counts) < 2:
         reason = "constant"
@@ -127,29 +122,23 @@ def sort_column(columns: Columns, name: str, cells: Sequence[str], lines: Sequen
         reason = "dates or times"
     elif MOSTLY * known <= num_numbers < known:
         rows = zip(cells, lines, strict=True)
-        wrong = list_examples([f"'{cell}' in line {line}" for cell, line in rows if not is_number.get(cell, True)])
-        return [
-            f"column '{name}' holds numbers but for {wrong}: mend or empty these cells, or leave it out by DROP={name}"
-        ]
-    elif num_numbers == known:
-        is_order = not num_missing and is_counter(np.array([to_number(cell) for cell in cells], float))
-        reason = "count the rows" if is_order else ""
-    elif len(counts) > min(MOST_CATEGORIES, max(ALWAYS_CATEGORIES, CATEGORIES_PER_ROW * len(cells))):
-        reason = "text with too many different values"
+        wrong = list_examples([f"'{cell}' in line {line}" for cell, line in rows if cell in texts])
+        mend = f"mend or empty these cells, or leave it out by DROP={name}"
+        return [f"column '{name}' holds numbers but for {wrong}: {mend}"]
+    elif not texts and known == len(cells) and is_counter(np.array([to_number(cell) for cell in cells])):
+        reason = "count the rows"
+    elif texts and len(counts) > min(MOST_CATEGORIES, max(ALWAYS_CATEGORIES, CATEGORIES_PER_ROW * len(cells))):
+        reason = TOO_MANY
     if reason:
         columns.left_out.setdefault(reason, []).append(name)
         return []
-    if num_missing:
+    if known < len(cells):
         columns.missing.append(name)
-    if num_numbers == known:
-        columns.numeric.append(name)
-    else:
+    if texts:
         columns.categorical[name] = len(counts)
+    else:
+        columns.numeric.append(name)
     return []
-
-
-def list_texts(columns: Columns) -> list[str]:
-    return columns.left_out.get("text with too many different values", [])
 
 
 def ask_about_groups(sheet: Sheet, target: str, names: Sequence[str]) -> list[str]:
@@ -200,6 +189,13 @@ class StudyDesign:
     def epochs(self) -> int:
         return max(1, round(self.steps / -(-self.num_training // BATCH)))
 
+    def guess_seconds(self, study: str, points: Mapping[str, int]) -> dict[str, float]:
+        """Stage -> the seconds that it may take; points: variant -> points of its path or search."""
+        each = NUM_CORES * (self.seconds - FIXED_SECONDS) / NUM_POINTS
+        reference = self.num_replicates * self.num_training * REFERENCE_SECONDS
+        others = {f"{verb}@{study}": seconds for verb, seconds in {**OTHER_SECONDS, "reference": reference}.items()}
+        return others | {f"train@{study}-{name}": round(1 + each * number, 1) for name, number in points.items()}
+
 
 def choose_design(num_rows: int, num_inputs: int, num_classes: int, minutes: float) -> StudyDesign:
     """The design with the most training rows, then the most repeats, that fits into the time."""
@@ -216,9 +212,6 @@ def choose_design(num_rows: int, num_inputs: int, num_classes: int, minutes: flo
         return StudyDesign(repeats, validation, training if training < rows else None, units, steps, training, seconds)
 
     sizes = [rows, *(size for size in range(10_000, MIN_TRAINING, -250) if size < rows), min(rows, MIN_TRAINING)]
-    tried = [
-        make(size, repeats)
-        for size in sizes
-        for repeats in ((MORE_REPEATS, REPEATS) if num_rows < FEW_ROWS else (REPEATS,))
-    ]
+    repeats_tried = (MORE_REPEATS, REPEATS) if num_rows < FEW_ROWS else (REPEATS,)
+    tried = [make(size, repeats) for size in sizes for repeats in repeats_tried]
     return next((design for design in tried if design.seconds <= 60 * minutes), tried[-1])

@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from stages.lib.core.cli import UserError
-from stages.lib.core.files import read_plain, write_bytes
+from stages.lib.core.files import write_bytes
 from stages.lib.data.dataset import DataError
 from stages.lib.data.table import FOLDER, Table
+from stages.lib.judge.comparison import find_comparison
 from stages.lib.lock import LOCK
 from stages.lib.settings.mistakes import PARAMS
 from stages.lib.settings.yaml_text import load_document
-from stages.plan import LARGEST_TABLE, check, read_text
+from stages.plan import check, read_source, read_text
 from tools.judge.design import BATCH, FOLDS, Columns, StudyDesign, Wishes
 
 NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
@@ -35,15 +36,16 @@ def write_entries(name: str, columns: Columns, design: StudyDesign, wishes: Wish
         raise DataError(f"{PARAMS} has the name {name} already: {again}, NAME=another gives another")
     if file.exists() and file.read_bytes() != csv:
         raise DataError(f"{file} is there already with other content, expected a new name: write NAME=another")
-    Table(**describe_table(str(file), columns, wishes)).facts(lambda _: csv)
+    table = describe_table(str(file), columns, wishes)
+    Table(**table).facts(lambda _: csv)
     added = {
-        "datasets": describe_dataset(name, str(file), columns, wishes),
+        "datasets": [f"  {name}: {write_flow({'kind': 'table'} | table)}"],
         "studies": describe_study(name, design, command, declared.get("variants") or {}),
     }
     changed = text
     for section, lines in added.items():
         changed = insert(changed, section, lines)
-    check(changed, lambda path: csv if path == str(file) else read_plain(Path(path), most=LARGEST_TABLE))
+    check(changed, lambda path: csv if path == str(file) else read_source(path))
     if load_document(remove(changed, name))[0] != declared:
         raise UserError(
             f"{PARAMS} could not be extended, expected block mappings under datasets and studies: add it by hand"
@@ -52,11 +54,6 @@ def write_entries(name: str, columns: Columns, design: StudyDesign, wishes: Wish
         write_bytes(file, csv)
     write_bytes(Path(PARAMS), changed.encode())
     return sum(map(len, added.values()))
-
-
-def describe_dataset(name: str, file: str, columns: Columns, wishes: Wishes) -> list[str]:
-    """The data set's entry, in one line."""
-    return [f"  {name}: {write_flow({'kind': 'table'} | describe_table(file, columns, wishes))}"]
 
 
 def describe_table(file: str, columns: Columns, wishes: Wishes) -> dict[str, Any]:
@@ -99,35 +96,26 @@ def write_flow(value: Any) -> str:
     return value if is_plain or value.startswith(f"{FOLDER}/") else json.dumps(value, ensure_ascii=False)
 
 
-def find_section(lines: Sequence[str], section: str) -> tuple[int, int]:
-    """Number of the first line below the key of a section, and of the line behind its last one that holds anything."""
-    start = next((number for number, line in enumerate(lines, 1) if re.match(rf"{section}:\s*(#|$)", line)), 0)
-    if not start:
+def find_section(text: str, section: str) -> tuple[str, str, str]:
+    """What stands before a section, the section from its key to the last of its lines that holds anything, the rest."""
+    key, lines = rf"^{section}:[ \t]*(?:#.*)?\r?\n", r"(?:(?:[ #\r].*)?\n)*"
+    found = re.search(rf"{key}(?:{lines} +[^\s].*\n)?", text if text.endswith("\n") else f"{text}\n", re.MULTILINE)
+    if not found:
         raise UserError(f"{PARAMS} has no block '{section}:', expected one: git checkout {PARAMS}")
-    end = start
-    for number in range(start, len(lines)):
-        if lines[number][:1] not in ("", " ", "\n", "\r", "#"):
-            break
-        end = number + 1 if lines[number][:1] == " " and lines[number].strip() else end
-    return start, end
+    return text[: found.start()], found[0], text[found.end() :]
 
 
 def insert(text: str, section: str, entry: Sequence[str]) -> str:
-    lines = text.splitlines(keepends=True)
-    _, end = find_section(lines, section)
-    if end and not lines[end - 1].endswith("\n"):
-        lines[end - 1] += "\n"
-    return "".join([*lines[:end], *(f"{line}\n" for line in entry), *lines[end:]])
+    before, lines, behind = find_section(text, section)
+    return "".join([before, lines, *(f"{line}\n" for line in entry), behind])
 
 
 def remove(text: str, name: str) -> str:
     """The text without the entries of this name in both sections."""
     for section in SECTIONS:
-        lines = text.splitlines(keepends=True)
-        start, end = find_section(lines, section)
-        first = next((number for number in range(start, end) if lines[number].startswith(f"  {name}:")), end)
-        last = next((number for number in range(first + 1, end) if not lines[number].startswith("   ")), end)
-        text = "".join([*lines[:first], *lines[last:]])
+        before, lines, behind = find_section(text, section)
+        kept = re.sub(rf"^  {name}:.*\n(?:   .*\n)*", "", lines, count=1, flags=re.MULTILINE)
+        text = f"{before}{kept}{behind}"
     return text
 
 
@@ -140,10 +128,9 @@ def undo(name: str) -> list[str]:
     file, changed = Path(declared.get("file", "")), remove(text, name)
     is_copy = f"DATA={file} " not in text and str(file) not in changed
     write_bytes(Path(PARAMS), changed.encode())
+    results = [find_comparison(name), Path("metrics/studies", name)]
     gone = [file] if is_copy and file.is_file() else []
-    gone += [
-        path for path in (Path("metrics/comparison") / f"{name}.json", Path("metrics/studies") / name) if path.exists()
-    ]
+    gone += [path for path in results if path.exists()]
     for path in gone:
         shutil.rmtree(path) if path.is_dir() else path.unlink()
     if Path(LOCK).is_file():

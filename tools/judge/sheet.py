@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import re
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -16,9 +17,8 @@ from stages.lib.data.dataset import DataError
 MOST_BYTES = 2**25  # `plan` reads no more
 MOST_COLUMNS = 1000
 LOOKED_AT = 50  # records that tell the separator
-MISSING = frozenset(
-    ["NA", "N/A", "n/a", "<NA>", "#N/A", "NaN", "nan", "-nan", "NULL", "null", "None", "?"]
-)  # pandas', ?
+# Signs of a missing value: those of pandas, and ?.
+MISSING = frozenset(["NA", "N/A", "n/a", "<NA>", "#N/A", "NaN", "nan", "-nan", "NULL", "null", "None", "?"])
 FORMATS = {  # first bytes -> what the file is
     b"PK\x03\x04": "a zip archive, such as an Excel file",
     b"\x1f\x8b": "compressed",
@@ -139,11 +139,8 @@ def find_separator(text: str) -> str:
 
 def mark_missing(columns: dict[str, list[str]]) -> list[str]:
     """Empty the cells that say that a value is missing, and tell which signs were found."""
-    found: dict[str, int] = {}
-    for name, cells in columns.items():
-        for sign in MISSING.intersection(cells):
-            found[sign] = found.get(sign, 0) + 1
-        columns[name] = ["" if cell in MISSING else cell for cell in cells]
+    found = Counter(sign for cells in columns.values() for sign in MISSING.intersection(cells))
+    columns |= {name: ["" if cell in MISSING else cell for cell in cells] for name, cells in columns.items()}
     return [f"{sign!r} in {number} column{'s' * (number > 1)} is taken as missing" for sign, number in found.items()]
 
 

@@ -42,6 +42,8 @@ def set_params(text: str) -> None:
     """Set values of params.yaml as `dvc exp run -S` does, `dropout=0.3 l2=0.02`; none where one of them is wrong."""
     from dvc.utils.hydra import apply_overrides
 
+    from stages.lib.core.files import write_bytes  # here, as NumPy comes with it
+
     draft = FOLDER / PARAMS.name
     draft.write_bytes(PARAMS.read_bytes())
     try:
@@ -52,7 +54,7 @@ def set_params(text: str) -> None:
             f"--set {text}: {reason}, expected KEY=VALUE with a key of {PARAMS}, as `dvc exp run -S` takes it"
         ) from error
     check_params(draft)
-    draft.replace(PARAMS)
+    write_bytes(PARAMS, draft.read_bytes())  # the draft may lie on another disk
 
 
 def check_params(path: Path = PARAMS) -> None:
@@ -70,10 +72,7 @@ def describe_files(paths: Sequence[str], cache: str) -> str:
 
     DVC trusts a hash as long as these of a file are the same. What is taken out of its cache changes a folder there.
     """
-    states: list[object] = [
-        sys.version,
-        *((folder.name, folder.stat().st_mtime_ns) for folder in sorted(Path(cache).glob("??"))),
-    ]
+    states: list[object] = [sys.version, *((each.name, each.stat().st_mtime_ns) for each in Path(cache).glob("??"))]
     for path in paths:
         inside = [f"{folder}/{name}" for folder, _, names in os.walk(path) for name in names]
         for file in map(Path, inside or [path]):

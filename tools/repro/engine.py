@@ -20,6 +20,7 @@ from pathlib import Path
 from threading import Thread
 
 FOLDER = Path(".dvc/tmp/repro")  # what a run needs on disk while it lasts
+SECONDS = FOLDER / "seconds.json"  # that each stage took when it last ran
 SIGNALS = {signal.SIGINT, signal.SIGTERM}  # they end a run
 PAUSE, TICK, GRACE = 0.2, 0.02, 1.0  # seconds between two looks, two at a command, asking it to end and killing it
 STAGE = re.compile(r"python -m stages\.\w+(?: [\w.@-]+)*")  # a command that needs no process of its own

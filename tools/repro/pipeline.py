@@ -31,12 +31,12 @@ from dvc_data.hashfile.tree import Tree
 from dvc_objects.errors import ObjectFormatError
 
 from stages.lib.core.cli import UserError
+from stages.lib.core.files import write_bytes
 from stages.lib.lock import prune_outputs
 from tools.guard import check_cache, check_outputs, name_up_to
-from tools.repro.engine import FOLDER, PAUSE, Job, explain_disk
+from tools.repro.engine import FOLDER, PAUSE, SECONDS, Job, explain_disk
 
 SITE = FOLDER / "site"  # DVC's site cache where the usual one cannot be used
-SECONDS = FOLDER / "seconds.json"  # that each stage took when it last ran
 QUICK = ("plan", "fetch", "compare", "audit", "draw", "report")  # no cluster, and no TensorFlow
 SHOWN = 3  # paths in a message
 
@@ -221,9 +221,9 @@ class Pipeline:
             content = {"schema": "2.0", "stages": {}} | (loads_yaml(before) or {})
             content["stages"] |= {name: self.recorded[name] for name in self.stages if name in self.recorded}
             with self.repo.scm_context() as context:
-                write_in_one_step(Path("dvc.lock"), dumps_yaml(content))
+                write_bytes(Path("dvc.lock"), dumps_yaml(content).encode())
                 context.track_file("dvc.lock")
-        write_in_one_step(SECONDS, json.dumps(self.seconds))
+        write_bytes(SECONDS, json.dumps(self.seconds).encode())
         self.repo.lock.unlock()
 
 
@@ -244,14 +244,6 @@ def find_time(dep: Dependency, *key: str) -> int:
     """When a file was last changed; 0 of parameters, whose file holds others, and of what is none."""
     path = Path(dep.fs_path, *key)
     return path.stat().st_mtime_ns if path.is_file() and not getattr(dep, "params", None) else 0
-
-
-def write_in_one_step(path: Path, text: str) -> None:
-    """Whoever reads the file, and whenever this process is killed, it is whole."""
-    elsewhere = path.parent.stat().st_dev != FOLDER.stat().st_dev  # no file moves between disks in one step
-    draft = path.with_name(f".{path.name}.draft") if elsewhere else FOLDER / f"{path.name}.draft"
-    draft.write_text(text, encoding="utf-8")
-    draft.replace(path)
 
 
 def find_stages() -> list[str]:

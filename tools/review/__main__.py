@@ -24,8 +24,10 @@ import sys
 import traceback
 from collections.abc import Sequence
 from dataclasses import asdict
+from pathlib import Path
 
 from stages.lib.core.cli import UserError, make_parser
+from stages.lib.core.files import write_bytes
 from stages.lib.judge.scores import SCORES
 from stages.lib.report.styles import ARMS, escape, first_of
 from tools.review.judging import ORDER, Change, Review, review
@@ -46,7 +48,7 @@ CONCLUSIONS = {
 
 def conclude(result: Review) -> str:
     """The result of the review in one line: whether it is out of date, the cause, the verdict."""
-    verdicts, stale = list(result.arms.values()), result.head.find_stale()
+    verdicts, stale = [change.verdict for change in result.arms.values()], result.head.find_stale()
     counts = {verdict: verdicts.count(verdict) for verdict in ORDER if verdict in verdicts}
     others = ", ".join(f"{count} {name}" for name, count in counts.items() if name != result.verdict)
     quiet = {change.key for change in result.changes} - result.arms.keys()
@@ -109,12 +111,12 @@ def explain_fork(result: Review) -> str:
 
 def render_changes(result: Review) -> list[str]:
     """The changed arms, what is decided first; what is not shown, what the numbers mean, how each study was judged."""
-    shown = [change for change in result.deciding if change.verdict != "equivalent"]
-    if not result.deciding:
+    shown = [change for change in result.arms.values() if change.verdict != "equivalent"]
+    if not result.arms:
         return []
     same = len(result.shared) - len({change.key for change in result.changes})
     more = f"{len(shown) - MOST_LISTED:,} more rows. " if len(shown) > MOST_LISTED else ""
-    silent = f"{more}Not shown: {len(result.deciding) - len(shown)} equivalent, {same:,} with the same scores."
+    silent = f"{more}Not shown: {len(result.arms) - len(shown)} equivalent, {same:,} with the same scores."
     if not shown:
         return [silent]
     level = f"{100 * result.confidence:g} % interval"
@@ -211,11 +213,16 @@ def main() -> int:
     parser.add_argument("base", nargs="?", type=parse_revision, default="main", help=told)
     parser.add_argument("--head", type=parse_revision, help="another git revision (default: the working tree)")
     parser.add_argument("--json", action="store_true", help="print JSON instead of Markdown")
+    parser.add_argument("--picture", type=Path, metavar="FILE", help="draw the changed arms, before and now, as SVG")
     options = parser.parse_args()
     sys.stdout.reconfigure(errors="replace")  # type: ignore[union-attr]  # a terminal that lacks a letter shows a ?
     try:
         result = review(Snapshot(options.base), Snapshot(options.head))
         print(render_json(result) if options.json else render(result), flush=True)
+        if options.picture and result.arms:
+            from tools.review.picture import draw_picture  # Altair takes half a second
+
+            write_bytes(options.picture, draw_picture(result).encode())
     except BrokenPipeError:  # the reader has closed the pipe
         drop_output()
     except (UserError, UnicodeDecodeError, OSError) as error:

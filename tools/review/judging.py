@@ -10,74 +10,31 @@ scores differ although no input of theirs changed are families of their own.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import NamedTuple
+from functools import cached_property
 
 import numpy as np
 
 from stages.lib.core.files import DAMAGE
 from stages.lib.core.records import from_json, split_task
+from stages.lib.judge import predictions as stored
 from stages.lib.judge.arms import ArmKey
-from stages.lib.judge.comparison import Difference, StudyResult, find_comparison
+from stages.lib.judge.comparison import Difference, find_comparison
 from stages.lib.judge.designs import Estimate, compare_replicates, resampled_mean, welch
-from stages.lib.judge.judge import Judge, judge_all
+from stages.lib.judge.judge import ComparisonKey, Judge, judge_all
 from stages.lib.judge.plans import StatisticsPlan, StudyPlan
-from stages.lib.judge.predictions import (
-    FOLDER,
-    REFERENCE_FOLDER,
-    Labels,
-    Predictions,
-    ReferencePredictions,
-    find_predictions,
-    parse_predictions,
-)
 from stages.lib.judge.scores import SCORES
+from stages.lib.lock import LOCK
 from stages.lib.settings.mistakes import PARAMS
 from stages.lib.settings.schema import read_statistics
-from tools.review.snapshot import LOCK, Key, RowsUnknownError, Snapshot, compare_params
+from tools.review.snapshot import Key, RowsUnknownError, Snapshot, compare_params
 
 ORDER = ("worse", "better", "undecided", "equivalent")  # the first that occurs is the verdict of an arm, or of all arms
 UNUSABLE = (*DAMAGE, ArithmeticError, MemoryError, RecursionError, TypeError)  # what a damaged file may raise
 SAME = ("test", "test_numbers", "training_numbers")  # fields of Labels that pair two runs row by row
 BEFORE = "before "  # begins the kind of an arm as it was at the base
-
-
-class ScoredKey(NamedTuple):
-    """Names one score of an arm."""
-
-    study: str
-    variant: str
-    kind: str
-    score: str
-
-    @property
-    def arm(self) -> Key:
-        return Key(*self[:3])
-
-
-@dataclass(frozen=True)
-class Pair:
-    """The replicates of one score of an arm at the base and at the head, and their studies."""
-
-    base: list[float]
-    head: list[float]
-    base_study: StudyResult
-    head_study: StudyResult
-
-    @property
-    def is_paired(self) -> bool:
-        """Whether replicate i of both was judged on the same rows."""
-        return len(self.base) == len(self.head) and self.head_study.is_judged_on_the_same_rows(self.base_study)
-
-    def compare(self) -> Estimate:
-        """Head less base: a paired test where replicates are paired, else a test of two independent means."""
-        ratio = self.head_study.protocol.test_train_ratio
-        if self.is_paired:
-            return compare_replicates(self.head, self.base, test_train_ratio=ratio)
-        before = resampled_mean(self.base, test_train_ratio=self.base_study.protocol.test_train_ratio)
-        return welch(resampled_mean(self.head, test_train_ratio=ratio), before)
 
 
 @dataclass(frozen=True)
@@ -141,93 +98,98 @@ class Review:
         notable = {change.key for change in self.changes if change.verdict in ("worse", "better")}
         return [change for change in self.changes if not change.recomputed or change.key in notable]
 
-    @property
-    def deciding(self) -> list[Change]:
+    @cached_property
+    def arms(self) -> dict[Key, Change]:
         """For each judged arm the score that decides: worse by one is worse, better by one and worse by none better."""
         first = dict[Key, Change]()
         for change in sorted(self.judged, key=lambda each: (ORDER.index(each.verdict), each.difference.p_adjusted)):
             first.setdefault(change.key, change)
-        return list(first.values())
-
-    @property
-    def arms(self) -> dict[Key, str]:
-        """The verdict of each judged arm."""
-        return {change.key: change.verdict for change in self.deciding}
+        return first
 
     @property
     def verdict(self) -> str:
         """worse, better, undecided or equivalent; without a judged arm not_comparable or unchanged."""
         nothing = "not_comparable" if self.incomparable else "unchanged"
-        return min(self.arms.values(), key=ORDER.index, default=nothing)
+        return next((change.verdict for change in self.arms.values()), nothing)
 
 
 def review(base: Snapshot, head: Snapshot) -> Review:
     """Compare the arms of two snapshots."""
-    moved = {name: pair for name, pair in pair_scores(base, head) if pair.base != pair.head}
     params, settings = list(compare_params(base.params, head.params)), head.read(PARAMS, read_statistics)
     margins = dict.fromkeys(SCORES, 0.0) | settings.equivalence
     plan = StatisticsPlan(confidence=settings.confidence, equivalence=margins)
-    compared, basis = compare_studies(moved, base, head, plan)
-    inputs = {key: (base.find_inputs(key), head.find_inputs(key)) for key in {name.arm for name in moved}}
-    untouched = {key for key, (before, after) in inputs.items() if before is not None and before == after}
-    changed = {name: pair for name, pair in moved.items() if name.arm not in untouched}
-    recomputed = {name: pair for name, pair in moved.items() if name.arm in untouched}
-    changes = [*judge(changed, compared, plan), *judge(recomputed, compared, plan, recomputed=True)]
+    moved = {study: find_moved(study, base, head) for study in head.comparison}
+    compared = {study: compare_study(study, keys, base, head, plan) for study, keys in moved.items() if keys}
+    arms = {Key(study, *key[:2]) for study, keys in moved.items() for key in keys}
+    untouched = {arm for arm in arms if (inputs := base.find_inputs(arm)) and inputs == head.find_inputs(arm)}
+    changes = list[Change]()
+    for kept, recomputed in ((arms - untouched, False), (untouched, True)):
+        families = {
+            study: {key: each for key, each in estimates.items() if Key(study, *key[:2]) in kept}
+            for study, (estimates, _) in compared.items()
+        }
+        families = {study: family for study, family in families.items() if family}
+        for study, family in families.items():
+            seed, share = head.comparison[study].seed, 1 / len(families)
+            for key, difference in judge_all(family, plan, seed=seed, share=share).items():
+                before, after = (float(np.mean(find_replicates(side, study, key))) for side in (base, head))
+                arm, by_row = Key(study, *key[:2]), family[key].by_row
+                changes.append(Change(arm, key.score, before, after, difference, by_row, recomputed))
+    basis = {study: reason for study, (_, reason) in compared.items()}
     return Review(base, head, changes, basis, params, settings.confidence)
 
 
-def pair_scores(base: Snapshot, head: Snapshot) -> Iterator[tuple[ScoredKey, Pair]]:
-    """The scores that both have of the arms that both have."""
-    for key, arm in head.arms.items():
-        before = base.arms[key].judged if key in base.arms else {}
-        for score, judged in arm.judged.items():
-            if score in before:
-                studies = base.comparison[key.study], head.comparison[key.study]
-                yield ScoredKey(*key, score), Pair(before[score].replicates, judged.replicates, *studies)
+def find_moved(study: str, base: Snapshot, head: Snapshot) -> list[ComparisonKey]:
+    """The scores that both have of arms that both have, and that differ."""
+    moved = list[ComparisonKey]()
+    for (variant, kind), arm in head.comparison[study].list_arms():
+        before = base.arms[key].judged if (key := Key(study, variant, kind)) in base.arms else {}
+        scores = [score for score in arm.judged if score in before]
+        differ = [score for score in scores if before[score].replicates != arm.judged[score].replicates]
+        moved += [ComparisonKey(variant, kind, score) for score in differ]
+    return moved
 
 
-def judge(
-    pairs: Mapping[ScoredKey, Pair],
-    compared: Mapping[ScoredKey, Estimate],
-    plan: StatisticsPlan,
-    *,
-    recomputed: bool = False,
-) -> Iterator[Change]:
-    """The verdict on every score that moved, adjusted over each study and for the number of studies."""
-    seeds = {name.study: pair.head_study.seed for name, pair in pairs.items()}
-    for study, seed in seeds.items():
-        family = {name: compared[name] for name in pairs if name.study == study}
-        for name, difference in judge_all(family, plan, seed=seed, share=1 / len(seeds)).items():
-            pair = pairs[name]
-            before, after = float(np.mean(pair.base)), float(np.mean(pair.head))
-            yield Change(name.arm, name.score, before, after, difference, family[name].by_row, recomputed)
+def find_replicates(side: Snapshot, study: str, key: ComparisonKey) -> list[float]:
+    return side.arms[Key(study, key.variant, key.kind)].judged[key.score].replicates
 
 
-def compare_studies(
-    moved: Mapping[ScoredKey, Pair], base: Snapshot, head: Snapshot, plan: StatisticsPlan
-) -> tuple[dict[ScoredKey, Estimate], dict[str, str]]:
-    """Head less base of every score that moved; study -> why it is not compared row by row, or empty."""
-    compared: dict[ScoredKey, Estimate] = {}
-    basis = dict.fromkeys((name.study for name in moved), "")
-    for study in basis:
-        members = {name: pair for name, pair in moved.items() if name.study == study}
-        try:
-            for variant in dict.fromkeys(name.variant for name in members):  # one is held at a time
-                same = {name: pair for name, pair in members.items() if name.variant == variant}
-                compared |= compare_rows(same, base, head, plan)
-        except RowsUnknownError as error:
-            basis[study] = str(error)
-            compared |= {name: pair.compare() for name, pair in members.items()}
-    return compared, basis
+def compare_study(
+    study: str, keys: Sequence[ComparisonKey], base: Snapshot, head: Snapshot, plan: StatisticsPlan
+) -> tuple[dict[ComparisonKey, Estimate], str]:
+    """Head less base of every score that moved; and why it is not compared row by row, or empty."""
+    compared: dict[ComparisonKey, Estimate] = {}
+    try:
+        for variant in dict.fromkeys(key.variant for key in keys):  # one is held at a time
+            compared |= compare_rows(study, [key for key in keys if key.variant == variant], base, head, plan)
+    except RowsUnknownError as error:
+        return {key: compare_means(study, key, base, head) for key in keys}, str(error)
+    return compared, ""
+
+
+def is_paired(study: str, key: ComparisonKey, base: Snapshot, head: Snapshot) -> bool:
+    """Whether replicate i of both was judged on the same rows."""
+    before, after = (find_replicates(side, study, key) for side in (base, head))
+    same_rows = head.comparison[study].is_judged_on_the_same_rows(base.comparison[study])
+    return len(before) == len(after) and same_rows
+
+
+def compare_means(study: str, key: ComparisonKey, base: Snapshot, head: Snapshot) -> Estimate:
+    """By replicates alone: a paired test where they are paired, else a test of two independent means."""
+    before, after = (find_replicates(side, study, key) for side in (base, head))
+    earlier, ratio = (side.comparison[study].protocol.test_train_ratio for side in (base, head))
+    if is_paired(study, key, base, head):
+        return compare_replicates(after, before, test_train_ratio=ratio)
+    return welch(resampled_mean(after, test_train_ratio=ratio), resampled_mean(before, test_train_ratio=earlier))
 
 
 def compare_rows(
-    pairs: Mapping[ScoredKey, Pair], base: Snapshot, head: Snapshot, plan: StatisticsPlan
-) -> dict[ScoredKey, Estimate]:
-    """Head less base of the arms of one variant, paired by replicate and row; RowsUnknownError where it cannot be."""
-    if not all(pair.is_paired for pair in pairs.values()):
+    study: str, keys: Sequence[ComparisonKey], base: Snapshot, head: Snapshot, plan: StatisticsPlan
+) -> dict[ComparisonKey, Estimate]:
+    """The arms of one variant, paired by replicate and row; RowsUnknownError where it cannot be."""
+    if not all(is_paired(study, key, base, head) for key in keys):
         raise RowsUnknownError("protocol, data, seed or number of replicates differ, so that none are paired")
-    before, after = (load_judge(snapshot, [name.arm for name in pairs], plan) for snapshot in (base, head))
+    before, after = (load_judge(side, study, keys, plan) for side in (base, head))
     if not all(np.array_equal(getattr(before.labels, part), getattr(after.labels, part)) for part in SAME):
         raise RowsUnknownError("the same protocol and seed drew other rows")
     earlier = {ArmKey(key.variant, BEFORE + key.kind): arm for key, arm in before.arms.items()}
@@ -235,43 +197,35 @@ def compare_rows(
         both = Judge(after.plan, plan, after.labels, {**after.arms, **earlier})
         if both.design is None:
             raise RowsUnknownError("the protocol does not hold out every row in enough repeats to know its influence")
-        return {
-            name: both.compare(name.score, ArmKey(name.variant, name.kind), ArmKey(name.variant, BEFORE + name.kind))
-            for name in pairs
-        }
+        pairs = {key: (ArmKey(key.variant, key.kind), ArmKey(key.variant, BEFORE + key.kind)) for key in keys}
+        return {key: both.compare(key.score, *pair) for key, pair in pairs.items()}
 
 
-def load_judge(snapshot: Snapshot, keys: Sequence[Key], settings: StatisticsPlan) -> Judge:
+def load_judge(side: Snapshot, task: str, keys: Sequence[ComparisonKey], settings: StatisticsPlan) -> Judge:
     """The arms of one variant or reference model as the last run predicted them, and as compare has recorded them."""
-    task, variant, _ = keys[0]
-    with refuse_damaged(snapshot):
-        path = snapshot.find_output(f"data/plan/{split_task(task)[0]}/_study.json")
+    study, variant = split_task(task)[0], keys[0].variant
+    with refuse_damaged(side):
+        path = side.find_output(f"data/plan/{study}/_study.json")
         plan = from_json(dict[str, StudyPlan], path.read_text(encoding="utf-8"))[task]
-        labels = Labels(**snapshot.read_arrays(f"{FOLDER}/{task}/_labels.npz"))
+        labels = stored.Labels(**side.read_arrays(f"{stored.FOLDER}/{task}/_labels.npz"))
+
+        def load(name: str, *, at_end: bool) -> stored.Predictions:
+            path = stored.find_predictions(task, name, at_end=at_end).as_posix()
+            return stored.parse_predictions(side.read_arrays(path))
+
         rivals = [each.singles for each in plan.searches if variant in (each.best_single, each.best_singles)]
         names = {name for singles in rivals for name in singles} or {variant}
-        variants = [each.name for each in plan.variants if each.name in names]
-        models = [name for name in plan.references if name in names]
-        predicted = {name: read_predictions(snapshot, task, name, at_end=False) for name in variants}
-        stopped = [name for name in variants if plan.stopped and name == variant]
-        at_end = {name: read_predictions(snapshot, task, name, at_end=True) for name in stopped}
-        references = {
-            name: ReferencePredictions(**snapshot.read_arrays(f"{REFERENCE_FOLDER}/{task}/{name}.npz"))
-            for name in models
-        }
-        loaded = Judge.of_predictions(plan, settings, labels, predicted, references, at_end)
-        for key in keys:
-            for score, judged in snapshot.arms[key].judged.items():
-                if not is_same(loaded.measure(score, ArmKey(*key[1:])), judged.replicates):
-                    written = find_comparison(split_task(task)[0])
-                    raise RowsUnknownError(
-                        f"the predictions that {LOCK} of {snapshot.name} names are not those of its {written}"
-                    )
-    return loaded
-
-
-def read_predictions(snapshot: Snapshot, task: str, variant: str, *, at_end: bool) -> Predictions:
-    return parse_predictions(snapshot.read_arrays(find_predictions(task, variant, at_end=at_end).as_posix()))
+        predicted = {each.name: load(each.name, at_end=False) for each in plan.variants if each.name in names}
+        at_end = {variant: load(variant, at_end=True)} if plan.stopped and variant in predicted else {}
+        files = {name: f"{stored.REFERENCE_FOLDER}/{task}/{name}.npz" for name in plan.references if name in names}
+        references = {name: stored.ReferencePredictions(**side.read_arrays(file)) for name, file in files.items()}
+        judge = Judge.of_predictions(plan, settings, labels, predicted, references, at_end)
+        for arm in dict.fromkeys((key.variant, key.kind) for key in keys):
+            for score, judged in side.arms[Key(task, *arm)].judged.items():
+                if not is_same(judge.measure(score, ArmKey(*arm)), judged.replicates):
+                    others = f"not those of its {find_comparison(study)}"
+                    raise RowsUnknownError(f"the predictions that {LOCK} of {side.name} names are {others}")
+    return judge
 
 
 def is_same(replicates: np.ndarray, recorded: list[float]) -> bool:
@@ -280,10 +234,10 @@ def is_same(replicates: np.ndarray, recorded: list[float]) -> bool:
 
 
 @contextmanager
-def refuse_damaged(snapshot: Snapshot) -> Iterator[None]:
+def refuse_damaged(side: Snapshot) -> Iterator[None]:
     """RowsUnknownError in place of what reading, parsing and scoring damaged predictions raise."""
     try:
         yield
     except UNUSABLE:
-        told = f"the predictions of {snapshot.name} in DVC's cache are damaged, or of another layout"
+        told = f"the predictions of {side.name} in DVC's cache are damaged, or of another layout"
         raise RowsUnknownError(told) from None

@@ -28,11 +28,11 @@ from stages.lib.judge.arms import AT_KNOB, REFERENCE
 from stages.lib.judge.comparison import COMPARISON, ArmResult, Comparison, find_comparison, parse_comparison
 from stages.lib.judge.plans import BEST_SINGLE
 from stages.lib.judge.scores import SCORES
-from stages.lib.lock import HASH, find_cache, find_nodes, find_object, hash_file, read_listing, read_texts
+from stages.lib.lock import HASH, LOCK, find_cache, find_nodes, find_object, hash_file, read_listing, read_texts
 from stages.lib.settings.mistakes import PARAMS, ParamsError
 from stages.lib.settings.yaml_text import TextError, compose, decode, load_document
 
-LOCK, METRICS = "dvc.lock", "metrics/metrics.json"
+METRICS = "metrics/metrics.json"
 MAX_BYTES = 2**26  # of one file; the largest, of a comparison, has a hundredth of that
 MAX_OBJECT = 2**30  # bytes of one output: the largest predictions have a twentieth of that
 MAX_VALUES = 2**18  # of dvc.lock, which has a tenth of that with 113 stages
@@ -83,21 +83,17 @@ class Snapshot:
 
     @cached_property
     def comparison(self) -> Comparison:
-        """All tasks, in the order of params.yaml."""
+        """All tasks, in the order of params.yaml; MissingError where no study was compared."""
         sections = [pick(self.params, section) for section in ("tutorial", "studies")]
         order = [name for section in sections if isinstance(section, dict) for name in section]
-        names = self.list_studies()
+        found = [re.fullmatch(r"(\w+)\.json", file) for file in list_files(self.revision, COMPARISON)]
+        names = sorted(match[1] for match in found if match)
+        if not names:
+            expected = "expected the output of a complete run: run make"
+            raise MissingError(f"{COMPARISON} of {self.name} has no file, {expected}")
         names.sort(key=lambda name: order.index(name) if name in order else len(order))
         read = [self.read(find_comparison(name).as_posix(), check_comparison) for name in names]
         return {task: result for comparison in read for task, result in comparison.items()}
-
-    def list_studies(self) -> list[str]:
-        """The names of the studies that were compared; MissingError where there is none."""
-        folder = COMPARISON.as_posix()
-        files = list_tree(self.revision, folder) if self.revision else [path.name for path in COMPARISON.glob("*")]
-        if not (names := sorted(found[1] for file in files if (found := re.fullmatch(r"(\w+)\.json", file)))):
-            raise MissingError(f"{folder} of {self.name} has no file, expected the output of a complete run: run make")
-        return names
 
     @cached_property
     def arms(self) -> dict[Key, ArmResult]:
@@ -110,12 +106,12 @@ class Snapshot:
         return self.read(PARAMS, lambda text: load_document(text)[0])
 
     @cached_property
-    def record(self) -> Record | None:
-        """The record of the last run; None where there is no dvc.lock."""
+    def record(self) -> Record:
+        """The record of the last run; empty where there is no dvc.lock."""
         try:
-            return self.read(LOCK, read_record)
+            return self.read(LOCK.name, read_record)
         except MissingError:
-            return None
+            return Record(None, {})
 
     def find_stale(self) -> list[str]:
         """Reasons why the results are not those of a complete run with these parameters; empty if none is recorded.
@@ -123,56 +119,56 @@ class Snapshot:
         A run is incomplete where two stages have recorded different hashes of the same path. Not detected: a run that
         stopped after all trainings of a study and before its evaluation.
         """
-        if self.record is None:
+        params, writers = self.record
+        if not writers:
             return []
-        if changed := list(compare_params(self.record.params, self.params)):
+        if changed := list(compare_params(params, self.params)):
             return changed
         studies = {split_task(study)[0] for study in self.comparison}
-        written = [find_comparison(study).as_posix() for study in studies]
-        outputs = {"data/plan", METRICS, *written, *(output for key in self.arms for output in self.list_outputs(key))}
-        outputs |= {f"data/{folder}/{study}" for folder in ("held_out", "predictions") for study in studies}
-        stages = [self.record.writers[output] for output in outputs if output in self.record.writers]
+        outputs = {"data/plan", METRICS, *(f"data/held_out/{study}" for study in studies)}
+        outputs |= {output for key in self.arms for output in self.list_outputs(key)}
+        stages = [writers[output] for output in outputs & writers.keys()]
         files = {file for stage in stages for file in (*stage.deps.items(), *stage.outs.items())}
         if len(dict(files)) < len(files):
             return ["the last run was not completed"]
+        written = sorted(find_comparison(study).as_posix() for study in studies)
         others = [path for path in written if (path, self.read(path, hash_text)) not in files]
-        return [f"{path} is not what the last run wrote" for path in sorted(others)[:1]]
+        return [f"{path} is not what the last run wrote" for path in others[:1]]
 
     def find_inputs(self, key: Key) -> frozenset[object] | None:
         """All that the predictions and scores of an arm depend on, code included; None if it is not recorded.
 
         The score that chooses strengths is in params.yaml, and in no plan of a single arm.
         """
-        outputs = {find_comparison(split_task(key.study)[0]).as_posix(), *self.list_outputs(key)}
-        if self.record is None or not outputs <= self.record.writers.keys():
+        outputs, (params, writers) = self.list_outputs(key), self.record
+        if not outputs <= writers.keys():
             return None
-        stages = [self.record.writers[output] for output in outputs]
+        stages, study = [writers[output] for output in outputs], split_task(key.study)[0]
         files = {file for stage in stages for file in stage.deps.items() if not SHARED.fullmatch(file[0])}
-        studies = [pick(pick(self.record.params, part), split_task(key.study)[0]) for part in ("studies", "tutorial")]
-        return frozenset(
-            {*files, *(stage.cmd for stage in stages), *(str(pick(study, "select_by")) for study in studies)}
-        )
+        chosen = {str(pick(params, section, study, "select_by")) for section in ("studies", "tutorial")}
+        return frozenset({*files, *chosen, *(stage.cmd for stage in stages)})
 
-    def list_outputs(self, key: Key) -> list[str]:
-        """The outputs that hold an arm's networks and predictions.
+    def list_outputs(self, key: Key) -> set[str]:
+        """The outputs that hold an arm's networks, predictions and scores.
 
         The best single regulariser is chosen among all variants of its study: those that were compared, since DVC keeps
         the entries of variants that are gone.
         """
         study = split_task(key.study)[0]
+        scores = find_comparison(study).as_posix()
         if key.kind == REFERENCE:
-            return [f"data/reference/{study}"]
+            return {scores, f"data/reference/{study}"}
         variants = [key.variant]
         if key.variant.startswith(BEST_SINGLE):
             variants = [arm.variant for arm in self.arms if (arm.study, arm.kind) == (key.study, AT_KNOB)]
-        return [f"data/predictions/{study}", *(f"models/{study}/{variant}" for variant in variants)]
+        return {scores, f"data/predictions/{study}", *(f"models/{study}/{variant}" for variant in variants)}
 
     def find_output(self, path: str) -> Path:
         """DVC's copy of a file of an output folder as the last run left it; RowsUnknownError where it has none."""
-        writers = self.record.writers if self.record else {}
-        folder = next((output for output in writers if path.startswith(f"{output}/")), "")
-        listing = read_listing(self.find_copy(writers[folder].outs[folder] if folder else ""))
-        return self.find_copy((listing or {}).get(path.removeprefix(f"{folder}/"), ""))
+        outputs = [(output, stage.outs[output]) for output, stage in self.record.writers.items()]
+        folder, md5 = next((entry for entry in outputs if path.startswith(f"{entry[0]}/")), ("", ""))
+        listing = read_listing(self.find_copy(md5)) or {}
+        return self.find_copy(listing.get(path.removeprefix(f"{folder}/"), ""))
 
     def find_copy(self, md5: str) -> Path:
         """DVC's copy of the content with a hash; ValueError where it is too large, or not what its hash says."""
@@ -180,8 +176,8 @@ class Snapshot:
             raise RowsUnknownError(f"{LOCK} of {self.name} does not name its predictions")
         path = find_object(self.cache, md5)
         if not path.is_file():
-            remedy = "for more power, run `dvc fetch` or `make` there"
-            raise RowsUnknownError(f"the predictions of {self.name} are not in DVC's cache; {remedy}")
+            told = f"the predictions of {self.name} are not in DVC's cache"
+            raise RowsUnknownError(f"{told}; for more power, run `dvc fetch` or `make` there")
         if path.stat().st_size > MAX_OBJECT or hash_file(path) != md5.removesuffix(".dir"):
             raise ValueError(f"{path} is damaged")
         return path
@@ -207,23 +203,22 @@ def check_comparison(text: str) -> Comparison:
     """Parse a comparison; TextError where it has another layout, or scores that are unknown or cannot be."""
     try:
         comparison = parse_comparison(text)
-        arms = [(study, *key, arm) for study, result in comparison.items() for key, arm in result.list_arms()]
-        faults = [
-            f"{study}.arms.{variant}.{kind}.judged.{score} is {value:g}"
-            for study, variant, kind, arm in arms
-            for score, judged in arm.judged.items()
-            for value in judged.replicates
-            if score not in SCORES or not SCORES[score].least <= value <= SCORES[score].most
-        ]
-        fault = "".join(faults[:1])
+        fault = next(find_impossible(comparison), "")
     except ValidationError as error:
         first = error.errors()[0]
         fault = f"{'.'.join(map(str, first['loc'])) or 'the file'}: {first['msg']}"
     if fault:
-        raise TextError(
-            f"cannot be used ({fault[:300]}), expected what compare writes now: run make, or name another revision"
-        )
+        expected = "expected what compare writes now: run make, or name another revision"
+        raise TextError(f"cannot be used ({fault[:300]}), {expected}")
     return comparison
+
+
+def find_impossible(comparison: Comparison) -> Iterator[str]:
+    for study, result in comparison.items():
+        for (variant, kind), arm in result.list_arms():
+            for score, value in ((score, value) for score, each in arm.judged.items() for value in each.replicates):
+                if score not in SCORES or not SCORES[score].least <= value <= SCORES[score].most:
+                    yield f"{study}.arms.{variant}.{kind}.judged.{score} is {value:g}"
 
 
 def run_git(*arguments: str) -> subprocess.CompletedProcess[bytes]:
@@ -244,9 +239,12 @@ def read_blob(revision: str, path: str) -> bytes:
     return ask_git(revision, path, "cat-file", "blob")
 
 
-def list_tree(revision: str, folder: str) -> list[str]:
-    """The names of what a folder of a revision holds."""
-    return ask_git(revision, folder, "ls-tree", "-z", "--name-only", "--full-tree").decode(errors="replace").split("\0")
+def list_files(revision: str | None, folder: Path) -> list[str]:
+    """The names of what a folder of a revision, or of the working tree, holds."""
+    if revision is None:
+        return [path.name for path in folder.glob("*")]
+    listed = ask_git(revision, folder.as_posix(), "ls-tree", "-z", "--name-only", "--full-tree")
+    return listed.decode(errors="replace").split("\0")
 
 
 def ask_git(revision: str, path: str, *command: str) -> bytes:
@@ -291,14 +289,13 @@ def read_record(text: str) -> Record:
     root = compose(text, most=MAX_VALUES)
     try:
         (plan,) = find_nodes(root, "stages", "plan", "params", PARAMS)
+        params = load_document(yaml.serialize(plan))[0]  # as params.yaml itself is read: 1e-05 is a number, `on` text
         stages = [read_stage(node) for node in find_nodes(root, "stages", None)]
     except (ValueError, LookupError):
-        plan = None
-    if not isinstance(plan, yaml.MappingNode):
-        raise TextError(
-            "does not hold what a run records, expected what DVC writes: run make, or name another revision"
-        )
-    params = load_document(yaml.serialize(plan))[0]  # as params.yaml itself is read: 1e-05 is a number, `on` is text
+        params = None
+    if not isinstance(params, dict):
+        expected = "expected what DVC writes: run make, or name another revision"
+        raise TextError(f"does not hold what a run records, {expected}")
     return Record(params, {output: stage for stage in stages for output in stage.outs})
 
 
@@ -309,9 +306,11 @@ def read_stage(node: yaml.Node) -> StageRecord:
     return StageRecord(read_texts(node).get("cmd", ""), *files)
 
 
-def pick(mapping: Any, key: str) -> Any:
-    """The value of a key; None where there is none, or no mapping."""
-    return mapping.get(key) if isinstance(mapping, dict) else None
+def pick(mapping: Any, *keys: str) -> Any:
+    """The value at a path of keys; None where there is none, or no mapping."""
+    for key in keys:
+        mapping = mapping.get(key) if isinstance(mapping, dict) else None
+    return mapping
 
 
 def compare_params(base: Any, head: Any, path: str = "") -> Iterator[str]:

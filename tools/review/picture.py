@@ -1,0 +1,54 @@
+"""The picture of a review: each changed arm by the score that decides on it, at the base and now."""
+
+from __future__ import annotations
+
+import altair as alt
+import pandas as pd
+
+from stages.lib.judge.scores import SCORES
+from stages.lib.report import charts
+from stages.lib.report.styles import VERDICTS, name_arm
+from tools.review.judging import ORDER, Review
+
+MOST_DRAWN = 20  # arms, what is decided first
+ROW, WIDTH, LABELS = 17, 260, 190
+
+
+def draw_picture(result: Review) -> str:
+    """SVG that stands alone: a ring where an arm was, a mark where it is now, on the interval that decided about it.
+
+    The interval is that of the change, so it leaves out the ring where the change is more than noise.
+    """
+    rows = pd.DataFrame(
+        {
+            "panel": f"{change.key.study}: {SCORES[change.score].label}, at {result.base.name} (ring) and now",
+            "arm": name_arm(change.key.variant, change.key.kind),
+            "base": change.base,
+            "head": change.head,
+            "low": change.base + change.difference.low,
+            "high": change.base + change.difference.high,
+            "verdict": VERDICTS[change.verdict].label,
+        }
+        for change in list(result.arms.values())[:MOST_DRAWN]
+    )
+    rows["place"] = rows.groupby("panel", sort=False).ngroup()
+    panels = [draw_scores(own) for _, own in rows.groupby("place")]
+    chart = charts.finish_chart(charts.join_panels(panels, columns=2), rows, title="", note="")
+    return charts.stand_alone(charts.make_figure("review", chart).svg)
+
+
+def draw_scores(rows: pd.DataFrame) -> charts.Panel:
+    """The arms of one study that one score decides on."""
+    base = charts.ROWS.transform_filter(alt.datum.place == int(rows["place"].iloc[0]))
+    numbers, names = alt.Axis(tickCount=4), alt.Axis(labelLimit=LABELS, minExtent=LABELS, labelColor=charts.INK)
+    scale, y = alt.Scale(zero=False), alt.Y("arm:N", sort=None, title=None, axis=names)
+    x = {name: alt.X(f"{name}:Q", title=None, scale=scale, axis=numbers) for name in ("low", "base", "head")}
+    styles = [VERDICTS[verdict] for verdict in ORDER]
+    colour = alt.Color("verdict:N", title=None, scale=charts.scale_colours([style.label for style in styles], styles))
+    layers = (
+        base.mark_rule(strokeWidth=2).encode(x=x["low"], x2="high:Q", color=colour),
+        base.mark_point(size=55, color=charts.MUTED).encode(x=x["base"]),
+        base.mark_point(size=55, filled=True, opacity=1).encode(x=x["head"], color=colour),
+    )
+    chart = alt.layer(*(layer.encode(y=y) for layer in layers))
+    return chart.properties(width=WIDTH, height=ROW * len(rows), title=str(rows["panel"].iloc[0]))
