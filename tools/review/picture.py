@@ -43,8 +43,8 @@ def draw_scores(rows: pd.DataFrame) -> charts.Panel:
     numbers, names = alt.Axis(tickCount=4), alt.Axis(labelLimit=LABELS, minExtent=LABELS, labelColor=charts.INK)
     scale, y = alt.Scale(zero=False), alt.Y("arm:N", sort=None, title=None, axis=names)
     x = {name: alt.X(f"{name}:Q", title=None, scale=scale, axis=numbers) for name in ("low", "base", "head")}
-    styles = [VERDICTS[verdict] for verdict in ORDER]
-    colour = alt.Color("verdict:N", title=None, scale=charts.scale_colours([style.label for style in styles], styles))
+    colours = charts.scale_colours(VERDICTS[verdict] for verdict in ORDER)
+    colour = alt.Color("verdict:N", title=None, scale=colours)
     layers = (
         base.mark_rule(strokeWidth=2).encode(x=x["low"], x2="high:Q", color=colour),
         base.mark_point(size=55, color=charts.MUTED).encode(x=x["base"]),
