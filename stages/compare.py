@@ -1,6 +1,7 @@
 """Score every arm of a study on its held-out rows, and judge its difference from the baseline.
 
-Reads   data/plan/_statistics.json, data/plan/<study>/_study.json, data/predictions/<study>/, data/reference/<study>/
+Reads   data/plan/{_statistics,<study>/_study}.json, data/checks/<study>.json, data/predictions/<study>/,
+        data/reference/<study>/
 Writes  metrics/comparison/<study>.json   task -> arms: scores, differences from baseline and no skill, verdicts
         data/points/<study>/paths.csv     both scores at each strength of each path, with its interval
         data/points/<study>/searches.csv  both scores at each point of each search

@@ -24,7 +24,7 @@ from stages.lib.judge.comparison import (
 )
 from stages.lib.judge.designs import CrossValidation
 from stages.lib.judge.plans import ComparedSearch, ComparedVariant, StudyPlan
-from stages.lib.judge.predictions import Labels, Predictions
+from stages.lib.judge.predictions import Labels, Predictions, ReferencePredictions
 from stages.lib.report.answers import answer, choose_arms, name_variants, rank_arms, tell_mechanisms, tell_size
 from tests.made import STATISTICS
 
@@ -177,6 +177,18 @@ def test_every_arm_is_compared_with_no_skill(result: StudyResult) -> None:
     ignorant = -(0.25 * np.log(share) + 0.75 * np.log(1 - share))
     assert strong.skill.value == pytest.approx(strong.value - np.mean(ignorant), abs=0.02)
     assert result.no_skill["gap"] == 0, "it knows no row"
+
+
+def test_what_hardly_differs_from_no_skill_is_undecided_and_not_equivalent() -> None:
+    """A strongly penalised model of coin flips: shown to be within the margin of no skill, and not shown to beat it."""
+    noise = np.random.Generator(np.random.PCG64(4)).normal(0, 0.002, (*LABELS.test.shape, 1))
+    timid = (LABELS.shares[:, None] + noise).astype(np.float32)
+    model = ReferencePredictions(np.ones(REPLICATES), np.ones(REPLICATES), training=timid, test=timid)
+    plain = {"unregularized": PREDICTED["unregularized"]}
+    result = compare.run(make_plan(*plain), STATISTICS, LABELS, plain, {"logistic_regression": model}).result
+    skill = result.arms["logistic_regression"]["reference"].judged["log_loss"].skill
+    assert -0.01 < skill.equivalence_low < 0 < skill.equivalence_high < 0.01
+    assert skill.verdict == "undecided"
 
 
 def test_an_entry_can_be_checked_by_hand(result: StudyResult) -> None:

@@ -216,11 +216,9 @@ def judge_study(judge: Judge) -> StudyResult:
     plan, arms = judge.plan, [key for key in judge.arms if key != NO_SKILL]
     models = [key for key in arms if key.kind == REFERENCE]
     networks = [key for key in arms if key.kind != REFERENCE]
-    seed, settings = plan.seed, judge.settings
     differences, levels = judge_networks(judge, networks)
-    differences |= judge_all(judge.compare_all(pair_with_baselines(judge, models)), settings, seed=seed)
-    skills = judge_all(judge.compare_all(dict.fromkeys(networks, NO_SKILL)), settings, seed=seed)
-    skills |= judge_all(judge.compare_all(dict.fromkeys(models, NO_SKILL)), settings, seed=seed)
+    differences |= judge_all(judge.compare_all(pair_with_baselines(judge, models)), judge.settings, seed=plan.seed)
+    skills = judge_skills(judge, networks) | judge_skills(judge, models)
     results: dict[str, dict] = {plan.baseline: {}}  # the baseline comes first
     for key in arms:
         judged = {score: describe_judgement(judge, key, score, differences, skills) for score in judge.scores}
@@ -238,6 +236,12 @@ def judge_study(judge: Judge) -> StudyResult:
         searches={search.variant: describe_search(judge, search, differences) for search in plan.searches},
         may_be_best={score: find_best(judge, score) for score in judge.scores},
     )
+
+
+def judge_skills(judge: Judge, arms: Sequence[ArmKey]) -> dict[ComparisonKey, Difference]:
+    """Arms against no skill. The question is whether they have any, so no difference is too small to matter there."""
+    settings = judge.settings.model_copy(update={"equivalence": dict.fromkeys(judge.scores, 0.0)})
+    return judge_all(judge.compare_all(dict.fromkeys(arms, NO_SKILL)), settings, seed=judge.plan.seed)
 
 
 Levels = Sequence[tuple[Together[ComparisonKey], float]]  # what each question asks, and the level that it has
