@@ -47,7 +47,7 @@ Load = Callable[[str], bytes]
 
 def run(plan: SplitPlan, load_raw: Load) -> tuple[Development, HeldOut]:
     """What stages read of the rows that preprocess stores."""
-    development, held_out = preprocess.run(plan, load_raw)
+    development, held_out, _ = preprocess.run(plan, load_raw)
     return encode_development(development), encode_held_out(held_out)
 
 
@@ -166,7 +166,7 @@ def test_images_under_k_fold_are_held_out_among_the_development_images(fashion_f
 
 @pytest.mark.parametrize("part", ["training", "validation"])
 def test_a_held_out_row_that_slips_in_is_found(load_thoracic: Load, part: str) -> None:
-    development, held_out = preprocess.run(THORACIC, load_thoracic)
+    development, held_out, _ = preprocess.run(THORACIC, load_thoracic)
     parts = {name: rows.copy() for name, rows in development.parts.items()}
     parts[part][4, held_out.identifiers[held_out.parts["test"][4]][0]] = True  # all 470 stand there, each at its number
     with pytest.raises(LeakError, match="replicate 4: 1 held-out rows are in the development file"):

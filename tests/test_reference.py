@@ -37,7 +37,7 @@ def samples(thoracic_csv: bytes) -> Samples:
     protocol = RepeatedStratifiedKFold(folds=2, repeats=1, validation=0.2)
     declaration = ThoracicSurgery(kind="thoracic_surgery")
     split = SplitPlan("thoracic", "thoracic_surgery", declaration, "encoded", protocol, 3, {})
-    development, held_out = preprocess.run(split, {"thoracic_surgery.csv": thoracic_csv}.__getitem__)
+    development, held_out, _ = preprocess.run(split, {"thoracic_surgery.csv": thoracic_csv}.__getitem__)
     return encode_development(development), encode_held_out(held_out)
 
 

@@ -29,10 +29,10 @@ class DataError(UserError, ValueError):
         super().__init__("\n  ".join([text, *faults]))
 
 
-def list_examples(examples: Sequence[str]) -> str:
+def list_examples(examples: Sequence[str], most: int = NUM_SHOWN) -> str:
     """The first examples of a fault, and the number of the others."""
-    more = [f"{len(examples) - NUM_SHOWN} more"] if len(examples) > NUM_SHOWN else []
-    return ", ".join([*examples[:NUM_SHOWN], *more])
+    more = [f"{len(examples) - most} more"] if len(examples) > most else []
+    return ", ".join([*examples[:most], *more])
 
 
 class Units(NamedTuple):
