@@ -136,11 +136,6 @@ def test_the_first_of_equals_is_chosen(samples: Samples) -> None:
         np.testing.assert_array_equal(found.strength, strengths[0])
 
 
-def test_two_runs_give_the_same_bytes(samples: Samples, answers: dict[str, ReferencePredictions]) -> None:
-    for name, predicted in reference.run(PLAN, *samples).items():
-        assert_equal(predicted, answers[name])
-
-
 def test_a_model_is_the_same_whatever_models_are_fitted_beside_it(
     samples: Samples, answers: dict[str, ReferencePredictions]
 ) -> None:

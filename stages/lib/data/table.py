@@ -313,7 +313,7 @@ def check_cells(column: Column, title: str, *rules: Rule) -> None:
     faults = []
     for rule in rules:
         wrong = {cell for cell in set(column.cells) if rule.is_broken(cell)}
-        if examples := column.list_wrong(cell in wrong for cell in column.cells):
+        if examples := column.find(wrong):
             faults.append(f"{title}: expected {rule.expected}; found {examples}: {rule.mend}")
     if faults:
         raise DataError(*faults)

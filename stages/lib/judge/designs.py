@@ -93,10 +93,6 @@ def resampled_mean(score: ArrayLike, *, test_train_ratio: float) -> Estimate:
     the replicates' scores are known; where rows are, `CrossValidation` is up to twice as sharp.
     """
     score = check_layout(score, "[replicate]")
-    if not 0 <= test_train_ratio < np.inf:
-        raise ValueError(
-            f"test_train_ratio is {test_train_ratio}; expected test rows / training rows, 0 if test is fixed"
-        )
     error = score.std(ddof=1) * np.sqrt(1 / len(score) + test_train_ratio)
     return Estimate(float(score.mean()), ((float(error), len(score) - 1),))
 
@@ -107,9 +103,7 @@ def welch(variant: Estimate, baseline: Estimate) -> Estimate:
     SE^2 = SE_v^2 + SE_b^2, df = SE^4 / (SE_v^4 / df_v + SE_b^4 / df_b). From `resampled_mean`, each arm brings the
     correction of its own protocol.
     """
-    if len(variant.errors) != 1 or len(baseline.errors) != 1:
-        raise ValueError("welch takes means with one standard error each; expected both from resampled_mean")
-    (error_v, df_v), (error_b, df_b) = *variant.errors, *baseline.errors
+    ((error_v, df_v),), ((error_b, df_b),) = variant.errors, baseline.errors
     error = np.hypot(error_v, error_b)
     share = (error_v / error) ** 2 if error > 0 else 0.5
     df = 1 / (share**2 / df_v + (1 - share) ** 2 / df_b)

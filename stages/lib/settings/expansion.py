@@ -188,18 +188,16 @@ def experiment_plan(
     """An experiment's runs: those of the first task of its study, with its own replicates and epochs."""
     study = params.studies[experiment.study]
     task, dataset = next(iter(study.tasks.items()))
-    first = Task(task, dataset, study, facts[dataset])
-    runs = {variant: run_plan(params, first, variant) for variant in experiment.variants}
+    first, most = Task(task, dataset, study, facts[dataset]), experiment.replicates
+
+    def shrink(run: RunPlan) -> RunPlan:
+        return replace(run, replicates=run.replicates[:most], epochs=experiment.epochs or run.epochs)
+
     return ExperimentPlan(
         name=name,
         kind=experiment.kind,
         study=task,
-        runs={
-            variant: replace(
-                run, replicates=run.replicates[: experiment.replicates], epochs=experiment.epochs or run.epochs
-            )
-            for variant, run in runs.items()
-        },
+        runs={variant: shrink(run_plan(params, first, variant)) for variant in experiment.variants},
         rows=experiment.rows,
         levels=tuple(experiment.levels),
         shared_rows=not study.settings.protocol.fixed_test,

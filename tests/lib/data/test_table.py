@@ -290,11 +290,6 @@ def test_cell_that_is_no_number_is_told_with_its_line(cell: str) -> None:
     assert "in line 3: " in fault
 
 
-@pytest.mark.parametrize("text", ['{"id": 1}\n', "<html>\n<body>sign in\n", "PK\3\4\n", CSV.replace(",", ";")])
-def test_text_that_is_no_table_is_refused(text: str) -> None:
-    assert refusal(text)
-
-
 def test_all_faults_are_told_at_once() -> None:
     text = CSV.replace("58", "old").replace("0.5", "").replace("4,east", "4").replace("yes", "no")
     assert [fault.split(":")[0] for fault in refusal(text, drop=["id", "zzz"])] == [
