@@ -281,13 +281,14 @@ def find_best(judge: Judge, score: str) -> list[ArmKey]:
 
 def share_questions(judge: Judge, family: Family) -> Levels:
     """What each question of params.yaml asks, judged together, and at which level; without empty questions."""
-    questions = [(ask, by) for ask, shares in judge.settings.questions.items() for by in shares]
-    shares = [judge.settings.questions[ask][by] for ask, by in questions]
+    questions = {
+        (ask, by): share for ask, by_score in judge.settings.questions.items() for by, share in by_score.items()
+    }
     asked = [
         judge_together({key: family[key] for key in family if is_asked(judge, key, *question)}, seed=judge.plan.seed)
         for question in questions
     ]
-    levels = share_levels(asked, shares, 1 - judge.settings.confidence)
+    levels = share_levels(asked, list(questions.values()), 1 - judge.settings.confidence)
     return [(together, level) for together, level in zip(asked, levels, strict=True) if together.members]
 
 

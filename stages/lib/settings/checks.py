@@ -14,7 +14,6 @@ from stages.lib.lanes.losses import LOSSES
 from stages.lib.lanes.regularizers import CATALOGUE
 from stages.lib.settings.mistakes import Mistake, limit
 from stages.lib.settings.schema import ExperimentParams, Params, Recipe, ResolvedStudy
-from stages.lib.settings.search import can_be_off
 
 NUM_NAMED = 20  # names that a message lists
 MEND = "mend its spelling or remove the experiment"
@@ -307,7 +306,7 @@ def find_idle(params: Params, study: ResolvedStudy, name: str, facts: Facts) -> 
     search = variant.search
     if "checkpoint" in recipe.callbacks and not params.fields["callbacks"].checkpoint.save_best_only:
         yield "the checkpoint has no effect, since it keeps the last epoch's weights: set save_best_only, or remove it"
-    if search and search.off and not any(map(can_be_off, search.ranges)):
+    if search and search.off and not any(CATALOGUE[name].inert_at_zero for name in search.ranges):
         yield f"search.off has no effect, since {', '.join(search.ranges)} cannot be off: set it to 0"
     if search and (search.points - 1) * (1 - search.off) < 1:  # on average
         yield f"search.off {search.off:g} leaves fewer than one of the points that are drawn on: lower it"
