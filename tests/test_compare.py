@@ -219,17 +219,6 @@ def test_verdicts_do_not_depend_on_the_order_of_arms(result: StudyResult) -> Non
     assert other.reach == result.reach
 
 
-def test_verdicts_do_not_depend_on_the_order_of_rows(result: StudyResult) -> None:
-    order = np.random.Generator(np.random.PCG64(5)).permutation(ROWS)
-    turned = {name: dataclasses.replace(given, test=given.test[:, order]) for name, given in PREDICTED.items()}
-    moved = dataclasses.replace(LABELS, test=LABELS.test[:, order], test_numbers=LABELS.test_numbers[:, order])
-    verdicts, others = (
-        {(key, score): judged.verdict for key, arm in each.list_arms() for score, judged in arm.judged.items()}
-        for each in (result, judge(turned, moved))
-    )
-    assert verdicts == others
-
-
 def test_few_repeats_are_judged_by_replicate() -> None:
     """Nadeau and Bengio's interval from the replicates that the entry itself holds, Holm's p."""
     from scipy import stats
