@@ -14,7 +14,7 @@ import numpy as np
 
 from stages.lib.core.cli import parse_arguments, run_main
 from stages.lib.core.files import DamagedArtifactError, read_bytes
-from stages.lib.data.checks import Checks, check_rows, save_checks
+from stages.lib.data.checks import Check, Checks, check_rows, save_checks
 from stages.lib.data.dataset import Rows, hash_data
 from stages.lib.data.kinds import SplitPlan, load_split_plans
 from stages.lib.data.protocols import Split, check_groups
@@ -30,16 +30,13 @@ from stages.lib.data.samples import (
 RAW = Path("data/raw")
 
 
-def run(plan: SplitPlan, load_raw: Callable[[str], bytes]) -> tuple[StoredRows, StoredRows]:
-    """Development and held-out rows; `load_raw` gives the content of a raw file of the data set by its name."""
-    return split_rows(plan, plan.declaration.load(load_raw, plan.features))
-
-
-def split_rows(plan: SplitPlan, rows: Rows) -> tuple[StoredRows, StoredRows]:
+def run(plan: SplitPlan, load_raw: Callable[[str], bytes]) -> tuple[StoredRows, StoredRows, list[Check]]:
+    """Development and held-out rows, and what is odd; `load_raw` gives the content of a raw file by its name."""
+    rows = plan.declaration.load(load_raw, plan.features)
     split = plan.protocol.split(rows.labels, num_own_test=rows.num_own_test, seed=plan.seed, groups=rows.groups)
     if rows.groups is not None:
         check_groups(split, rows.labels, rows.groups)
-    return store(rows, split)
+    return *store(rows, split), [] if rows.image else check_rows(rows)
 
 
 def store(rows: Rows, split: Split) -> tuple[StoredRows, StoredRows]:
@@ -54,10 +51,10 @@ def store(rows: Rows, split: Split) -> tuple[StoredRows, StoredRows]:
 
 def take(rows: Rows, encoders: dict[str, np.ndarray], parts: dict[str, np.ndarray]) -> StoredRows:
     """The rows of the data set that are in parts, name -> sorted row numbers [replicate, n]."""
-    used = np.zeros(len(rows.labels), bool)
-    for part in parts.values():
-        used[part] = True
-    kept = np.flatnonzero(used).astype(np.int32)
+    marks = {name: np.zeros((len(part), len(rows.labels)), bool) for name, part in parts.items()}
+    for name, part in parts.items():
+        np.put_along_axis(marks[name], part, values=True, axis=1)
+    kept = np.flatnonzero(np.concatenate([*marks.values()]).any(axis=0)).astype(np.int32)
     return StoredRows(
         columns=rows.columns[kept],
         labels=rows.labels[kept],
@@ -66,16 +63,9 @@ def take(rows: Rows, encoders: dict[str, np.ndarray], parts: dict[str, np.ndarra
         scale=rows.scale,
         image=rows.image,
         groups=np.zeros(0, np.int32) if rows.groups is None else rows.groups[kept],
-        parts={name: mark(part, used) for name, part in parts.items()},
+        parts={name: marked[:, kept] for name, marked in marks.items()},
         encoders=encoders,
     )
-
-
-def mark(part: np.ndarray, used: np.ndarray) -> np.ndarray:
-    """Row numbers [replicate, n] as [replicate, row], True for the rows that are among them, of those that are used."""
-    marks = np.zeros((len(part), len(used)), bool)
-    np.put_along_axis(marks, part, values=True, axis=1)
-    return marks[:, used]
 
 
 def load_raw(plan: SplitPlan, name: str) -> bytes:
@@ -94,10 +84,9 @@ def main() -> None:
     (study,) = parse_arguments(__doc__, "study")
     found: Checks = {}
     for task, plan in load_split_plans(study).items():
-        rows = plan.declaration.load(partial(load_raw, plan), plan.features)
-        for path, stored in zip((find_development(task), find_held_out(task)), split_rows(plan, rows), strict=True):
-            save_rows(path, stored)
-        found[task] = [] if rows.image else check_rows(rows)
+        development, held_out, found[task] = run(plan, partial(load_raw, plan))
+        save_rows(find_development(task), development)
+        save_rows(find_held_out(task), held_out)
     save_checks(study, found)
 
 

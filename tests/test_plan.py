@@ -265,14 +265,6 @@ def test_other_settings_are_a_group_of_their_own(params_text: str) -> None:
     assert (stacked.baseline, stacked.group) == ("large", "regularizers")
 
 
-def test_an_experiment_shrinks_the_runs_of_its_variants(params_text: str) -> None:
-    plans = make_plans(params_text)
-    found, run = plans["_experiments/decay"], plans["thoracic/l2"]["thoracic"]
-    assert found.runs == {"l2": dataclasses.replace(run, replicates=tuple(range(10)), epochs=30)}
-    assert (found.levels, found.shared_rows) == ((0.1,), True)
-    assert from_json(ExperimentPlan, to_json(found)) == found
-
-
 def test_plans_of_a_study_hold_what_params_say_of_it(params_text: str) -> None:
     params, plans = read_params(params_text), make_plans(params_text)
     fields, declared = params.fields, params.sections["datasets"]
@@ -306,6 +298,8 @@ def test_experiments_hold_what_params_say_of_them(params_text: str) -> None:
         for field in ("kind", "study", "rows"):
             assert getattr(found, field) == getattr(experiment, field)
         assert list(found.levels) == experiment.levels
+        assert found.shared_rows == experiment.study.endswith("thoracic")
+        assert from_json(ExperimentPlan, to_json(found)) == found
         assert list(found.runs) == experiment.variants
         for variant, run in found.runs.items():
             whole = plans[f"{experiment.study}/{variant}"][experiment.study]

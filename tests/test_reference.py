@@ -37,7 +37,7 @@ def samples(thoracic_csv: bytes) -> Samples:
     protocol = RepeatedStratifiedKFold(folds=2, repeats=1, validation=0.2)
     declaration = ThoracicSurgery(kind="thoracic_surgery")
     split = SplitPlan("thoracic", "thoracic_surgery", declaration, "encoded", protocol, 3, {})
-    development, held_out = preprocess.run(split, {"thoracic_surgery.csv": thoracic_csv}.__getitem__)
+    development, held_out, _ = preprocess.run(split, {"thoracic_surgery.csv": thoracic_csv}.__getitem__)
     return encode_development(development), encode_held_out(held_out)
 
 
@@ -134,11 +134,6 @@ def test_the_first_of_equals_is_chosen(samples: Samples) -> None:
     for strengths in ((120.0, 150.0), (150.0, 120.0)):
         found = reference.run(choose("auc", ReferenceModelPlan("random_forest", strengths)), *samples)["random_forest"]
         np.testing.assert_array_equal(found.strength, strengths[0])
-
-
-def test_two_runs_give_the_same_bytes(samples: Samples, answers: dict[str, ReferencePredictions]) -> None:
-    for name, predicted in reference.run(PLAN, *samples).items():
-        assert_equal(predicted, answers[name])
 
 
 def test_a_model_is_the_same_whatever_models_are_fitted_beside_it(

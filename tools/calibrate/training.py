@@ -26,7 +26,7 @@ from stages.lib.data.dataset import Rows
 from stages.lib.data.protocols import Split
 from stages.lib.data.samples import Development, HeldOut, encode_development, encode_held_out
 from stages.lib.judge.arms import NO_SKILL, Arm, ArmKey, arm_at, average_best, choose_points
-from stages.lib.judge.judge import Judge, find_best, judge_all, judge_networks
+from stages.lib.judge.judge import Judge, find_best, judge_networks, judge_skills
 from stages.lib.judge.plans import BEST_SINGLE, ComparedSearch, ComparedVariant, StatisticsPlan, StudyPlan
 from stages.lib.judge.predictions import Labels, Predictions
 from stages.lib.lanes.plan import RunPlan
@@ -218,7 +218,7 @@ def judge_twin(predicted: Predicted, study: PlannedStudy, *, in_sets: Sequence[s
     judge = make_judge(predicted, study)
     arms = [key for key in judge.arms if key != NO_SKILL]
     networks, _ = judge_networks(judge, arms)
-    skills = judge_all(judge.compare_all(dict.fromkeys(arms, NO_SKILL)), judge.settings, seed=judge.plan.seed)
+    skills = judge_skills(judge, arms)
     best = {score: find_best(judge, score) if in_sets else [] for score in judge.scores}
     families = {judge.plan.baseline: networks, NO_SKILL.variant: skills}
     found = pd.DataFrame(

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
@@ -38,27 +39,24 @@ class Check:
 
 def check_rows(rows: Rows) -> list[Check]:
     """Findings in a table."""
-    labels, columns, names = rows.labels, rows.columns, rows.features
-    constant = np.nanmax(columns, axis=0, initial=-np.inf) <= np.nanmin(columns, axis=0, initial=np.inf)
-    constant &= ~np.isnan(columns).any(axis=0)
-    counter = [name for name, column in zip(names, columns.T, strict=True) if is_counter(column)]
-    telling = [
-        name for name, column in zip(names, columns.T, strict=True) if rank_classes(labels, column) >= GIVES_AWAY
-    ]
-    groups = find_groups(labels, dict(zip(names, columns.T, strict=True)))
-    whole = np.ascontiguousarray(np.column_stack([columns, labels]))
+    labels, columns = rows.labels, list(zip(rows.features, rows.columns.T, strict=True))
+    whole = np.ascontiguousarray(np.column_stack([rows.columns, labels]))
     num_repeated = len(whole) - len(np.unique(whole.view(f"V{whole.itemsize * whole.shape[1]}")))
-    rarest = np.bincount(labels).min()
+    rarest = int(np.bincount(labels).min())
+
+    def find(is_odd: Callable[[np.ndarray], bool]) -> tuple[str, ...]:
+        return tuple(name for name, column in columns if is_odd(column))
+
     found = [
-        Check("repeated_rows", (), num_repeated / len(whole)) if num_repeated else None,
-        Check("groups", tuple(groups)) if groups else None,
-        Check("constant", tuple(np.array(names)[constant].tolist())) if constant.any() else None,
-        Check("identifiers", tuple(counter)) if counter else None,
-        Check("gives_away", tuple(telling)) if telling else None,
-        Check("few_rows", (), int(rarest)) if rarest < FEW_ROWS else None,
-        Check("dates", rows.dates) if rows.dates else None,
+        Check("repeated_rows", (), num_repeated / len(whole)),
+        Check("groups", tuple(find_groups(labels, dict(columns)))),
+        Check("constant", find(lambda column: column.min() == column.max())),
+        Check("identifiers", find(is_counter)),
+        Check("gives_away", find(lambda column: rank_classes(labels, column) >= GIVES_AWAY)),
+        Check("few_rows", (), rarest if rarest < FEW_ROWS else 0),
+        Check("dates", rows.dates),
     ]
-    return [check for check in found if check]
+    return [check for check in found if check.columns or check.value]
 
 
 def is_counter(column: np.ndarray) -> bool:
@@ -68,23 +66,16 @@ def is_counter(column: np.ndarray) -> bool:
 
 def rank_classes(labels: np.ndarray, column: np.ndarray) -> float:
     """How well the column alone ranks rows by class: AUC, whichever direction; mean over the pairs of more classes."""
+    from sklearn.metrics import roc_auc_score  # slow to import
+
     is_known = ~np.isnan(column)
     values = np.where(is_known, column, np.median(column[is_known]) if is_known.any() else 0.0)
-    known, areas = np.unique(labels), []
-    for place, first in enumerate(known):
-        for second in known[place + 1 :]:
-            chosen = np.isin(labels, (first, second))
-            is_first, ranks = labels[chosen] == first, rank_values(values[chosen])
-            num_first, num_second = is_first.sum(), (~is_first).sum()
-            area = (ranks[is_first].sum() - num_first * (num_first + 1) / 2) / (num_first * num_second)
-            areas.append(max(area, 1 - area))
+    areas = []
+    for pair in combinations(np.unique(labels), 2):
+        chosen = np.isin(labels, pair)
+        area = roc_auc_score(labels[chosen] == pair[0], values[chosen])
+        areas.append(max(area, 1 - area))
     return float(np.mean(areas))
-
-
-def rank_values(values: np.ndarray) -> np.ndarray:
-    """Ranks from 1, of equal values their mean."""
-    _, place, counts = np.unique(values, return_inverse=True, return_counts=True)
-    return (counts.cumsum() - (counts - 1) / 2)[place]
 
 
 def find_groups(labels: np.ndarray, columns: Mapping[str, np.ndarray]) -> list[str]:

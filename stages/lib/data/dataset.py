@@ -29,10 +29,10 @@ class DataError(UserError, ValueError):
         super().__init__("\n  ".join([text, *faults]))
 
 
-def list_examples(examples: Sequence[str]) -> str:
+def list_examples(examples: Sequence[str], most: int = NUM_SHOWN) -> str:
     """The first examples of a fault, and the number of the others."""
-    more = [f"{len(examples) - NUM_SHOWN} more"] if len(examples) > NUM_SHOWN else []
-    return ", ".join([*examples[:NUM_SHOWN], *more])
+    more = [f"{len(examples) - most} more"] if len(examples) > most else []
+    return ", ".join([*examples[:most], *more])
 
 
 class Units(NamedTuple):
@@ -164,12 +164,11 @@ class FetchPlan:
 
 def make_fetch_plan(dataset: str, kind: str, files: Mapping[str, str], read: Read) -> FetchPlan:
     """files: raw name -> path in the project; `read` gives the content of a file by its path."""
-    content = {name: (path, read(path)) for name, path in files.items()}
-    return FetchPlan(
-        dataset,
-        kind,
-        {name: ProjectFile(path, len(data), hash_data(data)) for name, (path, data) in content.items()},
-    )
+
+    def pin(path: str) -> ProjectFile:
+        return ProjectFile(path, len(data := read(path)), hash_data(data))
+
+    return FetchPlan(dataset, kind, {name: pin(path) for name, path in files.items()})
 
 
 def load_fetch_plans(entry: str) -> dict[str, FetchPlan]:
@@ -188,13 +187,13 @@ class Dataset(Strict):
     """A data set as params.yaml declares it. Subclasses add `kind: Literal[...]`, their name in params.yaml.
 
     encodings: what `features` of a study may be.
-    fetch_option: the one option of fetch's command line that the kind knows, if it knows one.
+    takes_folder: whether fetch may be told to take the raw files from a folder.
     pinned: the raw files by their name in data/raw/<data set>/, where they are the same for every data set of the kind.
     how_to_mend: what to do when no source has the raw files.
     """
 
     encodings: ClassVar[tuple[str, ...]] = ("encoded",)
-    fetch_option: ClassVar[str] = ""
+    takes_folder: ClassVar[bool] = False
     pinned: ClassVar[Mapping[str, Pin]] = {}
     how_to_mend: ClassVar[str]
 
@@ -210,10 +209,10 @@ class Dataset(Strict):
 
     @classmethod
     @abstractmethod
-    def sources(cls, plan: FetchPlan, chosen: str | None, scratch: Path) -> list[FileSource]:
+    def sources(cls, plan: FetchPlan, folder: str | None, scratch: Path) -> list[FileSource]:
         """The sources to ask for the raw files, in order.
 
-        chosen: the value of `fetch_option`, None where it is not given. scratch: a temporary folder.
+        folder: the one that fetch is told to take them from, if any. scratch: a temporary folder.
         """
 
     @abstractmethod

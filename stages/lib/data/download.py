@@ -132,14 +132,9 @@ def gunzip(data: bytes, size: int) -> bytes:
 # Web addresses -----------------------------------------------------------------------------------------------------
 
 
-def from_mirror(base_url: str, *, timeout: tuple[float, float] = TIMEOUT, patience: float = PATIENCE) -> FileSource:
+def from_mirror(base_url: str) -> FileSource:
     """A web folder with the files as .gz."""
-
-    def read(name: str, size: int) -> bytes:
-        answer = download(f"{base_url}{name}.gz", most=size + SLACK, timeout=timeout, patience=patience)
-        return gunzip(answer, size)
-
-    return FileSource(base_url, read)
+    return FileSource(base_url, lambda name, size: gunzip(download(f"{base_url}{name}.gz", most=size + SLACK), size))
 
 
 class Bounded(io.BytesIO):
@@ -155,7 +150,7 @@ class Bounded(io.BytesIO):
         return super().write(piece)
 
 
-def download(url: str, *, most: int, timeout: tuple[float, float] = TIMEOUT, patience: float = PATIENCE) -> bytes:
+def download(url: str, *, most: int) -> bytes:
     """The content of an address; raises Broken when the answer broke off, Unavailable when none came.
 
     most: bytes that it may have.
@@ -167,10 +162,10 @@ def download(url: str, *, most: int, timeout: tuple[float, float] = TIMEOUT, pat
         fetch = pooch.HTTPDownloader(
             progressbar=sys.stderr.isatty(),
             chunk_size=2**16,
-            timeout=timeout,
+            timeout=TIMEOUT,
             hooks={"response": lambda response, **_: drop_detour(stack.enter_context(response))},
         )
-        stack.enter_context(within(patience + most / SLOWEST))
+        stack.enter_context(within(PATIENCE + most / SLOWEST))
         try:
             fetch(url, content, None)
         except OSError as error:  # all errors of requests are OSErrors; the root cause is the readable one

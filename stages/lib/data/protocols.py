@@ -170,8 +170,8 @@ class FixedTest(Strict):
         if self.test is not None:
             mistakes = check_share("test", self.test, units)
             units = draw_units(units, units.number - share_of(units.number, self.test))
-        if self.training is not None:
-            drawn, most = self.num_drawn(), num_rows - facts.num_classes
+        if (drawn := self.num_drawn) is not None:
+            most = num_rows - facts.num_classes
             if drawn > most:
                 return [
                     *mistakes,
@@ -181,9 +181,10 @@ class FixedTest(Strict):
             units = units if facts.num_groups else draw_units(units, drawn)  # rows are drawn of every group
         return mistakes or check_share("validation", self.validation, units)
 
-    def num_drawn(self) -> int:
+    @property
+    def num_drawn(self) -> int | None:
         """Number of training and validation rows of a replicate, where `training` is given."""
-        return round((self.training or 0) / (1 - self.validation))
+        return None if self.training is None else round(self.training / (1 - self.validation))
 
     def count_training(self, facts: Facts) -> int:
         """Number of training rows of a replicate, about; groups differ in size."""
@@ -192,16 +193,11 @@ class FixedTest(Strict):
 
     def split(self, labels: np.ndarray, *, num_own_test: int, seed: int, groups: Groups = None) -> Split:
         """Split the rows; labels, groups: [row], the data set's own test rows last."""
-        from sklearn.model_selection import train_test_split  # slow to import
-
         development, test = self.hold_out(labels, num_own_test=num_own_test, seed=seed, groups=groups)
         parts = []
         for replicate in range(self.seeds):
-            rows, state = development, state_of(seed, replicate)
-            if self.training is not None:
-                rows, _ = train_test_split(
-                    development, train_size=self.num_drawn(), stratify=labels[development], random_state=state
-                )
+            state = state_of(seed, replicate)
+            rows = thin_rows(development, labels, most=self.num_drawn, state=state)
             parts.append((*draw_validation(rows, labels, share=self.validation, state=state, groups=groups), test))
         return stack_parts(parts, labels)
 

@@ -93,10 +93,13 @@ def build_arms(
     *,
     select_by: str,
     at_end: Mapping[str, Predictions] | None = None,
+    searches: Sequence[ComparedSearch] = (),
 ) -> dict[ArmKey, Arm]:
     """Every arm of a study; reference models are variants with a single arm.
 
     at_end: predictions of the last epoch's weights, where those above are of the best epoch's.
+    searches: each adds its best points, averaged, where it says so; the best single regulariser, tuned and averaged
+        likewise, if all its variants are among the predictions.
     """
     arms = {}
     for variant, predicted in predictions.items():
@@ -109,28 +112,15 @@ def build_arms(
         arms[ArmKey(variant, TO_END)] = arm_at(predicted, points)
     for name, reference in references.items():
         arms[ArmKey(name, REFERENCE)] = Arm(reference.training, reference.test, {"strength": reference.strength})
-    return arms
-
-
-def build_search_arms(
-    predictions: Mapping[str, Predictions], searches: Sequence[ComparedSearch], labels: Labels, *, select_by: str
-) -> dict[ArmKey, Arm]:
-    """The arms that searches add to those of variants, as far as the predictions are there.
-
-    The best points of a search, averaged, where it says so; the best single regulariser, tuned and averaged likewise.
-    """
-    arms = {}
     for search in searches:
-        singles = [predictions[name] for name in search.singles if name in predictions]
-        singles = singles if len(singles) == len(search.singles) else []
-        searched = [predictions[search.variant]] if search.variant in predictions else []
         for name, kind, members, count in (
-            (search.best_single, TUNED, singles, 1),
-            (search.best_singles, AVERAGED, singles, search.average),
-            (search.variant, AVERAGED, searched, search.average),
+            (search.best_single, TUNED, search.singles, 1),
+            (search.best_singles, AVERAGED, search.singles, search.average),
+            (search.variant, AVERAGED, (search.variant,), search.average),
         ):
-            if members and count:
-                arms[ArmKey(name, kind)] = average_best(members, labels, select_by=select_by, count=count)
+            if members and count and predictions.keys() >= set(members):
+                chosen = [predictions[member] for member in members]
+                arms[ArmKey(name, kind)] = average_best(chosen, labels, select_by=select_by, count=count)
     return arms
 
 
@@ -144,34 +134,29 @@ def average_best(predictions: Sequence[Predictions], labels: Labels, *, select_b
     )
     best = np.argsort(-rated, axis=0, kind="stable")[:count]
     best.sort(axis=0)  # [place, replicate], numbered through all variants
-    first = np.cumsum([0, *(predicted.grid.num_points for predicted in predictions)])
+    lanes = [(n, one.grid.lanes_at(at)) for n, one in enumerate(predictions) for at in range(one.grid.num_points)]
+    chosen = [[(lanes[at][0], lanes[at][1][replicate]) for replicate, at in enumerate(row)] for row in best]
 
-    def pick(parts: Sequence[np.ndarray | None]) -> np.ndarray:
-        """[lane, ...] of each variant as [place, replicate, ...] of the best points; NaN where a variant has none."""
-        shape = next(part.shape[1:] for part in parts if part is not None)
-        picked = np.full((*best.shape, *shape), np.nan)
-        for predicted, start, end, part in zip(predictions, first, first[1:], parts, strict=False):
-            if part is not None:
-                chosen = np.nonzero((start <= best) & (best < end))
-                picked[chosen] = predicted.grid.by_point(part)[best[chosen] - start, chosen[1]]
-        return picked
+    def pick(parts: Sequence[np.ndarray]) -> np.ndarray:
+        """[lane, ...] of each variant as [place, replicate, ...] of the best points, float64."""
+        return np.array([[parts[variant][lane] for variant, lane in row] for row in chosen], np.float64)
 
     def average(parts: Sequence[np.ndarray]) -> np.ndarray:
         return (pick(parts) * (1 / len(best))).sum(axis=0)
 
-    names = dict.fromkeys(name for predicted in predictions for name in predicted.strengths)
-    strengths = {name: pick([predicted.strengths.get(name) for predicted in predictions]).ravel() for name in names}
+    names = dict.fromkeys(name for one in predictions for name in one.strengths)
+    strengths = {
+        name: pick([one.strengths.get(name, np.full(len(one.replicate), np.nan)) for one in predictions]).ravel()
+        for name in names
+    }
     training, test, validation = (
-        average([getattr(predicted, part) for predicted in predictions]).astype(np.float32)
+        average([getattr(one, part) for one in predictions]).astype(np.float32)
         for part in ("training", "test", "validation")
     )
     return Arm(
         training=training,
         test=test,
         strengths={name: values for name, values in strengths.items() if not np.isnan(values).all()},
-        mechanisms={
-            name: average([predicted.mechanisms[name] for predicted in predictions])
-            for name in predictions[0].mechanisms
-        },
+        mechanisms={name: average([one.mechanisms[name] for one in predictions]) for name in predictions[0].mechanisms},
         validation=validation,
     )

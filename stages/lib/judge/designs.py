@@ -93,10 +93,6 @@ def resampled_mean(score: ArrayLike, *, test_train_ratio: float) -> Estimate:
     the replicates' scores are known; where rows are, `CrossValidation` is up to twice as sharp.
     """
     score = check_layout(score, "[replicate]")
-    if not 0 <= test_train_ratio < np.inf:
-        raise ValueError(
-            f"test_train_ratio is {test_train_ratio}; expected test rows / training rows, 0 if test is fixed"
-        )
     error = score.std(ddof=1) * np.sqrt(1 / len(score) + test_train_ratio)
     return Estimate(float(score.mean()), ((float(error), len(score) - 1),))
 
@@ -107,9 +103,7 @@ def welch(variant: Estimate, baseline: Estimate) -> Estimate:
     SE^2 = SE_v^2 + SE_b^2, df = SE^4 / (SE_v^4 / df_v + SE_b^4 / df_b). From `resampled_mean`, each arm brings the
     correction of its own protocol.
     """
-    if len(variant.errors) != 1 or len(baseline.errors) != 1:
-        raise ValueError("welch takes means with one standard error each; expected both from resampled_mean")
-    (error_v, df_v), (error_b, df_b) = *variant.errors, *baseline.errors
+    ((error_v, df_v),), ((error_b, df_b),) = variant.errors, baseline.errors
     error = np.hypot(error_v, error_b)
     share = (error_v / error) ** 2 if error > 0 else 0.5
     df = 1 / (share**2 / df_v + (1 - share) ** 2 / df_b)
@@ -153,7 +147,6 @@ class CrossedEffects:
         return Estimate(float(mean), errors, scale_to(row_mean - mean, row_error), seed_mean - mean)
 
 
-@dataclass(frozen=True)
 class CrossValidation:
     """Repeated k-fold cross-validation, each row held out once per repeat: another table of as many rows.
 
@@ -186,51 +179,45 @@ class CrossValidation:
     Where rows belong to groups, a group of rows is what a row is above: d_i is the sum over the rows of group i, and n
     remains the number of rows. Rows of one patient are then as few patients as they are.
 
-    Fields: row numbers, held_out [replicate, row] and training [replicate, n]; replicate r * folds + k is fold k.
+    held_out [replicate, row], training [replicate, n]: row numbers; replicate r * folds + k is fold k.
     groups: of the held-out rows, [replicate, row].
     """
 
-    held_out: NDArray[np.integer]
-    training: NDArray[np.integer]
-    repeats: int
-    groups: NDArray[np.integer] | None = None
-    _units: NDArray[np.intp] = field(init=False, repr=False)  # [replicate, row], the unit of a row: itself or its group
-    _test: Array = field(init=False, repr=False)  # [repeat, fold, unit], weight in a fold's mean of a unit's sum
-    _trained: Array = field(init=False, repr=False)  # [repeat, fold, unit], share of it trained on, less the mean share
-    _share: float = field(init=False, repr=False)
-    _odds: float = field(init=False, repr=False)  # p^2 / variance of what is trained on: p / (1 - p) of whole units
-
-    def __post_init__(self) -> None:
-        held_out, training = np.asarray(self.held_out), np.asarray(self.training)
+    def __init__(
+        self, held_out: ArrayLike, training: ArrayLike, repeats: int, groups: NDArray[np.integer] | None = None
+    ):
+        held_out, training = np.asarray(held_out), np.asarray(training)
         num_replicates, num_tested = held_out.shape
-        if self.repeats < MIN_REPEATS or num_replicates % self.repeats or len(training) != num_replicates:
+        if repeats < MIN_REPEATS or num_replicates % repeats or len(training) != num_replicates:
             raise ValueError(
-                f"{num_replicates} replicates and {len(training)} sets of training rows in {self.repeats} repeats; "
+                f"{num_replicates} replicates and {len(training)} sets of training rows in {repeats} repeats; "
                 f"expected as many of both, and whole repeats, {MIN_REPEATS} or more"
             )
         numbers, place = np.unique(held_out, return_index=True)
-        names, unit_of = np.unique(numbers if self.groups is None else self.groups.ravel()[place], return_inverse=True)
+        names, unit_of = np.unique(numbers if groups is None else groups.ravel()[place], return_inverse=True)
         units = unit_of[np.searchsorted(numbers, held_out)]
         test = np.zeros((num_replicates, len(names)))
         np.put_along_axis(test, units, 1 / num_tested, axis=1)
-        shape = (self.repeats, -1, len(names))
+        shape = (repeats, -1, len(names))
         if test.reshape(shape).astype(bool).sum(axis=1).max() > 1:
             raise ValueError("a row or a group is held out twice in a repeat; expected disjoint folds")
         known = np.stack([np.isin(numbers, rows) for rows in training]).astype(np.float64)
         trained = sum_by(known, np.tile(unit_of, (num_replicates, 1)), len(names)) / np.bincount(unit_of)
-        object.__setattr__(self, "_units", units)
-        object.__setattr__(self, "_test", test.reshape(shape))
-        object.__setattr__(self, "_share", float(trained.mean()))
-        object.__setattr__(self, "_odds", float(trained.mean() ** 2 / trained.var()))
-        object.__setattr__(self, "_trained", trained.reshape(shape) - trained.mean())
+        self.repeats, self.groups = repeats, groups
+        self.num_rows = units.size / repeats  # that a repeat holds out
+        self.units = units  # [replicate, row], the unit of a row: itself or its group
+        self.test = test.reshape(shape)  # [repeat, fold, unit], weight in a fold's mean of a unit's sum
+        self.trained = trained.reshape(shape) - trained.mean()  # the same: share of it trained on, less the mean share
+        self.share = float(trained.mean())
+        self.odds = float(trained.mean() ** 2 / trained.var())  # p^2 / variance of it: p / (1 - p) of whole units
 
     def estimate(self, contribution: ArrayLike, *, alone: bool = False) -> Estimate:
         """From contributions [replicate, row], rows as in `held_out`; `alone`: of one network, not a difference."""
         score = check_layout(contribution, "[replicate, row]")
-        if score.shape != self._units.shape:
-            raise ValueError(f"contributions have shape {score.shape}; expected {self._units.shape}, as held_out")
-        mean, num_units = float(score.mean()), self._test.shape[2]
-        influence = sum_by(score - mean, self._units, num_units)
+        if score.shape != self.units.shape:
+            raise ValueError(f"contributions have shape {score.shape}; expected {self.units.shape}, as held_out")
+        mean, num_units = float(score.mean()), self.test.shape[2]
+        influence = sum_by(score - mean, self.units, num_units)
         influence = influence.reshape(self.repeats, -1, num_units).sum(axis=1)  # [repeat, unit]
         stable = max(self._stable_variance(influence), 0.0)
         covariance, noise = self._covariance(influence)
@@ -244,12 +231,7 @@ class CrossValidation:
         """s^2: sum_i of the mean of d_ri d_si over repeats r != s, / n^2."""
         repeats = len(influence)
         pairs = (influence.sum(axis=0) ** 2 - (influence**2).sum(axis=0)).sum()
-        return float(pairs / (repeats * (repeats - 1)) / self._num_rows**2)
-
-    @property
-    def _num_rows(self) -> float:
-        """Number of rows that a repeat holds out."""
-        return self._units.size / self.repeats
+        return float(pairs / (repeats * (repeats - 1)) / self.num_rows**2)
 
     def _covariance(self, influence: Array) -> tuple[float, float]:
         """Estimate sum_i d_i t_i / n^2, and the noise e^2 of splits and starts.
@@ -262,15 +244,15 @@ class CrossValidation:
         """
         repeats = len(influence)
         others = repeats - 1
-        fold = self._test @ influence.T  # mean on the fold's rows, in repeat s
-        trained = self._trained @ influence.T
+        fold = self.test @ influence.T  # mean on the fold's rows, in repeat s
+        trained = self.trained @ influence.T
         own = np.arange(repeats)
         quality = fold[own, :, own].copy()  # [repeat, fold]
         fold[own, :, own] = trained[own, :, own] = 0
         expected, known = fold.sum(axis=2), trained.sum(axis=2)
         apart = expected * known - (fold * trained).sum(axis=2)  # sums over s != t
         product = quality * known / others - apart / (others * (others - 1))
-        covariance = product.mean() * self._odds / self._share / self._num_rows
+        covariance = product.mean() * self.odds / self.share / self.num_rows
         noise = ((quality - expected / others) ** 2).mean() * others / repeats / quality.size
         return float(covariance), float(noise)
 
@@ -278,7 +260,7 @@ class CrossValidation:
         """b: the ratio of influences, shrunk to NULL_RATIO as far as it is noise; `prior`: its variance about that."""
         if stable <= 0:
             return 0.0
-        sampling = self._odds * self.repeats / (self.repeats - 1) * noise / stable
+        sampling = self.odds * self.repeats / (self.repeats - 1) * noise / stable
         shrunk = NULL_RATIO + (covariance / stable - NULL_RATIO) / (1 + sampling / prior)
         return float(np.clip(shrunk, 0, MAX_RATIO))
 

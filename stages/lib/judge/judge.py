@@ -7,13 +7,14 @@ baseline, and networks and models against no skill, are judged together, over ar
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 
 from stages.lib.core.records import round_number
+from stages.lib.data.checks import Check
 from stages.lib.data.protocols import RepeatedStratifiedKFold
 from stages.lib.judge.arms import (
     AT_KNOB,
@@ -26,7 +27,6 @@ from stages.lib.judge.arms import (
     ArmKey,
     arm_at,
     build_arms,
-    build_search_arms,
     choose_points,
     predict_no_skill,
 )
@@ -69,6 +69,8 @@ from stages.lib.judge.verdicts import (
 
 CHOSEN = (TUNED, TO_END, AVERAGED)  # kinds of arms whose points are chosen on validation rows
 NUM_BEST_DRAWS = 2_000  # of the joint distribution of each arm's rivals
+OVERFITS = 0.5  # training loss at the end, as a share of that on held-out rows, under which a network has overfitted
+OFTEN = 0.5  # share of replicates that choose the end of a path
 RIVALRIES = {TUNED: "against_best_single", AVERAGED: "averaged_against_best_single"}  # in place of the kind of arm
 
 
@@ -107,9 +109,17 @@ class Judge:
         at_end: Mapping[str, Predictions] | None = None,
     ) -> Judge:
         """Of all arms that these predictions make; at_end: as `build_arms` takes it."""
-        arms = build_arms(predicted, references, labels, select_by=plan.select_by, at_end=at_end)
-        arms |= build_search_arms(predicted, plan.searches, labels, select_by=plan.select_by)
+        by, searches = plan.select_by, plan.searches
+        arms = build_arms(predicted, references, labels, select_by=by, at_end=at_end, searches=searches)
         return cls(plan, settings, labels, arms)
+
+    @cached_property
+    def baselines(self) -> dict[str, str]:
+        """Variant, or best single one of a search -> the variant that it is compared with."""
+        baselines = {variant.name: variant.baseline for variant in self.plan.variants}
+        for search in self.plan.searches:
+            baselines |= dict.fromkeys((search.best_single, search.best_singles), baselines[search.variant])
+        return baselines
 
     @cached_property
     def design(self) -> Design | None:
@@ -128,15 +138,10 @@ class Judge:
             self._measured[key, score] = measure(score, self.labels.test, self.arms[key].test)
         return self._measured[key, score]
 
-    def gap(self, score: str, key: ArmKey) -> float:
-        """The score on training rows less that on held-out rows."""
-        training = measure(score, self.labels.training, self.arms[key].training)
-        return float(training.mean() - self.measure(score, key).mean())
-
-    def optimism(self, score: str, key: ArmKey) -> float:
-        """The score on the validation rows that chose the arm's points, less that on held-out rows."""
-        validation = measure(score, self.labels.validation, self.arms[key].validation)
-        return float(validation.mean() - self.measure(score, key).mean())
+    def gap(self, score: str, key: ArmKey, part: Literal["training", "validation"]) -> float:
+        """The score on training rows, or on the validation rows that chose the arm's points, less that held out."""
+        seen = measure(score, getattr(self.labels, part), getattr(self.arms[key], part))
+        return float(seen.mean() - self.measure(score, key).mean())
 
     def contributions(self, score: str, key: ArmKey) -> np.ndarray | None:
         """What each row adds to a score, [replicate, row]; None where the score or the design knows no rows."""
@@ -188,18 +193,17 @@ def describe_difference(together: Together[Member], key: Member, level: float, s
     half_width, margin = together.half_width(key, level), settings.equivalence[score]
     word = verdict(difference, half_width, margin=margin, sign=SCORES[score].sign, alpha=alpha)
     interval = find_interval(difference, half_width, word, alpha=alpha)
-    adjusted = min(1.0, together.p_value(key) * alpha / level)
-    return round_difference(difference, interval, word, adjusted, alpha)
+    return record_difference(difference, interval, min(1.0, together.p_value(key) * alpha / level), word, alpha)
 
 
 def describe_unasked(difference: Estimate, settings: StatisticsPlan) -> Difference:
     """A difference that no question is about."""
     own = difference.interval(settings.confidence)
-    return round_difference(difference, own, "not_asked", difference.p_value, 1 - settings.confidence)
+    return record_difference(difference, own, difference.p_value, "not_asked", 1 - settings.confidence)
 
 
-def round_difference(
-    estimate: Estimate, interval: tuple[float, float], word: Verdict, p_adjusted: float, alpha: float
+def record_difference(
+    estimate: Estimate, interval: tuple[float, float], p_adjusted: float, word: Verdict, alpha: float
 ) -> Difference:
     value, p_value, p_adjusted = map(round_number, (estimate.value, estimate.p_value, p_adjusted))
     low, high = map(round_number, interval)
@@ -216,15 +220,12 @@ def judge_study(judge: Judge) -> StudyResult:
     plan, arms = judge.plan, [key for key in judge.arms if key != NO_SKILL]
     models = [key for key in arms if key.kind == REFERENCE]
     networks = [key for key in arms if key.kind != REFERENCE]
-    seed, settings = plan.seed, judge.settings
     differences, levels = judge_networks(judge, networks)
-    differences |= judge_all(judge.compare_all(pair_with_baselines(judge, models)), settings, seed=seed)
-    skills = judge_all(judge.compare_all(dict.fromkeys(networks, NO_SKILL)), settings, seed=seed)
-    skills |= judge_all(judge.compare_all(dict.fromkeys(models, NO_SKILL)), settings, seed=seed)
+    differences |= judge_all(judge.compare_all(pair_with_baselines(judge, models)), judge.settings, seed=plan.seed)
+    skills = judge_skills(judge, networks) | judge_skills(judge, models)
     results: dict[str, dict] = {plan.baseline: {}}  # the baseline comes first
     for key in arms:
-        judged = {score: describe_judgement(judge, key, score, differences, skills) for score in judge.scores}
-        results.setdefault(key.variant, {})[key.kind] = describe_arm(judge, key, judged)
+        results.setdefault(key.variant, {})[key.kind] = describe_arm(judge, key, differences, skills)
     return StudyResult(
         dataset=plan.dataset,
         features=plan.features,
@@ -238,6 +239,12 @@ def judge_study(judge: Judge) -> StudyResult:
         searches={search.variant: describe_search(judge, search, differences) for search in plan.searches},
         may_be_best={score: find_best(judge, score) for score in judge.scores},
     )
+
+
+def judge_skills(judge: Judge, arms: Sequence[ArmKey]) -> dict[ComparisonKey, Difference]:
+    """Arms against no skill. The question is whether they have any, so no difference is too small to matter there."""
+    settings = judge.settings.model_copy(update={"equivalence": dict.fromkeys(judge.scores, 0.0)})
+    return judge_all(judge.compare_all(dict.fromkeys(arms, NO_SKILL)), settings, seed=judge.plan.seed)
 
 
 Levels = Sequence[tuple[Together[ComparisonKey], float]]  # what each question asks, and the level that it has
@@ -274,13 +281,14 @@ def find_best(judge: Judge, score: str) -> list[ArmKey]:
 
 def share_questions(judge: Judge, family: Family) -> Levels:
     """What each question of params.yaml asks, judged together, and at which level; without empty questions."""
-    questions = [(ask, by) for ask, shares in judge.settings.questions.items() for by in shares]
-    shares = [judge.settings.questions[ask][by] for ask, by in questions]
+    questions = {
+        (ask, by): share for ask, by_score in judge.settings.questions.items() for by, share in by_score.items()
+    }
     asked = [
         judge_together({key: family[key] for key in family if is_asked(judge, key, *question)}, seed=judge.plan.seed)
         for question in questions
     ]
-    levels = share_levels(asked, shares, 1 - judge.settings.confidence)
+    levels = share_levels(asked, list(questions.values()), 1 - judge.settings.confidence)
     return [(together, level) for together, level in zip(asked, levels, strict=True) if together.members]
 
 
@@ -300,10 +308,7 @@ def is_asked(judge: Judge, key: ComparisonKey, ask: Subject, by: Question) -> bo
 
 def find_baseline(judge: Judge, key: ArmKey) -> ArmKey:
     """What an arm is compared with: its variant's baseline at its knobs; the study's for a reference model."""
-    baselines = {variant.name: variant.baseline for variant in judge.plan.variants}
-    for search in judge.plan.searches:
-        baselines |= dict.fromkeys((search.best_single, search.best_singles), baselines[search.variant])
-    return ArmKey(baselines.get(key.variant, judge.plan.baseline), AT_KNOB)
+    return ArmKey(judge.baselines.get(key.variant, judge.plan.baseline), AT_KNOB)
 
 
 def pair_with_baselines(judge: Judge, arms: Sequence[ArmKey]) -> dict[ArmKey, ArmKey]:
@@ -311,25 +316,13 @@ def pair_with_baselines(judge: Judge, arms: Sequence[ArmKey]) -> dict[ArmKey, Ar
     return {key: other for key in arms if (other := find_baseline(judge, key)) != key}
 
 
-def describe_judgement(
+def describe_arm(
     judge: Judge,
     key: ArmKey,
-    score: str,
     differences: Mapping[ComparisonKey, Difference],
     skills: Mapping[ComparisonKey, Difference],
-) -> Judgement:
-    """An arm by one score."""
-    replicates, compared = judge.measure(score, key), ComparisonKey(*key, score)
-    return Judgement(
-        value=round_number(replicates.mean()),
-        replicates=[round_number(value) for value in replicates],
-        difference=differences.get(compared),
-        skill=skills[compared],
-    )
-
-
-def describe_arm(judge: Judge, key: ArmKey, judged: dict[str, Judgement]) -> ArmResult:
-    """An arm with its judgements."""
+) -> ArmResult:
+    """An arm with what the two families of comparisons say of it."""
     arm = judge.arms[key]
     groups = {variant.name: variant.group for variant in judge.plan.variants}
     scores = {name: float(judge.measure(name, key).mean()) for name in list_scores(judge.plan.outputs)}
@@ -337,14 +330,23 @@ def describe_arm(judge: Judge, key: ArmKey, judged: dict[str, Judgement]) -> Arm
     mechanisms = {name: float(values.mean()) for name, values in finite.items() if len(values)}
     if mechanisms:  # of networks; a reference model may be meant to do so
         mechanisms["one_answer"] = float(gives_one_answer(squeeze(arm.test)).mean())
+    optimism = {score: judge.gap(score, key, "validation") for score in judge.scores if key.kind in CHOSEN}
     return ArmResult(
         baseline=find_baseline(judge, key).variant,
         group=groups.get(key.variant, "model" if key.kind == REFERENCE else "regularizers"),
-        judged=judged,
+        judged={
+            score: Judgement(
+                value=round_number(judge.measure(score, key).mean()),
+                replicates=[round_number(value) for value in judge.measure(score, key)],
+                difference=differences.get(ComparisonKey(*key, score)),
+                skill=skills[ComparisonKey(*key, score)],
+            )
+            for score in judge.scores
+        },
         strengths={name: list_used(strengths) for name, strengths in arm.strengths.items()},
-        scores=round_all(scores | {"gap": judge.gap(judge.scores[1], key)}),
+        scores=round_all(scores | {"gap": judge.gap(judge.scores[1], key, "training")}),
         mechanisms=round_all(mechanisms),
-        optimism=round_all({score: judge.optimism(score, key) for score in judge.scores} if key.kind in CHOSEN else {}),
+        optimism=round_all(optimism),
     )
 
 
@@ -454,6 +456,63 @@ def list_path_points(judge: Judge, variant: str, predictions: Predictions) -> li
         for key, arm in sorted(arms.items(), key=lambda item: item[1].strengths[varied[0]][0]):
             estimate = of_path.estimate(score, key)
             interval = estimate.interval(judge.settings.confidence)
-            numbers = (arm.strengths[varied[0]][0], estimate.value, *interval, of_path.gap(score, key))
+            numbers = (arm.strengths[varied[0]][0], estimate.value, *interval, of_path.gap(score, key, "training"))
             points.append(PathPoint(judge.plan.task, score, variant, *map(round_number, numbers)))
     return points
+
+
+# What a reader of the result has to know ---------------------------------------------------------------------------
+
+
+def check_result(judge: Judge, result: StudyResult, predicted: Mapping[str, Predictions]) -> Iterator[Check]:
+    """Findings in a study's result; predicted: its variants' networks at all strengths."""
+    score = result.scores["probabilities"]
+    at_end = result.arms[result.baseline].get("to_end")
+    if at_end and (loss := at_end.judged[score].value) > 0:
+        share = 1 + at_end.scores["gap"] / loss
+        if share > OVERFITS:
+            yield Check("no_overfitting", (), share)
+    networks = [arm for key, arm in result.list_arms() if key.kind != REFERENCE]
+    if not any(judged.skill.verdict == "better" for arm in networks for judged in arm.judged.values()):
+        yield Check("no_skill")
+    elif ends := tuple(find_ends(judge, predicted)):
+        yield Check("path_ends", ends)
+    if is_thinned(judge):
+        yield Check("thinned", (), judge.plan.protocol.training or 0)
+    if score in result.reach:
+        yield Check("reach", (score,), result.reach[score].detectable)
+
+
+def is_thinned(judge: Judge) -> bool:
+    """Whether cross-validation trains on fewer rows than the table has."""
+    protocol, num_held_out = judge.plan.protocol, judge.labels.test.shape[1]
+    training = getattr(protocol, "training", None)  # a protocol of one's own may know no such number
+    if protocol.fixed_test or not training:
+        return False
+    return training < (1 - protocol.validation) * num_held_out / protocol.test_train_ratio - 1
+
+
+def find_ends(judge: Judge, predicted: Mapping[str, Predictions]) -> Iterator[str]:
+    """Variants whose best strength is mostly an end of their path, and does better there than the baseline.
+
+    At the weak end a regulariser has no effect, and is no better than the baseline.
+    """
+    plan = judge.plan
+    searched = {search.variant for search in plan.searches}
+    baseline = rate_validation(judge, ArmKey(plan.baseline, AT_KNOB))
+    for variant, one in predicted.items():
+        key = ArmKey(variant, TUNED)
+        if variant in searched or key not in judge.arms:
+            continue
+        gained = SCORES[plan.select_by].sign * (rate_validation(judge, key) - baseline)
+        for name, chosen in judge.arms[key].strengths.items():
+            tried = one.strengths[name]
+            ends = {tried.min(), tried.max()}
+            is_mostly = any((chosen == end).mean() > OFTEN for end in ends)
+            if len(ends) == 2 and is_mostly and gained > judge.settings.equivalence[plan.select_by]:
+                yield variant
+
+
+def rate_validation(judge: Judge, key: ArmKey) -> float:
+    """The score of an arm that chooses strengths, on validation rows."""
+    return float(measure(judge.plan.select_by, judge.labels.validation, judge.arms[key].validation).mean())

@@ -159,8 +159,6 @@ def verdict(difference: Estimate, half_width: float, *, margin: float, sign: int
         margin: the greatest difference that does not matter, in units of the score.
         sign: of a difference for the better, `scores.Score.sign`.
     """
-    if not margin >= 0 or not half_width >= 0:
-        raise ValueError(f"margin is {margin}, half_width {half_width}; expected numbers of at least 0")
     if difference.value == 0 and difference.standard_error == 0:
         return "undecided"
     low, high = difference.interval(1 - 2 * alpha)

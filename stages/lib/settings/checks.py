@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from functools import partial
 
 from stages.lib.claims.claims import CLAIMS
 from stages.lib.core.fields import shorten
-from stages.lib.data.dataset import DataError, Dataset, Facts
+from stages.lib.data.dataset import DataError, Dataset, Facts, list_examples
 from stages.lib.judge.plans import BEST_SINGLE
 from stages.lib.judge.scores import SCORES, list_scores
 from stages.lib.lanes.callbacks import choose_monitor
@@ -15,7 +14,6 @@ from stages.lib.lanes.losses import LOSSES
 from stages.lib.lanes.regularizers import CATALOGUE
 from stages.lib.settings.mistakes import Mistake, limit
 from stages.lib.settings.schema import ExperimentParams, Params, Recipe, ResolvedStudy
-from stages.lib.settings.search import can_be_off
 
 NUM_NAMED = 20  # names that a message lists
 MEND = "mend its spelling or remove the experiment"
@@ -26,30 +24,31 @@ def find_mistakes(params: Params, facts: Mapping[str, Facts], *, whole: bool) ->
 
     Where params are not whole, a check that needs what they lack finds nothing.
     """
-    for check in list_checks(params, facts):
+    for found in list_checks(params, facts):
         try:
-            yield from list(check())
+            yield from list(found)
         except (AttributeError, KeyError):
             if whole:
                 raise
 
 
-def list_checks(params: Params, facts: Mapping[str, Facts]) -> Iterator[Callable[[], Iterable[Mistake]]]:
-    yield partial(find_wrong_names, params)
-    yield partial(find_wrong_rules, params)
+def list_checks(params: Params, facts: Mapping[str, Facts]) -> Iterator[Iterator[Mistake]]:
+    """Each check by itself; none has begun."""
+    yield find_wrong_names(params)
+    yield find_wrong_rules(params)
     for name, experiment in params.sections["experiments"].items():
         if experiment is not None:
-            yield partial(find_wrong_experiment, params, name, experiment)
+            yield find_wrong_experiment(params, name, experiment)
     for study in params.studies.values():
         for check in (find_wrong_baseline, find_wrong_references, find_wrong_dataset, find_missing_margins):
-            yield partial(check, params, study)
+            yield check(params, study)
         for variant in study.variants:
             for check_variant in (find_wrong_layers, find_wrong_loss, find_wrong_difference):
-                yield partial(check_variant, study, variant)
+                yield check_variant(study, variant)
         for dataset in study.datasets:
             for of_data in (find_wrong_protocol, find_wrong_scores, find_undefined_losses, find_wrong_monitors):
                 if dataset in facts:
-                    yield partial(of_data, params, study, dataset, facts[dataset])
+                    yield of_data(params, study, dataset, facts[dataset])
 
 
 def find_facts(params: Params, read: Callable[[str], bytes]) -> tuple[dict[str, Facts], list[Mistake]]:
@@ -66,9 +65,7 @@ def find_facts(params: Params, read: Callable[[str], bytes]) -> tuple[dict[str, 
 
 def name_some(names: Iterable[str]) -> str:
     """The first names, and how many more there are; `none` of none."""
-    listed = list(names)
-    more = [f"{len(listed) - NUM_NAMED} more"] if len(listed) > NUM_NAMED else []
-    return ", ".join([*listed[:NUM_NAMED], *more]) or "none"
+    return list_examples(list(names), NUM_NAMED) or "none"
 
 
 # Sections ------------------------------------------------------------------------------------------------------------
@@ -309,7 +306,7 @@ def find_idle(params: Params, study: ResolvedStudy, name: str, facts: Facts) -> 
     search = variant.search
     if "checkpoint" in recipe.callbacks and not params.fields["callbacks"].checkpoint.save_best_only:
         yield "the checkpoint has no effect, since it keeps the last epoch's weights: set save_best_only, or remove it"
-    if search and search.off and not any(map(can_be_off, search.ranges)):
+    if search and search.off and not any(CATALOGUE[name].inert_at_zero for name in search.ranges):
         yield f"search.off has no effect, since {', '.join(search.ranges)} cannot be off: set it to 0"
     if search and (search.points - 1) * (1 - search.off) < 1:  # on average
         yield f"search.off {search.off:g} leaves fewer than one of the points that are drawn on: lower it"

@@ -23,7 +23,7 @@ from stages.lib.lanes.plan import CallbacksPlan, NetworkPlan, OptimizerPlan, Reg
 from stages.lib.lanes.regularizers import CATALOGUE
 from stages.lib.settings.checks import list_changed_settings
 from stages.lib.settings.schema import CallbacksParams, ExperimentParams, Params, ResolvedStudy, Variant
-from stages.lib.settings.search import Search, can_be_off, draw_points
+from stages.lib.settings.search import Search, draw_points
 
 
 def make_plans(params: Params, facts: Mapping[str, Facts], read: Callable[[str], bytes]) -> dict[str, object]:
@@ -115,7 +115,7 @@ def compared_search(study: ResolvedStudy, name: str, search: Search) -> Compared
         variant=name,
         num_points=search.points,
         varied=tuple(search.ranges),
-        always_on=tuple(name for name in search.ranges if not can_be_off(name)),
+        always_on=tuple(name for name in search.ranges if not CATALOGUE[name].inert_at_zero),
         singles=tuple(singles),
         best_single=f"{BEST_SINGLE}{suffix}",
         average=search.average,
@@ -188,18 +188,16 @@ def experiment_plan(
     """An experiment's runs: those of the first task of its study, with its own replicates and epochs."""
     study = params.studies[experiment.study]
     task, dataset = next(iter(study.tasks.items()))
-    first = Task(task, dataset, study, facts[dataset])
-    runs = {variant: run_plan(params, first, variant) for variant in experiment.variants}
+    first, most = Task(task, dataset, study, facts[dataset]), experiment.replicates
+
+    def shrink(run: RunPlan) -> RunPlan:
+        return replace(run, replicates=run.replicates[:most], epochs=experiment.epochs or run.epochs)
+
     return ExperimentPlan(
         name=name,
         kind=experiment.kind,
         study=task,
-        runs={
-            variant: replace(
-                run, replicates=run.replicates[: experiment.replicates], epochs=experiment.epochs or run.epochs
-            )
-            for variant, run in runs.items()
-        },
+        runs={variant: shrink(run_plan(params, first, variant)) for variant in experiment.variants},
         rows=experiment.rows,
         levels=tuple(experiment.levels),
         shared_rows=not study.settings.protocol.fixed_test,

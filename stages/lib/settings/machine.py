@@ -11,7 +11,7 @@ import shutil
 from collections.abc import Iterator, Mapping
 from itertools import pairwise
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from stages.lib.data.dataset import Facts
 from stages.lib.data.protocols import FixedTest, RepeatedStratifiedKFold
@@ -85,7 +85,7 @@ def estimate_rows(facts: Facts, num_replicates: int) -> float:
 
 
 def find_too_large(
-    params: Params, plans: Mapping[str, object], facts: Mapping[str, Facts], machine: Machine
+    params: Params, plans: Mapping[str, Any], facts: Mapping[str, Facts], machine: Machine
 ) -> Iterator[Mistake]:
     """The runs that this machine has not the memory for, the studies that it has not the disk for.
 
@@ -96,23 +96,14 @@ def find_too_large(
         for task, dataset in study.tasks.items():
             disk += estimate_rows(facts[dataset], protocol.num_replicates)
             for variant in study.variants:
-                run = find_run_plan(plans, name, variant, task)
-                if run is not None:
-                    need = estimate(run, facts[dataset], protocol)
-                    lanes, disk = lanes + need.lanes, disk + need.disk
-                    if need.memory > machine.memory:
-                        text = describe_need(task, need.lanes, need.memory, machine.memory, "of memory")
-                        yield Mistake(study.places[variant], text)
+                need = estimate(plans[f"{name}/{variant}"][task], facts[dataset], protocol)
+                lanes, disk = lanes + need.lanes, disk + need.disk
+                if need.memory > machine.memory:
+                    text = describe_need(task, need.lanes, need.memory, machine.memory, "of memory")
+                    yield Mistake(study.places[variant], text)
         there = machine.disk + measure_present(name)
         if disk > there:
             yield Mistake(study.where, describe_need(name, lanes, disk, there, "on the disk"))
-
-
-def find_run_plan(plans: Mapping[str, object], study: str, variant: str, task: str) -> RunPlan | None:
-    """The plan of a run; None where the study leaves the variant out."""
-    named = plans.get(f"{study}/{variant}")
-    run = named.get(task) if isinstance(named, dict) else None
-    return run if isinstance(run, RunPlan) else None
 
 
 def measure_present(study: str) -> int:

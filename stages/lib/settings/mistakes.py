@@ -12,7 +12,7 @@ from stages.lib.core.cli import UserError
 from stages.lib.core.fields import shorten
 from stages.lib.data.kinds import KINDS
 from stages.lib.data.protocols import PROTOCOLS
-from stages.lib.settings.yaml_text import Lines
+from stages.lib.settings.yaml_text import Lines, find_line, index_lines
 
 PARAMS = "params.yaml"
 LONGEST = 3800  # characters of a message
@@ -31,7 +31,7 @@ class Mistake(NamedTuple):
 
     def tell(self, lines: Lines) -> str:
         """In one line; lines: of the file."""
-        place = f"{PARAMS}, line {lines.find((*self.where, *self.below))}"
+        place = f"{PARAMS}, line {find_line(lines, (*self.where, *self.below))}"
         name = ".".join(limit(str(part)) for part in self.where)
         return f"{place}: {name}: {self.text}" if name else f"{place}: {self.text}"
 
@@ -42,7 +42,7 @@ class ParamsError(UserError):
 
 def raise_all(mistakes: Iterable[Mistake], root: yaml.Node | None) -> None:
     """ParamsError with all of them, each once, if there are any; root: the file's nodes."""
-    lines = Lines(root)
+    lines = index_lines(root)
     told = [line for text in dict.fromkeys(mistake.tell(lines) for mistake in mistakes) for line in text.splitlines()]
     shown = [line for line, length in zip(told, accumulate(map(len, told)), strict=True) if length < LONGEST]
     if len(shown) < len(told):
@@ -52,11 +52,6 @@ def raise_all(mistakes: Iterable[Mistake], root: yaml.Node | None) -> None:
 
 
 UNKNOWN = "is not a known key, expected one that params.yaml came with: remove it or mend its spelling"
-FORMER_KEYS = {
-    "datasets": "is no longer a key here, expected `data` with the name of one data set, or of a collection of several "
-    "under `datasets` at the top: write data: <name>",
-}
-
 # What pydantic's errors expected, in words; {names} come from the error's own context.
 EXPECTED = {
     "bool_type": "true or false",
@@ -97,7 +92,7 @@ def explain(entry: Any, within: tuple[str | int, ...]) -> list[Mistake]:
     if kind == "value_error":
         return [Mistake(where, line) for line in str(context["error"]).splitlines()]
     if kind == "extra_forbidden":
-        return [Mistake(where, FORMER_KEYS.get(str(where[-1]), UNKNOWN))]
+        return [Mistake(where, UNKNOWN)]
     text = TEXTS.get(kind, f"is {{input}}, expected {EXPECTED.get(kind, entry['msg'])}: change it")
     told = {name: write_number(value) for name, value in context.items()} | {"input": shorten(entry["input"])}
     told |= {"length": write_number(len(entry["input"]))} if kind == "too_long" else {}

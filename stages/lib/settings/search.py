@@ -134,11 +134,6 @@ else:
     Search = create_model("Search", __base__=SearchCounts, **RANGES)
 
 
-def can_be_off(name: str) -> bool:
-    """Whether a strength of 0 is no effect; of a norm or a momentum of batch normalisation, none is."""
-    return CATALOGUE[name].inert_at_zero
-
-
 def draw_points(search: SearchCounts, knobs: Mapping[str, float], *, seed: int, name: str) -> dict[str, tuple]:
     """Regulariser -> its strength at every point: the knob, then draws of a scrambled Sobol sequence (Owen 1998).
 
@@ -157,7 +152,7 @@ def draw_points(search: SearchCounts, knobs: Mapping[str, float], *, seed: int, 
 
 def place_draw(search: SearchCounts, name: str, share: float) -> float:
     """The strength of one draw, 0 to 1: the first `off` of them are 0, the others spread over the range."""
-    strengths, off = search.ranges[name], search.off if can_be_off(name) else 0.0
+    strengths, off = search.ranges[name], search.off if CATALOGUE[name].inert_at_zero else 0.0
     if share < off:
         return 0.0
     strength = strengths.at((share - off) / (1 - off))

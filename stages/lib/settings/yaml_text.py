@@ -7,7 +7,7 @@ ruamel.yaml needs for it, and without recursion.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from functools import lru_cache
 from typing import Any
 
@@ -22,6 +22,7 @@ MAX_BYTES = 2**17  # of params.yaml, which has a tenth of that; ruamel.yaml take
 MAX_DEPTH = 24
 MAX_VALUES = 20_000  # keys and values, those behind aliases counted wherever they stand
 MARKER = re.compile(r"^(<{7}|={7}|>{7}|\|{7})( |$)", re.MULTILINE)
+Lines = dict[tuple[str | int, ...], int]
 Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
@@ -132,29 +133,19 @@ def load_document(text: str) -> tuple[Any, yaml.Node | None]:
         raise explain_yaml(error, text) from None
 
 
-class Lines:
-    """Knows the line, counted from 1, of every key and entry of a document."""
+def index_lines(node: yaml.Node | None, path: tuple[str | int, ...] = (), line: int = 1) -> Lines:
+    """The line of every key and entry of a document, counted from 1, by the path to it."""
+    pairs = list[tuple[Any, yaml.Node, yaml.Node]]()
+    if isinstance(node, yaml.MappingNode):
+        pairs = [(key.value, key, value) for key, value in node.value if isinstance(key, yaml.ScalarNode)]
+    elif isinstance(node, yaml.SequenceNode):
+        pairs = [(number, value, value) for number, value in enumerate(node.value)]
+    lines = {path: line if path or node is None else node.start_mark.line + 1}
+    for part, place, value in pairs:
+        lines |= index_lines(value, (*path, part), place.start_mark.line + 1)
+    return lines
 
-    def __init__(self, root: yaml.Node | None):
-        self.root, self.known = root, dict[int, dict[str | int, tuple[int, yaml.Node]]]()
 
-    def find(self, where: Sequence[str | int]) -> int:
-        """The line of what is at a path; where it is missing, that of the last part that is there."""
-        node, line = self.root, self.root.start_mark.line + 1 if self.root else 1
-        for part in where:
-            places = self.index(node) if node else {}
-            if part not in places:
-                break
-            line, node = places[part]
-        return line
-
-    def index(self, node: yaml.Node) -> dict[str | int, tuple[int, yaml.Node]]:
-        """Key or number of an entry -> its line and its value."""
-        if id(node) not in self.known:
-            pairs = list[tuple[Any, yaml.Node, yaml.Node]]()
-            if isinstance(node, yaml.MappingNode):
-                pairs = [(key.value, key, value) for key, value in node.value if isinstance(key, yaml.ScalarNode)]
-            elif isinstance(node, yaml.SequenceNode):
-                pairs = [(number, value, value) for number, value in enumerate(node.value)]
-            self.known[id(node)] = {key: (place.start_mark.line + 1, value) for key, place, value in pairs}
-        return self.known[id(node)]
+def find_line(lines: Lines, where: tuple[str | int, ...]) -> int:
+    """The line of what is at a path; where it is missing, that of the last part that is there."""
+    return next(lines[where[:size]] for size in range(len(where), -1, -1) if where[:size] in lines)

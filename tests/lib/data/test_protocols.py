@@ -1,8 +1,5 @@
 """Splits partition the rows, keep the shares of the classes and repeat; mistakes of a protocol are said in words."""
 
-import json
-from dataclasses import dataclass
-
 import numpy as np
 import pytest
 from pydantic import TypeAdapter
@@ -301,19 +298,6 @@ def test_facts_for_the_statistics_and_words_for_people() -> None:
     assert make(K_FOLD, repeats=1).describe().startswith("5 folds x 1 repeat = 5 replicates")
     assert fixed.describe().startswith("the data set's own test rows, 5 seeds = 5 replicates; 2,000 training rows")
     assert make(FIXED, test=0.25).describe().startswith("a fixed test set of 0.25 of the rows, 5 seeds")
-
-
-@dataclass(frozen=True)
-class Plan:
-    protocol: Protocol
-
-
-@pytest.mark.parametrize("fields", [K_FOLD, FIXED])
-def test_protocol_is_a_field_of_a_plan(fields: dict) -> None:
-    adapter, plan = TypeAdapter(Plan), Plan(make(fields))
-    text = adapter.dump_json(plan)
-    assert adapter.validate_json(text) == plan
-    assert json.loads(text)["protocol"].items() >= fields.items()
 
 
 def test_table_of_protocols_is_by_their_kind() -> None:

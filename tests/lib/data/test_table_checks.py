@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from stages.lib.data.checks import check_rows, find_groups, load_checks, rank_values, save_checks
+from stages.lib.data.checks import check_rows, find_groups, load_checks, save_checks
 from stages.lib.data.dataset import Rows
 
 GENERATOR = np.random.default_rng(0)
@@ -58,13 +58,6 @@ def test_a_column_that_names_what_rows_belong_to_is_found_in_any_order_of_rows()
     assert find_groups(died, columns) == ["patient", "x"]
     in_order = {"patient_id": np.arange(600.0) // 3}  # numbered class by class: its name tells
     assert find_groups(np.sort(np.repeat(LABELS, 3)), in_order) == ["patient_id"]
-
-
-def test_ranks_are_those_of_scipy() -> None:
-    from scipy.stats import rankdata
-
-    values = GENERATOR.integers(0, 9, 50)
-    np.testing.assert_array_equal(rank_values(values), rankdata(values))
 
 
 def test_checks_are_kept_and_read_back(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:

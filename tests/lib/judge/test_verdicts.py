@@ -60,9 +60,6 @@ def test_a_verdict_at_its_bounds():
     assert verdict(exact, 0.0, margin=0.26, sign=1) == "equivalent"
     assert verdict(exact, 0.25, margin=0.2, sign=1) == "undecided"
     assert verdict(Estimate(0.0, ((0.0, 2),)), 0.0, margin=0.01, sign=1) == "undecided"
-    for half_width, margin in ((-0.1, 0.2), (np.nan, 0.2), (0.5, -1.0)):
-        with pytest.raises(ValueError, match="expected numbers of at least 0"):
-            verdict(exact, half_width, margin=margin, sign=1)
 
 
 def make_sure(*values: float, error: float = 1.0):
@@ -221,13 +218,6 @@ def test_what_a_study_can_see_in_closed_form():
     assert smallest_margin(estimate) == pytest.approx(0.01 * (t(0.95) + t(0.9)))
 
 
-def simulate_gaussian_replicates(rng, *, num_arms=11, num_replicates=50):
-    """Scores [arm, replicate] without true differences, correlated as Nadeau and Bengio assume."""
-    correlation = FOLD_RATIO / (1 + FOLD_RATIO)  # n_test / (n_test + n_train)
-    common, own = rng.normal(size=(num_arms, 1)), rng.normal(size=(num_arms, num_replicates))
-    return 0.7 + 0.05 * (np.sqrt(correlation) * common + np.sqrt(1 - correlation) * own)
-
-
 def simulate_cross_validation(rng, *, num_arms=11, num_repeats=10, num_shared=6, num_own=2):
     """AUC [arm, fold] of nearest-centroid classifiers in a real 5-fold x 10 on 470 fresh rows, 70 of class 1.
 
@@ -249,12 +239,11 @@ def simulate_cross_validation(rng, *, num_arms=11, num_repeats=10, num_shared=6,
     return auc.reshape(num_arms, len(test))
 
 
-@pytest.mark.parametrize("simulate", [simulate_gaussian_replicates, simulate_cross_validation])
-def test_ten_variants_of_pure_noise_rarely_yield_a_finding(simulate):
+def test_ten_variants_of_pure_noise_rarely_yield_a_finding():
     rng, num_studies = np.random.default_rng(7), 200
     found, found_naively, covered = [], [], []
     for _ in range(num_studies):
-        baseline, *variants = simulate(rng)
+        baseline, *variants = simulate_cross_validation(rng)
         differences = [compare_replicates(arm, baseline, test_train_ratio=FOLD_RATIO) for arm in variants]
         together = judge_together({str(n): one for n, one in enumerate(differences)}, seed=1)  # no rows are known
         found.append(min(map(together.p_value, together.members)) < 0.05)
@@ -297,22 +286,10 @@ def test_the_mean_and_its_interval_are_those_of_a_t_test() -> None:
     pooled = pool_log_loss({"l2": make_effects(*values)})["l2"]
     expected = stats.ttest_1samp(values, 0).confidence_interval(0.95)
     assert (pooled.low, pooled.high) == pytest.approx(tuple(expected))
+    assert pooled.new_high - pooled.value == pytest.approx(pooled.value - pooled.new_low)
+    assert pooled.new_high - pooled.value == pytest.approx((pooled.high - pooled.value) * np.sqrt(1 + len(values)))
     assert pooled.value == pytest.approx(np.mean(values))
     assert pooled.counts == {"undecided": 5}
-
-
-def test_intervals_hold_the_mean_of_all_arms_and_the_effect_on_a_new_data_set() -> None:
-    """Twelve data sets, three arms; effects vary between data sets, and each is measured with an error."""
-    rng, trials, num_arms = np.random.default_rng(5), 400, 3
-    means, news = 0, 0
-    for _ in range(trials):
-        true = rng.normal(-0.02, 0.03, (num_arms, 13))
-        seen = true + rng.normal(0, 0.01, true.shape)
-        pooled = pool_log_loss({f"arm{arm}": make_effects(*seen[arm, :12]) for arm in range(num_arms)})
-        means += all(one.low <= -0.02 <= one.high for one in pooled.values())
-        news += sum(one.new_low <= true[arm, 12] <= one.new_high for arm, one in enumerate(pooled.values()))
-    assert means / trials >= 0.93
-    assert news / (trials * num_arms) >= 0.93
 
 
 @pytest.mark.parametrize(
@@ -337,15 +314,12 @@ def test_more_arms_make_wider_intervals_of_means_alone() -> None:
     assert (among.new_low, among.new_high) == (alone.new_low, alone.new_high)
 
 
-def test_the_set_holds_the_best_arm_and_shrinks_as_data_sets_are_added() -> None:
-    rng, trials, sizes = np.random.default_rng(6), 300, {8: 0, 40: 0}
-    true = {"best": -0.06, "close": -0.05, "bad": 0.02, "none": 0.0}
-    for number in sizes:
-        held = 0
-        for _ in range(trials):
-            values = {arm: mean + rng.normal(0, 0.05, number) for arm, mean in true.items()}
-            found = find_unbeaten(values, sign=-1, confidence=0.95)
-            held += "best" in found
-            sizes[number] += len(found)
-        assert held / trials >= 0.95
-    assert sizes[40] < 0.8 * sizes[8]
+@pytest.mark.parametrize(("share", "unbeaten"), [(0.99, {"best", "plain"}), (1.01, {"best"})])
+def test_an_arm_is_beaten_where_another_is_better_on_average_by_more_than_chance(
+    share: float, unbeaten: set[str]
+) -> None:
+    """By a one-sided t-test of its differences from each of two rivals, at half of 0.05."""
+    noise = np.tile([0.01, -0.01], 4)
+    bound = stats.t.isf(0.025, 7) * noise.std(ddof=1) / np.sqrt(8)
+    values = {"best": noise - share * bound, "plain": np.zeros(8), "worst": np.ones(8)}
+    assert find_unbeaten(values, sign=-1, confidence=0.95) == unbeaten

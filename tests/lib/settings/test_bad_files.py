@@ -14,7 +14,6 @@ from stages.lib.lanes.plan import CallbacksPlan, NetworkPlan, OptimizerPlan, Run
 from stages.lib.settings.checks import NUM_NAMED, name_some
 from stages.lib.settings.machine import Machine, estimate, estimate_rows
 from stages.lib.settings.mistakes import ParamsError
-from stages.lib.settings.yaml_text import TextError, decode
 from tests.fuzz_params import fuzz
 from tests.memory import run_measured
 from tests.project import load_yaml
@@ -226,13 +225,6 @@ def test_a_table_that_cannot_be_used_is_told_in_few_words(
             plan.run(replace(params_text, (old, entry)), plan.read_source)
         assert f"datasets.mine: data/source/{name}.csv " in str(caught.value)
         assert len(str(caught.value)) < 4000
-
-
-def test_text_is_decoded_with_the_line_of_its_fault() -> None:
-    with pytest.raises(TextError, match="line 3: is not UTF-8 text"):
-        decode(b"a\nb\n\xff")
-    with pytest.raises(TextError, match="has 2,000,000 bytes, expected at most 131,072"):
-        decode(bytes(2_000_000))
 
 
 def test_few_of_many_names_are_told() -> None:

@@ -1,14 +1,9 @@
 """The search of a variant: the points that are drawn, and what they depend on."""
 
-import os
-import subprocess
-import sys
-
 import numpy as np
 import pytest
 
 from stages.lib.lanes.regularizers import CATALOGUE
-from tests.conftest import ROOT
 from tests.test_plan import expand, make_plans, read_params, replace
 
 SEARCH = (
@@ -75,25 +70,6 @@ def test_points_of_a_search_depend_on_seed_and_name_and_begin_those_of_a_larger_
     assert find_points(renamed, "other")["l2"][1:] != found["l2"][1:]
     turned = replace(text, ("[l2, dropout, max_norm,", "[max_norm, dropout, l2,"))
     assert find_points(turned) == found, "the order of names in params.yaml does not matter"
-
-
-def test_points_do_not_depend_on_the_hash_seed_of_python(params_text: str) -> None:
-    code = (
-        "from stages.lib.settings.search import Search, draw_points;"
-        "search = Search.model_validate({'points': 9, 'off': 0.3, 'l2': [0.001, 0.1], 'dropout': [0, 0.8]});"
-        "print(draw_points(search, {'l2': 0.5, 'dropout': 0.5}, seed=3, name='study/variant'))"
-    )
-    found = {
-        subprocess.run(
-            [sys.executable, "-c", code],
-            cwd=ROOT,
-            check=True,
-            capture_output=True,
-            env=os.environ | {"PYTHONHASHSEED": s},
-        ).stdout
-        for s in ("1", "2")
-    }
-    assert len(found) == 1 and b"0.5" in found.pop()
 
 
 def test_a_search_is_compared_with_the_variants_of_one_regularizer(params_text: str) -> None:

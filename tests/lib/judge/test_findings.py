@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from stages.compare import find_ends, is_thinned
 from stages.lib.data.protocols import FixedTest, RepeatedStratifiedKFold
 from stages.lib.judge.arms import ArmKey
+from stages.lib.judge.judge import find_ends, is_thinned
 
 LABELS = np.tile(np.arange(20) % 2, (4, 1))
 
