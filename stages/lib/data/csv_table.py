@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from stages.lib.core.fields import shorten
@@ -22,10 +22,10 @@ class Column(NamedTuple):
     cells: Sequence[str]
     lines: Sequence[int]
 
-    def find(self, wrong: Collection[str]) -> str:
-        """Where the cells stand that hold something wrong, in words; empty where there is none."""
-        rows = zip(self.cells, self.lines, strict=True)
-        return list_examples([f"{shorten(cell)} in line {line}" for cell, line in rows if cell in wrong])
+    def list_wrong(self, wrong: Iterable[bool]) -> str:
+        """The cells that are wrong [row], in words; empty where there is none."""
+        rows = zip(self.cells, self.lines, wrong, strict=True)
+        return list_examples([f"{shorten(cell)} in line {line}" for cell, line, is_wrong in rows if is_wrong])
 
 
 class CsvTable(NamedTuple):

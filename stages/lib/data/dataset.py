@@ -164,11 +164,12 @@ class FetchPlan:
 
 def make_fetch_plan(dataset: str, kind: str, files: Mapping[str, str], read: Read) -> FetchPlan:
     """files: raw name -> path in the project; `read` gives the content of a file by its path."""
-
-    def pin(path: str) -> ProjectFile:
-        return ProjectFile(path, len(data := read(path)), hash_data(data))
-
-    return FetchPlan(dataset, kind, {name: pin(path) for name, path in files.items()})
+    content = {name: (path, read(path)) for name, path in files.items()}
+    return FetchPlan(
+        dataset,
+        kind,
+        {name: ProjectFile(path, len(data), hash_data(data)) for name, (path, data) in content.items()},
+    )
 
 
 def load_fetch_plans(entry: str) -> dict[str, FetchPlan]:
@@ -187,13 +188,13 @@ class Dataset(Strict):
     """A data set as params.yaml declares it. Subclasses add `kind: Literal[...]`, their name in params.yaml.
 
     encodings: what `features` of a study may be.
-    takes_folder: whether fetch may be told to take the raw files from a folder.
+    fetch_option: the one option of fetch's command line that the kind knows, if it knows one.
     pinned: the raw files by their name in data/raw/<data set>/, where they are the same for every data set of the kind.
     how_to_mend: what to do when no source has the raw files.
     """
 
     encodings: ClassVar[tuple[str, ...]] = ("encoded",)
-    takes_folder: ClassVar[bool] = False
+    fetch_option: ClassVar[str] = ""
     pinned: ClassVar[Mapping[str, Pin]] = {}
     how_to_mend: ClassVar[str]
 
@@ -209,10 +210,10 @@ class Dataset(Strict):
 
     @classmethod
     @abstractmethod
-    def sources(cls, plan: FetchPlan, folder: str | None, scratch: Path) -> list[FileSource]:
+    def sources(cls, plan: FetchPlan, chosen: str | None, scratch: Path) -> list[FileSource]:
         """The sources to ask for the raw files, in order.
 
-        folder: the one that fetch is told to take them from, if any. scratch: a temporary folder.
+        chosen: the value of `fetch_option`, None where it is not given. scratch: a temporary folder.
         """
 
     @abstractmethod

@@ -50,14 +50,14 @@ class FashionMnist(Dataset):
     """Pixels stay bytes and are scaled by the network, so that a stored image takes 784 bytes."""
 
     kind: Literal["fashion_mnist"] = "fashion_mnist"
-    takes_folder: ClassVar[bool] = True
+    fetch_option: ClassVar[str] = "folder"
     pinned: ClassVar[Mapping[str, Pin]] = PINS
     how_to_mend: ClassVar[str] = HOW_TO_MEND
 
     @classmethod
-    def sources(cls, plan: FetchPlan, folder: str | None, scratch: Path) -> list[FileSource]:
+    def sources(cls, plan: FetchPlan, chosen: str | None, scratch: Path) -> list[FileSource]:
         """A folder that the user names, here or in the environment, is the only one that is asked."""
-        if named := folder or os.environ.get(FOLDER_VARIABLE):
+        if named := chosen or os.environ.get(FOLDER_VARIABLE):
             return [from_folder(Path(named).expanduser())]
         return [
             from_folder(SYSTEM_FOLDER),
@@ -85,9 +85,13 @@ class FashionMnist(Dataset):
 
 
 def read_fashion(images: bytes, labels: bytes, num_rows: int) -> tuple[np.ndarray, np.ndarray]:
-    """Parse two IDX files: images uint8 [row, 784], grey levels 0..255, and labels uint8 [row], 0..9."""
+    """Parse and check two IDX files: images uint8 [row, 784], grey levels 0..255, and labels uint8 [row], 0..9."""
     x = parse_idx(images, name="images", shape=(num_rows, *IMAGE_SHAPE))
     y = parse_idx(labels, name="labels", shape=(num_rows,))
+    if (wrong := np.flatnonzero(y >= NUM_CLASSES)).size:
+        raise DataError(
+            f"labels: {y[wrong[0]]} in row {wrong[0]}, expected 0 to {NUM_CLASSES - 1}: fetch the files again"
+        )
     return x.reshape(num_rows, -1), y
 
 
@@ -98,6 +102,13 @@ def parse_idx(data: bytes, *, name: str, shape: tuple[int, ...]) -> np.ndarray:
     Source: Y. LeCun, C. Cortes, C. Burges, The MNIST database.
     """
     header = bytes([0, 0, UNSIGNED_BYTE, len(shape)]) + np.array(shape, ">u4").tobytes()
-    if not data.startswith(header) or len(data) != len(header) + math.prod(shape):
-        raise DataError(f"{name}: expected an IDX file of unsigned bytes of the shape {shape}: fetch the files again")
+    if not data.startswith(header):
+        raise DataError(
+            f"{name}: starts with '{data[: len(header)].hex(' ')}', expected '{header.hex(' ')}', as in an IDX file of "
+            f"unsigned bytes of the shape {shape}: fetch the files again"
+        )
+    if (num_elements := len(data) - len(header)) != math.prod(shape):
+        raise DataError(
+            f"{name}: {num_elements} elements, expected {math.prod(shape)} for the shape {shape}: fetch the files again"
+        )
     return np.frombuffer(data, np.uint8, offset=len(header)).reshape(shape)

@@ -92,7 +92,7 @@ class Table(Dataset):
         return {RAW_NAME: self.file}
 
     @classmethod
-    def sources(cls, plan: FetchPlan, folder: str | None, scratch: Path) -> list[FileSource]:
+    def sources(cls, plan: FetchPlan, chosen: str | None, scratch: Path) -> list[FileSource]:
         label = ", ".join(file.path for file in plan.files.values())
         return [FileSource(label, lambda name, size: read_plain(Path(plan.files[name].path), most=size))]
 
@@ -313,7 +313,7 @@ def check_cells(column: Column, title: str, *rules: Rule) -> None:
     faults = []
     for rule in rules:
         wrong = {cell for cell in set(column.cells) if rule.is_broken(cell)}
-        if examples := column.find(wrong):
+        if examples := column.list_wrong(cell in wrong for cell in column.cells):
             faults.append(f"{title}: expected {rule.expected}; found {examples}: {rule.mend}")
     if faults:
         raise DataError(*faults)

@@ -6,6 +6,7 @@ import itertools
 import numpy as np
 import pytest
 from hypothesis import given
+from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from stages.lib.data.dataset import DataError
@@ -27,21 +28,29 @@ def test_idx_survives_the_round_trip(array: np.ndarray) -> None:
     np.testing.assert_array_equal(parsed, array)
 
 
+@given(st.binary(max_size=40))
+def test_any_other_bytes_are_refused(data: bytes) -> None:
+    with pytest.raises(DataError, match=r"any: .*expected"):
+        parse_idx(data, name="any", shape=(3, 28, 28))
+
+
 @pytest.mark.parametrize(
-    "data",
+    ("data", "message"),
     [
-        b"",
-        gzip.compress(b"", mtime=0),
-        b"\0\0\x0d\1" + write_idx(LABELS)[4:],  # floats
-        write_idx(LABELS)[:6],
-        write_idx(LABELS[:2]),
-        write_idx(LABELS)[:-1],
-        write_idx(LABELS) + b"\0",
-        write_idx(IMAGES),
+        (
+            b"",
+            "x: starts with '', expected '00 00 08 01 00 00 00 03', as in an IDX file of unsigned bytes of the shape",
+        ),
+        (gzip.compress(b"", mtime=0), "x: starts with '1f 8b 08 00 00 00 00 00', expected '00 00"),
+        (b"\0\0\x0d\1" + write_idx(LABELS)[4:], "x: starts with '00 00 0d 01"),  # floats
+        (write_idx(LABELS)[:6], "x: starts with '00 00 08 01 00 00', expected"),
+        (write_idx(LABELS[:2]), "x: starts with '00 00 08 01 00 00 00 02', expected"),
+        (write_idx(LABELS)[:-1], r"x: 2 elements, expected 3 for the shape \(3,\): fetch the files again"),
+        (write_idx(LABELS) + b"\0", r"x: 4 elements, expected 3 for the shape \(3,\)"),
     ],
 )
-def test_any_other_bytes_are_refused(data: bytes) -> None:
-    with pytest.raises(DataError, match=r"x: expected an IDX file of unsigned bytes of the shape \(3,\): fetch"):
+def test_faulty_idx_says_what_was_found_and_expected(data: bytes, message: str) -> None:
+    with pytest.raises(DataError, match=message):
         parse_idx(data, name="x", shape=(3,))
 
 
@@ -51,6 +60,19 @@ def test_fashion_is_flattened_and_keeps_its_order() -> None:
     for row, line, column in itertools.product(range(3), (0, 27), (0, 5)):
         assert x[row, 28 * line + column] == IMAGES[row, line, column]
     assert y.tolist() == [9, 0, 3]
+
+
+@pytest.mark.parametrize(
+    ("images", "labels", "message"),
+    [
+        (IMAGES[:, :27], LABELS, r"images: starts with .* of the shape \(3, 28, 28\)"),
+        (IMAGES, LABELS[:2], r"labels: starts with .* of the shape \(3,\)"),
+        (IMAGES, LABELS + 1, "labels: 10 in row 0, expected 0 to 9"),
+    ],
+)
+def test_faulty_fashion_says_what_was_found_and_expected(images: np.ndarray, labels: np.ndarray, message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        read_fashion(write_idx(images), write_idx(labels), 3)
 
 
 def test_facts_and_rows_are_those_of_the_files(fashion_files: dict[str, bytes]) -> None:
