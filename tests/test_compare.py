@@ -200,7 +200,7 @@ def test_an_entry_can_be_checked_by_hand(result: StudyResult) -> None:
         (judged.skill, design.estimate(strong - guess, alone=True)),
     ):
         expected = pytest.approx((estimate.value, *estimate.interval(0.95)), rel=1e-4)
-        assert (kept.value, kept.ci_low, kept.ci_high) == expected
+        assert (kept.value, kept.own_low, kept.own_high) == expected
         assert kept.p_adjusted >= kept.p_value
 
 
@@ -235,7 +235,7 @@ def test_few_repeats_are_judged_by_replicate() -> None:
     differences = np.array(arm.replicates) - np.array(baseline.replicates)
     error = differences.std(ddof=1) * np.sqrt(1 / kept + 1 / (FOLDS - 1))
     half_width = stats.t.ppf(0.975, kept - 1) * error
-    assert arm.difference.ci_low == pytest.approx(differences.mean() - half_width, abs=1e-6)
+    assert arm.difference.own_low == pytest.approx(differences.mean() - half_width, abs=1e-6)
     assert result.reach == {}
 
 

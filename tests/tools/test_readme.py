@@ -24,7 +24,7 @@ TOUR = {
     "again": STEP | {"printed": "[1/2] plan  0:00:01\nEverything is up to date after 0:01:30: 2 run\n"},
     "diff": STEP | {"printed": DIFF},
     "judge": STEP | {"printed": "mine.csv: 9 rows.\n[ 1/27] plan\n\nDoes a regulariser help? No.\n"},
-    "review": "Better: 1 of 2 changed arms.",
+    "review": "Better: 1 of 2 changed results.",
 }
 
 

@@ -260,7 +260,7 @@ def test_a_regression_ends_with_status_1_and_names_just_what_changed(repository:
     repository.write(shift(BASE, "dropout", -0.1), repository.params.replace("dropout: 0.5", "dropout: 0.3"))
     done = repository.review("main")
     assert done.returncode == 1
-    told = "1 of 1 changed arms are worse by more than noise, by at least one score; hence exit status 1.\n"
+    told = "1 of 1 changed results are worse by more than noise, by at least one score; hence exit status 1.\n"
     assert done.stdout.startswith(f"dropout: 0.5 -> 0.3. **Worse**: {told}")
     (row,) = list_rows(done.stdout)
     assert row[:4] + row[-1:] == ["made", "dropout", "at the knob", "AUC", "worse"]
@@ -276,7 +276,7 @@ def test_verdicts_know_the_noise(difference: float, noise: float, verdict: str, 
     (change,) = repository.compare(shift(BASE, "l2", difference, noise=noise)).changes
     assert (change.key.variant, change.score, change.verdict) == ("l2", "auc", verdict)
     numbers = change.difference
-    assert numbers.ci_low < numbers.value < numbers.ci_high
+    assert numbers.own_low < numbers.value < numbers.own_high
     assert numbers.value == pytest.approx(change.head - change.base, abs=1e-6)
 
 
@@ -284,12 +284,12 @@ def test_every_verdict_is_counted_and_what_is_decided_comes_first(repository: Re
     head = shift(shift(shift(BASE, "l2", 0.1), "unregularized", 0.0, noise=0.05), "dropout", 0.0)
     text = render(repository.compare(shift(head, "dropout", 0.2, score="log_loss")))
     assert text.startswith(
-        "**Worse**: 1 of 3 changed arms are worse by more than noise, by at least one score (1 better, 1 undecided)"
+        "**Worse**: 1 of 3 changed results are worse by more than noise, by at least one score (1 better, 1 undecided)"
     )
     rows = [(row[1], row[-1]) for row in list_rows(text)]
     assert rows == [("dropout", "worse"), ("l2", "better"), ("unregularized", "undecided")]
     text = render(repository.compare(shift(BASE, "l2", 0.0)))
-    assert text.startswith("**Equivalent**: 1 of 1 changed arms moved by less than the margin that matters.")
+    assert text.startswith("**Equivalent**: 1 of 1 changed results moved by less than the margin that matters.")
     assert text.endswith("\n\nNot shown: 1 equivalent, 4 with the same scores.")
 
 
@@ -317,7 +317,7 @@ def test_arms_judged_on_other_rows_are_compared_unpaired(repository: Repository)
 
 
 def measure_width(change: Change) -> float:
-    return change.difference.ci_high - change.difference.ci_low
+    return change.difference.own_high - change.difference.own_low
 
 
 def test_unpaired_arms_each_bring_the_correction_of_their_own_protocol(repository: Repository) -> None:
@@ -399,7 +399,7 @@ def test_what_another_machine_computed_anew_does_not_blur_what_changed(repositor
     params = repository.params.replace("dropout: 0.5", "dropout: 0.3")
     repository.rerun(shift(elsewhere, "dropout", -0.1), params, changed=paths)
     text = render(review_main())
-    assert text.startswith("dropout: 0.5 -> 0.3. **Worse**: 1 of 1 changed arms")
+    assert text.startswith("dropout: 0.5 -> 0.3. **Worse**: 1 of 1 changed results")
     assert f"exit status 1. Also: {recomputed}\n" in text
     assert [row[1] for row in list_rows(text)] == ["dropout"]
 
@@ -408,7 +408,7 @@ def test_what_another_machine_computed_worse_is_told_all_the_same(repository: Re
     repository.record()
     repository.rerun(shift(shift(BASE, "l2", -0.1), "unregularized", 0.0))
     text = render(review_main())
-    assert text.startswith("**Worse**: 1 of 1 changed arms")
+    assert text.startswith("**Worse**: 1 of 1 changed results")
     assert "| made | l2 | at the knob (recomputed) | AUC |" in text
     assert "Also: 1 arm recomputed" in text
 
@@ -528,7 +528,7 @@ def test_a_score_without_a_margin_is_never_equivalent(repository: Repository) ->
 def test_json_has_the_conclusion_and_the_rows(repository: Repository) -> None:
     repository.write(shift(BASE, "l2", 0.1))
     content = json.loads(repository.review("--json").stdout)
-    assert content["conclusion"].startswith("**Better**: 1 of 1 changed arms")
+    assert content["conclusion"].startswith("**Better**: 1 of 1 changed results")
     change = content["changes"][-1]
     assert [change[name] for name in ("study", "variant", "kind", "score")] == ["made", "l2", "at_knob", "auc"]
     assert change["head"] - change["base"] == pytest.approx(change["difference"], abs=1e-6)
@@ -742,7 +742,7 @@ def test_without_the_cache_the_same_differences_have_other_intervals(changed: Re
     for key, change in by_replicate.items():
         assert (by_row[key].by_row, change.by_row) == (True, False)
         assert change.difference.value == pytest.approx(by_row[key].difference.value, rel=1e-5)
-        assert change.difference.ci_low != pytest.approx(by_row[key].difference.ci_low, rel=1e-3)
+        assert change.difference.own_low != pytest.approx(by_row[key].difference.own_low, rel=1e-3)
 
 
 @pytest.mark.parametrize(

@@ -227,7 +227,7 @@ def judge_twin(predicted: Predicted, study: PlannedStudy, *, in_sets: Sequence[s
         for against, differences in families.items()
         for key, difference in differences.items()
     ).rename(columns={"value": "difference"})
-    own, asked = (found.ci_high - found.ci_low) / 2, found.verdict != "not_asked"
+    own, asked = (found.own_high - found.own_low) / 2, found.verdict != "not_asked"
     return found.assign(own=own, asked=asked, in_best=found.in_best.where(found.arm.isin(in_sets), None))
 
 

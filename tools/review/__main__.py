@@ -35,12 +35,12 @@ from tools.review.snapshot import Key, Snapshot, find_fork
 
 MOST_NAMED, MOST_LISTED = 3, 100  # of what is named in a sentence, of the rows of a table or list
 CONCLUSIONS = {
-    "worse": "**Worse**: {worse} of {all} changed arms are worse by more than noise, by at least one score{others}; "
+    "worse": "**Worse**: {worse} of {all} changed results are worse by more than noise, by at least one score{others}; "
     "hence exit status 1.",
-    "better": "**Better**: {better} of {all} changed arms are better by more than noise, by at least one score, and "
+    "better": "**Better**: {better} of {all} changed results are better by more than noise, by at least one score, and "
     "none is worse by any{others}.",
-    "undecided": "**Undecided**: {undecided} of {all} changed arms cannot be distinguished from the base{others}.",
-    "equivalent": "**Equivalent**: {equivalent} of {all} changed arms moved by less than the margin that matters.",
+    "undecided": "**Undecided**: {undecided} of {all} changed results cannot be distinguished from the base{others}.",
+    "equivalent": "**Equivalent**: {equivalent} of {all} changed results moved by less than the margin that matters.",
     "not_comparable": "**Not comparable**: no arm can be compared by all of its scores.",
     "unchanged": "No arm whose inputs changed has different held-out scores.",
 }
@@ -213,7 +213,7 @@ def main() -> int:
     parser.add_argument("base", nargs="?", type=parse_revision, default="main", help=told)
     parser.add_argument("--head", type=parse_revision, help="another git revision (default: the working tree)")
     parser.add_argument("--json", action="store_true", help="print JSON instead of Markdown")
-    parser.add_argument("--picture", type=Path, metavar="FILE", help="draw the changed arms, before and now, as SVG")
+    parser.add_argument("--picture", type=Path, metavar="FILE", help="draw the changed results, before and now, as SVG")
     options = parser.parse_args()
     sys.stdout.reconfigure(errors="replace")  # type: ignore[union-attr]  # a terminal that lacks a letter shows a ?
     try:

@@ -70,11 +70,11 @@ class Claim:
 
 TABLES = Group(("thoracic", "tables"), sampled=True)  # a dozen: another table may differ as they do
 SIZES = Group(("images_500", "images_2000", "images_8000", "images_57000"))  # chosen, no sample
-SIZES_WITH_PATHS = Group(SIZES.studies[:3])  # the largest has few variants, with one strength each
+SIZES_OF_ALL = Group(SIZES.studies[:2])  # larger ones have few variants
 
 
 def on_both(
-    label: str, function: Callable[..., Interval], *, images: Group = SIZES_WITH_PATHS, **options: object
+    label: str, function: Callable[..., Interval], *, images: Group = SIZES_OF_ALL, **options: object
 ) -> tuple[Quantity, Quantity]:
     """The same quantity on tables and on images, which decide by themselves."""
     return (
@@ -100,14 +100,14 @@ CLAIMS: dict[str, Claim] = {
     "C2": Claim(
         "Weight decay keeps weights from growing large.",
         Quantity("norm", "share of the weights' norm after the last epoch taken off by L2 and by decoupled decay",
-                 [TABLES, SIZES_WITH_PATHS._replace(sampled=True)], of.norm_taken_off, variants=DECAYS),
+                 [TABLES, SIZES_OF_ALL._replace(sampled=True)], of.norm_taken_off, variants=DECAYS),
     ),
     "C3": Claim(
         "A weight constraint limits the size of the weights, and it does better than plain decay.",
         Quantity("over_bound", "share of units at their bound or over it that are over it",
                  [TABLES._replace(sampled=False)], of.units_over_bound, where="as a limit on the weights"),
         Quantity("log_loss", "nats of held-out log loss saved by max norm over L2, both at tuned strengths",
-                 [TABLES, SIZES_WITH_PATHS], of.loss_saved_over, by="max_norm", over="l2",
+                 [TABLES, SIZES_OF_ALL], of.loss_saved_over, by="max_norm", over="l2",
                  where="as to what it saves over decay on unseen rows"),
     ),
     "C4": Claim(
@@ -122,10 +122,10 @@ CLAIMS: dict[str, Claim] = {
     "C5": Claim(
         "Dropout and the penalties reduce overfitting.",
         Quantity("to_end", "nats of held-out log loss saved, all networks trained to the last epoch",
-                 [TABLES, SIZES_WITH_PATHS], of.loss_saved_at_end, variants=PENALTIES,
+                 [TABLES, SIZES_OF_ALL], of.loss_saved_at_end, variants=PENALTIES,
                  where="where training goes on to the last epoch"),
         Quantity("stopped", "nats of held-out log loss saved, all networks stopped in time",
-                 [TABLES, SIZES_WITH_PATHS], of.loss_saved, variants=PENALTIES, kind="tuned",
+                 [TABLES, SIZES_OF_ALL], of.loss_saved, variants=PENALTIES, kind="tuned",
                  where="where training is stopped in time"),
     ),
     "C6": Claim(
@@ -134,7 +134,7 @@ CLAIMS: dict[str, Claim] = {
                  ["images_2000"], of.taken_off, quantity="learning_loss", variants=["batch_norm_high"],
                  over="learning_rate_high", relative=True, where="for how fast a high learning rate learns"),
         Quantity("log_loss", "nats of held-out log loss saved by batch normalisation, at its tuned strength",
-                 [TABLES, SIZES], of.loss_saved, variants=["batch_norm"], kind="tuned",
+                 [TABLES, SIZES_OF_ALL], of.loss_saved, variants=["batch_norm"], kind="tuned",
                  where="for unseen rows at the usual learning rate"),
     ),
     "C7": Claim(

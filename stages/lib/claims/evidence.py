@@ -87,9 +87,9 @@ class Records:
     def gain(self, task: str, variant: str, score: str, kind: Kind = "at_knob") -> Interval:
         """What a variant gains over its baseline by a score on held-out rows, as `compare` has judged it."""
         difference = self.judged(task, variant, score, kind).difference
-        if difference is None or not difference.ci_low <= difference.value <= difference.ci_high:
+        if difference is None or not difference.own_low <= difference.value <= difference.own_high:
             raise MissingEvidenceError(f"a difference of {variant} by {score} within its interval in the study {task}")
-        known = Interval(difference.value, difference.ci_low, difference.ci_high)
+        known = Interval(difference.value, difference.own_low, difference.own_high)
         interval = widen(known, at=self.compared_at, confidence=self.confidence)
         return interval if SCORES[score].greater_is_better else -interval
 

@@ -207,9 +207,9 @@ def record_difference(
 ) -> Difference:
     value, p_value, p_adjusted = map(round_number, (estimate.value, estimate.p_value, p_adjusted))
     low, high = map(round_number, interval)
-    ci_low, ci_high = map(round_number, estimate.interval(1 - alpha))
+    own_low, own_high = map(round_number, estimate.interval(1 - alpha))
     equivalence_low, equivalence_high = map(round_number, estimate.interval(1 - 2 * alpha))
-    return Difference(value, low, high, ci_low, ci_high, equivalence_low, equivalence_high, p_value, p_adjusted, word)
+    return Difference(value, low, high, own_low, own_high, equivalence_low, equivalence_high, p_value, p_adjusted, word)
 
 
 # A study -------------------------------------------------------------------------------------------------------------

@@ -277,13 +277,12 @@ def tell_skill(study: StudyResult) -> str:
 
 def tell_search(variant: str, search: SearchResult) -> SearchAnswer:
     """Whether a set of regularisers, tuned together, beats the best single one, tuned too; what each consists of."""
-    name = style_of(variant).label
-    subject = f"{capitalize(name)}, {search.num_points} mixtures"
+    subject = f"{capitalize(style_of(variant).label)}, {search.num_points} mixtures"
     lead = "By share of replicates, the best"
     return SearchAnswer(
         tuned=tell_claim(f"{subject}, tuned together", search.against_best_single),
         averaged=tell_claim(f"{subject}, the {search.average} best averaged", search.averaged_against_best_single),
-        uses=f"{lead} mixture of {name} uses: {tell_uses(search.uses)}." if search.uses else "",
+        uses=f"{lead} mixture uses: {tell_uses(search.uses)}." if search.uses else "",
         singles=f"{lead} single is: {tell_uses(search.singles)}." if search.singles else "",
     )
 
@@ -364,7 +363,7 @@ def tell_leaders(study: StudyResult) -> str:
     names = name_leaders(study, score)
     if not names:
         return ""
-    several = f"{len(names)} arms may be the best{name_first(names)}"
+    several = f"{len(names)} regularisers and settings may be the best{name_first(names)}"
     return f"By {SCORES[score].label}, {several if names[1:] else f'{names[0]} is shown to be the best'}."
 
 
@@ -393,7 +392,7 @@ def tell_scores(study: StudyResult) -> Iterator[str]:
     """The baseline, a guess without skill and the reference models, by each score."""
     for score in study.scores.values():
         values = {"no regulariser, stopped": study.baseline_result.judged[score].value}
-        values |= {"no skill": study.no_skill[score]}
+        values |= {"a guess by class shares": study.no_skill[score]}
         values |= {style_of(name).label: judged.value for name, judged in list_models(study, score).items()}
         way = "greater" if SCORES[score].greater_is_better else "less"
         listed = ", ".join(f"{name} {value:.3f}" for name, value in values.items())

@@ -200,10 +200,10 @@ def tell_all(overview: Overview) -> str:
         beyond = "Beyond that, none" if told else "None"
         told.append(f"{beyond} of {len(arms)} regularisers and settings is shown to help on {join_columns(barren)}.")
     if helping:
-        named = [f"{arm} {tell_where(shown[arm])}{tell_range(shown[arm].values())}" for arm in helping]
-        told.append(f"Shown to help, since {overview.score} falls: {'; '.join(first_of(named, NUM_NAMED))}.")
-    if CHOSEN in shown:
-        told.append(f"The one that validation rows choose is shown to help {tell_where(shown[CHOSEN])}.")
+        most, *others = helping
+        falls = f"{overview.score} falls by {tell_range(shown[most].values())}"
+        also = f"; in places {join_words(first_of(others, NUM_NAMED))} as well" if others else ""
+        told.append(f"Shown to help: {most} {tell_where(shown[most])} ({falls}){also}.")
     return " ".join(told)
 
 
@@ -213,9 +213,9 @@ def tell_where(columns: Collection[str]) -> str:
 
 
 def tell_range(sizes: Collection[float]) -> str:
-    """By how much, from the least to the most."""
+    """From the least to the most."""
     least, most = f"{min(sizes):.3f}", f"{max(sizes):.3f}"
-    return f" (by {least})" if least == most else f" (by {least} to {most})"
+    return least if least == most else f"{least} to {most}"
 
 
 def join_columns(columns: Iterable[str]) -> str:

@@ -54,6 +54,7 @@ VARIANTS: dict[str, Style] = {
     "l2_activity_l1_max_norm": Style("L2 + activity L1 + max norm", GREEN, "cross"),
     "l2_activity_l1_dropout": Style("L2 + activity L1 + dropout", ORANGE, "cross"),
     "tutorial": Style("the tutorial's stack", RED, "cross"),
+    "cocktail": Style("cocktail of several", PURPLE, "cross"),
 }
 
 # Losses and reference models whose names are no words.

@@ -137,7 +137,7 @@ def test_a_mixture_against_the_choice_can_be_checked_by_hand(outcome: compare.Ou
     assert set(found) == {"auc", "log_loss"}
     difference = found["log_loss"]
     expected = (estimate.value, *estimate.interval(0.95))
-    assert (difference.value, difference.ci_low, difference.ci_high) == pytest.approx(expected, rel=1e-4)
+    assert (difference.value, difference.own_low, difference.own_high) == pytest.approx(expected, rel=1e-4)
     for asked in found.values():
         assert asked.p_adjusted >= asked.p_value
         assert asked.verdict == "equivalent", "held-out rows are answered alike by all, up to a little noise"
@@ -220,9 +220,9 @@ def test_a_table_keeps_every_name(name: str, tmp_path) -> None:
 def test_the_answer_is_in_words(outcome: compare.Outcome) -> None:
     told = tell_search("cocktail", outcome.result.searches["cocktail"])
     assert told.tuned.startswith(
-        "Cocktail, 3 mixtures, tuned together, against the best single regulariser, chosen in the same way: by AUC "
+        "Cocktail of several, 3 mixtures, tuned together, against the best single regulariser, chosen in the same way: "
     )
-    assert told.uses.endswith("the best mixture of cocktail uses: max norm 0.5 to 1.5 in 100%, L2 penalty 0.01 in 50%.")
+    assert told.uses.endswith("the best mixture uses: max norm 0.5 to 1.5 in 100%, L2 penalty 0.01 in 50%.")
     assert told.singles.endswith("the best single is: dropout 0.2 in 50%, mixup 0.2 in 50%.")
     assert told.averaged == ""
 
@@ -276,7 +276,9 @@ def test_averages_are_compared_with_averages(averaged: compare.Outcome) -> None:
         pair = [np.array(arms[name]["averaged"].judged[score].replicates) for name in ("cocktail", "best_singles_2")]
         assert found.value == pytest.approx((pair[0] - pair[1]).mean(), abs=1e-6)
     assert (search.average, search.best_singles) == (2, "best_singles_2")
-    assert tell_search("cocktail", search).averaged.startswith("Cocktail, 3 mixtures, the 2 best averaged, against ")
+    assert tell_search("cocktail", search).averaged.startswith(
+        "Cocktail of several, 3 mixtures, the 2 best averaged, against "
+    )
 
 
 def test_without_an_average_there_is_none(outcome: compare.Outcome) -> None:

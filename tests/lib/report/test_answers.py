@@ -71,9 +71,9 @@ def test_the_answer_tells_sizes_scores_and_stopping() -> None:
     told = "\n".join(tell_study(make_result((-0.05, "better")), 0.95))
     assert "lowers log loss by 0.050 (95 % interval 0.040 to 0.060)" in told
     assert "To train to the end hurts: it raises log loss by 0.300" in told
-    assert "no regulariser, stopped 0.500, no skill 0.690, logistic regression 0.500" in told
-    assert "Shown of 2 regularisers: 2 to help (dropout by 0.050, cocktail by 0.050), none to hurt." in told
-    assert "2 arms may be the best (dropout, no regulariser)" in told
+    assert "no regulariser, stopped 0.500, a guess by class shares 0.690, logistic regression 0.500" in told
+    assert "Shown of 2 regularisers: 2 to help (dropout by 0.050, cocktail of several by 0.050), none to hurt." in told
+    assert "2 regularisers and settings may be the best (dropout, no regulariser)" in told
 
 
 def test_every_check_is_told_with_what_to_do() -> None:
