@@ -32,6 +32,7 @@ from tools.calibrate.twins import CHOSEN_ON, SETTINGS
 OUTPUT = Path("metrics/calibration.json")
 MEASURED = ("none", "table", "steps", "bumps", "centres", "small")  # settings that a run measures unless told others
 JUDGES = dict.fromkeys(SETTINGS, judge_kept) | dict.fromkeys(SIMULATED, judge_simulated) | {"repeated": judge_repeated}
+NARROWER = (0.95, 0.9, 0.8, 0.7)  # shares of their width, at which the coverage of intervals is counted as well
 PER_TABLE = dict.fromkeys(SIMULATED, 4) | {"repeated": 7, "over_tables": 50}  # simulations for each twin of a setting
 
 
@@ -80,8 +81,10 @@ def count_arm(cases: pd.DataFrame, margin: float) -> dict[str, object]:
     """One arm by one score, in every twin. The true difference is 0 where that is known, else the mean.
 
     found: the share of twins with a finding, which is power or error; of arms that a question is about. width: median
-    half-width of the arm's own interval, as a multiple of half the interval that the true spread would give.
+    half-width of the arm's own interval, as a multiple of half the interval that the true spread would give. narrower:
+    share of the width -> share of the twins in which so much of the arm's own interval would hold the truth.
     """
+    missed = (cases.difference - cases.truth).abs()
     truth, spread = float(cases.truth.mean()), float((cases.difference - cases.truth).std())
     half, is_large = (cases.high - cases.low) / 2, cases.truth.abs() >= margin
     found = {"found": count_share(cases.verdict.isin(["better", "worse"]))} if cases.asked.any() else {}
@@ -92,7 +95,8 @@ def count_arm(cases: pd.DataFrame, margin: float) -> dict[str, object]:
         "wrong_equivalent": count_share((cases.verdict == "equivalent") & is_large),
         "by_row": {
             "half_width": float(cases.own.mean()),
-            "coverage": count_share((cases.difference - cases.truth).abs() <= cases.own),
+            "coverage": count_share(missed <= cases.own),
+            "narrower": {f"{share:g}": float((missed <= share * cases.own).mean()) for share in NARROWER},
             **found,
         },
         "together": {
