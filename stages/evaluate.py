@@ -13,6 +13,7 @@ import numpy as np
 from stages.lib.claims.measurements import save_measurements
 from stages.lib.claims.measuring import measure_variant
 from stages.lib.core.cli import Progress, parse_arguments, run_main
+from stages.lib.core.records import find_plan
 from stages.lib.data.samples import Development, HeldOut, load_samples
 from stages.lib.judge.arms import rate_points
 from stages.lib.judge.plans import StudyPlan, load_study_plans
@@ -143,7 +144,8 @@ def main() -> None:
     (study,) = parse_arguments(__doc__, "study")
     runtime.configure()
     plans = list(load_study_plans(study).values())
-    prune_outputs(MODELS / study, [variant.name for variant in plans[0].variants])
+    # What has a plan has a stage, and its folder, also where the study leaves a variant out.
+    prune_outputs(MODELS / study, [path.stem for path in find_plan(f"{study}/_study").parent.iterdir()])
     for plan in plans:
         evaluate_task(plan)
 

@@ -36,7 +36,8 @@ def run(plan: SplitPlan, load_raw: Callable[[str], bytes]) -> tuple[StoredRows, 
     split = plan.protocol.split(rows.labels, num_own_test=rows.num_own_test, seed=plan.seed, groups=rows.groups)
     if rows.groups is not None:
         check_groups(split, rows.labels, rows.groups)
-    return *store(rows, split), [] if rows.image else check_rows(rows)
+    checks = [] if rows.image else check_rows(rows)
+    return *store(rows, split), checks
 
 
 def store(rows: Rows, split: Split) -> tuple[StoredRows, StoredRows]:

@@ -65,12 +65,16 @@ def check_records() -> None:
 
 def list_records() -> Iterator[Path]:
     """All files in which DVC looks for hashes, as it goes through folders."""
-    for folder, folders, files in os.walk("."):  # what cannot be read is left out, as DVC leaves it out
-        links = [name for name in folders if Path(folder, name).is_symlink()]
-        folders[:] = sorted(set(folders) - OWN_FOLDERS)
-        for name in sorted([*files, *links]):
-            if name == LOCK.name or (name in files and Path(name).suffix == ".dvc"):
-                yield Path(folder, name)
+    folders = [Path()]  # and no recursion, since the folders of somebody else may lie a thousand deep
+    while folders:
+        folder = folders.pop()
+        if not os.access(folder, os.R_OK | os.X_OK):  # DVC does not look into it either
+            continue
+        for path in sorted(folder.iterdir()):
+            if path.is_dir() and not path.is_symlink() and path.name not in OWN_FOLDERS:
+                folders.append(path)
+            elif path.name == LOCK.name or (path.suffix == ".dvc" and not path.is_dir()):
+                yield path
 
 
 def check_record(path: Path) -> Iterator[str]:
@@ -261,7 +265,7 @@ def check_step() -> None:
         found = f"{name_up_to(stages, MOST_STAGES)} would run"
         raise GuardError(f"dvc.lock is out of step: {found}, expected nothing to do: run make, commit its changes")
     if done.returncode:
-        raise GuardError(done.stdout)
+        raise GuardError(done.stdout or f"dvc ended with status {done.returncode}, expected 0: run dvc repro --dry")
 
 
 def main() -> int:

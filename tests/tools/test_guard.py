@@ -7,6 +7,7 @@ import json
 import os
 import re
 import shutil
+import subprocess
 from collections.abc import Callable
 from hashlib import md5
 from pathlib import Path
@@ -170,6 +171,18 @@ def test_the_folder_that_a_file_of_dvc_works_in_is_inside_the_project(
             check_records()
     else:
         check_records()
+
+
+def test_folders_a_thousand_deep_are_walked_through(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for _ in range(1100):  # one by one, since a path may have 4,096 letters
+        Path("f").mkdir()
+        os.chdir("f")
+    Path("x.dvc").write_text("outs: [{path: /etc/passwd}]\n")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(GuardError, match=r"x\.dvc"):
+        check_records()
+    subprocess.run(["rm", "-r", "f"], check=True)  # Python's own way would recurse
 
 
 def test_a_lock_that_names_a_file_of_the_project_as_an_output_does_not_touch_it(home: Home) -> None:

@@ -14,7 +14,7 @@ Arms whose scores differ although no input that DVC tracks changed are reported 
 exit status:
   0    no arm is worse by the present results, which may be out of date: the first line says so
   1    an arm is worse than at the base, by at least one score
-  2    the command line, the base or the head cannot be used
+  2    the command line, the base or the head cannot be used, or the picture cannot be written
 """
 
 import argparse

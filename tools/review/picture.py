@@ -19,9 +19,10 @@ def draw_picture(result: Review) -> str:
 
     The interval is that of the change, so it leaves out the ring where the change is more than noise.
     """
+    now = "now" if result.head.revision is None else f"at {result.head.name}"
     rows = pd.DataFrame(
         {
-            "panel": f"{change.key.study}: {SCORES[change.score].label}, at {result.base.name} (ring) and now",
+            "panel": f"{change.key.study}: {SCORES[change.score].label}, at {result.base.name} (ring) and {now}",
             "arm": name_arm(change.key.variant, change.key.kind),
             "base": change.base,
             "head": change.head,
@@ -33,7 +34,9 @@ def draw_picture(result: Review) -> str:
     )
     rows["place"] = rows.groupby("panel", sort=False).ngroup()
     panels = [draw_scores(own) for _, own in rows.groupby("place")]
-    chart = charts.finish_chart(charts.join_panels(panels, columns=2), rows, title="", note="")
+    drawn = f"{len(rows)} of {len(result.arms)} changed results: what is decided comes first"
+    picture = charts.join_panels(panels, columns=2) | ({"title": drawn} if len(rows) < len(result.arms) else {})
+    chart = charts.finish_chart(picture, rows, title="", note="")
     return charts.stand_alone(charts.make_figure("review", chart).svg)
 
 

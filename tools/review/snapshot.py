@@ -120,7 +120,7 @@ class Snapshot:
         stopped after all trainings of a study and before its evaluation.
         """
         params, writers = self.record
-        if not writers:
+        if params is None:
             return []
         if changed := list(compare_params(params, self.params)):
             return changed

@@ -121,6 +121,8 @@ def units_over_bound(records: Records, task: str) -> Interval:
 def units_at_bound(records: Records, study: str) -> Interval:
     """Share of the units that the tutorial bounds, after training."""
     at, bounded = (records.values(study, CONSTRAINT, f"num_{name}").sum() for name in ("at_bound", "bounded"))
+    if not bounded:
+        raise MissingEvidenceError(f"a unit that {CONSTRAINT} bounds in the study {study}")
     return share(at, bounded, records.confidence)
 
 
@@ -203,9 +205,10 @@ def error_saved(records: Records, experiment: str, *, by: str, over: str, quanti
 
 def list_apart(records: Records, experiment: str, *, by: str, over: str, quantity: str) -> list[np.ndarray]:
     """A quantity of one loss less that of another at each level of an experiment, 0 first, each [replicate]."""
+    levels = [0.0, *sorted({case.level for case in records.experiment(experiment).cases} - {0.0})]
     return [
         records.case(experiment, over, quantity, level) - records.case(experiment, by, quantity, level)
-        for level in sorted({case.level for case in records.experiment(experiment).cases})
+        for level in levels
     ]
 
 

@@ -97,7 +97,8 @@ def build_arms(
 ) -> dict[ArmKey, Arm]:
     """Every arm of a study; reference models are variants with a single arm.
 
-    at_end: predictions of the last epoch's weights, where those above are of the best epoch's.
+    at_end: predictions of the last epoch's weights, where those above are of the best epoch's: of all lanes, or of the
+        one of each replicate that is chosen.
     searches: each adds its best points, averaged, where it says so; the best single regulariser, tuned and averaged
         likewise, if all its variants are among the predictions.
     """
@@ -133,9 +134,15 @@ def average_best(predictions: Sequence[Predictions], labels: Labels, *, select_b
         [rate_points(one.grid, one.validation, labels.validation, select_by=select_by) for one in predictions]
     )
     best = np.argsort(-rated, axis=0, kind="stable")[:count]
-    best.sort(axis=0)  # [place, replicate], numbered through all variants
-    lanes = [(n, one.grid.lanes_at(at)) for n, one in enumerate(predictions) for at in range(one.grid.num_points)]
-    chosen = [[(lanes[at][0], lanes[at][1][replicate]) for replicate, at in enumerate(row)] for row in best]
+    best.sort(axis=0)  # [place, replicate], points numbered through all variants
+    points = [(variant, point) for variant, one in enumerate(predictions) for point in range(one.grid.num_points)]
+
+    def find_lane(number: int, replicate: int) -> tuple[int, int]:
+        """The variant, and its lane, of a point in a replicate."""
+        variant, point = points[number]
+        return variant, predictions[variant].grid.lanes_at(point)[replicate]
+
+    chosen = [[find_lane(number, replicate) for replicate, number in enumerate(row)] for row in best]
 
     def pick(parts: Sequence[np.ndarray]) -> np.ndarray:
         """[lane, ...] of each variant as [place, replicate, ...] of the best points, float64."""

@@ -363,7 +363,7 @@ def tell_leaders(study: StudyResult) -> str:
     names = name_leaders(study, score)
     if not names:
         return ""
-    several = f"{len(names)} regularisers and settings may be the best{name_first(names)}"
+    several = f"{len(names)} may be the best{name_first(names)}"
     return f"By {SCORES[score].label}, {several if names[1:] else f'{names[0]} is shown to be the best'}."
 
 

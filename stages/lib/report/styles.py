@@ -100,7 +100,7 @@ def first_of(entries: Sequence[str], most: int) -> list[str]:
 
 def show_interval(low: float, high: float, sign: str = "") -> str:
     """`0.014 to 0.176`; sign: `+` for that of a difference. Where it leaves 0 out, neither end is rounded to 0."""
-    places = [ceil(-log10(abs(end))) if low * high > 0 and abs(end) < 0.0005 else 3 for end in (low, high)]
+    places = [min(9, ceil(-log10(abs(end)))) if low * high > 0 and abs(end) < 0.0005 else 3 for end in (low, high)]
     return f"{low:{sign}.{places[0]}f} to {high:{sign}.{places[1]}f}"
 
 

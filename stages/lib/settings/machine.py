@@ -64,8 +64,9 @@ def estimate(plan: RunPlan, facts: Facts, protocol: RepeatedStratifiedKFold | Fi
     seen = protocol.count_training(facts) / (1 - protocol.validation)  # by a replicate, which encodes them for itself
     rows = facts.num_rows * facts.num_inputs if facts.image else seen * len(plan.replicates) * facts.num_inputs * FLOAT
     training = lanes * weights * FLOAT * COPIES + history + rows * COPIES + widest
-    kept = 1 + plan.stopped  # weights of the best epoch beside those of the last, and what they predict
-    return Need(lanes, max(training, predicted), (lanes * weights * FLOAT + predicted) * kept + history)
+    trained = lanes * weights * FLOAT * (1 + plan.stopped)  # of the best epoch beside those of the last
+    at_end = predicted * plan.stopped / plan.grid.num_points  # of each replicate one network alone
+    return Need(lanes, max(training, predicted), trained + predicted + at_end + history)
 
 
 def count_held_out(protocol: RepeatedStratifiedKFold | FixedTest, facts: Facts) -> int:

@@ -73,7 +73,7 @@ def test_the_answer_tells_sizes_scores_and_stopping() -> None:
     assert "To train to the end hurts: it raises log loss by 0.300" in told
     assert "no regulariser, stopped 0.500, a guess by class shares 0.690, logistic regression 0.500" in told
     assert "Shown of 2 regularisers: 2 to help (dropout by 0.050, cocktail of several by 0.050), none to hurt." in told
-    assert "2 regularisers and settings may be the best (dropout, no regulariser)" in told
+    assert "2 may be the best (dropout, no regulariser)" in told
 
 
 def test_every_check_is_told_with_what_to_do() -> None:
