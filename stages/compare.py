@@ -19,7 +19,8 @@ from stages.lib.core.cli import parse_arguments, run_main
 from stages.lib.core.records import split_task
 from stages.lib.data.checks import Check, load_checks
 from stages.lib.judge.comparison import POINTS, PathPoint, SearchPoint, StudyResult, save_comparison, save_points
-from stages.lib.judge.judge import Judge, check_result, judge_study, list_path_points, list_search_points
+from stages.lib.judge.findings import check_result
+from stages.lib.judge.judge import Judge, judge_study, list_path_points, list_search_points
 from stages.lib.judge.plans import StatisticsPlan, StudyPlan, load_statistics_plan, load_study_plans
 from stages.lib.judge.predictions import (
     Labels,

@@ -7,14 +7,13 @@ baseline, and networks and models against no skill, are judged together, over ar
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Literal, NamedTuple
 
 import numpy as np
 
 from stages.lib.core.records import round_number
-from stages.lib.data.checks import Check
 from stages.lib.data.protocols import RepeatedStratifiedKFold
 from stages.lib.judge.arms import (
     AT_KNOB,
@@ -69,8 +68,6 @@ from stages.lib.judge.verdicts import (
 
 CHOSEN = (TUNED, TO_END, AVERAGED)  # kinds of arms whose points are chosen on validation rows
 NUM_BEST_DRAWS = 2_000  # of the joint distribution of each arm's rivals
-OVERFITS = 0.5  # training loss at the end, as a share of that on held-out rows, under which a network has overfitted
-OFTEN = 0.5  # share of replicates that choose the end of a path
 RIVALRIES = {TUNED: "against_best_single", AVERAGED: "averaged_against_best_single"}  # in place of the kind of arm
 
 
@@ -459,60 +456,3 @@ def list_path_points(judge: Judge, variant: str, predictions: Predictions) -> li
             numbers = (arm.strengths[varied[0]][0], estimate.value, *interval, of_path.gap(score, key, "training"))
             points.append(PathPoint(judge.plan.task, score, variant, *map(round_number, numbers)))
     return points
-
-
-# What a reader of the result has to know ---------------------------------------------------------------------------
-
-
-def check_result(judge: Judge, result: StudyResult, predicted: Mapping[str, Predictions]) -> Iterator[Check]:
-    """Findings in a study's result; predicted: its variants' networks at all strengths."""
-    score = result.scores["probabilities"]
-    at_end = result.arms[result.baseline].get("to_end")
-    if at_end and (loss := at_end.judged[score].value) > 0:
-        share = 1 + at_end.scores["gap"] / loss
-        if share > OVERFITS:
-            yield Check("no_overfitting", (), share)
-    networks = [arm for key, arm in result.list_arms() if key.kind != REFERENCE]
-    if not any(judged.skill.verdict == "better" for arm in networks for judged in arm.judged.values()):
-        yield Check("no_skill")
-    elif ends := tuple(find_ends(judge, predicted)):
-        yield Check("path_ends", ends)
-    if is_thinned(judge):
-        yield Check("thinned", (), judge.plan.protocol.training or 0)
-    if score in result.reach:
-        yield Check("reach", (score,), result.reach[score].detectable)
-
-
-def is_thinned(judge: Judge) -> bool:
-    """Whether cross-validation trains on fewer rows than the table has."""
-    protocol, num_held_out = judge.plan.protocol, judge.labels.test.shape[1]
-    training = getattr(protocol, "training", None)  # a protocol of one's own may know no such number
-    if protocol.fixed_test or not training:
-        return False
-    return training < (1 - protocol.validation) * num_held_out / protocol.test_train_ratio - 1
-
-
-def find_ends(judge: Judge, predicted: Mapping[str, Predictions]) -> Iterator[str]:
-    """Variants whose best strength is mostly an end of their path, and does better there than the baseline.
-
-    At the weak end a regulariser has no effect, and is no better than the baseline.
-    """
-    plan = judge.plan
-    searched = {search.variant for search in plan.searches}
-    baseline = rate_validation(judge, ArmKey(plan.baseline, AT_KNOB))
-    for variant, one in predicted.items():
-        key = ArmKey(variant, TUNED)
-        if variant in searched or key not in judge.arms:
-            continue
-        gained = SCORES[plan.select_by].sign * (rate_validation(judge, key) - baseline)
-        for name, chosen in judge.arms[key].strengths.items():
-            tried = one.strengths[name]
-            ends = {tried.min(), tried.max()}
-            is_mostly = any((chosen == end).mean() > OFTEN for end in ends)
-            if len(ends) == 2 and is_mostly and gained > judge.settings.equivalence[plan.select_by]:
-                yield variant
-
-
-def rate_validation(judge: Judge, key: ArmKey) -> float:
-    """The score of an arm that chooses strengths, on validation rows."""
-    return float(measure(judge.plan.select_by, judge.labels.validation, judge.arms[key].validation).mean())

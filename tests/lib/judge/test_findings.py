@@ -10,7 +10,7 @@ import pytest
 
 from stages.lib.data.protocols import FixedTest, RepeatedStratifiedKFold
 from stages.lib.judge.arms import ArmKey
-from stages.lib.judge.judge import find_ends, is_thinned
+from stages.lib.judge.findings import find_ends, is_thinned
 
 LABELS = np.tile(np.arange(20) % 2, (4, 1))
 
