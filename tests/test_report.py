@@ -70,7 +70,7 @@ HOLDS_0 = {"undecided": True, "equivalent": True, "better": False, "worse": Fals
 
 def find_contradictions(text: str) -> list[str]:
     """Sentences and rows in which an interval does not agree with the verdict behind it, or with that before them."""
-    text = text.replace("\\", "")
+    text = re.sub(r"^\| [CDT]\d+ \|.*$", "", text.replace("\\", ""), flags=re.M)  # claims have other thresholds than 0
     behind = re.findall(rf"({INTERVAL}[^.;()\d]{{0,40}}?{WORD})", text)
     before = re.findall(rf"({WORD}: [^()\n]{{0,80}}\([^()\n]*?{INTERVAL})", text)
     told = [*behind, *((whole, low, high, word) for whole, word, low, high in before)]
