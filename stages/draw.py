@@ -27,7 +27,7 @@ def run(
     study: str, comparison: Comparison, parts: Mapping[str, StudyPart], settings: StatisticsPlan
 ) -> dict[Path, str]:
     """What is written of a study beside its parts, by the paths; comparison, parts: task -> those of the study."""
-    overview = survey(comparison, {task: part.rows for task, part in parts.items()}, settings)
+    overview = survey(comparison, {task: part.data for task, part in parts.items()}, settings)
     sentences, effects = tell_overview(overview)[1:], make_figure(f"answer-{study}", draw_overview(overview))
     context = {"study": study, "sentences": sentences, "answer": effects, "parts": list(parts.values())}
     alone = [line for result in comparison.values() for line in tell_study(result, settings.confidence)]

@@ -57,7 +57,7 @@ def run(
 ) -> dict[Path, str]:
     """All texts and pictures, by their paths; comparison, parts: task -> what earlier stages have left of it."""
     studies = [parts[task] for task in sorted(parts, key=lambda task: not is_survey(comparison[task]))]
-    overview = survey(comparison, {task: part.rows for task, part in parts.items()}, settings)
+    overview = survey(comparison, {task: part.data for task, part in parts.items()}, settings)
     effects, sentences = make_figure("answer", draw_overview(overview)), tell_overview(overview)
     measured = [*list_measured(audit, calibration), tabulate_run(studies, bench)]
     figures = choose_figures(comparison, parts)

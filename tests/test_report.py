@@ -52,7 +52,7 @@ def test_the_answer_for_a_terminal_is_a_line_for_each_study(parts, files: dict[P
     first, *lines = files[ANSWER].splitlines()
     assert first.startswith("Stop training in time: to go on is shown to hurt on ")
     assert "Shown to help: L2 penalty on " in first
-    assert [line.split(":")[0].split(",")[0] for line in lines] == [part.rows for part in parts]
+    assert [line.split(":")[0].split(",")[0] for line in lines] == [part.data for part in parts]
     assert all("not to stop in time raises log loss" in line for line in lines)
 
 

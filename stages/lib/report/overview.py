@@ -67,7 +67,7 @@ def rank_row(row: tuple[str, Mapping[str, Effect]]) -> tuple[bool, bool, int, fl
 
 
 def survey(comparison: Comparison, names: Mapping[str, str], settings: StatisticsPlan) -> Overview:
-    """The studies that compare many regularisers, or all where none does; names: task -> how many rows of what."""
+    """The studies that compare many regularisers, or all where none does; names: task -> what its data are called."""
     chosen = [task for task, study in comparison.items() if is_survey(study)] or list(comparison)
     score = comparison[chosen[0]].scores["probabilities"]
     studies: dict[str, Comparison] = {}
@@ -162,12 +162,12 @@ def draw_overview(overview: Overview) -> Chart:
     seen = {effect.verdict for column in overview.columns for effect in column.effects.values()}
     shown = scale_colours(style for verdict, style in VERDICTS.items() if verdict in seen)
     lines = "split(replace(datum.label, ' ', '|'), '|')"  # the number, the noun, the score
-    axis = alt.Axis(orient="top", labelAngle=0, labelColor=INK, labelPadding=31, labelExpr=lines)
+    axis = alt.Axis(orient="top", labelAngle=0, labelColor=INK, labelPadding=31, labelLimit=CELL, labelExpr=lines)
     x = alt.X("column:N", sort=list(heads.values()), title=None, axis=axis)
     y = alt.Y(
         "arm:N", sort=list(overview.rows), title=None, axis=alt.Axis(labelLimit=240, labelColor=INK, minExtent=LABELS)
     )
-    legend = alt.Legend(symbolOpacity=0.5, columnPadding=24, columns=2 if overview.columns[1:] else 1)
+    legend = alt.Legend(symbolOpacity=0.5, columnPadding=48, columns=2 if overview.columns[1:] else 1)
     colour = alt.Color("verdict:N", scale=shown, legend=legend)
     decided = alt.datum.verdict != VERDICTS["undecided"].label
     opacity = alt.condition(decided, alt.value(0.5), alt.value(0.08))
@@ -219,10 +219,10 @@ def tell_range(sizes: Collection[float]) -> str:
 
 
 def join_columns(columns: Iterable[str]) -> str:
-    """`470 patients and 500 and 2,000 images`: what is counted stands once, behind its numbers."""
+    """`470 patients, 500 and 2,000 images and wine (178 rows)`: what is counted stands once, behind its numbers."""
     counted: dict[str, list[str]] = {}
     for column in columns:
-        number, _, noun = column.rpartition(" ")
+        number, _, noun = column.rpartition(" ") if column[:1].isdigit() else ("", "", column)
         counted.setdefault(noun, []).append(number)
     return join_words([f"{join_words(numbers)} {noun}".strip() for noun, numbers in counted.items()])
 

@@ -37,14 +37,15 @@ Row = dict[str, Any]  # of a table, by headings
 class StudyPart:
     """What pages show of a task, a study on one of its data sets.
 
-    rows: how many, of what. sentence: the answer in one. about: data, recipe and protocol. facts: a row of the table of
-    what ran. table: every arm. mechanisms: what regularisers did inside the networks. card: of its models.
-    series: name -> table for `dvc plots`, as CSV.
+    rows: how many, of what. data: the same where it says which data these are, else with the task's name. sentence: the
+    answer in one. about: data, recipe, protocol. facts: a row of the table of what ran. table: every arm. mechanisms:
+    what regularisers did inside the networks. card: of its models. series: name -> table for `dvc plots`, as CSV.
     """
 
     name: str
     title: str
     rows: str
+    data: str
     sentence: str
     about: str
     answer: Answer

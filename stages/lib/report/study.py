@@ -97,6 +97,7 @@ def draw_study(result: StudyResult, records: StudyRecords) -> StudyPart:
         name=plan.task,
         title=plan.task.replace("_", " ").capitalize(),
         rows=rows,
+        data=f"{plan.task} ({rows})" if plan.unit == "rows" else rows,  # of a table of one's own
         sentence=f"{capitalize(tell_column(tell_one(rows, result, score), SCORES[score].label))}.",
         about=f"{plan.title}; {recipe}. {protocol}.",
         answer=told,
