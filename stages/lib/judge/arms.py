@@ -128,25 +128,13 @@ def build_arms(
 def average_best(predictions: Sequence[Predictions], labels: Labels, *, select_by: str, count: int) -> Arm:
     """The mean probabilities of the `count` best points of several variants on each replicate's validation rows.
 
-    The first of equals is the better. Strengths are those of the points, [place * replicate].
+    Strengths are those of the points, [place * replicate].
     """
-    rated = np.concatenate(
-        [rate_points(one.grid, one.validation, labels.validation, select_by=select_by) for one in predictions]
-    )
-    best = np.argsort(-rated, axis=0, kind="stable")[:count]
-    best.sort(axis=0)  # [place, replicate], points numbered through all variants
-    points = [(variant, point) for variant, one in enumerate(predictions) for point in range(one.grid.num_points)]
-
-    def find_lane(number: int, replicate: int) -> tuple[int, int]:
-        """The variant, and its lane, of a point in a replicate."""
-        variant, point = points[number]
-        return variant, predictions[variant].grid.lanes_at(point)[replicate]
-
-    chosen = [[find_lane(number, replicate) for replicate, number in enumerate(row)] for row in best]
+    best = find_best_lanes(predictions, labels, select_by=select_by, count=count)
 
     def pick(parts: Sequence[np.ndarray]) -> np.ndarray:
         """[lane, ...] of each variant as [place, replicate, ...] of the best points, float64."""
-        return np.array([[parts[variant][lane] for variant, lane in row] for row in chosen], np.float64)
+        return np.array([[parts[variant][lane] for variant, lane in row] for row in best], np.float64)
 
     def average(parts: Sequence[np.ndarray]) -> np.ndarray:
         return (pick(parts) * (1 / len(best))).sum(axis=0)
@@ -156,14 +144,30 @@ def average_best(predictions: Sequence[Predictions], labels: Labels, *, select_b
         name: pick([one.strengths.get(name, np.full(len(one.replicate), np.nan)) for one in predictions]).ravel()
         for name in names
     }
-    training, test, validation = (
-        average([getattr(one, part) for one in predictions]).astype(np.float32)
-        for part in ("training", "test", "validation")
-    )
+
+    def average_rows(part: str) -> np.ndarray:
+        return average([getattr(one, part) for one in predictions]).astype(np.float32)
+
     return Arm(
-        training=training,
-        test=test,
+        training=average_rows("training"),
+        test=average_rows("test"),
         strengths={name: values for name, values in strengths.items() if not np.isnan(values).all()},
         mechanisms={name: average([one.mechanisms[name] for one in predictions]) for name in predictions[0].mechanisms},
-        validation=validation,
+        validation=average_rows("validation"),
     )
+
+
+def find_best_lanes(
+    predictions: Sequence[Predictions], labels: Labels, *, select_by: str, count: int
+) -> list[list[tuple[int, int]]]:
+    """[place][replicate]: the variant and its lane at the best points on validation rows, the first of equals.
+
+    Places are in the order of the variants and of their points.
+    """
+    rated = np.concatenate(
+        [rate_points(one.grid, one.validation, labels.validation, select_by=select_by) for one in predictions]
+    )
+    best = np.sort(np.argsort(-rated, axis=0, kind="stable")[:count], axis=0)  # [place, replicate]
+    points = [(variant, point) for variant, one in enumerate(predictions) for point in range(one.grid.num_points)]
+    lanes = [(variant, predictions[variant].grid.lanes_at(point)) for variant, point in points]
+    return [[(lanes[number][0], lanes[number][1][replicate]) for replicate, number in enumerate(row)] for row in best]
