@@ -41,7 +41,7 @@ from stages.lib.lock import prune_outputs
 from stages.lib.measured import list_measured, tabulate_run
 from stages.lib.report.answers import is_survey
 from stages.lib.report.charts import THEMES, Figure, make_figure, paint
-from stages.lib.report.overview import Overview, draw_overview, survey, tell_overview
+from stages.lib.report.overview import Overview, draw_overview, read_overview, survey, tell_overview
 from stages.lib.report.page import STUDIES, StudyPart, draw_files, list_answers, list_versions, render_page
 
 FIGURES = METRICS / "figures"
@@ -95,6 +95,7 @@ def tell_answers(studies: Sequence[StudyPart], sentences: Sequence[str], overvie
         if (pooled := {arm: asdict(one) for arm, one in column.effects.items() if isinstance(one, Pooled)})
     }
     content: dict[str, Any] = {"machine": platform.machine(), "versions": list_versions(), "sentences": sentences}
+    content |= {"reading": read_overview(overview)}
     content |= {"over_tables": over_tables, "answers": list_answers(studies)}
     return json.dumps(content, indent=2, ensure_ascii=False) + "\n"
 

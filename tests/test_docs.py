@@ -32,7 +32,7 @@ def run_make(*words: str) -> str:
 def test_the_readme_is_short_and_has_its_places() -> None:
     text = readme.README.read_text()
     assert len(text.splitlines()) <= 120
-    for section in ("answers", "table", "cost", "change", "review"):
+    for section in ("answers", "reading", "table", "cost", "change", "review"):
         assert text.count(readme.START.format(section)) == text.count(readme.END.format(section)) == 1
 
 

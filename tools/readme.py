@@ -43,18 +43,17 @@ TICK = 2.0  # seconds between two looks at the memory
 
 def render_answers(answer: dict[str, Any]) -> str:
     """The answer over all data; the page and the terminal have a line for each study beside it."""
-    first, *others = answer["sentences"][0].split(". ")
-    return f"**{first.removesuffix('.')}.** {'. '.join(others)}".rstrip()
+    first, *others = answer["sentences"][0].removesuffix(".").split(". ")
+    return "\n".join([f"- **{first}.**", *(f"- {sentence}." for sentence in others)])
 
 
 def render_cost(tour: Mapping[str, Any]) -> str:
     """What the first `make` takes."""
-    machine, install, first, again = (tour[name] for name in ("machine", "install", "first", "again"))
-    minutes = (install["seconds"] + first["seconds"]) / 60
+    machine, first, seconds = tour["machine"], tour["first"], tour["install"]["seconds"] + tour["first"]["seconds"]
     return (
-        f"On {machine['cores']} cores of {machine['processor']} the first `make` took {minutes:.0f} "
-        f"minutes, {tour['disk'] / 1e9:.1f} GB of disk and\n{first['memory'] / 1e9:.1f} GB of memory; the next one, "
-        f"after `{tour['knob']}`, {again['seconds'] / 60:.1f} minutes (`make tour` at commit {tour['commit']})."
+        f"On {machine['cores']} cores of {machine['processor']} the first `make` took {seconds / 60:.0f} "
+        f"minutes, {tour['disk'] / 1e9:.1f} GB of disk and\n{first['memory'] / 1e9:.1f} GB of memory "
+        f"(`make tour` at commit {tour['commit']})."
     )
 
 
@@ -78,9 +77,10 @@ def render_knob(tour: Mapping[str, Any]) -> str:
 
 def render_blocks() -> dict[str, str]:
     """What stands in each block."""
-    tour = json.loads(TOUR.read_text(encoding="utf-8"))
+    tour, answer = (json.loads(path.read_text(encoding="utf-8")) for path in (TOUR, ANSWER))
     return {
-        "answers": render_answers(json.loads(ANSWER.read_text(encoding="utf-8"))),
+        "answers": render_answers(answer),
+        "reading": answer["reading"],
         "table": render_table(tour),
         "cost": render_cost(tour),
         "change": render_knob(tour),

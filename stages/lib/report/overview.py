@@ -21,8 +21,8 @@ from stages.lib.report.styles import VERDICTS, first_of, show_interval, style_of
 
 SIGNS = {"better": "▲", "worse": "▼", "equivalent": "=", "undecided": " "}
 CELL, ROW, LABELS = 62, 21, 162  # pixels of a column, of a row and of their names: letters stay legible on a phone
-NUM_NAMED = 4  # arms that a sentence names
-CHOSEN, TO_THE_END = "what validation rows choose", "no regulariser, to the end"
+NUM_NAMED = 5  # arms that a sentence names
+CHOSEN, TO_THE_END = "chosen on validation rows", "no regulariser, to the end"
 BASELINE = "no regulariser"
 
 
@@ -44,9 +44,10 @@ class DataColumn:
 
 @dataclass(frozen=True)
 class Overview:
-    """score: its label."""
+    """score: its label. margin: the least difference of it that matters."""
 
     score: str
+    margin: float
     columns: list[DataColumn]
 
     @property
@@ -83,7 +84,7 @@ def survey(comparison: Comparison, names: Mapping[str, str], settings: Statistic
             columns[title] = tell_several(title, list(tasks.values()), score, settings)
         else:
             columns[title] = tell_one(title, tasks[first], score)
-    return Overview(SCORES[score].label, list(columns.values()))
+    return Overview(SCORES[score].label, settings.equivalence[score], list(columns.values()))
 
 
 def tell_one(title: str, study: StudyResult, score: str) -> DataColumn:
@@ -130,14 +131,15 @@ def list_effects(study: StudyResult, score: str) -> dict[str, Difference]:
     return effects
 
 
-def read_overview(score: str) -> str:
+def read_overview(overview: Overview) -> str:
     """How the picture is read."""
     return (
-        f"The change of {score} on held-out rows, compared with the unregularised network that stops in time; "
-        f"a fall helps. {SIGNS['better']} {VERDICTS['better'].label}, {SIGNS['worse']} {VERDICTS['worse'].label}, "
-        f"{SIGNS['equivalent']} {VERDICTS['equivalent'].label}, no sign: {VERDICTS['undecided'].label}. For several "
-        f"tables it is the mean over them. Under the names of the data: the {score} of that network. * may be "
-        "the best: no other is shown to beat it."
+        f"A cell is the change of {overview.score} on held-out rows, compared with the network without a regulariser, "
+        f"which stops in time; its {overview.score} stands under the name of the data. A fall helps. "
+        f"{SIGNS['better']} {VERDICTS['better'].label}, {SIGNS['worse']} {VERDICTS['worse'].label}: shown. "
+        f"{SIGNS['equivalent']} {VERDICTS['equivalent'].label}: surely less than {overview.margin:g} either way. "
+        f"No sign, {VERDICTS['undecided'].label}: the data do not say. * may be the best: no other is shown to beat "
+        "it, often since the data say too little. Of several tables a cell is the mean."
     )
 
 
@@ -177,7 +179,7 @@ def draw_overview(overview: Overview) -> Chart:
         ROWS.mark_text(color=INK, fontSize=11).encode(x=x, y=y, text="text:N"),
     ).properties(width=CELL * max(1, len(overview.columns)), height=ROW * max(1, len(overview.rows)))
     title = "What each regulariser does, on data that the network has not seen"
-    return finish_chart(chart, rows, title=title, note=read_overview(overview.score))
+    return finish_chart(chart, rows, title=title, note=read_overview(overview))
 
 
 def tell_all(overview: Overview) -> str:
@@ -195,15 +197,16 @@ def tell_all(overview: Overview) -> str:
     reached = {title for arm in helping for title in shown[arm]}
     told = []
     if TO_THE_END in shown:
-        told.append(f"Stop training in time: to go on is shown to hurt {tell_where(shown[TO_THE_END])}.")
+        hurts = f"to go on is shown to hurt {tell_where(shown[TO_THE_END])}"
+        told.append(f"Stop training where validation loss is least: {hurts}.")
     if barren := [column.title for column in overview.columns if column.title not in reached]:
         beyond = "Beyond that, none" if told else "None"
         told.append(f"{beyond} of {len(arms)} regularisers and settings is shown to help on {join_columns(barren)}.")
     if helping:
         most, *others = helping
         falls = f"{overview.score} falls by {tell_range(shown[most].values())}"
-        also = f"; in places {join_words(first_of(others, NUM_NAMED))} as well" if others else ""
-        told.append(f"Shown to help: {most} {tell_where(shown[most])} ({falls}){also}.")
+        also = f"; in places also {join_words(first_of(others, NUM_NAMED))}" if others else ""
+        told.append(f"Shown to help: {most}, {tell_where(shown[most])} ({falls}){also}.")
     return " ".join(told)
 
 

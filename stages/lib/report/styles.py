@@ -46,15 +46,15 @@ VARIANTS: dict[str, Style] = {
     "mixup": Style("mixup", ORANGE, "triangle-up"),
     "label_smoothing": Style("label smoothing", PURPLE, "circle"),
     "ema": Style("EMA of weights", PINK, "circle"),
-    "early_stopping": Style("early stopping", PINK, "square"),
+    "early_stopping": Style("stopping by patience", PINK, "square"),
     "learning_rate_low": Style("lower learning rate", GREY, "triangle-down"),
     "learning_rate_high": Style("higher learning rate", GREY, "triangle-up"),
     "cosine_decay": Style("decaying learning rate", GREY, "square"),
     "l2_activity_l1": Style("L2 + activity L1", BLUE, "cross"),
     "l2_activity_l1_max_norm": Style("L2 + activity L1 + max norm", GREEN, "cross"),
     "l2_activity_l1_dropout": Style("L2 + activity L1 + dropout", ORANGE, "cross"),
-    "tutorial": Style("the tutorial's stack", RED, "cross"),
-    "cocktail": Style("cocktail of several", PURPLE, "cross"),
+    "tutorial": Style("the tutorial's mix", RED, "cross"),
+    "cocktail": Style("mix of regularisers", PURPLE, "cross"),
 }
 
 # Losses and reference models whose names are no words.
