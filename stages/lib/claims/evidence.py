@@ -7,30 +7,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, NamedTuple, TypeVar
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from stages.lib.claims.measurements import ExperimentResult, Measured
 from stages.lib.core.records import read, split_task
-from stages.lib.judge.comparison import ArmResult, Comparison, Judgement, StudyResult
+from stages.lib.judge.comparison import ArmResult, Comparison
 from stages.lib.judge.designs import resampled_mean
 from stages.lib.judge.scores import SCORES
 
 Kind = Literal["at_knob", "tuned", "to_end"]
-Found = TypeVar("Found")
 
 
-class MissingEvidenceError(Exception):
+class MissingEvidenceError(KeyError):
     """What a claim is judged by is missing: it is not in params.yaml, or a network has diverged; says what."""
-
-
-def find(mapping: Mapping[str, Found], name: str, what: str) -> Found:
-    """What has a name; MissingEvidenceError where nothing has."""
-    if name not in mapping:
-        raise MissingEvidenceError(what)
-    return mapping[name]
 
 
 class Interval(NamedTuple):
@@ -48,6 +40,7 @@ class Records:
 
     compared_at: confidence of the comparison's intervals. confidence: of those that decide on a claim.
     A variant stands for its arm at the knobs, or for another kind of arm: `tuned` where it has one, or `to_end`.
+    Whatever is not there raises KeyError.
     """
 
     compared_at: float
@@ -57,70 +50,56 @@ class Records:
     confidence: float = 0.95
 
     def tasks(self, source: str) -> list[str]:
-        """The tasks of a study, one for each of its data sets; an experiment, or what is missing, by its own name."""
-        return [task for task in self.comparison if split_task(task)[0] == source] or [source]
-
-    def study(self, task: str) -> StudyResult:
-        return find(self.comparison, task, f"the study {task}")
+        """The tasks of a study, one for each of its data sets; an experiment by its own name."""
+        tasks = [source] if source in self.experiments else []
+        tasks = tasks or [task for task in self.comparison if split_task(task)[0] == source]
+        if not tasks:
+            raise MissingEvidenceError(source)
+        return tasks
 
     def baseline(self, task: str) -> str:
-        return self.study(task).baseline
+        return self.comparison[task].baseline
 
     def arm(self, task: str, variant: str, kind: Kind) -> ArmResult:
-        kinds = self.study(task).arms.get(variant, {})
-        arm = kinds.get(kind) or (kinds.get("at_knob") if kind == "tuned" else None)
-        if arm is None:
-            raise MissingEvidenceError(f"{variant} {kind} in the study {task}")
-        return arm
+        kinds = self.comparison[task].arms[variant]
+        return kinds["at_knob" if kind == "tuned" and kind not in kinds else kind]
 
-    def judged(self, task: str, variant: str, score: str, kind: Kind = "at_knob") -> Judgement:
-        return find(self.arm(task, variant, kind).judged, score, f"{score} of {variant} in the study {task}")
-
-    def scores(self, task: str, variant: str, score: str, kind: Kind = "at_knob") -> np.ndarray:
-        """A score on held-out rows, [replicate]."""
-        return np.array(self.judged(task, variant, score, kind).replicates)
-
-    def mechanism(self, task: str, variant: str, name: str, kind: Kind) -> float:
-        """What a regulariser did to the weights, mean over replicates."""
-        return find(self.arm(task, variant, kind).mechanisms, name, f"{name} of {variant} in the study {task}")
-
-    def gain(self, task: str, variant: str, score: str, kind: Kind = "at_knob") -> Interval:
-        """What a variant gains over its baseline by a score on held-out rows, as `compare` has judged it."""
-        difference = self.judged(task, variant, score, kind).difference
-        if difference is None or not difference.own_low <= difference.value <= difference.own_high:
-            raise MissingEvidenceError(f"a difference of {variant} by {score} within its interval in the study {task}")
+    def gain(self, task: str, variant: str, kind: Kind) -> Interval:
+        """Held-out log loss that a variant saves over its baseline, as `compare` has judged it."""
+        difference = self.arm(task, variant, kind).judged["log_loss"].difference
+        if difference is None:
+            raise MissingEvidenceError(f"a baseline of {variant}")
         known = Interval(difference.value, difference.own_low, difference.own_high)
-        interval = widen(known, at=self.compared_at, confidence=self.confidence)
-        return interval if SCORES[score].greater_is_better else -interval
+        return -widen(known, at=self.compared_at, confidence=self.confidence)
 
-    def measured(self, task: str, variant: str) -> Measured:
-        missing = f"{variant} in the study {task}"
-        return find(find(self.measurements, task, missing), variant, missing)
+    def values(self, source: str, name: str, quantity: str, kind: Kind = "at_knob", level: float = 0.0) -> np.ndarray:
+        """A quantity of a variant of a study, or of a case of an experiment at one of its levels, [replicate].
 
-    def values(self, task: str, variant: str, quantity: str, kind: Kind = "at_knob") -> np.ndarray:
-        """A measured quantity of a variant, [replicate]; of networks that are stopped in time where the study does."""
-        measured, where = self.measured(task, variant), f"{quantity} of {variant} in the study {task}"
-        find(measured.points[0].values, quantity, where)
-        return expect_finite(measured.at_tuned(quantity) if kind == "tuned" else measured.at_knob(quantity), where)
+        Of a study it is a score on held-out rows, or what was measured of networks at their knobs or tuned; they are
+        stopped in time where the study does so.
+        """
+        if source in self.experiments:
+            cases = {f"{case.name} at {case.level:g}": case.values for case in self.experiments[source].cases}
+            values = read(cases[f"{name} at {level:g}"][quantity])
+        elif quantity in SCORES:
+            values = np.array(self.arm(source, name, kind).judged[quantity].replicates)
+        else:
+            measured = self.measurements[source][name]
+            values = measured.at_tuned(quantity) if kind == "tuned" else measured.at_knob(quantity)
+        return expect_finite(values, f"{quantity} of {name}")
 
-    def mean(self, task: str, values: np.ndarray) -> Interval:
-        """The mean over the replicates of a study, which share rows in cross-validation."""
-        return mean(values, self.study(task).protocol.test_train_ratio, self.confidence)
+    def over_levels(self, experiment: str, name: str, quantity: str) -> np.ndarray:
+        """A quantity of a case at each of its levels but 0, [level, replicate]."""
+        levels = [case.level for case in self.experiments[experiment].cases if case.name == name and case.level]
+        if not levels:
+            raise MissingEvidenceError(name)
+        return np.stack([self.values(experiment, name, quantity, level=level) for level in levels])
 
-    def experiment(self, name: str) -> ExperimentResult:
-        return find(self.experiments, name, f"the experiment {name}")
-
-    def case(self, experiment: str, name: str, quantity: str, level: float = 0.0) -> np.ndarray:
-        """What an experiment has measured, [replicate]."""
-        where = f"{quantity} of {name} at {level:g} in the experiment {experiment}"
-        for case in self.experiment(experiment).cases:
-            if (case.name, case.level) == (name, level) and quantity in case.values:
-                return expect_finite(read(case.values[quantity]), where)
-        raise MissingEvidenceError(where)
-
-    def mean_in(self, experiment: str, values: np.ndarray) -> Interval:
-        """The mean over the replicates of an experiment."""
-        return mean(values, self.experiment(experiment).test_train_ratio, self.confidence)
+    def mean(self, source: str, values: np.ndarray) -> Interval:
+        """The mean over the replicates of a study or an experiment, which share rows in cross-validation."""
+        experiment = self.experiments.get(source)
+        ratio = experiment.test_train_ratio if experiment else self.comparison[source].protocol.test_train_ratio
+        return mean(values, ratio, self.confidence)
 
 
 def expect_finite(values: np.ndarray, what: str) -> np.ndarray:
@@ -160,12 +139,10 @@ def widen(interval: Interval, *, at: float, confidence: float) -> Interval:
 
 def one_more(values: np.ndarray, confidence: float) -> Interval:
     """Mean over independent runs, with the interval that holds one more run (Hahn and Meeker 1991, section 4.2)."""
-    from scipy import special
+    from scipy import stats
 
-    centre, number = float(values.mean()), values.size
-    half = (
-        -float(special.stdtrit(number - 1, (1 - confidence) / 2)) * float(values.std(ddof=1)) * np.sqrt(1 + 1 / number)
-    )
+    centre, spread = float(values.mean()), float(values.std(ddof=1)) * np.sqrt(1 + 1 / values.size)
+    half = float(stats.t.isf((1 - confidence) / 2, values.size - 1)) * spread
     return Interval(centre, centre - half, centre + half)
 
 
@@ -174,11 +151,11 @@ def half_width(values: np.ndarray, confidence: float, *, at: float) -> Interval:
 
     Its own interval is that of a standard deviation of normal values, by chi squared.
     """
-    from scipy import special
+    from scipy import stats
 
-    df, half, tail = values.size - 1, float(values.std(ddof=1) * special.ndtri((1 + at) / 2)), (1 - confidence) / 2
-    low, high = (half * np.sqrt(df / special.chdtri(df, probability)) for probability in (tail, 1 - tail))
-    return Interval(half, float(low), float(high))
+    df, half = values.size - 1, float(values.std(ddof=1) * stats.norm.ppf((1 + at) / 2))
+    least, most = stats.chi2.interval(confidence, df)
+    return Interval(half, half * float(np.sqrt(df / most)), half * float(np.sqrt(df / least)))
 
 
 def share(hits: float, cases: float, confidence: float, method: Literal["exact", "wilson"] = "exact") -> Interval:

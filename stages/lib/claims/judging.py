@@ -112,7 +112,7 @@ def judge_claim(
         evidence = replace(records, confidence=each)
         quantities = [judge_quantity(one, evidence, thresholds[one.rule]) for one in claim.quantities]
     except MissingEvidenceError as missing:
-        return ClaimResult(name, claim.text, "undecided", [], str(missing))
+        return ClaimResult(name, claim.text, "undecided", [], missing.args[0])
     return ClaimResult(name, claim.text, combine([quantity.verdict for quantity in quantities]), quantities)
 
 
