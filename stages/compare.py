@@ -18,6 +18,7 @@ from threadpoolctl import threadpool_limits
 from stages.lib.core.cli import parse_arguments, run_main
 from stages.lib.core.records import split_task
 from stages.lib.data.checks import Check, load_checks
+from stages.lib.judge.arms import build_arms
 from stages.lib.judge.comparison import POINTS, PathPoint, SearchPoint, StudyResult, save_comparison, save_points
 from stages.lib.judge.findings import check_result
 from stages.lib.judge.judge import Judge, judge_study, list_path_points, list_search_points
@@ -50,7 +51,7 @@ def run(
     checks: Sequence[Check] = (),
 ) -> Outcome:
     """Compare the arms of one task; checks: what was found in its data set."""
-    judge = Judge.of_predictions(plan, settings, labels, predicted, references, at_end)
+    judge = Judge(plan, settings, labels, build_arms(plan, labels, predicted, references, at_end))
     result = judge_study(judge)
     return Outcome(
         replace(result, checks=[*checks, *check_result(judge, result, predicted)]),

@@ -670,7 +670,7 @@ def test_by_row_a_change_is_judged_as_compare_judges_two_arms(
     before, after = (make_predictions(labels, "forest", skill) for skill in skills)
     before, after = (keep_first_point(predicted) for predicted in (before, after))
     plan = dataclasses.replace(make_plan(protocol, "unregularized", "l2"), references=())
-    arms = build_arms({"unregularized": before, "l2": after}, {}, labels, select_by=plan.select_by)
+    arms = build_arms(plan, labels, {"unregularized": before, "l2": after}, {})
     oracle = Judge(plan, SETTINGS, labels, arms)
     pair = oracle.compare_all({ArmKey("l2", "at_knob"): ArmKey("unregularized", "at_knob")})
     expected = {key.score: each for key, each in judge_all(pair, SETTINGS, seed=plan.seed).items()}

@@ -25,7 +25,6 @@ from stages.lib.judge.arms import (
     Arm,
     ArmKey,
     arm_at,
-    build_arms,
     choose_points,
     predict_no_skill,
 )
@@ -53,7 +52,7 @@ from stages.lib.judge.designs import (
     resampled_mean,
 )
 from stages.lib.judge.plans import ComparedSearch, Question, StatisticsPlan, StudyPlan, Subject
-from stages.lib.judge.predictions import Labels, Predictions, ReferencePredictions, class_shares
+from stages.lib.judge.predictions import Labels, Predictions, class_shares
 from stages.lib.judge.scores import SCORES, gives_one_answer, list_scores, measure, measure_no_skill, squeeze
 from stages.lib.judge.verdicts import (
     Member,
@@ -94,21 +93,6 @@ class Judge:
         self.scores = tuple(plan.scores.values())  # discrimination first
         self._measured: dict[tuple[ArmKey, str], np.ndarray] = {}
         self._contributions: dict[tuple[ArmKey, str], np.ndarray | None] = {}
-
-    @classmethod
-    def of_predictions(
-        cls,
-        plan: StudyPlan,
-        settings: StatisticsPlan,
-        labels: Labels,
-        predicted: Mapping[str, Predictions],
-        references: Mapping[str, ReferencePredictions],
-        at_end: Mapping[str, Predictions] | None = None,
-    ) -> Judge:
-        """Of all arms that these predictions make; at_end: as `build_arms` takes it."""
-        by, searches = plan.select_by, plan.searches
-        arms = build_arms(predicted, references, labels, select_by=by, at_end=at_end, searches=searches)
-        return cls(plan, settings, labels, arms)
 
     @cached_property
     def baselines(self) -> dict[str, str]:
