@@ -40,19 +40,19 @@ def run(plan: ReferencePlan, development: Development, held_out: HeldOut) -> dic
 
 def predict(
     plan: ReferencePlan, model: ReferenceModelPlan, development: Development, held_out: HeldOut, *, replicate: int
-) -> tuple[float, float, np.ndarray, np.ndarray]:
+) -> tuple[float, np.ndarray, np.ndarray]:
     """One replicate's fields of ReferencePredictions, in their order."""
-    fitted, strength, validation_score = tune(plan, model, development, replicate=replicate)
+    fitted, strength = tune(plan, model, development, replicate=replicate)
     training = take_inputs(development, development.training[replicate, :NUM_TRAINING_ROWS])
     test = held_out.inputs[held_out.test[replicate]] * np.float32(development.scale)
     known, unknown = (predict_reference(fitted, inputs, outputs=plan.outputs) for inputs in (training, test))
-    return strength, validation_score, known, unknown
+    return strength, known, unknown
 
 
 def tune(
     plan: ReferencePlan, model: ReferenceModelPlan, development: Development, *, replicate: int
-) -> tuple[ClassifierMixin, float, float]:
-    """The fitted model whose strength has the best validation score, the first of equals; that strength; that score.
+) -> tuple[ClassifierMixin, float]:
+    """The fitted model whose strength has the best validation score, the first of equals; and that strength.
 
     The random state depends on (seed, replicate) alone, so all strengths share it.
     """
@@ -66,7 +66,7 @@ def tune(
     probability = np.stack([predict_reference(each, inputs, outputs=plan.outputs) for each in fitted])
     values = measure(plan.select_by, development.labels[validation], probability)
     best = int((SCORES[plan.select_by].sign * values).argmax())
-    return fitted[best], model.strengths[best], float(values[best])
+    return fitted[best], model.strengths[best]
 
 
 def take_inputs(development: Development, rows: np.ndarray) -> np.ndarray:

@@ -180,7 +180,7 @@ def test_what_hardly_differs_from_no_skill_is_undecided_and_not_equivalent() -> 
     """A strongly penalised model of coin flips: shown to be within the margin of no skill, and not shown to beat it."""
     noise = np.random.Generator(np.random.PCG64(4)).normal(0, 0.002, (*LABELS.test.shape, 1))
     timid = (LABELS.shares[:, None] + noise).astype(np.float32)
-    model = ReferencePredictions(np.ones(REPLICATES), np.ones(REPLICATES), training=timid, test=timid)
+    model = ReferencePredictions(np.ones(REPLICATES), training=timid, test=timid)
     plain = {"unregularized": PREDICTED["unregularized"]}
     result = compare.run(make_plan(*plain), STATISTICS, LABELS, plain, {"logistic_regression": model}).result
     skill = result.arms["logistic_regression"]["reference"].judged["log_loss"].skill

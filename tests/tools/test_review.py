@@ -604,7 +604,7 @@ def run_pipeline(
     forest = make_predictions(labels, "forest", chosen["forest"])
     kept = forest.grid.lanes_at(0)
     strength = np.ones(len(kept))
-    references = {"forest": ReferencePredictions(strength, strength, forest.training[kept], forest.test[kept])}
+    references = {"forest": ReferencePredictions(strength, forest.training[kept], forest.test[kept])}
     plan = make_plan(protocol, *variants, searches=searches)
     save_plans({"made/_study": {task: plan}})
     none = np.zeros(0, int)

@@ -91,8 +91,6 @@ class Judge:
         self.plan, self.settings, self.labels = plan, settings, labels
         self.arms = {**arms, NO_SKILL: predict_no_skill(labels.shares, labels)}
         self.scores = tuple(plan.scores.values())  # discrimination first
-        self._measured: dict[tuple[ArmKey, str], np.ndarray] = {}
-        self._contributions: dict[tuple[ArmKey, str], np.ndarray | None] = {}
 
     @cached_property
     def baselines(self) -> dict[str, str]:
@@ -113,38 +111,36 @@ class Judge:
         numbers = self.labels.test_numbers, self.labels.training_numbers
         return CrossValidation(*numbers, protocol.repeats, groups if groups.size else None)
 
+    @cached_property
+    def contributions(self) -> dict[tuple[str, ArmKey], np.ndarray]:
+        """What each row adds to a score of an arm, [replicate, row]; of scores and designs that know rows."""
+        scores = {score: by_row for score in self.scores if self.design and (by_row := SCORES[score].by_row)}
+        return {
+            (score, key): by_row(self.labels.test, squeeze(arm.test))
+            for score, by_row in scores.items()
+            for key, arm in self.arms.items()
+        }
+
     def measure(self, score: str, key: ArmKey) -> np.ndarray:
         """A score on held-out rows, [replicate]."""
-        if (key, score) not in self._measured:
-            self._measured[key, score] = measure(score, self.labels.test, self.arms[key].test)
-        return self._measured[key, score]
+        return measure(score, self.labels.test, self.arms[key].test)
 
     def gap(self, score: str, key: ArmKey, part: Literal["training", "validation"]) -> float:
         """The score on training rows, or on the validation rows that chose the arm's points, less that held out."""
         seen = measure(score, getattr(self.labels, part), getattr(self.arms[key], part))
         return float(seen.mean() - self.measure(score, key).mean())
 
-    def contributions(self, score: str, key: ArmKey) -> np.ndarray | None:
-        """What each row adds to a score, [replicate, row]; None where the score or the design knows no rows."""
-        if (key, score) not in self._contributions:
-            by_row = SCORES[score].by_row if self.design else None
-            rows = by_row(self.labels.test, squeeze(self.arms[key].test)) if by_row else None
-            self._contributions[key, score] = rows
-        return self._contributions[key, score]
-
     def estimate(self, score: str, key: ArmKey) -> Estimate:
         """The mean of a score with its standard error."""
-        contributions = self.contributions(score, key)
-        if contributions is not None and self.design:
-            return self.design.estimate(contributions, alone=True)
+        if self.design and (score, key) in self.contributions:
+            return self.design.estimate(self.contributions[score, key], alone=True)
         return resampled_mean(self.measure(score, key), test_train_ratio=self.plan.protocol.test_train_ratio)
 
     def compare(self, score: str, key: ArmKey, other: ArmKey) -> Estimate:
         """A score of one arm less that of another."""
-        first, second = self.contributions(score, key), self.contributions(score, other)
-        if first is not None and second is not None and self.design:
-            alone = self.arms[key].is_guess or self.arms[other].is_guess
-            return compare(first, second, self.design, alone=alone)
+        if self.design and (score, key) in self.contributions:
+            rows = self.contributions[score, key], self.contributions[score, other]
+            return compare(*rows, self.design, alone=self.arms[key].is_guess or self.arms[other].is_guess)
         replicates = self.measure(score, key), self.measure(score, other)
         return compare_replicates(*replicates, test_train_ratio=self.plan.protocol.test_train_ratio)
 

@@ -23,33 +23,23 @@ NUM_BINS = 15  # calibration bins of equal width, as in Guo et al. 2017
 
 
 def _check(label: ArrayLike, probability: ArrayLike) -> tuple[ClassNumbers, NDArray[np.floating]]:
-    """Return label [replicate, row] and probability, or say which of them breaks the layout."""
-    probability = np.asarray(probability)
-    if probability.ndim not in (2, 3) or probability.size == 0 or probability.dtype.kind != "f":
-        raise ValueError(
-            f"probability is {probability.dtype} of shape {probability.shape}; expected floats, "
-            "[replicate, row] for a binary outcome or [replicate, row, class] for several classes, none of them empty"
-        )
+    """Return label [replicate, row] and probability; ValueError where their values cannot be what they should be."""
+    probability, label = np.asarray(probability), np.asarray(label)
     if not (probability.min() >= 0 and probability.max() <= 1):  # NaN is neither
         raise ValueError("probability must lie in [0, 1], without NaN; apply the sigmoid or the softmax first")
     rounding = np.sqrt(np.finfo(probability.dtype).eps)  # the slack scikit-learn grants
     # A product with ones is many times as fast as a sum over an axis of ten.
     if probability.ndim == 3 and np.abs(probability @ np.ones_like(probability[0, 0]) - 1).max() > rounding:
         raise ValueError("probability must sum to 1 over the classes of each row; apply the softmax first")
-    label, num_classes = np.asarray(label), probability.shape[2] if probability.ndim == 3 else 2
+    num_classes = probability.shape[2] if probability.ndim == 3 else 2
     if not np.isin(label, np.arange(num_classes)).all():
         raise ValueError(f"label must hold integers from 0 to {num_classes - 1}, one per row")
-    shape = probability.shape[:2]
-    if label.shape not in (shape, shape[1:]):
-        raise ValueError(f"label has shape {label.shape}; expected {shape} or {shape[1:]}, the rows of probability")
-    return np.broadcast_to(label.astype(np.intp), shape), probability
+    return np.broadcast_to(label.astype(np.intp), probability.shape[:2]), probability
 
 
 def _check_binary(label: ArrayLike, probability: ArrayLike) -> tuple[ClassNumbers, NDArray[np.floating]]:
     """`_check` for a score that is undefined unless every replicate holds both of two classes."""
     label, probability = _check(label, probability)
-    if probability.ndim != 2:
-        raise ValueError(f"this score is binary: expected probability [replicate, row], got shape {probability.shape}")
     single = np.flatnonzero(np.ptp(label, axis=1) == 0)
     if single.size:
         raise ValueError(
