@@ -9,7 +9,6 @@ They are tuned as networks with a path are: each replicate keeps the strength th
 from __future__ import annotations
 
 import numpy as np
-from sklearn.base import ClassifierMixin
 from threadpoolctl import threadpool_limits
 
 from stages.lib.core.cli import Progress, parse_arguments, run_main
@@ -41,32 +40,26 @@ def run(plan: ReferencePlan, development: Development, held_out: HeldOut) -> dic
 def predict(
     plan: ReferencePlan, model: ReferenceModelPlan, development: Development, held_out: HeldOut, *, replicate: int
 ) -> tuple[float, np.ndarray, np.ndarray]:
-    """One replicate's fields of ReferencePredictions, in their order."""
-    fitted, strength = tune(plan, model, development, replicate=replicate)
-    training = take_inputs(development, development.training[replicate, :NUM_TRAINING_ROWS])
-    test = held_out.inputs[held_out.test[replicate]] * np.float32(development.scale)
-    known, unknown = (predict_reference(fitted, inputs, outputs=plan.outputs) for inputs in (training, test))
-    return strength, known, unknown
+    """One replicate's fields of ReferencePredictions, in their order.
 
-
-def tune(
-    plan: ReferencePlan, model: ReferenceModelPlan, development: Development, *, replicate: int
-) -> tuple[ClassifierMixin, float]:
-    """The fitted model whose strength has the best validation score, the first of equals; and that strength.
-
-    The random state depends on (seed, replicate) alone, so all strengths share it.
+    Of the model at the strength with the best validation score, the first of equals. The random state depends on
+    (seed, replicate) alone, so all strengths share it.
     """
-    state, training = state_of(plan.seed, replicate), development.training[replicate]
+    training, validation = development.training[replicate], development.validation[replicate]
+    state = state_of(plan.seed, replicate)
     inputs, labels = take_inputs(development, training), development.labels[training]
     fitted = [
         fit_reference(model.name, inputs, labels, strength=strength, random_state=state) for strength in model.strengths
     ]
-    validation = development.validation[replicate]
-    inputs = take_inputs(development, validation)
-    probability = np.stack([predict_reference(each, inputs, outputs=plan.outputs) for each in fitted])
+    seen = take_inputs(development, validation)
+    probability = np.stack([predict_reference(each, seen, outputs=plan.outputs) for each in fitted])
     values = measure(plan.select_by, development.labels[validation], probability)
     best = int((SCORES[plan.select_by].sign * values).argmax())
-    return fitted[best], model.strengths[best]
+    test = held_out.inputs[held_out.test[replicate]] * np.float32(development.scale)
+    known, unknown = (
+        predict_reference(fitted[best], part, outputs=plan.outputs) for part in (inputs[:NUM_TRAINING_ROWS], test)
+    )
+    return model.strengths[best], known, unknown
 
 
 def take_inputs(development: Development, rows: np.ndarray) -> np.ndarray:

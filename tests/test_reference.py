@@ -172,7 +172,7 @@ def test_images_are_scaled_and_get_a_probability_per_class() -> None:
         assert predicted.training.shape == (1, 2000, 3)
         assert predicted.test.shape == (1, 200, 3)
         np.testing.assert_allclose(predicted.test.sum(axis=-1), 1, rtol=1e-5)
-        assert scores.accuracy(held_out.labels[held_out.test], predicted.test).item() == 1
+        assert scores.measure("accuracy", held_out.labels[held_out.test], predicted.test).item() == 1
 
 
 def test_a_class_that_no_training_row_has_gets_no_probability() -> None:

@@ -54,14 +54,10 @@ def decide(probability: NDArray[np.floating]) -> ClassNumbers:
     return probability.argmax(axis=2) if probability.ndim == 3 else (probability > THRESHOLD).astype(np.intp)
 
 
-def commonest_share(probability: NDArray[np.floating]) -> Array:
-    """Share of a replicate's rows that are put into the class that it predicts most often, [replicate]."""
-    return np.array([np.bincount(row).max() / len(row) for row in decide(probability)])
-
-
 def gives_one_answer(probability: NDArray[np.floating]) -> NDArray[np.bool_]:
     """Whether all rows of a replicate are put into the same class, [replicate]."""
-    return commonest_share(probability) == 1
+    decided = decide(probability)
+    return (decided == decided[:, :1]).all(axis=1)
 
 
 def rank(values: NDArray[np.floating]) -> Array:
@@ -159,19 +155,9 @@ def row_log_loss(label: ArrayLike, probability: ArrayLike) -> Array:
     return -np.log(np.clip(given, eps, 1 - np.float64(eps)))
 
 
-def accuracy(label: ArrayLike, probability: ArrayLike) -> Array:
-    """Share of rows whose decision is their label."""
-    return row_accuracy(label, probability).mean(axis=1)
-
-
-def brier(label: ArrayLike, probability: ArrayLike) -> Array:
-    """Mean squared error of the probabilities; see `row_brier`."""
-    return row_brier(label, probability).mean(axis=1)
-
-
-def log_loss(label: ArrayLike, probability: ArrayLike) -> Array:
-    """Mean negative log likelihood in nats; see `row_log_loss`."""
-    return row_log_loss(label, probability).mean(axis=1)
+def mean_over_rows(by_row: Callable[[ArrayLike, ArrayLike], Array]) -> Callable[[ArrayLike, ArrayLike], Array]:
+    """The score of what each row adds."""
+    return lambda label, probability: by_row(label, probability).mean(axis=1)
 
 
 def calibration_error(label: ArrayLike, probability: ArrayLike) -> Array:
@@ -236,12 +222,12 @@ class Score(NamedTuple):
 
 SCORES: dict[str, Score] = {
     "auc": Score("AUC", auc, True, row_auc, multiclass=False),
-    "accuracy": Score("accuracy", accuracy, True, row_accuracy),
+    "accuracy": Score("accuracy", mean_over_rows(row_accuracy), True, row_accuracy),
     "average_precision": Score(
         "average precision", average_precision, True, at_random=random_average_precision, multiclass=False
     ),
-    "brier": Score("Brier score", brier, False, row_brier, proper=True, most=2.0),
-    "log_loss": Score("log loss", log_loss, False, row_log_loss, proper=True, most=1000.0),
+    "brier": Score("Brier score", mean_over_rows(row_brier), False, row_brier, proper=True, most=2.0),
+    "log_loss": Score("log loss", mean_over_rows(row_log_loss), False, row_log_loss, proper=True, most=1000.0),
     "calibration_error": Score("calibration error", calibration_error, False),
     "g_mean": Score("G-mean", g_mean, True, multiclass=False),
 }
