@@ -15,6 +15,7 @@ import numpy as np
 
 from stages.lib.core.records import round_number
 from stages.lib.data.protocols import RepeatedStratifiedKFold
+from stages.lib.judge import designs, verdicts
 from stages.lib.judge.arms import (
     AT_KNOB,
     AVERAGED,
@@ -41,29 +42,11 @@ from stages.lib.judge.comparison import (
     Verdict,
     round_all,
 )
-from stages.lib.judge.designs import (
-    MIN_REPEATS,
-    CrossedEffects,
-    CrossValidation,
-    Design,
-    Estimate,
-    compare,
-    compare_replicates,
-    resampled_mean,
-)
+from stages.lib.judge.designs import Design, Estimate
 from stages.lib.judge.plans import ComparedSearch, Question, StatisticsPlan, StudyPlan, Subject
 from stages.lib.judge.predictions import Labels, Predictions, class_shares
 from stages.lib.judge.scores import SCORES, gives_one_answer, list_scores, measure, measure_no_skill, squeeze
-from stages.lib.judge.verdicts import (
-    Member,
-    Together,
-    detectable_difference,
-    find_interval,
-    judge_together,
-    share_levels,
-    smallest_margin,
-    verdict,
-)
+from stages.lib.judge.verdicts import Member, Together
 
 CHOSEN = (TUNED, TO_END, AVERAGED)  # kinds of arms whose points are chosen on validation rows
 NUM_BEST_DRAWS = 2_000  # of the joint distribution of each arm's rivals
@@ -105,11 +88,11 @@ class Judge:
         """How rows and replicates enter a standard error; None where the protocol does not show a row's influence."""
         protocol, groups = self.plan.protocol, self.labels.test_groups
         if protocol.fixed_test:
-            return CrossedEffects(groups[0] if groups.size else None)
-        if not isinstance(protocol, RepeatedStratifiedKFold) or protocol.repeats < MIN_REPEATS:
+            return designs.CrossedEffects(groups[0] if groups.size else None)
+        if not isinstance(protocol, RepeatedStratifiedKFold) or protocol.repeats < designs.MIN_REPEATS:
             return None
         numbers = self.labels.test_numbers, self.labels.training_numbers
-        return CrossValidation(*numbers, protocol.repeats, groups if groups.size else None)
+        return designs.CrossValidation(*numbers, protocol.repeats, groups if groups.size else None)
 
     @cached_property
     def contributions(self) -> dict[tuple[str, ArmKey], np.ndarray]:
@@ -134,15 +117,15 @@ class Judge:
         """The mean of a score with its standard error."""
         if self.design and (score, key) in self.contributions:
             return self.design.estimate(self.contributions[score, key], alone=True)
-        return resampled_mean(self.measure(score, key), test_train_ratio=self.plan.protocol.test_train_ratio)
+        return designs.resampled_mean(self.measure(score, key), test_train_ratio=self.plan.protocol.test_train_ratio)
 
     def compare(self, score: str, key: ArmKey, other: ArmKey) -> Estimate:
         """A score of one arm less that of another."""
         if self.design and (score, key) in self.contributions:
             rows = self.contributions[score, key], self.contributions[score, other]
-            return compare(*rows, self.design, alone=self.arms[key].is_guess or self.arms[other].is_guess)
+            return designs.compare(*rows, self.design, alone=self.arms[key].is_guess or self.arms[other].is_guess)
         replicates = self.measure(score, key), self.measure(score, other)
-        return compare_replicates(*replicates, test_train_ratio=self.plan.protocol.test_train_ratio)
+        return designs.compare_replicates(*replicates, test_train_ratio=self.plan.protocol.test_train_ratio)
 
     def compare_all(self, pairs: Mapping[ArmKey, ArmKey]) -> dict[ComparisonKey, Estimate]:
         """The first arm of each pair less the second, by both scores."""
@@ -157,7 +140,7 @@ def judge_all(
     family: Mapping[Member, Estimate], settings: StatisticsPlan, *, seed: int, share: float = 1.0
 ) -> dict[Member, Difference]:
     """Differences with verdicts, judged together; share: of 1 - confidence, what they may spend."""
-    together, level = judge_together(family, seed=seed), share * (1 - settings.confidence)
+    together, level = verdicts.judge_together(family, seed=seed), share * (1 - settings.confidence)
     return {key: describe_difference(together, key, level, settings) for key in family}
 
 
@@ -168,8 +151,8 @@ def describe_difference(together: Together[Member], key: Member, level: float, s
     """
     difference, alpha, score = together.members[key], 1 - settings.confidence, key[-1]
     half_width, margin = together.half_width(key, level), settings.equivalence[score]
-    word = verdict(difference, half_width, margin=margin, sign=SCORES[score].sign, alpha=alpha)
-    interval = find_interval(difference, half_width, word, alpha=alpha)
+    word = verdicts.verdict(difference, half_width, margin=margin, sign=SCORES[score].sign, alpha=alpha)
+    interval = verdicts.find_interval(difference, half_width, word, alpha=alpha)
     return record_difference(difference, interval, min(1.0, together.p_value(key) * alpha / level), word, alpha)
 
 
@@ -249,7 +232,7 @@ def find_best(judge: Judge, score: str) -> list[ArmKey]:
     alpha, best = 1 - judge.settings.confidence, []
     for key in keys:
         rivals = {other: judge.compare(score, other, key) for other in keys if other != key}
-        together = judge_together(rivals, seed=judge.plan.seed, one_sided=True, num_draws=NUM_BEST_DRAWS)
+        together = verdicts.judge_together(rivals, seed=judge.plan.seed, one_sided=True, num_draws=NUM_BEST_DRAWS)
         sign = SCORES[score].sign
         if all(sign * rival.value <= together.half_width(other, alpha) for other, rival in rivals.items()):
             best.append(key)
@@ -262,10 +245,12 @@ def share_questions(judge: Judge, family: Family) -> Levels:
         (ask, by): share for ask, by_score in judge.settings.questions.items() for by, share in by_score.items()
     }
     asked = [
-        judge_together({key: family[key] for key in family if is_asked(judge, key, *question)}, seed=judge.plan.seed)
+        verdicts.judge_together(
+            {key: family[key] for key in family if is_asked(judge, key, *question)}, seed=judge.plan.seed
+        )
         for question in questions
     ]
-    levels = share_levels(asked, list(questions.values()), 1 - judge.settings.confidence)
+    levels = verdicts.share_levels(asked, list(questions.values()), 1 - judge.settings.confidence)
     return [(together, level) for together, level in zip(asked, levels, strict=True) if together.members]
 
 
@@ -346,8 +331,8 @@ def describe_reach(judge: Judge, levels: Levels) -> dict[str, Reach]:
         if all(estimate.by_row for estimate in together.members.values()):
             ranked = sorted(together.members.items(), key=lambda entry: entry[1].standard_error)
             key, typical = ranked[len(ranked) // 2]
-            detectable = detectable_difference(typical, together.half_width(key, level))
-            numbers = detectable, smallest_margin(typical, alpha=alpha), judge.settings.equivalence[key.score]
+            detectable = verdicts.detectable_difference(typical, together.half_width(key, level))
+            numbers = detectable, verdicts.smallest_margin(typical, alpha=alpha), judge.settings.equivalence[key.score]
             seen[key.score] = Reach(*map(round_number, numbers))
     return seen
 
