@@ -15,17 +15,10 @@ from stages.lib.claims.measuring import measure_variant
 from stages.lib.core.cli import Progress, parse_arguments, run_main
 from stages.lib.core.records import find_plan
 from stages.lib.data.samples import Development, HeldOut, load_samples
+from stages.lib.judge import predictions as stored
 from stages.lib.judge.arms import rate_points
 from stages.lib.judge.plans import StudyPlan, load_study_plans
-from stages.lib.judge.predictions import (
-    NUM_TRAINING_ROWS,
-    Labels,
-    Mistakes,
-    Predictions,
-    class_shares,
-    save_labels,
-    save_predictions,
-)
+from stages.lib.judge.predictions import NUM_TRAINING_ROWS, Labels, Mistakes, Predictions, class_shares
 from stages.lib.lanes import runtime
 from stages.lib.lanes.graph import predict_lanes
 from stages.lib.lanes.plan import MODELS, RunPlan, load_run_plan
@@ -129,14 +122,14 @@ def evaluate_task(plan: StudyPlan) -> None:
             if run_plan.stopped:
                 # To the end a variant is judged at the strength that validation rows choose, and at no other.
                 at_end = run(run_plan, trained, development, held_out, select_by=plan.select_by)
-                save_predictions(at_end, task, name, at_end=True)
+                stored.save_predictions(at_end, task, name, at_end=True)
                 trained = stop_in_time(run_plan, trained)
             predicted = run(run_plan, trained, development, held_out)
-            save_predictions(predicted, task, name)
+            stored.save_predictions(predicted, task, name)
             measured[name] = measure_variant(run_plan, trained, predicted, labels, plan.select_by)
             at_knobs[name] = predicted.test[predicted.grid.lanes_at(0)]
             progress.report(done)
-    save_labels(task, labels, find_mistakes(at_knobs, development, held_out))
+    stored.save_labels(task, labels, find_mistakes(at_knobs, development, held_out))
     save_measurements(task, measured)
 
 
