@@ -3,6 +3,7 @@
 import dataclasses
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -44,13 +45,13 @@ def make_labels(generator: np.random.Generator) -> Labels:
 
 
 def make_predictions(
-    labels: Labels, skills: dict[float, dict[str, float]], generator: np.random.Generator
+    labels: Labels, skills: dict[float, dict[str, Any]], generator: np.random.Generator, *, noise: float = 1
 ) -> Predictions:
     """Predictions at each strength: the centred label times the skill of the part, plus noise, as a sigmoid's."""
     answers = {}
     for part in ("training", "validation", "test"):
         label = getattr(labels, part) - 0.5
-        at_strengths = [skill[part] * label + generator.normal(0, 1, label.shape) for skill in skills.values()]
+        at_strengths = [skill[part] * label + generator.normal(0, noise, label.shape) for skill in skills.values()]
         answers[part] = (1 / (1 + np.exp(-np.concatenate(at_strengths))))[..., None].astype(np.float32)
     num_lanes = REPLICATES * len(skills)
     return Predictions(
@@ -61,7 +62,7 @@ def make_predictions(
     )
 
 
-def same(skill: float) -> dict[str, float]:
+def same(skill: float) -> dict[str, Any]:
     return {"training": skill, "validation": skill, "test": skill}
 
 

@@ -100,7 +100,7 @@ SQUARED, ABSOLUTE = of.SQUARED, of.ABSOLUTE
 CLAIMS: dict[str, Claim] = {
     "C1": Claim("When the loss has not fallen for several epochs the network is overfitting, and stopping there helps.",
         *on_both("nats of held-out log loss saved by the epoch of least validation loss over the last epoch",
-                 of.loss_saved_by_stopping, images=SIZES),
+                 of.loss_added, images=SIZES, kind="to_end"),
     ),
     "C2": Claim("Weight decay keeps weights from growing large.",
         Quantity("norm", "share of the weights' norm after the last epoch taken off by L2 and by decoupled decay",
@@ -224,8 +224,7 @@ CLAIMS: dict[str, Claim] = {
                  ["patients"], of.accuracy_of_a_run_apart),
     ),
     "T2": Claim("The four recipes for images have the numbers of weights that are printed for them.",
-        Quantity("parameters", "largest difference from a printed number of weights",
-                 IMAGES, of.weights_apart),
+        Quantity("parameters", "largest difference from a printed number of weights", IMAGES, of.weights_apart),
     ),
     "T3": Claim("The four recipes for images give the accuracy that is printed for them.",
         Quantity("accuracy", "largest difference from a printed accuracy in one run of all four",

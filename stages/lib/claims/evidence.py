@@ -64,13 +64,13 @@ class Records:
         kinds = self.comparison[task].arms[variant]
         return kinds["at_knob" if kind == "tuned" and kind not in kinds else kind]
 
-    def gain(self, task: str, variant: str, kind: Kind) -> Interval:
-        """Held-out log loss that a variant saves over its baseline, as `compare` has judged it."""
+    def loss_added(self, task: str, variant: str, kind: Kind) -> Interval:
+        """Held-out log loss that a variant costs over its baseline, as `compare` has judged it."""
         difference = self.arm(task, variant, kind).judged["log_loss"].difference
         if difference is None:
             raise MissingEvidenceError(f"a baseline of {variant}")
         known = Interval(difference.value, difference.own_low, difference.own_high)
-        return -widen(known, at=self.compared_at, confidence=self.confidence)
+        return widen(known, at=self.compared_at, confidence=self.confidence)
 
     def values(self, source: str, name: str, quantity: str, kind: Kind = "at_knob", level: float = 0.0) -> np.ndarray:
         """A quantity of a variant of a study, or of a case of an experiment at one of its levels, [replicate].

@@ -70,19 +70,14 @@ def taken_off(
 # Of studies
 
 
+def loss_added(records: Records, task: str, *, variants: Sequence[str] = (), kind: Kind = "at_knob") -> Interval:
+    """Held-out log loss that variants cost over their baseline, their mean; or the study's baseline over itself."""
+    return average([records.loss_added(task, variant, kind) for variant in variants or [records.baseline(task)]])
+
+
 def loss_saved(records: Records, task: str, *, variants: Sequence[str], kind: Kind) -> Interval:
     """Held-out log loss that variants save over their baseline, their mean."""
-    return average([records.gain(task, variant, kind) for variant in variants])
-
-
-def loss_added(records: Records, task: str, *, variants: Sequence[str]) -> Interval:
-    """Held-out log loss that variants cost, their mean."""
-    return -loss_saved(records, task, variants=variants, kind="at_knob")
-
-
-def loss_saved_by_stopping(records: Records, task: str) -> Interval:
-    """Held-out log loss that the baseline, which is stopped in time, saves over the same network at its last epoch."""
-    return -records.gain(task, records.baseline(task), "to_end")
+    return -loss_added(records, task, variants=variants, kind=kind)
 
 
 def norm_taken_off(records: Records, task: str, *, variants: Sequence[str]) -> Interval:

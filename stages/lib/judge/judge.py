@@ -61,6 +61,7 @@ class ComparisonKey(NamedTuple):
     score: str
 
 
+Part = Literal["training", "validation", "test"]
 Family = Mapping[ComparisonKey, Estimate]
 
 
@@ -104,14 +105,13 @@ class Judge:
             for key, arm in self.arms.items()
         }
 
-    def measure(self, score: str, key: ArmKey) -> np.ndarray:
-        """A score on held-out rows, [replicate]."""
-        return measure(score, self.labels.test, self.arms[key].test)
+    def measure(self, score: str, key: ArmKey, part: Part = "test") -> np.ndarray:
+        """A score on held-out rows or others, [replicate]."""
+        return measure(score, getattr(self.labels, part), getattr(self.arms[key], part))
 
-    def gap(self, score: str, key: ArmKey, part: Literal["training", "validation"]) -> float:
+    def gap(self, score: str, key: ArmKey, part: Part) -> float:
         """The score on training rows, or on the validation rows that chose the arm's points, less that held out."""
-        seen = measure(score, getattr(self.labels, part), getattr(self.arms[key], part))
-        return float(seen.mean() - self.measure(score, key).mean())
+        return float(self.measure(score, key, part).mean() - self.measure(score, key).mean())
 
     def estimate(self, score: str, key: ArmKey) -> Estimate:
         """The mean of a score with its standard error."""
