@@ -62,7 +62,8 @@ class ComparisonKey(NamedTuple):
 
 
 Part = Literal["training", "validation", "test"]
-Family = Mapping[ComparisonKey, Estimate]
+Family = dict[ComparisonKey, Estimate]
+Differences = dict[ComparisonKey, Difference]
 
 
 class Judge:
@@ -127,7 +128,7 @@ class Judge:
         replicates = self.measure(score, key), self.measure(score, other)
         return designs.compare_replicates(*replicates, test_train_ratio=self.plan.protocol.test_train_ratio)
 
-    def compare_all(self, pairs: Mapping[ArmKey, ArmKey]) -> dict[ComparisonKey, Estimate]:
+    def compare_all(self, pairs: Mapping[ArmKey, ArmKey]) -> Family:
         """The first arm of each pair less the second, by both scores."""
         return {
             ComparisonKey(*key, score): self.compare(score, key, other)
@@ -201,7 +202,7 @@ def judge_study(judge: Judge) -> StudyResult:
     )
 
 
-def judge_skills(judge: Judge, arms: Sequence[ArmKey]) -> dict[ComparisonKey, Difference]:
+def judge_skills(judge: Judge, arms: Sequence[ArmKey]) -> Differences:
     """Arms against no skill. The question is whether they have any, so no difference is too small to matter there."""
     settings = judge.settings.model_copy(update={"equivalence": dict.fromkeys(judge.scores, 0.0)})
     return judge_all(judge.compare_all(dict.fromkeys(arms, NO_SKILL)), settings, seed=judge.plan.seed)
@@ -210,7 +211,7 @@ def judge_skills(judge: Judge, arms: Sequence[ArmKey]) -> dict[ComparisonKey, Di
 Levels = Sequence[tuple[Together[ComparisonKey], float]]  # what each question asks, and the level that it has
 
 
-def judge_networks(judge: Judge, networks: Sequence[ArmKey]) -> tuple[dict[ComparisonKey, Difference], Levels]:
+def judge_networks(judge: Judge, networks: Sequence[ArmKey]) -> tuple[Differences, Levels]:
     """Ask the questions of params.yaml; of what none asks there is the difference without a verdict."""
     family = judge.compare_all(pair_with_baselines(judge, networks)) | compare_searches(judge)
     levels, settings = share_questions(judge, family), judge.settings
@@ -278,12 +279,7 @@ def pair_with_baselines(judge: Judge, arms: Sequence[ArmKey]) -> dict[ArmKey, Ar
     return {key: other for key in arms if (other := find_baseline(judge, key)) != key}
 
 
-def describe_arm(
-    judge: Judge,
-    key: ArmKey,
-    differences: Mapping[ComparisonKey, Difference],
-    skills: Mapping[ComparisonKey, Difference],
-) -> ArmResult:
+def describe_arm(judge: Judge, key: ArmKey, differences: Differences, skills: Differences) -> ArmResult:
     """An arm with what the two families of comparisons say of it."""
     arm = judge.arms[key]
     groups = {variant.name: variant.group for variant in judge.plan.variants}
@@ -340,7 +336,7 @@ def describe_reach(judge: Judge, levels: Levels) -> dict[str, Reach]:
 # Searches and paths --------------------------------------------------------------------------------------------------
 
 
-def compare_searches(judge: Judge) -> dict[ComparisonKey, Estimate]:
+def compare_searches(judge: Judge) -> Family:
     """The best points of each search against the best single regulariser, tuned and averaged, by both scores."""
     return {
         ComparisonKey(search.variant, RIVALRIES[kind], score): judge.compare(score, *arms)
@@ -351,9 +347,7 @@ def compare_searches(judge: Judge) -> dict[ComparisonKey, Estimate]:
     }
 
 
-def describe_search(
-    judge: Judge, search: ComparedSearch, differences: Mapping[ComparisonKey, Difference]
-) -> SearchResult:
+def describe_search(judge: Judge, search: ComparedSearch, differences: Differences) -> SearchResult:
     """What a search gave."""
     best = judge.arms[ArmKey(search.variant, TUNED)].strengths
     single = judge.arms[ArmKey(search.best_single, TUNED)].strengths if search.singles else {}
