@@ -8,9 +8,9 @@ Writes  metrics/audit.json
 from __future__ import annotations
 
 from stages.lib.claims.claims import CLAIMS
-from stages.lib.claims.evidence import Records
 from stages.lib.claims.judging import AuditParams, ClaimResult, judge_claim, load_audit_plan, save_audit
 from stages.lib.claims.measurements import EXPERIMENTS, STUDIES, load_experiments, load_measurements
+from stages.lib.claims.quantities import Records
 from stages.lib.core.cli import parse_arguments, run_main
 from stages.lib.judge.comparison import COMPARISON, find_comparison, load_comparison
 from stages.lib.judge.plans import load_statistics_plan, load_studies, load_tasks

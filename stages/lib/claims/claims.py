@@ -11,7 +11,7 @@ from functools import partial
 from typing import NamedTuple
 
 from stages.lib.claims import quantities as of
-from stages.lib.claims.evidence import Interval, MissingEvidenceError, Records, average, mean
+from stages.lib.claims.quantities import Interval, MissingEvidenceError, Records, average, mean
 
 
 class Group(NamedTuple):

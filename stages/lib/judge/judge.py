@@ -242,16 +242,13 @@ def find_best(judge: Judge, score: str) -> list[ArmKey]:
 
 def share_questions(judge: Judge, family: Family) -> Levels:
     """What each question of params.yaml asks, judged together, and at which level; without empty questions."""
-    questions = {
-        (ask, by): share for ask, by_score in judge.settings.questions.items() for by, share in by_score.items()
-    }
-    asked = [
-        verdicts.judge_together(
-            {key: family[key] for key in family if is_asked(judge, key, *question)}, seed=judge.plan.seed
-        )
-        for question in questions
-    ]
-    levels = verdicts.share_levels(asked, list(questions.values()), 1 - judge.settings.confidence)
+    asked, shares, seed = [], [], judge.plan.seed
+    for ask, by_score in judge.settings.questions.items():
+        for by, share in by_score.items():
+            about = {key: family[key] for key in family if is_asked(judge, key, ask, by)}
+            asked.append(verdicts.judge_together(about, seed=seed))
+            shares.append(share)
+    levels = verdicts.share_levels(asked, shares, 1 - judge.settings.confidence)
     return [(together, level) for together, level in zip(asked, levels, strict=True) if together.members]
 
 
@@ -389,8 +386,7 @@ def list_search_points(judge: Judge, search: ComparedSearch, predictions: Predic
             for truth, predicted in ((labels.validation, predictions.validation), (labels.test, predictions.test))
         )
         for name in search.varied:
-            strengths = grid.by_point(predictions.strengths[name])[:, 0]
-            columns = zip(strengths, validation, held_out, chosen, strict=True)
+            columns = zip(grid.by_point(predictions.strengths[name])[:, 0], validation, held_out, chosen, strict=True)
             for point, numbers in enumerate(columns):
                 strength, *means = map(round_number, numbers)
                 rows.append(SearchPoint(plan.task, search.variant, point, name, strength, score, *means))

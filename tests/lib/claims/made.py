@@ -6,9 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from stages.lib.claims.evidence import Records
 from stages.lib.claims.measurements import EXPERIMENT_LAYOUT, STUDY_LAYOUT
-from stages.lib.claims.quantities import PATIENTS_ACCURACY, PRINTED
+from stages.lib.claims.quantities import PATIENTS_ACCURACY, PRINTED, Records
 from stages.lib.judge import comparison
 
 REPLICATES = 100  # enough for the exact intervals of counts

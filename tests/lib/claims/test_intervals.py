@@ -5,7 +5,7 @@ import pytest
 from scipy import stats
 from statsmodels.stats.proportion import confint_proportions_2indep, proportion_confint
 
-from stages.lib.claims.evidence import Interval, average, half_width, mean, one_more, share, share_difference, widen
+from stages.lib.claims.quantities import Interval, average, half_width, mean, one_more, share, share_difference, widen
 
 
 def test_a_mean_has_the_interval_of_student() -> None:
