@@ -134,26 +134,6 @@ def test_the_first_of_equals_is_chosen(samples: Samples) -> None:
         np.testing.assert_array_equal(found.strength, strengths[0])
 
 
-def test_a_model_is_the_same_whatever_models_are_fitted_beside_it(
-    samples: Samples, answers: dict[str, ReferencePredictions]
-) -> None:
-    alone = reference.run(choose("log_loss", MODELS[1]), *samples)
-    assert list(alone) == ["random_forest"]
-    assert_equal(alone["random_forest"], answers["random_forest"])
-
-
-def test_replicates_and_seeds_have_random_states_of_their_own(samples: Samples) -> None:
-    development, held_out = samples
-    same = dataclasses.replace(
-        development, training=development.training[[0, 0]], validation=development.validation[[0, 0]]
-    )
-    plan = choose("log_loss", ReferenceModelPlan("random_forest", (3,)))
-    forests = reference.run(plan, same, dataclasses.replace(held_out, test=held_out.test[[0, 0]]))["random_forest"]
-    assert not np.array_equal(forests.test[0], forests.test[1])
-    other = reference.run(dataclasses.replace(plan, seed=4), development, held_out)["random_forest"]
-    assert not np.array_equal(forests.test[0], other.test[0])
-
-
 def test_images_are_scaled_and_get_a_probability_per_class() -> None:
     """Bytes whose bright pixel tells the class; the training rows are more than are kept answers for."""
     generator = np.random.Generator(np.random.PCG64(0))
