@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 from sklearn import metrics
 
+from stages.evaluate import measure_variant
 from stages.lib.claims.measurements import Measured, load_measurements, save_measurements
-from stages.lib.claims.measuring import measure_variant
 from stages.lib.judge.arms import arm_at
 from stages.lib.judge.predictions import Labels, Predictions
 from stages.lib.lanes.plan import RegularizerPlan, RunPlan
