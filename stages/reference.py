@@ -14,7 +14,7 @@ from threadpoolctl import threadpool_limits
 from stages.lib.core.cli import Progress, parse_arguments, run_main
 from stages.lib.data.protocols import state_of
 from stages.lib.data.samples import Development, HeldOut, load_samples
-from stages.lib.judge.plans import ReferenceModelPlan, ReferencePlan, load_reference_plans
+from stages.lib.judge.plans import ReferencePlan, load_reference_plans
 from stages.lib.judge.predictions import NUM_TRAINING_ROWS, ReferencePredictions, save_references
 from stages.lib.judge.references import fit_reference, predict_reference
 from stages.lib.judge.scores import SCORES, measure
@@ -28,17 +28,17 @@ def run(plan: ReferencePlan, development: Development, held_out: HeldOut) -> dic
         threadpool_limits(limits=1),
         Progress(len(plan.models) * num_replicates, label=plan.task, unit="tuned models") as progress,
     ):
-        for position, model in enumerate(plan.models):
+        for position, name in enumerate(plan.models):
             parts = []
             for replicate in range(num_replicates):
-                parts.append(predict(plan, model, development, held_out, replicate=replicate))
+                parts.append(predict(plan, name, development, held_out, replicate=replicate))
                 progress.report(position * num_replicates + replicate + 1)
-            references[model.name] = ReferencePredictions(*map(np.stack, zip(*parts, strict=True)))
+            references[name] = ReferencePredictions(*map(np.stack, zip(*parts, strict=True)))
     return references
 
 
 def predict(
-    plan: ReferencePlan, model: ReferenceModelPlan, development: Development, held_out: HeldOut, *, replicate: int
+    plan: ReferencePlan, name: str, development: Development, held_out: HeldOut, *, replicate: int
 ) -> tuple[float, np.ndarray, np.ndarray]:
     """One replicate's fields of ReferencePredictions, in their order.
 
@@ -49,7 +49,7 @@ def predict(
     state = state_of(plan.seed, replicate)
     inputs, labels = take_inputs(development, training), development.labels[training]
     fitted = [
-        fit_reference(model.name, inputs, labels, strength=strength, random_state=state) for strength in model.strengths
+        fit_reference(name, inputs, labels, strength=strength, random_state=state) for strength in plan.models[name]
     ]
     seen = take_inputs(development, validation)
     probability = np.stack([predict_reference(each, seen, outputs=plan.outputs) for each in fitted])
@@ -59,7 +59,7 @@ def predict(
     known, unknown = (
         predict_reference(fitted[best], part, outputs=plan.outputs) for part in (inputs[:NUM_TRAINING_ROWS], test)
     )
-    return model.strengths[best], known, unknown
+    return plan.models[name][best], known, unknown
 
 
 def take_inputs(development: Development, rows: np.ndarray) -> np.ndarray:
