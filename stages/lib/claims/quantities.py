@@ -15,11 +15,9 @@ from numpy.typing import ArrayLike
 
 from stages.lib.claims.measurements import ExperimentResult, Measured
 from stages.lib.core.records import read, split_task
-from stages.lib.judge.comparison import ArmResult, Comparison
+from stages.lib.judge.comparison import ArmResult, Comparison, Kind
 from stages.lib.judge.designs import resampled_mean
 from stages.lib.judge.scores import SCORES
-
-Kind = Literal["at_knob", "tuned", "to_end"]
 
 
 class MissingEvidenceError(KeyError):
