@@ -7,11 +7,10 @@ Writes  metrics/audit.json
 
 from __future__ import annotations
 
-from stages.lib.claims import measurements
 from stages.lib.claims.claims import CLAIMS
-from stages.lib.claims.evidence import Records
 from stages.lib.claims.judging import AuditParams, ClaimResult, judge_claim, load_audit_plan, save_audit
-from stages.lib.claims.measurements import load_experiments, load_measurements
+from stages.lib.claims.measurements import EXPERIMENTS, STUDIES, load_experiments, load_measurements
+from stages.lib.claims.quantities import Records
 from stages.lib.core.cli import parse_arguments, run_main
 from stages.lib.judge.comparison import COMPARISON, find_comparison, load_comparison
 from stages.lib.judge.plans import load_statistics_plan, load_studies, load_tasks
@@ -39,8 +38,8 @@ def load_records() -> Records:
 def main() -> None:
     parse_arguments(__doc__)
     records = load_records()
-    prune_outputs(measurements.EXPERIMENTS, records.experiments)
-    prune_outputs(measurements.STUDIES, load_studies())
+    prune_outputs(EXPERIMENTS, records.experiments)
+    prune_outputs(STUDIES, load_studies())
     prune_outputs(COMPARISON, [find_comparison(study).name for study in load_studies()])
     save_audit(run(load_audit_plan(), records))
 

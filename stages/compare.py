@@ -18,18 +18,13 @@ from threadpoolctl import threadpool_limits
 from stages.lib.core.cli import parse_arguments, run_main
 from stages.lib.core.records import split_task
 from stages.lib.data.checks import Check, load_checks
+from stages.lib.judge import predictions as stored
+from stages.lib.judge.arms import build_arms
 from stages.lib.judge.comparison import POINTS, PathPoint, SearchPoint, StudyResult, save_comparison, save_points
 from stages.lib.judge.findings import check_result
 from stages.lib.judge.judge import Judge, judge_study, list_path_points, list_search_points
 from stages.lib.judge.plans import StatisticsPlan, StudyPlan, load_statistics_plan, load_study_plans
-from stages.lib.judge.predictions import (
-    Labels,
-    Predictions,
-    ReferencePredictions,
-    load_labels,
-    load_predictions,
-    load_reference,
-)
+from stages.lib.judge.predictions import Labels, Predictions, ReferencePredictions
 
 
 class Outcome(NamedTuple):
@@ -50,7 +45,7 @@ def run(
     checks: Sequence[Check] = (),
 ) -> Outcome:
     """Compare the arms of one task; checks: what was found in its data set."""
-    judge = Judge.of_predictions(plan, settings, labels, predicted, references, at_end)
+    judge = Judge(plan, settings, labels, build_arms(plan, labels, predicted, references, at_end))
     result = judge_study(judge)
     return Outcome(
         replace(result, checks=[*checks, *check_result(judge, result, predicted)]),
@@ -62,12 +57,12 @@ def run(
 def compare_task(plan: StudyPlan) -> Outcome:
     """`run` on what the earlier stages have left of a task."""
     task = plan.task
-    predicted = {variant.name: load_predictions(task, variant.name) for variant in plan.variants}
+    predicted = {variant.name: stored.load_predictions(task, variant.name) for variant in plan.variants}
     names = [variant.name for variant in plan.variants if plan.stopped]
-    at_end = {name: load_predictions(task, name, at_end=True) for name in names}
-    references = {name: load_reference(task, name) for name in plan.references}
+    at_end = {name: stored.load_predictions(task, name, at_end=True) for name in names}
+    references = {name: stored.load_reference(task, name) for name in plan.references}
     checks = load_checks(split_task(task)[0])[task]
-    return run(plan, load_statistics_plan(), load_labels(task), predicted, references, at_end, checks)
+    return run(plan, load_statistics_plan(), stored.load_labels(task), predicted, references, at_end, checks)
 
 
 def main() -> None:

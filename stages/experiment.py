@@ -20,7 +20,7 @@ def run(plan: ExperimentPlan, development: Development) -> ExperimentResult:
     """What the experiment has measured."""
     rows = take_rows(development, plan)
     ratio = rows.validation.shape[1] / rows.training.shape[1] if plan.shared_rows else 0.0
-    return ExperimentResult(plan.study, ratio, EXPERIMENTS[plan.kind](plan, rows))
+    return ExperimentResult(ratio, EXPERIMENTS[plan.kind](plan, rows))
 
 
 def main() -> None:

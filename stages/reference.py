@@ -9,13 +9,12 @@ They are tuned as networks with a path are: each replicate keeps the strength th
 from __future__ import annotations
 
 import numpy as np
-from sklearn.base import ClassifierMixin
 from threadpoolctl import threadpool_limits
 
 from stages.lib.core.cli import Progress, parse_arguments, run_main
 from stages.lib.data.protocols import state_of
 from stages.lib.data.samples import Development, HeldOut, load_samples
-from stages.lib.judge.plans import ReferenceModelPlan, ReferencePlan, load_reference_plans
+from stages.lib.judge.plans import ReferencePlan, load_reference_plans
 from stages.lib.judge.predictions import NUM_TRAINING_ROWS, ReferencePredictions, save_references
 from stages.lib.judge.references import fit_reference, predict_reference
 from stages.lib.judge.scores import SCORES, measure
@@ -29,44 +28,38 @@ def run(plan: ReferencePlan, development: Development, held_out: HeldOut) -> dic
         threadpool_limits(limits=1),
         Progress(len(plan.models) * num_replicates, label=plan.task, unit="tuned models") as progress,
     ):
-        for position, model in enumerate(plan.models):
+        for position, name in enumerate(plan.models):
             parts = []
             for replicate in range(num_replicates):
-                parts.append(predict(plan, model, development, held_out, replicate=replicate))
+                parts.append(predict(plan, name, development, held_out, replicate=replicate))
                 progress.report(position * num_replicates + replicate + 1)
-            references[model.name] = ReferencePredictions(*map(np.stack, zip(*parts, strict=True)))
+            references[name] = ReferencePredictions(*map(np.stack, zip(*parts, strict=True)))
     return references
 
 
 def predict(
-    plan: ReferencePlan, model: ReferenceModelPlan, development: Development, held_out: HeldOut, *, replicate: int
-) -> tuple[float, float, np.ndarray, np.ndarray]:
-    """One replicate's fields of ReferencePredictions, in their order."""
-    fitted, strength, validation_score = tune(plan, model, development, replicate=replicate)
-    training = take_inputs(development, development.training[replicate, :NUM_TRAINING_ROWS])
-    test = held_out.inputs[held_out.test[replicate]] * np.float32(development.scale)
-    known, unknown = (predict_reference(fitted, inputs, outputs=plan.outputs) for inputs in (training, test))
-    return strength, validation_score, known, unknown
+    plan: ReferencePlan, name: str, development: Development, held_out: HeldOut, *, replicate: int
+) -> tuple[float, np.ndarray, np.ndarray]:
+    """One replicate's fields of ReferencePredictions, in their order.
 
-
-def tune(
-    plan: ReferencePlan, model: ReferenceModelPlan, development: Development, *, replicate: int
-) -> tuple[ClassifierMixin, float, float]:
-    """The fitted model whose strength has the best validation score, the first of equals; that strength; that score.
-
-    The random state depends on (seed, replicate) alone, so all strengths share it.
+    Of the model at the strength with the best validation score, the first of equals. The random state depends on
+    (seed, replicate) alone, so all strengths share it.
     """
-    state, training = state_of(plan.seed, replicate), development.training[replicate]
+    training, validation = development.training[replicate], development.validation[replicate]
+    state = state_of(plan.seed, replicate)
     inputs, labels = take_inputs(development, training), development.labels[training]
     fitted = [
-        fit_reference(model.name, inputs, labels, strength=strength, random_state=state) for strength in model.strengths
+        fit_reference(name, inputs, labels, strength=strength, random_state=state) for strength in plan.models[name]
     ]
-    validation = development.validation[replicate]
-    inputs = take_inputs(development, validation)
-    probability = np.stack([predict_reference(each, inputs, outputs=plan.outputs) for each in fitted])
+    seen = take_inputs(development, validation)
+    probability = np.stack([predict_reference(each, seen, outputs=plan.outputs) for each in fitted])
     values = measure(plan.select_by, development.labels[validation], probability)
     best = int((SCORES[plan.select_by].sign * values).argmax())
-    return fitted[best], model.strengths[best], float(values[best])
+    test = held_out.inputs[held_out.test[replicate]] * np.float32(development.scale)
+    known, unknown = (
+        predict_reference(fitted[best], part, outputs=plan.outputs) for part in (inputs[:NUM_TRAINING_ROWS], test)
+    )
+    return plan.models[name][best], known, unknown
 
 
 def take_inputs(development: Development, rows: np.ndarray) -> np.ndarray:

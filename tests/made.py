@@ -68,7 +68,7 @@ def make_study(name: str, outputs: int) -> tuple[StudyResult, StudyRecords]:
         title=f"{DATASET} {HOSTILE}", unit="rows", class_names=CLASSES[outputs],
     )  # fmt: skip
     result, paths, _ = compare.run(plan, STATISTICS, labels, predicted, {}, at_end)
-    arms = build_arms(predicted, {}, labels, select_by=plan.select_by)
+    arms = build_arms(plan, labels, predicted, {})
     records = StudyRecords(
         plan=plan,
         settings=STATISTICS,

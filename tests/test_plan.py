@@ -12,7 +12,7 @@ from stages import plan
 from stages.lib.claims.experiment_kinds import ExperimentPlan
 from stages.lib.core.records import from_json, to_json
 from stages.lib.data.kinds import KINDS, SplitPlan
-from stages.lib.judge.plans import ReferenceModelPlan, ReferencePlan
+from stages.lib.judge.plans import ReferencePlan
 from stages.lib.lanes.plan import RunPlan
 from stages.lib.lanes.regularizers import CATALOGUE
 from stages.lib.settings.schema import Params
@@ -233,13 +233,8 @@ def test_a_study_names_the_reference_models_it_tries(params_text: str) -> None:
         ("references: [logistic_regression]", "references: [random_forest, mlp]"),
     )
     plans, tried = make_plans(text), read_params(text).fields["references"]
-    forest, mlp = (
-        ReferenceModelPlan(name, tuple(map(float, getattr(tried, name)))) for name in ("random_forest", "mlp")
-    )
-    for study, outputs, models in (
-        ("tutorial_thoracic", 1, (forest, mlp)),
-        ("fashion", 10, (ReferenceModelPlan("mlp", (0.5,)),)),
-    ):
+    both = {name: tuple(map(float, getattr(tried, name))) for name in ("random_forest", "mlp")}
+    for study, outputs, models in (("tutorial_thoracic", 1, both), ("fashion", 10, {"mlp": (0.5,)})):
         planned = plans[f"{study}/_reference"][study]
         assert planned == ReferencePlan(study, 3, outputs, "log_loss", models)
         assert from_json(ReferencePlan, to_json(planned)) == planned

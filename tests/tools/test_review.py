@@ -604,7 +604,7 @@ def run_pipeline(
     forest = make_predictions(labels, "forest", chosen["forest"])
     kept = forest.grid.lanes_at(0)
     strength = np.ones(len(kept))
-    references = {"forest": ReferencePredictions(strength, strength, forest.training[kept], forest.test[kept])}
+    references = {"forest": ReferencePredictions(strength, forest.training[kept], forest.test[kept])}
     plan = make_plan(protocol, *variants, searches=searches)
     save_plans({"made/_study": {task: plan}})
     none = np.zeros(0, int)
@@ -670,7 +670,7 @@ def test_by_row_a_change_is_judged_as_compare_judges_two_arms(
     before, after = (make_predictions(labels, "forest", skill) for skill in skills)
     before, after = (keep_first_point(predicted) for predicted in (before, after))
     plan = dataclasses.replace(make_plan(protocol, "unregularized", "l2"), references=())
-    arms = build_arms({"unregularized": before, "l2": after}, {}, labels, select_by=plan.select_by)
+    arms = build_arms(plan, labels, {"unregularized": before, "l2": after}, {})
     oracle = Judge(plan, SETTINGS, labels, arms)
     pair = oracle.compare_all({ArmKey("l2", "at_knob"): ArmKey("unregularized", "at_knob")})
     expected = {key.score: each for key, each in judge_all(pair, SETTINGS, seed=plan.seed).items()}

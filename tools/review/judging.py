@@ -20,7 +20,7 @@ import numpy as np
 from stages.lib.core.files import DAMAGE
 from stages.lib.core.records import from_json, split_task
 from stages.lib.judge import predictions as stored
-from stages.lib.judge.arms import ArmKey
+from stages.lib.judge.arms import ArmKey, build_arms
 from stages.lib.judge.comparison import Difference, find_comparison
 from stages.lib.judge.designs import Estimate, compare_replicates, resampled_mean, welch
 from stages.lib.judge.judge import ComparisonKey, Judge, judge_all
@@ -219,7 +219,7 @@ def load_judge(side: Snapshot, task: str, keys: Sequence[ComparisonKey], setting
         at_end = {variant: load(variant, at_end=True)} if plan.stopped and variant in predicted else {}
         files = {name: f"{stored.REFERENCE_FOLDER}/{task}/{name}.npz" for name in plan.references if name in names}
         references = {name: stored.ReferencePredictions(**side.read_arrays(file)) for name, file in files.items()}
-        judge = Judge.of_predictions(plan, settings, labels, predicted, references, at_end)
+        judge = Judge(plan, settings, labels, build_arms(plan, labels, predicted, references, at_end))
         for arm in dict.fromkeys((key.variant, key.kind) for key in keys):
             for score, judged in side.arms[Key(task, *arm)].judged.items():
                 if not is_same(judge.measure(score, ArmKey(*arm)), judged.replicates):

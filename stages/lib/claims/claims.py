@@ -11,7 +11,7 @@ from functools import partial
 from typing import NamedTuple
 
 from stages.lib.claims import quantities as of
-from stages.lib.claims.evidence import Interval, Records, average, mean
+from stages.lib.claims.quantities import Interval, MissingEvidenceError, Records, average, mean
 
 
 class Group(NamedTuple):
@@ -54,11 +54,17 @@ class Quantity:
 
     def over_sources(self, records: Records) -> Interval:
         """MissingEvidenceError where one of the sources lacks what it needs."""
-        found = []
+        means = []
         for group in self.groups:
             tasks = [task for study in group.studies for task in records.tasks(study)]
-            found.append(group.combine([self.measure(records, task) for task in tasks], records.confidence))
-        return average(found)
+            means.append(group.combine([self.in_task(records, task) for task in tasks], records.confidence))
+        return average(means)
+
+    def in_task(self, records: Records, task: str) -> Interval:
+        try:
+            return self.measure(records, task)
+        except KeyError as missing:
+            raise MissingEvidenceError(f"{missing.args[0]} in {task}") from None
 
 
 class Claim:
@@ -92,53 +98,46 @@ SQUARED, ABSOLUTE = of.SQUARED, of.ABSOLUTE
 
 # fmt: off
 CLAIMS: dict[str, Claim] = {
-    "C1": Claim(
-        "When the loss has not fallen for several epochs the network is overfitting, and stopping there helps.",
+    "C1": Claim("When the loss has not fallen for several epochs the network is overfitting, and stopping there helps.",
         *on_both("nats of held-out log loss saved by the epoch of least validation loss over the last epoch",
-                 of.loss_saved_by_stopping, images=SIZES),
+                 of.loss_added, images=SIZES, kind="to_end"),
     ),
-    "C2": Claim(
-        "Weight decay keeps weights from growing large.",
+    "C2": Claim("Weight decay keeps weights from growing large.",
         Quantity("norm", "share of the weights' norm after the last epoch taken off by L2 and by decoupled decay",
                  [TABLES, SIZES_OF_ALL._replace(sampled=True)], of.norm_taken_off, variants=DECAYS),
     ),
-    "C3": Claim(
-        "A weight constraint limits the size of the weights, and it does better than plain decay.",
+    "C3": Claim("A weight constraint limits the size of the weights, and it does better than plain decay.",
         Quantity("over_bound", "share of units at their bound or over it that are over it",
                  [TABLES._replace(sampled=False)], of.units_over_bound, where="as a limit on the weights"),
         Quantity("log_loss", "nats of held-out log loss saved by max norm over L2, both at tuned strengths",
-                 [TABLES, SIZES_OF_ALL], of.loss_saved_over, by="max_norm", over="l2",
+                 [TABLES, SIZES_OF_ALL], of.taken_off, quantity="log_loss", by=["max_norm"], over="l2", kind="tuned",
                  where="as to what it saves over decay on unseen rows"),
     ),
-    "C4": Claim(
-        "Dropout trains many thinned networks in one, and all units together act like an ensemble of them.",
+    "C4": Claim("Dropout trains many thinned networks in one, and all units together act like an ensemble of them.",
         Quantity("geometric", "nats of log loss of the geometric mean of thinned networks less that of all units",
-                 ["thinned_images"], of.loss_difference, case="geometric", less="all_units",
+                 ["thinned_images"], of.taken_off, quantity="log_loss", by=["all_units"], over="geometric",
                  where="for an ensemble by the geometric mean of probabilities"),
         Quantity("arithmetic", "nats of log loss of the arithmetic mean of thinned networks less that of all units",
-                 ["thinned_images"], of.loss_difference, case="arithmetic", less="all_units",
+                 ["thinned_images"], of.taken_off, quantity="log_loss", by=["all_units"], over="arithmetic",
                  where="for an ensemble by their arithmetic mean"),
     ),
-    "C5": Claim(
-        "Dropout and the penalties reduce overfitting.",
+    "C5": Claim("Dropout and the penalties reduce overfitting.",
         Quantity("to_end", "nats of held-out log loss saved, all networks trained to the last epoch",
-                 [TABLES, SIZES_OF_ALL], of.loss_saved_at_end, variants=PENALTIES,
+                 [TABLES, SIZES_OF_ALL], of.taken_off, quantity="log_loss", by=PENALTIES, kind="to_end",
                  where="where training goes on to the last epoch"),
         Quantity("stopped", "nats of held-out log loss saved, all networks stopped in time",
                  [TABLES, SIZES_OF_ALL], of.loss_saved, variants=PENALTIES, kind="tuned",
                  where="where training is stopped in time"),
     ),
-    "C6": Claim(
-        "Batch normalisation helps learning.",
+    "C6": Claim("Batch normalisation helps learning.",
         Quantity("training_loss", "share of the training loss, mean over all epochs, taken off at a high learning rate",
-                 ["images_2000"], of.taken_off, quantity="learning_loss", variants=["batch_norm_high"],
+                 ["images_2000"], of.taken_off, quantity="learning_loss", by=["batch_norm_high"],
                  over="learning_rate_high", relative=True, where="for how fast a high learning rate learns"),
         Quantity("log_loss", "nats of held-out log loss saved by batch normalisation, at its tuned strength",
                  [TABLES, SIZES_OF_ALL], of.loss_saved, variants=["batch_norm"], kind="tuned",
                  where="for unseen rows at the usual learning rate"),
     ),
-    "C7": Claim(
-        "A squared loss is moved more by outliers than an absolute loss.",
+    "C7": Claim("A squared loss is moved more by outliers than an absolute loss.",
         Quantity("error", "litres of FEV1 that outliers add to the error on clean rows, squared less absolute loss",
                  ["outliers"], of.error_added),
     ),
@@ -151,8 +150,7 @@ CLAIMS: dict[str, Claim] = {
                  ["outliers"], of.error_saved, by=SQUARED, over=ABSOLUTE, quantity="all_error",
                  where="where outliers matter"),
     ),
-    "C9": Claim(
-        "L1 drives the weights of useless features to zero, so it selects features; L2 does not.",
+    "C9": Claim("L1 drives the weights of useless features to zero, so it selects features; L2 does not.",
         Quantity("gradient", "share of useless columns less that of real ones whose weights are all 0 by the penalty's "
                              "gradient, mean over strengths, less the same under L2",
                  ["useless_columns"], of.columns_selected, variant="l1",
@@ -162,88 +160,73 @@ CLAIMS: dict[str, Claim] = {
                  ["useless_columns"], of.columns_selected, variant="l1_proximal",
                  where="for L1 as a proximal step"),
     ),
-    "C10": Claim(
-        "The closer lambda is to 0, the weaker is the effect of regularisation.",
+    "C10": Claim("The closer lambda is to 0, the weaker is the effect of regularisation.",
         *on_both("share of pairs of strengths whose gaps from training to held-out log loss are in order",
                  of.pairs_in_order, quantity="gap", variants=LAMBDAS),
     ),
-    "C11": Claim(
-        "The L1 penalty is not differentiable at 0, so gradient methods need care with it.",
+    "C11": Claim("The L1 penalty is not differentiable at 0, so gradient methods need care with it.",
         *on_both("share of weights that are 0 by a proximal step, less that by the penalty's gradient",
-                 of.zeros_by_care),
+                 of.taken_off, quantity="zero_share", by=["l1"], over="l1_proximal", kind="tuned"),
     ),
-    "C12": Claim(
-        "L2 regularisation is weight decay.",
+    "C12": Claim("L2 regularisation is weight decay.",
         Quantity("sgd", "distance of weights by L2 from those by decoupled decay, share of their norm, plain descent",
-                 ["decay"], of.case_mean, case="sgd", quantity="distance", where="under plain gradient descent"),
+                 ["decay"], of.mean_of, quantity="distance", of="sgd", where="under plain gradient descent"),
         Quantity("adam", "distance of weights by L2 from those by decoupled decay, share of their norm, Adam",
-                 ["decay"], of.case_mean, case="adam", quantity="distance", where="under Adam"),
+                 ["decay"], of.mean_of, quantity="distance", of="adam", where="under Adam"),
     ),
     "D1": Claim(
         "Scores on training rows flatter: they are better than on unseen rows, even where training stops in time.",
         Quantity("accuracy", "training less held-out accuracy of the unregularised network",
                  [TABLES, SIZES], of.accuracy_flattered, where="by accuracy"),
         Quantity("log_loss", "nats of held-out less training log loss of the unregularised network",
-                 [TABLES, SIZES], of.measured_mean, quantity="gap", where="by log loss"),
+                 [TABLES, SIZES], of.mean_of, quantity="gap", where="by log loss"),
     ),
-    "D2": Claim(
-        "Accuracy says little here: the network does no better than the answer that nobody dies.",
+    "D2": Claim("Accuracy says little here: the network does no better than the answer that nobody dies.",
         Quantity("accuracy", "held-out accuracy of the tutorial's network less that of the majority answer",
                  PATIENTS, of.accuracy_over_majority),
     ),
-    "D3": Claim(
-        "The patient id, fed unscaled beside flags, harms the network.",
+    "D3": Claim("The patient id, fed unscaled beside flags, harms the network.",
         Quantity("log_loss", "nats of log loss saved without the id",
-                 ["patients"], of.loss_difference, case="as_it_is", less="without_id"),
+                 ["patients"], of.taken_off, quantity="log_loss", by=["without_id"], over="as_it_is"),
     ),
-    "D4": Claim(
-        "The label marks who died within a year, not who survived.",
+    "D4": Claim("The label marks who died within a year, not who survived.",
         Quantity("risk", "share of label 1 among the largest tumours less that among the smallest",
                  ["patients"], of.risk_difference),
     ),
-    "D5": Claim(
-        "The fourteen FEV1 values in another unit harm the network.",
+    "D5": Claim("The fourteen FEV1 values in another unit harm the network.",
         Quantity("log_loss", "nats of log loss saved with these values mended",
-                 ["patients"], of.loss_difference, case="as_it_is", less="mended"),
+                 ["patients"], of.taken_off, quantity="log_loss", by=["mended"], over="as_it_is"),
     ),
-    "D6": Claim(
-        "Test images that serve as validation data flatter the result on them.",
+    "D6": Claim("Test images that serve as validation data flatter the result on them.",
         Quantity("accuracy", "accuracy on the rows that chose the epoch, less that at an epoch chosen on other rows",
-                 ["stopping_softmax"], of.case_mean, case="stopping", quantity="flattery"),
+                 ["stopping_softmax"], of.mean_of, quantity="flattery", of="stopping"),
     ),
-    "D7": Claim(
-        "One run of each recipe cannot rank the recipes.",
+    "D7": Claim("One run of each recipe cannot rank the recipes.",
         Quantity("other_ranking", "share of runs that rank the four recipes otherwise than the tutorial",
                  IMAGES, of.runs_of_other_ranking, where="for the order of all four"),
         Quantity("half_width", "half-width of the 95 % interval of one run for what the constraint adds to decay",
                  IMAGES, of.half_width_of_a_run, where="for what the constraint adds to decay"),
     ),
-    "D8": Claim(
-        "After one epoch there is nothing to overfit yet, so penalties can only slow learning down.",
+    "D8": Claim("After one epoch there is nothing to overfit yet, so penalties can only slow learning down.",
         Quantity("gap", "nats of held-out less training log loss after one epoch, no penalty",
-                 IMAGES, of.measured_mean, quantity="gap", where="in that there is nothing to overfit"),
+                 IMAGES, of.mean_of, quantity="gap", where="in that there is nothing to overfit"),
         Quantity("log_loss", "nats of held-out log loss added by the penalties",
                  IMAGES, of.loss_added, variants=RECIPES, where="in that penalties slow learning down"),
     ),
-    "D9": Claim(
-        "MaxNorm 2 hardly ever binds.",
+    "D9": Claim("MaxNorm 2 hardly ever binds.",
         Quantity("at_bound", "share of units at the bound after the epoch",
                  IMAGES, of.units_at_bound, where="at the end of training"),
         Quantity("start_norm", "largest norm of a unit's weights at the start",
-                 IMAGES, of.measured_mean, variant=of.CONSTRAINT, quantity="start_norm", where="at the start"),
+                 IMAGES, of.mean_of, quantity="start_norm", of=of.CONSTRAINT, where="at the start"),
     ),
-    "T1": Claim(
-        "The network for patients gives the accuracy that is printed for it.",
+    "T1": Claim("The network for patients gives the accuracy that is printed for it.",
         Quantity("accuracy", "training accuracy of one run less the printed one",
                  ["patients"], of.accuracy_of_a_run_apart),
     ),
-    "T2": Claim(
-        "The four recipes for images have the numbers of weights that are printed for them.",
-        Quantity("parameters", "largest difference from a printed number of weights",
-                 IMAGES, of.weights_apart),
+    "T2": Claim("The four recipes for images have the numbers of weights that are printed for them.",
+        Quantity("parameters", "largest difference from a printed number of weights", IMAGES, of.weights_apart),
     ),
-    "T3": Claim(
-        "The four recipes for images give the accuracy that is printed for them.",
+    "T3": Claim("The four recipes for images give the accuracy that is printed for them.",
         Quantity("accuracy", "largest difference from a printed accuracy in one run of all four",
                  IMAGES, of.accuracy_apart),
     ),

@@ -10,7 +10,7 @@ from typing import Literal
 from pydantic import Field, FiniteFloat, TypeAdapter, model_validator
 
 from stages.lib.claims.claims import Claim, Quantity
-from stages.lib.claims.evidence import MissingEvidenceError, Records
+from stages.lib.claims.quantities import MissingEvidenceError, Records
 from stages.lib.core.fields import Share, Strict
 from stages.lib.core.files import read_bytes, write_json
 from stages.lib.core.records import load_plan, round_number
@@ -112,7 +112,7 @@ def judge_claim(
         evidence = replace(records, confidence=each)
         quantities = [judge_quantity(one, evidence, thresholds[one.rule]) for one in claim.quantities]
     except MissingEvidenceError as missing:
-        return ClaimResult(name, claim.text, "undecided", [], str(missing))
+        return ClaimResult(name, claim.text, "undecided", [], missing.args[0])
     return ClaimResult(name, claim.text, combine([quantity.verdict for quantity in quantities]), quantities)
 
 

@@ -59,12 +59,11 @@ class Case:
 
 @dataclass(frozen=True)
 class ExperimentResult:
-    """An experiment, on rows that its networks have not seen: validation rows of the study.
+    """An experiment, on rows that its networks have not seen: validation rows of its study.
 
     test_train_ratio: of the rows that it is judged on, see `resampled_mean`; 0 where each replicate has its own.
     """
 
-    study: str
     test_train_ratio: float
     cases: list[Case]
 

@@ -1,25 +1,180 @@
-"""The quantities that decide on claims: each function computes one from the records of a study or of an experiment."""
+"""The quantities that decide on claims: each function computes one from the records of a study or of an experiment.
+
+First what they read: the comparison, the measurements of studies, the results of experiments. Then their intervals:
+that of a mean over replicates, of a share or of one run more, at the confidence that decides on a claim.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
 
-from stages.lib.claims.evidence import (
-    Interval,
-    Kind,
-    MissingEvidenceError,
-    Records,
-    average,
-    exact,
-    expect_finite,
-    half_width,
-    one_more,
-    share,
-    share_difference,
-)
+from stages.lib.claims.measurements import ExperimentResult, Measured
+from stages.lib.core.records import read, split_task
+from stages.lib.judge.comparison import ArmResult, Comparison, Kind
+from stages.lib.judge.designs import resampled_mean
+from stages.lib.judge.scores import SCORES
+
+
+class MissingEvidenceError(KeyError):
+    """What a claim is judged by is missing: it is not in params.yaml, or a network has diverged; says what."""
+
+
+class Interval(NamedTuple):
+    value: float
+    low: float
+    high: float
+
+    def __neg__(self) -> Interval:
+        return Interval(-self.value, -self.high, -self.low)
+
+
+@dataclass(frozen=True)
+class Records:
+    """comparison, measurements: by the task. experiments: by their names.
+
+    compared_at: confidence of the comparison's intervals. confidence: of those that decide on a claim.
+    A variant stands for its arm at the knobs, or for another kind of arm: `tuned` where it has one, or `to_end`.
+    Whatever is not there raises KeyError.
+    """
+
+    compared_at: float
+    comparison: Comparison
+    measurements: Mapping[str, Mapping[str, Measured]]
+    experiments: Mapping[str, ExperimentResult]
+    confidence: float = 0.95
+
+    def tasks(self, source: str) -> list[str]:
+        """The tasks of a study, one for each of its data sets; an experiment by its own name."""
+        tasks = [source] if source in self.experiments else []
+        tasks = tasks or [task for task in self.comparison if split_task(task)[0] == source]
+        if not tasks:
+            raise MissingEvidenceError(source)
+        return tasks
+
+    def baseline(self, task: str) -> str:
+        return self.comparison[task].baseline
+
+    def arm(self, task: str, variant: str, kind: Kind) -> ArmResult:
+        kinds = self.comparison[task].arms[variant]
+        return kinds["at_knob" if kind == "tuned" and kind not in kinds else kind]
+
+    def loss_added(self, task: str, variant: str, kind: Kind) -> Interval:
+        """Held-out log loss that a variant costs over its baseline, as `compare` has judged it."""
+        difference = self.arm(task, variant, kind).judged["log_loss"].difference
+        if difference is None:
+            raise MissingEvidenceError(f"a baseline of {variant}")
+        known = Interval(difference.value, difference.own_low, difference.own_high)
+        return widen(known, at=self.compared_at, confidence=self.confidence)
+
+    def values(self, source: str, name: str, quantity: str, kind: Kind = "at_knob", level: float = 0.0) -> np.ndarray:
+        """A quantity of a variant of a study, or of a case of an experiment at one of its levels, [replicate].
+
+        Of a study it is a score on held-out rows, or what was measured of networks at their knobs or tuned; they are
+        stopped in time where the study does so.
+        """
+        if source in self.experiments:
+            cases = {f"{case.name} at {case.level:g}": case.values for case in self.experiments[source].cases}
+            values = read(cases[f"{name} at {level:g}"][quantity])
+        elif quantity in SCORES:
+            values = np.array(self.arm(source, name, kind).judged[quantity].replicates)
+        else:
+            measured = self.measurements[source][name]
+            values = measured.at_tuned(quantity) if kind == "tuned" else measured.at_knob(quantity)
+        return expect_finite(values, f"{quantity} of {name}")
+
+    def over_levels(self, experiment: str, name: str, quantity: str) -> np.ndarray:
+        """A quantity of a case at each of its levels but 0, [level, replicate]."""
+        levels = [case.level for case in self.experiments[experiment].cases if case.name == name and case.level]
+        if not levels:
+            raise MissingEvidenceError(name)
+        return np.stack([self.values(experiment, name, quantity, level=level) for level in levels])
+
+    def mean(self, source: str, values: np.ndarray) -> Interval:
+        """The mean over the replicates of a study or an experiment, which share rows in cross-validation."""
+        experiment = self.experiments.get(source)
+        ratio = experiment.test_train_ratio if experiment else self.comparison[source].protocol.test_train_ratio
+        return mean(values, ratio, self.confidence)
+
+
+def expect_finite(values: np.ndarray, what: str) -> np.ndarray:
+    """What was measured, [replicate]; MissingEvidenceError where a network had diverged."""
+    if not np.isfinite(values).all():
+        raise MissingEvidenceError(f"a finite {what} for every network")
+    return values
+
+
+# Intervals. SciPy is imported where it is used, since `plan` imports this module and has to be quick -----------------
+
+
+def mean(values: ArrayLike, ratio: float, confidence: float) -> Interval:
+    """Mean over replicates; ratio: of test and training rows where replicates share them, else 0."""
+    estimate = resampled_mean(values, test_train_ratio=ratio)
+    return Interval(estimate.value, *estimate.interval(confidence))
+
+
+def exact(value: float) -> Interval:
+    """A number that is known without error."""
+    return Interval(value, value, value)
+
+
+def average(intervals: Sequence[Interval]) -> Interval:
+    """The mean of several values. Its bounds are the means of theirs: wide enough however they depend on each other."""
+    return Interval(*np.mean(intervals, axis=0).tolist())
+
+
+def widen(interval: Interval, *, at: float, confidence: float) -> Interval:
+    """An interval known at one confidence, at another: its half-widths follow the normal distribution."""
+    from scipy import special
+
+    factor = float(special.ndtri((1 + confidence) / 2) / special.ndtri((1 + at) / 2))
+    value, low, high = interval
+    return Interval(value, value - (value - low) * factor, value + (high - value) * factor)
+
+
+def one_more(values: np.ndarray, confidence: float) -> Interval:
+    """Mean over independent runs, with the interval that holds one more run (Hahn and Meeker 1991, section 4.2)."""
+    from scipy import stats
+
+    centre, spread = float(values.mean()), float(values.std(ddof=1)) * np.sqrt(1 + 1 / values.size)
+    half = float(stats.t.isf((1 - confidence) / 2, values.size - 1)) * spread
+    return Interval(centre, centre - half, centre + half)
+
+
+def half_width(values: np.ndarray, confidence: float, *, at: float) -> Interval:
+    """Half-width of the interval at a confidence that one run has, known from the spread of several runs.
+
+    Its own interval is that of a standard deviation of normal values, by chi squared.
+    """
+    from scipy import stats
+
+    df, half = values.size - 1, float(values.std(ddof=1) * stats.norm.ppf((1 + at) / 2))
+    least, most = stats.chi2.interval(confidence, df)
+    return Interval(half, half * float(np.sqrt(df / most)), half * float(np.sqrt(df / least)))
+
+
+def share(hits: float, cases: float, confidence: float, method: Literal["exact", "wilson"] = "exact") -> Interval:
+    """Share of independent cases, with the exact interval (Clopper and Pearson 1934) or that of Wilson 1927."""
+    from scipy.stats import binomtest
+
+    bounds = binomtest(round(hits), round(cases)).proportion_ci(confidence, method)
+    return Interval(hits / cases, float(bounds.low), float(bounds.high))
+
+
+def share_difference(first: np.ndarray, second: np.ndarray, confidence: float) -> Interval:
+    """Difference of two independent shares, each of cases that are 0 or 1: Newcombe 1998, method 10."""
+    one, other = (share(cases.sum(), len(cases), confidence, "wilson") for cases in (first, second))
+    value = one.value - other.value
+    below = np.hypot(one.value - one.low, other.high - other.value)
+    above = np.hypot(one.high - one.value, other.value - other.low)
+    return Interval(value, float(value - below), float(value + above))
+
+
+# What the tutorial prints ---------------------------------------------------------------------------------------------
 
 
 class Printed(NamedTuple):
@@ -40,35 +195,44 @@ PATIENTS_ACCURACY = 0.8865  # of the network for patients, on its own training r
 SQUARED, ABSOLUTE = "mean_squared_error", "mean_absolute_error"
 
 
-# Of studies
+# Quantities of studies and of experiments -----------------------------------------------------------------------------
 
 
-def loss_saved(records: Records, task: str, *, variants: Sequence[str], kind: Kind = "at_knob") -> Interval:
+def mean_of(records: Records, source: str, *, quantity: str, of: str = "") -> Interval:
+    """The mean of a quantity of a variant or a case, or of the baseline."""
+    return records.mean(source, records.values(source, of or records.baseline(source), quantity))
+
+
+def taken_off(
+    records: Records,
+    source: str,
+    *,
+    quantity: str,
+    by: Sequence[str],
+    over: str = "",
+    kind: Kind = "at_knob",
+    relative: bool = False,
+) -> Interval:
+    """What variants or cases take off a quantity of another one, or of the baseline, their mean.
+
+    relative: as a share of its own.
+    """
+    plain = records.values(source, over or records.baseline(source), quantity, kind)
+    left = np.mean([records.values(source, name, quantity, kind) for name in by], axis=0)
+    return records.mean(source, (plain - left) / plain if relative else plain - left)
+
+
+# Of studies -----------------------------------------------------------------------------------------------------------
+
+
+def loss_added(records: Records, task: str, *, variants: Sequence[str] = (), kind: Kind = "at_knob") -> Interval:
+    """Held-out log loss that variants cost over their baseline, their mean; or the study's baseline over itself."""
+    return average([records.loss_added(task, variant, kind) for variant in variants or [records.baseline(task)]])
+
+
+def loss_saved(records: Records, task: str, *, variants: Sequence[str], kind: Kind) -> Interval:
     """Held-out log loss that variants save over their baseline, their mean."""
-    return average([records.gain(task, variant, "log_loss", kind) for variant in variants])
-
-
-def loss_added(records: Records, task: str, *, variants: Sequence[str]) -> Interval:
-    """Held-out log loss that variants cost, their mean."""
-    return -loss_saved(records, task, variants=variants)
-
-
-def loss_saved_by_stopping(records: Records, task: str) -> Interval:
-    """Held-out log loss that the baseline, which is stopped in time, saves over the same network at its last epoch."""
-    return -records.gain(task, records.baseline(task), "log_loss", "to_end")
-
-
-def loss_saved_at_end(records: Records, task: str, *, variants: Sequence[str]) -> Interval:
-    """Held-out log loss that variants save, their mean, where they and the baseline train to the last epoch."""
-    plain = records.scores(task, records.baseline(task), "log_loss", "to_end")
-    left = np.mean([records.scores(task, variant, "log_loss", "to_end") for variant in variants], axis=0)
-    return records.mean(task, plain - left)
-
-
-def loss_saved_over(records: Records, task: str, *, by: str, over: str) -> Interval:
-    """Held-out log loss that one variant saves over another, both at tuned strengths."""
-    better, worse = (records.scores(task, variant, "log_loss", "tuned") for variant in (by, over))
-    return records.mean(task, worse - better)
+    return -loss_added(records, task, variants=variants, kind=kind)
 
 
 def norm_taken_off(records: Records, task: str, *, variants: Sequence[str]) -> Interval:
@@ -76,30 +240,17 @@ def norm_taken_off(records: Records, task: str, *, variants: Sequence[str]) -> I
 
     Its own error is not known: the comparison has the mean over replicates alone. So it serves for a mean over tasks.
     """
-    plain, *left = (
-        records.mechanism(task, variant, "kernel_norm", "to_end") for variant in (records.baseline(task), *variants)
-    )
+    names = (records.baseline(task), *variants)
+    plain, *left = (records.arm(task, name, "to_end").mechanisms["kernel_norm"] for name in names)
     return exact(1 - float(np.mean(left)) / plain)
-
-
-def taken_off(
-    records: Records, task: str, *, quantity: str, variants: Sequence[str], over: str = "", relative: bool = False
-) -> Interval:
-    """What variants take off a measured quantity of another one, or of the baseline, their mean.
-
-    relative: as a share of its own.
-    """
-    plain = records.values(task, over or records.baseline(task), quantity)
-    left = np.mean([records.values(task, variant, quantity) for variant in variants], axis=0)
-    return records.mean(task, (plain - left) / plain if relative else plain - left)
 
 
 def pairs_in_order(records: Records, task: str, *, quantity: str, variants: Sequence[str]) -> Interval:
     """Share of pairs of strengths, 0 included, of which the larger has the smaller quantity; mean over variants."""
     plain, shares = records.values(task, records.baseline(task), quantity), []
     for variant in variants:
-        points = sorted(records.measured(task, variant).points, key=lambda point: point.strengths[variant])
-        where = f"{quantity} along the path of {variant} in the study {task}"
+        points = sorted(records.measurements[task][variant].points, key=lambda point: point.strengths[variant])
+        where = f"{quantity} along the path of {variant}"
         values = np.stack([plain, *(expect_finite(point.of(quantity), where) for point in points)])
         first, second = np.triu_indices(len(values), 1)
         shares.append((values[second] < values[first]).mean(axis=0))
@@ -109,32 +260,19 @@ def pairs_in_order(records: Records, task: str, *, quantity: str, variants: Sequ
 
 def units_over_bound(records: Records, task: str) -> Interval:
     """Of the units that the path of max_norm holds at their bound, or that are over it, those over it."""
-    points, where = records.measured(task, "max_norm").points, f"norm of the weights of max_norm in the study {task}"
+    points, where = records.measurements[task]["max_norm"].points, "norm of the weights of max_norm"
     at, over = (
         sum(expect_finite(point.of(f"num_{name}_bound"), where).sum() for point in points) for name in ("at", "over")
     )
     if not at + over:
-        raise MissingEvidenceError(f"a unit that max_norm holds in the study {task}")
+        raise MissingEvidenceError("a unit that max_norm holds")
     return share(over, at + over, records.confidence)
 
 
 def units_at_bound(records: Records, study: str) -> Interval:
     """Share of the units that the tutorial bounds, after training."""
     at, bounded = (records.values(study, CONSTRAINT, f"num_{name}").sum() for name in ("at_bound", "bounded"))
-    if not bounded:
-        raise MissingEvidenceError(f"a unit that {CONSTRAINT} bounds in the study {study}")
     return share(at, bounded, records.confidence)
-
-
-def measured_mean(records: Records, task: str, *, quantity: str, variant: str = "") -> Interval:
-    """The mean of a measured quantity of a variant, or of the baseline."""
-    return records.mean(task, records.values(task, variant or records.baseline(task), quantity))
-
-
-def zeros_by_care(records: Records, task: str) -> Interval:
-    """Share of weights that are exactly 0 by a proximal step, less that by the penalty's gradient."""
-    careful, plain = (records.values(task, name, "zero_share", "tuned") for name in ("l1_proximal", "l1"))
-    return records.mean(task, careful - plain)
 
 
 def accuracy_flattered(records: Records, task: str) -> Interval:
@@ -147,12 +285,12 @@ def accuracy_flattered(records: Records, task: str) -> Interval:
 def accuracy_over_majority(records: Records, study: str) -> Interval:
     """Held-out accuracy of the baseline less that of the majority answer."""
     accuracy = records.values(study, records.baseline(study), "held_out_accuracy")
-    return records.mean(study, accuracy - records.study(study).no_skill["accuracy"])
+    return records.mean(study, accuracy - records.comparison[study].no_skill["accuracy"])
 
 
 def runs_of_other_ranking(records: Records, study: str) -> Interval:
     """Share of runs that rank the four recipes by accuracy otherwise than the tutorial does."""
-    ours = np.argsort([-records.scores(study, name, "accuracy") for name in PRINTED], axis=0, kind="stable")
+    ours = np.argsort([-records.values(study, name, "accuracy") for name in PRINTED], axis=0, kind="stable")
     printed = np.argsort([-recipe.accuracy for recipe in PRINTED.values()], kind="stable")
     other = (ours != printed[:, None]).any(axis=0)
     return share(other.sum(), other.size, records.confidence)
@@ -163,78 +301,55 @@ def half_width_of_a_run(records: Records, study: str) -> Interval:
 
     By the spread of this difference between runs, which share their test images: those are not in it.
     """
-    constraint, decay = (records.scores(study, name, "accuracy") for name in (CONSTRAINT, DECAY))
+    constraint, decay = (records.values(study, name, "accuracy") for name in (CONSTRAINT, DECAY))
     return half_width(constraint - decay, records.confidence, at=0.95)
 
 
 def weights_apart(records: Records, study: str) -> Interval:
     """The largest difference from a printed number of weights."""
-    return exact(max(abs(records.measured(study, name).num_weights - PRINTED[name].parameters) for name in PRINTED))
+    return exact(max(abs(records.measurements[study][name].num_weights - PRINTED[name].parameters) for name in PRINTED))
 
 
 def accuracy_apart(records: Records, study: str) -> Interval:
     """The largest difference from a printed accuracy in one run of the four recipes."""
-    apart = [np.abs(records.scores(study, name, "accuracy") - PRINTED[name].accuracy) for name in PRINTED]
+    apart = [np.abs(records.values(study, name, "accuracy") - PRINTED[name].accuracy) for name in PRINTED]
     return one_more(np.max(apart, axis=0), records.confidence)
 
 
-# Of experiments
-
-
-def case_mean(records: Records, experiment: str, *, case: str, quantity: str) -> Interval:
-    return records.mean_in(experiment, records.case(experiment, case, quantity))
-
-
-def loss_difference(records: Records, experiment: str, *, case: str, less: str) -> Interval:
-    """Log loss of one case less that of another, on the same rows."""
-    losses, other = (records.case(experiment, name, "log_loss") for name in (case, less))
-    return records.mean_in(experiment, losses - other)
+# Of experiments -------------------------------------------------------------------------------------------------------
 
 
 def error_added(records: Records, experiment: str) -> Interval:
     """Error on clean rows that outliers add, by squared less by absolute loss; mean over the shares of outliers."""
-    clean, *spoiled = list_apart(records, experiment, by=ABSOLUTE, over=SQUARED, quantity="clean_error")
-    return records.mean_in(experiment, np.mean([more - clean for more in spoiled], axis=0))
+    squared, absolute = (
+        records.over_levels(experiment, loss, "clean_error") - records.values(experiment, loss, "clean_error")
+        for loss in (SQUARED, ABSOLUTE)
+    )
+    return records.mean(experiment, (squared - absolute).mean(axis=0))
 
 
 def error_saved(records: Records, experiment: str, *, by: str, over: str, quantity: str) -> Interval:
     """Error that one loss saves over another; mean over the shares of outliers."""
-    _, *saved = list_apart(records, experiment, by=by, over=over, quantity=quantity)
-    return records.mean_in(experiment, np.mean(saved, axis=0))
-
-
-def list_apart(records: Records, experiment: str, *, by: str, over: str, quantity: str) -> list[np.ndarray]:
-    """A quantity of one loss less that of another at each level of an experiment, 0 first, each [replicate]."""
-    levels = [0.0, *sorted({case.level for case in records.experiment(experiment).cases} - {0.0})]
-    return [
-        records.case(experiment, over, quantity, level) - records.case(experiment, by, quantity, level)
-        for level in levels
-    ]
+    worse, better = (records.over_levels(experiment, loss, quantity) for loss in (over, by))
+    return records.mean(experiment, (worse - better).mean(axis=0))
 
 
 def columns_selected(records: Records, experiment: str, *, variant: str) -> Interval:
     """Share of useless columns with no weight but 0, less the same of real ones; mean over strengths, less L2's."""
-
-    def select(name: str) -> np.ndarray:
-        """[replicate]"""
-        strengths = [case.level for case in records.experiment(experiment).cases if case.name == name]
-        useless, real = (
-            [records.case(experiment, name, f"{columns}_columns_zero", strength) for strength in strengths]
-            for columns in ("useless", "real")
-        )
-        if not strengths:
-            raise MissingEvidenceError(f"{name} in the experiment {experiment}")
-        return np.mean(useless, axis=0) - np.mean(real, axis=0)
-
-    return records.mean_in(experiment, select(variant) - select("l2"))
+    chosen, plain = (
+        records.over_levels(experiment, name, "useless_columns_zero").mean(axis=0)
+        - records.over_levels(experiment, name, "real_columns_zero").mean(axis=0)
+        for name in (variant, "l2")
+    )
+    return records.mean(experiment, chosen - plain)
 
 
 def risk_difference(records: Records, experiment: str) -> Interval:
     """Share of label 1 among the patients with the largest tumours less that among those with the smallest."""
-    largest, smallest = (records.case(experiment, f"{size}_tumours", "label") for size in ("largest", "smallest"))
+    largest, smallest = (records.values(experiment, f"{size}_tumours", "label") for size in ("largest", "smallest"))
     return share_difference(largest, smallest, records.confidence)
 
 
 def accuracy_of_a_run_apart(records: Records, experiment: str) -> Interval:
     """Accuracy of one run of the network for patients on its own training rows, all patients, less the printed one."""
-    return one_more(records.case(experiment, "all_patients", "accuracy") - PATIENTS_ACCURACY, records.confidence)
+    return one_more(records.values(experiment, "all_patients", "accuracy") - PATIENTS_ACCURACY, records.confidence)

@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from stages.lib.judge.plans import ComparedSearch
+from stages.lib.judge.plans import StudyPlan
 from stages.lib.judge.predictions import Labels, Predictions, ReferencePredictions
 from stages.lib.judge.scores import SCORES, measure
 from stages.lib.lanes.plan import Grid
@@ -87,41 +87,35 @@ def choose_points(predictions: Predictions, labels: Labels, *, select_by: str) -
 
 
 def build_arms(
+    plan: StudyPlan,
+    labels: Labels,
     predictions: Mapping[str, Predictions],
     references: Mapping[str, ReferencePredictions],
-    labels: Labels,
-    *,
-    select_by: str,
     at_end: Mapping[str, Predictions] | None = None,
-    searches: Sequence[ComparedSearch] = (),
 ) -> dict[ArmKey, Arm]:
     """Every arm of a study; reference models are variants with a single arm.
 
+    A search adds its best points, averaged, where it says so; the best single regulariser, tuned and averaged likewise,
+    if all its variants are among the predictions.
     at_end: predictions of the last epoch's weights, where those above are of the best epoch's: of all lanes, or of the
         one of each replicate that is chosen.
-    searches: each adds its best points, averaged, where it says so; the best single regulariser, tuned and averaged
-        likewise, if all its variants are among the predictions.
     """
-    arms = {}
-    for variant, predicted in predictions.items():
-        arms[ArmKey(variant, AT_KNOB)] = arm_at(predicted, 0)
-        if predicted.grid.num_points > 1:
-            points = choose_points(predicted, labels, select_by=select_by)
-            arms[ArmKey(variant, TUNED)] = arm_at(predicted, points)
-    for variant, predicted in (at_end or {}).items():
-        points = choose_points(predicted, labels, select_by=select_by)
-        arms[ArmKey(variant, TO_END)] = arm_at(predicted, points)
+    arms = {ArmKey(variant, AT_KNOB): arm_at(predicted, 0) for variant, predicted in predictions.items()}
     for name, reference in references.items():
         arms[ArmKey(name, REFERENCE)] = Arm(reference.training, reference.test, {"strength": reference.strength})
-    for search in searches:
-        for name, kind, members, count in (
-            (search.best_single, TUNED, search.singles, 1),
-            (search.best_singles, AVERAGED, search.singles, search.average),
-            (search.variant, AVERAGED, (search.variant,), search.average),
+    tuned = {variant: predicted for variant, predicted in predictions.items() if predicted.grid.num_points > 1}
+    chosen = [(ArmKey(variant, TUNED), [predicted], 1) for variant, predicted in tuned.items()]
+    chosen += [(ArmKey(variant, TO_END), [predicted], 1) for variant, predicted in (at_end or {}).items()]
+    for search in plan.searches:
+        for key, members, count in (
+            (ArmKey(search.best_single, TUNED), search.singles, 1),
+            (ArmKey(search.best_singles, AVERAGED), search.singles, search.average),
+            (ArmKey(search.variant, AVERAGED), (search.variant,), search.average),
         ):
             if members and count and predictions.keys() >= set(members):
-                chosen = [predictions[member] for member in members]
-                arms[ArmKey(name, kind)] = average_best(chosen, labels, select_by=select_by, count=count)
+                chosen.append((key, [predictions[member] for member in members], count))
+    for key, rivals, count in chosen:
+        arms[key] = average_best(rivals, labels, select_by=plan.select_by, count=count)
     return arms
 
 

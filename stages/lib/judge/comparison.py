@@ -184,12 +184,7 @@ class StudyResult:
 
     def is_judged_on_the_same_rows(self, other: StudyResult) -> bool:
         """Whether replicates of the two can be paired."""
-        return (self.dataset, self.features, self.protocol, self.seed) == (
-            other.dataset,
-            other.features,
-            other.protocol,
-            other.seed,
-        )
+        return all(getattr(self, part) == getattr(other, part) for part in ("dataset", "features", "protocol", "seed"))
 
 
 Comparison = dict[str, StudyResult]  # task -> result

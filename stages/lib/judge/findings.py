@@ -9,7 +9,7 @@ from stages.lib.judge.arms import AT_KNOB, REFERENCE, TUNED, ArmKey
 from stages.lib.judge.comparison import StudyResult
 from stages.lib.judge.judge import Judge
 from stages.lib.judge.predictions import Predictions
-from stages.lib.judge.scores import SCORES, measure
+from stages.lib.judge.scores import SCORES
 
 OVERFITS = 0.5  # training loss at the end, as a share of that on held-out rows, under which a network has overfitted
 OFTEN = 0.5  # share of replicates that choose the end of a path
@@ -50,20 +50,15 @@ def find_ends(judge: Judge, predicted: Mapping[str, Predictions]) -> Iterator[st
     """
     plan = judge.plan
     searched = {search.variant for search in plan.searches}
-    baseline = rate_validation(judge, ArmKey(plan.baseline, AT_KNOB))
+    baseline = judge.measure(plan.select_by, ArmKey(plan.baseline, AT_KNOB), "validation").mean()
     for variant, one in predicted.items():
         key = ArmKey(variant, TUNED)
         if variant in searched or key not in judge.arms:
             continue
-        gained = SCORES[plan.select_by].sign * (rate_validation(judge, key) - baseline)
+        gained = SCORES[plan.select_by].sign * (judge.measure(plan.select_by, key, "validation").mean() - baseline)
         for name, chosen in judge.arms[key].strengths.items():
             tried = one.strengths[name]
             ends = {tried.min(), tried.max()}
             is_mostly = any((chosen == end).mean() > OFTEN for end in ends)
             if len(ends) == 2 and is_mostly and gained > judge.settings.equivalence[plan.select_by]:
                 yield variant
-
-
-def rate_validation(judge: Judge, key: ArmKey) -> float:
-    """The score of an arm that chooses strengths, on validation rows."""
-    return float(measure(judge.plan.select_by, judge.labels.validation, judge.arms[key].validation).mean())

@@ -15,6 +15,7 @@ import numpy as np
 
 from stages.lib.core.records import round_number
 from stages.lib.data.protocols import RepeatedStratifiedKFold
+from stages.lib.judge import designs, verdicts
 from stages.lib.judge.arms import (
     AT_KNOB,
     AVERAGED,
@@ -25,7 +26,6 @@ from stages.lib.judge.arms import (
     Arm,
     ArmKey,
     arm_at,
-    build_arms,
     choose_points,
     predict_no_skill,
 )
@@ -42,29 +42,11 @@ from stages.lib.judge.comparison import (
     Verdict,
     round_all,
 )
-from stages.lib.judge.designs import (
-    MIN_REPEATS,
-    CrossedEffects,
-    CrossValidation,
-    Design,
-    Estimate,
-    compare,
-    compare_replicates,
-    resampled_mean,
-)
+from stages.lib.judge.designs import Design, Estimate
 from stages.lib.judge.plans import ComparedSearch, Question, StatisticsPlan, StudyPlan, Subject
-from stages.lib.judge.predictions import Labels, Predictions, ReferencePredictions, class_shares
+from stages.lib.judge.predictions import Labels, Predictions, class_shares
 from stages.lib.judge.scores import SCORES, gives_one_answer, list_scores, measure, measure_no_skill, squeeze
-from stages.lib.judge.verdicts import (
-    Member,
-    Together,
-    detectable_difference,
-    find_interval,
-    judge_together,
-    share_levels,
-    smallest_margin,
-    verdict,
-)
+from stages.lib.judge.verdicts import Member, Together
 
 CHOSEN = (TUNED, TO_END, AVERAGED)  # kinds of arms whose points are chosen on validation rows
 NUM_BEST_DRAWS = 2_000  # of the joint distribution of each arm's rivals
@@ -79,7 +61,9 @@ class ComparisonKey(NamedTuple):
     score: str
 
 
-Family = Mapping[ComparisonKey, Estimate]
+Part = Literal["training", "validation", "test"]
+Family = dict[ComparisonKey, Estimate]
+Differences = dict[ComparisonKey, Difference]
 
 
 class Judge:
@@ -92,23 +76,6 @@ class Judge:
         self.plan, self.settings, self.labels = plan, settings, labels
         self.arms = {**arms, NO_SKILL: predict_no_skill(labels.shares, labels)}
         self.scores = tuple(plan.scores.values())  # discrimination first
-        self._measured: dict[tuple[ArmKey, str], np.ndarray] = {}
-        self._contributions: dict[tuple[ArmKey, str], np.ndarray | None] = {}
-
-    @classmethod
-    def of_predictions(
-        cls,
-        plan: StudyPlan,
-        settings: StatisticsPlan,
-        labels: Labels,
-        predicted: Mapping[str, Predictions],
-        references: Mapping[str, ReferencePredictions],
-        at_end: Mapping[str, Predictions] | None = None,
-    ) -> Judge:
-        """Of all arms that these predictions make; at_end: as `build_arms` takes it."""
-        by, searches = plan.select_by, plan.searches
-        arms = build_arms(predicted, references, labels, select_by=by, at_end=at_end, searches=searches)
-        return cls(plan, settings, labels, arms)
 
     @cached_property
     def baselines(self) -> dict[str, str]:
@@ -123,48 +90,45 @@ class Judge:
         """How rows and replicates enter a standard error; None where the protocol does not show a row's influence."""
         protocol, groups = self.plan.protocol, self.labels.test_groups
         if protocol.fixed_test:
-            return CrossedEffects(groups[0] if groups.size else None)
-        if not isinstance(protocol, RepeatedStratifiedKFold) or protocol.repeats < MIN_REPEATS:
+            return designs.CrossedEffects(groups[0] if groups.size else None)
+        if not isinstance(protocol, RepeatedStratifiedKFold) or protocol.repeats < designs.MIN_REPEATS:
             return None
         numbers = self.labels.test_numbers, self.labels.training_numbers
-        return CrossValidation(*numbers, protocol.repeats, groups if groups.size else None)
+        return designs.CrossValidation(*numbers, protocol.repeats, groups if groups.size else None)
 
-    def measure(self, score: str, key: ArmKey) -> np.ndarray:
-        """A score on held-out rows, [replicate]."""
-        if (key, score) not in self._measured:
-            self._measured[key, score] = measure(score, self.labels.test, self.arms[key].test)
-        return self._measured[key, score]
+    @cached_property
+    def contributions(self) -> dict[tuple[str, ArmKey], np.ndarray]:
+        """What each row adds to a score of an arm, [replicate, row]; of scores and designs that know rows."""
+        scores = {score: by_row for score in self.scores if self.design and (by_row := SCORES[score].by_row)}
+        return {
+            (score, key): by_row(self.labels.test, squeeze(arm.test))
+            for score, by_row in scores.items()
+            for key, arm in self.arms.items()
+        }
 
-    def gap(self, score: str, key: ArmKey, part: Literal["training", "validation"]) -> float:
+    def measure(self, score: str, key: ArmKey, part: Part = "test") -> np.ndarray:
+        """A score on held-out rows or others, [replicate]."""
+        return measure(score, getattr(self.labels, part), getattr(self.arms[key], part))
+
+    def gap(self, score: str, key: ArmKey, part: Part) -> float:
         """The score on training rows, or on the validation rows that chose the arm's points, less that held out."""
-        seen = measure(score, getattr(self.labels, part), getattr(self.arms[key], part))
-        return float(seen.mean() - self.measure(score, key).mean())
-
-    def contributions(self, score: str, key: ArmKey) -> np.ndarray | None:
-        """What each row adds to a score, [replicate, row]; None where the score or the design knows no rows."""
-        if (key, score) not in self._contributions:
-            by_row = SCORES[score].by_row if self.design else None
-            rows = by_row(self.labels.test, squeeze(self.arms[key].test)) if by_row else None
-            self._contributions[key, score] = rows
-        return self._contributions[key, score]
+        return float(self.measure(score, key, part).mean() - self.measure(score, key).mean())
 
     def estimate(self, score: str, key: ArmKey) -> Estimate:
         """The mean of a score with its standard error."""
-        contributions = self.contributions(score, key)
-        if contributions is not None and self.design:
-            return self.design.estimate(contributions, alone=True)
-        return resampled_mean(self.measure(score, key), test_train_ratio=self.plan.protocol.test_train_ratio)
+        if self.design and (score, key) in self.contributions:
+            return self.design.estimate(self.contributions[score, key], alone=True)
+        return designs.resampled_mean(self.measure(score, key), test_train_ratio=self.plan.protocol.test_train_ratio)
 
     def compare(self, score: str, key: ArmKey, other: ArmKey) -> Estimate:
         """A score of one arm less that of another."""
-        first, second = self.contributions(score, key), self.contributions(score, other)
-        if first is not None and second is not None and self.design:
-            alone = self.arms[key].is_guess or self.arms[other].is_guess
-            return compare(first, second, self.design, alone=alone)
+        if self.design and (score, key) in self.contributions:
+            rows = self.contributions[score, key], self.contributions[score, other]
+            return designs.compare(*rows, self.design, alone=self.arms[key].is_guess or self.arms[other].is_guess)
         replicates = self.measure(score, key), self.measure(score, other)
-        return compare_replicates(*replicates, test_train_ratio=self.plan.protocol.test_train_ratio)
+        return designs.compare_replicates(*replicates, test_train_ratio=self.plan.protocol.test_train_ratio)
 
-    def compare_all(self, pairs: Mapping[ArmKey, ArmKey]) -> dict[ComparisonKey, Estimate]:
+    def compare_all(self, pairs: Mapping[ArmKey, ArmKey]) -> Family:
         """The first arm of each pair less the second, by both scores."""
         return {
             ComparisonKey(*key, score): self.compare(score, key, other)
@@ -177,7 +141,7 @@ def judge_all(
     family: Mapping[Member, Estimate], settings: StatisticsPlan, *, seed: int, share: float = 1.0
 ) -> dict[Member, Difference]:
     """Differences with verdicts, judged together; share: of 1 - confidence, what they may spend."""
-    together, level = judge_together(family, seed=seed), share * (1 - settings.confidence)
+    together, level = verdicts.judge_together(family, seed=seed), share * (1 - settings.confidence)
     return {key: describe_difference(together, key, level, settings) for key in family}
 
 
@@ -188,8 +152,8 @@ def describe_difference(together: Together[Member], key: Member, level: float, s
     """
     difference, alpha, score = together.members[key], 1 - settings.confidence, key[-1]
     half_width, margin = together.half_width(key, level), settings.equivalence[score]
-    word = verdict(difference, half_width, margin=margin, sign=SCORES[score].sign, alpha=alpha)
-    interval = find_interval(difference, half_width, word, alpha=alpha)
+    word = verdicts.verdict(difference, half_width, margin=margin, sign=SCORES[score].sign, alpha=alpha)
+    interval = verdicts.find_interval(difference, half_width, word, alpha=alpha)
     return record_difference(difference, interval, min(1.0, together.p_value(key) * alpha / level), word, alpha)
 
 
@@ -238,7 +202,7 @@ def judge_study(judge: Judge) -> StudyResult:
     )
 
 
-def judge_skills(judge: Judge, arms: Sequence[ArmKey]) -> dict[ComparisonKey, Difference]:
+def judge_skills(judge: Judge, arms: Sequence[ArmKey]) -> Differences:
     """Arms against no skill. The question is whether they have any, so no difference is too small to matter there."""
     settings = judge.settings.model_copy(update={"equivalence": dict.fromkeys(judge.scores, 0.0)})
     return judge_all(judge.compare_all(dict.fromkeys(arms, NO_SKILL)), settings, seed=judge.plan.seed)
@@ -247,7 +211,7 @@ def judge_skills(judge: Judge, arms: Sequence[ArmKey]) -> dict[ComparisonKey, Di
 Levels = Sequence[tuple[Together[ComparisonKey], float]]  # what each question asks, and the level that it has
 
 
-def judge_networks(judge: Judge, networks: Sequence[ArmKey]) -> tuple[dict[ComparisonKey, Difference], Levels]:
+def judge_networks(judge: Judge, networks: Sequence[ArmKey]) -> tuple[Differences, Levels]:
     """Ask the questions of params.yaml; of what none asks there is the difference without a verdict."""
     family = judge.compare_all(pair_with_baselines(judge, networks)) | compare_searches(judge)
     levels, settings = share_questions(judge, family), judge.settings
@@ -269,7 +233,7 @@ def find_best(judge: Judge, score: str) -> list[ArmKey]:
     alpha, best = 1 - judge.settings.confidence, []
     for key in keys:
         rivals = {other: judge.compare(score, other, key) for other in keys if other != key}
-        together = judge_together(rivals, seed=judge.plan.seed, one_sided=True, num_draws=NUM_BEST_DRAWS)
+        together = verdicts.judge_together(rivals, seed=judge.plan.seed, one_sided=True, num_draws=NUM_BEST_DRAWS)
         sign = SCORES[score].sign
         if all(sign * rival.value <= together.half_width(other, alpha) for other, rival in rivals.items()):
             best.append(key)
@@ -278,14 +242,13 @@ def find_best(judge: Judge, score: str) -> list[ArmKey]:
 
 def share_questions(judge: Judge, family: Family) -> Levels:
     """What each question of params.yaml asks, judged together, and at which level; without empty questions."""
-    questions = {
-        (ask, by): share for ask, by_score in judge.settings.questions.items() for by, share in by_score.items()
-    }
-    asked = [
-        judge_together({key: family[key] for key in family if is_asked(judge, key, *question)}, seed=judge.plan.seed)
-        for question in questions
-    ]
-    levels = share_levels(asked, list(questions.values()), 1 - judge.settings.confidence)
+    asked, shares, seed = [], [], judge.plan.seed
+    for ask, by_score in judge.settings.questions.items():
+        for by, share in by_score.items():
+            about = {key: family[key] for key in family if is_asked(judge, key, ask, by)}
+            asked.append(verdicts.judge_together(about, seed=seed))
+            shares.append(share)
+    levels = verdicts.share_levels(asked, shares, 1 - judge.settings.confidence)
     return [(together, level) for together, level in zip(asked, levels, strict=True) if together.members]
 
 
@@ -313,12 +276,7 @@ def pair_with_baselines(judge: Judge, arms: Sequence[ArmKey]) -> dict[ArmKey, Ar
     return {key: other for key in arms if (other := find_baseline(judge, key)) != key}
 
 
-def describe_arm(
-    judge: Judge,
-    key: ArmKey,
-    differences: Mapping[ComparisonKey, Difference],
-    skills: Mapping[ComparisonKey, Difference],
-) -> ArmResult:
+def describe_arm(judge: Judge, key: ArmKey, differences: Differences, skills: Differences) -> ArmResult:
     """An arm with what the two families of comparisons say of it."""
     arm = judge.arms[key]
     groups = {variant.name: variant.group for variant in judge.plan.variants}
@@ -366,8 +324,8 @@ def describe_reach(judge: Judge, levels: Levels) -> dict[str, Reach]:
         if all(estimate.by_row for estimate in together.members.values()):
             ranked = sorted(together.members.items(), key=lambda entry: entry[1].standard_error)
             key, typical = ranked[len(ranked) // 2]
-            detectable = detectable_difference(typical, together.half_width(key, level))
-            numbers = detectable, smallest_margin(typical, alpha=alpha), judge.settings.equivalence[key.score]
+            detectable = verdicts.detectable_difference(typical, together.half_width(key, level))
+            numbers = detectable, verdicts.smallest_margin(typical, alpha=alpha), judge.settings.equivalence[key.score]
             seen[key.score] = Reach(*map(round_number, numbers))
     return seen
 
@@ -375,7 +333,7 @@ def describe_reach(judge: Judge, levels: Levels) -> dict[str, Reach]:
 # Searches and paths --------------------------------------------------------------------------------------------------
 
 
-def compare_searches(judge: Judge) -> dict[ComparisonKey, Estimate]:
+def compare_searches(judge: Judge) -> Family:
     """The best points of each search against the best single regulariser, tuned and averaged, by both scores."""
     return {
         ComparisonKey(search.variant, RIVALRIES[kind], score): judge.compare(score, *arms)
@@ -386,9 +344,7 @@ def compare_searches(judge: Judge) -> dict[ComparisonKey, Estimate]:
     }
 
 
-def describe_search(
-    judge: Judge, search: ComparedSearch, differences: Mapping[ComparisonKey, Difference]
-) -> SearchResult:
+def describe_search(judge: Judge, search: ComparedSearch, differences: Differences) -> SearchResult:
     """What a search gave."""
     best = judge.arms[ArmKey(search.variant, TUNED)].strengths
     single = judge.arms[ArmKey(search.best_single, TUNED)].strengths if search.singles else {}
@@ -430,8 +386,7 @@ def list_search_points(judge: Judge, search: ComparedSearch, predictions: Predic
             for truth, predicted in ((labels.validation, predictions.validation), (labels.test, predictions.test))
         )
         for name in search.varied:
-            strengths = grid.by_point(predictions.strengths[name])[:, 0]
-            columns = zip(strengths, validation, held_out, chosen, strict=True)
+            columns = zip(grid.by_point(predictions.strengths[name])[:, 0], validation, held_out, chosen, strict=True)
             for point, numbers in enumerate(columns):
                 strength, *means = map(round_number, numbers)
                 rows.append(SearchPoint(plan.task, search.variant, point, name, strength, score, *means))

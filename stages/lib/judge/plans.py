@@ -18,22 +18,17 @@ BEST_SINGLE = "best_single"  # begins the name of an arm of the best points of a
 
 
 @dataclass(frozen=True)
-class ReferenceModelPlan:
-    """One model of lib/references.py and the strengths it tries, the simplest model first."""
-
-    name: str
-    strengths: tuple[float, ...]
-
-
-@dataclass(frozen=True)
 class ReferencePlan:
-    """What `reference` needs to know of a task."""
+    """What `reference` needs to know of a task.
+
+    models: of lib/judge/references.py -> the strengths that each tries, the simplest model first.
+    """
 
     task: str
     seed: int
     outputs: int  # 1 is the probability of class 1, more one probability per class
     select_by: str  # the validation score that chooses strengths
-    models: tuple[ReferenceModelPlan, ...]
+    models: dict[str, tuple[float, ...]]
 
 
 Questions = dict[Subject, dict[Question, Share]]

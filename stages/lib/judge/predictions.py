@@ -61,11 +61,9 @@ class ReferencePredictions:
     """One reference model. Probabilities are [replicate, row, output] float32, rows as in `Labels`.
 
     strength: [replicate], the one with the best validation score.
-    validation_score: [replicate], that score.
     """
 
     strength: np.ndarray
-    validation_score: np.ndarray
     training: np.ndarray
     test: np.ndarray
 

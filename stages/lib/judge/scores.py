@@ -23,33 +23,23 @@ NUM_BINS = 15  # calibration bins of equal width, as in Guo et al. 2017
 
 
 def _check(label: ArrayLike, probability: ArrayLike) -> tuple[ClassNumbers, NDArray[np.floating]]:
-    """Return label [replicate, row] and probability, or say which of them breaks the layout."""
-    probability = np.asarray(probability)
-    if probability.ndim not in (2, 3) or probability.size == 0 or probability.dtype.kind != "f":
-        raise ValueError(
-            f"probability is {probability.dtype} of shape {probability.shape}; expected floats, "
-            "[replicate, row] for a binary outcome or [replicate, row, class] for several classes, none of them empty"
-        )
+    """Return label [replicate, row] and probability; ValueError where their values cannot be what they should be."""
+    probability, label = np.asarray(probability), np.asarray(label)
     if not (probability.min() >= 0 and probability.max() <= 1):  # NaN is neither
         raise ValueError("probability must lie in [0, 1], without NaN; apply the sigmoid or the softmax first")
     rounding = np.sqrt(np.finfo(probability.dtype).eps)  # the slack scikit-learn grants
     # A product with ones is many times as fast as a sum over an axis of ten.
     if probability.ndim == 3 and np.abs(probability @ np.ones_like(probability[0, 0]) - 1).max() > rounding:
         raise ValueError("probability must sum to 1 over the classes of each row; apply the softmax first")
-    label, num_classes = np.asarray(label), probability.shape[2] if probability.ndim == 3 else 2
+    num_classes = probability.shape[2] if probability.ndim == 3 else 2
     if not np.isin(label, np.arange(num_classes)).all():
         raise ValueError(f"label must hold integers from 0 to {num_classes - 1}, one per row")
-    shape = probability.shape[:2]
-    if label.shape not in (shape, shape[1:]):
-        raise ValueError(f"label has shape {label.shape}; expected {shape} or {shape[1:]}, the rows of probability")
-    return np.broadcast_to(label.astype(np.intp), shape), probability
+    return np.broadcast_to(label.astype(np.intp), probability.shape[:2]), probability
 
 
 def _check_binary(label: ArrayLike, probability: ArrayLike) -> tuple[ClassNumbers, NDArray[np.floating]]:
     """`_check` for a score that is undefined unless every replicate holds both of two classes."""
     label, probability = _check(label, probability)
-    if probability.ndim != 2:
-        raise ValueError(f"this score is binary: expected probability [replicate, row], got shape {probability.shape}")
     single = np.flatnonzero(np.ptp(label, axis=1) == 0)
     if single.size:
         raise ValueError(
@@ -64,14 +54,10 @@ def decide(probability: NDArray[np.floating]) -> ClassNumbers:
     return probability.argmax(axis=2) if probability.ndim == 3 else (probability > THRESHOLD).astype(np.intp)
 
 
-def commonest_share(probability: NDArray[np.floating]) -> Array:
-    """Share of a replicate's rows that are put into the class that it predicts most often, [replicate]."""
-    return np.array([np.bincount(row).max() / len(row) for row in decide(probability)])
-
-
 def gives_one_answer(probability: NDArray[np.floating]) -> NDArray[np.bool_]:
     """Whether all rows of a replicate are put into the same class, [replicate]."""
-    return commonest_share(probability) == 1
+    decided = decide(probability)
+    return (decided == decided[:, :1]).all(axis=1)
 
 
 def rank(values: NDArray[np.floating]) -> Array:
@@ -169,19 +155,9 @@ def row_log_loss(label: ArrayLike, probability: ArrayLike) -> Array:
     return -np.log(np.clip(given, eps, 1 - np.float64(eps)))
 
 
-def accuracy(label: ArrayLike, probability: ArrayLike) -> Array:
-    """Share of rows whose decision is their label."""
-    return row_accuracy(label, probability).mean(axis=1)
-
-
-def brier(label: ArrayLike, probability: ArrayLike) -> Array:
-    """Mean squared error of the probabilities; see `row_brier`."""
-    return row_brier(label, probability).mean(axis=1)
-
-
-def log_loss(label: ArrayLike, probability: ArrayLike) -> Array:
-    """Mean negative log likelihood in nats; see `row_log_loss`."""
-    return row_log_loss(label, probability).mean(axis=1)
+def mean_over_rows(by_row: Callable[[ArrayLike, ArrayLike], Array]) -> Callable[[ArrayLike, ArrayLike], Array]:
+    """The score of what each row adds."""
+    return lambda label, probability: by_row(label, probability).mean(axis=1)
 
 
 def calibration_error(label: ArrayLike, probability: ArrayLike) -> Array:
@@ -246,12 +222,12 @@ class Score(NamedTuple):
 
 SCORES: dict[str, Score] = {
     "auc": Score("AUC", auc, True, row_auc, multiclass=False),
-    "accuracy": Score("accuracy", accuracy, True, row_accuracy),
+    "accuracy": Score("accuracy", mean_over_rows(row_accuracy), True, row_accuracy),
     "average_precision": Score(
         "average precision", average_precision, True, at_random=random_average_precision, multiclass=False
     ),
-    "brier": Score("Brier score", brier, False, row_brier, proper=True, most=2.0),
-    "log_loss": Score("log loss", log_loss, False, row_log_loss, proper=True, most=1000.0),
+    "brier": Score("Brier score", mean_over_rows(row_brier), False, row_brier, proper=True, most=2.0),
+    "log_loss": Score("log loss", mean_over_rows(row_log_loss), False, row_log_loss, proper=True, most=1000.0),
     "calibration_error": Score("calibration error", calibration_error, False),
     "g_mean": Score("G-mean", g_mean, True, multiclass=False),
 }

@@ -78,7 +78,7 @@ def load_arms(plan: StudyPlan, wanted: Sequence[ArmKey], labels: Labels) -> dict
     names = dict.fromkeys(key.variant for key in wanted if key.kind != REFERENCE)
     models = {key.variant: load_reference(plan.task, key.variant) for key in wanted if key.kind == REFERENCE}
     predicted = {name: load_predictions(plan.task, name) for name in names}
-    arms = build_arms(predicted, models, labels, select_by=plan.select_by)
+    arms = build_arms(plan, labels, predicted, models)
     return {key: arms[key] for key in wanted}
 
 

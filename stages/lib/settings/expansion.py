@@ -11,14 +11,7 @@ from stages.lib.claims.experiment_kinds import ExperimentPlan
 from stages.lib.claims.measurements import EXPERIMENT_PLANS
 from stages.lib.data.dataset import Facts, FetchPlan, make_fetch_plan
 from stages.lib.data.kinds import KINDS, SplitPlan
-from stages.lib.judge.plans import (
-    BEST_SINGLE,
-    ComparedSearch,
-    ComparedVariant,
-    ReferenceModelPlan,
-    ReferencePlan,
-    StudyPlan,
-)
+from stages.lib.judge.plans import BEST_SINGLE, ComparedSearch, ComparedVariant, ReferencePlan, StudyPlan
 from stages.lib.lanes.plan import CallbacksPlan, NetworkPlan, OptimizerPlan, RegularizerPlan, RunPlan
 from stages.lib.lanes.regularizers import CATALOGUE
 from stages.lib.settings.checks import list_changed_settings
@@ -131,7 +124,7 @@ def reference_plan(params: Params, task: Task) -> ReferencePlan:
         seed=params.fields["seed"],
         outputs=task.facts.outputs,
         select_by=study.select_by,
-        models=tuple(ReferenceModelPlan(name, tuple(tried.get(name, (0.0,)))) for name in study.references),
+        models={name: tuple(tried.get(name, (0.0,))) for name in study.references},
     )
 
 

@@ -6,9 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from stages.lib.claims.evidence import Records
 from stages.lib.claims.measurements import EXPERIMENT_LAYOUT, STUDY_LAYOUT
-from stages.lib.claims.quantities import PATIENTS_ACCURACY, PRINTED
+from stages.lib.claims.quantities import PATIENTS_ACCURACY, PRINTED, Records
 from stages.lib.judge import comparison
 
 REPLICATES = 100  # enough for the exact intervals of counts
@@ -137,10 +136,6 @@ def case(name: str, level: float = 0.0, **values: float) -> Json:
     return {"name": name, "level": level, "values": {key: spread(value) for key, value in values.items()}}
 
 
-def experiment(study: str, cases: list[Json]) -> Json:
-    return {"study": study, "test_train_ratio": 0.0, "cases": cases}
-
-
 def label(name: str, hits: int, cases: int) -> Json:
     return {"name": name, "values": {"label": [1.0] * hits + [0.0] * (cases - hits)}}
 
@@ -158,16 +153,15 @@ def make_experiments() -> Json:
     patients = [case("as_it_is", log_loss=0.6), case("without_id", log_loss=0.5), case("mended", log_loss=0.5)]
     patients += [case("all_patients", accuracy=PATIENTS_ACCURACY)]
     patients += [label("largest_tumours", 40, 80), label("smallest_tumours", 10, 200)]
-    return {
-        "stopping_softmax": experiment("tutorial_fashion", [case("stopping", flattery=0.01)]),
-        "thinned_images": experiment(
-            "images_2000", [case(name, log_loss=0.4) for name in ("all_units", "geometric", "arithmetic")]
-        ),
-        "outliers": experiment("tutorial_thoracic", outliers),
-        "useless_columns": experiment("tables/german", useless),
-        "decay": experiment("thoracic", [case(name, distance=1e-9) for name in ("sgd", "adam")]),
-        "patients": experiment("tutorial_thoracic", patients),
+    cases = {
+        "stopping_softmax": [case("stopping", flattery=0.01)],
+        "thinned_images": [case(name, log_loss=0.4) for name in ("all_units", "geometric", "arithmetic")],
+        "outliers": outliers,
+        "useless_columns": useless,
+        "decay": [case(name, distance=1e-9) for name in ("sgd", "adam")],
+        "patients": patients,
     }
+    return {name: {"test_train_ratio": 0.0, "cases": found} for name, found in cases.items()}
 
 
 def make_files() -> Json:

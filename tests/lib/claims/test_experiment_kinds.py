@@ -8,14 +8,6 @@ from statsmodels.regression.quantile_regression import QuantReg
 
 from stages import experiment
 from stages.lib.claims import experiment_kinds as kinds
-from stages.lib.claims.experiment_kinds import (
-    ExperimentPlan,
-    generator_of,
-    predict_run,
-    score_run,
-    take_rows,
-    train_run,
-)
 from stages.lib.data.samples import Development
 from stages.lib.lanes.graph import build_regularizers
 from stages.lib.lanes.network import Network
@@ -52,15 +44,15 @@ def make_run(*regularizers: RegularizerPlan, hidden: tuple[int, ...] = (6, 5), e
     return lanes.make_plan(*regularizers, hidden=hidden, replicates=tuple(range(REPLICATES)), **settings)
 
 
-def make_plan(kind: str, *runs: RunPlan, levels: tuple[float, ...] = ()) -> ExperimentPlan:
+def make_plan(kind: str, *runs: RunPlan, levels: tuple[float, ...] = ()) -> kinds.ExperimentPlan:
     named = {run.variant: run for run in runs}
-    return ExperimentPlan(kind, kind, "made", named, rows=None, levels=levels, shared_rows=False)
+    return kinds.ExperimentPlan(kind, kind, "made", named, rows=None, levels=levels, shared_rows=False)
 
 
 @pytest.mark.parametrize("pooled", [False, True])
 def test_rows_that_are_judged_have_not_been_trained_on(pooled: bool) -> None:
     development = make_development(pooled=pooled)
-    rows = take_rows(development, make_plan("decay", make_run()))
+    rows = kinds.take_rows(development, make_plan("decay", make_run()))
     for replicate in range(REPLICATES):
         known = set(rows.identifiers[rows.training[replicate]])
         judged = rows.identifiers[rows.validation[replicate]]
@@ -72,13 +64,13 @@ def test_rows_that_are_judged_have_not_been_trained_on(pooled: bool) -> None:
 
 def test_fewer_rows_and_replicates_are_the_first() -> None:
     development, run = make_development(), replace(make_run(), replicates=(0, 1))
-    rows = take_rows(development, replace(make_plan("decay", run), rows=7))
+    rows = kinds.take_rows(development, replace(make_plan("decay", run), rows=7))
     np.testing.assert_array_equal(rows.training, development.training[:2, :7])
 
 
 def test_a_thinned_network_is_that_of_the_lanes_with_one_mask_for_all_rows() -> None:
     development, run = make_development(), make_run(DROPOUT)
-    weights = train_run(run, development).weights
+    weights = kinds.train_run(run, development).weights
     thinned = [*kinds.predict_thinned(run, weights, development, generator=np.random.default_rng(5), number=2)]
     generator, inputs = np.random.default_rng(5), tf.constant(development.inputs[development.validation])
     network = Network(run.network, build_regularizers(run, "float32"))
@@ -96,9 +88,9 @@ def test_a_thinned_network_is_that_of_the_lanes_with_one_mask_for_all_rows() -> 
 def test_all_units_of_one_hidden_layer_are_the_geometric_mean_of_thinned_networks(hidden: tuple, equal: bool) -> None:
     """Of all 2^6 of them, each as often as another. With two layers they are not."""
     development, run = make_development(), make_run(replace(DROPOUT, layers=(1, 2)[: len(hidden)]), hidden=hidden)
-    weights = train_run(run, development).weights
+    weights = kinds.train_run(run, development).weights
     weights = {name: 3 * value for name, value in weights.items()}  # so that the networks differ
-    all_units = predict_run(run, weights, development, development.validation)
+    all_units = kinds.predict_run(run, weights, development, development.validation)
     arithmetic, geometric = kinds.average_thinned(
         run, weights, development, generator=np.random.default_rng(1), number=8000
     )
@@ -111,15 +103,15 @@ def test_all_units_and_both_means_are_scored() -> None:
     development, run = make_development(), make_run(DROPOUT)
     cases = kinds.compare_thinned(make_plan("thinned", run, levels=(4,)), development)
     assert [case.name for case in cases] == ["all_units", "arithmetic", "geometric"]
-    losses = score_run("log_loss", run, train_run(run, development), development)
+    losses = kinds.score_run("log_loss", run, kinds.train_run(run, development), development)
     np.testing.assert_allclose(cases[0].values["log_loss"], losses, rtol=1e-5)
 
 
 def test_networks_are_stopped_in_time_where_those_of_the_study_are() -> None:
     development, run = make_development(), replace(make_run(epochs=30), stopped=True)
-    stopped, end = train_run(run, development), train_run(replace(run, stopped=False), development)
+    stopped, end = kinds.train_run(run, development), kinds.train_run(replace(run, stopped=False), development)
     losses = end.history.pivot_table(index="lane", columns="epoch", values="val_loss").to_numpy()
-    np.testing.assert_allclose(score_run("log_loss", run, stopped, development), losses.min(axis=1), rtol=1e-4)
+    np.testing.assert_allclose(kinds.score_run("log_loss", run, stopped, development), losses.min(axis=1), rtol=1e-4)
     assert (losses.min(axis=1) < losses[:, -1]).any()
 
 
@@ -188,7 +180,7 @@ def test_the_first_variant_is_trained_on_all_patients_and_the_last_is_repaired()
     *repaired, everyone, _, _ = kinds.follow_patients(make_plan("patients", first, last), development)
     assert [case.name for case in repaired] == ["as_it_is", "without_id", "mended"]
     as_it_is, *others = (case.values["log_loss"] for case in repaired)
-    losses = score_run("log_loss", last, train_run(last, development), development)
+    losses = kinds.score_run("log_loss", last, kinds.train_run(last, development), development)
     np.testing.assert_allclose(as_it_is, losses, rtol=1e-5)
     assert as_it_is not in others and others[0] != others[1]
     assert everyone == kinds.train_on_all(first, development)
@@ -236,8 +228,8 @@ def test_replicates_that_share_rows_say_so_in_the_evidence() -> None:
 
 def test_random_numbers_depend_on_seed_and_experiment_alone() -> None:
     plan = make_plan("decay", make_run())
-    assert generator_of(plan).random() == generator_of(plan).random()
-    assert generator_of(plan).random() != generator_of(replace(plan, name="outliers")).random()
+    assert kinds.generator_of(plan).random() == kinds.generator_of(plan).random()
+    assert kinds.generator_of(plan).random() != kinds.generator_of(replace(plan, name="outliers")).random()
 
 
 def test_what_one_half_chooses_is_compared_with_the_choice_of_the_other() -> None:

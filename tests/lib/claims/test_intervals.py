@@ -5,7 +5,7 @@ import pytest
 from scipy import stats
 from statsmodels.stats.proportion import confint_proportions_2indep, proportion_confint
 
-from stages.lib.claims.evidence import Interval, average, half_width, mean, one_more, share, share_difference, widen
+from stages.lib.claims.quantities import Interval, average, half_width, mean, one_more, share, share_difference, widen
 
 
 def test_a_mean_has_the_interval_of_student() -> None:
@@ -55,14 +55,3 @@ def test_intervals_are_averaged_and_turned() -> None:
     first, second = Interval(2.0, 1.0, 6.0), Interval(0.0, -1.0, 0.5)
     assert average([first, second]) == (1, 0, 3.25)
     assert -first == (-2, -6, -1)
-
-
-@pytest.mark.parametrize("correlation", [0.0, 0.95])
-def test_an_average_holds_the_mean_however_its_parts_depend(correlation: float) -> None:
-    generator, held = np.random.Generator(np.random.PCG64(4)), []
-    for _ in range(500):
-        shared = generator.normal(0, correlation**0.5, (10, 1))
-        rows = shared + generator.normal(0, (1 - correlation) ** 0.5, (10, 3))
-        _, low, high = average([mean(column, 0, 0.9) for column in rows.T])
-        held.append(low <= 0 <= high)
-    assert np.mean(held) >= 0.87

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 from stages.lib.data.protocols import FixedTest, RepeatedStratifiedKFold
 from stages.lib.judge.arms import ArmKey
 from stages.lib.judge.findings import find_ends, is_thinned
+from stages.lib.judge.judge import Judge
 
 LABELS = np.tile(np.arange(20) % 2, (4, 1))
 
@@ -38,6 +40,7 @@ def test_a_variant_is_told_whose_best_strength_is_mostly_an_end_and_helps_there(
         labels=SimpleNamespace(validation=LABELS),
         arms={ArmKey("none", "at_knob"): make_arm(0.7), ArmKey("l2", "tuned"): make_arm(probability, strengths)},
     )
+    judge.measure = partial(Judge.measure, judge)
     predicted: Any = {"none": None, "l2": SimpleNamespace(strengths={"l2": np.array([0.1, 1, 10])})}
     assert list(find_ends(judge, predicted)) == ["l2"] * is_told
 

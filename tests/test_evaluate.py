@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 from sklearn import metrics
 
+from stages.evaluate import measure_variant
 from stages.lib.claims.measurements import Measured, load_measurements, save_measurements
-from stages.lib.claims.measuring import measure_variant
 from stages.lib.judge.arms import arm_at
 from stages.lib.judge.predictions import Labels, Predictions
 from stages.lib.lanes.plan import RegularizerPlan, RunPlan
@@ -104,9 +104,3 @@ def test_a_network_that_has_diverged_has_no_units_at_a_bound_rather_than_0(
     assert load_measurements("made") == measured
     for quantity in ("num_over_bound", "num_at_bound"):
         assert np.isnan(measured["made"].at_knob(quantity)).nonzero()[0].tolist() == [1]
-
-
-def test_a_variant_without_a_bound_has_no_bounded_units(labels: Labels, predicted: Predictions) -> None:
-    run = make_run("dropout")
-    measured = measure_variant(run, make_trained(run), predicted, labels, "log_loss")
-    assert not any("bound" in name for point in measured.points for name in point.values)
