@@ -22,7 +22,7 @@ from stages.lib.report.study import StudyRecords, draw_study
 from stages.lib.settings.schema import read_statistics
 from tests.conftest import ROOT
 
-REPLICATES, ROWS, EPOCHS, IMAGE = 6, 120, 12, (4, 6)
+REPLICATES, ROWS, EPOCHS = 6, 120, 12
 STATISTICS = read_statistics((ROOT / "params.yaml").read_text())
 HOSTILE = '<img src=x onerror="alert(1)">|nan'
 SKILL = {"unregularized": 1.0, "l2": 2.5, "dropout": 1.2, HOSTILE: 0.2}
@@ -76,8 +76,6 @@ def make_study(name: str, outputs: int) -> tuple[StudyResult, StudyRecords]:
         arms={key: arms[key] for key in choose_arms(result)},
         recipes={variant: make_recipe(name, variant, outputs) for variant in SKILL},
         runs={variant: make_run(generator, variant) for variant in SKILL},
-        mistakes=make_mistakes(outputs),
-        image=IMAGE if outputs > 1 else (),
         paths=paths,
     )
     return result, records

@@ -130,13 +130,15 @@ def list_effects(study: StudyResult, score: str) -> dict[str, Difference]:
     return effects
 
 
-def read_overview(score: str) -> str:
+def read_overview(overview: Overview) -> str:
     """How the picture is read."""
+    score, stopped = overview.score, TO_THE_END in overview.rows
+    baseline = "the unregularised network that stops in time" if stopped else "the baseline"
     return (
-        f"The change of {score} on held-out rows, compared with the unregularised network that stops in time; "
+        f"The change of {score} on held-out rows, compared with {baseline}; "
         f"a fall helps. {SIGNS['better']} {VERDICTS['better'].label}, {SIGNS['worse']} {VERDICTS['worse'].label}, "
         f"{SIGNS['equivalent']} {VERDICTS['equivalent'].label}, no sign: {VERDICTS['undecided'].label}. For several "
-        f"tables it is the mean over them. Under the names of the data: the {score} of that network. * may be "
+        f"tables it is the mean over them. Under the names of the data: its {score}. * may be "
         "the best: no other is shown to beat it."
     )
 
@@ -177,7 +179,7 @@ def draw_overview(overview: Overview) -> Chart:
         ROWS.mark_text(color=INK, fontSize=11).encode(x=x, y=y, text="text:N"),
     ).properties(width=CELL * max(1, len(overview.columns)), height=ROW * max(1, len(overview.rows)))
     title = "What each regulariser does, on data that the network has not seen"
-    return finish_chart(chart, rows, title=title, note=read_overview(overview.score))
+    return finish_chart(chart, rows, title=title, note=read_overview(overview))
 
 
 def tell_all(overview: Overview) -> str:
