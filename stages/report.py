@@ -42,7 +42,7 @@ from stages.lib.measured import list_measured, tabulate_run
 from stages.lib.report.answers import is_survey
 from stages.lib.report.charts import THEMES, make_figure, paint, stand_alone
 from stages.lib.report.overview import Overview, draw_overview, survey, tell_overview
-from stages.lib.report.page import STUDIES, Part, StudyPart, list_answers, list_versions, render_page
+from stages.lib.report.page import STUDIES, Part, StudyPart, list_versions, render_page
 
 FIGURES = METRICS / "figures"
 
@@ -65,7 +65,7 @@ def run(
         METRICS / "report.html": render_page("report.html.jinja", settings, **context),
         METRICS / "report.md": render_page("report.md.jinja", settings, **context),
         METRICS / "answer.txt": "\n".join(sentences) + "\n",
-        METRICS / "answer.json": tell_answers(studies, sentences, overview),
+        METRICS / "answer.json": tell_answer(sentences, overview),
     }
     files |= {FIGURES / f"answer-{theme}.svg": paint(effects.svg, theme) for theme in THEMES}
     shown: list[StudyPart | Part] = [*studies, *measured]
@@ -76,15 +76,15 @@ def run(
     return files
 
 
-def tell_answers(studies: Sequence[StudyPart], sentences: Sequence[str], overview: Overview) -> str:
-    """The answers for other programs, and where they were drawn."""
+def tell_answer(sentences: Sequence[str], overview: Overview) -> str:
+    """The answer for other programs, and where it was drawn."""
     over_tables = {
         column.title: pooled
         for column in overview.columns
         if (pooled := {arm: asdict(one) for arm, one in column.effects.items() if isinstance(one, Pooled)})
     }
-    content: dict[str, Any] = {"machine": platform.machine(), "versions": list_versions(), "sentences": sentences}
-    content |= {"over_tables": over_tables, "answers": list_answers(studies)}
+    drawn = {"machine": platform.machine(), "versions": list_versions()}
+    content = drawn | {"sentences": sentences, "over_tables": over_tables}
     return json.dumps(content, indent=2, ensure_ascii=False) + "\n"
 
 

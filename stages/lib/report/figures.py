@@ -9,7 +9,6 @@ import altair as alt
 import numpy as np
 import pandas as pd
 
-from stages.lib.judge.arms import AT_KNOB, TUNED
 from stages.lib.judge.comparison import Kind, PathPoint, StudyResult
 from stages.lib.judge.scores import SCORES
 from stages.lib.lanes.plan import Grid
@@ -131,8 +130,8 @@ def draw_paths(study: StudyResult, score: str, points: Sequence[PathPoint]) -> c
             "mean": table["mean"],
             "low": table["ci_low"],
             "high": table["ci_high"],
-            "knob": [strength in list_strengths(study, variant, AT_KNOB) for variant, strength in places],
-            "chosen": [strength in list_strengths(study, variant, TUNED) for variant, strength in places],
+            "knob": [strength in list_strengths(study, variant, "at_knob") for variant, strength in places],
+            "chosen": [strength in list_strengths(study, variant, "tuned") for variant, strength in places],
             "baseline": study.baseline_result.judged[score].value,
         }
     )

@@ -72,11 +72,6 @@ class Part:
     figures: list[Figure] = field(default_factory=list)
 
 
-def list_answers(parts: Iterable[StudyPart]) -> list[Row]:
-    """The answer of each study in brief, for other programs."""
-    return [{"study": part.name, "rows": part.rows, "headline": str(part.answer.headline)} for part in parts]
-
-
 @cache
 def list_versions() -> dict[str, str]:
     """Of what the results depend on; a package's metadata are read, and no package imported."""
