@@ -63,7 +63,7 @@ def draw_calibration(calibration: Mapping[str, Any]) -> charts.Chart | None:
         base.mark_point(filled=True, size=45, opacity=0.5, color=charts.INK).encode(x=x, tooltip=tooltip),
     ).properties(width=WIDTH, height=alt.Step(ROW))
     facet = alt.Facet("panel:N", sort=table["panel"].unique().tolist(), title=None)
-    chart = panel.facet(facet, columns=2).resolve_scale(y="independent").resolve_axis(x="independent")
+    chart = panel.facet(facet, columns=2).resolve_axis(x="independent")
     note = (
         "How often the interval of a difference, from the baseline or from a guess without skill, holds the true "
         "difference, counted on synthetic tables: a mark for each arm, on the interval of what was counted. It should "
