@@ -14,7 +14,7 @@ from stages.lib.judge.scores import SCORES
 from stages.lib.report import charts
 from stages.lib.report.page import Part, Row, align_rows, list_versions
 
-WIDTH, ROW, LABELS = 160, 17, 150
+WIDTH, ROW, LABELS = 160, 17, 190
 SETTINGS = {
     "none": "no signal",
     "table": "the table's signal",

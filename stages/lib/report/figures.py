@@ -50,7 +50,7 @@ def draw_forest(study: StudyResult, score: str, margin: float, confidence: float
     rows = rows[rows["verdict"] != "not_asked"].sort_values("difference", ascending=SCORES[score].sign < 0)
     if rows.empty:
         return None
-    low, high = fit_axis(rows)
+    low, high = fit_axis(rows, margin)
     label, better = SCORES[score].label, VERDICTS["better"].label
     title = f"{better}: more {label} →" if SCORES[score].greater_is_better else f"← {better}: less {label}"
     scale = alt.Scale(domain=[low, high], nice=False, clamp=True)
@@ -100,16 +100,16 @@ def mark_ends(base: alt.Chart, scale: alt.Scale) -> Iterator[alt.Chart]:
         yield edge.transform_filter(goes_on).mark_point(shape=shape, filled=True, size=40, opacity=1)
         number = edge.transform_filter(lies_outside).encode(text=alt.Text("difference:Q", format="+.3f"))
         align: Literal["left", "right"] = "left" if end == low else "right"
-        dx = 8 if end == low else -8
+        dx = 10 if end == low else -10
         yield number.mark_text(align=align, dx=dx, stroke=charts.PAGE, strokeWidth=6)  # the line ends before it
         yield number.mark_text(align=align, dx=dx).encode(color=alt.value(charts.INK))
 
 
-def fit_axis(rows: pd.DataFrame) -> tuple[float, float]:
-    """An axis that holds 0 and the intervals, as far as they leave room for the others."""
+def fit_axis(rows: pd.DataFrame, margin: float) -> tuple[float, float]:
+    """An axis that holds what does not matter and the intervals, as far as they leave room for the others."""
     widest = WIDEST * float(rows[["low", "high"]].abs().max(axis=1).median())
-    low = min(0.0, rows["low"].clip(lower=-widest).min())
-    high = max(0.0, rows["high"].clip(upper=widest).max())
+    low = min(-margin, rows["low"].clip(lower=-widest).min())
+    high = max(margin, rows["high"].clip(upper=widest).max())
     pad = 0.04 * (high - low) or 1.0
     return float(low - pad), float(high + pad)
 

@@ -133,12 +133,12 @@ def list_effects(study: StudyResult, score: str) -> dict[str, Difference]:
 def read_overview(overview: Overview) -> str:
     """How the picture is read."""
     score, stopped = overview.score, TO_THE_END in overview.rows
-    baseline = "the unregularised network that stops in time" if stopped else "the baseline"
+    baseline = "the unregularised network that stops in time" if stopped else "the baseline network"
     return (
         f"The change of {score} on held-out rows, compared with {baseline}; "
         f"a fall helps. {SIGNS['better']} {VERDICTS['better'].label}, {SIGNS['worse']} {VERDICTS['worse'].label}, "
         f"{SIGNS['equivalent']} {VERDICTS['equivalent'].label}, no sign: {VERDICTS['undecided'].label}. For several "
-        f"tables it is the mean over them. Under the names of the data: its {score}. * may be "
+        f"tables it is the mean over them. Under the names of the data: the {score} of that network. * may be "
         "the best: no other is shown to beat it."
     )
 
