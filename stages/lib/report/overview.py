@@ -155,7 +155,7 @@ def draw_overview(overview: Overview) -> Chart:
             "low": effect.low,
             "high": effect.high,
             "verdict": VERDICTS[effect.verdict].label,
-            "text": f"{SIGNS[effect.verdict]} {effect.value:+.3f}{'*' if arm in best[title] else ''}".strip(),
+            "text": f"{SIGNS[effect.verdict]} {effect.value:+z.3f}{'*' if arm in best[title] else ''}".strip(),
         }
         for arm, effects in overview.rows.items()
         for title, effect in effects.items()

@@ -84,7 +84,7 @@ def draw_study(result: StudyResult, records: StudyRecords) -> StudyPart:
         sentence=f"{capitalize(tell_column(tell_one(rows, result, score), SCORES[score].label))}.",
         about=f"{plan.title}; {recipe}. {protocol}.",
         answer=told,
-        table=tabulate_arms(result, records.recipes),
+        table=tabulate_arms(result),
         mechanisms=list_mechanisms(result),
         figures=draw_figures(result, records, learning),
         card=render_card(result, records, " ".join(told.sentences), told.skill, recipe),
@@ -137,15 +137,14 @@ def describe_recipe(plan: RunPlan, run: TrainedRun) -> str:
     )
 
 
-def tabulate_arms(result: StudyResult, recipes: Mapping[str, RunPlan]) -> list[Row]:
+def tabulate_arms(result: StudyResult) -> list[Row]:
     """A row for every arm, the best first by verdict; and what a guess would score."""
-    rows = [tabulate_arm(key, arm, recipes.get(key.variant)) for key, arm in rank_arms(result)]
+    rows = [tabulate_arm(key, arm) for key, arm in rank_arms(result)]
     guess = {"arm": NO_SKILL_ROW} | {SCORES[score].label: result.no_skill[score] for score in result.scores.values()}
     return align_rows([*rows, guess])
 
 
-def tabulate_arm(key: ArmKey, arm: ArmResult, recipe: RunPlan | None) -> Row:
-    """recipe: of a network."""
+def tabulate_arm(key: ArmKey, arm: ArmResult) -> Row:
     row: Row = {"arm": name_arm(*key)}
     for score, judged in arm.judged.items():
         label, difference = SCORES[score].label, judged.difference
@@ -156,16 +155,13 @@ def tabulate_arm(key: ArmKey, arm: ArmResult, recipe: RunPlan | None) -> Row:
             f"{label}: verdict": name_verdict(judged.verdict),
         }
     compared = any(judged.difference for judged in arm.judged.values())
-    strengths = [f"{name} {describe_range(values)}" for name, values in arm.strengths.items()]
-    row |= {
+    strengths = [f"{style_of(name).label} {describe_range(values)}" for name, values in arm.strengths.items()]
+    return row | {
         "compared with": style_of(arm.baseline).label if compared else "",
         "strengths": ", ".join(strengths),
-        "hidden layers": ("-".join(map(str, recipe.network.hidden)) or "none") if recipe else "",
-        "epochs": recipe.epochs if recipe else "",
         "training less held-out": arm.scores["gap"],
         "validation less held-out": next(iter(arm.optimism.values()), ""),
     }
-    return row
 
 
 def list_mechanisms(result: StudyResult) -> list[str]:
