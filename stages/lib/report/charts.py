@@ -110,7 +110,6 @@ TIDYING = (
     (r"(<line [^>]*/>)\1+", r"\1"),  # a rule at one place is drawn once for every row
     (r"(<clipPath .*?</clipPath>)\1+", r"\1"),
     (r' (?:x2|y2)="0"', ""),
-    (r"xlink:href", "href"),
 )
 
 
@@ -147,6 +146,6 @@ def paint(svg: str, theme: str) -> str:
 def stand_alone(svg: str) -> str:
     """The picture on a page of its own, light or dark as the reader's system is."""
     dark = f"@media(prefers-color-scheme:dark){{svg{{{declare_colours('dark')}}}}}"
-    style = f"<style>svg{{{declare_colours('light')}}}{dark}image{{image-rendering:pixelated}}</style>"
+    style = f"<style>svg{{{declare_colours('light')}}}{dark}</style>"
     page = f'{style}<rect width="100%" height="100%" fill="{PAGE}"/>'
     return re.sub(r"(<svg [^>]*>)", lambda found: found[0] + page, svg, count=1) + "\n"

@@ -212,14 +212,15 @@ def tabulate_learning(runs: Mapping[str, TrainedRun]) -> pd.DataFrame:
     return pd.concat(tables, ignore_index=True)[["variant", "part", "epoch", "mean", "low", "high"]]
 
 
-def draw_learning(learning: pd.DataFrame, *, same_loss: bool) -> charts.Chart | None:
+def draw_learning(learning: pd.DataFrame, *, baseline: str, same_loss: bool) -> charts.Chart | None:
     """Training and validation loss of each variant at its knob; None where no curve has two points.
 
     One loss has one scale, which the baseline and its kin need; several losses have one each.
     """
     if learning["epoch"].nunique() < 2:
         return None
-    high = float(learning.groupby("variant")["mean"].max().quantile(0.8))
+    highest = learning.groupby("variant")["mean"].max()
+    high = float(max(highest.quantile(0.8), highest.get(baseline, 0.0)))
     domain = [min(0.0, float(learning["mean"].min())), high] if same_loss else alt.Undefined
     scale = alt.Scale(domain=domain, nice=not same_loss)
     x = alt.X("epoch:Q", title="epoch", axis=alt.Axis(tickCount=4, grid=False), scale=alt.Scale(nice=False))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -145,7 +146,7 @@ def read_overview(overview: Overview) -> str:
 
 def draw_overview(overview: Overview) -> Chart:
     """A row for each regulariser, a column for each study; a cell says how much log loss changes, and the verdict."""
-    heads = {column.title: f"{column.title}|{column.baseline:.3f}" for column in overview.columns}
+    heads = {one.title: f"{re.sub('[()]', '', one.title)}|{one.baseline:.3f}" for one in overview.columns}
     best = {column.title: column.may_be_best for column in overview.columns}
     records = [
         {

@@ -107,9 +107,8 @@ def draw_figures(result: StudyResult, records: StudyRecords, learning: pd.DataFr
     for score in (result.scores["probabilities"], result.scores["discrimination"]):
         drawn[f"forest-{score}"] = figures.draw_forest(result, score, settings.equivalence[score], settings.confidence)
         drawn[f"paths-{score}"] = figures.draw_paths(result, score, records.paths)
-    drawn["learning"] = figures.draw_learning(
-        learning, same_loss=len({recipe.loss for recipe in records.recipes.values()}) == 1
-    )
+    same_loss = len({recipe.loss for recipe in records.recipes.values()}) == 1
+    drawn["learning"] = figures.draw_learning(learning, baseline=plan.baseline, same_loss=same_loss)
     predicted = {name_arm(*key): arm.test for key, arm in records.arms.items()}
     meant = f"“{(plan.class_names or '01')[1]}”" if plan.outputs == 1 else "the predicted class"
     drawn["reliability"] = figures.draw_reliability(predicted, records.labels.test, meant)

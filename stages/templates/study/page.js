@@ -73,6 +73,12 @@
       live.querySelectorAll(`[${name}]`).forEach((part) => part.removeAttribute(name));
     }
     chart.replaceChildren(live);
+    // What is far too wide for a phone scrolls there: its letters stay legible.
+    const drawn = live.querySelector("svg"), least = 0.65 * drawn.viewBox.baseVal.width;
+    const scrolls = least > chart.clientWidth;
+    drawn.style.minWidth = scrolls ? `${least}px` : "";
+    chart.classList.toggle("scroll", scrolls);
+    chart.tabIndex = scrolls ? 0 : -1;
     figure.dataset.live = "";
   }
 
