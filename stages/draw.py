@@ -1,14 +1,13 @@
 """Draw one study: its sentences, tables, figures and model cards, and a page of this study alone.
 
 Reads   data/plan/{<study>/,_statistics.json}, metrics/comparison/<study>.json, data/points/<study>/paths.csv,
-        data/{predictions,reference}/<study>/, models/<study>/, data/development/<study>/ (whether rows are images)
-Writes  metrics/studies/<study>/{page.html,answer.txt,answer.json}, and for each of its data sets (in a folder of its
-        name, where there are several) card.md, figures/<figure>.svg, and part.json, of which `report` is made
+        data/{predictions,reference}/<study>/, models/<study>/
+Writes  metrics/studies/<study>/{page.html,answer.txt}, and for each of its data sets (in a folder of its
+        name, where there are several) part.json, of which `report` is made
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -19,7 +18,7 @@ from stages.lib.judge.plans import StatisticsPlan, load_statistics_plan
 from stages.lib.report.answers import tell_study
 from stages.lib.report.charts import make_figure
 from stages.lib.report.overview import draw_overview, survey, tell_overview
-from stages.lib.report.page import STUDIES, StudyPart, draw_files, list_answers, render_page
+from stages.lib.report.page import STUDIES, StudyPart, render_page
 from stages.lib.report.study import draw_study, load_study_records
 
 
@@ -31,15 +30,10 @@ def run(
     sentences, effects = tell_overview(overview)[1:], make_figure(f"answer-{study}", draw_overview(overview))
     context = {"study": study, "sentences": sentences, "answer": effects, "parts": list(parts.values())}
     alone = [line for result in comparison.values() for line in tell_study(result, settings.confidence)]
-    answer = {"sentences": sentences, "answers": list_answers(parts.values())}
-    files = {
+    return {
         STUDIES / study / "page.html": render_page("study/study.html.jinja", settings, **context),
         STUDIES / study / "answer.txt": "\n".join(alone if len(parts) == 1 else sentences) + "\n",
-        STUDIES / study / "answer.json": json.dumps(answer, indent=2, ensure_ascii=False) + "\n",
     }
-    for task, part in parts.items():
-        files |= draw_files(STUDIES / task / "figures", part.figures) | {STUDIES / task / "card.md": part.card}
-    return files
 
 
 def main() -> None:

@@ -1,7 +1,7 @@
 """Predict the held-out, the validation and some training rows of a study with every network, and measure it.
 
 Reads   data/plan/<study>/, models/<study>/, data/{development,held_out}/<study>/
-Writes  data/predictions/<study>/{<variant>.npz,_labels.npz,_mistakes.npz,_measurements.json}
+Writes  data/predictions/<study>/{<variant>.npz,_labels.npz,_measurements.json}
 
 One process works on a whole study: starting TensorFlow takes seconds, predicting does not.
 """
@@ -19,7 +19,7 @@ from stages.lib.data.samples import Development, HeldOut, load_samples
 from stages.lib.judge import predictions as stored
 from stages.lib.judge.arms import Arm, arm_at, choose_points, rate_points
 from stages.lib.judge.plans import StudyPlan, load_study_plans
-from stages.lib.judge.predictions import NUM_TRAINING_ROWS, Labels, Mistakes, Predictions, class_shares
+from stages.lib.judge.predictions import NUM_TRAINING_ROWS, Labels, Predictions, class_shares
 from stages.lib.judge.scores import measure
 from stages.lib.lanes import runtime
 from stages.lib.lanes.graph import predict_lanes
@@ -28,7 +28,6 @@ from stages.lib.lanes.plan import MODELS, RegularizerPlan, RunPlan, load_run_pla
 from stages.lib.lanes.run import BOUND_TOLERANCE, TrainedRun, load_run, stop_in_time
 from stages.lib.lock import prune_outputs
 
-NUM_MISTAKES = 8  # images handed on for each variant
 TRAINING_HISTORY = ("epochs_run", "best_epoch", "stopped_early", "diverged")  # fields of a run
 
 
@@ -144,46 +143,12 @@ def collect_labels(development: Development, held_out: HeldOut, *, outputs: int)
     )
 
 
-def find_mistakes(at_knobs: dict[str, np.ndarray], development: Development, held_out: HeldOut) -> Mistakes:
-    """The held-out images with the most confident wrong predictions of each variant.
-
-    at_knobs: variant -> probabilities of the held-out rows [replicate, row, class].
-    """
-    rows, row = np.unique(held_out.test, return_inverse=True)
-    label, found = held_out.labels[rows].astype(int), []
-    for variant, predicted in at_knobs.items() if development.image else ():
-        probability = average_by_row(predicted, row.reshape(held_out.test.shape))
-        confidence, decided = probability.max(axis=1), probability.argmax(axis=1)
-        wrong = np.flatnonzero(decided != label)
-        for index in wrong[np.argsort(-confidence[wrong], kind="stable")[:NUM_MISTAKES]]:
-            found.append((variant, index, decided[index], confidence[index]))
-    chosen = np.array([entry[1] for entry in found], int)
-    return Mistakes(
-        variant=tuple(entry[0] for entry in found),
-        number=held_out.identifiers[rows[chosen]],
-        label=label[chosen],
-        predicted=np.array([entry[2] for entry in found], int),
-        confidence=np.array([entry[3] for entry in found], np.float32),
-        inputs=held_out.inputs[rows[chosen]],
-        scale=development.scale,
-    )
-
-
-def average_by_row(probability: np.ndarray, row: np.ndarray) -> np.ndarray:
-    """Mean over replicates of the probability of each class, [row, class]; row: [replicate, row], from 0."""
-    if probability.shape[-1] == 1:
-        probability = np.concatenate([1 - probability, probability], axis=-1)
-    total = np.zeros((row.max() + 1, probability.shape[-1]))
-    np.add.at(total, row, probability)
-    return total / np.bincount(row.ravel())[:, None]
-
-
 def evaluate_task(plan: StudyPlan) -> None:
     """`run` on every variant of a task."""
     task = plan.task
     development, held_out = load_samples(task)
     labels = collect_labels(development, held_out, outputs=plan.outputs)
-    at_knobs, measured = {}, {}
+    measured = {}
     with Progress(len(plan.variants), label=task, unit="variants") as progress:
         for done, variant in enumerate(plan.variants, start=1):
             name = variant.name
@@ -196,9 +161,8 @@ def evaluate_task(plan: StudyPlan) -> None:
             predicted = run(run_plan, trained, development, held_out)
             stored.save_predictions(predicted, task, name)
             measured[name] = measure_variant(run_plan, trained, predicted, labels, plan.select_by)
-            at_knobs[name] = predicted.test[predicted.grid.lanes_at(0)]
             progress.report(done)
-    stored.save_labels(task, labels, find_mistakes(at_knobs, development, held_out))
+    stored.save_labels(task, labels)
     save_measurements(task, measured)
 
 

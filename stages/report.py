@@ -40,9 +40,9 @@ from stages.lib.judge.verdicts import Pooled
 from stages.lib.lock import prune_outputs
 from stages.lib.measured import list_measured, tabulate_run
 from stages.lib.report.answers import is_survey
-from stages.lib.report.charts import THEMES, Figure, make_figure, paint
+from stages.lib.report.charts import THEMES, make_figure, paint, stand_alone
 from stages.lib.report.overview import Overview, draw_overview, read_overview, survey, tell_overview
-from stages.lib.report.page import STUDIES, StudyPart, draw_files, list_answers, list_versions, render_page
+from stages.lib.report.page import STUDIES, Part, StudyPart, list_versions, render_page
 
 FIGURES = METRICS / "figures"
 
@@ -59,44 +59,32 @@ def run(
     studies = [parts[task] for task in sorted(parts, key=lambda task: not is_survey(comparison[task]))]
     overview = survey(comparison, {task: part.data for task, part in parts.items()}, settings)
     effects, sentences = make_figure("answer", draw_overview(overview)), tell_overview(overview)
-    measured = [*list_measured(audit, calibration), tabulate_run(studies, bench)]
-    figures = choose_figures(comparison, parts)
-    context = {"answer": effects, "sentences": sentences, "studies": studies, "figures": figures, "measured": measured}
+    measured = [*list_measured(audit, calibration), tabulate_run(bench)]
+    context = {"answer": effects, "sentences": sentences, "studies": studies, "measured": measured}
     files = {
         METRICS / "report.html": render_page("report.html.jinja", settings, **context),
         METRICS / "report.md": render_page("report.md.jinja", settings, **context),
         METRICS / "answer.txt": "\n".join(sentences) + "\n",
-        METRICS / "answer.json": tell_answers(studies, sentences, overview),
+        METRICS / "answer.json": tell_answer(sentences, overview),
     }
     files |= {FIGURES / f"answer-{theme}.svg": paint(effects.svg, theme) for theme in THEMES}
-    for drawn in (*figures.values(), *(part.figures for part in measured)):
-        files |= draw_files(FIGURES, drawn)
+    shown: list[StudyPart | Part] = [*studies, *measured]
+    files |= {FIGURES / f"{one.key}.svg": stand_alone(one.svg) for part in shown for one in part.figures}
     for task, part in parts.items():
         files[METRICS / "cards" / f"{task}.md"] = part.card
         files |= {METRICS / "series" / name / f"{task}.csv": table for name, table in part.series.items()}
     return files
 
 
-def choose_figures(comparison: Comparison, parts: Mapping[str, StudyPart]) -> dict[str, list[Figure]]:
-    """All figures of the study of each data set that has the most arms; of the others the first one, of their arms.
-
-    The page would be too large with all of them; the pages of the studies have them.
-    """
-    by_arms = sorted(comparison, key=lambda task: len(comparison[task].arms))
-    detailed = {comparison[task].dataset: task for task in by_arms}.values()
-    return {task: part.figures if task in detailed else part.figures[:1] for task, part in parts.items()}
-
-
-def tell_answers(studies: Sequence[StudyPart], sentences: Sequence[str], overview: Overview) -> str:
-    """The answers for other programs, and where they were drawn."""
+def tell_answer(sentences: Sequence[str], overview: Overview) -> str:
+    """The answer for other programs, and where it was drawn."""
     over_tables = {
         column.title: pooled
         for column in overview.columns
         if (pooled := {arm: asdict(one) for arm, one in column.effects.items() if isinstance(one, Pooled)})
     }
     content: dict[str, Any] = {"machine": platform.machine(), "versions": list_versions(), "sentences": sentences}
-    content |= {"reading": read_overview(overview)}
-    content |= {"over_tables": over_tables, "answers": list_answers(studies)}
+    content |= {"reading": read_overview(overview), "over_tables": over_tables}
     return json.dumps(content, indent=2, ensure_ascii=False) + "\n"
 
 

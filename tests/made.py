@@ -13,7 +13,7 @@ from stages.lib.data.protocols import FixedTest
 from stages.lib.judge.arms import build_arms
 from stages.lib.judge.comparison import StudyResult
 from stages.lib.judge.plans import ComparedVariant, StudyPlan
-from stages.lib.judge.predictions import Labels, Mistakes, Predictions
+from stages.lib.judge.predictions import Labels, Predictions
 from stages.lib.lanes.plan import CallbacksPlan, NetworkPlan, OptimizerPlan, RunPlan
 from stages.lib.lanes.run import TrainedRun
 from stages.lib.report.answers import choose_arms
@@ -22,7 +22,7 @@ from stages.lib.report.study import StudyRecords, draw_study
 from stages.lib.settings.schema import read_statistics
 from tests.conftest import ROOT
 
-REPLICATES, ROWS, EPOCHS, IMAGE = 6, 120, 12, (4, 6)
+REPLICATES, ROWS, EPOCHS = 6, 120, 12
 STATISTICS = read_statistics((ROOT / "params.yaml").read_text())
 HOSTILE = '<img src=x onerror="alert(1)">|nan'
 SKILL = {"unregularized": 1.0, "l2": 2.5, "dropout": 1.2, HOSTILE: 0.2}
@@ -76,8 +76,6 @@ def make_study(name: str, outputs: int) -> tuple[StudyResult, StudyRecords]:
         arms={key: arms[key] for key in choose_arms(result)},
         recipes={variant: make_recipe(name, variant, outputs) for variant in SKILL},
         runs={variant: make_run(generator, variant) for variant in SKILL},
-        mistakes=make_mistakes(outputs),
-        image=IMAGE if outputs > 1 else (),
         paths=paths,
     )
     return result, records
@@ -133,13 +131,6 @@ def make_run(generator: np.random.Generator, variant: str) -> TrainedRun:
     never = np.zeros(REPLICATES, bool)
     strengths, mechanisms = {variant: np.full(REPLICATES, 0.05)}, {"zero_share": np.full(REPLICATES, 0.5)}
     return TrainedRun(weights, np.arange(REPLICATES), strengths, counts, counts, never, never, mechanisms, history)
-
-
-def make_mistakes(outputs: int) -> Mistakes:
-    """Two of l2; none where rows are no images."""
-    number = np.arange(2 if outputs > 1 else 0)
-    inputs = np.arange(24 * len(number), dtype=np.uint8).reshape(len(number), 24)
-    return Mistakes(("l2",) * len(number), number, number, number + 1, np.full(len(number), 0.9), inputs, 1 / 255)
 
 
 def make_bench():

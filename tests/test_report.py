@@ -17,8 +17,9 @@ from markupsafe import escape
 from stages.lib.measured import draw_calibration
 from stages.lib.report import styles
 from stages.lib.report.answers import choose_arms
+from stages.lib.report.charts import make_figure
 from stages.lib.report.page import StudyPart
-from stages.lib.report.study import StudyRecords, draw_figures, draw_study
+from stages.lib.report.study import draw_study
 from stages.lib.report.styles import VERDICTS, name_arm
 from tests.conftest import ROOT
 from tests.made import HOSTILE, make_calibration, make_files, make_parts, make_studies
@@ -119,20 +120,35 @@ def test_an_interval_that_leaves_0_out_is_not_rounded_to_0() -> None:
 
 def test_charts_follow_the_schema_of_vega_lite(parts) -> None:
     """The stage does without this check, which takes longer than all else."""
-    charts = [chart for study in make_studies() for chart in draw_figures(*study).values()]
-    charts += [draw_calibration(make_calibration())]
-    for chart in filter(None, charts):
-        assert chart.title and chart.note and chart.spec["datasets"]["rows"]
-        alt.Chart.from_dict(chart.spec, validate=True)
+    figures = [
+        *(figure for part in parts for figure in part.figures),
+        make_figure("c", draw_calibration(make_calibration())),
+    ]
+    for figure in figures:
+        assert figure.title and figure.note and figure.spec["datasets"]["rows"]
+        alt.Chart.from_dict(figure.spec, validate=True)
     with pytest.raises(alt.utils.schemapi.SchemaValidationError):  # else nothing would be checked
         alt.Chart().mark_point(size="large").to_dict()
 
 
-def test_a_study_has_at_most_seven_figures_and_those_that_it_can_have(parts) -> None:
-    table, pictures = ([figure.key for figure in part.figures] for part in parts)
-    names = ("forest", "paths", "learning", "predictions", "mistakes", "weights")
-    assert pictures == [f"{name}-pictures" for name in names]
-    assert table == [f"{name}-table" for name in names if name != "mistakes"]
+def list_figures(task: str, first: str) -> list[str]:
+    """The figures of a study whose networks learn; first: the score of discrimination."""
+    by_score = [f"{name}-{score}" for score in ("log_loss", first) for name in ("forest", "paths")]
+    return [f"{name}-{task}" for name in (*by_score, "learning", "reliability")]
+
+
+def test_a_study_has_the_figures_that_it_can_have(parts) -> None:
+    pictures, table = list_figures("pictures", "accuracy"), list_figures("table", "auc")
+    assert [[figure.key for figure in part.figures] for part in parts] == [table, pictures]
+    diverged = dict.fromkeys(("loss", "val_loss"), np.inf)
+    result, records = make_studies()[0]
+    runs = {
+        name: dataclasses.replace(run, history=run.history.assign(**diverged)) for name, run in records.runs.items()
+    }
+    nameless = dataclasses.replace(records.plan, class_names=())
+    drawn = draw_study(result, dataclasses.replace(records, runs=runs, plan=nameless)).figures
+    assert [figure.key for figure in drawn] == [key for key in table if key != "learning-table"]
+    assert "probability of “1”" in drawn[-1].svg
 
 
 def test_files_are_written_for_every_study(parts, files: dict[Path, str]) -> None:
@@ -199,7 +215,7 @@ def test_escaping_leaves_the_page_in_markdown_its_form(files: dict[Path, str]) -
     assert text.count("<details open>") == 2
     tables = re.findall(r"(?:^\|.*\n)+", text, flags=re.MULTILINE)
     widths = [{len(re.findall(r"(?<!\\)\|", line)) for line in table.splitlines()} for table in tables]
-    assert len(tables) == 7 and all(len(width) == 1 for width in widths), "every row has as many cells as the head"
+    assert len(tables) == 6 and all(len(width) == 1 for width in widths), "every row has as many cells as the head"
 
 
 def test_a_picture_stands_alone(files: dict[Path, str]) -> None:
@@ -223,23 +239,3 @@ def test_what_was_not_measured_is_left_out(parts, files: dict[Path, str]) -> Non
         assert f'id="part-{key}"' in files[REPORT]
         assert f'id="part-{key}"' not in page
     assert 'id="part-run"' in page
-
-
-def test_a_class_without_a_name_goes_by_its_number() -> None:
-    _, (result, records) = make_studies()
-    bare: StudyRecords = dataclasses.replace(records, plan=dataclasses.replace(records.plan, class_names=()))
-    figures = {figure.key: figure for figure in draw_study(result, bare).figures}
-    rows = figures["predictions-pictures"].spec["datasets"]["rows"]
-    assert {row["actual"] for row in rows if row["actual"]} == {"0", "1", "2"}
-
-
-def test_a_study_whose_networks_have_all_diverged_is_drawn() -> None:
-    result, records = make_studies()[0]
-    runs = {}
-    for variant, run in records.runs.items():
-        weights = {name: np.full_like(values, np.nan) for name, values in run.weights.items()}
-        runs[variant] = dataclasses.replace(
-            run, weights=weights, history=run.history.assign(loss=np.nan, val_loss=np.inf)
-        )
-    figures = [figure.key for figure in draw_study(result, dataclasses.replace(records, runs=runs)).figures]
-    assert figures == ["forest-table", "paths-table", "predictions-table", "weights-table"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import altair as alt
@@ -12,9 +12,9 @@ import pandas as pd
 from stages.lib.claims.judging import ClaimResult, QuantityResult
 from stages.lib.judge.scores import SCORES
 from stages.lib.report import charts
-from stages.lib.report.page import Part, Row, StudyPart, align_rows, list_versions
+from stages.lib.report.page import Part, Row, align_rows, list_versions
 
-WIDTH, ROW, LABELS = 160, 17, 138
+WIDTH, ROW, LABELS = 160, 17, 190
 SETTINGS = {
     "none": "no signal",
     "table": "the table's signal",
@@ -37,10 +37,15 @@ AGAINST = {"baseline": "the baseline", "no_skill": "no skill"}
 
 
 def draw_calibration(calibration: Mapping[str, Any]) -> charts.Chart | None:
-    """Coverage of the intervals on synthetic tables whose true differences are known."""
+    """Coverage of the intervals on synthetic tables whose true differences are known; a panel by what is compared."""
     confidence = calibration.get("confidence", 0.95)
     rows = [
-        {"panel": f"{label}, from {against}", "setting": f"{name}: {arm}", **read_share(count["by_row"]["coverage"])}
+        {
+            "panel": f"{label}, from {against}",
+            "setting": name,
+            "arm": arm,
+            **read_share(count["by_row"]["coverage"]),
+        }
         for name, counts in list_settings(calibration)
         for against, label, arm, count in list_arms(counts)
     ]
@@ -48,33 +53,24 @@ def draw_calibration(calibration: Mapping[str, Any]) -> charts.Chart | None:
         return None
     table = pd.DataFrame(rows)
     scale = alt.Scale(domain=[min(0.8, float(table["low"].min())), 1], nice=False, clamp=True)
-    panels = [
-        draw_coverage(str(panel), own["setting"].nunique(), confidence, scale)
-        for panel, own in table.groupby("panel", sort=False)
-    ]
+    x = alt.X("value:Q", title="coverage", scale=scale, axis=alt.Axis(values=[0.8, 0.9, 1], format="~%"))
+    y = alt.Y("setting:N", sort=None, title=None, axis=alt.Axis(labelLimit=LABELS, labelColor=charts.INK))
+    tooltip = charts.list_tooltips("setting", "arm", numbers=("value", "low", "high", "tables"))
+    base = charts.ROWS.encode(y=y)
+    panel = alt.layer(
+        charts.ROWS.mark_rule(strokeDash=[3, 3]).encode(x=alt.datum(confidence, scale=scale)),
+        base.mark_rule(strokeWidth=2, opacity=0.2, color=charts.INK).encode(x=alt.X("low:Q", scale=scale), x2="high:Q"),
+        base.mark_point(filled=True, size=45, opacity=0.5, color=charts.INK).encode(x=x, tooltip=tooltip),
+    ).properties(width=WIDTH, height=alt.Step(ROW))
+    facet = alt.Facet("panel:N", sort=table["panel"].unique().tolist(), title=None)
+    chart = panel.facet(facet, columns=2).resolve_axis(x="independent")
     note = (
         "How often the interval of a difference, from the baseline or from a guess without skill, holds the true "
-        f"difference, counted on synthetic tables. It should be {confidence:.0%}, the dashed line; more is too "
-        "cautious, less is too sure. Repeated patients have several rows each: where a group is named, this project's "
-        "interval counts patients; beside it stands one that counts rows."
+        "difference, counted on synthetic tables: a mark for each arm, on the interval of what was counted. It should "
+        f"be {confidence:.0%}, the dashed line; more is too cautious, less is too sure. Repeated patients have several "
+        "rows each: where a group is named, this project's interval counts patients; beside it is one that counts rows."
     )
-    joined, title = charts.join_panels(panels, columns=2), "How often the intervals are right"
-    return charts.finish_chart(joined, table, title=title, note=note)
-
-
-def draw_coverage(panel: str, num_settings: int, confidence: float, scale: alt.Scale) -> charts.Panel:
-    """The coverage by one score, from one thing that is compared with."""
-    x = alt.X("value:Q", title="coverage", scale=scale, axis=alt.Axis(values=[0.8, 0.9, 1], format="~%"))
-    axis = alt.Axis(labelLimit=LABELS + 70, minExtent=LABELS, labelColor=charts.INK)
-    y = alt.Y("setting:N", sort=None, title=None, axis=axis)
-    base = charts.ROWS.transform_filter(alt.datum.panel == panel)
-    tooltip = charts.list_tooltips("setting", numbers=("value", "low", "high", "tables"))
-    chart = alt.layer(
-        base.mark_rule(color=charts.MUTED, strokeDash=[3, 3]).encode(x=alt.XDatum(confidence, scale=scale)),
-        base.mark_rule(strokeWidth=2, color=charts.INK).encode(x=alt.X("low:Q", scale=scale), x2="high:Q", y=y),
-        base.mark_point(filled=True, size=45, opacity=1, color=charts.INK).encode(x=x, y=y, tooltip=tooltip),
-    )
-    return chart.properties(width=WIDTH, height=ROW * num_settings, title=panel)
+    return charts.finish_chart(chart, table, title="How often the intervals are right", note=note)
 
 
 def list_settings(calibration: Mapping[str, Any]) -> list[tuple[str, Any]]:
@@ -172,10 +168,9 @@ def list_measured(audit: Sequence[ClaimResult], calibration: Mapping[str, Any]) 
     return parts
 
 
-def tabulate_run(studies: Iterable[StudyPart], bench: Mapping[str, Any]) -> Part:
-    """Versions, seeds and protocols; the machine and durations as of the benchmark's own run."""
+def tabulate_run(bench: Mapping[str, Any]) -> Part:
+    """Versions; the machine and durations as of the benchmark's own run."""
     tables = {
-        "studies": [part.facts for part in studies],
         "versions": [{"library": name, "version": version} for name, version in list_versions().items()],
         "what one network costs": align_rows(tabulate_bench(bench)),
     }

@@ -36,7 +36,6 @@ from stages.lib.judge.judge import Judge, judge_all
 from stages.lib.judge.plans import ComparedSearch, StatisticsPlan, StudyPlan
 from stages.lib.judge.predictions import (
     Labels,
-    Mistakes,
     Predictions,
     ReferencePredictions,
     save_labels,
@@ -607,8 +606,7 @@ def run_pipeline(
     references = {"forest": ReferencePredictions(strength, forest.training[kept], forest.test[kept])}
     plan = make_plan(protocol, *variants, searches=searches)
     save_plans({"made/_study": {task: plan}})
-    none = np.zeros(0, int)
-    save_labels(task, labels, Mistakes((), none, none, none, none, none, 1.0))
+    save_labels(task, labels)
     for name, each in predicted.items():
         save_predictions(each, task, name)
         save_predictions(at_end[name], task, name, at_end=True)

@@ -32,26 +32,23 @@ def draw_picture(result: Review) -> str:
         }
         for change in list(result.arms.values())[:MOST_DRAWN]
     )
-    rows["place"] = rows.groupby("panel", sort=False).ngroup()
-    panels = [draw_scores(own) for _, own in rows.groupby("place")]
-    drawn = f"{len(rows)} of {len(result.arms)} changed results: what is decided comes first"
-    picture = charts.join_panels(panels, columns=2) | ({"title": drawn} if len(rows) < len(result.arms) else {})
-    chart = charts.finish_chart(picture, rows, title="", note="")
-    return charts.stand_alone(charts.make_figure("review", chart).svg)
-
-
-def draw_scores(rows: pd.DataFrame) -> charts.Panel:
-    """The arms of one study that one score decides on."""
-    base = charts.ROWS.transform_filter(alt.datum.place == int(rows["place"].iloc[0]))
-    numbers, names = alt.Axis(tickCount=4), alt.Axis(labelLimit=LABELS, minExtent=LABELS, labelColor=charts.INK)
-    scale, y = alt.Scale(zero=False), alt.Y("arm:N", sort=None, title=None, axis=names)
-    x = {name: alt.X(f"{name}:Q", title=None, scale=scale, axis=numbers) for name in ("low", "base", "head")}
+    names = alt.Axis(labelLimit=LABELS, minExtent=LABELS, labelColor=charts.INK)
+    base, scale = charts.ROWS.encode(y=alt.Y("arm:N", sort=None, title=None, axis=names)), alt.Scale(zero=False)
+    x = {
+        name: alt.X(f"{name}:Q", title=None, scale=scale, axis=alt.Axis(tickCount=4))
+        for name in ("low", "base", "head")
+    }
     colours = charts.scale_colours(VERDICTS[verdict] for verdict in ORDER)
     colour = alt.Color("verdict:N", title=None, scale=colours)
-    layers = (
+    panel = alt.layer(
         base.mark_rule(strokeWidth=2).encode(x=x["low"], x2="high:Q", color=colour),
         base.mark_point(size=55, color=charts.MUTED).encode(x=x["base"]),
         base.mark_point(size=55, filled=True, opacity=1).encode(x=x["head"], color=colour),
-    )
-    chart = alt.layer(*(layer.encode(y=y) for layer in layers))
-    return chart.properties(width=WIDTH, height=ROW * len(rows), title=str(rows["panel"].iloc[0]))
+    ).properties(width=WIDTH, height=alt.Step(ROW))
+    facet = alt.Facet("panel:N", sort=rows["panel"].unique().tolist(), title=None)
+    chart = panel.facet(facet, columns=2).resolve_scale(x="independent", y="independent")
+    if len(rows) < len(result.arms):
+        chart = chart.properties(
+            title=f"{len(rows)} of {len(result.arms)} changed results: what is decided comes first"
+        )
+    return charts.stand_alone(charts.make_figure("review", charts.finish_chart(chart, rows, title="", note="")).svg)

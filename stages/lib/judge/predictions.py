@@ -68,33 +68,15 @@ class ReferencePredictions:
     test: np.ndarray
 
 
-@dataclass(frozen=True)
-class Mistakes:
-    """Held-out images that the networks of a variant at its knobs, averaged, were most surely wrong about.
-
-    variant, number (in the data set), label, predicted, confidence: [image]. inputs: [image, pixel]. Empty where rows
-    are no images.
-    """
-
-    variant: tuple[str, ...]
-    number: np.ndarray
-    label: np.ndarray
-    predicted: np.ndarray
-    confidence: np.ndarray
-    inputs: np.ndarray
-    scale: float
-
-
 def class_shares(labels: np.ndarray, outputs: int) -> np.ndarray:
     """Share of each class among the rows of labels [replicate, row]; [replicate, output], one output is class 1."""
     classes = [1] if outputs == 1 else range(outputs)
     return np.stack([(labels == number).mean(axis=1) for number in classes], axis=1)
 
 
-def save_labels(task: str, labels: Labels, mistakes: Mistakes) -> None:
-    """Names that start with _ cannot be a variant's."""
+def save_labels(task: str, labels: Labels) -> None:
+    """A name that starts with _ cannot be a variant's."""
     write_arrays(FOLDER / task / "_labels.npz", vars(labels))
-    write_arrays(FOLDER / task / "_mistakes.npz", vars(mistakes) | {"variant": np.array(mistakes.variant, str)})
 
 
 def find_predictions(task: str, variant: str, *, at_end: bool) -> Path:
@@ -110,10 +92,6 @@ def save_predictions(predicted: Predictions, task: str, variant: str, *, at_end:
 
 def load_labels(study: str) -> Labels:
     return Labels(**read_arrays(FOLDER / study / "_labels.npz", written_by="evaluate"))
-
-
-def load_mistakes(study: str) -> Mistakes:
-    return Mistakes(**read_arrays(FOLDER / study / "_mistakes.npz", written_by="evaluate"))
 
 
 def load_predictions(task: str, variant: str, *, at_end: bool = False) -> Predictions:

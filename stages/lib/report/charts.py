@@ -1,7 +1,7 @@
 """What every chart is made of: colours of the page, a configuration, rows; and its picture in SVG.
 
 A figure is a chart of Altair's with a title, a description that says how to read it, and the rows that all its parts
-show. Parts stand side by side by Altair's own concat and facet; the page's script makes fewer columns on a phone.
+show. Panels stand side by side by Altair's own facet; the page's script makes fewer columns on a phone.
 """
 
 from __future__ import annotations
@@ -47,43 +47,39 @@ CONFIG: dict[str, Any] = {
 }  # fmt: skip
 SIGNIFICANT = 4  # digits of a number in a chart's data
 ROWS = alt.Chart(alt.NamedData("rows"))  # what every part of a chart starts from
-Panel = alt.LayerChart | alt.FacetChart  # what Altair makes of layers
-Part = Panel | alt.Chart
+Chart = alt.LayerChart | alt.FacetChart
 
 
 @dataclass(frozen=True)
-class Chart:
-    """title, note: what it shows, and how it is read. spec: of Vega-Lite, its rows among it."""
+class Figure:
+    """A chart as it is written. key: unique, names its file. title, note: what it shows, and how it is read.
 
+    spec: of Vega-Lite. svg: its picture, for either theme.
+    """
+
+    key: str
     title: str
     note: str
     spec: dict[str, Any]
+    svg: str
 
 
-def finish_chart(parts: Part | dict[str, Any], rows: pd.DataFrame, *, title: str, note: str) -> Chart:
+def finish_chart(chart: Chart, rows: pd.DataFrame, *, title: str, note: str) -> Chart:
     """The chart with the rows that all its parts show, its title, and how it is read."""
     records = [{str(name): round_value(value) for name, value in row.items()} for row in rows.to_dict("records")]
-    spec = parts if isinstance(parts, dict) else describe(parts)
-    return Chart(title, note, spec | {"datasets": {"rows": records}})
+    return chart.properties(
+        datasets={"rows": records}, usermeta={"title": title}, description=note, config=alt.Config(**CONFIG)
+    )
 
 
-def join_panels(panels: Sequence[Part], *, columns: int) -> dict[str, Any]:
-    """Panels side by side, as Altair's concat, which would copy each of them several times."""
-    specs = [{name: value for name, value in describe(panel).items() if name != "data"} for panel in panels]
-    return {"data": {"name": "rows"}, "concat": specs, "columns": columns}
-
-
-def describe(part: Part) -> dict[str, Any]:
-    """The specification, not checked against Vega-Lite's schema, which takes longer than all else; tests check it."""
+def make_figure(key: str, chart: Chart) -> Figure:
+    """The specification and the picture of a chart; tests check it against Vega-Lite's schema, which takes long."""
     with alt.utils.schemapi.debug_mode(False):
-        return part.to_dict(validate=False, context={"top_level": False})
-
-
-def facet_chart(panel: Panel, facet: alt.Facet, *, columns: int) -> alt.FacetChart:
-    """The panel once for each value of a field."""
-    panel = panel.copy(deep=False)
-    panel.data = alt.Undefined  # its rows are those of its value
-    return alt.FacetChart(spec=panel, facet=facet, data=ROWS.data, columns=columns)
+        spec = chart.to_dict(validate=False)
+    del spec["$schema"]  # of Altair's own version
+    svg = vl_convert.vegalite_to_svg(spec, vl_version=VEGA_LITE)
+    svg = tidy(re.sub(r"\bclip\d+", f"clip-{key}", svg))  # numbers count up in a process; panels are of one size
+    return Figure(key, spec["usermeta"]["title"], spec["description"], spec, svg)
 
 
 def round_value(value: Any) -> Any:
@@ -105,23 +101,6 @@ def scale_colours(styles: Iterable[Style]) -> alt.Scale:
     return alt.Scale(domain=list(colours), range=list(colours.values()))
 
 
-@dataclass(frozen=True)
-class Figure:
-    """A chart as it is written. key: unique, names its file. spec: of Vega-Lite. svg: its picture, for either theme."""
-
-    key: str
-    title: str
-    note: str
-    spec: dict[str, Any]
-    svg: str
-
-
-def make_figure(key: str, chart: Chart) -> Figure:
-    """The specification and the picture of a chart."""
-    spec = chart.spec | {"config": CONFIG}
-    return Figure(key, chart.title, chart.note, spec, tidy(vl_convert.vegalite_to_svg(spec, vl_version=VEGA_LITE)))
-
-
 TIDYING = (
     (r'<(?:path|rect|line|text)[^>]*? (?:opacity="0"|display="none")[^>]*?(?:/>|>[^<]*</text>)', ""),
     (r'<path class="background"[^>]*?/>', ""),
@@ -129,8 +108,8 @@ TIDYING = (
     (r' (?:opacity="1"|stroke-width="1"|fill="transparent")', ""),
     (r' font-size="11px"', ""),
     (r"(<line [^>]*/>)\1+", r"\1"),  # a rule at one place is drawn once for every row
+    (r"(<clipPath .*?</clipPath>)\1+", r"\1"),
     (r' (?:x2|y2)="0"', ""),
-    (r"xlink:href", "href"),
 )
 
 
@@ -167,6 +146,6 @@ def paint(svg: str, theme: str) -> str:
 def stand_alone(svg: str) -> str:
     """The picture on a page of its own, light or dark as the reader's system is."""
     dark = f"@media(prefers-color-scheme:dark){{svg{{{declare_colours('dark')}}}}}"
-    style = f"<style>svg{{{declare_colours('light')}}}{dark}image{{image-rendering:pixelated}}</style>"
+    style = f"<style>svg{{{declare_colours('light')}}}{dark}</style>"
     page = f'{style}<rect width="100%" height="100%" fill="{PAGE}"/>'
     return re.sub(r"(<svg [^>]*>)", lambda found: found[0] + page, svg, count=1) + "\n"

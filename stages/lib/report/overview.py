@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -133,19 +134,20 @@ def list_effects(study: StudyResult, score: str) -> dict[str, Difference]:
 
 def read_overview(overview: Overview) -> str:
     """How the picture is read."""
+    score, stopped = overview.score, TO_THE_END in overview.rows
+    baseline = "the network without a regulariser, which stops in time" if stopped else "the baseline network"
     return (
-        f"A cell is the change of {overview.score} on held-out rows, compared with the network without a regulariser, "
-        f"which stops in time; its {overview.score} stands under the name of the data. A fall helps. "
-        f"{SIGNS['better']} {VERDICTS['better'].label}, {SIGNS['worse']} {VERDICTS['worse'].label}: shown. "
-        f"{SIGNS['equivalent']} {VERDICTS['equivalent'].label}: surely less than {overview.margin:g} either way. "
-        f"No sign, {VERDICTS['undecided'].label}: the data do not say. * may be the best: no other is shown to beat "
-        "it, often since the data say too little. Of several tables a cell is the mean."
+        f"A cell is the change of {score} on held-out rows, compared with {baseline}; its {score} stands under the "
+        f"name of the data. A fall helps. {SIGNS['better']} {VERDICTS['better'].label}, {SIGNS['worse']} "
+        f"{VERDICTS['worse'].label}: shown. {SIGNS['equivalent']} {VERDICTS['equivalent'].label}: surely less than "
+        f"{overview.margin:g} either way. No sign, {VERDICTS['undecided'].label}: the data do not say. * may be the "
+        "best: no other is shown to beat it, often since the data say too little. Of several tables a cell is the mean."
     )
 
 
 def draw_overview(overview: Overview) -> Chart:
     """A row for each regulariser, a column for each study; a cell says how much log loss changes, and the verdict."""
-    heads = {column.title: f"{column.title}|{column.baseline:.3f}" for column in overview.columns}
+    heads = {one.title: f"{re.sub('[()]', '', one.title)}|{one.baseline:.3f}" for one in overview.columns}
     best = {column.title: column.may_be_best for column in overview.columns}
     records = [
         {
@@ -155,7 +157,7 @@ def draw_overview(overview: Overview) -> Chart:
             "low": effect.low,
             "high": effect.high,
             "verdict": VERDICTS[effect.verdict].label,
-            "text": f"{SIGNS[effect.verdict]} {effect.value:+.3f}{'*' if arm in best[title] else ''}".strip(),
+            "text": f"{SIGNS[effect.verdict]} {effect.value:+z.3f}{'*' if arm in best[title] else ''}".strip(),
         }
         for arm, effects in overview.rows.items()
         for title, effect in effects.items()

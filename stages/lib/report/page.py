@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cache
@@ -12,7 +11,7 @@ from typing import Any
 
 import vl_convert
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup, escape
+from markupsafe import Markup
 
 from stages.lib.core.files import read_bytes, write_bytes
 from stages.lib.core.records import adapter_of
@@ -21,11 +20,10 @@ from stages.lib.judge.plans import StatisticsPlan
 from stages.lib.judge.scores import SCORES
 from stages.lib.report import styles
 from stages.lib.report.answers import Answer
-from stages.lib.report.charts import THEMES, VEGA_LITE, Figure, declare_colours, stand_alone
+from stages.lib.report.charts import THEMES, VEGA_LITE, Figure, declare_colours
 
 STUDIES = METRICS / "studies"
 NOTICES = Path("stages/templates/study/notices.txt")
-LONG_TEXT = 40  # characters of a cell that wraps
 LONGEST = 100_000  # characters of a text in Markdown
 LIBRARIES = ("keras", "numpy", "scipy", "scikit-learn", "pandas")
 TENSORFLOW = ("tensorflow-cpu", "tensorflow")  # one of them is installed
@@ -38,7 +36,7 @@ class StudyPart:
     """What pages show of a task, a study on one of its data sets.
 
     rows: how many, of what. data: the same where it says which data these are, else with the task's name. sentence: the
-    answer in one. about: data, recipe, protocol. facts: a row of the table of what ran. table: every arm. mechanisms:
+    answer in one. about: data, recipe, protocol. table: every arm. mechanisms:
     what regularisers did inside the networks. card: of its models. series: name -> table for `dvc plots`, as CSV.
     """
 
@@ -49,7 +47,6 @@ class StudyPart:
     sentence: str
     about: str
     answer: Answer
-    facts: Row
     table: list[Row]
     mechanisms: list[str]
     figures: list[Figure]
@@ -73,16 +70,6 @@ class Part:
     note: str
     tables: dict[str, list[Row]] = field(default_factory=dict)
     figures: list[Figure] = field(default_factory=list)
-
-
-def list_answers(parts: Iterable[StudyPart]) -> list[Row]:
-    """The answer of each study in brief, for other programs."""
-    return [{"study": part.name, "rows": part.rows, "headline": str(part.answer.headline)} for part in parts]
-
-
-def draw_files(folder: Path, figures: Iterable[Figure]) -> dict[Path, str]:
-    """The pictures of figures, by their paths."""
-    return {folder / f"{figure.key}.svg": stand_alone(figure.svg) for figure in figures}
 
 
 @cache
@@ -113,8 +100,10 @@ def render_page(template: str, settings: StatisticsPlan, **context: Any) -> str:
         loader=PackageLoader("stages"), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, **options
     )
     environment.filters |= {
-        "cell": show_cell, "svg": show_svg, "json": show_json, "cell_class": name_class, "percent": show_percent,
+        "cell": show_cell, "percent": show_percent, "verdict": styles.name_verdict,
+        "arm": lambda key: styles.name_arm(*key),
     }  # fmt: skip
+    environment.policies["json.dumps_kwargs"] = {"separators": (",", ":"), "ensure_ascii": False}
     context |= {
         "verdicts": styles.VERDICTS,
         "confidence": settings.confidence,
@@ -140,18 +129,3 @@ def show_cell(value: Any) -> str:
 
 def show_percent(share: float) -> str:
     return f"{100 * share:.0f} %"
-
-
-def show_svg(figure: Figure) -> Markup:
-    """The picture of a figure, named by its title for those who cannot see it."""
-    return Markup(figure.svg.replace("<svg ", f'<svg role="img" aria-label="{escape(figure.title)}" ', 1))
-
-
-def show_json(value: Any) -> Markup:
-    """JSON that may stand in a script element."""
-    return Markup(json.dumps(value, separators=(",", ":"), ensure_ascii=False).replace("<", "\\u003c"))
-
-
-def name_class(value: Any) -> Markup:
-    """The class of a cell."""
-    return Markup(' class="text"' if isinstance(value, str) and len(value) > LONG_TEXT else "")

@@ -4,31 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
-import altair as alt
 import pandas as pd
-import yaml
 
 from stages.lib.core.records import split_task
-from stages.lib.data.samples import load_development
 from stages.lib.judge.arms import REFERENCE, Arm, ArmKey, build_arms
 from stages.lib.judge.comparison import ArmResult, PathPoint, StudyResult
 from stages.lib.judge.plans import StatisticsPlan, StudyPlan, load_statistics_plan, load_study_plan
-from stages.lib.judge.predictions import Labels, Mistakes, load_labels, load_mistakes, load_predictions, load_reference
+from stages.lib.judge.predictions import Labels, load_labels, load_predictions, load_reference
 from stages.lib.judge.scores import SCORES
 from stages.lib.lanes.plan import RunPlan, load_run_plan
 from stages.lib.lanes.run import TrainedRun, load_run
+from stages.lib.report import figures
 from stages.lib.report.answers import answer, capitalize, choose_arms, rank_arms, tell_mechanisms
-from stages.lib.report.charts import Chart, make_figure
-from stages.lib.report.forest import draw_forest, list_differences
+from stages.lib.report.charts import Figure, make_figure
 from stages.lib.report.overview import tell_column, tell_one
 from stages.lib.report.page import Row, StudyPart, align_rows, list_versions, render_page
-from stages.lib.report.predictions import draw_mistakes, draw_predictions
 from stages.lib.report.styles import describe_range, name_arm, name_verdict, show_interval, style_of
-from stages.lib.report.training import draw_histograms, draw_learning, draw_paths, list_kernels, tabulate_learning
 
-NUM_WITH_MISTAKES = 3  # of the arms that matter: the baseline, the best by each score
 NO_SKILL_ROW = "a guess that knows the class shares alone"
 
 
@@ -36,8 +29,8 @@ NO_SKILL_ROW = "a guess that knows the class shares alone"
 class StudyRecords:
     """What the stages have left of one study.
 
-    arms: those that matter. recipes, runs: variant -> plan of its run, and its networks.
-    mistakes, image: of a study of images. paths: the points of this study.
+    arms: those that matter. recipes, runs: variant -> plan of its run, and its networks. paths: the points of this
+    study.
     """
 
     plan: StudyPlan
@@ -46,14 +39,7 @@ class StudyRecords:
     arms: Mapping[ArmKey, Arm]
     recipes: Mapping[str, RunPlan]
     runs: Mapping[str, TrainedRun]
-    mistakes: Mistakes
-    image: tuple[int, ...]
     paths: Sequence[PathPoint]
-
-    @property
-    def class_names(self) -> tuple[str, ...]:
-        """Classes without names go by their numbers."""
-        return self.plan.class_names or tuple(str(number) for number in range(max(2, self.plan.outputs)))
 
 
 def load_study_records(result: StudyResult, study: str, paths: Sequence[PathPoint]) -> StudyRecords:
@@ -67,8 +53,6 @@ def load_study_records(result: StudyResult, study: str, paths: Sequence[PathPoin
         arms=load_arms(plan, choose_arms(result), labels),
         recipes={name: load_run_plan(study, name) for name in names},
         runs={name: load_run(study, name) for name in names},
-        mistakes=load_mistakes(study),
-        image=load_development(study).image,
         paths=[point for point in paths if point.study == study],
     )
 
@@ -89,10 +73,9 @@ def draw_study(result: StudyResult, records: StudyRecords) -> StudyPart:
     recipe = describe_recipe(records.recipes[plan.baseline], records.runs[plan.baseline])
     protocol = capitalize(result.protocol.describe())
     told = answer(result, settings.confidence)
-    with alt.utils.schemapi.debug_mode(False):  # nor are the parts of a chart checked
-        charts = draw_figures(result, records)
     score = result.scores["probabilities"]
-    forest = pd.concat([list_differences(result, score) for score in result.scores.values()])
+    learning = figures.tabulate_learning(records.runs)
+    forest = pd.concat([figures.list_differences(result, score) for score in result.scores.values()])
     return StudyPart(
         name=plan.task,
         title=plan.task.replace("_", " ").capitalize(),
@@ -101,38 +84,35 @@ def draw_study(result: StudyResult, records: StudyRecords) -> StudyPart:
         sentence=f"{capitalize(tell_column(tell_one(rows, result, score), SCORES[score].label))}.",
         about=f"{plan.title}; {recipe}. {protocol}.",
         answer=told,
-        facts={
-            "study": plan.task, "rows": rows, "seed": result.seed, "protocol": protocol,
-            "baseline": style_of(result.baseline).label, "recipe": recipe,
-        },
-        table=tabulate_arms(result, records.recipes),
+        table=tabulate_arms(result),
         mechanisms=list_mechanisms(result),
-        figures=[make_figure(f"{name}-{plan.task}", chart) for name, chart in charts.items() if chart],
+        figures=draw_figures(result, records, learning),
         card=render_card(result, records, " ".join(told.sentences), told.skill, recipe),
         series={
             name: table.to_csv(index=False, float_format="%.5g", lineterminator="\n")
-            for name, table in (("forest", forest), ("learning", tabulate_learning(records.runs)))
+            for name, table in (("forest", forest), ("learning", learning))
         },
-    )  # fmt: skip
+    )
 
 
-def draw_figures(result: StudyResult, records: StudyRecords) -> dict[str, Chart | None]:
-    """The charts of a study by their names, in the order of the page; None where there is nothing to draw.
+def draw_figures(result: StudyResult, records: StudyRecords, learning: pd.DataFrame) -> list[Figure]:
+    """The figures of a study that have something to show, in the order of the page.
 
     Of several data sets none has a figure of its own: a page with all of them would take ten megabytes.
     """
-    if split_task(records.plan.task)[1]:
-        return {}
-    names, variants = records.class_names, dict.fromkeys(key.variant for key in list(records.arms)[:NUM_WITH_MISTAKES])
+    plan, settings = records.plan, records.settings
+    if split_task(plan.task)[1]:
+        return []
+    drawn = {}
+    for score in (result.scores["probabilities"], result.scores["discrimination"]):
+        drawn[f"forest-{score}"] = figures.draw_forest(result, score, settings.equivalence[score], settings.confidence)
+        drawn[f"paths-{score}"] = figures.draw_paths(result, score, records.paths)
+    same_loss = len({recipe.loss for recipe in records.recipes.values()}) == 1
+    drawn["learning"] = figures.draw_learning(learning, baseline=plan.baseline, same_loss=same_loss)
     predicted = {name_arm(*key): arm.test for key, arm in records.arms.items()}
-    return {
-        "forest": draw_forest(result, records.settings.equivalence, records.settings.confidence),
-        "paths": draw_paths(result, records.paths),
-        "learning": draw_learning(tabulate_learning(records.runs)),
-        "predictions": draw_predictions(predicted, records.labels, names),
-        "mistakes": draw_mistakes(records.mistakes, list(variants), records.image, names),
-        "weights": draw_histograms(records.runs, result.baseline),
-    }
+    meant = f"“{(plan.class_names or '01')[1]}”" if plan.outputs == 1 else "the predicted class"
+    drawn["reliability"] = figures.draw_reliability(predicted, records.labels.test, meant)
+    return [make_figure(f"{name}-{plan.task}", chart) for name, chart in drawn.items() if chart]
 
 
 def count_rows(result: StudyResult, records: StudyRecords) -> str:
@@ -146,7 +126,7 @@ def count_rows(result: StudyResult, records: StudyRecords) -> str:
 
 def describe_recipe(plan: RunPlan, run: TrainedRun) -> str:
     """`network 22-30-30-1 (relu, 1,651 weights), 100 epochs in batches of 30, adam at 0.001, binary crossentropy`."""
-    kernels = list(list_kernels(run))
+    kernels = [weights for name, weights in run.weights.items() if name.startswith("kernel_")]  # [lane, in, out]
     sizes = "-".join(str(size) for size in (kernels[0].shape[1], *plan.network.hidden, plan.network.outputs))
     num_weights = sum((kernel.shape[1] + 1) * kernel.shape[2] for kernel in kernels)
     return (
@@ -156,15 +136,14 @@ def describe_recipe(plan: RunPlan, run: TrainedRun) -> str:
     )
 
 
-def tabulate_arms(result: StudyResult, recipes: Mapping[str, RunPlan]) -> list[Row]:
+def tabulate_arms(result: StudyResult) -> list[Row]:
     """A row for every arm, the best first by verdict; and what a guess would score."""
-    rows = [tabulate_arm(key, arm, recipes.get(key.variant)) for key, arm in rank_arms(result)]
+    rows = [tabulate_arm(key, arm) for key, arm in rank_arms(result)]
     guess = {"arm": NO_SKILL_ROW} | {SCORES[score].label: result.no_skill[score] for score in result.scores.values()}
     return align_rows([*rows, guess])
 
 
-def tabulate_arm(key: ArmKey, arm: ArmResult, recipe: RunPlan | None) -> Row:
-    """recipe: of a network."""
+def tabulate_arm(key: ArmKey, arm: ArmResult) -> Row:
     row: Row = {"arm": name_arm(*key)}
     for score, judged in arm.judged.items():
         label, difference = SCORES[score].label, judged.difference
@@ -175,18 +154,13 @@ def tabulate_arm(key: ArmKey, arm: ArmResult, recipe: RunPlan | None) -> Row:
             f"{label}: verdict": name_verdict(judged.verdict),
         }
     compared = any(judged.difference for judged in arm.judged.values())
-    strengths = [f"{name} {describe_range(values)}" for name, values in arm.strengths.items()]
-    row |= {
+    strengths = [f"{style_of(name).label} {describe_range(values)}" for name, values in arm.strengths.items()]
+    return row | {
         "compared with": style_of(arm.baseline).label if compared else "",
         "strengths": ", ".join(strengths),
-        "hidden layers": ("-".join(map(str, recipe.network.hidden)) or "none") if recipe else "",
-        "epochs": recipe.epochs if recipe else "",
         "training less held-out": arm.scores["gap"],
         "validation less held-out": next(iter(arm.optimism.values()), ""),
     }
-    for score, judged in arm.judged.items():
-        row[f"{SCORES[score].label} against a guess"] = name_verdict(judged.skill.verdict)
-    return row
 
 
 def list_mechanisms(result: StudyResult) -> list[str]:
@@ -196,9 +170,7 @@ def list_mechanisms(result: StudyResult) -> list[str]:
 
 def render_card(result: StudyResult, records: StudyRecords, told: str, skill: str, recipe: str) -> str:
     """The model card of a study (huggingface.co/docs/hub/model-cards): YAML, then Markdown."""
-    arms = [(key, result.find(key)) for key in records.arms]
-    head = yaml.safe_dump(describe_models(result, records, arms), sort_keys=False, allow_unicode=True, width=1000)
-    text = render_page(
+    return render_page(
         "study/card.md.jinja",
         records.settings,
         plan=records.plan,
@@ -207,39 +179,7 @@ def render_card(result: StudyResult, records: StudyRecords, told: str, skill: st
         told=told,
         skill=skill,
         protocol=capitalize(result.protocol.describe()),
-        scores=[SCORES[score].label for score in result.scores.values()],
-        arms={
-            name_arm(*key): [(judged.value, name_verdict(judged.verdict)) for judged in arm.judged.values()]
-            for key, arm in arms
-        },
+        scores={score: SCORES[score].label for score in result.scores.values()},
+        arms={key: result.find(key).judged for key in records.arms},
         versions=list_versions(),
     )
-    return f"---\n{head}---\n{text}"
-
-
-def describe_models(
-    result: StudyResult, records: StudyRecords, arms: Sequence[tuple[ArmKey, ArmResult]]
-) -> dict[str, Any]:
-    """What a hub for models reads of a card."""
-    results = [
-        {
-            "task": {"type": "classification", "name": name_arm(*key)},
-            "dataset": {"type": result.dataset, "name": records.plan.title, "split": "held out"},
-            "metrics": [
-                {"type": score, "name": SCORES[score].label, "value": float(f"{judged.value:.4g}")}
-                for score, judged in arm.judged.items()
-            ],
-        }
-        for key, arm in arms
-        if key.kind != REFERENCE
-    ]
-    return {
-        "language": "en",
-        "license": "mit",
-        "library_name": "keras",
-        "pipeline_tag": "image-classification" if records.image else "tabular-classification",
-        "tags": ["regularization", "reproducibility"],
-        "datasets": [result.dataset],
-        "metrics": list(result.scores.values()),
-        "model-index": [{"name": records.plan.task, "results": results}],
-    }

@@ -58,8 +58,7 @@
 
   // As many panels side by side as there is room for; below one another, entries of a legend stand so, too.
   function fit(spec, width, room) {
-    const planned = Math.min(spec.columns, spec.concat?.length ?? Infinity);
-    const columns = Math.max(1, Math.min(planned, Math.floor((room * planned) / width)));
+    const columns = Math.max(1, Math.min(spec.columns, Math.floor((room * spec.columns) / width)));
     const legend = { ...spec.config.legend, ...(columns === 1 ? { columns } : {}) };
     return { ...spec, columns, config: { ...spec.config, legend } };
   }
@@ -69,14 +68,17 @@
     const still = chart.querySelector("svg"), spec = read(figure);
     figure.dataset.width ??= still.viewBox.baseVal.width;
     await vegaEmbed(live, fit(spec, figure.dataset.width, chart.clientWidth), options);
-    const drawn = live.querySelector("svg");
-    // One picture with one name: its single marks have no words of their own.
+    // One picture with the name of its place: its single marks have no words of their own.
     for (const name of ["role", "aria-label", "aria-roledescription"]) {
-      drawn.querySelectorAll(`[${name}]`).forEach((part) => part.removeAttribute(name));
+      live.querySelectorAll(`[${name}]`).forEach((part) => part.removeAttribute(name));
     }
-    drawn.setAttribute("role", "img");
-    drawn.setAttribute("aria-label", still.getAttribute("aria-label"));
     chart.replaceChildren(live);
+    // What is far too wide for a phone scrolls there: its letters stay legible.
+    const drawn = live.querySelector("svg"), least = 0.65 * drawn.viewBox.baseVal.width;
+    const scrolls = least > chart.clientWidth;
+    drawn.style.minWidth = scrolls ? `${least}px` : "";
+    chart.classList.toggle("scroll", scrolls);
+    chart.tabIndex = scrolls ? 0 : -1;
     figure.dataset.live = "";
   }
 

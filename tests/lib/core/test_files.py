@@ -15,7 +15,7 @@ from stages.lib.data import samples
 from stages.lib.judge import predictions
 from stages.lib.lanes import plan
 from stages.lib.lanes import run as trained
-from tests.made import REPLICATES, make_labels, make_mistakes, make_predictions, make_run
+from tests.made import REPLICATES, make_labels, make_predictions, make_run
 
 ROWS = samples.StoredRows(
     columns=np.arange(6.0).reshape(3, 2),
@@ -77,9 +77,8 @@ def test_a_run_survives_its_files() -> None:
 
 
 def test_predictions_survive_their_files() -> None:
-    predictions.save_labels("s", LABELS, make_mistakes(3))
+    predictions.save_labels("s", LABELS)
     predictions.save_predictions(PREDICTED, "s", "v")
-    assert_same(predictions.load_mistakes("s"), make_mistakes(3))
     assert_same(predictions.load_labels("s"), LABELS)
     assert_same(predictions.load_predictions("s", "v"), PREDICTED)
     assert predictions.load_predictions("s", "v").grid.num_points == 3
