@@ -289,6 +289,7 @@ EDITS: dict[str, tuple[dict, str, str]] = {  # stage: what it depends on, a comm
     "taken_away": ({"deps": ["taken"]}, "rm taken", "dependency 'taken' does not exist"),
     "other_knob": ({"params": [{"more.yaml": ["a"]}]}, "echo '{a: 1, c: 2}' > more.yaml", ""),
     "put_back": ({"deps": ["source"]}, "echo two > source; printf one > source", "source"),
+    "moved_back": ({"deps": ["lent"]}, "mv lent kept; echo two > lent; mv kept lent", "lent"),
 }
 
 
@@ -296,7 +297,7 @@ def make_edited(pipeline: "Pipeline") -> Path:
     """Stages that wait for the file that is returned, so that their inputs can be edited meanwhile."""
     start, stages = pipeline.folder.with_name("edited"), {}
     (pipeline.folder / "given").mkdir()
-    for name in ("code.py", "given/a", "given/b", "given/c", "taken"):
+    for name in ("code.py", "given/a", "given/b", "given/c", "taken", "lent"):
         (pipeline.folder / name).write_text("one")
     for name in ("params.yaml", "whole.yaml", "broken.yaml", "more.yaml"):
         (pipeline.folder / name).write_text("a: {b: 1}" if name == "params.yaml" else "a: 1")

@@ -241,9 +241,16 @@ def list_inputs(stage: PipelineStage) -> set[tuple[str, str]]:
 
 
 def find_time(dep: Dependency, *key: str) -> int:
-    """When a file was last changed; 0 of parameters, whose file holds others, and of what is none."""
+    """When a file was last changed; 0 of parameters, whose file holds others, and of what is none.
+
+    By the time that the system alone sets: the other one comes back with a file that is moved away and back. But what
+    stages have made may be one file with what DVC's cache holds, and that time changes with each name it is given.
+    """
     path = Path(dep.fs_path, *key)
-    return path.stat().st_mtime_ns if path.is_file() and not getattr(dep, "params", None) else 0
+    if getattr(dep, "params", None) or not path.is_file():
+        return 0
+    state = path.stat()
+    return state.st_ctime_ns if state.st_nlink == 1 else state.st_mtime_ns
 
 
 def find_stages() -> list[str]:
