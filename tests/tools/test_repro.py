@@ -377,6 +377,7 @@ def test_a_failing_stage_stops_those_that_need_it_and_no_other(tmp_path: Path) -
     output = pipeline.run()
     assert "fan@a  restored\n" in output
     assert output.endswith(": 2 unchanged, 1 restored, 2 run\n")
+    assert pipeline.entries == ["head", "fan@a", "fan@b", "fan@c", "tail"]
 
 
 def test_a_stopped_run_stops_its_stages_and_the_next_one_ends_as_if_undisturbed(tmp_path: Path) -> None:
@@ -503,7 +504,7 @@ def test_a_disk_that_a_stage_cannot_use_stops_what_needs_it_and_nothing_else(err
         return "restored"
 
     upstream, seconds = {"a": set[str](), "b": set[str](), "c": {"a"}}, dict.fromkeys("abc", 1.0)
-    pipeline = SimpleNamespace(upstream=upstream, seconds=seconds, begin=begin, close=lambda stopped: None)
+    pipeline = SimpleNamespace(upstream=upstream, seconds=seconds, begin=begin, close=lambda **how: None)
     run = Run(pipeline, SimpleNamespace(slots=1))
     asyncio.run(run.run())
     assert run.counts == {"failed": 1, "skipped": 1, "restored": 1}
@@ -610,13 +611,17 @@ def made(tmp_path: Path) -> Path:
     return folder
 
 
+GIVEN = ("DATA", "TARGET", "GROUP", "POSITIVE", "DROP", "MINUTES", "NAME", "STUDY", "UNDO")  # to make judge
 HARM = '2; `touch made`$(touch made)$(shell touch made)"; touch made &'
 
 
 def test_make_takes_the_folder_and_its_options_as_text(made: Path) -> None:
     for options, told in {
         ("show",): f"{made}/metrics/report.html",
+        ("show", f"STUDY={HARM}"): f"error: metrics/studies/{HARM}/page.html is missing, expected it from a run: make",
         (f"JOBS={HARM}",): f"tools.repro --jobs {HARM}",
+        (f"SET={HARM}", "JOBS=2"): f"tools.repro --jobs 2 --set {HARM}",
+        **{("judge", f"{key}={HARM}"): f"tools.judge {key}={HARM}" for key in GIVEN},
         ("review", f"BASE={HARM}"): f"tools.review {HARM}",
         ("review",): "tools.review main",
     }.items():
