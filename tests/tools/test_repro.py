@@ -377,7 +377,24 @@ def test_a_failing_stage_stops_those_that_need_it_and_no_other(tmp_path: Path) -
     output = pipeline.run()
     assert "fan@a  restored\n" in output
     assert output.endswith(": 2 unchanged, 1 restored, 2 run\n")
-    assert pipeline.entries == ["head", "fan@a", "fan@b", "fan@c", "tail"]
+
+
+def test_a_run_after_some_with_a_killed_stage_leaves_the_dvc_lock_of_any_other(tmp_path: Path) -> None:
+    ours, theirs = (Pipeline(tmp_path / name, dict.fromkeys("abcd", 0.0)) for name in ("ours", "theirs"))
+    for slow in ("ac", "c"):
+        ours.set_items({name: 600 if name in slow else 0.0 for name in "abcd"})
+        with ours.start(jobs=4) as tool:
+            wait_until(lambda: all((ours.folder / "out" / name).exists() for name in "bd"))
+            for process in wait_for_sleep(tool.pid, len(slow)):
+                if process.name() == "sleep":
+                    process.parent().kill()
+            tool.communicate()
+        assert tool.returncode == 1
+        assert ours.entries[-1] == "fan@d"
+    ours.set_items(dict.fromkeys("abcd", 0.0))
+    ours.run()
+    theirs.call("dvc", "repro", "--quiet")
+    assert ours.lock == theirs.lock
 
 
 def test_a_stopped_run_stops_its_stages_and_the_next_one_ends_as_if_undisturbed(tmp_path: Path) -> None:
@@ -667,6 +684,16 @@ def test_what_killed_commands_left_in_the_list_of_files_in_use_does_not_count(tm
     (pipeline.folder / ".dvc/tmp").mkdir()
     (pipeline.folder / ".dvc/tmp/rwlock").write_text(text.replace("%s", str(pipeline.folder / "head.txt")))
     assert "Everything is up to date after" in pipeline.run()
+
+
+def test_stages_may_be_called_what_old_yaml_takes_for_true_or_false(tmp_path: Path) -> None:
+    pipeline = Pipeline(tmp_path / "project", {})
+    stage = "  on: {cmd: cp source on.txt, deps: [source], outs: [on.txt]}\n"
+    (pipeline.folder / "dvc.yaml").write_text(PIPELINE.format(items="{off: 0.0, No: 0.0}") + stage)
+    pipeline.run()
+    assert sorted(pipeline.entries) == ["fan@No", "fan@off", "head", "on", "tail"]
+    assert pipeline.run().endswith(": 5 unchanged\n")
+    assert pipeline.call_tool("guard", "--in-step").returncode == 0
 
 
 def test_dvc_lock_keeps_what_else_stands_in_it(tmp_path: Path) -> None:
