@@ -1,16 +1,16 @@
 # One command per need. `make help` lists them.
 # What is given is text, which neither make nor a shell expands.
-override BASE := $(if $(filter undefined,$(origin BASE)),main,$(value BASE))
-override CLUSTER := $(value CLUSTER)
-override JOBS := $(value JOBS)
-override SET := $(value SET)
+TEXTS := BASE CLUSTER JOBS SET DATA TARGET GROUP POSITIVE DROP MINUTES NAME STUDY UNDO
+GIVEN := $(foreach key,$(TEXTS),$(if $(filter command,$(origin $(key))),$(key)))
+$(foreach key,$(TEXTS),$(if $(filter-out undefined,$(origin $(key))),$(eval override $(key) := $$(value $(key)))))
+ifeq ($(origin BASE),undefined)
+BASE := main
+endif
 PYTHON ?= python3
 ifeq ($(JOBS),)
 override JOBS := $(shell nproc 2>/dev/null || sysctl -n hw.ncpu 2>/dev/null || echo 1)
 endif
-# What the command line gives, as text that no shell expands: DATA=my.csv becomes "DATA=$DATA".
-GIVEN = $(foreach key,DATA TARGET GROUP POSITIVE DROP MINUTES NAME STUDY UNDO,$(if $(filter command,$(origin $(key))),"$(key)=$$$(key)"))
-REPORT := metrics/$(if $(filter command,$(origin STUDY)),studies/$$STUDY/page,report).html
+REPORT := metrics/$(if $(filter STUDY,$(GIVEN)),studies/$$STUDY/page,report).html
 BIN := .venv/bin
 HERE := $(CURDIR)
 RUN := PATH="$$HERE/$(BIN):$$PATH"
@@ -22,7 +22,7 @@ MOVED := $(shell made=$$(sed -n 's|^command = .* -m venv [^/]*||p' .venv/pyvenv.
 	test -z "$$made" -o "$$made" -ef .venv || echo yes)
 $(if $(MOVED),$(error .venv was made in another folder, which its commands name: remove it, run this again))
 
-export BASE CLUSTER HERE JOBS SET  # as text, which no shell expands
+export HERE BASE CLUSTER JOBS SET $(GIVEN)  # as text, which no shell expands
 
 .DEFAULT_GOAL := pipeline
 .PHONY: pipeline judge show test quick check review bench tour calibrate processors coverage audit-deps lock setup help
@@ -38,7 +38,7 @@ pipeline: $(if $(CLUSTER),.venv/installed-cluster,.venv/installed) .git  ## Run 
 	@touch $@
 
 judge: .venv/installed .git  ## Say which regulariser helps on a table of your own: DATA=my.csv TARGET=died
-	@$(RUN) python -m tools.judge $(GIVEN)
+	@$(RUN) python -m tools.judge $(foreach key,$(filter-out BASE CLUSTER JOBS SET,$(GIVEN)),"$(key)=$$$(key)")
 
 show:  ## Open the report of the last run, or the page of STUDY=my, and name it
 	@test -f "$(REPORT)" || { echo "error: $(REPORT) is missing, expected it from a run: make"; exit 1; }

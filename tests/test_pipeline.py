@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from packaging.requirements import Requirement
 
 from stages.lib import versions
 from stages.lib.versions import USED
@@ -176,3 +177,16 @@ def test_an_environment_that_is_not_the_pinned_one_is_told() -> None:
     assert not list(versions.find_other_versions(text))
     (told,) = versions.find_other_versions(re.sub(r"^keras==\S+", "keras==1.0", text, flags=re.MULTILINE))
     assert told.endswith("expected 1.0 of requirements/base.txt: `make setup` installs it, `make lock` pins another")
+
+
+def test_every_python_has_the_same_versions() -> None:
+    """So that it writes the same bytes."""
+    lines = Path("requirements/base.txt").read_text().splitlines()
+    pins = [Requirement(line.rstrip(" \\")) for line in lines if "==" in line]
+    key = "python_full_version"
+    installed = [
+        {pin.name: pin.specifier for pin in pins if not pin.marker or pin.marker.evaluate({key: python})}
+        for python in ("3.11.2", "3.11.7", "3.12.1", "3.13.0")
+    ]
+    assert len(installed[0]) > 100
+    assert all(one == installed[0] for one in installed)

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from stages.lib.core.cli import UserError
 from stages.lib.data.dataset import DataError
 from tests.conftest import ROOT, keep_studies, keep_variants
 from tests.project import load_yaml, make_project
@@ -140,6 +141,13 @@ def test_the_command_line_says_what_is_wrong_with_status_2(
     monkeypatch.setattr(sys, "argv", ["judge", "DATA=absent.csv", "TARGET=died"])
     assert judge.main() == 2
     assert capsys.readouterr().err.startswith("error: absent.csv cannot be read")
+    for text in ("- a", "datasets: 3", "variants: [a]\nstudies: {my: 1}", "["):
+        for given in (["DATA=my.csv", "TARGET=died"], ["STUDY=my"], ["UNDO=my"]):
+            (folder / "params.yaml").write_text(text)
+            monkeypatch.setattr(sys, "argv", ["judge", *given])
+            assert judge.main() == 2
+            assert capsys.readouterr().err.startswith("error: params.yaml")
+            assert (folder / "params.yaml").read_text() == text
 
 
 READ = {  # file -> content, what is assumed
@@ -246,8 +254,25 @@ def test_entries_are_added_without_another_change_and_taken_out_again(folder: Pa
     assert [line for line in added if line not in kept] and len(added) - len(kept) <= 12
     with pytest.raises(DataError, match="make judge STUDY=my_table"):
         judge.judge_file(given)
+    for other in ("table", "my_tabl.", "tables", "../my_table"):
+        with pytest.raises(UserError, match="that `make judge` wrote, expected its name"):
+            undo(other)
     undo("my_table")
     assert read_all(folder) == before
+
+
+@pytest.mark.parametrize("file", ["../victim.csv", "data/source/german.csv", "params.yaml"])
+def test_no_file_is_taken_out_but_the_copy_of_the_table(folder: Path, file: str) -> None:
+    """Whatever has become of its entry since."""
+    (folder / "my.csv").write_text(GOOD)
+    (folder.parent / "victim.csv").touch()
+    judge.judge_file({"DATA": "my.csv", "TARGET": "died"})
+    text = (folder / "params.yaml").read_text()
+    (folder / "params.yaml").write_text(text.replace("file: data/source/my.csv", f"file: {file}"))
+    before = read_all(folder)
+    undo("my")
+    assert before.keys() - read_all(folder).keys() == {"data/source/my.csv"}
+    assert (folder.parent / "victim.csv").exists()
 
 
 def test_a_table_is_judged_run_again_and_taken_out_by_one_command_each(tmp_path: Path) -> None:

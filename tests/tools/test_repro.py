@@ -289,6 +289,7 @@ EDITS: dict[str, tuple[dict, str, str]] = {  # stage: what it depends on, a comm
     "taken_away": ({"deps": ["taken"]}, "rm taken", "dependency 'taken' does not exist"),
     "other_knob": ({"params": [{"more.yaml": ["a"]}]}, "echo '{a: 1, c: 2}' > more.yaml", ""),
     "put_back": ({"deps": ["source"]}, "echo two > source; printf one > source", "source"),
+    "moved_back": ({"deps": ["lent"]}, "mv lent kept; echo two > lent; mv kept lent", "lent"),
 }
 
 
@@ -296,7 +297,7 @@ def make_edited(pipeline: "Pipeline") -> Path:
     """Stages that wait for the file that is returned, so that their inputs can be edited meanwhile."""
     start, stages = pipeline.folder.with_name("edited"), {}
     (pipeline.folder / "given").mkdir()
-    for name in ("code.py", "given/a", "given/b", "given/c", "taken"):
+    for name in ("code.py", "given/a", "given/b", "given/c", "taken", "lent"):
         (pipeline.folder / name).write_text("one")
     for name in ("params.yaml", "whole.yaml", "broken.yaml", "more.yaml"):
         (pipeline.folder / name).write_text("a: {b: 1}" if name == "params.yaml" else "a: 1")
@@ -376,6 +377,24 @@ def test_a_failing_stage_stops_those_that_need_it_and_no_other(tmp_path: Path) -
     output = pipeline.run()
     assert "fan@a  restored\n" in output
     assert output.endswith(": 2 unchanged, 1 restored, 2 run\n")
+
+
+def test_a_run_after_some_with_a_killed_stage_leaves_the_dvc_lock_of_any_other(tmp_path: Path) -> None:
+    ours, theirs = (Pipeline(tmp_path / name, dict.fromkeys("abcd", 0.0)) for name in ("ours", "theirs"))
+    for slow in ("ac", "c"):
+        ours.set_items({name: 600 if name in slow else 0.0 for name in "abcd"})
+        with ours.start(jobs=4) as tool:
+            wait_until(lambda: all((ours.folder / "out" / name).exists() for name in "bd"))
+            for process in wait_for_sleep(tool.pid, len(slow)):
+                if process.name() == "sleep":
+                    process.parent().kill()
+            tool.communicate()
+        assert tool.returncode == 1
+        assert ours.entries[-1] == "fan@d"
+    ours.set_items(dict.fromkeys("abcd", 0.0))
+    ours.run()
+    theirs.call("dvc", "repro", "--quiet")
+    assert ours.lock == theirs.lock
 
 
 def test_a_stopped_run_stops_its_stages_and_the_next_one_ends_as_if_undisturbed(tmp_path: Path) -> None:
@@ -502,7 +521,7 @@ def test_a_disk_that_a_stage_cannot_use_stops_what_needs_it_and_nothing_else(err
         return "restored"
 
     upstream, seconds = {"a": set[str](), "b": set[str](), "c": {"a"}}, dict.fromkeys("abc", 1.0)
-    pipeline = SimpleNamespace(upstream=upstream, seconds=seconds, begin=begin, close=lambda stopped: None)
+    pipeline = SimpleNamespace(upstream=upstream, seconds=seconds, begin=begin, close=lambda **how: None)
     run = Run(pipeline, SimpleNamespace(slots=1))
     asyncio.run(run.run())
     assert run.counts == {"failed": 1, "skipped": 1, "restored": 1}
@@ -609,13 +628,17 @@ def made(tmp_path: Path) -> Path:
     return folder
 
 
+GIVEN = ("DATA", "TARGET", "GROUP", "POSITIVE", "DROP", "MINUTES", "NAME", "STUDY", "UNDO")  # to make judge
 HARM = '2; `touch made`$(touch made)$(shell touch made)"; touch made &'
 
 
 def test_make_takes_the_folder_and_its_options_as_text(made: Path) -> None:
     for options, told in {
         ("show",): f"{made}/metrics/report.html",
+        ("show", f"STUDY={HARM}"): f"error: metrics/studies/{HARM}/page.html is missing, expected it from a run: make",
         (f"JOBS={HARM}",): f"tools.repro --jobs {HARM}",
+        (f"SET={HARM}", "JOBS=2"): f"tools.repro --jobs 2 --set {HARM}",
+        **{("judge", f"{key}={HARM}"): f"tools.judge {key}={HARM}" for key in GIVEN},
         ("review", f"BASE={HARM}"): f"tools.review {HARM}",
         ("review",): "tools.review main",
     }.items():
@@ -661,6 +684,16 @@ def test_what_killed_commands_left_in_the_list_of_files_in_use_does_not_count(tm
     (pipeline.folder / ".dvc/tmp").mkdir()
     (pipeline.folder / ".dvc/tmp/rwlock").write_text(text.replace("%s", str(pipeline.folder / "head.txt")))
     assert "Everything is up to date after" in pipeline.run()
+
+
+def test_stages_may_be_called_what_old_yaml_takes_for_true_or_false(tmp_path: Path) -> None:
+    pipeline = Pipeline(tmp_path / "project", {})
+    stage = "  on: {cmd: cp source on.txt, deps: [source], outs: [on.txt]}\n"
+    (pipeline.folder / "dvc.yaml").write_text(PIPELINE.format(items="{off: 0.0, No: 0.0}") + stage)
+    pipeline.run()
+    assert sorted(pipeline.entries) == ["fan@No", "fan@off", "head", "on", "tail"]
+    assert pipeline.run().endswith(": 5 unchanged\n")
+    assert pipeline.call_tool("guard", "--in-step").returncode == 0
 
 
 def test_dvc_lock_keeps_what_else_stands_in_it(tmp_path: Path) -> None:

@@ -32,12 +32,12 @@ from stages.lib.data.dataset import DataError
 from stages.lib.judge.comparison import load_comparison
 from stages.lib.settings.mistakes import PARAMS
 from stages.lib.settings.yaml_text import load_document
-from stages.plan import read_text
+from stages.plan import check, read_text
 from tools.guard import name_up_to, print_error
 from tools.judge.design import FOLDS, NUM_VARIANTS, Columns, StudyDesign, Wishes, choose_design, look_at
 from tools.judge.entries import NAME, undo, write_entries
 from tools.judge.sheet import Sheet, read_sheet
-from tools.repro.engine import SECONDS
+from tools.repro.engine import SECONDS, explain_disk
 
 KEYS = ("DATA", "TARGET", "GROUP", "POSITIVE", "DROP", "MINUTES", "NAME", "STUDY", "UNDO")
 PUBLIC = ("thoracic", "tables")  # studies of public tables
@@ -168,12 +168,16 @@ def tell_expected() -> list[str]:
 def main() -> int:
     given = read_keys()
     try:
+        check(read_text(PARAMS), read=None)
         if "UNDO" in given:
             print("Taken out:", *undo(given["UNDO"]), sep="\n  ")
             return subprocess.call([sys.executable, "-m", "tools.repro", "plan"], stdout=subprocess.DEVNULL)
         return run(given["STUDY"] if "STUDY" in given else judge_file(given))
     except UserError as error:
         print_error(error)
+        return 2
+    except OSError as error:
+        print(f"error: {explain_disk(error)}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("Stopped by Ctrl-C. What is done is kept: make judge STUDY=... goes on.")

@@ -37,6 +37,7 @@ from tools.guard import check_cache, check_outputs, name_up_to
 from tools.repro.engine import FOLDER, PAUSE, SECONDS, Job, explain_disk
 
 SITE = FOLDER / "site"  # DVC's site cache where the usual one cannot be used
+APPENDED = FOLDER / "appended.json"  # the entries that a run in which a stage failed has put at the end of dvc.lock
 QUICK = ("plan", "fetch", "compare", "audit", "draw", "report")  # no cluster, and no TensorFlow
 SHOWN = 3  # paths in a message
 
@@ -214,15 +215,26 @@ class Pipeline:
         stage.commit()
         self.recorded[stage.name] = to_single_stage_lockfile(stage)
 
-    def close(self, *, stopped: bool) -> None:
-        """At the end of a run, write what it has recorded to dvc.lock, in the order in which `dvc repro` appends it."""
+    def close(self, *, stopped: bool, failed: bool) -> None:
+        """At the end of a run, write what it has recorded to dvc.lock, in the order in which `dvc repro` appends it.
+
+        `dvc repro` ends with the first stage that fails. So what a run has appended beside one is appended anew by the
+        next, where stages that come before it are there.
+        """
         if self.recorded and not stopped:
             before = Path("dvc.lock").read_text(encoding="utf-8") if Path("dvc.lock").exists() else ""
             content = {"schema": "2.0", "stages": {}} | (loads_yaml(before) or {})
-            content["stages"] |= {name: self.recorded[name] for name in self.stages if name in self.recorded}
+            entries, names = content["stages"], set[str]()
+            with suppress(OSError, ValueError, TypeError):  # none, or damaged
+                names = self.stages.keys() & set(json.loads(APPENDED.read_text()))
+            late = {name: entries.pop(name) for name in list(entries) if name in names}
+            recorded = late | self.recorded
+            appended = [name for name in self.stages if name in recorded and name not in entries]
+            entries |= {name: recorded[name] for name in self.stages if name in recorded}
             with self.repo.scm_context() as context:
                 write_bytes(Path("dvc.lock"), dumps_yaml(content).encode())
                 context.track_file("dvc.lock")
+            write_bytes(APPENDED, json.dumps(appended if failed else []).encode())
         write_bytes(SECONDS, json.dumps(self.seconds).encode())
         self.repo.lock.unlock()
 
@@ -241,9 +253,16 @@ def list_inputs(stage: PipelineStage) -> set[tuple[str, str]]:
 
 
 def find_time(dep: Dependency, *key: str) -> int:
-    """When a file was last changed; 0 of parameters, whose file holds others, and of what is none."""
+    """When a file was last changed; 0 of parameters, whose file holds others, and of what is none.
+
+    By the time that the system alone sets: the other one comes back with a file that is moved away and back. But what
+    stages have made may be one file with what DVC's cache holds, and that time changes with each name it is given.
+    """
     path = Path(dep.fs_path, *key)
-    return path.stat().st_mtime_ns if path.is_file() and not getattr(dep, "params", None) else 0
+    if getattr(dep, "params", None) or not path.is_file():
+        return 0
+    state = path.stat()
+    return state.st_ctime_ns if state.st_nlink == 1 else state.st_mtime_ns
 
 
 def find_stages() -> list[str]:

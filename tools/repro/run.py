@@ -65,7 +65,7 @@ class Run:
             await asyncio.gather(*tasks, return_exceptions=True)
             if self.live:
                 self.live.stop()
-            self.pipeline.close(stopped=self.graph.is_active())
+            self.pipeline.close(stopped=self.graph.is_active(), failed=bool(self.failures))
 
     def offer(self) -> None:
         """Queue the stages that wait for no other any more."""

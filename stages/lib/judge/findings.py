@@ -28,10 +28,20 @@ def check_result(judge: Judge, result: StudyResult, predicted: Mapping[str, Pred
         yield Check("no_skill")
     elif ends := tuple(find_ends(judge, predicted)):
         yield Check("path_ends", ends)
+    if same := tuple(dict.fromkeys(find_without_spread(result))):
+        yield Check("no_spread", same)
     if is_thinned(judge):
         yield Check("thinned", (), judge.plan.protocol.training or 0)
     if score in result.reach:
         yield Check("reach", (score,), result.reach[score].detectable)
+
+
+def find_without_spread(result: StudyResult) -> Iterator[str]:
+    """Variants that are undecided since they differ from their baseline by the same in every row, mostly by nothing."""
+    for key, arm in result.list_arms():
+        for found in (judged.difference for judged in arm.judged.values()):
+            if found and found.verdict == "undecided" and found.own_low == found.own_high:
+                yield key.variant
 
 
 def is_thinned(judge: Judge) -> bool:

@@ -55,8 +55,10 @@ class Together(Generic[Member]):
         return min(max(own, float(1 + exceeding) / (1 + len(largest))), most) if largest.size else most
 
     def is_decided(self, level: float) -> bool:
-        """Whether no interval holds 0."""
-        return level > 0 and all(abs(one.value) > self.half_width(key, level) for key, one in self.members.items())
+        """Whether no interval holds 0; one without any width decides nothing."""
+        return level > 0 and all(
+            one.standard_error > 0 and abs(one.value) > self.half_width(key, level) for key, one in self.members.items()
+        )
 
 
 def judge_together(
@@ -149,7 +151,8 @@ def verdict(difference: Estimate, half_width: float, *, margin: float, sign: int
 
     1. equivalent  the interval at 1 - 2 alpha lies inside (-margin, margin): two one-sided tests (Schuirmann 1987).
     2. better, worse  otherwise, 0 is further off than half_width, by the sign of the difference.
-    3. undecided  otherwise, and where the two are the same in every row: evidence without any spread decides nothing.
+    3. undecided  otherwise, and where the two differ by the same in every row, mostly by nothing: evidence without any
+       spread decides nothing.
     Equivalent comes first: a difference that is surely real but surely smaller than matters should move nobody, and
     its p-value stands beside it. Each false equivalent (true difference at least margin) has at most the chance alpha;
     it is not part of what is judged together.
@@ -159,7 +162,7 @@ def verdict(difference: Estimate, half_width: float, *, margin: float, sign: int
         margin: the greatest difference that does not matter, in units of the score.
         sign: of a difference for the better, `scores.Score.sign`.
     """
-    if difference.value == 0 and difference.standard_error == 0:
+    if difference.standard_error == 0:
         return "undecided"
     low, high = difference.interval(1 - 2 * alpha)
     if -margin < low and high < margin:
@@ -175,12 +178,14 @@ def find_interval(
     """The interval that stands beside a verdict, and agrees with it.
 
     Of an equivalent arm it is the one that shows it: that of the two one-sided tests, stretched to 0, which holds the
-    truth with the chance 1 - alpha (Hsu, Hwang, Liu and Ruberg 1994).
+    truth with the chance 1 - alpha (Hsu, Hwang, Liu and Ruberg 1994). One without any width is stretched to 0, too.
     """
+    low, high = difference.value - half_width, difference.value + half_width
     if word == "equivalent":
         low, high = difference.interval(1 - 2 * alpha)
+    if word == "equivalent" or difference.standard_error == 0:
         return min(low, 0.0), max(high, 0.0)
-    return difference.value - half_width, difference.value + half_width
+    return low, high
 
 
 def detectable_difference(estimate: Estimate, half_width: float, *, power: float = POWER) -> float:

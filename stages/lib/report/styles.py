@@ -128,6 +128,8 @@ CHECKS = {  # name of a check -> what was found, and what to do about it
     "helps",
     "no_skill": "no network is shown to beat a guess that knows the class shares alone, so no regulariser can "
     "be judged: look for columns that say more of the target",
+    "no_spread": "by one score or both {columns} differs from its baseline by the same in every row, mostly by 0, "
+    "which says nothing of other rows, so it is undecided: see whether its strengths do anything",
     "thinned": "networks and models learn from {value:,.0f} rows each, fewer than there are, and regularisers help "
     "more there: raise `training` of the protocol, or MINUTES",
     "reach": "a true difference in {columns} below {value:.3f} would often not be found: only more rows help there",
@@ -137,7 +139,8 @@ WARNINGS = ("groups", "gives_away", "no_skill", "no_overfitting")  # they change
 
 def tell_check(check: Check) -> str:
     """columns of a check are columns of the table, or variants, or a score."""
-    labels = {"path_ends": lambda name: style_of(name).label, "reach": lambda name: SCORES[name].label}
+    labels = dict.fromkeys(("path_ends", "no_spread"), lambda name: style_of(name).label)
+    labels["reach"] = lambda name: SCORES[name].label
     columns = [labels.get(check.name, str)(name) for name in check.columns]
     more = f" and {len(columns) - NUM_NAMED} more" if len(columns) > NUM_NAMED else ""
     return CHECKS[check.name].format(columns=", ".join(columns[:NUM_NAMED]) + more, value=check.value)

@@ -1,4 +1,4 @@
-"""What is found in a result: ends of paths, and rows that were left out of training."""
+"""What is found in a result: ends of paths, arms that answer alike, rows that were left out of training."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 
 from stages.lib.data.protocols import FixedTest, RepeatedStratifiedKFold
 from stages.lib.judge.arms import ArmKey
-from stages.lib.judge.findings import find_ends, is_thinned
+from stages.lib.judge.findings import find_ends, find_without_spread, is_thinned
 from stages.lib.judge.judge import Judge
 
 LABELS = np.tile(np.arange(20) % 2, (4, 1))
@@ -54,3 +54,19 @@ def test_a_study_that_trains_on_fewer_rows_than_there_are_is_told(training: int 
     assert is_thinned(judge) == is_told
     judge.plan.protocol = FixedTest(seeds=3, validation=0.2, training=500)
     assert not is_thinned(judge)
+
+
+def test_a_variant_is_told_that_answers_as_its_baseline() -> None:
+    def judge_one(value: float, width: float, verdict: str) -> Any:
+        found = SimpleNamespace(verdict=verdict, own_low=value - width, own_high=value + width)
+        return SimpleNamespace(judged={"auc": SimpleNamespace(difference=found)})
+
+    arms = {
+        ArmKey("none", "at_knob"): SimpleNamespace(judged={"auc": SimpleNamespace(difference=None)}),
+        ArmKey("l1", "tuned"): judge_one(0.0, 0.1, "undecided"),
+        ArmKey("l2", "at_knob"): judge_one(0.0, 0.0, "not_asked"),
+        ArmKey("l2", "tuned"): judge_one(0.0, 0.0, "undecided"),
+        ArmKey("ema", "tuned"): judge_one(0.2, 0.0, "undecided"),
+    }
+    result: Any = SimpleNamespace(list_arms=lambda: list(arms.items()))
+    assert list(find_without_spread(result)) == ["l2", "ema"]

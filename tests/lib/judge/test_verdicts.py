@@ -53,13 +53,21 @@ def test_a_verdict_and_its_interval(difference, own_half, together, word):
 
 
 def test_a_verdict_at_its_bounds():
-    exact = Estimate(0.25, ((0.0, 4),))  # both ends of its intervals are 0.25
+    exact = Estimate(0.25, ((1e-12, 4),))  # both ends of its intervals are all but 0.25
     assert verdict(exact, 0.0, margin=0.2, sign=1) == "better"
     assert verdict(exact, 0.0, margin=0.0, sign=1) == "better"
     assert verdict(exact, 0.0, margin=0.25, sign=1) == "better", "an interval that ends on the margin is not inside"
     assert verdict(exact, 0.0, margin=0.26, sign=1) == "equivalent"
     assert verdict(exact, 0.25, margin=0.2, sign=1) == "undecided"
-    assert verdict(Estimate(0.0, ((0.0, 2),)), 0.0, margin=0.01, sign=1) == "undecided"
+
+
+@pytest.mark.parametrize("value", [0.0, 0.005, 0.25, -0.25])
+def test_evidence_without_any_spread_decides_nothing(value):
+    """As of two arms that answer the same in all of few rows, or of one that is right where the other never is."""
+    same = Estimate(value, ((0.0, 2),), np.zeros(12))
+    word = verdict(same, 0.0, margin=0.01, sign=1)
+    assert (word, find_interval(same, 0.0, word)) == ("undecided", (min(value, 0.0), max(value, 0.0)))
+    assert not judge_together({"arm": same}, seed=3).is_decided(0.05)
 
 
 def make_sure(*values: float, error: float = 1.0):
