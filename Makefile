@@ -1,6 +1,6 @@
 # One command per need. `make help` lists them.
 # What is given is text, which neither make nor a shell expands.
-override BASE := $(if $(filter undefined,$(origin BASE)),main,$(value BASE))
+override BASE := $(value BASE)
 override CLUSTER := $(value CLUSTER)
 override JOBS := $(value JOBS)
 override SET := $(value SET)
@@ -68,7 +68,7 @@ audit-deps: .venv/installed-audit  ## Look for known holes in the pinned require
 	@$(RUN) pip-licenses --from=mixed --order=license --packages $$(sed -n 's/==.*//p' requirements/base.txt)
 	@$(RUN) pip-audit --strict --disable-pip --require-hashes --requirement requirements/base.txt
 
-review: .venv/installed  ## Say what has changed in the held-out scores since the git revision BASE (default: main)
+review: .venv/installed  ## Say what has changed in the held-out scores since the git revision BASE (default: where this branch left main)
 	@$(RUN) python -m tools.review $(if $(BASE),"$$BASE") || { status=$$?; \
 		if [ $$status = 1 ]; then echo "make calls it an error that something is worse: nothing has crashed" >&2; fi; exit $$status; }
 

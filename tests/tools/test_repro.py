@@ -617,7 +617,7 @@ def test_make_takes_the_folder_and_its_options_as_text(made: Path) -> None:
         ("show",): f"{made}/metrics/report.html",
         (f"JOBS={HARM}",): f"tools.repro --jobs {HARM}",
         ("review", f"BASE={HARM}"): f"tools.review {HARM}",
-        ("review",): "tools.review main",
+        ("review",): "tools.review",
     }.items():
         done = run_make(made, *options)
         assert done.stdout.splitlines()[0] == told, done.stderr
