@@ -3,9 +3,6 @@
 TEXTS := BASE CLUSTER JOBS SET DATA TARGET GROUP POSITIVE DROP MINUTES NAME STUDY UNDO
 GIVEN := $(foreach key,$(TEXTS),$(if $(filter command,$(origin $(key))),$(key)))
 $(foreach key,$(TEXTS),$(if $(filter-out undefined,$(origin $(key))),$(eval override $(key) := $$(value $(key)))))
-ifeq ($(origin BASE),undefined)
-BASE := main
-endif
 PYTHON ?= python3
 ifeq ($(JOBS),)
 override JOBS := $(shell nproc 2>/dev/null || sysctl -n hw.ncpu 2>/dev/null || echo 1)
@@ -68,7 +65,7 @@ audit-deps: .venv/installed-audit  ## Look for known holes in the pinned require
 	@$(RUN) pip-licenses --from=mixed --order=license --packages $$(sed -n 's/==.*//p' requirements/base.txt)
 	@$(RUN) pip-audit --strict --disable-pip --require-hashes --requirement requirements/base.txt
 
-review: .venv/installed  ## Say what has changed in the held-out scores since the git revision BASE (default: main)
+review: .venv/installed  ## Say what has changed in the held-out scores since the git revision BASE (default: where this branch left main)
 	@$(RUN) python -m tools.review $(if $(BASE),"$$BASE") || { status=$$?; \
 		if [ $$status = 1 ]; then echo "make calls it an error that something is worse: nothing has crashed" >&2; fi; exit $$status; }
 

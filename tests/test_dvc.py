@@ -3,6 +3,7 @@
 import json
 import re
 import shlex
+from contextlib import chdir
 from hashlib import sha256
 from pathlib import Path
 
@@ -14,6 +15,8 @@ from tests.browser import needs_chromium, open_page, start_browser
 from tests.conftest import ROOT, keep_studies, keep_variants, make_fashion_files, shrink_params
 from tests.project import Project, find_users, load_yaml, make_project
 from tests.test_docs import list_commands
+from tools.review.judging import review
+from tools.review.snapshot import Snapshot
 
 # The first compares the catalogue, the second, one of the tutorial, variants of its own: two each, since TensorFlow's
 # start is what a run costs.
@@ -114,10 +117,11 @@ def test_a_changed_knob_retrains_just_the_runs_that_use_it(project: Project) -> 
     follow = {*of_both("evaluate", "compare", "draw"), "experiment@patients"}
     assert ran == {"plan", *(TRAINED[user] for user in users), *follow, "audit", "report"}
 
-    review = json.loads(project.call_tool("review", "HEAD", "--json").stdout)
-    assert {(change["study"], change["variant"]) for change in review["changes"]} == users
-    assert not any(change["recomputed"] for change in review["changes"])
-    assert (review["params"], review["stale"]) == (["dropout: 0.5 -> 0.3"], [])
+    with chdir(project.folder):
+        result = review(Snapshot("HEAD"), Snapshot(None))
+        assert {change.key.arm[:2] for change in result.changes} == users
+        assert not any(change.recomputed for change in result.changes)
+        assert (result.params, result.head.find_stale()) == (["dropout: 0.5 -> 0.3"], [])
 
     shown = project.call("dvc", "metrics", "diff", "--md", "HEAD")
     rows = [re.split(r" *\| *", line.strip("| ")) for line in shown.splitlines()[2:] if line]

@@ -166,9 +166,9 @@ def follow_readme() -> None:
         measure_command("git commit --quiet --allow-empty --all --message Results", clone)
         steps["again"] = measure_command(f"make SET={KNOB}", clone)
         steps["diff"] = measure_command("dvc metrics diff", clone)
-        review = json.loads(measure_command("python -m tools.review main --json", clone, ends_with=(0, 1)).printed)
+        review = measure_command("python -m tools.review main", clone, ends_with=(0, 1)).printed.splitlines()[0]
     tour = {"machine": describe_machine(), "commit": commit, "disk": disk, "knob": KNOB}
-    tour |= {name: asdict(step) for name, step in steps.items()} | {"review": review["conclusion"]}
+    tour |= {name: asdict(step) for name, step in steps.items()} | {"review": review}
     write_json(TOUR, tour)
 
 

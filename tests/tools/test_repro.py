@@ -640,7 +640,7 @@ def test_make_takes_the_folder_and_its_options_as_text(made: Path) -> None:
         (f"SET={HARM}", "JOBS=2"): f"tools.repro --jobs 2 --set {HARM}",
         **{("judge", f"{key}={HARM}"): f"tools.judge {key}={HARM}" for key in GIVEN},
         ("review", f"BASE={HARM}"): f"tools.review {HARM}",
-        ("review",): "tools.review main",
+        ("review",): "tools.review",
     }.items():
         done = run_make(made, *options)
         assert done.stdout.splitlines()[0] == told, done.stderr

@@ -48,9 +48,9 @@ from tests.forked import run_module
 from tests.test_compare import K_FOLD, REPLICATES, ROWS
 from tests.test_compare import LABELS as FOLDED
 from tests.test_compare import make_plan as make_study_plan
-from tools.review.__main__ import conclude, escape, main, render
+from tools.review.__main__ import conclude, escape, render
 from tools.review.judging import Change, Review, review
-from tools.review.snapshot import Record, Snapshot, StageRecord, compare_params, read_record
+from tools.review.snapshot import Record, Snapshot, StageRecord, compare_params, find_base, hash_text, read_record
 
 Json = dict[str, Any]
 SETTINGS = StatisticsPlan(confidence=0.95, equivalence={"auc": 0.01, "log_loss": 0.01})
@@ -103,8 +103,11 @@ def shift(comparison: Json, variant: str, difference: float, *, noise: float = 0
     """The same with all replicates of one variant at the knob moved by a difference, give or take some noise."""
     changed = copy.deepcopy(comparison)
     wobble = np.random.Generator(np.random.PCG64(9)).normal(0, noise, NUM_REPLICATES)
-    replicates = replicates_of(changed, variant, score=score)
-    replicates[:] = (np.array(replicates) + difference + wobble).tolist()
+    moved = np.array(replicates_of(changed, variant, score=score)) + difference + wobble
+    changed["made"]["arms"][variant]["at_knob"]["judged"][score] |= {
+        "value": float(moved.mean()),
+        "replicates": moved.tolist(),
+    }
     return changed
 
 
@@ -124,15 +127,8 @@ def fix_test(comparison: Json) -> Json:
     return {"made": comparison["made"] | {"protocol": protocol}}
 
 
-def make_lock(
-    comparison: Json, params: Json, changed: set[str], *, texts: dict[str, str], folders: dict[str, str] | None = None
-) -> str:
-    """The text of a dvc.lock with the stages that these results need.
-
-    texts: study -> its comparison as it is written. folders: those that are kept, with hashes.
-    """
-    hashes = {study: hashlib.md5(text.encode()).hexdigest() for study, text in texts.items()}
-    kept = {find_comparison(study).as_posix(): md5 for study, md5 in hashes.items()} | (folders or {})
+def make_lock(comparison: Json, params: Json, changed: set[str], kept: dict[str, str]) -> str:
+    """The text of a dvc.lock with the stages that these results need; kept: output -> its hash, of those that exist."""
 
     def list_files(paths: str) -> list[Json]:
         made = {path: ("b" if path in changed else "a") * 32 for path in paths.split()}
@@ -150,25 +146,16 @@ def make_lock(
         study = task.partition("/")[0]
         held_out, plans, scores = f"data/held_out/{study}", f"data/plan/{study}", find_comparison(study).as_posix()
         predicted = f"stages/evaluate.py models/{study} {plans} {held_out}"
-        for verb, deps, outs in (
-            ("compare", f"{plans}/_study.json stages/compare.py", scores),
-            ("preprocess", "", held_out),
-            ("evaluate", predicted, f"data/predictions/{study}"),
-            ("reference", f"stages/reference.py {held_out}", f"data/reference/{study}"),
-        ):
-            stages[f"{verb}@{study}"] = stage(f"{verb} {study}", deps, outs)
+        stages |= {
+            f"compare@{study}": stage(f"compare {study}", f"{plans}/_study.json stages/compare.py", scores),
+            f"preprocess@{study}": stage(f"preprocess {study}", "", held_out),
+            f"evaluate@{study}": stage(f"evaluate {study}", predicted, f"data/predictions/{study}"),
+            f"reference@{study}": stage(f"reference {study}", "stages/reference.py", f"data/reference/{study}"),
+        }
         for variant in content["arms"]:
             deps = f"{plans}/{variant}.json data/plan/_versions/train.json stages/train.py"
             stages[f"train@{study}-{variant}"] = stage(f"train {study} {variant}", deps, f"models/{study}/{variant}")
     return dumps_yaml({"schema": "2.0", "stages": stages})
-
-
-def split_by_study(comparison: Json) -> dict[str, Json]:
-    studies: dict[str, Json] = {}
-    for task, result in comparison.items():
-        study = task.partition("/")[0]
-        studies.setdefault(study if study.isidentifier() else "made", {})[task] = result
-    return studies
 
 
 class Repository:
@@ -191,10 +178,10 @@ class Repository:
 
     def write(self, comparison: Json, params: str | None = None) -> None:
         shutil.rmtree(self.folder / COMPARISON, ignore_errors=True)
-        for study, content in split_by_study(comparison).items():
-            path = self.folder / find_comparison(study)
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(json.dumps(content))
+        (self.folder / COMPARISON).mkdir(parents=True)
+        for study in {task.partition("/")[0] for task in comparison}:
+            tasks = {task: result for task, result in comparison.items() if task.partition("/")[0] == study}
+            (self.folder / find_comparison(study)).write_text(json.dumps(tasks))
         if params is not None:
             (self.folder / "params.yaml").write_text(params)
 
@@ -203,8 +190,8 @@ class Repository:
         texts = {path.stem: path.read_text() for path in (self.folder / COMPARISON).glob("*.json")}
         comparison = {task: result for text in texts.values() for task, result in json.loads(text).items()}
         params = load_document((self.folder / "params.yaml").read_text())[0]
-        lock = make_lock(comparison, params, set(changed), texts=texts, folders=folders)
-        (self.folder / "dvc.lock").write_text(lock)
+        kept = {find_comparison(study).as_posix(): hash_text(text) for study, text in texts.items()} | (folders or {})
+        (self.folder / "dvc.lock").write_text(make_lock(comparison, params, set(changed), kept))
 
     def rerun(self, comparison: Json, params: str | None = None, *, changed: tuple[str, ...] = ()) -> None:
         """Leave what a whole run leaves; changed: paths with other contents."""
@@ -234,7 +221,7 @@ def repository(tmp_path: Path, params_text: str, monkeypatch: pytest.MonkeyPatch
 
 
 def by_score(result: Review) -> dict[tuple[str, ...], Change]:
-    return {(*change.key, change.score): change for change in result.judged}
+    return {(*change.key.arm, change.key.score): change for change in result.changes}
 
 
 def review_main() -> Review:
@@ -263,6 +250,7 @@ def test_a_regression_ends_with_status_1_and_names_just_what_changed(repository:
     assert done.stdout.startswith(f"dropout: 0.5 -> 0.3. **Worse**: {told}")
     (row,) = list_rows(done.stdout)
     assert row[:4] + row[-1:] == ["made", "dropout", "at the knob", "AUC", "worse"]
+    assert row[-2] == "`─●······················○`"
     assert "\nNot shown: 0 equivalent, 4 with the same scores.\n" in done.stdout
 
 
@@ -273,7 +261,7 @@ NOISY = [(0.0, 0.05, "undecided"), (0.02, 0.05, "undecided")]
 @pytest.mark.parametrize(("difference", "noise", "verdict"), [*SURE, *NOISY])
 def test_verdicts_know_the_noise(difference: float, noise: float, verdict: str, repository: Repository) -> None:
     (change,) = repository.compare(shift(BASE, "l2", difference, noise=noise)).changes
-    assert (change.key.variant, change.score, change.verdict) == ("l2", "auc", verdict)
+    assert (change.key.arm.variant, change.key.score, change.verdict) == ("l2", "auc", verdict)
     numbers = change.difference
     assert numbers.own_low < numbers.value < numbers.own_high
     assert numbers.value == pytest.approx(change.head - change.base, abs=1e-6)
@@ -298,7 +286,7 @@ def test_an_arm_is_worse_if_it_is_so_by_one_score(by_auc: float, by_log_loss: fl
     result = repository.compare(shift(shift(BASE, "l2", by_auc), "l2", by_log_loss, score="log_loss"))
     better, worse = by_auc > 0 or by_log_loss < 0, by_auc < 0 or by_log_loss > 0
     assert result.verdict == ("worse" if worse else "better" if better else "equivalent")
-    assert [change.score for change in result.changes] == ["auc", "log_loss"]
+    assert [change.key.score for change in result.changes] == ["auc", "log_loss"]
 
 
 OTHER_ROWS_OF_STUDY = ({"seed": 4}, {"dataset": "another"}, {"features": "raw"}, {"protocol": LESS_TRAINING})
@@ -340,11 +328,9 @@ def test_what_comes_and_goes_is_told(repository: Repository) -> None:
     del arms["dropout"]
     text = render(repository.compare(head | {"other": head["made"]}))
     assert text.splitlines()[0].endswith("different held-out scores. Also: 5 arms new, 2 arms removed.")
-    base = arms["unregularized"]["at_knob"]["judged"]["log_loss"]["value"]
     assert (
-        f"\nNew:\n\n- other: 4 arms; log loss {base:.4f} of unregularized; better: none; worse: mine at the knob\n"
-        "- made mine at the knob: AUC 0.7000 (+0.1000 from unregularized: better), "
-        "log loss 0.4000 (+0.1000 from unregularized: worse)\n"
+        "\nNew:\n\n- other: Shown of 1 regularisers: none to help, 1 to hurt (mine by 0.100).\n"
+        "- made mine at the knob, compared with unregularized: AUC 0.7000 (better), log loss 0.4000 (worse)\n"
     ) in text
     assert text.endswith("\n\nRemoved: made dropout at the knob; made dropout tuned.")
 
@@ -353,7 +339,7 @@ def test_of_many_the_first_are_named(repository: Repository) -> None:
     arms = {f"variant_{number}": BASE["made"]["arms"]["l2"] for number in range(500)}
     many = {"made": BASE["made"] | {"arms": BASE["made"]["arms"] | arms}}
     text = render(repository.compare(many))
-    assert "\n- made variant_99 at the knob: " in text
+    assert "\n- made variant_99 at the knob, compared with " in text
     assert text.endswith("\n- 400 more")
     repository.commit(many, repository.params + "".join(f"\nknob_{number}: 1" for number in range(5)))
     text = render(repository.compare(BASE, repository.params))
@@ -366,10 +352,10 @@ def test_of_many_the_first_are_named(repository: Repository) -> None:
 def test_an_arm_is_judged_by_the_scores_that_both_have(repository: Repository) -> None:
     head = shift(shift(BASE, "l2", -0.1), "l2", -0.1, score="log_loss")
     result = repository.compare(judge_by(head, old="log_loss", new="brier"))
-    assert [(change.score, change.verdict) for change in result.changes] == [("auc", "worse")]
+    assert [(change.key.score, change.verdict) for change in result.changes] == [("auc", "worse")]
     assert conclude(result).endswith("Also: 5 arms with a score that only one of the two judges by.")
     result = repository.compare(judge_by(BASE, old="log_loss", new="brier"))
-    assert conclude(result).startswith("**Not comparable**: no arm can be compared by all of its scores. Also: 5 arms")
+    assert conclude(result).startswith("No arm whose inputs changed has different held-out scores. Also: 5 arms")
 
 
 def test_all_that_changed_is_judged_together(repository: Repository) -> None:
@@ -402,10 +388,7 @@ def test_what_another_machine_computed_anew_does_not_blur_what_changed(repositor
     assert f"exit status 1. Also: {recomputed}\n" in text
     assert [row[1] for row in list_rows(text)] == ["dropout"]
 
-
-def test_what_another_machine_computed_worse_is_told_all_the_same(repository: Repository) -> None:
-    repository.record()
-    repository.rerun(shift(shift(BASE, "l2", -0.1), "unregularized", 0.0))
+    repository.rerun(shift(shift(BASE, "l2", -0.1), "unregularized", 0.0), repository.params)
     text = render(review_main())
     assert text.startswith("**Worse**: 1 of 1 changed results")
     assert "| made | l2 | at the knob (recomputed) | AUC |" in text
@@ -418,7 +401,7 @@ TOUCHED = {  # what has changed -> the arms that it touches
     "stages/evaluate.py": ["unregularized", "l2"],
     "stages/reference.py": ["forest"],
     "stages/compare.py": ["unregularized", "l2", "forest"],
-    "data/held_out/made": ["unregularized", "l2", "forest"],
+    "data/held_out/made": ["unregularized", "l2"],
     "data/plan/made/l2.json": ["l2"],
     **{f"data/plan{path}": [] for path in ("", "/made", "/made/_study.json", "/made/dropout.json")},
     "models/made": [],
@@ -426,84 +409,66 @@ TOUCHED = {  # what has changed -> the arms that it touches
 
 
 def test_what_an_arm_depends_on_touches_it(repository: Repository) -> None:
+    def list_touched() -> list[str]:
+        changes = review_main().changes
+        assert len(changes) == 3
+        return [change.key.arm.variant for change in changes if not change.recomputed]
+
+    params = name_study_made(repository.params)
+    repository.write(BASE, params)
     repository.record()
     head = shift(shift(BASE, "l2", 0.0), "unregularized", 0.0)
     replicates_of(head, "forest", kind="reference")[0] += 0.001
     for path, touched in TOUCHED.items():
         repository.rerun(head, changed=(path,))
-        changes = review_main().changes
-        assert [change.key.variant for change in changes if not change.recomputed] == touched, path
-        assert len(changes) == 3
-
-
-def test_another_command_and_a_setting_of_the_study_touch_an_arm(repository: Repository) -> None:
-    params = name_study_made(repository.params)
-    repository.write(BASE, params)
-    repository.record()
-    repository.rerun(shift(BASE, "l2", 0.0))
-    assert [change.recomputed for change in review_main().changes] == [True]
+        assert list_touched() == touched, path
     lock = repository.folder / "dvc.lock"
     lock.write_text(lock.read_text().replace("stages.train made l2", "stages.train made l2 --threads 2"))
-    assert [change.recomputed for change in review_main().changes] == [False]
-    repository.rerun(shift(BASE, "l2", 0.0), params.replace("select_by: log_loss", "select_by: auc"))
-    assert [change.recomputed for change in review_main().changes] == [False]
+    assert list_touched() == ["l2"]
+    repository.rerun(head, params.replace("select_by: log_loss", "select_by: auc"))
+    assert list_touched() == ["unregularized", "l2", "forest"]
 
 
-def test_results_of_other_parameters_are_told_first(repository: Repository) -> None:
+def test_results_that_are_out_of_date_are_told_first(repository: Repository) -> None:
     repository.record()
     repository.write(BASE, repository.params.replace("dropout: 0.5", "dropout: 0.3"))
-    assert conclude(review_main()).startswith(
-        "**Out of date** (dropout: 0.5 -> 0.3): run make. By the present results: dropout: 0.5 -> 0.3. No arm"
-    )
+    told = "(dropout: 0.5 -> 0.3): run make. By the present results: dropout: 0.5 -> 0.3. No arm"
+    assert conclude(review_main()).startswith(f"**Out of date** {told}")
     repository.commit()
     repository.rerun(shift(BASE, "l2", 0.1))
     assert "The results of main are out of date as well (dropout: 0.5 -> 0.3)." in render(review_main())
 
-
-def test_a_run_that_did_not_reach_its_end_is_told_first(repository: Repository) -> None:
-    repository.write_lock()
+    repository.rerun(BASE)
     lock = repository.folder / "dvc.lock"
     whole = lock.read_text()
     for stage in ("plan", "preprocess@made"):  # it has written anew, and nobody has read it yet
         before, behind = whole.split(f"  {stage}:\n")
         lock.write_text(f"{before}  {stage}:\n{behind.replace('a' * 32, 'c' * 32, 1)}")
         assert conclude(review_main()).startswith("**Out of date** (the last run was not completed): run make.")
-
-
-def test_results_that_the_last_run_did_not_write_are_told_first(repository: Repository) -> None:
-    repository.write_lock()
+    lock.write_text(whole)
     told = conclude(repository.compare(shift(BASE, "l2", 0.1)))
     assert told.startswith("**Out of date** (metrics/comparison/made.json is not what the last run wrote): run make.")
 
 
-def test_a_base_that_has_gone_on_is_told_with_the_commit_to_compare_with(repository: Repository) -> None:
+def test_what_main_has_gained_since_is_left_out(repository: Repository) -> None:
+    assert find_base() == "main"
     repository.git("branch", "mine")
     repository.commit(shift(BASE, "l2", 0.1))
     repository.git("checkout", "--quiet", "mine")
-    text = render(review_main())
-    assert text.startswith("**Worse**"), "what main has gained this branch lacks"
-    assert "has changed since the head" not in text, "only its results, and they may be another machine's"
-
-    repository.git("checkout", "--quiet", "main")
-    repository.commit(shift(BASE, "l2", 0.1), repository.params.replace("l2: 0.01 ", "l2: 0.02 "))
-    repository.git("checkout", "--quiet", "mine")
+    assert render(review_main()).startswith("**Worse**"), "what main has gained this branch lacks"
     fork = subprocess.check_output(["git", "rev-parse", "mine"], cwd=repository.folder, text=True)[:10]
-    assert f"`make review BASE={fork}` leaves them out." in render(review_main())
-    command = f"`python -m tools.review {fork} --head mine` leaves them out."
-    assert command in render(review(Snapshot("main"), Snapshot("mine")))
-    assert render(review(Snapshot(fork), Snapshot(None))).startswith("Nothing has changed")
+    assert find_base() == fork
+    assert repository.review().stdout.startswith(f"Nothing has changed since {fork}")
 
 
 @pytest.mark.parametrize(
     ("before", "after", "told"),
     [
         ({"a": {"b": 1}}, {"a": {"b": 2}}, ["a.b: 1 -> 2"]),
-        ({"a": {"b": {}}}, {"a": {"b": {"c": "d"}}}, ["a.b.c: (none) -> d"]),
-        ({"a": {"b": {"c": "d"}}}, {"a": {"b": None}}, ["a.b.c: d -> (none)"]),
-        ({"a": {}}, {"a": {"b": {}}}, ["a.b: (none) -> {}"]),
+        ({"a": {"b": {}}}, {"a": {"b": {"c": "d"}}}, ["a.b: {} -> (none)", "a.b.c: (none) -> d"]),
+        ({"a": {"c": 1}}, {"a": {"b": None, "c": 1}}, ["a.b: (none) -> {}"]),
         ({"a": None}, {"a": {}}, []),
-        (["a"], {"b": 1}, ["params.yaml: ['a'] -> {'b': 1}"]),
-        ({"a": [1]}, {"a": {"b": 1}, "c": {"d": 2}}, ["a: [1] -> {'b': 1}", "c.d: (none) -> 2"]),
+        (["a"], {"b": 1}, ["params.yaml: ['a'] -> (none)", "b: (none) -> 1"]),
     ],
 )
 def test_parameters_are_compared_leaf_by_leaf(before: Any, after: Json, told: list[str]) -> None:
@@ -521,28 +486,18 @@ def test_a_score_without_a_margin_is_never_equivalent(repository: Repository) ->
     before, after = (judge_by(each, old="auc", new="g_mean") for each in (BASE, shift(BASE, "l2", 0, noise=1e-6)))
     repository.commit(before)
     (change,) = repository.compare(after).changes
-    assert (change.score, change.verdict) == ("g_mean", "undecided")
+    assert (change.key.score, change.verdict) == ("g_mean", "undecided")
 
 
-def test_json_has_the_conclusion_and_the_rows(repository: Repository) -> None:
-    repository.write(shift(BASE, "l2", 0.1))
-    content = json.loads(repository.review("--json").stdout)
-    assert content["conclusion"].startswith("**Better**: 1 of 1 changed results")
-    change = content["changes"][-1]
-    assert [change[name] for name in ("study", "variant", "kind", "score")] == ["made", "l2", "at_knob", "auc"]
-    assert change["head"] - change["base"] == pytest.approx(change["difference"], abs=1e-6)
-    assert (change["verdict"], change["recomputed"]) == ("better", False)
-
-
-def test_a_picture_has_the_changed_arms_and_none_is_written_of_none(repository: Repository) -> None:
-    head = judge_by(shift(BASE, "l2", 0.1), old="log_loss", new="brier")
-    for content, drawn in ((BASE, False), (head, True)):
-        repository.write(content)
-        assert repository.review("--picture", "review.svg").returncode == 0
-        assert Path("review.svg").exists() == drawn
-    picture = Path("review.svg").read_text()
-    assert all(text in picture for text in ("made: AUC, at main", "L2 penalty (knob)", "better"))
-    assert "dropout" not in picture
+def test_a_change_is_drawn_to_scale_with_others_of_its_study_and_score(repository: Repository) -> None:
+    head = shift(shift(BASE, "l2", 0.1), "dropout", 0.05)
+    drawn = {row[1]: row[-2].strip("`") for row in list_rows(render(repository.compare(head)))}
+    assert {len(letters) for letters in drawn.values()} == {25}
+    ring, disc = ({name: letters.index(mark) for name, letters in drawn.items()} for mark in "○●")
+    means = {name: np.mean(replicates_of(BASE, name)) for name in drawn}
+    ratio = (ring["l2"] - ring["dropout"]) / (disc["l2"] - ring["l2"])
+    assert ratio == pytest.approx((means["l2"] - means["dropout"]) / 0.1, abs=0.1)
+    assert disc["dropout"] - ring["dropout"] == pytest.approx((disc["l2"] - ring["l2"]) / 2, abs=1)
 
 
 # By row ------------------------------------------------------------------------------------------------------------
@@ -672,7 +627,7 @@ def test_by_row_a_change_is_judged_as_compare_judges_two_arms(
     oracle = Judge(plan, SETTINGS, labels, arms)
     pair = oracle.compare_all({ArmKey("l2", "at_knob"): ArmKey("unregularized", "at_knob")})
     expected = {key.score: each for key, each in judge_all(pair, SETTINGS, seed=plan.seed).items()}
-    assert {change.score: change.difference for change in result.changes} == expected
+    assert {change.key.score: change.difference for change in result.changes} == expected
 
 
 def keep_first_point(predicted: Predictions) -> Predictions:
@@ -690,7 +645,6 @@ def test_by_row_every_kind_of_arm_is_judged_in_any_order(repository: Repository)
     }
     recorded = json.loads(find_comparison("made").read_text())
     for (_, variant, kind, score), change in changes.items():
-        assert change.by_row
         replicates = replicates_of(recorded, variant, score=score, kind=kind)
         assert change.head == pytest.approx(np.mean(replicates), abs=1e-6)
     arms = recorded["made"]["arms"].items()
@@ -708,7 +662,7 @@ def test_by_row_the_best_single_regularizer_moves_with_its_members(repository: R
     run_pipeline(repository, searches=searches, dropout=2.6)
     result = review_main()
     assert result.basis == {"made": ""}
-    moved = {(*change.key[1:], change.score): change.difference.value for change in result.changes}
+    moved = {(*change.key.arm[1:], change.key.score): change.difference.value for change in result.changes}
     kinds = ("at_knob", "tuned", "to_end")
     assert {key[:2] for key in moved} == {*(("dropout", kind) for kind in kinds), ("best_single", "tuned")}
     assert not any(change.recomputed for change in result.changes)
@@ -720,7 +674,7 @@ def test_by_row_one_of_the_data_sets_of_a_study(repository: Repository) -> None:
     run_twice(repository, task="made/german", l2=1.6)
     result = review_main()
     assert result.basis == {"made/german": ""}
-    assert {(change.key.variant, change.recomputed) for change in result.changes} == {("l2", False)}
+    assert {(change.key.arm.variant, change.recomputed) for change in result.changes} == {("l2", False)}
     run_pipeline(repository, task="made/german", l2=1.4)
     record_run(repository)
     assert {change.recomputed for change in review_main().changes} == {True}
@@ -738,33 +692,8 @@ def test_without_the_cache_the_same_differences_have_other_intervals(changed: Re
     by_replicate = by_score(review_main())
     assert by_row.keys() == by_replicate.keys()
     for key, change in by_replicate.items():
-        assert (by_row[key].by_row, change.by_row) == (True, False)
         assert change.difference.value == pytest.approx(by_row[key].difference.value, rel=1e-5)
         assert change.difference.own_low != pytest.approx(by_row[key].difference.own_low, rel=1e-3)
-
-
-@pytest.mark.parametrize(
-    ("harm", "words"),
-    [
-        (Path.unlink, "are not in DVC's cache; for more power, run `dvc fetch` or `make` there"),
-        (lambda path: path.write_bytes(path.read_bytes()[:-100]), "in DVC's cache are damaged"),
-        (lambda path: path.write_bytes(b"[]"), "in DVC's cache are damaged"),
-    ],
-    ids=["missing", "cut", "forged"],
-)
-@pytest.mark.parametrize("name", ["data/plan", "data/predictions/made", "data/predictions/made/l2.npz"])
-def test_what_the_cache_lacks_is_judged_by_replicate_and_told(
-    repository: Repository, name: str, harm: Callable[[Path], None], words: str
-) -> None:
-    run_pipeline(repository)
-    repository.commit()
-    path = Path(name)
-    content, suffix = (list_folder(path), ".dir") if path.is_dir() else (path.read_bytes(), "")
-    run_pipeline(repository, l2=1.6)
-    harm(find_object(hashlib.md5(content).hexdigest() + suffix))
-    result = review_main()
-    assert [change.by_row for change in result.changes] == [False] * 6
-    assert f"\n- made by replicate ({escape(f'the predictions of main {words}')}" in render(result)
 
 
 def test_predictions_of_the_working_tree_come_from_the_cache_where_they_are_gone(changed: Repository) -> None:
@@ -788,19 +717,6 @@ def test_another_cache_is_read_as_dvc_is_told_here_and_not_as_a_revision_says(ch
     assert review_main().basis == {"made": ""}
 
 
-OTHER_RESULTS = "the predictions that dvc.lock of the working tree names are not those of its {}"
-DAMAGED = "the predictions of the working tree in DVC's cache are damaged, or of another layout"
-OTHER_ROWS = "the same protocol and seed drew other rows"
-UNRECORDED = "dvc.lock of the working tree does not name its predictions"
-
-
-def test_results_that_are_not_of_the_predictions_are_judged_by_replicate(changed: Repository) -> None:
-    recorded = json.loads(find_comparison("made").read_text())
-    replicates_of(recorded, "l2")[0] += 0.001
-    changed.write(recorded)
-    assert review_main().basis == {"made": OTHER_RESULTS.format(find_comparison("made"))}
-
-
 def edit_arrays(path: Path, *, compress: bool = False, **edits: Callable[[np.ndarray], np.ndarray]) -> None:
     """Write an .npz anew with some members changed, by a function each."""
     with np.load(path) as arrays:
@@ -809,69 +725,87 @@ def edit_arrays(path: Path, *, compress: bool = False, **edits: Callable[[np.nda
     (np.savez_compressed if compress else np.savez)(path, **fields)
 
 
-LABELS, L2_PREDICTIONS = Path("data/predictions/made/_labels.npz"), Path("data/predictions/made/l2.npz")
+def forge(**fields: str) -> str:
+    """The hash of a list of the files of predictions in which l2 has other fields."""
+    members = json.loads(list_folder(PREDICTIONS))
+    next(member for member in members if member["relpath"] == "l2.npz").update(fields)
+    return put_object(json.dumps(members).encode(), suffix=".dir")
+
+
+PREDICTIONS = Path("data/predictions/made")
+DAMAGED = "the predictions in DVC's cache are damaged, or of another layout: "
+LACKING = "the predictions of the working tree are not in DVC's cache; for more power, run `dvc fetch` or `make` there"
+UNRECORDED = "dvc.lock of the working tree does not name its predictions"
+HARMED: dict[str, tuple[Path, Callable[[Path], object], str]] = {  # a file, what happens to it before or after the run
+    "few lanes": (PREDICTIONS / "l2.npz", lambda path: edit_arrays(path, test=lambda each: each[:3]), DAMAGED),
+    "no probabilities": (PREDICTIONS / "l2.npz", lambda path: edit_arrays(path, test=lambda each: 2 * each), DAMAGED),
+    "pickled": (
+        PREDICTIONS / "l2.npz",
+        lambda path: edit_arrays(path, replicate=lambda each: each.astype(object)),
+        DAMAGED,
+    ),
+    "compressed": (PREDICTIONS / "l2.npz", lambda path: edit_arrays(path, compress=True), DAMAGED),
+    "other rows": (
+        PREDICTIONS / "_labels.npz",
+        lambda path: edit_arrays(path, training_numbers=lambda each: each + 1),
+        "the same protocol and seed drew other rows",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", HARMED)
+def test_predictions_of_another_layout_are_judged_by_replicate(changed: Repository, name: str) -> None:
+    path, harm, basis = HARMED[name]
+    harm(path)
+    record_run(changed)
+    expect_by_replicate(basis)
+
+
+def expect_by_replicate(basis: str) -> None:
+    result = review_main()
+    assert result.basis["made"].startswith(basis)
+    assert len(result.changes) == 6
+    assert f"\n- made by replicate ({escape(basis.strip())}" in render(result)
+
+
+@pytest.mark.parametrize("name", ["data/plan", "data/predictions/made", "data/predictions/made/l2.npz"])
+def test_what_the_cache_lacks_is_judged_by_replicate(changed: Repository, name: str) -> None:
+    path = Path(name)
+    content, suffix = (list_folder(path), ".dir") if path.is_dir() else (path.read_bytes(), "")
+    kept = find_object(put_object(content, suffix=suffix))
+    for damaged in (content[:-100], b"[]"):
+        kept.write_bytes(damaged)
+        expect_by_replicate(DAMAGED)
+    kept.unlink()
+    expect_by_replicate(LACKING if name != "data/plan" else LACKING.replace("the working tree", "main"))
+
+
+def test_results_that_are_not_of_the_predictions_are_judged_by_replicate(changed: Repository) -> None:
+    recorded = json.loads(find_comparison("made").read_text())
+    replicates_of(recorded, "l2")[0] += 0.001
+    changed.write(recorded)
+    expect_by_replicate(
+        "the predictions that dvc.lock of the working tree names are not those of its metrics/comparison/made"
+    )
 
 
 def test_a_protocol_with_few_repeats_is_judged_by_replicate(repository: Repository) -> None:
     run_twice(repository, RepeatedStratifiedKFold(folds=REPLICATES // 2, repeats=2, validation=0.2), l2=1.6)
-    assert "enough repeats" in review_main().basis["made"]
+    expect_by_replicate("the protocol does not hold out every row in enough repeats")
 
 
-@pytest.mark.parametrize(
-    ("path", "harm", "basis"),
-    [
-        (L2_PREDICTIONS, lambda path: edit_arrays(path, test=lambda values: values[:3]), DAMAGED),
-        (L2_PREDICTIONS, lambda path: edit_arrays(path, test=lambda values: values * 2), DAMAGED),
-        (L2_PREDICTIONS, lambda path: edit_arrays(path, replicate=lambda values: values.astype(object)), DAMAGED),
-        (L2_PREDICTIONS, lambda path: edit_arrays(path, compress=True), DAMAGED),
-        (LABELS, lambda path: edit_arrays(path, training_numbers=lambda numbers: numbers + 1), OTHER_ROWS),
-    ],
-    ids=["few lanes", "no probabilities", "pickled", "compressed", "other rows"],
-)
-def test_predictions_of_another_layout_are_judged_by_replicate(
-    changed: Repository, path: Path, harm: Callable[[Path], None], basis: str
-) -> None:
-    harm(path)
-    record_run(changed)
-    assert review_main().basis == {"made": basis}
-
-
-def test_rows_without_numbers_are_judged_by_replicate(changed: Repository) -> None:
-    for l2 in (1.0, 1.6):
-        run_pipeline(changed, l2=l2)
-        edit_arrays(LABELS, test_numbers=lambda numbers: numbers[:, :5])
-        record_run(changed)
-        changed.commit()
-    assert review(Snapshot("HEAD~1"), Snapshot("HEAD")).basis == {"made": DAMAGED.replace("the working tree", "HEAD")}
-
-
-def forge_record(after: str) -> None:
-    """Put another hash in the place of that of the folder of predictions."""
-    lock, before = Path("dvc.lock"), hashlib.md5(list_folder(Path("data/predictions/made"))).hexdigest() + ".dir"
-    lock.write_text(lock.read_text().replace(before, after))
-
-
-def test_a_list_of_files_names_no_others(changed: Repository) -> None:
-    Path("secret").write_bytes(L2_PREDICTIONS.read_bytes())
-    members = json.loads(list_folder(Path("data/predictions/made")))
-    member = next(member for member in members if member["relpath"] == "l2.npz")
-    for field, value in (("relpath", "../made/l2.npz"), ("md5", "../../../../../secret")):
-        forged = [each | {field: value} if each is member else each for each in members]
-        forge_record(put_object(json.dumps(forged).encode(), suffix=".dir"))
-        assert review_main().basis == {"made": UNRECORDED}
-        record_run(changed, "l2")
-
-
-def test_a_hash_of_another_form_is_no_record(changed: Repository) -> None:
-    for md5 in ("", "../../../x.dir", "A" * 32 + ".dir", "a" * 31 + "/.dir", "a" * 32 + ".dir\n"):
-        forge_record(json.dumps(md5))
-        assert review_main().basis == {"made": UNRECORDED}
-        record_run(changed, "l2")
+def test_a_hash_leads_nowhere_but_into_the_cache(changed: Repository) -> None:
+    Path("secret").write_bytes((PREDICTIONS / "l2.npz").read_bytes())
+    lock, before = Path("dvc.lock").read_text(), put_object(list_folder(PREDICTIONS), suffix=".dir")
+    forged = [forge(relpath="../made/l2.npz"), forge(md5="../../../../../secret")]
+    for md5 in (*forged, "", "../../../x.dir", "A" * 32 + ".dir", "a" * 31 + "/.dir", "a" * 32 + ".dir\n"):
+        Path("dvc.lock").write_text(lock.replace(before, json.dumps(md5)))
+        expect_by_replicate(UNRECORDED)
 
 
 def test_what_is_too_large_is_not_read(changed: Repository, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tools.review.snapshot.MAX_OBJECT", 1000)
-    assert review_main().basis == {"made": DAMAGED.replace("the working tree", "main")}
+    expect_by_replicate(DAMAGED)
     monkeypatch.setattr("tools.review.snapshot.MAX_BYTES", 1000)
     with pytest.raises(UserError, match=r"params\.yaml of main has [0-9,]+ bytes, expected at most 1,000"):
         review(Snapshot("main"), Snapshot("main"))
@@ -916,7 +850,6 @@ AUC = "arms.l2.at_knob.judged.auc"
     [
         (f"{AUC}.replicates", [0.5], f"{AUC}.replicates: List should have at least 2 items"),
         (f"{AUC}.replicates", [0.5, float("nan")], f"{AUC}.replicates.1: Input should be a finite number"),
-        (f"{AUC}.replicates", [0.5, 1e308], f"{AUC} is 1e+308)"),
         (f"{AUC}.skill", None, f"{AUC}.skill: Input should be"),
         ("protocol", "five folds", "protocol: Input should be"),
         ("arms", {"@all `x`": {"nonsense": {}}}, "arms.@\u200ball \\`x\\`.nonsense"),
@@ -930,11 +863,6 @@ def test_results_of_another_layout_are_refused(repository: Repository, where: st
     expect_refusal("metrics/comparison/made.json of the working tree", f"cannot be used (made.{message}")
 
 
-def test_an_unknown_score_is_refused(repository: Repository) -> None:
-    repository.write(judge_by(BASE, old="auc", new="nonsense"))
-    expect_refusal("metrics/comparison/made.json", "(made.arms.unregularized.at_knob.judged.nonsense is 0")
-
-
 BILLION = "a: &a [1]\nb: &b [" + "*a, " * 3000 + "]\nc: [" + "*b, " * 3000 + "]\n"
 
 
@@ -946,6 +874,7 @@ BILLION = "a: &a [1]\nb: &b [" + "*a, " * 3000 + "]\nc: [" + "*b, " * 3000 + "]\
         ("dvc.lock", BILLION, "has more than 262,144 values"),
         ("dvc.lock", "stages: {plan: [1]}", "does not hold what a run records"),
         ("params.yaml", "a: &a {b: *a}", "has more than 20,000 values"),
+        ("metrics/comparison/made.json", "[]", "cannot be used (the file: Input should be"),
         ("params.yaml", "<<<<<<< HEAD\n", "holds a conflict marker"),
     ],
     ids=lambda text: text[:20],
@@ -962,7 +891,7 @@ def test_a_broken_file_is_refused(repository: Repository, name: str, path: str, 
 
 def test_parameters_with_mistakes_are_refused(repository: Repository) -> None:
     repository.write(BASE, "seed: 3")
-    expect_refusal("params.yaml of the working tree has mistakes")
+    expect_refusal("params.yaml")
 
 
 def test_a_project_in_a_folder_of_a_repository(repository: Repository) -> None:
@@ -1000,15 +929,6 @@ def test_what_cannot_be_printed_ends_with_status_2_and_a_strange_letter_does_not
     assert pipe.wait() == 0
 
 
-def test_without_git_or_a_repository_it_says_so(repository: Repository, monkeypatch: pytest.MonkeyPatch) -> None:
-    (repository.folder / ".git").rename(repository.folder / "elsewhere")
-    with pytest.raises(UserError, match="is not in a git repository, expected a clone of the project"):
-        review_main()
-    monkeypatch.setenv("PATH", "")
-    with pytest.raises(UserError, match="git is missing, expected it on the PATH: install the package git"):
-        review_main()
-
-
 # What is hostile or broken ------------------------------------------------------------------------------------------
 
 HOSTILE = "<img src=x onerror=y> | @everyone </details> `code` **Better** [click](https://evil.example) \u202e"
@@ -1020,7 +940,7 @@ RAW = [HOSTILE, "\u202e", "](https", "<img", "</details>", "@everyone", " `code"
 def test_text_of_others_does_nothing(repository: Repository) -> None:
     head = shift(BASE, "l2", 0.1)
     head["made"]["arms"][HOSTILE] = head["made"]["arms"]["dropout"]
-    head[HOSTILE] = head["made"]
+    head[f"made/{HOSTILE}"] = head["made"]
     wild = "".join(f"{json.dumps(f'{number}{HOSTILE}')}: {json.dumps(HOSTILE)}\n" for number in range(9))
     for name, params in (("wild", repository.params), ("wilder", f"{repository.params}\n{wild}")):
         repository.git("checkout", "--quiet", "-b", name)
@@ -1033,19 +953,3 @@ def test_text_of_others_does_nothing(repository: Repository) -> None:
         assert not [raw for raw in RAW if raw in text]
         rows = [line for line in text.splitlines() if line.startswith("|")]
         assert len({line.replace("\\|", "").count("|") for line in rows}) == 1
-
-
-def test_lists_for_mappings_in_the_base_are_shown(repository: Repository) -> None:
-    repository.write(shift(BASE, "l2", 0.1), "studies: [1]\nseed: {a: [1, {b: 2}]}\n")
-    repository.record()
-    repository.rerun(BASE, repository.params)
-    assert "\n- studies: [1] -> {" in render(review_main())
-
-
-@pytest.mark.parametrize("revision", ["--output=stolen", "-O", "--exec=true", "a\nb", "", "a" * 301])
-@pytest.mark.parametrize("option", ["--head={}", "{}"])
-def test_an_option_is_no_revision(monkeypatch: pytest.MonkeyPatch, revision: str, option: str) -> None:
-    monkeypatch.setattr(sys, "argv", ["review", option.format(revision)])
-    with pytest.raises(SystemExit) as end:
-        main()
-    assert end.value.code == 2
