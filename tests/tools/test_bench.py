@@ -18,12 +18,12 @@ def test_quick_run_has_the_documented_fields():
     measured = bench.report(bench.measure_rounds(runs, rounds=1, quick=True), rounds=1)
     assert set(measured) == {"machine", "rounds", "workloads", "targets"}
     assert {"processor", "cores", "system", "python", "versions"} == set(measured["machine"])
-    assert set(measured["workloads"]["table"]) == {"description", "contenders"}
+    assert set(measured["workloads"]["table"]) == {"work", "contenders"}
     contenders = measured["workloads"]["table"]["contenders"]
     assert set(contenders) == {"sklearn", "lanes"}
     for contender in contenders.values():
         spreads = ("seconds", "seconds_with_compilation", "times_lanes", "times_lanes_with_compilation")
-        assert set(contender) == {*spreads, "memory_mb", "extrapolated_from"}
+        assert set(contender) == {*spreads, "memory_mb"}
         assert all(0 < contender[name]["min"] <= contender[name]["max"] for name in spreads)
         assert contender["memory_mb"] > 50
     assert contenders["lanes"]["times_lanes"] == dict.fromkeys(SPREAD, 1)

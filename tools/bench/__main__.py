@@ -6,7 +6,8 @@ hits all alike; ratios are taken within a round.
 
 import os
 import platform
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
+from dataclasses import asdict
 from importlib.util import find_spec
 from pathlib import Path
 from statistics import median
@@ -18,13 +19,6 @@ from stages.lib.versions import NUMERIC, find_versions
 from tools.bench.contenders import TIMERS, WORKLOADS, Measured, Results, Run, measure_rounds
 
 OUTPUT = Path("metrics/bench.json")
-DESCRIPTIONS = {
-    "thoracic": "100 epochs of 300 rows, batches of 30, 16-30-30-1: 400 networks",
-    "table": "100 epochs of 1,000 rows, batches of 32, 20-64-64-1: 25 replicates at 5 strengths",
-    "images_2000": "20 epochs of 2,000 images, batches of 32, 784-64-10: 40 networks",
-    "images_57000": "an epoch of 57,000 images, batches of 64, 784-96-10: 8 networks",
-}
-STOCK = {"thoracic": 100, "table": 50, "images_2000": 10, "images_57000": 5}  # times that `fit` takes, at least
 MEMORY = 2000  # MB, at most
 
 
@@ -34,47 +28,46 @@ def list_round() -> list[Run]:
     return [(contender, task) for task in WORKLOADS for contender in contenders]
 
 
-def summarize(values: Iterable[float]) -> Measured:
-    ordered = sorted(values)
-    return {"min": ordered[0], "median": median(ordered), "max": ordered[-1]}
+def summarize(values: list[float]) -> Measured:
+    return {"min": min(values), "median": median(values), "max": max(values)}
 
 
 def divide(results: Results, of: Run, to: Run, field: str = "seconds") -> Measured:
     """The ratio of two runs' costs, round by round."""
-    return summarize(top[field] / bottom[field] for top, bottom in zip(results[of], results[to], strict=True))
+    return summarize([top[field] / bottom[field] for top, bottom in zip(results[of], results[to], strict=True)])
 
 
 def report(results: Results, *, rounds: int) -> dict[str, Any]:
     """What metrics/bench.json holds.
 
-    machine: processor, cores, versions. rounds. workloads: name -> what it is, and for each contender the seconds of
+    machine: processor, cores, versions. rounds. workloads: name -> its `Workload`, for each contender the seconds of
     one network (with_compilation: tracing or compiling included), the peak memory of its process in MB, and how many
     times the lanes' cost that is. targets: name -> value, bound, met. Spreads are min, median and max over the rounds.
     """
     workloads, targets = dict[str, Any](), dict[str, Any]()
     for task in dict.fromkeys(task for _, task in results):
         contenders = {name: report_run(results, (name, task)) for name in TIMERS if (name, task) in results}
-        workloads[task] = {"description": DESCRIPTIONS[task], "contenders": contenders}
+        workloads[task] = {"work": asdict(WORKLOADS[task]), "contenders": contenders}
         targets |= rate(task, contenders)
     return {"machine": describe_machine(), "rounds": rounds, "workloads": workloads, "targets": targets}
 
 
 def report_run(results: Results, run: Run) -> dict[str, Any]:
-    contender, task = run
+    lanes = "lanes", run[1]
     return {
-        "seconds": summarize(line["seconds"] for line in results[run]),
-        "seconds_with_compilation": summarize(line["seconds_with_compilation"] for line in results[run]),
+        "seconds": summarize([line["seconds"] for line in results[run]]),
+        "seconds_with_compilation": summarize([line["seconds_with_compilation"] for line in results[run]]),
         "memory_mb": max(line["memory_mb"] for line in results[run]),
-        "times_lanes": divide(results, run, ("lanes", task)),
-        "times_lanes_with_compilation": divide(results, run, ("lanes", task), "seconds_with_compilation"),
-        "extrapolated_from": WORKLOADS[task].share if contender == "sklearn" else 1.0,  # share of the rows
+        "times_lanes": divide(results, run, lanes),
+        "times_lanes_with_compilation": divide(results, run, lanes, "seconds_with_compilation"),
     }
 
 
 def rate(task: str, contenders: Mapping[str, Any]) -> dict[str, Any]:
     """Target -> its value, its bound, and whether it is met."""
     targets: dict[str, Any] = {}
-    for name, field, least in (("stock", "times_lanes", STOCK[task]), ("jax", "times_lanes_with_compilation", 1)):
+    bounds = ("stock", "times_lanes", WORKLOADS[task].stock), ("jax", "times_lanes_with_compilation", 1)
+    for name, field, least in bounds:
         if name in contenders:
             value = contenders[name][field]["median"]
             targets[f"{task}: {name} / lanes"] = {"value": value, "at_least": least, "met": value >= least}

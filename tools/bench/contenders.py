@@ -33,8 +33,7 @@ class Workload:
 
     sizes: features, units of each hidden layer (relu), outputs; one output is a sigmoid, more are a softmax.
     l2: penalty on the hidden kernels. num_lanes: networks that lanes and JAX train at once; strengths: of the penalty,
-    which lanes have so many of and share the rows of a batch. share: of the rows that scikit-learn is given; its time
-    is extrapolated.
+    which lanes have so many of and share the rows of a batch. stock: times the lanes' cost that `fit` takes, at least.
     """
 
     sizes: tuple[int, ...]
@@ -43,8 +42,8 @@ class Workload:
     batch_size: int
     epochs: int
     num_lanes: int
+    stock: float
     strengths: int = 1
-    share: float = 1.0
 
     @property
     def scale(self) -> float:
@@ -54,12 +53,6 @@ class Workload:
     @property
     def loss(self) -> str:
         return "binary_crossentropy" if self.sizes[-1] == 1 else "sparse_categorical_crossentropy"
-
-    def quick(self) -> "Workload":
-        """The same with few epochs, or where there is one, with few rows."""
-        if self.epochs > 1:
-            return replace(self, epochs=self.epochs // QUICK)
-        return replace(self, rows=self.rows // QUICK)
 
     def make_rows(self) -> tuple[np.ndarray, np.ndarray]:
         """Inputs [row, feature], uint8 pixels or float32, and labels [row]."""
@@ -76,19 +69,18 @@ class Workload:
 
 
 WORKLOADS = {
-    "thoracic": Workload((16, 30, 30, 1), l2=0.01, rows=300, batch_size=30, epochs=100, num_lanes=400),
-    "table": Workload((20, 64, 64, 1), l2=0.01, rows=1000, batch_size=32, epochs=100, num_lanes=125, strengths=5),
-    "images_2000": Workload((784, 64, 10), l2=0.001, rows=2000, batch_size=32, epochs=20, num_lanes=40),
-    "images_57000": Workload((784, 96, 10), l2=0, rows=57_000, batch_size=64, epochs=1, num_lanes=8, share=0.2),
+    "thoracic": Workload((16, 30, 30, 1), l2=0.01, rows=300, batch_size=30, epochs=100, num_lanes=400, stock=100),
+    "table": Workload(
+        (20, 64, 64, 1), l2=0.01, rows=1000, batch_size=32, epochs=100, num_lanes=125, strengths=5, stock=50
+    ),
+    "images_2000": Workload((784, 64, 10), l2=0.001, rows=2000, batch_size=32, epochs=20, num_lanes=40, stock=10),
+    "images_57000": Workload((784, 96, 10), l2=0, rows=57_000, batch_size=64, epochs=1, num_lanes=8, stock=5),
 }
 
 
 def time_stock(work: Workload) -> Timing:
     """`Model.fit` as its users write it: on float arrays, with all threads. The first epoch traces."""
-    from stages.lib.lanes.runtime import silent_start
-
-    with silent_start():
-        import keras
+    from stages.lib.lanes.runtime import keras
 
     inputs, labels = work.make_floats()
     penalty = keras.regularizers.L2(work.l2) if work.l2 else None
@@ -120,13 +112,12 @@ def time_sklearn(work: Workload) -> Timing:
     from sklearn.neural_network import MLPClassifier
 
     inputs, labels = work.make_floats()
-    num_rows = round(work.share * work.rows)
     budget = {"max_iter": work.epochs, "n_iter_no_change": work.epochs + 1}
     model = MLPClassifier(work.sizes[1:-1], alpha=work.l2, batch_size=work.batch_size, random_state=0, **budget)
     warnings.simplefilter("ignore", ConvergenceWarning)
     start = perf_counter()
-    model.fit(inputs[:num_rows], labels[:num_rows])
-    seconds = (perf_counter() - start) / work.share
+    model.fit(inputs, labels)
+    seconds = perf_counter() - start
     return seconds, seconds
 
 
@@ -167,7 +158,7 @@ def lanes_plan(work: Workload):  # type: ignore[no-untyped-def]
         replicates=tuple(range(work.num_lanes // work.strengths)),
         network=NetworkPlan(tuple(hidden), "relu", outputs),
         regularizers=(RegularizerPlan("l2", strengths, layers),) if work.l2 else (),
-        callbacks=CallbacksPlan(None, None, None, terminate_on_nan=True),
+        callbacks=CallbacksPlan(terminate_on_nan=True),
         loss=work.loss,
         optimizer=OptimizerPlan("adam", 0.001, 0.0),
         batch_size=work.batch_size,
@@ -211,7 +202,8 @@ def measure_rounds(runs: Sequence[Run], *, rounds: int, quick: bool) -> Results:
 
 def time_run(contender: str, name: str, *, quick: bool) -> Measured:
     """Seconds of one network, and the peak memory of this process in MB."""
-    work = WORKLOADS[name].quick() if quick else WORKLOADS[name]
+    work = WORKLOADS[name]
+    work = replace(work, rows=work.rows // QUICK) if quick else work
     warm, cold = TIMERS[contender](work)
     num_lanes = work.num_lanes if contender in ("lanes", "jax") else 1
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # kilobytes; bytes on macOS

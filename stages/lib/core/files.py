@@ -40,28 +40,19 @@ class UnwritableError(UserError, OSError):
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Write a whole file or nothing: into a draft beside it, which then takes its place."""
+    """Write a whole file or nothing: into a draft in a folder beside it, which then takes its place."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_draft(path, content)
+        with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as folder:
+            draft = Path(folder) / path.name
+            draft.write_bytes(content)
+            draft.replace(path)
     except OSError as error:
         reason = error.strerror or str(error)
         raise UnwritableError(
             f"{path} cannot be written ({reason}), expected room for {len(content):,} bytes: free space on the disk, "
             "or let the folder be written to, and run this again"
         ) from error
-
-
-def write_draft(path: Path, content: bytes) -> None:
-    handle, draft = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-        Path(draft).chmod(0o644)
-        Path(draft).replace(path)
-    except BaseException:
-        Path(draft).unlink(missing_ok=True)
-        raise
 
 
 def read_bytes(path: Path, *, written_by: str) -> bytes:

@@ -12,7 +12,6 @@ begins where a whole packet does, and its lanes have the bytes that they would h
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -59,11 +58,3 @@ def cut_into_blocks(grid: Grid, bytes_per_lane: int) -> list[Block]:
         Block(lanes, place < num_lanes, Grid(1, size), of_lanes[lanes])
         for lanes, place in zip(places % num_lanes, places, strict=True)
     ]
-
-
-def join_blocks(blocks: list[Block], parts: list[Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:
-    """Arrays [lane of the run, ...] from those of every block."""
-    return {
-        name: np.concatenate([part[name][block.counted] for block, part in zip(blocks, parts, strict=True)])
-        for name in parts[0]
-    }

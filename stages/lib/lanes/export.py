@@ -7,12 +7,14 @@ import json
 import re
 import tempfile
 import zipfile
+from collections import defaultdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from stages.lib.core.files import pack_zip
-from stages.lib.lanes.plan import RegularizerPlan, RunPlan
+from stages.lib.lanes.plan import RunPlan
 from stages.lib.lanes.regularizers import CATALOGUE
 from stages.lib.lanes.run import Weights
 from stages.lib.lanes.runtime import keras
@@ -29,43 +31,30 @@ def build_keras(plan: RunPlan, weights: Weights, *, lane: int, scale: float) -> 
     model = keras.Sequential([keras.Input((weights["kernel_1"].shape[1],), name="rows")], name=plan.variant)
     if scale != 1:
         model.add(keras.layers.Rescaling(scale, name="rescaling"))
-    for layer, units in enumerate(plan.network.hidden, start=1):
-        acting = [entry for entry in plan.regularizers if layer in entry.layers]
-        model.add(build_dense(layer, units, acting))
-        add_layers(model, "keras_sums_layer", layer, acting)
-        model.add(keras.layers.Activation(plan.network.activation, name=f"activation_{layer}"))
-        add_layers(model, "keras_activity_layer", layer, acting)
-    output = len(plan.network.hidden) + 1
-    acting = [entry for entry in plan.regularizers if output in entry.layers]
-    model.add(build_dense(output, plan.network.outputs, acting))
-    activation = "sigmoid" if plan.network.outputs == 1 else "softmax"
-    model.add(keras.layers.Activation(activation, name="probability"))
+    network = plan.network
+    activations = [(network.activation, f"activation_{layer}") for layer, _ in enumerate(network.hidden, start=1)]
+    activations.append(("sigmoid" if network.outputs == 1 else "softmax", "probability"))
+    for layer, units in enumerate((*network.hidden, network.outputs), start=1):
+        parts = find_keras_parts(plan, layer)
+        penalty = keras.regularizers.L1L2(**dict(parts["penalty"])) if parts["penalty"] else None
+        last = next(reversed(parts["constraint"]), None)
+        model.add(keras.layers.Dense(units, kernel_regularizer=penalty, kernel_constraint=last, name=f"dense_{layer}"))
+        activation, name = activations[layer - 1]
+        for added in (*parts["sums"], keras.layers.Activation(activation, name=name), *parts["activity"]):
+            model.add(added)
     for layer in model.layers:
         layer.set_weights(lane_weights(layer.name, weights, lane))
     return model
 
 
-def build_dense(layer: int, units: int, acting: list[RegularizerPlan]) -> keras.layers.Dense:
-    """A Dense layer with the penalties and the last of the constraints that act on its kernel."""
-    penalty: dict[str, float] = {}
-    constraint = None
-    for entry in acting:
-        penalty |= CATALOGUE[entry.name].keras_penalty(entry.strengths[0])
-        constraint = CATALOGUE[entry.name].keras_constraint(entry.strengths[0]) or constraint
-    return keras.layers.Dense(
-        units,
-        kernel_regularizer=keras.regularizers.L1L2(**penalty) if penalty else None,
-        kernel_constraint=constraint,
-        name=f"dense_{layer}",
-    )
-
-
-def add_layers(model: keras.Model, hook: str, layer: int, acting: list[RegularizerPlan]) -> None:
-    """Add the Keras layers of the regularisers that act on a hidden layer."""
-    for entry in acting:
-        added = getattr(CATALOGUE[entry.name], hook)(entry.strengths[0], f"{entry.name}_{layer}")
-        if added is not None:
-            model.add(added)
+def find_keras_parts(plan: RunPlan, layer: int) -> dict[str, list[Any]]:
+    """Place -> what Keras has there for the regularisers that act on a layer."""
+    parts = defaultdict[str, list[Any]](list)
+    for entry in plan.regularizers:
+        found = CATALOGUE[entry.name].keras_part(entry.strengths[0], f"{entry.name}_{layer}")
+        if found and layer in entry.layers:
+            parts[found.place].append(found.part)
+    return parts
 
 
 def lane_weights(name: str, weights: Weights, lane: int) -> list[np.ndarray]:

@@ -10,8 +10,9 @@ from stages.lib.data.samples import Development
 from stages.lib.lanes.blocks import Block
 from stages.lib.lanes.losses import LOSSES
 from stages.lib.lanes.network import Network, total, trained_names
-from stages.lib.lanes.optimizers import Optimizer, Step, per_lane
+from stages.lib.lanes.optimizers import Optimizer, Step, per_lane, zeros
 from stages.lib.lanes.plan import Grid, RunPlan
+from stages.lib.lanes.randomness import Noise
 from stages.lib.lanes.regularizers import CATALOGUE, Ema, Regularizer, Tensors
 from stages.lib.lanes.run import Weights
 from stages.lib.lanes.runtime import tf
@@ -36,62 +37,52 @@ def build_regularizers(
     return built
 
 
-class Pool:
-    """The rows that training and validation draw from, as tensors.
-
-    Args:
-        outputs: of the network; one output takes class 1 as its target.
-    """
-
-    def __init__(self, development: Development, *, outputs: int, dtype: str):
-        self.inputs = tf.constant(development.inputs)
-        self.labels = tf.constant(development.labels.astype(np.int32))
-        self.scale, self.image = development.scale, development.image
-        self.outputs, self.dtype = outputs, tf.as_dtype(dtype)
-
-    def gather_inputs(self, rows: tf.Tensor) -> tf.Tensor:
-        inputs = tf.cast(tf.gather(self.inputs, rows), self.dtype)
-        return inputs if self.scale == 1 else inputs * tf.constant(self.scale, self.dtype)
-
-    def gather_targets(self, rows: tf.Tensor, *, sparse: bool) -> tf.Tensor:
-        """Class numbers, or [..., output]: 0 or 1 for a sigmoid, one-hot for a softmax."""
-        labels = tf.gather(self.labels, rows)
-        if sparse:
-            return labels
-        if self.outputs == 1:
-            return tf.cast(labels, self.dtype)[..., None]
-        return tf.one_hot(labels, self.outputs, dtype=self.dtype)
-
-
 class Graph:
     """The lanes of a block, their weights and their training step."""
 
-    def __init__(self, plan: RunPlan, pool: Pool, block: Block, start: Weights, dtype: str, *, num_steps: int):
-        """start: weights [lane, ...] of the block. num_steps: of the whole training."""
-        self.plan, self.pool, self.grid, self.dtype = plan, pool, block.grid, tf.as_dtype(dtype)
-        self.num_lanes = block.grid.num_lanes
+    def __init__(self, plan: RunPlan, development: Development, start: Weights, block: Block, dtype: str):
+        """start: weights [replicate of the run, ...]. block: any; all that are trained are of its size."""
+        self.plan, self.development, self.start, self.grid = plan, development, start, block.grid
+        self.num_lanes, self.dtype = block.grid.num_lanes, tf.as_dtype(dtype)
+        self.inputs, self.labels = tf.constant(development.inputs), tf.constant(development.labels.astype(np.int32))
         self.lanes = tf.Variable(block.lanes, trainable=False)
         some = None if block.grid == plan.grid else self.lanes
-        self.regularizers = build_regularizers(plan, dtype, pool.image, some)
+        self.regularizers = build_regularizers(plan, dtype, development.image, some)
+        self.kernels = [(entry, f"kernel_{layer}") for entry in self.regularizers for layer in entry.layers]
         self.network = Network(plan.network, self.regularizers)
         self.loss = LOSSES[plan.loss]
-        self.weights = {name: tf.Variable(value, dtype=self.dtype) for name, value in start.items()}
-        self.trained = [self.weights[name] for name in trained_names(start)]
-        rate_per_lane = plan.callbacks.reduce_lr_on_plateau is not None
-        self.optimizer = Optimizer(plan.optimizer, self.trained, rate_per_lane=rate_per_lane, num_steps=num_steps)
+        trained = trained_names(start)
+        self.weights, self.kept = self._variables(start), self._variables(start)
+        self.stopped = self._variables(start) if plan.stopped else {}
         self.ema = next((entry for entry in self.regularizers if isinstance(entry, Ema)), None)
-        self.averages = {name: tf.Variable(self.weights[name]) for name in trained_names(start)} if self.ema else {}
-        self.kept = {name: tf.Variable(value) for name, value in self.weights.items()}
-        self.stopped = {name: tf.Variable(value) for name, value in self.weights.items()} if plan.stopped else {}
+        self.averages = self._variables(trained) if self.ema else {}
+        self.trained = [self.weights[name] for name in trained]
+        self.optimizer = Optimizer(
+            plan.optimizer,
+            self.trained,
+            rate_per_lane=plan.callbacks.reduce_lr_on_plateau is not None,
+            num_steps=plan.epochs * -(-development.training.shape[1] // plan.batch_size),
+        )
         self._traced: Callable[..., tf.Tensor] | None = None  # of any number of steps and of rows in a batch
 
-    def restart(self, block: Block, start: Weights) -> None:
-        """Begin anew with another block of the same size."""
+    def _variables(self, names: Iterable[str]) -> dict[str, tf.Variable]:
+        """Name of a weight -> [lane, ...], without its values."""
+        return {name: zeros([self.num_lanes, *self.start[name].shape[1:]], self.dtype) for name in names}
+
+    def begin(self, block: Block) -> None:
+        """Set all lanes to how a block starts."""
         self.lanes.assign(block.lanes)
+        start = {name: block.grid.over_points(values[block.replicates]) for name, values in self.start.items()}
         for variables in (self.weights, self.averages, self.kept, self.stopped):
             for name, variable in variables.items():
                 variable.assign(start[name])
-        self.optimizer.restart()
+        self.optimizer.begin()
+
+    def list_noises(self, block: Block) -> list[Noise]:
+        """The random numbers that each step of a block needs."""
+        num_features, hidden = self.development.inputs.shape[1], self.plan.network.hidden
+        noises = [noise for entry in self.regularizers for noise in entry.noise(num_features, hidden)]
+        return [noise.of_lanes(block.lanes) for noise in noises]
 
     def run_steps(self, order: tf.Tensor, noise: Mapping[str, tf.Tensor], losses: tf.Tensor) -> tf.Tensor:
         """Train on a sequence of batches, the optimiser's next steps.
@@ -131,8 +122,7 @@ class Graph:
     def _train(self, step: Step, rows: tf.Tensor, noise: Mapping[str, tf.Tensor]) -> tf.Tensor:
         """One step on the rows [replicate, row] of a batch: the losses [lane] before it."""
         noise = {name: self._over_lanes(draws) for name, draws in noise.items()}
-        inputs = self._over_lanes(self.pool.gather_inputs(rows))
-        targets = self._over_lanes(self.pool.gather_targets(rows, sparse=self.loss.sparse))
+        inputs, targets = self._gather_inputs(rows), self._gather_targets(rows)
         for regularizer in self.regularizers:
             inputs, targets = regularizer.transform_batch(inputs, targets, noise)
         with tf.GradientTape(watch_accessed_variables=False) as tape:
@@ -159,22 +149,33 @@ class Graph:
         self._assign_kernels(lambda entry, kernel: entry.constrain_kernel(kernel, rate))
 
     def _assign_kernels(self, change: Callable[[Regularizer, tf.Tensor], tf.Tensor | None]) -> None:
-        for entry in self.regularizers:
-            for name in kernel_names(entry):
-                changed = change(entry, self.weights[name])
-                if changed is not None:
-                    self.weights[name].assign(changed)
+        for entry, name in self.kernels:
+            changed = change(entry, self.weights[name])
+            if changed is not None:
+                self.weights[name].assign(changed)
 
     def kernel_penalty(self, weights: Tensors) -> tf.Tensor | float:
-        return total(
-            entry.penalize_kernel(weights[name]) for entry in self.regularizers for name in kernel_names(entry)
-        )
+        return total(entry.penalize_kernel(weights[name]) for entry, name in self.kernels)
 
     def compare(self, targets: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
         """The losses [lane] of targets and logits [lane, row, output], penalties left out."""
         for regularizer in self.regularizers:
             targets = regularizer.transform_targets(targets)
         return self.loss.function(targets, logits, self.network.output(logits))
+
+    def _gather_inputs(self, rows: tf.Tensor) -> tf.Tensor:
+        """Inputs [lane, row, feature] of rows [replicate, row] of the pool."""
+        inputs, scale = tf.cast(tf.gather(self.inputs, rows), self.dtype), self.development.scale
+        return self._over_lanes(inputs if scale == 1 else inputs * tf.constant(scale, self.dtype))
+
+    def _gather_targets(self, rows: tf.Tensor) -> tf.Tensor:
+        """Class numbers [lane, row], or [lane, row, output]: 0 or 1 for a sigmoid, one-hot for a softmax."""
+        labels, outputs = tf.gather(self.labels, rows), self.plan.network.outputs
+        if self.loss.sparse:
+            return self._over_lanes(labels)
+        binary = outputs == 1
+        targets = tf.cast(labels, self.dtype)[..., None] if binary else tf.one_hot(labels, outputs, dtype=self.dtype)
+        return self._over_lanes(targets)
 
     def _over_lanes(self, values: tf.Tensor) -> tf.Tensor:
         """Give every lane what belongs to its replicate; what is drawn lane by lane already stays as it is."""
@@ -184,11 +185,9 @@ class Graph:
     def evaluated(self) -> dict[str, tf.Tensor]:
         """The weights as they are used outside training: averaged where the run averages, constraints kept."""
         weights = self.weights | self.averages
-        if self.ema:
-            for entry in self.regularizers:
-                for name in kernel_names(entry):
-                    constrained = entry.constrain_kernel(weights[name], self.optimizer.learning_rate)
-                    weights[name] = weights[name] if constrained is None else constrained
+        for entry, name in self.kernels if self.ema else []:
+            constrained = entry.constrain_kernel(weights[name], self.optimizer.learning_rate)
+            weights[name] = weights[name] if constrained is None else constrained
         return {name: tf.convert_to_tensor(value) for name, value in weights.items()}
 
     @tf.function(autograph=False)
@@ -201,23 +200,18 @@ class Graph:
         weights, num_rows = self.evaluated(), rows.shape[1]
         logits: list[tf.Tensor] = []
         penalty = tf.zeros(self.num_lanes, self.dtype)
-        for chunk in self._chunks(rows):
+        # Pieces along the rows whose inputs are small enough to hold at once.
+        size = max(1, CHUNK_BYTES // (self.plan.grid.num_lanes * self.inputs.shape[1] * self.dtype.size))
+        for first in range(0, num_rows, size):
+            chunk = rows[:, first : first + size]
             with tf.control_dependencies(logits[-1:]):  # else all chunks are held at once
                 turn = tf.identity(chunk)
-            inputs = self._over_lanes(self.pool.gather_inputs(turn))
-            part, activity, _ = self.network.forward(weights, inputs, None)
+            part, activity, _ = self.network.forward(weights, self._gather_inputs(turn), None)
             logits.append(part)
             penalty += activity * (chunk.shape[1] / num_rows)
         all_logits = tf.concat(logits, axis=1)
-        targets = self._over_lanes(self.pool.gather_targets(rows, sparse=self.loss.sparse))
-        losses = self.compare(targets, all_logits) + penalty + self.kernel_penalty(weights)
+        losses = self.compare(self._gather_targets(rows), all_logits) + penalty + self.kernel_penalty(weights)
         return losses, self.network.output(all_logits)
-
-    def _chunks(self, rows: tf.Tensor) -> Iterable[tf.Tensor]:
-        """Pieces of [replicate, row] along the rows whose inputs are small enough to hold at once."""
-        bytes_per_row = self.plan.grid.num_lanes * self.pool.inputs.shape[1] * self.dtype.size
-        size = max(1, CHUNK_BYTES // bytes_per_row)
-        return (rows[:, first : first + size] for first in range(0, rows.shape[1], size))
 
     @tf.function(autograph=False)
     def keep(self, lanes: tf.Tensor, improved: tf.Tensor) -> None:
@@ -231,10 +225,6 @@ class Graph:
 def any_batches(part: tf.Tensor) -> tf.TensorSpec:
     """What stands for [step, replicate or lane, row, ...], with any number of steps and of rows."""
     return tf.TensorSpec([None, part.shape[1], None, *part.shape[3:]], part.dtype)
-
-
-def kernel_names(regularizer: Regularizer) -> list[str]:
-    return [f"kernel_{layer}" for layer in regularizer.layers]
 
 
 def predict_lanes(

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
-from stages.lib.lanes.runtime import keras, tf
+from stages.lib.lanes.runtime import keras, tf, with_gradient
 
 Function = Callable[["tf.Tensor", "tf.Tensor", "tf.Tensor"], "tf.Tensor"]  # (target, logit, probability) -> [lane]
 
@@ -29,28 +29,21 @@ class Loss(NamedTuple):
     needs_classes: bool = False
 
 
-def mean_over_rows(name: str) -> Function:
-    """Keras' loss of that name, of (target, probability), averaged over a batch's rows."""
-    return lambda target, logit, probability: tf.reduce_mean(getattr(keras.losses, name)(target, probability), axis=1)
-
-
-def cross_entropy(name: str) -> Function:
-    """Keras' cross-entropy of that name, of (target, logit), averaged over a batch's rows."""
+def from_keras(name: str, *, from_logits: bool = False) -> Function:
+    """Keras' loss of that name, averaged over a batch's rows; a cross-entropy is one of (target, logit)."""
 
     def compute(target: tf.Tensor, logit: tf.Tensor, probability: tf.Tensor) -> tf.Tensor:
-        return tf.reduce_mean(getattr(keras.losses, name)(target, logit, from_logits=True), axis=1)
+        function = getattr(keras.losses, name)
+        values = function(target, logit, from_logits=True) if from_logits else function(target, probability)
+        return tf.reduce_mean(values, axis=1)
 
     return compute
 
 
+@with_gradient(lambda slope, values: slope / values)
 def log(values: tf.Tensor) -> tf.Tensor:
     """The natural logarithm, whose gradient divides where TensorFlow's multiplies by an approximate reciprocal."""
-
-    @tf.custom_gradient
-    def compute(values: tf.Tensor) -> tuple[tf.Tensor, Callable[[tf.Tensor], tf.Tensor]]:
-        return tf.math.log(values), lambda slope: slope / values
-
-    return compute(values)
+    return tf.math.log(values)
 
 
 def binary_crossentropy(target: tf.Tensor, logit: tf.Tensor, probability: tf.Tensor) -> tf.Tensor:
@@ -59,10 +52,9 @@ def binary_crossentropy(target: tf.Tensor, logit: tf.Tensor, probability: tf.Ten
     For a softmax network Keras' binary cross-entropy takes each class's logit as that of a sigmoid, and so do lanes.
     """
 
-    @tf.custom_gradient
-    def compute(logit: tf.Tensor) -> tuple[tf.Tensor, Callable[[tf.Tensor], tf.Tensor]]:
-        value = tf.nn.sigmoid_cross_entropy_with_logits(target, logit)
-        return value, lambda slope: slope * (tf.sigmoid(logit) - target)
+    @with_gradient(lambda slope, logit: slope * (tf.sigmoid(logit) - target))
+    def compute(logit: tf.Tensor) -> tf.Tensor:
+        return tf.nn.sigmoid_cross_entropy_with_logits(target, logit)
 
     return tf.reduce_mean(compute(logit), axis=(1, 2))
 
@@ -98,16 +90,16 @@ def r_squared(target: tf.Tensor, logit: tf.Tensor, probability: tf.Tensor) -> tf
 
 
 LOSSES: dict[str, Loss] = {
-    "mean_squared_error": Loss(mean_over_rows("mean_squared_error")),
+    "mean_squared_error": Loss(from_keras("mean_squared_error")),
     "root_mean_squared_error": Loss(root_mean_squared_error),
-    "mean_absolute_error": Loss(mean_over_rows("mean_absolute_error")),
+    "mean_absolute_error": Loss(from_keras("mean_absolute_error")),
     "r_squared": Loss(r_squared),
-    "mean_absolute_percentage_error": Loss(mean_over_rows("mean_absolute_percentage_error")),
+    "mean_absolute_percentage_error": Loss(from_keras("mean_absolute_percentage_error")),
     "mean_squared_logarithmic_error": Loss(mean_squared_logarithmic_error),
     "binary_crossentropy": Loss(binary_crossentropy),
-    "categorical_crossentropy": Loss(cross_entropy("categorical_crossentropy"), needs_classes=True),
+    "categorical_crossentropy": Loss(from_keras("categorical_crossentropy", from_logits=True), needs_classes=True),
     "sparse_categorical_crossentropy": Loss(
-        cross_entropy("sparse_categorical_crossentropy"), sparse=True, needs_classes=True
+        from_keras("sparse_categorical_crossentropy", from_logits=True), sparse=True, needs_classes=True
     ),
     "poisson": Loss(poisson),
 }

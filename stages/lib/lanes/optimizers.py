@@ -8,7 +8,7 @@ they fill a buffer with the change at rate 1, which is then scaled lane by lane.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -24,8 +24,11 @@ def per_lane(vector: tf.Tensor, like: tf.Tensor) -> tf.Tensor:
     return tf.reshape(vector, [-1] + [1] * (len(like.shape) - 1))
 
 
-def zeros_like(weight: tf.Variable) -> tf.Variable:
-    return tf.Variable(tf.zeros(weight.shape, weight.dtype), trainable=False)
+def zeros(shape: Sequence[int], dtype: tf.DType) -> tf.Variable:
+    return tf.Variable(tf.zeros(shape, dtype), trainable=False)
+
+
+Change = dict[str, Any]  # what every kernel takes: var, grad, lr
 
 
 class Step(NamedTuple):
@@ -63,6 +66,35 @@ def cosine_decay(number: np.ndarray, num_steps: int) -> np.ndarray:
     return (1 + np.cos(np.pi * np.minimum(number - 1, num_steps) / num_steps)) / 2
 
 
+# schedule -> the factors of the learning rate [step], from the numbers of the steps and how many there are in all
+SCHEDULES: dict[str, Callable[[np.ndarray, int], np.ndarray]] = {
+    "constant": lambda number, num_steps: np.ones(len(number)),
+    "cosine": cosine_decay,
+}
+
+
+def apply_sgd(change: Change, slots: Sequence[tf.Tensor], momentum: tf.Tensor, step: Step) -> None:
+    tf.raw_ops.ResourceApplyKerasMomentum(**change, accum=slots[0], momentum=momentum)
+
+
+def apply_rmsprop(change: Change, slots: Sequence[tf.Tensor], momentum: tf.Tensor, step: Step) -> None:
+    rho, epsilon = (tf.constant(value, momentum.dtype) for value in (RHO, EPSILON))
+    tf.raw_ops.ResourceApplyRMSProp(**change, ms=slots[0], mom=slots[1], momentum=momentum, rho=rho, epsilon=epsilon)
+
+
+def apply_adam(change: Change, slots: Sequence[tf.Tensor], momentum: tf.Tensor, step: Step) -> None:
+    beta_1, beta_2, epsilon = (tf.constant(value, momentum.dtype) for value in (BETA_1, BETA_2, EPSILON))
+    betas = {"beta1": beta_1, "beta2": beta_2, "beta1_power": step.beta_1_power, "beta2_power": step.beta_2_power}
+    tf.raw_ops.ResourceApplyAdam(**change, m=slots[0], v=slots[1], **betas, epsilon=epsilon)
+
+
+OPTIMIZERS: dict[str, Callable[[Change, Sequence[tf.Tensor], tf.Tensor, Step], None]] = {
+    "sgd": apply_sgd,
+    "rmsprop": apply_rmsprop,
+    "adam": apply_adam,
+}
+
+
 class Optimizer:
     """One training's optimiser: the slots and the step count live here.
 
@@ -73,20 +105,20 @@ class Optimizer:
 
     def __init__(self, plan: OptimizerPlan, weights: Sequence[tf.Variable], *, rate_per_lane: bool, num_steps: int):
         """rate_per_lane: `learning_rate` is a variable [lane]; else one number. num_steps: of the whole training."""
-        self.plan, self.weights, self.dtype = plan, list(weights), weights[0].dtype
+        self.plan, self.weights, self.dtype, self.num_steps = plan, list(weights), weights[0].dtype, num_steps
         # Keras rounds the momentum of sgd to float32 in every precision, that of rmsprop in none.
         self.momentum = {"sgd": float(np.float32(plan.momentum)), "rmsprop": plan.momentum, "adam": 0.0}[plan.name]
-        self.update = {"sgd": self._update_sgd, "rmsprop": self._update_rmsprop, "adam": self._update_adam}[plan.name]
-        self.slots = [(zeros_like(weight), zeros_like(weight)) for weight in self.weights]
-        self.num_taken, self.num_steps = 0, num_steps
-        shape = [weights[0].shape[0]] if rate_per_lane else []
-        self.learning_rate = tf.Variable(tf.fill(shape, self._constant(plan.learning_rate)), trainable=False)
-        self.buffers = [(zeros_like(weight), zeros_like(weight)) for weight in self.weights] if rate_per_lane else None
-
-    def restart(self) -> None:
-        """Begin anew, as before the first step."""
+        self.slots, self.buffers = self._pairs(), self._pairs() if rate_per_lane else []
+        self.learning_rate = zeros([weights[0].shape[0]] if rate_per_lane else [], self.dtype)
         self.num_taken = 0
-        for variable in itertools.chain(*self.slots, *(self.buffers or [])):
+
+    def _pairs(self) -> list[tuple[tf.Variable, tf.Variable]]:
+        return [(zeros(weight.shape, self.dtype), zeros(weight.shape, self.dtype)) for weight in self.weights]
+
+    def begin(self) -> None:
+        """Set all to how it is before the first step."""
+        self.num_taken = 0
+        for variable in itertools.chain(*self.slots, *self.buffers):
             variable.assign(tf.zeros_like(variable))
         self.learning_rate.assign(tf.fill(self.learning_rate.shape, self._constant(self.plan.learning_rate)))
 
@@ -99,7 +131,7 @@ class Optimizer:
         numbers = np.arange(self.num_taken + 1, self.num_taken + num_steps + 1)
         self.num_taken += num_steps
         units = keras_correction(numbers) if self.plan.name == "adam" else np.ones(num_steps)
-        schedule = cosine_decay(numbers, self.num_steps) if self.plan.schedule == "cosine" else np.ones(num_steps)
+        schedule = SCHEDULES[self.plan.schedule](numbers, self.num_steps)
         powers = (np.power(dtype(beta), numbers.astype(dtype)) for beta in (BETA_1, BETA_2))
         return np.column_stack(Step(numbers, units, schedule, *powers)).astype(dtype)
 
@@ -109,50 +141,23 @@ class Optimizer:
             self.learning_rate.assign(self._constant(self.plan.learning_rate) * step.schedule)
 
     def apply(self, gradients: Sequence[tf.Tensor], step: Step) -> None:
-        if self.buffers is None:
+        if not self.buffers:
             rate = self.learning_rate * step.unit
             for weight, slots, gradient in zip(self.weights, self.slots, gradients, strict=True):
-                self.update(weight, slots, gradient, rate, self.momentum, step)
+                self._change(weight, slots, gradient, rate, self.momentum, step)
             return
         for weight, slots, gradient, (change, velocity) in zip(
             self.weights, self.slots, gradients, self.buffers, strict=True
         ):
             change.assign(tf.zeros_like(change))
-            self.update(change, slots, gradient, step.unit, 0.0, step)
+            self._change(change, slots, gradient, step.unit, 0.0, step)
             rate = per_lane(self.learning_rate, weight)
             velocity.assign(self.momentum * velocity + rate * change)
             weight.assign_add(velocity)
 
+    def _change(self, weight, slots, gradient, rate, momentum, step) -> None:  # type: ignore[no-untyped-def]
+        change = {"var": weight.handle, "grad": gradient, "lr": rate}
+        OPTIMIZERS[self.plan.name](change, [slot.handle for slot in slots], self._constant(momentum), step)
+
     def _constant(self, value: float) -> tf.Tensor:
         return tf.constant(value, self.dtype)
-
-    def _update_sgd(self, weight, slots, gradient, rate, momentum, step) -> None:  # type: ignore[no-untyped-def]
-        tf.raw_ops.ResourceApplyKerasMomentum(
-            var=weight.handle, accum=slots[0].handle, lr=rate, grad=gradient, momentum=self._constant(momentum)
-        )
-
-    def _update_rmsprop(self, weight, slots, gradient, rate, momentum, step) -> None:  # type: ignore[no-untyped-def]
-        tf.raw_ops.ResourceApplyRMSProp(
-            var=weight.handle,
-            ms=slots[0].handle,
-            mom=slots[1].handle,
-            lr=rate,
-            rho=self._constant(RHO),
-            momentum=self._constant(momentum),
-            epsilon=self._constant(EPSILON),
-            grad=gradient,
-        )
-
-    def _update_adam(self, weight, slots, gradient, rate, momentum, step) -> None:  # type: ignore[no-untyped-def]
-        tf.raw_ops.ResourceApplyAdam(
-            var=weight.handle,
-            m=slots[0].handle,
-            v=slots[1].handle,
-            beta1_power=step.beta_1_power,
-            beta2_power=step.beta_2_power,
-            lr=rate,
-            beta1=self._constant(BETA_1),
-            beta2=self._constant(BETA_2),
-            epsilon=self._constant(EPSILON),
-            grad=gradient,
-        )

@@ -43,7 +43,7 @@ class NetworkPlan:
 
 @dataclass(frozen=True)
 class OptimizerPlan:
-    """schedule: constant, or cosine: from the learning rate to 0 over all steps, as keras' CosineDecay."""
+    """schedule: of the learning rate, a line of the table `SCHEDULES`."""
 
     name: str  # sgd, rmsprop or adam
     learning_rate: float

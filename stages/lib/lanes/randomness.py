@@ -111,7 +111,7 @@ class NoiseSource:
         if noise.kind == "normal":
             values = look_up(normal_quantiles(), [bits[place] for place in self.places])
         else:
-            values = keep(self._over_replicates(bits), noise.strengths)
+            values = mark_kept(self._over_replicates(bits), noise.strengths)
         return values.reshape(num_steps, -1, *size[1:])
 
     def _over_replicates(self, draws: Sequence[np.ndarray]) -> np.ndarray:
@@ -128,7 +128,7 @@ def draw_bits(generator: np.random.Generator, num_steps: int, count: int) -> np.
     return words.view(np.uint16).reshape(num_steps, -1)[:, :count]
 
 
-def keep(bits: np.ndarray, rates: np.ndarray) -> np.ndarray:
+def mark_kept(bits: np.ndarray, rates: np.ndarray) -> np.ndarray:
     """Which draws [step, replicate, count] are at least their rate [lane]: [step, point, replicate, count]."""
     thresholds = np.minimum(np.round(rates * 65536), 65535).astype(np.uint16)
     grid = Grid.of_lanes(len(rates), bits.shape[1])

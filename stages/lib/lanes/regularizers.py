@@ -8,20 +8,31 @@ To add one: a class here, its line in CATALOGUE, its knob in params.yaml, its st
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, ClassVar, Literal
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
 
 from stages.lib.lanes.optimizers import per_lane
 from stages.lib.lanes.randomness import Noise
-from stages.lib.lanes.runtime import keras, tf
+from stages.lib.lanes.runtime import keras, tf, with_gradient
 
 INFINITY = float("inf")
 NORM_EPSILON = 1e-7  # keras.config.epsilon(), which keeps a constraint's division finite
 BATCH_NORM_EPSILON = 1e-3  # Keras' default, added to the variance
 
 Tensors = Mapping[str, Any]  # name -> tensor
+
+
+class KerasPart(NamedTuple):
+    """Where it goes in a Keras network, and what it is.
+
+    penalty: an argument of L1L2, name and value. constraint: of a kernel. sums, activity: a layer before or behind the
+        activation of a hidden layer.
+    """
+
+    place: Literal["penalty", "constraint", "sums", "activity"]
+    part: Any
 
 
 class Regularizer:
@@ -121,23 +132,8 @@ class Regularizer:
         return None
 
     @staticmethod
-    def keras_penalty(strength: float) -> dict[str, float]:
-        """Arguments of keras.regularizers.L1L2 for a kernel."""
-        return {}
-
-    @staticmethod
-    def keras_constraint(strength: float) -> keras.constraints.Constraint | None:
-        """Keras' constraint of a kernel."""
-        return None
-
-    @staticmethod
-    def keras_sums_layer(strength: float, name: str) -> keras.layers.Layer | None:
-        """Keras' layer between a hidden Dense layer and its activation."""
-        return None
-
-    @staticmethod
-    def keras_activity_layer(strength: float, name: str) -> keras.layers.Layer | None:
-        """Keras' layer behind a hidden layer's activation."""
+    def keras_part(strength: float, name: str) -> KerasPart | None:
+        """What Keras has for it in a network; a layer gets the name."""
         return None
 
 
@@ -152,8 +148,8 @@ class L1(Regularizer):
         return self.strength * sum_absolutes(kernel)
 
     @staticmethod
-    def keras_penalty(strength: float) -> dict[str, float]:
-        return {"l1": strength}
+    def keras_part(strength: float, name: str) -> KerasPart:
+        return KerasPart("penalty", ("l1", strength))
 
 
 class L2(Regularizer):
@@ -167,8 +163,8 @@ class L2(Regularizer):
         return self.strength * sum_squares(kernel)
 
     @staticmethod
-    def keras_penalty(strength: float) -> dict[str, float]:
-        return {"l2": strength}
+    def keras_part(strength: float, name: str) -> KerasPart:
+        return KerasPart("penalty", ("l2", strength))
 
 
 class L1Proximal(Regularizer):
@@ -205,8 +201,8 @@ class ActivityL1(Regularizer):
         return self.strength * sum_absolutes(activity) / num_rows
 
     @staticmethod
-    def keras_activity_layer(strength: float, name: str) -> keras.layers.Layer:
-        return keras.layers.ActivityRegularization(l1=strength, name=name)
+    def keras_part(strength: float, name: str) -> KerasPart:
+        return KerasPart("activity", keras.layers.ActivityRegularization(l1=strength, name=name))
 
 
 class MaxNorm(Regularizer):
@@ -222,24 +218,19 @@ class MaxNorm(Regularizer):
         return kernel * (tf.minimum(norms, per_lane(self.strength, kernel)) / (NORM_EPSILON + norms))
 
     @staticmethod
-    def keras_constraint(strength: float) -> keras.constraints.Constraint:
-        return keras.constraints.MaxNorm(strength)
+    def keras_part(strength: float, name: str) -> KerasPart:
+        return KerasPart("constraint", keras.constraints.MaxNorm(strength))
 
 
-class UnitNorm(Regularizer):
+class UnitNorm(MaxNorm):
     """Scale a unit's incoming weights to an L2 norm equal to the strength."""
-
-    minimum = 1e-6
-    acts_on = "hidden kernels"
-    inert_at_zero = False
-    scale = "log"
 
     def constrain_kernel(self, kernel: tf.Tensor, rate: tf.Tensor) -> tf.Tensor:
         return kernel * (per_lane(self.strength, kernel) / (NORM_EPSILON + column_norms(kernel)))
 
     @staticmethod
-    def keras_constraint(strength: float) -> keras.constraints.Constraint:
-        return keras.constraints.MinMaxNorm(strength, strength)  # Keras' UnitNorm knows no norm but 1
+    def keras_part(strength: float, name: str) -> KerasPart:
+        return KerasPart("constraint", keras.constraints.MinMaxNorm(strength, strength))  # UnitNorm has no norm but 1
 
 
 class Dropout(Regularizer):
@@ -257,8 +248,8 @@ class Dropout(Regularizer):
         return activity * (kept * per_lane(self.choose(scale), activity))
 
     @staticmethod
-    def keras_activity_layer(strength: float, name: str) -> keras.layers.Layer:
-        return keras.layers.Dropout(strength, name=name)
+    def keras_part(strength: float, name: str) -> KerasPart:
+        return KerasPart("activity", keras.layers.Dropout(strength, name=name))
 
 
 class BatchNorm(Regularizer):
@@ -285,8 +276,8 @@ class BatchNorm(Regularizer):
         return sums * inverse + (offset - mean * inverse), moved
 
     @staticmethod
-    def keras_sums_layer(strength: float, name: str) -> keras.layers.Layer:
-        return keras.layers.BatchNormalization(momentum=strength, name=name)
+    def keras_part(strength: float, name: str) -> KerasPart:
+        return KerasPart("sums", keras.layers.BatchNormalization(momentum=strength, name=name))
 
 
 class LabelSmoothing(Regularizer):
@@ -397,25 +388,16 @@ CATALOGUE: dict[str, type[Regularizer]] = {
 }
 
 
+@with_gradient(lambda slope, values: per_lane(slope, values) * tf.sign(values))
 def sum_absolutes(values: tf.Tensor) -> tf.Tensor:
     """sum |v| [lane] of values [lane, ...]. TensorFlow's own gradient writes three arrays of that size, this one."""
-
-    @tf.custom_gradient
-    def compute(values: tf.Tensor) -> tuple[tf.Tensor, Callable[[tf.Tensor], tf.Tensor]]:
-        return tf.reduce_sum(tf.abs(values), axis=(1, 2)), lambda slope: per_lane(slope, values) * tf.sign(values)
-
-    return compute(values)
+    return tf.reduce_sum(tf.abs(values), axis=(1, 2))
 
 
+@with_gradient(lambda slope, values: per_lane(2 * slope, values) * values)
 def sum_squares(values: tf.Tensor) -> tf.Tensor:
     """sum v^2 [lane] of values [lane, ...]; its gradient writes one array, as above."""
-
-    @tf.custom_gradient
-    def compute(values: tf.Tensor) -> tuple[tf.Tensor, Callable[[tf.Tensor], tf.Tensor]]:
-        norm = tf.math.reduce_euclidean_norm(values, axis=(1, 2))  # reduce_sum would store all squares
-        return tf.square(norm), lambda slope: per_lane(2 * slope, values) * values
-
-    return compute(values)
+    return tf.square(tf.math.reduce_euclidean_norm(values, axis=(1, 2)))  # reduce_sum would store all squares
 
 
 def column_norms(kernel: tf.Tensor) -> tf.Tensor:

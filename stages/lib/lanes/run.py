@@ -8,19 +8,19 @@ from __future__ import annotations
 import hashlib
 import io
 import shutil
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from importlib.metadata import distributions
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
-from numpy.typing import ArrayLike, NDArray
 
 from stages.lib.core.files import (
     DamagedArtifactError,
+    MissingArtifactError,
     add_prefix,
     pop_prefix,
     read_arrays,
@@ -30,7 +30,8 @@ from stages.lib.core.files import (
 )
 from stages.lib.lanes.plan import RunPlan, find_run
 
-Weights = dict[str, np.ndarray]
+Arrays = dict[str, np.ndarray]
+Weights = Arrays  # name of a weight -> [lane or replicate, ...]
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,10 @@ class TrainedRun:
     stopped_epoch: np.ndarray = field(default_factory=lambda: np.zeros(0, int))
 
 
+# Fields that hold arrays by name -> how these begin in the file.
+NESTED = {"strengths": "strength", "weights": "weight", "stopped": "at_best", "mechanisms": "mechanism"}
+
+
 def stop_in_time(plan: RunPlan, run: TrainedRun) -> TrainedRun:
     """The run with the weights of each lane's best epoch in the place of the last one's."""
     mechanisms = measure_mechanisms(plan, run.stopped)
@@ -70,40 +75,25 @@ def stop_in_time(plan: RunPlan, run: TrainedRun) -> TrainedRun:
 def save_run(run: TrainedRun, model: bytes, task: str, variant: str) -> None:
     """Write the folder of a run; model: a .keras file."""
     folder, fields = find_run(task, variant), dict(vars(run))
-    weights, stopped = fields.pop("weights"), fields.pop("stopped")
-    mechanisms, history = fields.pop("mechanisms"), fields.pop("history")
-    fields |= add_prefix("strength", fields.pop("strengths"))
-    fields |= add_prefix("weight", weights) | add_prefix("at_best", stopped) | add_prefix("mechanism", mechanisms)
+    history = fields.pop("history").to_csv(index=False, float_format="%.7g", lineterminator="\n")
+    for name, prefix in NESTED.items():
+        fields |= add_prefix(prefix, fields.pop(name))
     write_arrays(folder / "lanes.npz", fields)
-    write_bytes(folder / "history.csv", history.to_csv(index=False, float_format="%.7g", lineterminator="\n").encode())
+    write_bytes(folder / "history.csv", history.encode())
     write_bytes(folder / "model.keras", model)
 
 
 def load_run(task: str, variant: str) -> TrainedRun:
     folder, stage = find_run(task, variant), "train"
     fields = read_arrays(folder / "lanes.npz", written_by=stage)
-    nested: dict[str, Any] = {
-        "weights": pop_prefix("weight", fields),
-        "stopped": pop_prefix("at_best", fields),
-        "mechanisms": pop_prefix("mechanism", fields),
-        "strengths": pop_prefix("strength", fields),
-    }
+    fields |= {name: pop_prefix(prefix, fields) for name, prefix in NESTED.items()}
     history = pd.read_csv(io.BytesIO(read_bytes(folder / "history.csv", written_by=stage)))
-    return TrainedRun(**nested, **fields, history=history)
+    return TrainedRun(**fields, history=history)
 
 
 UNFINISHED = Path(".dvc/tmp/unfinished")
 LIBRARY = Path(__file__).parents[1]
 CODE = ("core/*.py", "lanes/*.py", "data/samples.py")  # of the library: what a training depends on
-
-
-class TrainedBlock(NamedTuple):
-    """What `TrainedRun` holds, of a block; ends: its epochs_run, best_epoch and so on."""
-
-    weights: Weights
-    stopped: Weights
-    ends: dict[str, np.ndarray]
-    history: pd.DataFrame
 
 
 class UnfinishedRun:
@@ -117,27 +107,22 @@ class UnfinishedRun:
 
     @cached_property
     def folder(self) -> Path:
-        return self.of_run / digest_inputs(self.inputs)
+        """Named by a digest of the inputs, of the code of a training, and of the versions of all that is installed."""
+        code = sorted(path for pattern in CODE for path in LIBRARY.glob(pattern))
+        installed = sorted((found.name, found.version) for found in distributions())
+        digest = hashlib.sha256(repr(installed).encode())
+        for path in (*self.inputs, *code):
+            digest.update(hashlib.sha256(path.read_bytes()).digest())
+        return self.of_run / digest.hexdigest()[:16]
 
-    def save(self, number: int, block: TrainedBlock) -> None:
-        history = {str(name): column.to_numpy() for name, column in block.history.items()}
-        arrays = add_prefix("weight", block.weights) | add_prefix("at_best", block.stopped)
-        arrays |= add_prefix("end", block.ends) | add_prefix("history", history)
-        write_arrays(self.folder / f"{number}.npz", arrays)
-
-    def load(self, number: int) -> TrainedBlock | None:
-        """A block by its number in the run; None where it is not kept, or damaged."""
+    def recall(self, train: Callable[[int], Arrays], number: int) -> Arrays:
+        """A block by its number in the run; it is trained and kept where it is missing or damaged."""
         path = self.folder / f"{number}.npz"
-        if not path.is_file():
-            return None
-        try:
-            fields = read_arrays(path, written_by="train")
-        except DamagedArtifactError:
-            return None
-        weights, stopped, ends, history = (
-            pop_prefix(prefix, fields) for prefix in ("weight", "at_best", "end", "history")
-        )
-        return TrainedBlock(weights, stopped, ends, pd.DataFrame(history))
+        with suppress(MissingArtifactError, DamagedArtifactError):
+            return read_arrays(path, written_by="train")
+        block = train(number)
+        write_arrays(path, block)
+        return block
 
     def forget(self) -> None:
         """Remove the blocks, and those that earlier runs of this name have left."""
@@ -145,69 +130,28 @@ class UnfinishedRun:
             shutil.rmtree(self.of_run)
 
 
-def digest_inputs(inputs: Iterable[Path]) -> str:
-    """A digest of these files, of the code of a training, and of the versions of all that is installed."""
-    code = sorted(path for pattern in CODE for path in LIBRARY.glob(pattern))
-    installed = sorted((found.name, found.version) for found in distributions())
-    digest = hashlib.sha256(repr(installed).encode())
-    for path in (*inputs, *code):
-        digest.update(hashlib.sha256(path.read_bytes()).digest())
-    return digest.hexdigest()[:16]
-
-
-Array = NDArray[np.float64]
-
 NEAR_ZERO = 1e-3  # a weight below this size counts as nearly zero
 BOUND_TOLERANCE = 1e-4  # relative distance from the max-norm bound within which a unit counts as held by it
 
 
-def measure_mechanisms(plan: RunPlan, weights: Weights) -> dict[str, Array]:
-    """Name -> [lane], over all kernels; units at the bound over the layers that max_norm acts on, 0 without it."""
-    kernels = [weights[f"kernel_{layer}"] for layer in range(1, len(plan.network.hidden) + 2)]
-    at_bound = np.zeros(len(kernels[0]))
+def measure_mechanisms(plan: RunPlan, weights: Weights) -> Arrays:
+    """What regularisers did to the kernels, each [lane].
+
+    zero_share, near_zero_share: of the weights those that are 0, or smaller than NEAR_ZERO. kernel_norm: sqrt(sum w^2).
+    bound_share: of the units that max_norm acts on those whose incoming weights have the bound as their norm, by
+        |norm / bound - 1| <= BOUND_TOLERANCE; 0 without it.
+    """
+    kernels = [weights[f"kernel_{layer}"].astype(np.float64) for layer in range(1, len(plan.network.hidden) + 2)]
+    values = np.concatenate([kernel.reshape(len(kernel), -1) for kernel in kernels], axis=1)
+    at_bound = np.zeros(len(values))
     for entry in plan.regularizers:
         if entry.name == "max_norm":
-            held = [weights[f"kernel_{layer}"] for layer in entry.layers]
-            at_bound = bound_share(*held, bound=plan.lane_strengths(entry))
+            norms = np.concatenate([np.linalg.norm(kernels[layer - 1], axis=1) for layer in entry.layers], axis=1)
+            ratios = norms / plan.lane_strengths(entry)[:, None]
+            at_bound = (np.abs(ratios - 1) <= BOUND_TOLERANCE).mean(axis=1)
     return {
-        "zero_share": zero_share(*kernels),
-        "near_zero_share": near_zero_share(*kernels),
-        "kernel_norm": kernel_norm(*kernels),
+        "zero_share": (values == 0).mean(axis=1),
+        "near_zero_share": (np.abs(values) < NEAR_ZERO).mean(axis=1),
+        "kernel_norm": np.linalg.norm(values, axis=1),
         "bound_share": at_bound,
     }
-
-
-def _weights(kernels: tuple[ArrayLike, ...]) -> Array:
-    """Return all weights of a lane in one row, [lane, weight]."""
-    arrays = [np.asarray(kernel, dtype=np.float64) for kernel in kernels]
-    shapes = [array.shape for array in arrays]
-    if not arrays or any(len(shape) != 3 or shape[0] != shapes[0][0] for shape in shapes):
-        raise ValueError(f"kernels have shapes {shapes}; expected one or more [lane, in, out] with the same lanes")
-    return np.concatenate([array.reshape(len(array), -1) for array in arrays], axis=1)
-
-
-def zero_share(*kernels: ArrayLike) -> Array:
-    """Share of weights that are exactly 0, [lane]; kernels [lane, in, out], one or more layers."""
-    return (_weights(kernels) == 0).mean(axis=1)
-
-
-def near_zero_share(*kernels: ArrayLike) -> Array:
-    """Share of weights with |w| < NEAR_ZERO, exact zeros included, [lane]; kernels as in `zero_share`."""
-    return (np.abs(_weights(kernels)) < NEAR_ZERO).mean(axis=1)
-
-
-def kernel_norm(*kernels: ArrayLike) -> Array:
-    """L2 norm sqrt(sum w^2) of all weights of a lane, [lane]; kernels as in `zero_share`."""
-    return np.linalg.norm(_weights(kernels), axis=1)
-
-
-def bound_share(*kernels: ArrayLike, bound: ArrayLike) -> Array:
-    """Share of units whose incoming weights have the max-norm bound as their norm, [lane]; bound a number or [lane].
-
-    At the bound means |norm / bound - 1| <= BOUND_TOLERANCE; an infinite bound holds nobody.
-    """
-    num_lanes, bounds = len(_weights(kernels)), np.asarray(bound, dtype=np.float64)
-    if bounds.shape not in ((), (num_lanes,)) or not (bounds > 0).all():
-        raise ValueError(f"bound is {bounds}; expected one norm, or one a lane ({num_lanes}), positive or infinite")
-    norms = np.concatenate([np.linalg.norm(np.asarray(kernel, dtype=np.float64), axis=1) for kernel in kernels], axis=1)
-    return (np.abs(norms / bounds.reshape(-1, 1) - 1) <= BOUND_TOLERANCE).mean(axis=1)

@@ -44,6 +44,7 @@ from stages.lib.judge.plans import Question, StatisticsPlan
 from stages.lib.judge.references import REFERENCES
 from stages.lib.judge.scores import SCORES
 from stages.lib.lanes.losses import LOSSES
+from stages.lib.lanes.optimizers import SCHEDULES
 from stages.lib.lanes.plan import CheckpointSettings, EarlyStoppingSettings, PlateauSettings
 from stages.lib.lanes.regularizers import CATALOGUE
 from stages.lib.settings.mistakes import MISSING, UNKNOWN, Mistake, explain, raise_all
@@ -53,7 +54,7 @@ from stages.lib.settings.yaml_text import load_document
 RegularizerName = Annotated[str, one_of(CATALOGUE)]
 EITHER_CROSSENTROPY = "crossentropy"
 LossName = Annotated[str, one_of([*LOSSES, EITHER_CROSSENTROPY])]
-ScheduleName = Literal["constant", "cosine"]
+ScheduleName = Annotated[str, one_of(SCHEDULES)]
 ScoreName = Annotated[str, one_of(SCORES)]
 ReferenceName = Annotated[str, one_of(REFERENCES)]
 OptimizerName = Literal["sgd", "rmsprop", "adam", "adamw"]

@@ -103,16 +103,11 @@ def compare_with_stock(
     dtype: str,
     development: Development | None = None,
     tolerance: float | None = None,
-    run: TrainedRun | None = None,
 ) -> tuple[TrainedRun, Fitted]:
-    """Train a plan in lanes, and one of its lanes with stock Keras: weights and losses must agree.
-
-    Args:
-        run: what an earlier call has returned for this plan, if another lane of it is to be compared.
-    """
+    """Train a plan in lanes, and one of its lanes with stock Keras: weights and losses must agree."""
     development, tolerance = development or make_development(plan.network.outputs), tolerance or TOLERANCE[dtype]
     start = make_start(plan, development.inputs.shape[1])
-    run = run or train_lanes(plan, development, start=start, dtype=dtype)
+    run = train_lanes(plan, development, start=start, dtype=dtype)
     point, replicate = divmod(lane, len(plan.replicates))  # written a second time: see Grid
     assert run.replicate[lane] == plan.replicates[replicate]
     assert [run.strengths[entry.name][lane] for entry in plan.regularizers] == [

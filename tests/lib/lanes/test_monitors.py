@@ -16,13 +16,6 @@ def test_auc_is_that_of_scikit_learn(decimals):
     np.testing.assert_allclose(auc(label, probability), expected, rtol=1e-12)
 
 
-def test_auc_by_hand():
-    """Of two positives and two negatives: three pairs in order, one tied; all in order; all tied."""
-    probability = np.array([[0.2, 0.6, 0.6, 0.9], [0.1, 0.2, 0.3, 0.4], [0.5, 0.5, 0.5, 0.5]])
-    label = np.array([[0, 0, 1, 1]] * 3, np.uint8)
-    np.testing.assert_array_equal(auc(label, probability[..., None]), [3.5 / 4, 1, 0.5])
-
-
 def test_auc_of_nan_is_nan_in_its_replicate_alone():
     probability = np.array([[0.1, np.nan, 0.3], [0.1, 0.2, 0.3]])
     label = np.array([[0, 0, 1]] * 2, np.uint8)

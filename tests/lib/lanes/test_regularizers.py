@@ -1,16 +1,13 @@
 """Every regulariser against stock Keras, alone and mixed; what it promises; and that strength 0 is no regulariser."""
 
-import keras
 import numpy as np
 import pytest
-import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stages.lib.lanes.losses import LOSSES
 from stages.lib.lanes.plan import CallbacksPlan, RegularizerPlan, RunPlan
-from stages.lib.lanes.randomness import NoiseSource
-from stages.lib.lanes.regularizers import CATALOGUE, Cutout, Dropout, GaussianNoise
+from stages.lib.lanes.regularizers import CATALOGUE
 from stages.lib.lanes.training import train_lanes
 from tests.lib.lanes.cases import CALLBACKS, OPTIMIZERS, compare_with_stock, make_development, make_plan, make_start
 
@@ -48,7 +45,7 @@ def test_alone_equals_stock(name):
 
 @st.composite
 def mixed_plans(draw: st.DrawFn, *, without: tuple[str, ...]) -> RunPlan:
-    """Two to five regularisers, one of them with a path, on a network of one to three layers."""
+    """Two to five regularisers, one with a path or several as in a search, on a network of one to three layers."""
     hidden = draw(st.sampled_from([(), (6,), (6, 5)]))
     outputs = draw(st.sampled_from([1, 10]))
     loss = draw(st.sampled_from([name for name, loss in LOSSES.items() if outputs > 1 or not loss.needs_classes]))
@@ -57,13 +54,13 @@ def mixed_plans(draw: st.DrawFn, *, without: tuple[str, ...]) -> RunPlan:
     if LOSSES[loss].sparse:
         excluded += ("mixup", "label_smoothing")
     names = draw(st.sets(st.sampled_from([name for name in CASES if name not in excluded]), min_size=2, max_size=5))
-    varied = draw(st.sampled_from(sorted(names)))
+    varied = draw(st.sets(st.sampled_from(sorted(names)), min_size=1))
     entries = []
     for name in (name for name in CASES if name in names):  # in the catalogue's order
         strengths, layers = CASES[name]
         last = len(hidden) + (name not in NEEDS_HIDDEN)
         layers = tuple(range(draw(st.integers(1, last)), last + 1)) if layers else ()
-        entries.append(RegularizerPlan(name, strengths if name == varied else strengths[1:], layers))
+        entries.append(RegularizerPlan(name, strengths if name in varied else strengths[1:], layers))
     parts = [part if draw(st.booleans()) else None for part in (CALLBACKS.checkpoint, CALLBACKS.reduce_lr_on_plateau)]
     stopping = CALLBACKS.early_stopping if "early_stopping" in names else None
     return make_plan(
@@ -79,7 +76,7 @@ def mixed_plans(draw: st.DrawFn, *, without: tuple[str, ...]) -> RunPlan:
 
 
 @pytest.mark.parametrize(("dtype", "without"), [("float64", ()), ("float32", ("batch_norm",))])
-@settings(max_examples=5)
+@settings(max_examples=8)
 @given(data=st.data(), lane=st.integers(0, 3))
 def test_mixed_sets_equal_stock(dtype, without, data, lane):
     """In float32 without batch_norm, whose preceding bias follows rounding noise."""
@@ -124,53 +121,3 @@ def test_strength_0_is_no_regularizer():
         at_zero = found.history[found.history["lane"] < num_replicates]
         for name in ("loss", "val_loss", "val_auc"):
             np.testing.assert_allclose(at_zero[name], expected.history[name], rtol=tolerance)
-
-
-def test_unit_norm_and_max_norm_hold_exactly_where_they_act():
-    plan = make_plan(RegularizerPlan("max_norm", (0.6,), (1,)), RegularizerPlan("unit_norm", (1.3,), (2,)))
-    weights = train_lanes(plan, make_development()).weights
-    assert np.linalg.norm(weights["kernel_1"], axis=1).max() <= 0.6
-    np.testing.assert_allclose(np.linalg.norm(weights["kernel_2"], axis=1), 1.3, rtol=1e-6)
-
-
-def test_cutout_square_hand_worked():
-    """Side round(0.1 * 28) = 3 about the centres (0, 27), clipped at the corner, and (14, 2)."""
-    draws = np.array([[[0.0, 0.99], [0.5, 0.1]]], np.float32)
-    cutout = Cutout(np.array([0.1]), (), image=(28, 28))
-    images, _ = cutout.transform_batch(tf.ones((1, 2, 784)), tf.zeros((1, 2, 1)), {"cutout": tf.constant(draws)})
-    erased = images.numpy().reshape(2, 28, 28) == 0
-    assert [tuple(map(int, found)) for found in np.argwhere(erased[0])] == [(0, 26), (0, 27), (1, 26), (1, 27)]
-    assert [tuple(map(int, found)) for found in np.argwhere(erased[1])] == [
-        (row, column) for row in (13, 14, 15) for column in (1, 2, 3)
-    ]
-
-
-def drop(rate: float, inputs: tf.Tensor) -> tf.Tensor:
-    dropout = Dropout(np.array([rate]), (1,))
-    draws = NoiseSource(dropout.noise(4, (100,)), seed=3, replicates=[0]).draw(1, 2000)
-    return dropout.transform_activity(1, inputs, {"dropout_1": draws["dropout_1"][0]})
-
-
-def add_noise(deviation: float, inputs: tf.Tensor) -> tf.Tensor:
-    noise = GaussianNoise(np.array([deviation]), ())
-    draws = NoiseSource(noise.noise(100, ()), seed=3, replicates=[0]).draw(1, 2000)
-    return noise.transform_batch(inputs, tf.zeros((1, 2000, 1)), {"gaussian_noise": draws["gaussian_noise"][0]})[0]
-
-
-@pytest.mark.parametrize(
-    ("disturb", "layer", "strength"),
-    [
-        (drop, keras.layers.Dropout, 0.1),
-        (drop, keras.layers.Dropout, 0.8),
-        (add_noise, keras.layers.GaussianNoise, 0.3),
-    ],
-)
-def test_noise_is_distributed_as_keras(disturb, layer, strength):
-    """200,000 values of 1: within five standard errors, and the deviation within twice as many."""
-    inputs = tf.ones((1, 2000, 100))
-    found, stock = disturb(strength, inputs).numpy(), layer(strength, seed=7)(inputs, training=True).numpy()
-    error = 5 * stock.std() / np.sqrt(stock.size)
-    assert abs(found.mean() - 1) < error and abs(stock.mean() - 1) < error
-    assert found.std() == pytest.approx(stock.std(), abs=2 * error)
-    shares = [0.01, 0.05, 0.5, 0.9, 0.99]
-    np.testing.assert_allclose(np.quantile(found, shares), np.quantile(stock, shares), atol=0.01)

@@ -7,10 +7,19 @@ from dataclasses import replace
 import numpy as np
 
 from stages.lib.lanes import graph, training
+from stages.lib.lanes.blocks import cut_into_blocks
 from stages.lib.lanes.network import draw_weights
 from stages.lib.lanes.plan import NetworkPlan, RegularizerPlan
 from stages.lib.lanes.training import train_lanes
-from tests.lib.lanes.cases import CALLBACKS, check_near, check_same, compare_with_stock, make_development, make_plan
+from tests.lib.lanes.cases import (
+    CALLBACKS,
+    check_near,
+    check_same,
+    compare_with_stock,
+    make_development,
+    make_plan,
+    make_start,
+)
 
 NOISY = (
     RegularizerPlan("l2", (0.01,), (1, 2)),
@@ -94,9 +103,9 @@ def test_one_chunk_of_validation_rows_is_held_at_a_time(monkeypatch):
     """Nothing else makes TensorFlow wait with the next chunk."""
     monkeypatch.setattr(graph, "CHUNK_BYTES", 1)
     plan, development = make_plan(), make_development()
-    run = training.Training(plan, development, start=None, dtype="float32", report=lambda done: None)
-    (block,) = run.blocks
-    validate = training.BlockTraining(run, block, 0).validate
+    (block,) = cut_into_blocks(plan.grid, 1)
+    built = graph.Graph(plan, development, make_start(plan), block, "float32")
+    validate = built.validate.get_concrete_function(development.validation[block.replicates])
     read = [operation for operation in validate.graph.get_operations() if is_read_by_gather(operation)]
     waiting = [operation for operation in read if operation.control_inputs]
     assert len(waiting) == development.validation.shape[1] - 1 > 1  # rows in chunks of one; the first need not wait
