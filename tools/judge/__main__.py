@@ -19,7 +19,6 @@ exit status:
   2    the file or the command line needs mending; nothing was written
 """
 
-import json
 import re
 import subprocess
 import sys
@@ -27,7 +26,6 @@ from contextlib import suppress
 from pathlib import Path
 
 from stages.lib.core.cli import UserError, make_parser
-from stages.lib.core.files import write_bytes
 from stages.lib.data.dataset import DataError
 from stages.lib.judge.comparison import load_comparison
 from stages.lib.settings.mistakes import PARAMS
@@ -37,7 +35,6 @@ from tools.guard import name_up_to, print_error
 from tools.judge.design import FOLDS, NUM_VARIANTS, Columns, StudyDesign, Wishes, choose_design, look_at
 from tools.judge.entries import NAME, undo, write_entries
 from tools.judge.sheet import Sheet, read_sheet
-from tools.repro.engine import SECONDS
 
 KEYS = ("DATA", "TARGET", "GROUP", "POSITIVE", "DROP", "MINUTES", "NAME", "STUDY", "UNDO")
 PUBLIC = ("thoracic", "tables")  # studies of public tables
@@ -84,20 +81,7 @@ def judge_file(given: dict[str, str]) -> str:
         f"Written: {num_lines} lines of params.yaml, data/source/{name}.csv. To undo it: make judge UNDO={name}\n",
         flush=True,
     )
-    foresee(name, design)
     return name
-
-
-def foresee(study: str, design: StudyDesign) -> None:
-    """Tell the runner how long the stages may take, so that it can say what is left."""
-    variants = load_document(read_text(PARAMS))[0]["variants"]
-    points = {
-        name: 1 + len((variant or {}).get("path", [])) + (variant or {}).get("search", {}).get("points", 0)
-        for name, variant in variants.items()
-    }
-    with suppress(OSError, ValueError):
-        known = json.loads(SECONDS.read_text()) if SECONDS.is_file() else {}
-        write_bytes(SECONDS, json.dumps(design.guess_seconds(study, points) | known).encode())
 
 
 def name_study(path: Path) -> str:
