@@ -57,7 +57,7 @@ BAD: dict[str, tuple[str | bytes, str]] = {  # file -> content, part of what is 
     "binary": (b"\x89PNG\r\n\x1a\n\x00\x00", "is no text in line"),
     "excel": (b"PK\x03\x04rest", "a zip archive, such as an Excel file"),
     "utf_16": ("a,b\n1,2\n".encode("utf-16"), "UTF-16 text"),
-    "empty": ("", "has nothing in it"),
+    "empty": ("", "is empty, expected a header line"),
     "header_alone": ("age,died\n", "no row below its header line"),
     "one_class": (GOOD.replace("yes", "no"), "one class alone, 'no'"),
     "one_row_a_class": ("age,died\n" + "".join(f"{i}.5,class{i}\n" for i in range(40)), "too few rows, such as"),

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from stages.lib.core.files import read_plain
-from stages.lib.data.csv_table import OTHER_SEPARATORS, find_faults, parse_records
+from stages.lib.data.csv_table import OTHER_SEPARATORS, make_table, parse_records
 from stages.lib.data.dataset import DataError
 
 MOST_BYTES = 2**25  # `plan` reads no more
@@ -61,19 +61,16 @@ def read_sheet(path: Path) -> Sheet:
     if separator != ",":
         remarks.append(f"cells are separated by {OTHER_SEPARATORS[separator]}")
     records = parse_records(text, name=path.name, separator=separator)
-    if len(records) < 2:
-        found = "no row below its header line" if records else "nothing in it"
-        raise DataError(f"{path.name} has {found}, expected a header line and one line for each row: fill it")
-    (_, named), *rows = records
-    if not 2 <= len(named) <= MOST_COLUMNS:
+    (_, header), *rows = records
+    if not 2 <= len(header) <= MOST_COLUMNS:
         expected = f"expected a target and at most {MOST_COLUMNS - 1} columns beside it, separated by , ; | or tabs"
-        raise DataError(f"{path.name} has {len(named):,} columns, {expected}: choose the columns that matter")
-    header = [" ".join(column.split()) for column in named]
+        raise DataError(f"{path.name} has {len(header):,} columns, {expected}: choose the columns that matter")
     if is_index := not header[0] and is_index_of(rows):
         header[0] = "index"  # pandas' to_csv writes one without a name
-    if faults := find_faults(header, rows):
-        raise DataError(f"{path.name} with its {len(rows):,} rows cannot be used:", *faults)
-    columns = {name: list(cells) for name, *cells in zip(header, *(cells for _, cells in rows), strict=True)}
+    table = make_table(records, name=path.name)
+    if table.faults:
+        raise DataError(f"{path.name} with its {len(rows):,} rows cannot be used:", *table.faults)
+    columns = {name: list(column.cells) for name, column in table.columns.items()}
     if is_index:
         del columns["index"]
         remarks.append("the first column has no name and is another in each row: taken as an index, and left out")

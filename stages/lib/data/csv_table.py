@@ -45,12 +45,12 @@ def read_csv(data: bytes, *, name: str) -> CsvTable:
 
     Raises DataError where the file is no such table.
     """
-    records = parse_records(decode_text(data, name=name), name=name)
-    if not records:
-        raise DataError(f"{name} is empty, expected a header line and one line for each row: fill it")
+    return make_table(parse_records(decode_text(data, name=name), name=name), name=name)
+
+
+def make_table(records: list[tuple[int, list[str]]], *, name: str) -> CsvTable:
+    """The columns of records, of which the first is the header."""
     (_, named), *rows = records
-    if not rows:
-        raise DataError(f"{name} has no row below its header line, expected one line for each row: fill it")
     if len(named) == 1:
         for separator, words in OTHER_SEPARATORS.items():
             if separator in named[0]:
@@ -79,7 +79,7 @@ def decode_text(data: bytes, *, name: str) -> str:
 
 
 def parse_records(text: str, *, name: str, separator: str = ",") -> list[tuple[int, list[str]]]:
-    """The line in which each record starts, and its cells."""
+    """The line in which each record starts, and its cells; DataError where there is no header and one row."""
     reader = csv.reader(io.StringIO(text, newline=""), strict=True, skipinitialspace=True, delimiter=separator)
     records, line = [], 1
     try:
@@ -92,6 +92,9 @@ def parse_records(text: str, *, name: str, separator: str = ",") -> list[tuple[i
             f"{name} is not CSV: {error} in the row that starts in line {line}, expected cells separated by commas, "
             'with "" for a quotation mark inside a quoted cell: mend that row'
         ) from None
+    if len(records) < 2:
+        found = "has no row below its header line" if records else "is empty"
+        raise DataError(f"{name} {found}, expected a header line and one line for each row: fill it")
     return records
 
 

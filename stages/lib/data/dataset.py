@@ -188,13 +188,11 @@ class Dataset(Strict):
     """A data set as params.yaml declares it. Subclasses add `kind: Literal[...]`, their name in params.yaml.
 
     encodings: what `features` of a study may be.
-    fetch_option: the one option of fetch's command line that the kind knows, if it knows one.
     pinned: the raw files by their name in data/raw/<data set>/, where they are the same for every data set of the kind.
     how_to_mend: what to do when no source has the raw files.
     """
 
     encodings: ClassVar[tuple[str, ...]] = ("encoded",)
-    fetch_option: ClassVar[str] = ""
     pinned: ClassVar[Mapping[str, Pin]] = {}
     how_to_mend: ClassVar[str]
 
@@ -210,11 +208,8 @@ class Dataset(Strict):
 
     @classmethod
     @abstractmethod
-    def sources(cls, plan: FetchPlan, chosen: str | None, scratch: Path) -> list[FileSource]:
-        """The sources to ask for the raw files, in order.
-
-        chosen: the value of `fetch_option`, None where it is not given. scratch: a temporary folder.
-        """
+    def sources(cls, plan: FetchPlan, scratch: Path) -> list[FileSource]:
+        """The sources to ask for the raw files, in order; scratch: a temporary folder."""
 
     @abstractmethod
     def facts(self, read: Read) -> Facts:

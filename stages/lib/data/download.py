@@ -1,6 +1,6 @@
 """Raw files with pinned content, placed from the first source that has them: a folder, a web address or a package.
 
-A source hands over one file at a time, decompressed and converted; `collect_files` asks a chain of sources and places
+A source hands over one file at a time, decompressed; `collect_files` asks a chain of sources and places
 only files whose SHA-256 is the pinned one, so that every source gives the same bytes. Downloads stay in memory until
 they are checked.
 """
@@ -8,29 +8,22 @@ they are checked.
 from __future__ import annotations
 
 import gzip
-import http.client
 import io
-import lzma
 import shutil
 import signal
 import subprocess
 import sys
-import zipfile
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from stages.lib.core.files import read_plain, write_bytes
 from stages.lib.data.dataset import FileSource, Pin, hash_data
 
-# What reading, unpacking and converting raise on a file that is not what it should be.
-DAMAGE = (
-    *(OSError, EOFError, ValueError, LookupError, RuntimeError),  # RuntimeError: encrypted, or NotImplementedError
-    *(zlib.error, lzma.LZMAError, zipfile.BadZipFile),
-)
+# What reading and unpacking raise on a file that is not what it should be.
+DAMAGE = (OSError, EOFError, ValueError, zlib.error)
 SLACK = 2**16  # bytes that a file may be longer when it is compressed
 TIMEOUT = (4.0, 15.0)  # seconds to connect, and between two pieces of the answer: short, since another source follows
 PATIENCE = 30.0  # seconds for a whole answer, however short
@@ -40,10 +33,6 @@ COMMAND_PATIENCE = 600.0  # seconds for one command of the package manager: a pa
 
 class Unavailable(Exception):
     """A source cannot give a file; the message is the reason."""
-
-
-class Broken(Unavailable):
-    """The file came, but damaged: worth a second try."""
 
 
 # Chains of sources -------------------------------------------------------------------------------------------------
@@ -65,7 +54,7 @@ def collect_files(pins: Mapping[str, Pin], chain: Iterable[FileSource], target: 
     for source in chain:
         try:
             while missing:
-                write_bytes(target / missing[0], deliver(source, missing[0], pins[missing[0]]))
+                write_bytes(target / missing[0], read_checked(source, missing[0], pins[missing[0]]))
                 print(f"{target / missing.pop(0)}: from {source.label}", flush=True)
         except Unavailable as reason:
             reasons.append(f"{source.label}: no {missing[0]}: {reason}")
@@ -78,23 +67,16 @@ def is_there(path: Path, pin: Pin) -> bool:
     return path.is_file() and path.stat().st_size == pin.size and hash_data(path.read_bytes()) == pin.sha256
 
 
-def deliver(source: FileSource, name: str, pin: Pin) -> bytes:
-    """A file's content as pinned; where it came damaged, the source is asked once more."""
-    with suppress(Broken):
-        return read_checked(source, name, pin)
-    return read_checked(source, name, pin)
-
-
 def read_checked(source: FileSource, name: str, pin: Pin) -> bytes:
-    """A file's content; Broken where it is not the pinned one."""
+    """A file's content; Unavailable where it is not the pinned one."""
     try:
         data = source.read(name, pin.size)
     except DAMAGE as error:
-        raise Broken(f"{type(error).__name__}: {error}") from error
+        raise Unavailable(f"{type(error).__name__}: {error}") from error
     if len(data) != pin.size:
-        raise Broken(f"{len(data):,} bytes, expected {pin.size:,}")
+        raise Unavailable(f"{len(data):,} bytes, expected {pin.size:,}")
     if hash_data(data) != pin.sha256:
-        raise Broken(f"SHA-256 {hash_data(data)}, expected {pin.sha256}")
+        raise Unavailable(f"SHA-256 {hash_data(data)}, expected {pin.sha256}")
     return data
 
 
@@ -118,14 +100,14 @@ def read_folder(path: Path, name: str, size: int) -> bytes:
 def gunzip(data: bytes, size: int) -> bytes:
     """Decompress; data that are not gzip are returned as they are (some servers decompress on their own).
 
-    Broken where there are more than so many bytes: a few of them can be made into gigabytes.
+    Unavailable where there are more than so many bytes: a few of them can be made into gigabytes.
     """
     if not data.startswith(b"\x1f\x8b"):
         return data
     with gzip.GzipFile(fileobj=io.BytesIO(data)) as file:
         content = file.read(size + 1)
     if len(content) > size:
-        raise Broken(f"more than {size:,} bytes when decompressed, expected {size:,}")
+        raise Unavailable(f"more than {size:,} bytes when decompressed, expected {size:,}")
     return content
 
 
@@ -151,36 +133,20 @@ class Bounded(io.BytesIO):
 
 
 def download(url: str, *, most: int) -> bytes:
-    """The content of an address; raises Broken when the answer broke off, Unavailable when none came.
-
-    most: bytes that it may have.
-    """
+    """The content of an address, of at most so many bytes; raises Unavailable when it did not come whole."""
     import pooch  # slow to import
 
     content = Bounded(most)
-    with ExitStack() as stack:  # closes the connection after a fault, which pooch leaves open
-        fetch = pooch.HTTPDownloader(
-            progressbar=sys.stderr.isatty(),
-            chunk_size=2**16,
-            timeout=TIMEOUT,
-            hooks={"response": lambda response, **_: drop_detour(stack.enter_context(response))},
-        )
-        stack.enter_context(within(PATIENCE + most / SLOWEST))
+    fetch = pooch.HTTPDownloader(progressbar=sys.stderr.isatty(), chunk_size=2**16, timeout=TIMEOUT)
+    with within(PATIENCE + most / SLOWEST):
         try:
             fetch(url, content, None)
         except OSError as error:  # all errors of requests are OSErrors; the root cause is the readable one
             cause: BaseException = error
             while cause.__context__:
                 cause = cause.__context__
-            broke_off = isinstance(cause, http.client.HTTPException | ConnectionResetError)
-            raise (Broken if broke_off else Unavailable)(f"{type(cause).__name__}: {cause}") from error
+            raise Unavailable(f"{type(cause).__name__}: {cause}") from error
     return content.getvalue()
-
-
-def drop_detour(response: Any) -> None:
-    """Close a redirect before its body is read, which requests would do to its end."""
-    if response.is_redirect:
-        response.close()
 
 
 @contextmanager

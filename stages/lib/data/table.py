@@ -92,7 +92,7 @@ class Table(Dataset):
         return {RAW_NAME: self.file}
 
     @classmethod
-    def sources(cls, plan: FetchPlan, chosen: str | None, scratch: Path) -> list[FileSource]:
+    def sources(cls, plan: FetchPlan, scratch: Path) -> list[FileSource]:
         label = ", ".join(file.path for file in plan.files.values())
         return [FileSource(label, lambda name, size: read_plain(Path(plan.files[name].path), most=size))]
 

@@ -43,12 +43,7 @@ class Handler(BaseHTTPRequestHandler):
             self.send_error(404)
             return
         body = answer if isinstance(answer, bytes) else gzip.compress(FILES[self.path[1:-3]])
-        self.send_response(302 if answer == "detour" else 200)
-        if answer == "detour":  # with a body that does not end
-            self.send_header("Location", f"/other{self.path}")
-            self.end_headers()
-            self.go_on(bytes(2**16), 0)
-            return
+        self.send_response(200)
         if answer in ("endless", "trickle"):
             self.end_headers()
             self.go_on(bytes(2**16) if answer == "endless" else b"\x1f", 0 if answer == "endless" else 0.05)
