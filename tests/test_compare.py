@@ -25,7 +25,7 @@ from stages.lib.judge.comparison import (
 from stages.lib.judge.designs import CrossValidation
 from stages.lib.judge.plans import ComparedSearch, ComparedVariant, StudyPlan
 from stages.lib.judge.predictions import Labels, Predictions, ReferencePredictions
-from stages.lib.report.answers import answer, choose_arms, name_variants, rank_arms, tell_mechanisms, tell_size
+from stages.lib.report.answers import choose_arms, rank_arms, tell_mechanisms, tell_more, tell_study
 from tests.made import STATISTICS
 
 FOLDS, REPLICATES, ROWS = 2, 20, 40  # ROWS: held out by each replicate
@@ -157,12 +157,8 @@ def test_an_arm_to_the_end_is_tuned_by_itself_and_compared_with_the_network_that
     assert [arm.judged["log_loss"].verdict for arm in (plain, misled)] == ["worse", "not_asked"]
     stopped = result.baseline_result.judged["log_loss"].value
     assert misled.judged["log_loss"].difference.value == pytest.approx(misled.judged["log_loss"].value - stopped)
-    told = answer(result, 0.95).headline.stopping
     size = f"{plain.judged['log_loss'].value - stopped:.3f}"
-    assert told.startswith(
-        f"Trained to the end and not stopped in time, the unregularised network's log loss rises by {size}"
-    )
-    assert ": shown to hurt. On training rows it is " in told
+    assert f"To train to the end hurts: it raises log loss by {size} (" in "\n".join(tell_study(result, 0.95))
     assert choose_arms(result)[0] == ArmKey("unregularized", "at_knob")
     assert all(key.kind != "to_end" for key in choose_arms(result))
 
@@ -265,17 +261,12 @@ def test_a_variant_without_finite_weights_still_gives_finite_numbers() -> None:
 
 
 def test_the_answer_follows_from_the_verdicts(result: StudyResult) -> None:
-    told = answer(result, 0.95)
-    (group,) = told.groups.values()
-    assert re.fullmatch(r"By AUC, of 4 tried: 1 better \(strong\), \d worse \(hurt.*", group["auc"])
-    assert group["log_loss"].startswith("By log loss, of 4 tried: 1 better (strong)")
-    assert told.skill.startswith("Against a guess that knows the class shares alone: by AUC, of ")
-    brief = told.headline
-    assert brief.helping == "Shown to help, of 4: by AUC 1, by log loss 1, by both 1 (strong)."
-    assert re.fullmatch(r"May be the best: \d by AUC \(strong.*\), \d by log loss \(strong.*\)\.", brief.may_be_best)
-    assert re.fullmatch(r"Shown to hurt, of 4: by AUC \d, by log loss \d, by both \d \(.*hurt.*\)\.", brief.hurting)
-    assert str(brief).startswith(f"{brief.may_be_best} {brief.helping} {brief.hurting}")
-    assert name_variants(result, ["of_its_own", "hurt"]) == " (of its own than strong, hurt)"
+    by_loss, by_auc = "\n".join(tell_study(result, 0.95)), "\n".join(tell_more(result, 0.95))
+    shown = r"of 4 regularisers: 1 to help \(strong by [\d.]+\), \d to hurt \(.*hurt by [\d.]+"
+    assert re.search(f"^Shown {shown}", by_loss, re.MULTILINE)
+    assert re.search(f"^Shown by AUC {shown}", by_auc, re.MULTILINE)
+    assert re.search(r"^By log loss, \d may be the best \(strong|^By log loss, strong is shown", by_loss, re.MULTILINE)
+    assert re.search(r"^Against a guess that knows the class shares alone: by AUC, of ", by_auc, re.MULTILINE)
 
 
 def with_others(result: StudyResult, **changes: object) -> StudyResult:
@@ -294,26 +285,23 @@ def with_others(result: StudyResult, **changes: object) -> StudyResult:
     return dataclasses.replace(result, arms=result.arms | arms, searches={"set": search})
 
 
-def test_the_headline_tells_what_validation_rows_and_other_models_give(result: StudyResult) -> None:
-    told = answer(with_others(result), 0.95).headline
-    first, second = (tell_size(at_knob(result, "strong", score).difference, 0.95) for score in ("log_loss", "auc"))
-    lead = "The regulariser that validation rows choose is, by log loss, which falls by"
-    assert told.title == f"{lead} {first}, shown to help; by AUC, which rises by {second}, shown to help."
-    assert told.reference == "For comparison, the best of the reference models, random forest, has AUC 0.700."
-    worse = with_others(result, value=-0.1, low=-0.2, high=0.01, verdict="undecided")
-    told = answer(worse, 0.95).headline
-    assert told.title.endswith(
-        "by AUC, which falls by 0.100 (95 % interval -0.010 to 0.200), not shown to help or to hurt."
-    )
-    bare = answer(result, 0.95).headline
-    assert (bare.stopping, bare.title, bare.reference) == ("", "", "")
+def test_the_answer_tells_what_validation_rows_choose_and_other_models_give(result: StudyResult) -> None:
+    lead = "Does a regulariser help"
+    first, more = (tell(with_others(result), 0.95) for tell in (tell_study, tell_more))
+    assert first[0].startswith(f"{lead}? Yes: the one that validation rows choose lowers log loss by ")
+    assert more[0].startswith(f"{lead} by AUC? Yes: the one that validation rows choose raises AUC by ")
+    assert any("random forest 0.700" in line for line in first)
+    worse = tell_more(with_others(result, value=-0.1, low=-0.2, high=0.01, verdict="undecided"), 0.95)
+    told = "Not shown: the one that validation rows choose lowers AUC by 0.100 (95 % interval -0.010 to 0.200)."
+    assert worse[0] == f"{lead} by AUC? {told}"
+    assert not any(line.startswith((lead, "To train to the end")) for line in tell_study(result, 0.95))
 
 
-MADE_UP = {  # skills of the baseline and of three arms; the title by log loss, how many help, how many may be best
-    "nothing helps": ([2, 2, 2, 2], "not shown to help or to hurt|shown to make no difference that matters", 0, 5),
-    "everything helps": ([1, 4, 4, 4], "shown to help", 4, 4),
-    "one arm helps": ([1, 1, 4, 1], "shown to help", 2, 2),
-    "everything hurts": ([3, 0, 0, 0], "shown to hurt", 0, 1),
+MADE_UP = {  # skills of the baseline and of three arms; the answer by log loss, how many help, how many may be best
+    "nothing helps": ([2, 2, 2, 2], "Not shown|No, by no more than matters", 0, 5),
+    "everything helps": ([1, 4, 4, 4], "Yes", 4, 4),
+    "one arm helps": ([1, 1, 4, 1], "Yes", 2, 2),
+    "everything hurts": ([3, 0, 0, 0], "No, it hurts", 0, 1),
 }
 
 
@@ -333,15 +321,14 @@ def test_the_answer_is_true_of_made_up_results(name: str) -> None:
     skills, title, num_helping, num_best = MADE_UP[name]
     search = ComparedSearch("mixture", 2, ("l2",), (), ("first", "second", "third"), "best_single")
     result = judge(make_study(skills), searches=(search,))
-    told = answer(result, 0.95).headline
-    assert re.match(
-        rf"The regulariser that validation rows choose is, by log loss, which \w+ by .*?, ({title});", told.title
-    )
-    helping = f"by log loss {num_helping}" if num_helping else "None of 4 is shown to help"
-    assert helping in told.helping
+    chosen, leaders, effects, *_ = tell_study(result, 0.95)
+    assert re.match(rf"Does a regulariser help\? ({title}): the one that validation rows choose ", chosen)
+    assert f"of 4 regularisers: {num_helping or 'none'} to help" in effects
     assert len(result.may_be_best["log_loss"]) == num_best
-    assert f"{num_best} by log loss (" in told.may_be_best
-    assert ("no regulariser" in told.may_be_best.split(" by AUC")[1]) == (num_helping == 0)
+    assert leaders.startswith(
+        f"By log loss, {num_best} may" if num_best > 1 else "By log loss, no regulariser is shown"
+    )
+    assert any(key.variant == "unregularized" for key in result.may_be_best["log_loss"]) == (num_helping == 0)
 
 
 def test_arms_are_ranked_by_verdict_before_difference(result: StudyResult) -> None:
@@ -360,11 +347,8 @@ def test_the_arms_that_matter_are_the_baseline_the_best_and_the_worst(result: St
 
 def test_a_study_of_its_baseline_alone_is_answered() -> None:
     result = judge({"unregularized": PREDICTED["unregularized"]})
-    told = answer(result, 0.95)
-    assert told.sentences == [told.skill]
-    assert told.skill.startswith("Against a guess")
-    headline = told.headline
-    assert (headline.may_be_best, headline.helping, headline.hurting) == ("One network alone.", "", "")
+    (told,) = tell_more(result, 0.95)
+    assert told.startswith("Against a guess")
     assert result.reach == {}
 
 
@@ -384,10 +368,10 @@ def test_a_baseline_that_failed_in_every_lane_is_told_first() -> None:
     stuck = dataclasses.replace(failed, test=failed.test * np.float32(0.2))
     for found, words in ((diverged, "diverged in training"), (stuck, "puts all held-out rows into one class")):
         result = judge({"unregularized": found, "strong": PREDICTED["strong"]})
-        told = answer(result, 0.95)
-        assert told.sentences[0].startswith(f"Beware: every network of the baseline, no regulariser, {words}, so")
-        assert told.failures == told.sentences[:1] and str(told.headline).startswith(told.sentences[0])
-        assert told.headline.title.endswith(" cannot be told here: there is no baseline that learns.")
+        beware, *told = tell_study(result, 0.95)
+        assert beware.startswith(f"Beware: every network of the baseline, no regulariser, {words}, so")
+        assert any(line.endswith(" cannot be told here: there is no baseline that learns.") for line in told)
     mechanisms = result.arms["unregularized"]["at_knob"].mechanisms
     assert "every network puts all held-out rows into one class" in tell_mechanisms(mechanisms)
-    assert answer(judge({name: PREDICTED[name] for name in ("unregularized", "strong")}), 0.95).failures == []
+    sound = judge({name: PREDICTED[name] for name in ("unregularized", "strong")})
+    assert not any(line.startswith("Beware: every network") for line in tell_study(sound, 0.95))

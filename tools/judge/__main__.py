@@ -154,7 +154,9 @@ def tell_expected() -> list[str]:
 
     with suppress(UserError):
         studies = load_comparison(*PUBLIC).values()
-        found = [one for study in studies if (one := find_difference(study, find_choice(study)))]
+        found = [
+            one for study in studies if (one := find_difference(find_choice(study), study.scores["probabilities"]))
+        ]
         if len(found) > 2:
             pooled = pool_one(found, sign=-1, margin=0, alpha=0.05, own_alpha=0.05)
             return [

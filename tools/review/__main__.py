@@ -169,7 +169,8 @@ def list_new(result: Review) -> list[str]:
     head, known, told = result.head, result.base.comparison, []
     for study in [study for study in head.comparison if study not in known]:
         found = head.comparison[study]
-        sentences = " ".join([tell_chosen(found, result.confidence), *tell_effects(found)])
+        score = found.scores["probabilities"]
+        sentences = " ".join([tell_chosen(found, score, result.confidence), *tell_effects(found, score)])
         told.append(f"{escape(study)}: {escape(sentences, most=600)}")
     for key in [key for key in result.added if key.study in known]:
         arm = head.arms[key]

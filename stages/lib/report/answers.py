@@ -1,10 +1,8 @@
-"""The answer of a study in sentences, each of which follows from verdicts: for pages, and in brief for a terminal."""
+"""The answer of a study in sentences, each of which follows from verdicts: for a terminal, and more for a page."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import NamedTuple
 
 from stages.lib.judge.arms import AT_KNOB, REFERENCE, TO_END, TUNED, ArmKey
 from stages.lib.judge.comparison import ArmResult, Difference, Judgement, SearchResult, StudyResult, Use
@@ -13,7 +11,6 @@ from stages.lib.report.styles import VERDICTS, WARNINGS, describe_range, first_o
 
 NUM_NAMED = 3  # variants that a sentence names; the others are counted
 GROUPS = {"regularizers": "regularisers", "settings": "settings of training"}
-NUM_BOTH = 5  # that a headline names of those with an effect by both scores
 NUM_MATTER = 5
 FAILURES = {"diverged": "diverged in training", "one_answer": "puts all held-out rows into one class"}
 MANY = 3  # regularisers that a survey compares at least
@@ -33,110 +30,25 @@ ANSWERS = {
 TRAINING_ON = {"better": "helps", "worse": "hurts", "equivalent": "matters little", "undecided": "may or may not hurt"}
 
 
-class SearchAnswer(NamedTuple):
-    """What a search found; each is empty where it was not asked.
-
-    tuned, averaged: its best points against the best single regulariser. uses, singles: what each consists of.
-    """
-
-    tuned: str
-    averaged: str
-    uses: str
-    singles: str
+# A study in sentences ------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class Headline:
-    """The answer in brief; a part is empty where there is nothing to tell.
-
-    title: whether what validation rows choose helps. may_be_best: by each score.
-    stopping: what it costs to train to the end, and how much there was to cure.
-    helping, hurting: how many are shown to. reference: the best reference model. no_skill: where a guess is as good.
-    """
-
-    failures: str
-    title: str
-    may_be_best: str
-    stopping: str
-    helping: str
-    hurting: str
-    reference: str
-    no_skill: str
-
-    def __str__(self) -> str:
-        return " ".join(filter(None, vars(self).values()))
+def tell_study(study: StudyResult, confidence: float) -> list[str]:
+    """The answer to one study in some fifteen lines: does a regulariser help, and what to do next."""
+    score = study.scores["probabilities"]
+    warnings = [f"Beware: {tell_check(check)}." for check in study.checks if check.name in WARNINGS]
+    told = [*warnings, *tell_failures(study), tell_chosen(study, score, confidence), tell_leaders(study, score)]
+    told += [*tell_effects(study, score), tell_training_on(study, confidence), *tell_scores(study)]
+    told += [f"Check: {tell_check(check)}." for check in study.checks if check.name not in WARNINGS]
+    return [line for line in [*told, f"Next: {tell_next(study)}."] if line]
 
 
-@dataclass(frozen=True)
-class Answer:
-    """What a study found, in sentences. Each variant counts once: tuned where it has a path, else at its knob.
-
-    failures: baselines whose networks have all failed.
-    groups: `regularizers` and `settings`, where the study compares any -> score -> sentence.
-    searches: variant -> what its search found.
-    skill: how the networks compare with a guess. headline: the answer in brief. checks: what a reader has to know.
-    """
-
-    headline: Headline
-    failures: list[str]
-    groups: dict[str, dict[str, str]]
-    searches: dict[str, SearchAnswer]
-    skill: str
-    checks: list[str]
-
-    @property
-    def sentences(self) -> list[str]:
-        """All but the headline, as a page lists them."""
-        groups = [sentence for group in self.groups.values() for sentence in group.values()]
-        searches = [sentence for search in self.searches.values() for sentence in search if sentence]
-        return [*self.failures, *groups, *searches, self.skill, *self.checks]
-
-
-def answer(study: StudyResult, confidence: float) -> Answer:
-    """All sentences of a study; confidence: of the intervals."""
-    scores = study.scores.values()
-    return Answer(
-        headline=tell_headline(study, confidence),
-        failures=tell_failures(study),
-        groups={
-            group: {score: tell_verdicts(study, score, group=group) for score in scores}
-            for group in GROUPS
-            if list_findings(study, study.scores["discrimination"], group=group)
-        },
-        searches={variant: tell_search(variant, search) for variant, search in study.searches.items()},
-        skill=tell_skill(study),
-        checks=[f"Check: {tell_check(check)}." for check in study.checks],
-    )
-
-
-def tell_headline(study: StudyResult, confidence: float) -> Headline:
+def tell_more(study: StudyResult, confidence: float) -> list[str]:
+    """What a page tells beside that: by the score of discrimination, of searches, of a guess without skill."""
     score = study.scores["discrimination"]
-    group = "regularizers" if list_findings(study, score, group="regularizers") else "settings"
-    return Headline(
-        failures=" ".join(tell_failures(study)),
-        title=tell_title(study, confidence),
-        stopping=tell_stopping(study, confidence),
-        helping=tell_shown(study, "better", "help", group=group),
-        hurting=tell_shown(study, "worse", "hurt", group=group),
-        may_be_best=tell_may_be_best(study),
-        reference=tell_reference(study, score),
-        no_skill=tell_no_skill(study),
-    )
-
-
-def tell_stopping(study: StudyResult, confidence: float) -> str:
-    """What the unregularised network gains by stopping in time, and its gap to training rows, both ways."""
-    stopped, at_end = study.baseline_result, study.arms[study.baseline].get("to_end")
-    difference = find_difference(study, at_end)
-    if at_end is None or difference is None:
-        return ""
-    label = SCORES[study.scores["probabilities"]].label
-    return (
-        f"Trained to the end and not stopped in time, the unregularised network's {label} "
-        f"{tell_move(difference, confidence)}: {IN_WORDS[difference.verdict]}. On training rows it is "
-        f"{0 - stopped.scores['gap']:.3f} lower than on held-out rows where it stops, and "
-        f"{0 - at_end.scores['gap']:.3f} at the end."
-    )
+    told = [tell_chosen(study, score, confidence), tell_leaders(study, score), *tell_effects(study, score)]
+    told += [line for variant, search in study.searches.items() for line in tell_search(variant, search)]
+    return [line for line in [*told, tell_skill(study)] if line]
 
 
 def tell_failures(study: StudyResult) -> list[str]:
@@ -162,20 +74,6 @@ def is_survey(study: StudyResult) -> bool:
     return TO_END in study.arms[study.baseline] and len(regularizers) >= MANY
 
 
-def tell_shown(study: StudyResult, verdict: str, effect: str, *, group: str) -> str:
-    """`Shown to help, of 17: by AUC 5, by log loss 15, by both 5 (...).`; effect: `help` or `hurt`."""
-    shown = {score: list_shown(study, score, verdict, group=group) for score in study.scores.values()}
-    first = study.scores["discrimination"]
-    tried = len(list_findings(study, first, group=group))
-    if not any(shown.values()):
-        return f"None of {tried} is shown to {effect}." if tried else ""
-    counts = [f"by {SCORES[score].label} {len(variants)}" for score, variants in shown.items()]
-    both = [variant for variant in shown[first] if all(variant in variants for variants in shown.values())]
-    if both:
-        counts.append(f"by both {len(both)}{name_first([style_of(variant).label for variant in both], NUM_BOTH)}")
-    return f"Shown to {effect}, of {tried}: {', '.join(counts)}."
-
-
 def name_leaders(study: StudyResult, score: str) -> list[str]:
     """The arms that no other is shown to beat by a score, the best first."""
     keys = study.may_be_best.get(score, [])
@@ -183,86 +81,9 @@ def name_leaders(study: StudyResult, score: str) -> list[str]:
     return [style_of(key.variant).label + (" to the end" if key.kind == TO_END else "") for key in order]
 
 
-def tell_may_be_best(study: StudyResult) -> str:
-    """`May be the best: 12 by AUC (max norm, ...), 3 by log loss (...).`; the arms that no other is shown to beat."""
-    if len(study.arms) == 1:
-        return "One network alone."
-    leaders = {SCORES[score].label: name_leaders(study, score) for score in study.may_be_best}
-    told = [f"{len(names)} by {label}{name_first(names)}" for label, names in leaders.items()]
-    return f"May be the best: {', '.join(told)}." if told else ""
-
-
-def tell_title(study: StudyResult, confidence: float) -> str:
-    """Whether a regulariser helps that is chosen on validation rows, and not by looking at this result."""
-    if is_failure(study, study.baseline):
-        return "Whether a regulariser helps cannot be told here: there is no baseline that learns."
-    chosen, parts = find_choice(study), []
-    for score in (study.scores["probabilities"], study.scores["discrimination"]):
-        if chosen and (difference := chosen.judged[score].difference):
-            moved = tell_move(difference, confidence)
-            parts.append(f"by {SCORES[score].label}, which {moved}, {IN_WORDS[difference.verdict]}")
-    return f"The regulariser that validation rows choose is, {'; '.join(parts)}." if parts else ""
-
-
-def tell_reference(study: StudyResult, score: str) -> str:
-    """The best of the reference models."""
-    models, label = list_models(study, score), SCORES[score].label
-    if not models:
-        return ""
-    best = find_best_model(models, score)
-    told = f"For comparison, the best of the reference models, {style_of(best).label}, has"
-    return f"{told} {label} {models[best].value:.3f}."
-
-
-def tell_no_skill(study: StudyResult) -> str:
-    """The scores by which no network does more than a guess."""
-    labels = [SCORES[score].label for score in study.scores.values() if "better" not in list_skills(study, score)]
-    told = "no network is shown to beat a guess that knows the class shares alone"
-    return f"By {' and by '.join(labels)}, {told}." if labels else ""
-
-
-def tell_verdicts(study: StudyResult, score: str, *, group: str) -> str:
-    """`By AUC, of 16 tried: 4 better (...), none worse, 12 undecided (...).`"""
-    findings = list_findings(study, score, group=group)
-    parts = []
-    for verdict in ("better", "worse", "equivalent"):
-        if chosen := list_shown(study, score, verdict, group=group):
-            parts.append(f"{len(chosen)} {VERDICTS[verdict].label}{name_variants(study, chosen)}")
-        elif verdict != "equivalent":
-            parts.append(f"none {VERDICTS[verdict].label}")
-    left = sum(found.verdict == "undecided" for found in findings.values())
-    if left:
-        parts.append(f"{left} left open")
-    reach = tell_reach(study, score) if left else ""
-    return f"By {SCORES[score].label}, of {len(findings)} tried: {', '.join(parts)}.{reach}"
-
-
-def name_variants(study: StudyResult, variants: Sequence[str]) -> str:
-    """As `name_first`; a baseline of its own is named."""
-    named = []
-    for variant in variants[:NUM_NAMED]:
-        baseline = next(iter(study.arms[variant].values())).baseline
-        other = f" than {style_of(baseline).label}" if baseline != study.baseline else ""
-        named.append(f"{style_of(variant).label}{other}")
-    return name_first([*named, *variants[NUM_NAMED:]])
-
-
 def name_first(names: Sequence[str], most: int = NUM_NAMED) -> str:
     """The first names in brackets, and the number of the others."""
     return f" ({', '.join(first_of(names, most))})"
-
-
-def tell_reach(study: StudyResult, score: str) -> str:
-    """What a study can show of an arm whose networks vary as much as those of most; once for each score."""
-    reach = study.reach.get(score)
-    if not reach:
-        return ""
-    from stages.lib.judge.verdicts import POWER  # here, since a review reads sentences without SciPy
-
-    told = f" A true difference of {reach.detectable:.3f} would be found in {POWER:.0%} of such studies"
-    if reach.margin > reach.wanted:
-        told += f"; that one is below {reach.wanted:g} could not be shown, only that it is below {reach.margin:.3f}"
-    return f"{told}."
 
 
 def tell_skill(study: StudyResult) -> str:
@@ -275,16 +96,14 @@ def tell_skill(study: StudyResult) -> str:
     return f"Against a guess that knows the class shares alone: {'; '.join(told)}."
 
 
-def tell_search(variant: str, search: SearchResult) -> SearchAnswer:
+def tell_search(variant: str, search: SearchResult) -> Iterator[str]:
     """Whether a set of regularisers, tuned together, beats the best single one, tuned too; what each consists of."""
     subject = f"{capitalize(style_of(variant).label)}, {search.num_points} mixtures"
     lead = "By share of replicates, the best"
-    return SearchAnswer(
-        tuned=tell_claim(f"{subject}, tuned together", search.against_best_single),
-        averaged=tell_claim(f"{subject}, the {search.average} best averaged", search.averaged_against_best_single),
-        uses=f"{lead} mixture uses: {tell_uses(search.uses)}." if search.uses else "",
-        singles=f"{lead} single is: {tell_uses(search.singles)}." if search.singles else "",
-    )
+    yield tell_claim(f"{subject}, tuned together", search.against_best_single)
+    yield tell_claim(f"{subject}, the {search.average} best averaged", search.averaged_against_best_single)
+    yield f"{lead} mixture uses: {tell_uses(search.uses)}." if search.uses else ""
+    yield f"{lead} single is: {tell_uses(search.singles)}." if search.singles else ""
 
 
 def tell_claim(subject: str, against: Mapping[str, Difference]) -> str:
@@ -330,61 +149,66 @@ def capitalize(text: str) -> str:
     return text[:1].upper() + text[1:]
 
 
-# In brief, for a terminal ---------------------------------------------------------------------------------------------
-
-
-def tell_study(study: StudyResult, confidence: float) -> list[str]:
-    """The answer to one study in some fifteen lines: does a regulariser help, and what to do next."""
-    warnings = [f"Beware: {tell_check(check)}." for check in study.checks if check.name in WARNINGS]
-    told = [*warnings, tell_chosen(study, confidence), tell_leaders(study), *tell_effects(study)]
-    told += [tell_training_on(study, confidence), *tell_failures(study), *tell_scores(study)]
-    told += [f"Check: {tell_check(check)}." for check in study.checks if check.name not in WARNINGS]
-    return [line for line in [*told, f"Next: {tell_next(study)}."] if line]
-
-
-def tell_chosen(study: StudyResult, confidence: float) -> str:
+def tell_chosen(study: StudyResult, score: str, confidence: float) -> str:
     """Whether a regulariser helps: the one that validation rows choose, over the baseline that stops in time."""
-    difference = find_difference(study, find_choice(study))
+    if is_failure(study, study.baseline):
+        return "Whether a regulariser helps cannot be told here: there is no baseline that learns."
+    difference = find_difference(find_choice(study), score)
     if difference is None:
         return ""
-    change = tell_change(study, difference, confidence)
-    return f"Does a regulariser help? {ANSWERS[difference.verdict]}: the one that validation rows choose {change}."
+    change = tell_change(difference, score, confidence)
+    by = "" if score == study.scores["probabilities"] else f" by {SCORES[score].label}"
+    return f"Does a regulariser help{by}? {ANSWERS[difference.verdict]}: the one that validation rows choose {change}."
 
 
-def tell_change(study: StudyResult, difference: Difference, confidence: float) -> str:
-    """`lowers log loss by 0.020 (95 % interval 0.010 to 0.030)`."""
-    effect = "raises" if difference.value > 0 else "lowers"
-    return f"{effect} {SCORES[study.scores['probabilities']].label} by {tell_size(difference, confidence)}"
+def tell_change(difference: Difference, score: str, confidence: float) -> str:
+    """`lowers log loss by 0.020 (95 % interval 0.010 to 0.030)`; that of a fall is positive, too."""
+    low, high = (difference.low, difference.high) if difference.value > 0 else (-difference.high, -difference.low)
+    effect = f"{'raises' if difference.value > 0 else 'lowers'} {SCORES[score].label} by {abs(difference.value):.3f}"
+    return f"{effect} ({100 * confidence:g} % interval {show_interval(low, high)})"
 
 
-def tell_leaders(study: StudyResult) -> str:
-    """The arms that no other is shown to beat."""
-    score = study.scores["probabilities"]
-    names = name_leaders(study, score)
-    if not names:
+def tell_leaders(study: StudyResult, score: str) -> str:
+    """The arms that no other is shown to beat, the best first."""
+    keys = sorted(
+        study.may_be_best.get(score, []), key=lambda key: -SCORES[score].sign * study.find(key).judged[score].value
+    )
+    names = [style_of(key.variant).label + (" to the end" if key.kind == TO_END else "") for key in keys]
+    if not names or len(study.arms) == 1:
         return ""
     several = f"{len(names)} may be the best{name_first(names)}"
     return f"By {SCORES[score].label}, {several if names[1:] else f'{names[0]} is shown to be the best'}."
 
 
-def tell_effects(study: StudyResult) -> Iterator[str]:
+def tell_effects(study: StudyResult, score: str) -> Iterator[str]:
     """Which regularisers and settings are shown to help, and which to hurt."""
     for group, label in GROUPS.items():
-        findings, told = list_findings(study, study.scores["probabilities"], group=group), []
+        findings, told = list_findings(study, score, group=group), []
         for verdict, effect in (("better", "to help"), ("worse", "to hurt")):
-            sizes = {variant: abs(found.value) for variant, found in findings.items() if found.verdict == verdict}
-            names = [f"{style_of(variant).label} by {size:.3f}" for variant, size in sizes.items()]
+            names = [
+                f"{style_of(variant).label} by {abs(found.value):.3f}{name_baseline(study, variant)}"
+                for variant, found in findings.items()
+                if found.verdict == verdict
+            ]
             told.append(f"{len(names) or 'none'} {effect}{name_first(names) if names else ''}")
+        by = "" if score == study.scores["probabilities"] else f" by {SCORES[score].label}"
         if findings:
-            yield f"Shown of {len(findings)} {label}: {', '.join(told)}."
+            yield f"Shown{by} of {len(findings)} {label}: {', '.join(told)}."
+
+
+def name_baseline(study: StudyResult, variant: str) -> str:
+    """` over max norm`, of a variant with a baseline of its own."""
+    baseline = next(iter(study.arms[variant].values())).baseline
+    return f" over {style_of(baseline).label}" if baseline != study.baseline else ""
 
 
 def tell_training_on(study: StudyResult, confidence: float) -> str:
     """What it costs not to stop in time."""
-    difference = find_difference(study, study.arms[study.baseline].get("to_end"))
+    score = study.scores["probabilities"]
+    difference = find_difference(study.arms[study.baseline].get("to_end"), score)
     if difference is None:
         return ""
-    change = tell_change(study, difference, confidence)
+    change = tell_change(difference, score, confidence)
     return f"To train to the end {TRAINING_ON[difference.verdict]}: it {change}."
 
 
@@ -396,14 +220,14 @@ def tell_scores(study: StudyResult) -> Iterator[str]:
         values |= {style_of(name).label: judged.value for name, judged in list_models(study, score).items()}
         way = "greater" if SCORES[score].greater_is_better else "less"
         listed = ", ".join(f"{name} {value:.3f}" for name, value in values.items())
-        yield f"{capitalize(SCORES[score].label)} ({way} is better): {listed}."
+        yield f"{capitalize(SCORES[score].label)} ({way} is good): {listed}."
 
 
 def tell_next(study: StudyResult) -> str:
     """The first thing that follows from the result."""
     score, found = study.scores["probabilities"], {check.name for check in study.checks}
     models = {name: judged for name, judged in list_models(study, score).items() if judged.verdict == "better"}
-    chosen = find_difference(study, find_choice(study))
+    chosen = find_difference(find_choice(study), score)
     if "groups" in found:
         return "say which rows belong together, and judge it again"
     if "no_skill" in found:
@@ -428,9 +252,9 @@ def find_choice(study: StudyResult) -> ArmResult | None:
     return next((arm for arm in arms if arm.baseline == study.baseline), None)
 
 
-def find_difference(study: StudyResult, arm: ArmResult | None) -> Difference | None:
-    """The difference of an arm from its baseline, by the score of probabilities."""
-    return arm.judged[study.scores["probabilities"]].difference if arm else None
+def find_difference(arm: ArmResult | None, score: str) -> Difference | None:
+    """The difference of an arm from its baseline."""
+    return arm.judged[score].difference if arm else None
 
 
 def list_findings(study: StudyResult, score: str, *, group: str) -> dict[str, Difference]:
@@ -441,12 +265,6 @@ def list_findings(study: StudyResult, score: str, *, group: str) -> dict[str, Di
         if arm.group == group and is_used(study, key) and (difference := arm.judged[score].difference)
     }
     return dict(sorted(found.items(), key=lambda entry: -SCORES[score].sign * entry[1].value))
-
-
-def list_shown(study: StudyResult, score: str, verdict: str, *, group: str) -> list[str]:
-    """The variants of a group with a verdict, the largest effect first."""
-    found = [name for name, one in list_findings(study, score, group=group).items() if one.verdict == verdict]
-    return found[::-1] if verdict == "worse" else found
 
 
 def list_models(study: StudyResult, score: str) -> dict[str, Judgement]:
@@ -471,18 +289,6 @@ def is_used(study: StudyResult, key: ArmKey) -> bool:
     if any(key.variant in (search.best_single, search.best_singles) for search in study.searches.values()):
         return False
     return key.kind == TUNED or (key.kind == AT_KNOB and TUNED not in study.arms[key.variant])
-
-
-def tell_move(difference: Difference, confidence: float) -> str:
-    """`falls by 0.112 (95 % interval 0.065 to 0.160)`."""
-    return f"{'falls' if difference.value < 0 else 'rises'} by {tell_size(difference, confidence)}"
-
-
-def tell_size(difference: Difference, confidence: float) -> str:
-    """`0.112 (95 % interval 0.065 to 0.160)`; that of a fall is positive, too."""
-    ends = (difference.low, difference.high)
-    low, high = ends if difference.value >= 0 else (-ends[1], -ends[0])
-    return f"{abs(difference.value):.3f} ({100 * confidence:g} % interval {show_interval(low, high)})"
 
 
 def rank_arms(study: StudyResult, score: str | None = None) -> list[tuple[ArmKey, ArmResult]]:

@@ -19,7 +19,6 @@ from stages.lib.judge.comparison import METRICS
 from stages.lib.judge.plans import StatisticsPlan
 from stages.lib.judge.scores import SCORES
 from stages.lib.report import styles
-from stages.lib.report.answers import Answer
 from stages.lib.report.charts import THEMES, VEGA_LITE, Figure, declare_colours
 
 STUDIES = METRICS / "studies"
@@ -36,7 +35,7 @@ class StudyPart:
     """What pages show of a task, a study on one of its data sets.
 
     rows: how many, of what. data: the same where it says which data these are, else with the task's name. sentence: the
-    answer in one. about: data, recipe, protocol. table: every arm. mechanisms:
+    answer in one. answers: in several. about: data, recipe, protocol. table: every arm. mechanisms:
     what regularisers did inside the networks. card: of its models. series: name -> table for `dvc plots`, as CSV.
     """
 
@@ -46,7 +45,7 @@ class StudyPart:
     data: str
     sentence: str
     about: str
-    answer: Answer
+    answers: list[str]
     table: list[Row]
     mechanisms: list[str]
     figures: list[Figure]

@@ -16,7 +16,15 @@ from stages.lib.judge.scores import SCORES
 from stages.lib.lanes.plan import RunPlan, load_run_plan
 from stages.lib.lanes.run import TrainedRun, load_run
 from stages.lib.report import figures
-from stages.lib.report.answers import answer, capitalize, choose_arms, rank_arms, tell_mechanisms
+from stages.lib.report.answers import (
+    capitalize,
+    choose_arms,
+    rank_arms,
+    tell_mechanisms,
+    tell_more,
+    tell_skill,
+    tell_study,
+)
 from stages.lib.report.charts import Figure, make_figure
 from stages.lib.report.overview import tell_column, tell_one
 from stages.lib.report.page import Row, StudyPart, align_rows, list_versions, render_page
@@ -72,7 +80,7 @@ def draw_study(result: StudyResult, records: StudyRecords) -> StudyPart:
     rows = count_rows(result, records)
     recipe = describe_recipe(records.recipes[plan.baseline], records.runs[plan.baseline])
     protocol = capitalize(result.protocol.describe())
-    told = answer(result, settings.confidence)
+    told = [*tell_study(result, settings.confidence), *tell_more(result, settings.confidence)]
     score = result.scores["probabilities"]
     learning = figures.tabulate_learning(records.runs)
     forest = pd.concat([figures.list_differences(result, score) for score in result.scores.values()])
@@ -83,11 +91,11 @@ def draw_study(result: StudyResult, records: StudyRecords) -> StudyPart:
         data=f"{plan.task} ({rows})" if plan.unit == "rows" else rows,  # of a table of one's own
         sentence=f"{capitalize(tell_column(tell_one(rows, result, score), SCORES[score].label))}.",
         about=f"{plan.title}; {recipe}. {protocol}.",
-        answer=told,
+        answers=told,
         table=tabulate_arms(result),
         mechanisms=list_mechanisms(result),
         figures=draw_figures(result, records, learning),
-        card=render_card(result, records, " ".join(told.sentences), told.skill, recipe),
+        card=render_card(result, records, " ".join(told), tell_skill(result), recipe),
         series={
             name: table.to_csv(index=False, float_format="%.5g", lineterminator="\n")
             for name, table in (("forest", forest), ("learning", learning))
