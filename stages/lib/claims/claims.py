@@ -61,6 +61,7 @@ class Quantity:
         return average(means)
 
     def in_task(self, records: Records, task: str) -> Interval:
+        """What it is in one experiment, or in one task of a study; whatever is missing there is told with its place."""
         try:
             return self.measure(records, task)
         except KeyError as missing:

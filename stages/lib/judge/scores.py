@@ -155,7 +155,7 @@ def row_log_loss(label: ArrayLike, probability: ArrayLike) -> Array:
     return -np.log(np.clip(given, eps, 1 - np.float64(eps)))
 
 
-def mean_over_rows(by_row: Callable[[ArrayLike, ArrayLike], Array]) -> Callable[[ArrayLike, ArrayLike], Array]:
+def score_from_rows(by_row: Callable[[ArrayLike, ArrayLike], Array]) -> Callable[[ArrayLike, ArrayLike], Array]:
     """The score of what each row adds."""
     return lambda label, probability: by_row(label, probability).mean(axis=1)
 
@@ -222,12 +222,12 @@ class Score(NamedTuple):
 
 SCORES: dict[str, Score] = {
     "auc": Score("AUC", auc, True, row_auc, multiclass=False),
-    "accuracy": Score("accuracy", mean_over_rows(row_accuracy), True, row_accuracy),
+    "accuracy": Score("accuracy", score_from_rows(row_accuracy), True, row_accuracy),
     "average_precision": Score(
         "average precision", average_precision, True, at_random=random_average_precision, multiclass=False
     ),
-    "brier": Score("Brier score", mean_over_rows(row_brier), False, row_brier, proper=True, most=2.0),
-    "log_loss": Score("log loss", mean_over_rows(row_log_loss), False, row_log_loss, proper=True, most=1000.0),
+    "brier": Score("Brier score", score_from_rows(row_brier), False, row_brier, proper=True, most=2.0),
+    "log_loss": Score("log loss", score_from_rows(row_log_loss), False, row_log_loss, proper=True, most=1000.0),
     "calibration_error": Score("calibration error", calibration_error, False),
     "g_mean": Score("G-mean", g_mean, True, multiclass=False),
 }

@@ -17,7 +17,8 @@ from stages.lib.report.answers import tell_search
 from tests.test_compare import K_FOLD, LABELS, REPLICATES, STATISTICS, make_predictions, same
 from tests.test_compare import make_plan as make_study_plan
 
-SEARCH = ComparedSearch("cocktail", 3, ("l2", "max_norm"), ("max_norm",), ("dropout", "mixup"), "best_single")
+SINGLES = ("dropout", "mixup")
+SEARCH = ComparedSearch("cocktail", 3, ("l2", "max_norm"), ("max_norm",), SINGLES, "best_single", 2, "best_singles_2")
 ODD = np.arange(REPLICATES) % 2 == 1
 
 
@@ -83,20 +84,27 @@ def held_out_losses(chosen: np.ndarray) -> np.ndarray:
     return -np.log(np.where(LABELS.test == 1, chosen, 1 - chosen))
 
 
-def test_each_replicate_takes_the_point_that_is_best_on_its_validation_rows(outcome: compare.Outcome) -> None:
-    tuned = outcome.result.arms["cocktail"]["tuned"]
-    assert tuned.strengths == {"l2": [0.0, 0.01], "max_norm": [0.5, 1.5]}
-    expected = held_out_losses(best_of_cocktail()).mean(axis=1)
-    np.testing.assert_allclose(tuned.judged["log_loss"].replicates, expected, rtol=1e-6)
+CHOSEN = {  # arm -> the strengths that its replicates use, its probabilities; a knob is second best everywhere
+    ("cocktail", "tuned"): ({"l2": [0.0, 0.01], "max_norm": [0.5, 1.5]}, best_of_cocktail()),
+    ("best_single", "tuned"): ({"dropout": [0.2], "mixup": [0.2]}, best_single()),
+    ("cocktail", "averaged"): (
+        {"l2": [0.0, 0.01, 0.1], "max_norm": [0.5, 1.5, 2.0]},
+        (points_of("cocktail")[0] + best_of_cocktail()) / 2,
+    ),
+    ("best_singles_2", "averaged"): (
+        {"dropout": [0.2, 0.5], "mixup": [0.2]},
+        (points_of("dropout")[0] + best_single()) / 2,
+    ),
+}
 
 
-def test_the_best_single_regularizer_is_chosen_on_validation_rows_among_variants_and_strengths(
-    outcome: compare.Outcome,
-) -> None:
-    single = outcome.result.arms["best_single"]["tuned"]
-    assert (single.strengths, single.baseline) == ({"dropout": [0.2], "mixup": [0.2]}, "unregularized")
-    expected = held_out_losses(best_single()).mean(axis=1)
-    np.testing.assert_allclose(single.judged["log_loss"].replicates, expected, rtol=1e-6)
+@pytest.mark.parametrize(("name", "kind"), CHOSEN)
+def test_points_are_chosen_on_each_replicates_validation_rows(outcome: compare.Outcome, name: str, kind: str) -> None:
+    """The best point, or the mean of the best two, among the variants of an arm and their strengths."""
+    arm, (strengths, probability) = outcome.result.arms[name][kind], CHOSEN[name, kind]
+    assert (arm.strengths, arm.baseline, arm.group) == (strengths, "unregularized", "regularizers")
+    expected = held_out_losses(probability).mean(axis=1)
+    np.testing.assert_allclose(arm.judged["log_loss"].replicates, expected, rtol=1e-5)
 
 
 def test_what_the_best_points_consist_of(outcome: compare.Outcome) -> None:
@@ -105,8 +113,7 @@ def test_what_the_best_points_consist_of(outcome: compare.Outcome) -> None:
     assert uses == {"l2": (0.5, 0.01, 0.01), "max_norm": (1.0, 0.5, 1.5)}, "l2 is off at 0, a norm never is"
     singles = {name: (use.share, use.low, use.high) for name, use in search.singles.items()}
     assert singles == {"dropout": (0.5, 0.2, 0.2), "mixup": (0.5, 0.2, 0.2)}
-    assert (search.num_points, search.best_single, search.averaged_against_best_single) == (3, "best_single", {})
-    assert set(outcome.result.arms["cocktail"]) == {"at_knob", "tuned"}
+    assert (search.num_points, search.best_single) == (3, "best_single")
 
 
 def test_a_mixture_is_compared_with_the_choice_row_by_row(outcome: compare.Outcome) -> None:
@@ -162,11 +169,11 @@ def test_a_better_set_is_called_better() -> None:
 
 
 def test_optimism_is_the_validation_score_less_the_held_out_score(outcome: compare.Outcome) -> None:
-    tuned = outcome.result.arms["cocktail"]["tuned"]
+    tuned, averaged = (outcome.result.arms["cocktail"][kind] for kind in ("tuned", "averaged"))
     chosen = best_of_cocktail("validation")
     validation = -np.log(np.where(LABELS.validation == 1, chosen, 1 - chosen)).mean()
     assert tuned.optimism["log_loss"] == pytest.approx(validation - tuned.judged["log_loss"].value, abs=1e-6)
-    assert tuned.optimism["log_loss"] < 0 < tuned.optimism["auc"], "both look better than they are"
+    assert tuned.optimism["log_loss"] < averaged.optimism["log_loss"] < 0 < tuned.optimism["auc"], "they look better"
     assert outcome.result.arms["cocktail"]["at_knob"].optimism == {}
 
 
@@ -202,7 +209,6 @@ def test_the_answer_is_in_words(outcome: compare.Outcome) -> None:
     )
     assert told.uses.endswith("the best mixture uses: max norm 0.5 to 1.5 in 100%, L2 penalty 0.01 in 50%.")
     assert told.singles.endswith("the best single is: dropout 0.2 in 50%, mixup 0.2 in 50%.")
-    assert told.averaged == ""
 
 
 def test_a_search_without_rivals_is_asked_nothing() -> None:
@@ -215,41 +221,15 @@ def test_a_search_without_rivals_is_asked_nothing() -> None:
 
 
 def test_rivals_have_the_baseline_of_the_search() -> None:
-    search = dataclasses.replace(SEARCH, singles=("mixup",), best_single="best_single_dropout")
+    search = dataclasses.replace(SEARCH, singles=("mixup",), best_single="best_single_dropout", average=0)
     plan = make_plan(search, cocktail="dropout", mixup="dropout")
     result = ask(plan).result
     assert result.arms["best_single_dropout"]["tuned"].baseline == "dropout"
+    assert set(result.arms["cocktail"]) == {"at_knob", "tuned"}, "nothing is averaged"
 
 
-# The best points averaged ------------------------------------------------------------------------------------------
-
-AVERAGING = dataclasses.replace(SEARCH, average=2, best_singles="best_singles_2")
-
-
-@pytest.fixture(scope="module")
-def averaged() -> compare.Outcome:
-    return ask(make_plan(AVERAGING))
-
-
-def test_the_mean_of_the_best_points_is_judged(averaged: compare.Outcome) -> None:
-    """The knobs' point is second best on all rows of the cocktail, and so is the first of dropout."""
-    arm = averaged.result.arms["cocktail"]["averaged"]
-    mean = (points_of("cocktail")[0] + best_of_cocktail()) / 2
-    np.testing.assert_allclose(arm.judged["log_loss"].replicates, held_out_losses(mean).mean(axis=1), rtol=1e-5)
-    assert arm.strengths == {"l2": [0.0, 0.01, 0.1], "max_norm": [0.5, 1.5, 2.0]}
-    assert (arm.baseline, arm.group) == ("unregularized", "regularizers")
-    assert averaged.result.arms["cocktail"]["tuned"].optimism["log_loss"] < arm.optimism["log_loss"] < 0
-
-
-def test_the_best_points_of_all_single_regularizers_are_averaged_alike(averaged: compare.Outcome) -> None:
-    arm = averaged.result.arms["best_singles_2"]["averaged"]
-    mean = (points_of("dropout")[0] + best_single()) / 2
-    np.testing.assert_allclose(arm.judged["log_loss"].replicates, held_out_losses(mean).mean(axis=1), rtol=1e-5)
-    assert arm.strengths == {"dropout": [0.2, 0.5], "mixup": [0.2]}
-
-
-def test_averages_are_compared_with_averages(averaged: compare.Outcome) -> None:
-    search, arms = averaged.result.searches["cocktail"], averaged.result.arms
+def test_averages_are_compared_with_averages(outcome: compare.Outcome) -> None:
+    search, arms = outcome.result.searches["cocktail"], outcome.result.arms
     for score, found in search.averaged_against_best_single.items():
         pair = [np.array(arms[name]["averaged"].judged[score].replicates) for name in ("cocktail", "best_singles_2")]
         assert found.value == pytest.approx((pair[0] - pair[1]).mean(), abs=1e-6)
@@ -263,5 +243,5 @@ def test_a_network_without_finite_weights_spoils_no_average() -> None:
     found = PREDICTED["cocktail"]
     norm = np.where(np.arange(3 * REPLICATES) == REPLICATES, np.nan, 1.0)  # the second point, of an even replicate
     lost = dataclasses.replace(found, mechanisms=found.mechanisms | {"kernel_norm": norm})
-    result = ask(make_plan(AVERAGING), cocktail=lost).result
+    result = ask(make_plan(SEARCH), cocktail=lost).result
     assert result.arms["cocktail"]["averaged"].mechanisms["kernel_norm"] == 1
