@@ -38,9 +38,13 @@ To mend it, put the file in its place; where it has been edited since the plan w
 
 
 def check_file(path: str) -> str:
-    """Refuse a file outside the folder that git tracks, which a colleague's clone would not have."""
+    """Refuse a file outside the folder that git tracks, which a colleague's clone would not have, and a hidden one.
+
+    Of hidden files in that folder, such as half-written ones, git and DVC take no notice.
+    """
     parts = PurePosixPath(path).parts
-    if "\\" in path or "\0" in path or ".." in parts or parts[:-1][:2] != tuple(FOLDER.split("/")):
+    is_hidden = any(part.startswith(".") or part == "__pycache__" for part in parts)
+    if "\\" in path or "\0" in path or is_hidden or parts[:-1][:2] != tuple(FOLDER.split("/")):
         raise ValueError(f"is {shorten(path)}, expected a file in {FOLDER}, such as {FOLDER}/mine.csv: copy it there")
     return path
 
