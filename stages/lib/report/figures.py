@@ -59,9 +59,11 @@ def draw_forest(study: StudyResult, score: str, margin: float, confidence: float
     y = alt.Y("arm:N", sort=None, title=None, axis=alt.Axis(labelLimit=LABELS, labelPadding=8, labelColor=charts.INK))
     styles = [style for verdict, style in VERDICTS.items() if verdict in set(rows["verdict"])]
     shapes = alt.Scale(domain=[style.label for style in styles], range=[style.shape for style in styles])
-    shape = alt.Shape("verdict:N", title=None, scale=shapes)
+    legend = alt.Legend(columns=2)
+    shape = alt.Shape("verdict:N", scale=shapes, legend=legend)
+    colour = alt.Color("verdict:N", scale=charts.scale_colours(styles), legend=legend)
     tooltip = charts.list_tooltips("arm", "baseline", "verdict", numbers=("value", "difference", "low", "high"))
-    base = charts.ROWS.encode(y=y, color=alt.Color("verdict:N", title=None, scale=charts.scale_colours(styles)))
+    base = charts.ROWS.encode(y=y, color=colour)
     inside = base.transform_filter((alt.datum.difference >= low) & (alt.datum.difference <= high))
     chart = alt.layer(
         charts.ROWS.mark_rect(color=charts.GRID).encode(x=alt.datum(-margin, scale=scale), x2=alt.datum(margin)),
