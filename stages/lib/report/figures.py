@@ -62,7 +62,7 @@ def draw_forest(study: StudyResult, score: str, margin: float, confidence: float
     legend = alt.Legend(columns=2)
     shape = alt.Shape("verdict:N", scale=shapes, legend=legend)
     colour = alt.Color("verdict:N", scale=charts.scale_colours(styles), legend=legend)
-    tooltip = charts.list_tooltips("arm", "baseline", "verdict", numbers=("value", "difference", "low", "high"))
+    tooltip = ["arm:N", "baseline:N", "verdict:N", "value:Q", "difference:Q", "low:Q", "high:Q"]
     base = charts.ROWS.encode(y=y, color=colour)
     inside = base.transform_filter((alt.datum.difference >= low) & (alt.datum.difference <= high))
     chart = alt.layer(
@@ -140,7 +140,7 @@ def draw_paths(study: StudyResult, score: str, points: Sequence[PathPoint]) -> c
     scale = scale_bands(table)
     x = alt.X("strength:O", title=None, axis=alt.Axis(labelAngle=0, labelOverlap=True, labelSeparation=5, format="~g"))
     y = alt.Y("mean:Q", title=None, scale=scale, axis=alt.Axis(tickCount=3, format=".3~f"))
-    tooltip = charts.list_tooltips("variant", "knob", "chosen", numbers=("strength", "mean", "low", "high"))
+    tooltip = ["variant:N", "knob:N", "chosen:N", "strength:Q", "mean:Q", "low:Q", "high:Q"]
     size = alt.condition(alt.datum.knob, alt.value(70), alt.value(16))
     base = charts.ROWS.encode(x=x, color=colour_variants(table["variant"]))
     chart = alt.layer(
@@ -228,7 +228,7 @@ def draw_learning(learning: pd.DataFrame, *, baseline: str, same_loss: bool) -> 
     x = alt.X("epoch:Q", title="epoch", axis=alt.Axis(tickCount=4, grid=False), scale=alt.Scale(nice=False))
     y = alt.Y("mean:Q", title=None, scale=scale, axis=alt.Axis(tickCount=3, format=".3~g"))
     dashes = alt.StrokeDash("part:N", title=None, scale=alt.Scale(domain=list(PARTS), range=[[4, 3], [1, 0]]))
-    tooltip = charts.list_tooltips("part", numbers=("epoch", "mean", "low", "high"), number_format=".4~f")
+    tooltip = ["part:N", "epoch:Q", "mean:Q", "low:Q", "high:Q"]
     base = charts.ROWS.encode(x=x, color=colour_variants(learning["variant"]))
     chart = alt.layer(
         base.mark_area(opacity=0.15, clip=True).encode(
@@ -286,7 +286,7 @@ def draw_reliability(probabilities: Mapping[str, np.ndarray], labels: np.ndarray
         y=y,
         color=alt.Color("arm:N", title=None, scale=colours, legend=legend),
         strokeDash=alt.StrokeDash("arm:N", title=None, scale=dashes),
-        tooltip=charts.list_tooltips("arm", numbers=("predicted", "observed", "rows")),
+        tooltip=["arm:N", "predicted:Q", "observed:Q", "rows:Q"],
     )
     ends = {"x": alt.datum(0), "y": alt.datum(0), "x2": alt.datum(highest), "y2": alt.datum(highest)}
     diagonal = charts.ROWS.mark_rule(strokeDash=[2, 3]).encode(**ends)
