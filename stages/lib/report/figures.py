@@ -78,7 +78,7 @@ def draw_forest(study: StudyResult, score: str, margin: float, confidence: float
         "shaded band differences are too small to matter. An arrow: the line goes on; a number at the edge: the mark "
         "itself lies further out. The table has the arms that no question is about, too."
     )
-    chart = chart.properties(width=FOREST_WIDTH, height=ROW * len(rows))
+    chart = chart.properties(width=FOREST_WIDTH, height=alt.Step(ROW))
     return charts.finish_chart(chart, name_rows(rows), title=f"Each arm, by {label}", note=note)
 
 

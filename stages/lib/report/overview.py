@@ -179,7 +179,7 @@ def draw_overview(overview: Overview) -> Chart:
     chart = alt.layer(
         ROWS.mark_rect(stroke=MUTED, strokeWidth=0.3).encode(x=x, y=y, color=colour, opacity=opacity, tooltip=tooltip),
         ROWS.mark_text(color=INK, fontSize=11).encode(x=x, y=y, text="text:N"),
-    ).properties(width=CELL * max(1, len(overview.columns)), height=ROW * max(1, len(overview.rows)))
+    ).properties(width=alt.Step(CELL), height=alt.Step(ROW))
     title = "What each regulariser does, on data that the network has not seen"
     return finish_chart(chart, rows, title=title, note=read_overview(overview))
 
