@@ -23,7 +23,7 @@ WIDTH, HEIGHT, COLUMNS = 150, 95, 6  # of small panels
 NUM_EPOCHS, NUM_BINS = 12, 10  # points of a learning curve, and of a calibration
 LOW, HIGH = 0.1, 0.9  # the band of a learning curve holds the middle 80 % of the replicates
 PARTS = {"training": "loss", "validation": "val_loss"}
-WIDE_BANDS = 0.1  # share of the bands of paths that may leave their panels
+OUTERMOST = 0.05  # share of the bands of paths that may leave their panels, on either side
 SIZE = 250  # of a calibration
 # One colour an arm, the baseline grey; and a dash, for those who cannot tell the colours.
 COLOURS = ("#80868f", "#2f7ed8", "#c9690c", "#159a73", "#cf5590")
@@ -137,7 +137,7 @@ def draw_paths(study: StudyResult, score: str, points: Sequence[PathPoint]) -> c
             "baseline": study.baseline_result.judged[score].value,
         }
     )
-    scale = scale_bands(table)
+    scale = scale_bands(rows)
     x = alt.X("strength:O", title=None, axis=alt.Axis(labelAngle=0, labelOverlap=True, labelSeparation=5, format="~g"))
     y = alt.Y("mean:Q", title=None, scale=scale, axis=alt.Axis(tickCount=3, format=".3~f"))
     tooltip = ["variant:N", "knob:N", "chosen:N", "strength:Q", "mean:Q", "low:Q", "high:Q"]
@@ -146,23 +146,23 @@ def draw_paths(study: StudyResult, score: str, points: Sequence[PathPoint]) -> c
     chart = alt.layer(
         base.mark_area(opacity=0.18, clip=True).encode(y=alt.Y("low:Q", scale=scale, title=None), y2="high:Q"),
         charts.ROWS.mark_rule(strokeDash=[3, 3]).encode(y=alt.Y("mean(baseline):Q", scale=scale)),
-        base.mark_line().encode(y=y),
-        base.mark_point(filled=True, opacity=1).encode(y=y, size=size, tooltip=tooltip),
-        base.transform_filter(alt.datum.chosen).mark_point(size=70).encode(y=y, color=alt.value(charts.INK)),
+        base.mark_line(clip=True).encode(y=y),
+        base.mark_point(filled=True, opacity=1, clip=True).encode(y=y, size=size, tooltip=tooltip),
+        base.transform_filter(alt.datum.chosen).mark_point(size=70, clip=True).encode(y=y, color=alt.value(charts.INK)),
     )
     note = (
         f"The line is the {label} on held-out rows at each strength, the band its interval: that of the score itself, "
         "which is wider than that of a difference. The dashed line is the baseline. A filled mark is the knob of "
-        "params.yaml; a ring is a strength that some replicate chose on its validation rows. The widest bands are "
-        "cut at the edge of their panel."
+        "params.yaml; a ring is a strength that some replicate chose on its validation rows. What leaves a panel goes "
+        "on there."
     )
     return facet_variants(chart, rows, title=f"Each strength, by {label}", note=note)
 
 
-def scale_bands(points: pd.DataFrame) -> alt.Scale:
-    """One scale for all panels, that of the means and of all but the widest bands."""
-    low = min(points["mean"].min(), points["ci_low"].quantile(WIDE_BANDS))
-    high = max(points["mean"].max(), points["ci_high"].quantile(1 - WIDE_BANDS))
+def scale_bands(rows: pd.DataFrame) -> alt.Scale:
+    """One scale for all panels, that of the baseline and of all but the outermost bands."""
+    low = min(rows["baseline"].min(), rows["low"].quantile(OUTERMOST))
+    high = max(rows["baseline"].max(), rows["high"].quantile(1 - OUTERMOST))
     pad = 0.1 * (high - low) or 0.01  # room for a mark
     return alt.Scale(domain=[float(low - pad), float(high + pad)], nice=False, zero=False)
 
