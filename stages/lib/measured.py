@@ -55,7 +55,7 @@ def draw_calibration(calibration: Mapping[str, Any]) -> charts.Chart | None:
     scale = alt.Scale(domain=[min(0.8, float(table["low"].min())), 1], nice=False, clamp=True)
     x = alt.X("value:Q", title="coverage", scale=scale, axis=alt.Axis(values=[0.8, 0.9, 1], format="~%"))
     y = alt.Y("setting:N", sort=None, title=None, axis=alt.Axis(labelLimit=LABELS, labelColor=charts.INK))
-    tooltip = charts.list_tooltips("setting", "arm", numbers=("value", "low", "high", "tables"))
+    tooltip = ["setting:N", "arm:N", "value:Q", "low:Q", "high:Q", "tables:Q"]
     base = charts.ROWS.encode(y=y)
     panel = alt.layer(
         charts.ROWS.mark_rule(strokeDash=[3, 3]).encode(x=alt.datum(confidence, scale=scale)),

@@ -7,7 +7,7 @@ show. Panels stand side by side by Altair's own facet; the page's script makes f
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,19 +28,19 @@ THEMES: dict[str, dict[str, str]] = {
 FONT = "Liberation Sans, Arial, Helvetica, sans-serif"
 CONFIG: dict[str, Any] = {
     "background": "transparent",
+    "numberFormat": ".4~r",
     "font": FONT,
     "axis": {
         "labelColor": MUTED, "titleColor": INK, "gridColor": GRID, "labelPadding": 5,
         "labelFontSize": 11, "titleFontSize": 11, "titleFontWeight": "normal", "domain": False, "ticks": False,
     },
-    "title": {"color": INK, "fontSize": 12, "anchor": "start", "fontWeight": 600, "offset": 6, "subtitleColor": MUTED},
+    "title": {"color": INK, "fontSize": 12, "anchor": "start", "fontWeight": 600, "offset": 6},
     "legend": {"labelColor": INK, "labelFontSize": 12, "orient": "top", "title": None, "symbolOpacity": 1},
     "header": {
         "labelColor": INK, "labelFontSize": 12, "labelFontWeight": 600, "labelAnchor": "start", "labelPadding": 4,
         "title": None,
     },
     "facet": {"spacing": 14},
-    "concat": {"spacing": 14},
     "text": {"color": INK, "fontSize": 11},
     "view": {"stroke": None},
     "rule": {"color": MUTED},
@@ -87,12 +87,6 @@ def round_value(value: Any) -> Any:
     if isinstance(value, float):
         return None if value != value else float(f"{value:.{SIGNIFICANT}g}")
     return value if isinstance(value, (str, int, type(None))) else value.item()
-
-
-def list_tooltips(*fields: str, numbers: Sequence[str] = (), number_format: str = ".4f") -> list[alt.Tooltip]:
-    """What a mark tells the mouse: text fields first."""
-    texts = [alt.Tooltip(f"{field}:N") for field in fields]
-    return [*texts, *(alt.Tooltip(f"{field}:Q", format=number_format) for field in numbers)]
 
 
 def scale_colours(styles: Iterable[Style]) -> alt.Scale:

@@ -23,7 +23,7 @@ WIDTH, HEIGHT, COLUMNS = 150, 95, 6  # of small panels
 NUM_EPOCHS, NUM_BINS = 12, 10  # points of a learning curve, and of a calibration
 LOW, HIGH = 0.1, 0.9  # the band of a learning curve holds the middle 80 % of the replicates
 PARTS = {"training": "loss", "validation": "val_loss"}
-WIDE_BANDS = 0.1  # share of the bands of paths that may leave their panels
+OUTERMOST = 0.05  # share of the bands of paths that may leave their panels, on either side
 SIZE = 250  # of a calibration
 # One colour an arm, the baseline grey; and a dash, for those who cannot tell the colours.
 COLOURS = ("#80868f", "#2f7ed8", "#c9690c", "#159a73", "#cf5590")
@@ -59,9 +59,11 @@ def draw_forest(study: StudyResult, score: str, margin: float, confidence: float
     y = alt.Y("arm:N", sort=None, title=None, axis=alt.Axis(labelLimit=LABELS, labelPadding=8, labelColor=charts.INK))
     styles = [style for verdict, style in VERDICTS.items() if verdict in set(rows["verdict"])]
     shapes = alt.Scale(domain=[style.label for style in styles], range=[style.shape for style in styles])
-    shape = alt.Shape("verdict:N", title=None, scale=shapes)
-    tooltip = charts.list_tooltips("arm", "baseline", "verdict", numbers=("value", "difference", "low", "high"))
-    base = charts.ROWS.encode(y=y, color=alt.Color("verdict:N", title=None, scale=charts.scale_colours(styles)))
+    legend = alt.Legend(columns=2)
+    shape = alt.Shape("verdict:N", scale=shapes, legend=legend)
+    colour = alt.Color("verdict:N", scale=charts.scale_colours(styles), legend=legend)
+    tooltip = ["arm:N", "baseline:N", "verdict:N", "value:Q", "difference:Q", "low:Q", "high:Q"]
+    base = charts.ROWS.encode(y=y, color=colour)
     inside = base.transform_filter((alt.datum.difference >= low) & (alt.datum.difference <= high))
     chart = alt.layer(
         charts.ROWS.mark_rect(color=charts.GRID).encode(x=alt.datum(-margin, scale=scale), x2=alt.datum(margin)),
@@ -76,7 +78,7 @@ def draw_forest(study: StudyResult, score: str, margin: float, confidence: float
         "shaded band differences are too small to matter. An arrow: the line goes on; a number at the edge: the mark "
         "itself lies further out. The table has the arms that no question is about, too."
     )
-    chart = chart.properties(width=FOREST_WIDTH, height=ROW * len(rows))
+    chart = chart.properties(width=FOREST_WIDTH, height=alt.Step(ROW))
     return charts.finish_chart(chart, name_rows(rows), title=f"Each arm, by {label}", note=note)
 
 
@@ -135,32 +137,32 @@ def draw_paths(study: StudyResult, score: str, points: Sequence[PathPoint]) -> c
             "baseline": study.baseline_result.judged[score].value,
         }
     )
-    scale = scale_bands(table)
+    scale = scale_bands(rows)
     x = alt.X("strength:O", title=None, axis=alt.Axis(labelAngle=0, labelOverlap=True, labelSeparation=5, format="~g"))
     y = alt.Y("mean:Q", title=None, scale=scale, axis=alt.Axis(tickCount=3, format=".3~f"))
-    tooltip = charts.list_tooltips("variant", "knob", "chosen", numbers=("strength", "mean", "low", "high"))
+    tooltip = ["variant:N", "knob:N", "chosen:N", "strength:Q", "mean:Q", "low:Q", "high:Q"]
     size = alt.condition(alt.datum.knob, alt.value(70), alt.value(16))
     base = charts.ROWS.encode(x=x, color=colour_variants(table["variant"]))
     chart = alt.layer(
         base.mark_area(opacity=0.18, clip=True).encode(y=alt.Y("low:Q", scale=scale, title=None), y2="high:Q"),
         charts.ROWS.mark_rule(strokeDash=[3, 3]).encode(y=alt.Y("mean(baseline):Q", scale=scale)),
-        base.mark_line().encode(y=y),
-        base.mark_point(filled=True, opacity=1).encode(y=y, size=size, tooltip=tooltip),
-        base.transform_filter(alt.datum.chosen).mark_point(size=70).encode(y=y, color=alt.value(charts.INK)),
+        base.mark_line(clip=True).encode(y=y),
+        base.mark_point(filled=True, opacity=1, clip=True).encode(y=y, size=size, tooltip=tooltip),
+        base.transform_filter(alt.datum.chosen).mark_point(size=70, clip=True).encode(y=y, color=alt.value(charts.INK)),
     )
     note = (
         f"The line is the {label} on held-out rows at each strength, the band its interval: that of the score itself, "
         "which is wider than that of a difference. The dashed line is the baseline. A filled mark is the knob of "
-        "params.yaml; a ring is a strength that some replicate chose on its validation rows. The widest bands are "
-        "cut at the edge of their panel."
+        "params.yaml; a ring is a strength that some replicate chose on its validation rows. What leaves a panel goes "
+        "on there."
     )
     return facet_variants(chart, rows, title=f"Each strength, by {label}", note=note)
 
 
-def scale_bands(points: pd.DataFrame) -> alt.Scale:
-    """One scale for all panels, that of the means and of all but the widest bands."""
-    low = min(points["mean"].min(), points["ci_low"].quantile(WIDE_BANDS))
-    high = max(points["mean"].max(), points["ci_high"].quantile(1 - WIDE_BANDS))
+def scale_bands(rows: pd.DataFrame) -> alt.Scale:
+    """One scale for all panels, that of the baseline and of all but the outermost bands."""
+    low = min(rows["baseline"].min(), rows["low"].quantile(OUTERMOST))
+    high = max(rows["baseline"].max(), rows["high"].quantile(1 - OUTERMOST))
     pad = 0.1 * (high - low) or 0.01  # room for a mark
     return alt.Scale(domain=[float(low - pad), float(high + pad)], nice=False, zero=False)
 
@@ -226,7 +228,7 @@ def draw_learning(learning: pd.DataFrame, *, baseline: str, same_loss: bool) -> 
     x = alt.X("epoch:Q", title="epoch", axis=alt.Axis(tickCount=4, grid=False), scale=alt.Scale(nice=False))
     y = alt.Y("mean:Q", title=None, scale=scale, axis=alt.Axis(tickCount=3, format=".3~g"))
     dashes = alt.StrokeDash("part:N", title=None, scale=alt.Scale(domain=list(PARTS), range=[[4, 3], [1, 0]]))
-    tooltip = charts.list_tooltips("part", numbers=("epoch", "mean", "low", "high"), number_format=".4~f")
+    tooltip = ["part:N", "epoch:Q", "mean:Q", "low:Q", "high:Q"]
     base = charts.ROWS.encode(x=x, color=colour_variants(learning["variant"]))
     chart = alt.layer(
         base.mark_area(opacity=0.15, clip=True).encode(
@@ -284,7 +286,7 @@ def draw_reliability(probabilities: Mapping[str, np.ndarray], labels: np.ndarray
         y=y,
         color=alt.Color("arm:N", title=None, scale=colours, legend=legend),
         strokeDash=alt.StrokeDash("arm:N", title=None, scale=dashes),
-        tooltip=charts.list_tooltips("arm", numbers=("predicted", "observed", "rows")),
+        tooltip=["arm:N", "predicted:Q", "observed:Q", "rows:Q"],
     )
     ends = {"x": alt.datum(0), "y": alt.datum(0), "x2": alt.datum(highest), "y2": alt.datum(highest)}
     diagonal = charts.ROWS.mark_rule(strokeDash=[2, 3]).encode(**ends)

@@ -17,7 +17,7 @@ from stages.lib.judge.plans import StatisticsPlan, Subject
 from stages.lib.judge.scores import SCORES
 from stages.lib.judge.verdicts import Pooled, find_unbeaten, pool
 from stages.lib.report.answers import IN_WORDS, is_survey, is_used, name_first
-from stages.lib.report.charts import INK, MUTED, ROWS, Chart, finish_chart, list_tooltips, scale_colours
+from stages.lib.report.charts import INK, MUTED, ROWS, Chart, finish_chart, scale_colours
 from stages.lib.report.styles import VERDICTS, first_of, show_interval, style_of
 
 SIGNS = {"better": "▲", "worse": "▼", "equivalent": "=", "undecided": " "}
@@ -152,7 +152,8 @@ def draw_overview(overview: Overview) -> Chart:
     records = [
         {
             "arm": arm,
-            "column": heads[title],
+            "column": title,
+            "head": heads[title],
             "value": effect.value,
             "low": effect.low,
             "high": effect.high,
@@ -162,12 +163,12 @@ def draw_overview(overview: Overview) -> Chart:
         for arm, effects in overview.rows.items()
         for title, effect in effects.items()
     ]
-    rows = pd.DataFrame(records, columns=["arm", "column", "value", "low", "high", "verdict", "text"])
+    rows = pd.DataFrame(records, columns=["arm", "column", "head", "value", "low", "high", "verdict", "text"])
     seen = {effect.verdict for column in overview.columns for effect in column.effects.values()}
     shown = scale_colours(style for verdict, style in VERDICTS.items() if verdict in seen)
     lines = "split(replace(datum.label, ' ', '|'), '|')"  # the number, the noun, the score
     axis = alt.Axis(orient="top", labelAngle=0, labelColor=INK, labelPadding=31, labelLimit=CELL, labelExpr=lines)
-    x = alt.X("column:N", sort=list(heads.values()), title=None, axis=axis)
+    x = alt.X("head:N", sort=list(heads.values()), title=None, axis=axis)
     y = alt.Y(
         "arm:N", sort=list(overview.rows), title=None, axis=alt.Axis(labelLimit=240, labelColor=INK, minExtent=LABELS)
     )
@@ -175,11 +176,11 @@ def draw_overview(overview: Overview) -> Chart:
     colour = alt.Color("verdict:N", scale=shown, legend=legend)
     decided = alt.datum.verdict != VERDICTS["undecided"].label
     opacity = alt.condition(decided, alt.value(0.5), alt.value(0.08))
-    tooltip = list_tooltips("arm", "column", "verdict", numbers=("value", "low", "high"))
+    tooltip = ["arm:N", "column:N", "verdict:N", "value:Q", "low:Q", "high:Q"]
     chart = alt.layer(
         ROWS.mark_rect(stroke=MUTED, strokeWidth=0.3).encode(x=x, y=y, color=colour, opacity=opacity, tooltip=tooltip),
         ROWS.mark_text(color=INK, fontSize=11).encode(x=x, y=y, text="text:N"),
-    ).properties(width=CELL * max(1, len(overview.columns)), height=ROW * max(1, len(overview.rows)))
+    ).properties(width=alt.Step(CELL), height=alt.Step(ROW))
     title = "What each regulariser does, on data that the network has not seen"
     return finish_chart(chart, rows, title=title, note=read_overview(overview))
 

@@ -9,6 +9,7 @@ from importlib.metadata import distributions, version
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import vl_convert
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
@@ -122,8 +123,10 @@ def escape_markdown(value: Any) -> str:
 
 
 def show_cell(value: Any) -> str:
-    """Numbers with four significant digits."""
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+    """Numbers with four significant digits and no exponent."""
+    if not isinstance(value, float):
+        return str(value)
+    return np.format_float_positional(value, precision=4, fractional=False, trim="-")
 
 
 def show_percent(share: float) -> str:

@@ -25,10 +25,10 @@
 
   const read = (figure) => JSON.parse(figure.querySelector("script").textContent);
 
-  // The numbers behind a figure, when someone opens them; pictures among them are left out.
+  // The numbers behind a figure, when someone opens them.
   function showNumbers(fold) {
     const rows = read(fold.closest("figure")).datasets.rows, table = document.createElement("table");
-    const fields = Object.keys(rows[0] ?? {}).filter((field) => field !== "picture");
+    const fields = Object.keys(rows[0] ?? {});
     const head = table.createTHead().insertRow(), body = table.createTBody();
     for (const field of fields) {
       const cell = head.appendChild(document.createElement("th")), button = document.createElement("button");
