@@ -857,10 +857,12 @@ def test_what_cannot_be_read_ends_with_status_2(repository: Repository) -> None:
     for arguments, message in {
         ("nowhere",): "params.yaml of nowhere cannot be read",
         ("main", "--head", "HEAD~9"): "of HEAD\\~9 cannot be read",
+        ("--head=--output=stolen",): "params.yaml of --output=stolen cannot be read",
     }.items():
         done = repository.review(*arguments)
         assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
         assert message in done.stderr
+    assert not Path("stolen").exists()
 
 
 def test_what_cannot_be_printed_ends_with_status_2_and_a_strange_letter_does_not(repository: Repository) -> None:
