@@ -4,13 +4,11 @@ import copy
 import dataclasses
 import hashlib
 import json
-import operator
 import os
 import shutil
 import subprocess
 import sys
 from collections.abc import Callable
-from functools import reduce
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +33,6 @@ from stages.lib.judge.comparison import (
 from stages.lib.judge.judge import Judge, judge_all
 from stages.lib.judge.plans import ComparedSearch, StatisticsPlan, StudyPlan
 from stages.lib.judge.predictions import (
-    Labels,
     Predictions,
     ReferencePredictions,
     save_labels,
@@ -45,9 +42,9 @@ from stages.lib.judge.predictions import (
 from stages.lib.settings.yaml_text import TextError, load_document
 from tests.conftest import ROOT, pick
 from tests.forked import run_module
-from tests.test_compare import K_FOLD, REPLICATES, ROWS
-from tests.test_compare import LABELS as FOLDED
+from tests.test_compare import K_FOLD, LABELS, REPLICATES, same
 from tests.test_compare import make_plan as make_study_plan
+from tests.test_compare import make_predictions as predict
 from tools.review.__main__ import conclude, escape, render
 from tools.review.judging import Change, Review, review
 from tools.review.snapshot import Record, Snapshot, StageRecord, compare_params, find_base, hash_text, read_record
@@ -502,39 +499,20 @@ def test_a_change_is_drawn_to_scale_with_others_of_its_study_and_score(repositor
 
 # By row ------------------------------------------------------------------------------------------------------------
 
-PROTOCOLS: list[Protocol] = [K_FOLD, FixedTest(seeds=REPLICATES, validation=0.2, test=0.5)]
 SKILLS = {"unregularized": 1.0, "l2": 1.0, "dropout": 2.0, "forest": 1.0}
 
 
-def make_labels(protocol: Protocol) -> Labels:
-    """Folds are drawn anew in each repeat, a fixed test set once."""
-    if not protocol.fixed_test:
-        return FOLDED
-    truth = np.zeros(2 * ROWS, np.uint8)
-    truth[FOLDED.test_numbers] = FOLDED.test
-    test = np.tile(FOLDED.test_numbers[0], (REPLICATES, 1))
-    training = np.tile(np.setdiff1d(np.arange(2 * ROWS), test[0]), (REPLICATES, 1))
-    shares = truth[training].mean(axis=1, keepdims=True).astype(np.float32)
-    return Labels(truth[training], truth[training], truth[test], test, training, shares)
-
-
-def make_predictions(labels: Labels, variant: str, skill: float | None) -> Predictions:
+def make_predictions(variant: str, skill: float | None) -> Predictions:
     """At two strengths, the better one second; noise is that of the variant, so two skills of it are alike.
 
     Without skill (None) all rows are given the same answer.
     """
     generator = np.random.Generator(np.random.PCG64(list(SKILLS).index(variant)))
-    answers = {}
-    for part in ("training", "validation", "test"):
-        label = getattr(labels, part) - 0.5
-        noise = [generator.normal(0, 1, label.shape) for _ in range(2)]
-        if skill is None:
-            at_strengths = [np.full(label.shape, -1.0)] * 2
-        else:
-            at_strengths = [factor * skill * label + noise[factor - 1] for factor in (1, 2)]
-        answers[part] = (1 / (1 + np.exp(-np.concatenate(at_strengths))))[..., None].astype(np.float32)
-    strengths = {"l2": np.repeat([0.1, 0.2], len(labels.test))}
-    return Predictions(np.tile(np.arange(len(labels.test)), 2), strengths, **answers, mechanisms={})
+    made = predict(LABELS, {0.1: same(skill or 0), 0.2: same(2 * (skill or 0))}, generator)
+    if skill is not None:
+        return made
+    parts = ("training", "validation", "test")
+    return dataclasses.replace(made, **{part: np.full_like(getattr(made, part), 0.3) for part in parts})
 
 
 def make_plan(protocol: Protocol, *variants: str, searches: tuple[ComparedSearch, ...] = ()) -> StudyPlan:
@@ -551,22 +529,22 @@ def run_pipeline(
     **skills: float | None,
 ) -> None:
     """Leave what a run with these skills leaves: predictions, metrics, dvc.lock, and the objects in DVC's cache."""
-    labels, chosen = make_labels(protocol), SKILLS | skills
+    chosen = SKILLS | skills
     variants = [name for name in chosen if name != "forest"]
-    predicted = {name: make_predictions(labels, name, chosen[name]) for name in variants}
-    at_end = {name: make_predictions(labels, name, 0.5 * (chosen[name] or 1)) for name in variants}
-    forest = make_predictions(labels, "forest", chosen["forest"])
+    predicted = {name: make_predictions(name, chosen[name]) for name in variants}
+    at_end = {name: make_predictions(name, 0.5 * (chosen[name] or 1)) for name in variants}
+    forest = make_predictions("forest", chosen["forest"])
     kept = forest.grid.lanes_at(0)
     strength = np.ones(len(kept))
     references = {"forest": ReferencePredictions(strength, forest.training[kept], forest.test[kept])}
     plan = make_plan(protocol, *variants, searches=searches)
     save_plans({"made/_study": {task: plan}})
-    save_labels(task, labels)
+    save_labels(task, LABELS)
     for name, each in predicted.items():
         save_predictions(each, task, name)
         save_predictions(at_end[name], task, name, at_end=True)
     save_references(task, references)
-    result, *_ = compare.run(plan, SETTINGS, labels, predicted, references, at_end)
+    result, *_ = compare.run(plan, SETTINGS, LABELS, predicted, references, at_end)
     repository.write(LAYOUT.dump_python({task: result}, mode="json"))
     record_run(repository, *skills)
 
@@ -609,31 +587,22 @@ def list_folder(folder: Path) -> bytes:
 
 
 @pytest.mark.parametrize("skills", [(1.0, 1.4), (1.0, None), (None, 1.4)], ids=str)
-@pytest.mark.parametrize("protocol", PROTOCOLS, ids=lambda protocol: protocol.kind)
 def test_by_row_a_change_is_judged_as_compare_judges_two_arms(
-    repository: Repository, protocol: Protocol, skills: tuple[float | None, float | None]
+    repository: Repository, skills: tuple[float | None, float | None]
 ) -> None:
-    run_pipeline(repository, protocol, forest=skills[0])
-    repository.commit()
-    run_pipeline(repository, protocol, forest=skills[1])
-    result = review_main()
+    for skill in skills:
+        run_pipeline(repository, forest=skill)
+        repository.commit()
+    result = review(Snapshot("HEAD~1"), Snapshot("HEAD"))
     assert result.basis == {"made": ""}
 
-    labels = make_labels(protocol)
-    before, after = (make_predictions(labels, "forest", skill) for skill in skills)
-    before, after = (keep_first_point(predicted) for predicted in (before, after))
-    plan = dataclasses.replace(make_plan(protocol, "unregularized", "l2"), references=())
-    arms = build_arms(plan, labels, {"unregularized": before, "l2": after}, {})
-    oracle = Judge(plan, SETTINGS, labels, arms)
-    pair = oracle.compare_all({ArmKey("l2", "at_knob"): ArmKey("unregularized", "at_knob")})
-    expected = {key.score: each for key, each in judge_all(pair, SETTINGS, seed=plan.seed).items()}
+    before, after = (make_predictions("forest", skill) for skill in skills)
+    plan = dataclasses.replace(make_plan(K_FOLD, "unregularized", "l2"), references=())
+    arms = build_arms(plan, LABELS, {"unregularized": before, "l2": after}, {})
+    pairs = {ArmKey("l2", "at_knob"): ArmKey("unregularized", "at_knob")}
+    oracle = judge_all(Judge(plan, SETTINGS, LABELS, arms).compare_all(pairs), SETTINGS, seed=plan.seed)
+    expected = {key.score: difference for key, difference in oracle.items()}
     assert {change.key.score: change.difference for change in result.changes} == expected
-
-
-def keep_first_point(predicted: Predictions) -> Predictions:
-    lanes = predicted.grid.lanes_at(0)
-    fields = {name: getattr(predicted, name)[lanes] for name in ("replicate", "training", "validation", "test")}
-    return Predictions(**fields, strengths={"l2": predicted.strengths["l2"][lanes]}, mechanisms={})
 
 
 def test_by_row_every_kind_of_arm_is_judged_in_any_order(repository: Repository) -> None:
@@ -644,14 +613,17 @@ def test_by_row_every_kind_of_arm_is_judged_in_any_order(repository: Repository)
         ("forest", "reference"),
     }
     recorded = json.loads(find_comparison("made").read_text())
-    for (_, variant, kind, score), change in changes.items():
-        replicates = replicates_of(recorded, variant, score=score, kind=kind)
-        assert change.head == pytest.approx(np.mean(replicates), abs=1e-6)
     arms = recorded["made"]["arms"].items()
     recorded["made"]["arms"] = {variant: dict(reversed(kinds.items())) for variant, kinds in reversed(arms)}
     repository.write(recorded)
     assert by_score(review_main()) == changes
     assert "\n- made by row, from DVC's cache" in render(review_main())
+    shutil.rmtree(".dvc")
+    by_replicate = by_score(review_main())
+    assert by_replicate.keys() == changes.keys()
+    for key, change in by_replicate.items():
+        assert change.difference.value == pytest.approx(changes[key].difference.value, rel=1e-5)
+        assert change.difference.own_low != pytest.approx(changes[key].difference.own_low, rel=1e-3)
 
 
 def test_by_row_the_best_single_regularizer_moves_with_its_members(repository: Repository) -> None:
@@ -684,16 +656,6 @@ def test_by_row_one_of_the_data_sets_of_a_study(repository: Repository) -> None:
 def changed(repository: Repository) -> Repository:
     run_twice(repository, l2=1.6)
     return repository
-
-
-def test_without_the_cache_the_same_differences_have_other_intervals(changed: Repository) -> None:
-    by_row = by_score(review_main())
-    shutil.rmtree(".dvc")
-    by_replicate = by_score(review_main())
-    assert by_row.keys() == by_replicate.keys()
-    for key, change in by_replicate.items():
-        assert change.difference.value == pytest.approx(by_row[key].difference.value, rel=1e-5)
-        assert change.difference.own_low != pytest.approx(by_row[key].difference.own_low, rel=1e-3)
 
 
 def test_predictions_of_the_working_tree_come_from_the_cache_where_they_are_gone(changed: Repository) -> None:
@@ -736,27 +698,20 @@ PREDICTIONS = Path("data/predictions/made")
 DAMAGED = "the predictions in DVC's cache are damaged, or of another layout: "
 LACKING = "the predictions of the working tree are not in DVC's cache; for more power, run `dvc fetch` or `make` there"
 UNRECORDED = "dvc.lock of the working tree does not name its predictions"
-HARMED: dict[str, tuple[Path, Callable[[Path], object], str]] = {  # a file, what happens to it before or after the run
-    "few lanes": (PREDICTIONS / "l2.npz", lambda path: edit_arrays(path, test=lambda each: each[:3]), DAMAGED),
-    "no probabilities": (PREDICTIONS / "l2.npz", lambda path: edit_arrays(path, test=lambda each: 2 * each), DAMAGED),
-    "pickled": (
-        PREDICTIONS / "l2.npz",
-        lambda path: edit_arrays(path, replicate=lambda each: each.astype(object)),
-        DAMAGED,
-    ),
-    "compressed": (PREDICTIONS / "l2.npz", lambda path: edit_arrays(path, compress=True), DAMAGED),
-    "other rows": (
-        PREDICTIONS / "_labels.npz",
-        lambda path: edit_arrays(path, training_numbers=lambda each: each + 1),
-        "the same protocol and seed drew other rows",
-    ),
-}
+HARMED = [  # a file, how it is edited, what is told
+    ("l2", {"test": lambda each: each[:3]}, DAMAGED),
+    ("l2", {"test": lambda each: 2 * each}, DAMAGED),
+    ("l2", {"replicate": lambda each: each.astype(object)}, DAMAGED),
+    ("l2", {"compress": True}, DAMAGED),
+    ("_labels", {"training_numbers": lambda each: each + 1}, "the same protocol and seed drew other rows"),
+]
 
 
-@pytest.mark.parametrize("name", HARMED)
-def test_predictions_of_another_layout_are_judged_by_replicate(changed: Repository, name: str) -> None:
-    path, harm, basis = HARMED[name]
-    harm(path)
+@pytest.mark.parametrize(("name", "edits", "basis"), HARMED)
+def test_predictions_of_another_layout_are_judged_by_replicate(
+    changed: Repository, name: str, edits: dict[str, Any], basis: str
+) -> None:
+    edit_arrays(PREDICTIONS / f"{name}.npz", **edits)
     record_run(changed)
     expect_by_replicate(basis)
 
@@ -842,27 +797,15 @@ def expect_refusal(file: str, message: str = "") -> None:
     assert ", expected " in text
 
 
-AUC = "arms.l2.at_knob.judged.auc"
-
-
-@pytest.mark.parametrize(
-    ("where", "value", "message"),
-    [
-        (f"{AUC}.replicates", [0.5], f"{AUC}.replicates: List should have at least 2 items"),
-        (f"{AUC}.replicates", [0.5, float("nan")], f"{AUC}.replicates.1: Input should be a finite number"),
-        (f"{AUC}.skill", None, f"{AUC}.skill: Input should be"),
-        ("protocol", "five folds", "protocol: Input should be"),
-        ("arms", {"@all `x`": {"nonsense": {}}}, "arms.@\u200ball \\`x\\`.nonsense"),
-    ],
-)
-def test_results_of_another_layout_are_refused(repository: Repository, where: str, value: object, message: str) -> None:
+def spoil(field: str, value: object) -> str:
+    """The text of a comparison with another value in what l2 has by AUC."""
     head = copy.deepcopy(BASE)
-    *path, last = where.split(".")
-    reduce(operator.getitem, path, head["made"])[last] = value
-    repository.write(head)
-    expect_refusal("metrics/comparison/made.json of the working tree", f"cannot be used (made.{message}")
+    head["made"]["arms"]["l2"]["at_knob"]["judged"]["auc"][field] = value
+    return json.dumps(head)
 
 
+RESULTS = "metrics/comparison/made.json"
+AUC = "cannot be used (made.arms.l2.at_knob.judged.auc."
 BILLION = "a: &a [1]\nb: &b [" + "*a, " * 3000 + "]\nc: [" + "*b, " * 3000 + "]\n"
 
 
@@ -874,7 +817,11 @@ BILLION = "a: &a [1]\nb: &b [" + "*a, " * 3000 + "]\nc: [" + "*b, " * 3000 + "]\
         ("dvc.lock", BILLION, "has more than 262,144 values"),
         ("dvc.lock", "stages: {plan: [1]}", "does not hold what a run records"),
         ("params.yaml", "a: &a {b: *a}", "has more than 20,000 values"),
-        ("metrics/comparison/made.json", "[]", "cannot be used (the file: Input should be"),
+        (RESULTS, "[]", "cannot be used (the file: Input should be"),
+        (RESULTS, spoil("replicates", [0.5]), f"{AUC}replicates: List should have at least 2"),
+        (RESULTS, spoil("replicates", [0.5, float("nan")]), f"{AUC}replicates.1: Input should"),
+        (RESULTS, spoil("skill", None), f"{AUC}skill: Input should be"),
+        (RESULTS, json.dumps(BASE).replace("at_knob", "@all `x`"), "(made.arms.unregularized.@\u200ball \\`x\\`"),
         ("params.yaml", "<<<<<<< HEAD\n", "holds a conflict marker"),
     ],
     ids=lambda text: text[:20],
@@ -908,10 +855,12 @@ def test_what_cannot_be_read_ends_with_status_2(repository: Repository) -> None:
     for arguments, message in {
         ("nowhere",): "params.yaml of nowhere cannot be read",
         ("main", "--head", "HEAD~9"): "of HEAD\\~9 cannot be read",
+        ("--head=--output=stolen",): "params.yaml of --output=stolen cannot be read",
     }.items():
         done = repository.review(*arguments)
         assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
         assert message in done.stderr
+    assert not Path("stolen").exists()
 
 
 def test_what_cannot_be_printed_ends_with_status_2_and_a_strange_letter_does_not(repository: Repository) -> None:

@@ -161,7 +161,8 @@ class Snapshot:
         params, writers = self.record
         stages = [stage for path, stage in writers.items() if any(fnmatchcase(path, output) for output in outputs)]
         files = [file for stage in stages for file in stage.deps.items() if not SHARED.fullmatch(file[0])]
-        chosen = [str(leaf) for leaf in list_leaves(params) if re.fullmatch(rf"\w+\.{study}\.select_by", leaf[0])]
+        chooses = [f"{section}.{study}.select_by" for section in ("studies", "tutorial")]
+        chosen = [str(leaf) for leaf in list_leaves(params) if leaf[0] in chooses]
         return frozenset([*files, *chosen, *(stage.cmd for stage in stages)]) if stages else frozenset()
 
     def find_output(self, path: str) -> Path:
