@@ -11,7 +11,8 @@ from tempfile import TemporaryDirectory
 
 SERVER = multiprocessing.get_context("forkserver")
 REVIEW = ["tools.review.judging", "stages.lib.report.styles"]
-SERVER.set_forkserver_preload([*REVIEW, "stages.plan", "dvc.cli.parser", "dvc.repo", "dvc.repo.reproduce"])
+REPRO = ["tools.repro.pipeline", "tools.repro.run", "dvc.cli.parser", "dvc.repo.reproduce"]
+SERVER.set_forkserver_preload([*REVIEW, *REPRO, "stages.plan"])
 
 
 def run_module(module: str, *arguments: str, folder: Path, environment: Mapping[str, str]) -> CompletedProcess[str]:

@@ -55,8 +55,11 @@ class Project:
     def call_tool(self, name: str, *arguments: str) -> subprocess.CompletedProcess[str]:
         """A module of tools/, which a clone does not carry."""
         command = [sys.executable, "-m", f"tools.{name}", *arguments]
-        environment = self.environment | {"PYTHONPATH": str(ROOT)}
-        return subprocess.run(command, cwd=self.folder, env=environment, text=True, capture_output=True)
+        return subprocess.run(command, cwd=self.folder, env=self.tools_environment, text=True, capture_output=True)
+
+    @property
+    def tools_environment(self) -> dict[str, str]:
+        return self.environment | {"PYTHONPATH": str(ROOT)}
 
     def make(self, *options: str) -> set[str]:
         """Bring the pipeline up to date as `make` does, quicker than `dvc repro`; the stages that it has run."""

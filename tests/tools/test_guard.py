@@ -11,7 +11,6 @@ import subprocess
 from collections.abc import Callable
 from hashlib import md5
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -246,13 +245,35 @@ def test_a_damaged_object_is_named_and_made_anew(home: Home, runs: str) -> None:
     assert (home.project / "head.txt").read_bytes() == good
 
 
-def test_a_damaged_file_of_a_folder_is_named_and_made_anew(folders: Home) -> None:
+def put_folder(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+    (path / "something").touch()
+
+
+def rename_outs(path: Path) -> None:
+    path.write_bytes(path.read_bytes().replace(b"outs:", b"other:"))
+
+
+HARMS: list[tuple[str, Callable[[Path], object]]] = [  # what of DVC's cache, and what has become of it
+    *(("object", harm) for harm in (damage, put_folder)),
+    *(("listing", harm) for harm in (damage, put_folder)),
+    *(("entry", harm) for harm in (rename_outs, put_folder, Path.unlink)),  # a kill leaves the entry's folder empty
+]
+
+
+@pytest.mark.parametrize(("what", "harm"), HARMS)
+def test_what_is_wrong_in_the_cache_of_a_folder_is_named_and_made_anew(
+    folders: Home, what: str, harm: Callable[[Path], object]
+) -> None:
     listing = folders.find_object("out")
-    for path in (find_object(listing.parents[1], md5(b"one").hexdigest()), listing):
-        good = path.read_bytes()
-        damage(path)
-        assert f"{path.name} (of out)" in folders.make_anew()
-        assert path.read_bytes() == good
+    member = find_object(listing.parents[1], md5(b"one").hexdigest())
+    path = {"entry": folders.entry, "object": member, "listing": listing}[what]
+    good = path.read_bytes()
+    harm(path)
+    told = rf"Damaged in DVC's cache( of runs)?, removed: \S*{path.name} \(of (out|folder)\)"
+    assert bool(re.search(told, folders.make_anew())) == (harm != Path.unlink)
+    assert path.read_bytes() == good
 
 
 @pytest.mark.parametrize("fault", LISTINGS)
@@ -312,24 +333,6 @@ def test_an_entry_of_the_run_cache_that_is_not_the_stages_is_removed(folders: Ho
     assert not entry.parent.exists()
 
 
-def test_what_is_removed_from_the_run_cache_is_named_and_made_anew(folders: Home) -> None:
-    entry, good = folders.entry, folders.entry.read_bytes()
-    entry.write_bytes(good.replace(b"outs:", b"other:"))
-    assert f"Damaged in DVC's cache of runs, removed: {entry} (of folder)" in folders.make_anew()
-    assert entry.read_bytes() == good
-
-
-@pytest.mark.parametrize("what", ["entry", "object", "listing"])
-def test_a_folder_in_the_place_of_a_file_of_the_cache_is_removed_and_made_anew(folders: Home, what: str) -> None:
-    listing = folders.find_object("out")
-    member = find_object(listing.parents[1], md5(b"one").hexdigest())
-    path = {"entry": folders.entry, "object": member, "listing": listing}[what]
-    path.unlink()
-    path.mkdir()
-    (path / "something").touch()
-    assert path.name in folders.make_anew()
-
-
 @pytest.mark.parametrize("what", ["runs", "objects"])
 def test_a_link_in_the_place_of_a_folder_of_the_cache_is_refused(folders: Home, what: str) -> None:
     """What would be removed there as damaged is somebody else's."""
@@ -371,43 +374,6 @@ def test_a_file_that_dvc_add_tracks_is_taken_in_and_not_removed(home: Home) -> N
     home.pipeline.run()
     assert own.read_text() == (home.project / "copy").read_text() == "second"
     assert md5(b"second").hexdigest() in own.with_name("mine.csv.dvc").read_text()
-
-
-def test_a_folder_of_the_run_cache_that_a_kill_left_empty_stops_nothing(folders: Home) -> None:
-    entry = folders.entry
-    entry.unlink()
-    folders.make_anew()
-    assert entry.is_file()
-
-
-@pytest.mark.parametrize("fault", ["no folder", "no data base"])
-def test_a_site_cache_that_cannot_be_used_is_told_and_done_without(home: Home, fault: str) -> None:
-    home.pipeline.run()
-    site = home.project.with_name("site")
-    if fault == "no folder":
-        shutil.rmtree(site)
-        site.write_text("somebody else's")
-    else:
-        (path,) = site.rglob("hashes/local/cache.db")
-        path.write_bytes(b"damaged" * 1000)
-    (home.project / "source").write_text("two")  # else DVC is not asked
-    printed = home.pipeline.run()
-    assert "DVC's site cache cannot be used" in printed
-    assert "Everything is up to date" in printed
-    assert home.watch() == home.before
-
-
-def test_temporary_files_may_lie_on_another_disk(home: Home, tmp_path: Path) -> None:
-    shared = Path("/dev/shm")
-    if not shared.is_dir() or shared.stat().st_dev == tmp_path.stat().st_dev:
-        pytest.skip("needs a second file system")
-    with TemporaryDirectory(dir=shared) as other:
-        shutil.rmtree(home.project / ".dvc/tmp")
-        (home.project / ".dvc/tmp").symlink_to(other)
-        (home.project / "source").write_text("two")
-        assert "4 run" in home.pipeline.run()
-        assert (home.project / "head.txt").read_text() == "two"
-        assert not list(home.project.glob(".dvc.lock.*"))
 
 
 @pytest.mark.parametrize(

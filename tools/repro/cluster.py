@@ -19,6 +19,7 @@ from stages.lib.versions import find_versions
 from tools.guard import is_part
 from tools.repro.engine import TICK, Job, LocalEngine
 
+SECONDS_TO_CONNECT = 10
 HEAVY = ("evaluate",)  # a minute of work on all networks of a study, which would have to travel
 Results = tuple[int, bytes, dict[str, bytes]]
 
@@ -35,7 +36,7 @@ class ClusterEngine(LocalEngine):
             cloudpickle.register_pickle_by_value(sys.modules[module])
         where = {"address": cluster} if "://" in cluster else {"scheduler_file": cluster}
         try:
-            self.client = Client(**where, timeout=10, set_as_default=False)
+            self.client = Client(**where, timeout=SECONDS_TO_CONNECT, set_as_default=False)
             self.client.wait_for_workers(1, timeout=60)
         except (OSError, ValueError) as error:
             raise UserError(f"no cluster answers at {cluster} ({error}): start it (docs/cluster.md)") from None

@@ -14,6 +14,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,8 +24,9 @@ FOLDER = Path(".dvc/tmp/repro")  # what a run needs on disk while it lasts
 SECONDS = FOLDER / "seconds.json"  # that each stage took when it last ran
 SIGNALS = {signal.SIGINT, signal.SIGTERM}  # they end a run
 PAUSE, TICK, GRACE = 0.2, 0.02, 1.0  # seconds between two looks, two at a command, asking it to end and killing it
+QUICK = ("plan", "fetch", "compare", "audit", "draw", "report")  # stages without a cluster, and without TensorFlow
 STAGE = re.compile(r"python -m stages\.\w+(?: [\w.@-]+)*")  # a command that needs no process of its own
-forked, spawned = multiprocessing.get_context("forkserver").Process, multiprocessing.get_context("spawn").Process
+FORKS = multiprocessing.get_context("forkserver")
 
 
 @dataclass
@@ -59,29 +61,40 @@ class LocalEngine:
     def __init__(self, jobs: int, slots: int = 0):
         self.slots, self.free = slots or jobs, asyncio.Semaphore(jobs)
         self.loaded = list_code()
+        self.lifeline, _ = os.pipe()  # which the system closes where this process ends
         multiprocessing.set_forkserver_preload(["tools.repro.preload"])
         os.environ |= {"DVC_ROOT": str(Path.cwd()), "DVC_STAGE": "of a run"}  # so that the next run knows what is left
 
     async def run(self, job: Job) -> int:
         """Run its command in the next free place, and return the status. All it prints goes to its log."""
         async with self.free:
-            fork = STAGE.fullmatch(job.command) and not job.quick and list_code() == self.loaded
-            start = forked if fork else spawned
-            process = start(target=run_command, args=(job.name, job.command, job.folder, str(job.log.absolute())))
             job.started = time.monotonic()
             job.log.write_bytes(b"")
-            multiprocessing.resource_tracker.ensure_running()  # else starting a process does, which unblocks signals
-            signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
-            process.start()
+            pid, find_status = self.start(job)
             try:
-                while process.exitcode is None:
+                while (status := find_status()) is None:
                     await asyncio.sleep(TICK)
             finally:
-                for number in (signal.SIGINT, signal.SIGKILL) if process.exitcode != 0 else ():
-                    with suppress(ProcessLookupError, PermissionError):
-                        os.killpg(process.pid, number)  # type: ignore[arg-type]  # all that it has started, too
-                        await asyncio.sleep(GRACE)
-        return process.exitcode
+                for number in (signal.SIGINT, signal.SIGKILL) if find_status() != 0 else ():
+                    with suppress(ProcessLookupError, PermissionError):  # once all have ended
+                        os.killpg(pid, number)  # all that it has started, too
+                        for _ in range(round(GRACE / TICK)):
+                            await asyncio.sleep(TICK)
+                            find_status()
+                            os.killpg(pid, 0)
+        return status
+
+    def start(self, job: Job) -> tuple[int, Callable[[], int | None]]:
+        """The number of the process that its command has become, and what tells its status once it has ended."""
+        arguments = (job.name, job.command, job.folder, str(job.log.absolute()))
+        if job.quick or not STAGE.fullmatch(job.command) or list_code() != self.loaded:
+            started = subprocess.Popen([sys.executable, "-m", __name__, *arguments], stdin=self.lifeline)
+            return started.pid, started.poll
+        fork = FORKS.Process(target=run_command, args=arguments)
+        multiprocessing.resource_tracker.ensure_running()  # else starting a process does, which unblocks signals
+        signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+        fork.start()
+        return fork.pid, lambda: fork.exitcode  # type: ignore[return-value]
 
 
 def explain_disk(error: Exception) -> str:

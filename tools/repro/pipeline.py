@@ -2,10 +2,7 @@
 
 import json
 import logging
-import os
-import shutil
 import signal
-import sqlite3
 import time
 from collections import defaultdict
 from collections.abc import Sequence
@@ -25,7 +22,6 @@ from dvc.stage.exceptions import StageNotFound
 from dvc.stage.serialize import to_single_stage_lockfile
 from dvc.utils import dict_sha256
 from dvc.utils.serialize import dumps_yaml, loads_yaml
-from dvc_data.hashfile.cache import DiskError
 from dvc_data.hashfile.hash_info import HashInfo
 from dvc_data.hashfile.tree import Tree
 from dvc_objects.errors import ObjectFormatError
@@ -34,11 +30,9 @@ from stages.lib.core.cli import UserError
 from stages.lib.core.files import write_bytes
 from stages.lib.lock import prune_outputs
 from tools.guard import check_cache, check_outputs, name_up_to
-from tools.repro.engine import FOLDER, PAUSE, SECONDS, Job, explain_disk
+from tools.repro.engine import FOLDER, PAUSE, QUICK, SECONDS, Job, explain_disk
 
-SITE = FOLDER / "site"  # DVC's site cache where the usual one cannot be used
 APPENDED = FOLDER / "appended.json"  # the entries that a run in which a stage failed has put at the end of dvc.lock
-QUICK = ("plan", "fetch", "compare", "audit", "draw", "report")  # no cluster, and no TensorFlow
 SHOWN = 3  # paths in a message
 
 
@@ -73,18 +67,6 @@ def identify(dep: Dependency) -> tuple[str, str]:
     return dep.fs_path, str(dep.hash_info)
 
 
-def open_repo() -> Repo:
-    """The project; where DVC's site cache, its record of hashes outside of the project, is damaged, with an own one."""
-    try:
-        return Repo()
-    except (OSError, sqlite3.Error, DiskError) as error:
-        shutil.rmtree(SITE, ignore_errors=True)
-        os.environ["DVC_SITE_CACHE_DIR"] = str(SITE.absolute())
-        reason = " ".join(str(error).split()) or type(error).__name__
-        print(f"DVC's site cache cannot be used ({reason}): this run has its own, {SITE}")
-        return Repo()
-
-
 class Pipeline:
     """The stages that `dvc repro` would go through, in its order. DVC's lock is held: nothing else may change them."""
 
@@ -93,7 +75,7 @@ class Pipeline:
         for name in ("dvc", "dvc_data"):
             logging.getLogger(name).setLevel(logging.CRITICAL)  # its remarks would go across the progress view
         try:
-            self.repo = open_repo()
+            self.repo = Repo()
             if others := self.find_others():
                 print(f"Waiting: {others} (Ctrl-C gives up)", flush=True)
             while others and (others := self.find_others()):
@@ -170,8 +152,7 @@ class Pipeline:
                 self.inputs[name] = list_inputs(stage)
                 self.repo.stage_cache.restore(stage)
         except RunCacheNotFoundError:
-            commands = stage.cmd if isinstance(stage.cmd, list) else stage.cmd.splitlines()
-            command = " && ".join(f"(\n{command}\n)" for command in commands) if commands[1:] else commands[0]
+            command = stage.cmd if isinstance(stage.cmd, str) else " && ".join(stage.cmd)
             inputs, outputs = (tuple(item.def_path for item in items) for items in (stage.deps, stage.outs))
             quick = stage.name.partition("@")[0] in QUICK or stage.wdir != str(Path.cwd())
             return Job(stage.name, command, stage.wdir, inputs, outputs, quick)
