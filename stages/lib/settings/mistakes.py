@@ -52,11 +52,6 @@ def raise_all(mistakes: Iterable[Mistake], root: yaml.Node | None) -> None:
 
 
 UNKNOWN = "is not a known key, expected one that params.yaml came with: remove it or mend its spelling"
-FORMER_KEYS = {
-    "datasets": "is no longer a key here, expected `data` with the name of one data set, or of a collection of several "
-    "under `datasets` at the top: write data: <name>",
-}
-
 # What pydantic's errors expected, in words; {names} come from the error's own context.
 EXPECTED = {
     "bool_type": "true or false",
@@ -97,7 +92,7 @@ def explain(entry: Any, within: tuple[str | int, ...]) -> list[Mistake]:
     if kind == "value_error":
         return [Mistake(where, line) for line in str(context["error"]).splitlines()]
     if kind == "extra_forbidden":
-        return [Mistake(where, FORMER_KEYS.get(str(where[-1]), UNKNOWN))]
+        return [Mistake(where, UNKNOWN)]
     text = TEXTS.get(kind, f"is {{input}}, expected {EXPECTED.get(kind, entry['msg'])}: change it")
     told = {name: write_number(value) for name, value in context.items()} | {"input": shorten(entry["input"])}
     told |= {"length": write_number(len(entry["input"]))} if kind == "too_long" else {}

@@ -40,7 +40,10 @@ def test_lines_are_those_of_the_file_where_cells_hold_line_breaks() -> None:
     [
         ("", "mine is empty, expected a header line and one line for each row: fill it"),
         ("\n\n\n", "mine is empty, expected"),
-        ("id,outcome\n", "mine has no row below its header line, expected a header line and one line for each row: fill it"),
+        (
+            "id,outcome\n",
+            "mine has no row below its header line, expected a header line and one line for each row: fill it",
+        ),
         (CSV.encode("utf-16"), f"mine is not UTF-8 in line 1, {TEXT}"),
         (CSV.encode() + b"5,\xe9st", f"mine is not UTF-8 in line 6, {TEXT}"),
         (bytes(range(256)), f"mine is not UTF-8 in line 2, {TEXT}"),
