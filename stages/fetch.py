@@ -18,10 +18,6 @@ from stages.lib.data.kinds import KINDS
 RAW = Path("data/raw")
 
 
-class FetchError(UserError):
-    """A raw file could not be fetched or written."""
-
-
 def run(plan: FetchPlan, folder: Path) -> None:
     """Fill the folder of a data set."""
     kind = KINDS[plan.kind]
@@ -29,9 +25,9 @@ def run(plan: FetchPlan, folder: Path) -> None:
         try:
             collect_files(kind.pins(plan), kind.sources(plan, Path(scratch)), folder)
         except Unavailable as error:
-            raise FetchError(f"{error}\n{kind.how_to_mend}") from error
+            raise UserError(f"{error}\n{kind.how_to_mend}") from error
         except OSError as error:
-            raise FetchError(f"cannot write: {error}") from error
+            raise UserError(f"cannot write: {error}") from error
 
 
 def main() -> None:

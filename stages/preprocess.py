@@ -17,7 +17,7 @@ from stages.lib.core.files import DamagedArtifactError, read_bytes
 from stages.lib.data.checks import Check, Checks, check_rows, save_checks
 from stages.lib.data.dataset import Rows, hash_data
 from stages.lib.data.kinds import SplitPlan, load_split_plans
-from stages.lib.data.protocols import Split, check_groups
+from stages.lib.data.protocols import Split, check_classes
 from stages.lib.data.samples import (
     StoredRows,
     check_no_leak,
@@ -35,7 +35,7 @@ def run(plan: SplitPlan, load_raw: Callable[[str], bytes]) -> tuple[StoredRows, 
     rows = plan.declaration.load(load_raw, plan.features)
     split = plan.protocol.split(rows.labels, num_own_test=rows.num_own_test, seed=plan.seed, groups=rows.groups)
     if rows.groups is not None:
-        check_groups(split, rows.labels, rows.groups)
+        check_classes(split, rows.labels)
     checks = [] if rows.image else check_rows(rows)
     return *store(rows, split), checks
 

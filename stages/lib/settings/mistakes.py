@@ -11,7 +11,6 @@ import yaml
 from stages.lib.core.cli import UserError
 from stages.lib.core.fields import shorten
 from stages.lib.data.kinds import KINDS
-from stages.lib.data.protocols import PROTOCOLS
 from stages.lib.settings.yaml_text import Lines, find_line, index_lines
 
 PARAMS = "params.yaml"
@@ -113,11 +112,11 @@ def limit(key: str) -> str:
 
 
 def drop_tags(location: tuple[str | int, ...], start: int) -> list[str | int]:
-    """pydantic's location without the kind that it adds behind `protocol` and, at `start`, behind a data set's name."""
+    """pydantic's location without the kind that it adds, at `start`, behind a data set's name or `protocol`."""
     return [
         part
         for place, part in enumerate(location)
         if part != "[key]"
-        and not (part in PROTOCOLS and location[place - 1] == "protocol")
+        and not (place == start + 1 and location[start] == "protocol")
         and not (part in KINDS and place == start and location[0] == "datasets")
     ]
