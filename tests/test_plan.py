@@ -181,20 +181,6 @@ def test_a_variant_takes_the_place_of_settings_of_its_study(params_text: str) ->
     assert runs["tutorial_thoracic", "l2"].regularizers == (), "a name of the catalogue is another variant here"
 
 
-@pytest.mark.parametrize(
-    ("optimizer", "named", "decays"), [("adam", "adam", False), ("sgd", "sgd", False), ("adamw", "adam", True)]
-)
-def test_adamw_is_adam_with_weight_decay(params_text: str, optimizer: str, named: str, decays: bool) -> None:
-    """The decay that it brings along has no part in a path."""
-    runs = expand(params_text.replace("optimizer: adam\n", f"optimizer: {optimizer}\n"))
-    plain, decayed, dropout = (runs["thoracic", name] for name in ("unregularized", "weight_decay", "dropout"))
-    assert plain.optimizer.name == decayed.optimizer.name == named
-    assert [entry.name for entry in plain.regularizers] == (["weight_decay"] if decays else [])
-    assert [entry.name for entry in decayed.regularizers] == ["weight_decay"]
-    strengths = {entry.name: entry.strengths for entry in dropout.regularizers}
-    assert strengths == {"dropout": (0.5, 0.1, 0.3, 0.7, 0.8)} | ({"weight_decay": (0.1,)} if decays else {})
-
-
 def test_a_run_has_the_callbacks_that_its_variant_names(params_text: str) -> None:
     text = params_text.replace("callbacks: [terminate_on_nan]", "callbacks: [reduce_lr_on_plateau]")
     runs, callbacks = expand(text), read_params(text).fields["callbacks"]

@@ -55,7 +55,7 @@ LossName = Annotated[str, one_of([*LOSSES, EITHER_CROSSENTROPY])]
 ScheduleName = Literal["constant", "cosine"]
 ScoreName = Annotated[str, one_of(SCORES)]
 ReferenceName = Annotated[str, one_of(REFERENCES)]
-OptimizerName = Literal["sgd", "rmsprop", "adam", "adamw"]
+OptimizerName = Literal["sgd", "rmsprop", "adam"]  # adam with the regulariser weight_decay is AdamW
 CallbackName = Literal["checkpoint", "reduce_lr_on_plateau", "terminate_on_nan"]
 Activation = Literal["linear", "relu", "tanh", "sigmoid", "elu", "selu", "gelu", "silu", "softplus"]
 Hidden = Annotated[list[Units], Field(max_length=32)]

@@ -6,7 +6,7 @@ import math
 import zlib
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, Self
+from typing import Annotated, Any, NamedTuple, Self
 
 import numpy as np
 from pydantic import Field, PlainValidator, create_model, model_validator
@@ -122,13 +122,9 @@ class SearchCounts(Strict):
 RANGES: dict[str, Any] = {
     name: (Annotated[Range | None, PlainValidator(partial(read_range, name))], None) for name in CATALOGUE
 }
-if TYPE_CHECKING:
-
-    class Search(SearchCounts):
-        """Counts and, for each regulariser that has one, its range."""
-
-else:
-    Search = create_model("Search", __base__=SearchCounts, **RANGES)
+Search: Any = create_model(
+    "Search", __base__=SearchCounts, **RANGES
+)  # and for each regulariser that has one, its range
 
 
 def draw_points(search: SearchCounts, knobs: Mapping[str, float], *, seed: int, name: str) -> dict[str, tuple]:
