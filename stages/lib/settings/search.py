@@ -122,9 +122,7 @@ class SearchCounts(Strict):
 RANGES: dict[str, Any] = {
     name: (Annotated[Range | None, PlainValidator(partial(read_range, name))], None) for name in CATALOGUE
 }
-Search: Any = create_model(
-    "Search", __base__=SearchCounts, **RANGES
-)  # and for each regulariser that has one, its range
+Search: Any = create_model("Search", __base__=SearchCounts, **RANGES)  # counts, and a range for some regularisers
 
 
 def draw_points(search: SearchCounts, knobs: Mapping[str, float], *, seed: int, name: str) -> dict[str, tuple]:
