@@ -11,7 +11,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from stages.lib.core.cli import UserError, parse_arguments, run_main
-from stages.lib.data.dataset import FetchPlan, load_fetch_plans
+from stages.lib.core.records import load_plan
+from stages.lib.data.dataset import FetchPlan
 from stages.lib.data.download import Unavailable, collect_files
 from stages.lib.data.kinds import KINDS
 
@@ -32,7 +33,7 @@ def run(plan: FetchPlan, folder: Path) -> None:
 
 def main() -> None:
     (entry,) = parse_arguments(__doc__, "entry")
-    for dataset, plan in load_fetch_plans(entry).items():
+    for dataset, plan in load_plan(dict[str, FetchPlan], f"_datasets/{entry}").items():
         run(plan, RAW / dataset)
 
 

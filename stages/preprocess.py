@@ -14,9 +14,10 @@ import numpy as np
 
 from stages.lib.core.cli import parse_arguments, run_main
 from stages.lib.core.files import DamagedArtifactError, read_bytes
+from stages.lib.core.records import load_plan
 from stages.lib.data.checks import Check, Checks, check_rows, save_checks
 from stages.lib.data.dataset import Rows, hash_data
-from stages.lib.data.kinds import SplitPlan, load_split_plans
+from stages.lib.data.kinds import SplitPlan
 from stages.lib.data.protocols import Split, check_classes
 from stages.lib.data.samples import (
     StoredRows,
@@ -84,7 +85,7 @@ def load_raw(plan: SplitPlan, name: str) -> bytes:
 def main() -> None:
     (study,) = parse_arguments(__doc__, "study")
     found: Checks = {}
-    for task, plan in load_split_plans(study).items():
+    for task, plan in load_plan(dict[str, SplitPlan], f"{study}/_split").items():
         development, held_out, found[task] = run(plan, partial(load_raw, plan))
         save_rows(find_development(task), development)
         save_rows(find_held_out(task), held_out)
