@@ -11,15 +11,12 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from stages.lib.core.cli import UserError, parse_arguments, run_main
-from stages.lib.data.dataset import FetchPlan, load_fetch_plans
+from stages.lib.core.records import load_plan
+from stages.lib.data.dataset import FetchPlan
 from stages.lib.data.download import Unavailable, collect_files
 from stages.lib.data.kinds import KINDS
 
 RAW = Path("data/raw")
-
-
-class FetchError(UserError):
-    """A raw file could not be fetched or written."""
 
 
 def run(plan: FetchPlan, folder: Path) -> None:
@@ -29,14 +26,14 @@ def run(plan: FetchPlan, folder: Path) -> None:
         try:
             collect_files(kind.pins(plan), kind.sources(plan, Path(scratch)), folder)
         except Unavailable as error:
-            raise FetchError(f"{error}\n{kind.how_to_mend}") from error
+            raise UserError(f"{error}\n{kind.how_to_mend}") from error
         except OSError as error:
-            raise FetchError(f"cannot write: {error}") from error
+            raise UserError(f"cannot write: {error}") from error
 
 
 def main() -> None:
     (entry,) = parse_arguments(__doc__, "entry")
-    for dataset, plan in load_fetch_plans(entry).items():
+    for dataset, plan in load_plan(dict[str, FetchPlan], f"_datasets/{entry}").items():
         run(plan, RAW / dataset)
 
 

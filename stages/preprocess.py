@@ -14,10 +14,11 @@ import numpy as np
 
 from stages.lib.core.cli import parse_arguments, run_main
 from stages.lib.core.files import DamagedArtifactError, read_bytes
+from stages.lib.core.records import load_plan
 from stages.lib.data.checks import Check, Checks, check_rows, save_checks
 from stages.lib.data.dataset import Rows, hash_data
-from stages.lib.data.kinds import SplitPlan, load_split_plans
-from stages.lib.data.protocols import Split, check_groups
+from stages.lib.data.kinds import SplitPlan
+from stages.lib.data.protocols import Split, check_classes
 from stages.lib.data.samples import (
     StoredRows,
     check_no_leak,
@@ -35,7 +36,7 @@ def run(plan: SplitPlan, load_raw: Callable[[str], bytes]) -> tuple[StoredRows, 
     rows = plan.declaration.load(load_raw, plan.features)
     split = plan.protocol.split(rows.labels, num_own_test=rows.num_own_test, seed=plan.seed, groups=rows.groups)
     if rows.groups is not None:
-        check_groups(split, rows.labels, rows.groups)
+        check_classes(split, rows.labels)
     checks = [] if rows.image else check_rows(rows)
     return *store(rows, split), checks
 
@@ -84,7 +85,7 @@ def load_raw(plan: SplitPlan, name: str) -> bytes:
 def main() -> None:
     (study,) = parse_arguments(__doc__, "study")
     found: Checks = {}
-    for task, plan in load_split_plans(study).items():
+    for task, plan in load_plan(dict[str, SplitPlan], f"{study}/_split").items():
         development, held_out, found[task] = run(plan, partial(load_raw, plan))
         save_rows(find_development(task), development)
         save_rows(find_held_out(task), held_out)

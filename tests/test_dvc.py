@@ -206,7 +206,7 @@ def test_a_mistake_stops_before_any_work(project: Project) -> None:
     project.change_params("dropout: 0.5", "dropout: 1.5")
     done = project.try_dvc("repro")
     assert done.returncode != 0
-    told = r"error: params.yaml, line \d+: dropout: is 1.5, expected a number less than 1: change it"
+    told = r"error: params.yaml, line \d+: dropout: is 1.5, expected a number of at least 0 and less than 1 for dropout"
     assert re.search(told, done.stderr)
     assert "Running stage 'train" not in done.stdout
     project.call("git", "checkout", "--quiet", "params.yaml")

@@ -104,11 +104,6 @@ def test_stage_says_when_it_cannot_write(folder: Path, monkeypatch: pytest.Monke
         run_main(monkeypatch, "thoracic_surgery")
 
 
-def test_data_set_without_a_plan_is_named(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(UserError, match=r"data/plan/_datasets/other\.json is missing, expected the output of `plan`"):
-        run_main(monkeypatch, "other")
-
-
 def test_help_helps(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit, match="0"):
         run_main(monkeypatch, "--help")

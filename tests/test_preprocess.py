@@ -10,7 +10,6 @@ import numpy as np
 import pandas as pd
 import pytest
 from sklearn.datasets import load_breast_cancer
-from sklearn.preprocessing import StandardScaler
 
 from stages import plan, preprocess
 from stages.evaluate import collect_labels
@@ -169,26 +168,7 @@ def test_a_row_is_stored_once_and_each_replicate_encodes_it_by_its_own_training_
             assert part.inputs[found].tobytes() == encoder.transform(columns[numbers]).tobytes()
 
 
-# A table of one's own ----------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("protocol", [K_FOLD, HOLD_OUT])
-def test_one_table_is_split_by_either_protocol(
-    breast_cancer: pd.DataFrame, protocol: RepeatedStratifiedKFold | FixedTest
-) -> None:
-    """Each replicate's rows, held-out ones as well, are encoded by its own training rows."""
-    development, held_out = run_table(breast_cancer, protocol)
-    values = breast_cancer.drop(columns="target").to_numpy()
-    assert len(held_out.test) == protocol.num_replicates
-    assert (development.image, development.scale, len(development.features)) == ((), 1.0, 30)
-    for replicate, test in enumerate(held_out.test):
-        training = development.training[replicate]
-        scaler = StandardScaler().fit(values[development.identifiers[training]])
-        for part, rows in ((development, training), (held_out, test)):
-            expected = scaler.transform(values[part.identifiers[rows]])
-            np.testing.assert_allclose(part.inputs[rows], expected, rtol=1e-5, atol=1e-5)
-    for part in (development, held_out):
-        np.testing.assert_array_equal(part.labels, breast_cancer["target"].to_numpy()[part.identifiers])
+# The stage ---------------------------------------------------------------------------------------------------------
 
 
 def test_stage_writes_both_files_for_each_data_set_of_its_study(

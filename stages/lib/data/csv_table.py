@@ -5,10 +5,9 @@ from __future__ import annotations
 import csv
 import io
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
-from stages.lib.core.fields import shorten
 from stages.lib.data.dataset import DataError, list_examples
 
 MAX_NAME = 100  # characters of a column's name
@@ -21,11 +20,6 @@ class Column(NamedTuple):
     name: str
     cells: Sequence[str]
     lines: Sequence[int]
-
-    def list_wrong(self, wrong: Iterable[bool]) -> str:
-        """The cells that are wrong [row], in words; empty where there is none."""
-        rows = zip(self.cells, self.lines, wrong, strict=True)
-        return list_examples([f"{shorten(cell)} in line {line}" for cell, line, is_wrong in rows if is_wrong])
 
 
 class CsvTable(NamedTuple):

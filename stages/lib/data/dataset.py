@@ -14,7 +14,6 @@ import numpy as np
 
 from stages.lib.core.cli import UserError
 from stages.lib.core.fields import Strict
-from stages.lib.core.records import load_plan
 from stages.lib.data.samples import Encoder
 
 Read = Callable[[str], bytes]  # name of a file -> its content
@@ -170,11 +169,6 @@ def make_fetch_plan(dataset: str, kind: str, files: Mapping[str, str], read: Rea
         kind,
         {name: ProjectFile(path, len(data), hash_data(data)) for name, (path, data) in content.items()},
     )
-
-
-def load_fetch_plans(entry: str) -> dict[str, FetchPlan]:
-    """The plans of a data set, or of all data sets of a collection."""
-    return load_plan(dict[str, FetchPlan], f"_datasets/{entry}")
 
 
 def hash_data(data: bytes) -> str:

@@ -15,7 +15,7 @@ import subprocess
 import sys
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -39,18 +39,12 @@ class Unavailable(Exception):
 
 
 def collect_files(pins: Mapping[str, Pin], chain: Iterable[FileSource], target: Path) -> None:
-    """Fill the folder `target` with the pinned files, each from the first source of the chain that has it.
+    """Fill the new folder `target` with the pinned files, each from the first source of the chain that has it.
 
     Prints why a source failed and where each file came from. Raises Unavailable, with all reasons, when a file is still
     missing at the end. A source that failed once is not asked for the remaining files.
     """
-    for path in target.glob("*"):
-        if path.is_file() and path.name not in pins:  # DVC would keep it, such as the draft that a killed run left
-            path.unlink()
-    missing = [name for name, pin in pins.items() if not is_there(target / name, pin)]
-    for name in (name for name in pins if name not in missing):
-        print(f"{target / name}: already there", flush=True)
-    reasons: list[str] = []
+    missing, reasons = list(pins), list[str]()
     for source in chain:
         try:
             while missing:
@@ -61,10 +55,6 @@ def collect_files(pins: Mapping[str, Pin], chain: Iterable[FileSource], target: 
             print(reasons[-1], flush=True)
     if missing:
         raise Unavailable("\n  ".join([f"no source gave {', '.join(missing)}", *reasons]))
-
-
-def is_there(path: Path, pin: Pin) -> bool:
-    return path.is_file() and path.stat().st_size == pin.size and hash_data(path.read_bytes()) == pin.sha256
 
 
 def read_checked(source: FileSource, name: str, pin: Pin) -> bytes:
@@ -137,8 +127,13 @@ def download(url: str, *, most: int) -> bytes:
     import pooch  # slow to import
 
     content = Bounded(most)
-    fetch = pooch.HTTPDownloader(progressbar=sys.stderr.isatty(), chunk_size=2**16, timeout=TIMEOUT)
-    with within(PATIENCE + most / SLOWEST):
+    with within(PATIENCE + most / SLOWEST), ExitStack() as stack:  # closes the connection, which pooch leaves open
+        fetch = pooch.HTTPDownloader(
+            progressbar=sys.stderr.isatty(),
+            chunk_size=2**16,
+            timeout=TIMEOUT,
+            hooks={"response": lambda response, **_: stack.enter_context(response)},
+        )
         try:
             fetch(url, content, None)
         except OSError as error:  # all errors of requests are OSErrors; the root cause is the readable one

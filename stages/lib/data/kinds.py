@@ -7,7 +7,6 @@ from typing import Annotated
 
 from pydantic import Field
 
-from stages.lib.core.records import load_plan
 from stages.lib.data.dataset import Dataset
 from stages.lib.data.fashion_mnist import FashionMnist
 from stages.lib.data.protocols import Protocol
@@ -36,8 +35,3 @@ class SplitPlan:
     protocol: Protocol
     seed: int
     raw: dict[str, str]
-
-
-def load_split_plans(study: str) -> dict[str, SplitPlan]:
-    """Task of the study -> its plan."""
-    return load_plan(dict[str, SplitPlan], f"{study}/_split")

@@ -212,10 +212,6 @@ class FixedTest(Strict):
         return np.sort(development), np.sort(test)
 
 
-PROTOCOLS: dict[str, type[RepeatedStratifiedKFold] | type[FixedTest]] = {
-    "repeated_stratified_k_fold": RepeatedStratifiedKFold,
-    "fixed_test": FixedTest,
-}
 Protocol = Annotated[RepeatedStratifiedKFold | FixedTest, Field(discriminator="kind")]
 
 
@@ -248,8 +244,8 @@ def check_share(field: str, share: float, units: Units) -> list[str]:
     ]
 
 
-def check_groups(split: Split, labels: np.ndarray, groups: np.ndarray) -> None:
-    """DataError where a part of a replicate lacks a class, or two parts share a group.
+def check_classes(split: Split, labels: np.ndarray) -> None:
+    """DataError where a part of a replicate lacks a class.
 
     That each part can hold every class is checked before, but groups that hold many rows may leave no such split.
     """
@@ -261,8 +257,6 @@ def check_groups(split: Split, labels: np.ndarray, groups: np.ndarray) -> None:
                     f"replicate {replicate} has no {name} row of class {lacking[0]}, expected every class in each part "
                     "of whole groups: use fewer folds, another share, or a column with smaller groups"
                 )
-        if sum(len(np.unique(groups[rows])) for rows in parts) > len(np.unique(groups[np.concatenate(parts)])):
-            raise ValueError(f"replicate {replicate} has a group in two parts, expected each in one")
 
 
 def state_of(seed: int, replicate: int) -> int:

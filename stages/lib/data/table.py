@@ -18,7 +18,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 from stages.lib.core.fields import Text, Unrepeated, shorten
 from stages.lib.core.files import read_plain
 from stages.lib.data.csv_table import Column, CsvTable, read_csv
-from stages.lib.data.dataset import DataError, Dataset, Facts, FetchPlan, FileSource, Read, Rows
+from stages.lib.data.dataset import DataError, Dataset, Facts, FetchPlan, FileSource, Read, Rows, list_examples
 from stages.lib.data.samples import Encoder
 
 FOLDER = "data/source"
@@ -317,8 +317,10 @@ def check_cells(column: Column, title: str, *rules: Rule) -> None:
     faults = []
     for rule in rules:
         wrong = {cell for cell in set(column.cells) if rule.is_broken(cell)}
-        if examples := column.list_wrong(cell in wrong for cell in column.cells):
-            faults.append(f"{title}: expected {rule.expected}; found {examples}: {rule.mend}")
+        rows = zip(column.cells, column.lines, strict=True)
+        if wrong:
+            found = list_examples([f"{shorten(cell)} in line {line}" for cell, line in rows if cell in wrong])
+            faults.append(f"{title}: expected {rule.expected}; found {found}: {rule.mend}")
     if faults:
         raise DataError(*faults)
 

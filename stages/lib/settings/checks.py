@@ -301,13 +301,9 @@ def list_idle(params: Params, facts: Mapping[str, Facts]) -> list[str]:
 
 
 def find_idle(params: Params, study: ResolvedStudy, name: str, facts: Facts) -> Iterator[str]:
-    variant, recipe = study.variants[name], study.recipe_of(name)
-    epochs = recipe.count_epochs(study.settings.protocol.count_training(facts))
+    variant = study.variants[name]
+    epochs = study.recipe_of(name).count_epochs(study.settings.protocol.count_training(facts))
     search = variant.search
-    if "checkpoint" in recipe.callbacks and not params.fields["callbacks"].checkpoint.save_best_only:
-        yield "the checkpoint has no effect, since it keeps the last epoch's weights: set save_best_only, or remove it"
-    if search and search.off and not any(CATALOGUE[name].inert_at_zero for name in search.ranges):
-        yield f"search.off has no effect, since {', '.join(search.ranges)} cannot be off: set it to 0"
     if search and (search.points - 1) * (1 - search.off) < 1:  # on average
         yield f"search.off {search.off:g} leaves fewer than one of the points that are drawn on: lower it"
     for regularizer in variant.regularizers:

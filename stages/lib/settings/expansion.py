@@ -132,10 +132,7 @@ def run_plan(params: Params, task: Task, variant_name: str) -> RunPlan:
     """One variant with everything that shapes its networks, and nothing else: what is absent here retrains nothing."""
     variant, recipe = task.study.variants[variant_name], task.study.recipe_of(variant_name)
     names = [name for name in CATALOGUE if name in variant.regularizers]  # one order, whatever params.yaml says
-    if recipe.optimizer == "adamw" and "weight_decay" not in names:
-        names.append("weight_decay")
     points = point_strengths(params, variant, f"{task.name}/{variant_name}")
-    optimizer = "adam" if recipe.optimizer == "adamw" else recipe.optimizer
     return RunPlan(
         task=task.name,
         variant=variant_name,
@@ -148,7 +145,7 @@ def run_plan(params: Params, task: Task, variant_name: str) -> RunPlan:
         ),
         callbacks=callbacks_plan(params.fields["callbacks"], names, recipe.callbacks),
         loss=recipe.loss_for(task.facts.outputs),
-        optimizer=OptimizerPlan(optimizer, recipe.learning_rate, recipe.momentum, recipe.schedule),
+        optimizer=OptimizerPlan(recipe.optimizer, recipe.learning_rate, recipe.momentum, recipe.schedule),
         batch_size=recipe.batch_size,
         epochs=recipe.count_epochs(task.study.settings.protocol.count_training(task.facts)),
         stopped=task.study.settings.stopped,
@@ -158,7 +155,7 @@ def run_plan(params: Params, task: Task, variant_name: str) -> RunPlan:
 def point_strengths(params: Params, variant: Variant, name: str) -> dict[str, tuple[float, ...]]:
     """Regulariser -> its strength at every point, of those whose strengths a path or a search varies; the knob first.
 
-    So the weight decay that adamw adds has no part in a path. name: of the run, from which a search draws.
+    name: of the run, from which a search draws.
     """
     knobs = {name: params.strength(name, variant) for name in variant.varied}
     if variant.search:

@@ -11,7 +11,6 @@ import yaml
 from stages.lib.core.cli import UserError
 from stages.lib.core.fields import shorten
 from stages.lib.data.kinds import KINDS
-from stages.lib.data.protocols import PROTOCOLS
 from stages.lib.settings.yaml_text import Lines, find_line, index_lines
 
 PARAMS = "params.yaml"
@@ -52,11 +51,6 @@ def raise_all(mistakes: Iterable[Mistake], root: yaml.Node | None) -> None:
 
 
 UNKNOWN = "is not a known key, expected one that params.yaml came with: remove it or mend its spelling"
-FORMER_KEYS = {
-    "datasets": "is no longer a key here, expected `data` with the name of one data set, or of a collection of several "
-    "under `datasets` at the top: write data: <name>",
-}
-
 # What pydantic's errors expected, in words; {names} come from the error's own context.
 EXPECTED = {
     "bool_type": "true or false",
@@ -97,7 +91,7 @@ def explain(entry: Any, within: tuple[str | int, ...]) -> list[Mistake]:
     if kind == "value_error":
         return [Mistake(where, line) for line in str(context["error"]).splitlines()]
     if kind == "extra_forbidden":
-        return [Mistake(where, FORMER_KEYS.get(str(where[-1]), UNKNOWN))]
+        return [Mistake(where, UNKNOWN)]
     text = TEXTS.get(kind, f"is {{input}}, expected {EXPECTED.get(kind, entry['msg'])}: change it")
     told = {name: write_number(value) for name, value in context.items()} | {"input": shorten(entry["input"])}
     told |= {"length": write_number(len(entry["input"]))} if kind == "too_long" else {}
@@ -118,11 +112,11 @@ def limit(key: str) -> str:
 
 
 def drop_tags(location: tuple[str | int, ...], start: int) -> list[str | int]:
-    """pydantic's location without the kind that it adds behind `protocol` and, at `start`, behind a data set's name."""
+    """pydantic's location without the kind that it adds, at `start`, behind a data set's name or `protocol`."""
     return [
         part
         for place, part in enumerate(location)
         if part != "[key]"
-        and not (part in PROTOCOLS and location[place - 1] == "protocol")
+        and not (place == start + 1 and location[start] == "protocol")
         and not (part in KINDS and place == start and location[0] == "datasets")
     ]

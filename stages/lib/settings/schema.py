@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, Field, ValidationError, create_model, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, create_model, model_validator
 
 from stages.lib.claims.experiment_kinds import EXPERIMENTS
 from stages.lib.claims.judging import AuditParams
 from stages.lib.core.fields import (
-    LARGEST,
     MOST_DECLARED,
     Count,
     Declared,
@@ -26,7 +26,6 @@ from stages.lib.core.fields import (
     Name,
     NotNegative,
     Positive,
-    Rounds,
     Seed,
     Strengths,
     Strict,
@@ -57,7 +56,7 @@ LossName = Annotated[str, one_of([*LOSSES, EITHER_CROSSENTROPY])]
 ScheduleName = Annotated[str, one_of(SCHEDULES)]
 ScoreName = Annotated[str, one_of(SCORES)]
 ReferenceName = Annotated[str, one_of(REFERENCES)]
-OptimizerName = Literal["sgd", "rmsprop", "adam", "adamw"]
+OptimizerName = Literal["sgd", "rmsprop", "adam"]  # adam with the regulariser weight_decay is AdamW
 CallbackName = Literal["checkpoint", "reduce_lr_on_plateau", "terminate_on_nan"]
 Activation = Literal["linear", "relu", "tanh", "sigmoid", "elu", "selu", "gelu", "silu", "softplus"]
 Hidden = Annotated[list[Units], Field(max_length=32)]
@@ -185,7 +184,7 @@ class Variant(Strict):
         tried = [(f"strengths.{name}", name, strength) for name, strength in self.strengths.items()]
         if len(self.regularizers) == 1:
             tried += [("path", self.regularizers[0], strength) for strength in self.path]
-        return [text for field, name, strength in tried if (text := check_strength(field, name, strength))]
+        return [f"{field} holds {text}" for field, name, strength in tried if (text := check_strength(name, strength))]
 
     @property
     def varied(self) -> list[str]:
@@ -266,15 +265,15 @@ class ExperimentParams(Strict):
 EXACT = Field(strict=True, allow_inf_nan=False)  # what stands in no model is not strict by itself
 
 
-def knob_type(name: str) -> Any:
-    """What the strength of a regulariser at the top of params.yaml may be."""
-    rule = CATALOGUE[name]
-    if rule.whole_number:
-        return Annotated[Rounds, EXACT]
-    return Annotated[float, Field(ge=rule.minimum, lt=rule.below, le=LARGEST if rule.below > LARGEST else None), EXACT]
+def refuse_strength(name: str, strength: float) -> float:
+    if text := check_strength(name, strength):
+        raise ValueError(f"is {text}")
+    return strength
 
 
-KNOBS: dict[str, Any] = {name: knob_type(name) for name in CATALOGUE}
+KNOBS: dict[str, Any] = {
+    name: Annotated[float, EXACT, AfterValidator(partial(refuse_strength, name))] for name in CATALOGUE
+}
 FIELDS: dict[str, Any] = {
     "seed": Annotated[Seed, Field(strict=True)],
     **KNOBS,

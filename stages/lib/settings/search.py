@@ -6,7 +6,7 @@ import math
 import zlib
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, Self
+from typing import Annotated, Any, NamedTuple, Self
 
 import numpy as np
 from pydantic import Field, PlainValidator, create_model, model_validator
@@ -18,8 +18,8 @@ FEWEST_POINTS, MOST_POINTS = 2, 2**16  # the knobs' point and one that is drawn;
 DIGITS = 4  # of a drawn strength, so that plans and reports can be read
 
 
-def check_strength(field: str, name: str, strength: float) -> str:
-    """What is wrong with a strength of a regulariser, in words; empty where nothing is."""
+def check_strength(name: str, strength: float) -> str:
+    """What is wrong with a strength of a regulariser, in words behind `is` or `holds`; empty where nothing is."""
     rule = CATALOGUE[name]
     most = MOST_ROUNDS if rule.whole_number else LARGEST
     within = rule.minimum <= strength < rule.below and strength <= most
@@ -27,10 +27,7 @@ def check_strength(field: str, name: str, strength: float) -> str:
         return ""
     kind = "a whole number" if rule.whole_number else "a number"
     upper = f"at most {most:,.0f}" if rule.below == INFINITY else f"less than {rule.below:g}"
-    return (
-        f"{field} holds {shorten(strength)}, expected {kind} of at least {rule.minimum:g} and {upper} for {name}: "
-        "change it"
-    )
+    return f"{shorten(strength)}, expected {kind} of at least {rule.minimum:g} and {upper} for {name}: change it"
 
 
 class Scale(NamedTuple):
@@ -79,7 +76,7 @@ def read_range(name: str, value: Any) -> Range | None:
             f"{', '.join(SCALES)} for another scale than {CATALOGUE[name].scale}: change it"
         )
     low, high, scale = float(value[0]), float(value[1]), value[2] if len(value) == 3 else CATALOGUE[name].scale
-    wrong = [text for strength in value[:2] if (text := check_strength(name, name, strength))]
+    wrong = [f"holds {text}" for strength in value[:2] if (text := check_strength(name, strength))]
     if not low < high:
         wrong.append(f"is {shorten(value)}, expected the smaller strength first, and two that differ: change them")
     elif not wrong and not SCALES[scale].defined(low, high):
@@ -125,13 +122,7 @@ class SearchCounts(Strict):
 RANGES: dict[str, Any] = {
     name: (Annotated[Range | None, PlainValidator(partial(read_range, name))], None) for name in CATALOGUE
 }
-if TYPE_CHECKING:
-
-    class Search(SearchCounts):
-        """Counts and, for each regulariser that has one, its range."""
-
-else:
-    Search = create_model("Search", __base__=SearchCounts, **RANGES)
+Search: Any = create_model("Search", __base__=SearchCounts, **RANGES)  # counts, and a range for some regularisers
 
 
 def draw_points(search: SearchCounts, knobs: Mapping[str, float], *, seed: int, name: str) -> dict[str, tuple]:

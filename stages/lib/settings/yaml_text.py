@@ -31,7 +31,7 @@ class TextError(UserError):
 
     def __init__(self, text: str, line: int = 0):
         super().__init__(f"line {line}: {text}" if line else text)
-        self.text, self.line = text, line
+        self.line = line
 
 
 def decode(data: bytes, *, limit: int = MAX_BYTES) -> str:

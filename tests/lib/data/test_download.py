@@ -19,7 +19,7 @@ from stages.lib.data.fashion_mnist import PACKAGE, SYSTEM_FOLDER, FashionMnist
 from stages.lib.data.table import Table
 from stages.lib.data.thoracic_surgery import ThoracicSurgery
 from tests.conftest import ROOT
-from tests.lib.data.server import FILES, FIRST, PINNED, SECOND, Server, read_all, serve_all
+from tests.lib.data.server import FILES, FIRST, PINNED, SECOND, Server, read_all
 from tests.memory import run_measured
 
 SHORT = (60.0, 0.3)  # seconds to connect, and between two bytes: for what never comes
@@ -58,20 +58,6 @@ def test_each_file_comes_from_the_first_source_that_has_it(
         f"{server.url}: no {SECOND}: HTTPError: 404 Client Error: Not Found for url: {server.url}{SECOND}.gz",
         f"{target / SECOND}: from {tmp_path}",
     ]
-
-
-def test_right_files_are_kept_wrong_ones_replaced_and_others_removed(
-    server: Server, target: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """A draft is what a killed run leaves."""
-    serve_all(server)
-    target.mkdir(parents=True)
-    for name, content in ((FIRST, FILES[FIRST]), (SECOND, bytes(200_000)), (f".{FIRST}.draft", b"half")):
-        (target / name).write_bytes(content)
-    collect_files(PINNED, [from_mirror(server.url)], target)
-    assert read_all(target) == FILES
-    assert server.requests == [f"/{SECOND}.gz"]
-    assert f"{target / FIRST}: already there" in capsys.readouterr().out
 
 
 # Folders -----------------------------------------------------------------------------------------------------------

@@ -11,7 +11,6 @@ from stages import plan
 from stages.lib.data.dataset import Facts
 from stages.lib.data.protocols import RepeatedStratifiedKFold
 from stages.lib.lanes.plan import CallbacksPlan, NetworkPlan, OptimizerPlan, RunPlan
-from stages.lib.settings.checks import NUM_NAMED, name_some
 from stages.lib.settings.machine import Machine, estimate, estimate_rows
 from stages.lib.settings.mistakes import ParamsError
 from tests.fuzz_params import fuzz
@@ -225,13 +224,6 @@ def test_a_table_that_cannot_be_used_is_told_in_few_words(
             plan.run(replace(params_text, (old, entry)), plan.read_source)
         assert f"datasets.mine: data/source/{name}.csv " in str(caught.value)
         assert len(str(caught.value)) < 4000
-
-
-def test_few_of_many_names_are_told() -> None:
-    names = [f"name_{number}" for number in range(NUM_NAMED + 1)]
-    assert (name_some("abc"), name_some([])) == ("a, b, c", "none")
-    assert name_some(names[:-1]) == ", ".join(names[:-1])
-    assert name_some(names) == ", ".join([*names[:-1], "1 more"])
 
 
 def test_any_change_of_any_key_gives_plans_or_mistakes_in_words() -> None:
