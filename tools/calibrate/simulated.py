@@ -32,7 +32,7 @@ SIMULATED = {
     "large": (1500, 5),
 }  # rows, arms that leave out one block alone
 NUM_TABLES, TABLE_ARMS = 12, 20  # of one study over tables
-NUM_COMPARED = 50  # simulated studies of a setting whose sets of the best are counted, and other methods tried
+NUM_COMPARED = 30  # simulated studies of a setting whose sets of the best are counted, and other methods tried
 SETS = ("equal_7/at_knob", "better_1/at_knob")  # arms whose place in the set is counted
 NUM_PATIENTS, NUM_VISITS, VISIT_SD = 150, 3, 0.1  # rows of a patient; noise between them, of features with variance 1
 NUM_MEASURES, STRENGTH, PENALTIES = 8, 1.0, (1.0, 0.01)  # columns; sd of the logit; C of a regression, and of its rival

@@ -43,13 +43,11 @@ OTHER_SEEDS = 1_000_003  # added to the seed of the baseline's equal
 KEPT = Path(".dvc/tmp/calibration")
 PER_GRAPH = 2  # twins trained together
 AS_USED = "as_used"
-METHODS = {  # what else could be chosen; b is the ratio of influences, see `designs.CrossValidation`
+METHODS = {  # and others; b is the ratio of influences, see `designs.CrossValidation`
     AS_USED: designs.METHOD,
+    "former": designs.Method(degrees_of_freedom=15, shared_errors=True),
     "b_from_-0.5": designs.Method(min_ratio=-0.5),
-    "errors_apart": designs.Method(shared_errors=False),
-    "b_from_-0.5_errors_apart": designs.Method(min_ratio=-0.5, shared_errors=False),
-    "b_towards_0.5_errors_apart": designs.Method(null_ratio=0.5, min_ratio=-0.5, shared_errors=False),
-    "more_degrees_errors_apart": designs.Method(degrees_of_freedom=30, shared_errors=False),
+    "b_towards_0.5": designs.Method(null_ratio=0.5, min_ratio=-0.5),
 }
 
 Samples = tuple[Development, HeldOut]

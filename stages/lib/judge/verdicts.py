@@ -136,10 +136,10 @@ def flip_seeds(seeds: Array, size: int, rng: np.random.Generator) -> tuple[Array
 
 
 def vary_errors(parts: Array, size: int, rng: np.random.Generator) -> Array:
-    """Standard errors [draw, member] of which each part is multiplied by a root of chi^2 / df, one for all members.
+    """Standard errors [draw, member] of which each part is multiplied by a root of chi^2 / df of its own.
 
-    So a member alone has the distribution that its interval assumes. Were errors drawn apart, one for each member,
-    intervals would be wider; together they hold the truth often enough without it (metrics/calibration.json).
+    So a member alone has the distribution that its interval assumes, and no two have the same error of the error: with
+    one for all members the simultaneous intervals of many would be too narrow.
     """
     df = parts[0, :, 1]
     scale = rng.chisquare(df, size=(size, 1 if designs.METHOD.shared_errors else len(parts), len(df))) / df
