@@ -23,8 +23,7 @@ MIN_REPEATS = 4  # of cross-validation: fewer cannot tell a row's influence from
 class Method:
     """What was chosen by coverage; `frontier` in metrics/calibration.json says what other choices would give.
 
-    degrees_of_freedom: of (1 + b) s in `CrossValidation`: hundreds of rows, but b comes from tens of networks. The most
-        at which intervals of every arm, by both scores, still hold the truth in 93 % of the twins `none` and `table`.
+    degrees_of_freedom: of (1 + b) s in `CrossValidation`: hundreds of rows, but b comes from tens of networks.
     degrees_of_freedom_alone: of one network, or of its difference from a guess without skill.
     null_ratio: b, influence through training / through testing, where nothing can be learned.
     ratio_variance: prior variance about it, of a difference of two networks: the mean square over twins.
@@ -33,14 +32,14 @@ class Method:
     shared_errors: whether the standard errors of comparisons that are judged together err alike, or each by itself.
     """
 
-    degrees_of_freedom: int = 35
+    degrees_of_freedom: int = 15
     degrees_of_freedom_alone: int = 15
     null_ratio: float = 1.0
     ratio_variance: float = 0.5
     ratio_variance_alone: float = 0.25
     min_ratio: float = 0.0
     max_ratio: float = 2.0
-    shared_errors: bool = False
+    shared_errors: bool = True
 
 
 METHOD = Method()

@@ -136,10 +136,10 @@ def flip_seeds(seeds: Array, size: int, rng: np.random.Generator) -> tuple[Array
 
 
 def vary_errors(parts: Array, size: int, rng: np.random.Generator) -> Array:
-    """Standard errors [draw, member] of which each part is multiplied by a root of chi^2 / df of its own.
+    """Standard errors [draw, member] of which each part is multiplied by a root of chi^2 / df.
 
-    So a member alone has the distribution that its interval assumes, and no two have the same error of the error: with
-    one for all members the simultaneous intervals of many would be too narrow.
+    So a member alone has the distribution that its interval assumes. All members of a question share one: arms that err
+    each by itself would make the intervals of many wider, which counts of false findings do not ask for (`frontier`).
     """
     df = parts[0, :, 1]
     scale = rng.chisquare(df, size=(size, 1 if designs.METHOD.shared_errors else len(parts), len(df))) / df

@@ -8,6 +8,7 @@ import pytest
 from scipy import stats
 from scipy.special import stdtrit
 
+from stages.lib.judge import designs
 from stages.lib.judge.comparison import Difference
 from stages.lib.judge.designs import CrossedEffects, Estimate
 from stages.lib.judge.verdicts import (
@@ -195,14 +196,16 @@ def test_few_seeds_are_judged_by_bonferroni(one_sided):
     assert enough.half_width("arm_1", 0.05) < enough.members["arm_1"].half_width(0.05 / 6)
 
 
-def test_errors_vary_by_the_degrees_of_freedom_of_their_parts():
+@pytest.mark.parametrize("shared", [True, False])
+def test_errors_vary_by_the_degrees_of_freedom_of_their_parts(shared, monkeypatch):
+    monkeypatch.setattr(designs, "METHOD", designs.Method(shared_errors=shared))
     parts = np.array([[[3.0, 4.0], [0.0, 9.0]], [[0.0, 4.0], [2.0, 9.0]], [[3.0, 4.0], [2.0, 9.0]]])
     first, second, both = vary_errors(parts, 200_000, np.random.default_rng(38)).T
     for found, error, df in ((first, 3, 4), (second, 2, 9)):
         quantiles = np.sqrt(stats.chi2(df).ppf([0.1, 0.5, 0.9]) / df) * error
         np.testing.assert_allclose(np.quantile(found, [0.1, 0.5, 0.9]), quantiles, rtol=0.01)
     assert (both**2).mean() == pytest.approx(3**2 + 2**2, rel=0.01)
-    assert abs(np.corrcoef(both, first)[0, 1]) < 0.01, "each member errs by itself"
+    assert (abs(np.corrcoef(both, first)[0, 1]) < 0.01) != shared, "each member errs by itself, or all alike"
 
 
 def test_an_empty_family_and_arms_without_any_difference():
