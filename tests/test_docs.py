@@ -10,6 +10,7 @@ import pytest
 import yaml
 from dvc.cli.parser import get_main_parser
 
+from stages.lib.judge.comparison import load_comparison
 from tests.conftest import ROOT
 from tools import readme
 
@@ -34,6 +35,14 @@ def test_the_readme_is_short_and_has_its_places() -> None:
     assert len(text.splitlines()) <= 120
     for section in ("answers", "reading", "table", "cost", "change", "review"):
         assert text.count(readme.START.format(section)) == text.count(readme.END.format(section)) == 1
+
+
+def test_the_numbers_of_the_statistics_are_those_of_metrics() -> None:
+    page, blocks = readme.STATISTICS.read_text(), readme.render_blocks()[readme.STATISTICS]
+    for name, content in blocks.items():
+        assert f"{readme.START.format(name)}{content}\n{readme.END.format(name)}" in page
+    chosen = load_comparison(readme.EXAMPLE)[readme.EXAMPLE].arms["best_single"]["tuned"].judged["log_loss"].difference
+    assert f"Their mean is {chosen.value:.4f}" in page and f"{chosen.own_low:.4f} to {chosen.own_high:.4f}" in page
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

@@ -1,6 +1,6 @@
-"""Put the results of metrics/ into README.md, between its markers, so that none is typed.
+"""Put the results of metrics/ into README.md and docs/statistics.md, between their markers, so that none is typed.
 
---check writes nothing and says whether README.md is in step. --measure follows README.md in a clone of its own, and
+--check writes nothing and says whether these pages are in step. --measure follows README.md in a clone of its own, and
 records in metrics/tour.json what that prints and takes: a table of one's own, judged and taken out again; the first
 `make`, from nothing; a changed knob, its `make`, `dvc metrics diff` and `make review`.
 What is not committed is left out. It takes as long as the whole pipeline does; nothing else should run meanwhile.
@@ -15,22 +15,30 @@ import shlex
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory, TemporaryFile
 from typing import Any
 
+import numpy as np
 import psutil
+from scipy import stats
 
 from stages.lib.core.cli import UserError, make_parser, run_main
 from stages.lib.core.files import write_json
+from stages.lib.judge.arms import AT_KNOB, TUNED
+from stages.lib.judge.comparison import StudyResult, load_comparison
+from stages.lib.judge.plans import BEST_SINGLE
+from stages.lib.report.styles import show_interval
 from tools.bench.__main__ import describe_machine
 
-README = Path("README.md")
-ANSWER, TOUR = Path("metrics/answer.json"), Path("metrics/tour.json")
+README, STATISTICS = Path("README.md"), Path("docs/statistics.md")
+EXAMPLE = "images_2000"  # the study that is worked through in STATISTICS
+ANSWER, TOUR, CALIBRATION = (Path(f"metrics/{name}.json") for name in ("answer", "tour", "calibration"))
 START, END = "<!-- {} -->\n", "<!-- end of {} -->\n"
+NUM_ARMS = 6  # of the example
 NUM_SHOWN = 3  # lines of what a command printed
 KNOB = "dropout=0.3"  # what is changed
 TABLE = "make judge DATA=data/source/german.csv TARGET=class POSITIVE=bad NAME=credit"
@@ -75,10 +83,56 @@ def render_knob(tour: Mapping[str, Any]) -> str:
     return "\n".join(["```", f"$ make SET={tour['knob']}", done, "$ dvc metrics diff", *shown, "...", "```"])
 
 
-def render_blocks() -> dict[str, str]:
-    """What stands in each block."""
+def render_example(study: StudyResult) -> str:
+    """From the log losses of a study's seeds to its verdicts: of the choice of validation rows, then of the arms."""
+    asked = {
+        key.variant: difference
+        for key, arm in study.list_arms()
+        if key.kind in (TUNED, AT_KNOB) and (difference := arm.judged["log_loss"].difference)
+        if difference.verdict != "not_asked"
+    }
+    chosen, plain = study.arms[BEST_SINGLE]["tuned"].judged["log_loss"], study.baseline_result.judged["log_loss"]
+    gained, found = np.subtract(chosen.replicates, plain.replicates), asked.pop(BEST_SINGLE)
+    t, half = stats.t.isf(0.025, len(gained) - 1), (found.own_high - found.own_low) / 2
+    error = gained.std(ddof=1) / np.sqrt(len(gained))
+    images = np.sqrt(half**2 - (t * error) ** 2) / 1.96
+    mean, low, high = found.value, found.value - t * error, found.value + t * error
+    lowest = sorted(asked, key=lambda name: asked[name].value)[:NUM_ARMS]
+    share, own_share = (5 * one.p_value / one.p_adjusted for one in (found, asked[lowest[0]]))  # Bonferroni
+    lines = [
+        f"The differences of {len(gained)} seeds are {', '.join(f'{value:.3f}' for value in gained)}.",
+        f"1. *Seeds.* Their mean is {mean:.4f}, its standard error {gained.std(ddof=1):.4f} / sqrt({len(gained)}) = "
+        f"{error:.4f}. A t-test has {mean:.4f} ± {t:.2f} x {error:.4f}, so {low:.4f} to {high:.4f}.",
+        f"2. *Images.* Others would move the mean, too, by a standard error of {images:.4f}. Both make "
+        f"± sqrt(({t:.2f} x {error:.4f})² + (1.96 x {images:.4f})²), so {found.own_low:.4f} to {found.own_high:.4f}.",
+        f"3. *The question* may miss with {share:.3g} %, not 5 %: {found.low:.4f} to {found.high:.4f}, "
+        f"*{found.verdict}*.",
+        f"4. *The arms* have {own_share * len(asked):.3g} % by now, and are {len(asked)}: {own_share:.2g} % for each.",
+        f"5. *May be the best*: {', '.join(f'`{key.variant}`' for key in study.may_be_best['log_loss'])}.",
+        "\n| the lowest arms | difference | alone, at 95 % | shown | verdict |\n|---|---|---|---|---|",
+    ]
+    for name, one in ((name, asked[name]) for name in lowest):
+        own, shown = show_interval(one.own_low, one.own_high), show_interval(one.low, one.high)
+        lines.append(f"| `{name}` | {one.value:.3f} | {own} | {shown} | {one.verdict} |")
+    return "\n".join(lines)
+
+
+def render_frontier(frontier: Mapping[str, Any]) -> str:
+    """What each way of judging gives, on the risks that shaped constants and on what did not."""
+    heads = ("measured on", "method", "width: AUC", "log loss", "worst arm", "false findings", "all right")
+    rows: list[Iterable[str]] = [heads, ["---"] * len(heads)]
+    for pool, methods in frontier.items():
+        for method, counts in methods.items():
+            widths = (f"{counts['width'].get(f'l2_tuned, {score}', np.nan):.2f}" for score in ("auc", "log_loss"))
+            shares = (counts[name]["value"] for name in ("lowest_coverage", "family_wise_error", "all_intervals"))
+            rows.append((f"`{pool}`", f"`{method}`", *widths, *(f"{100 * share:.1f} %" for share in shares)))
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows).replace("nan", "")
+
+
+def render_blocks() -> dict[Path, dict[str, str]]:
+    """Page -> block -> what stands there."""
     tour, answer = (json.loads(path.read_text(encoding="utf-8")) for path in (TOUR, ANSWER))
-    return {
+    blocks = {
         "answers": render_answers(answer),
         "reading": answer["reading"],
         "table": render_table(tour),
@@ -86,15 +140,18 @@ def render_blocks() -> dict[str, str]:
         "change": render_knob(tour),
         "review": f"> {tour['review']}",
     }
+    frontier = json.loads(CALIBRATION.read_text(encoding="utf-8")).get("frontier", {})
+    example = render_example(load_comparison(EXAMPLE)[EXAMPLE])
+    return {README: blocks, STATISTICS: {"example": example, "frontier": render_frontier(frontier)}}
 
 
-def fill_block(readme: str, block: str, content: str) -> str:
+def fill_block(page: str, block: str, content: str) -> str:
     start, end = START.format(block), END.format(block)
-    if readme.count(start) != 1 or readme.count(end) != 1:
+    if page.count(start) != 1 or page.count(end) != 1:
         raise UserError(
-            f"{README} has lost its markers, expected one {start.strip()} and one {end.strip()}: restore them"
+            f"a page has lost its markers, expected one {start.strip()} and one {end.strip()}: restore them"
         )
-    before, rest = readme.split(start)
+    before, rest = page.split(start)
     _, after = rest.split(end)
     return f"{before}{start}{content}\n{end}{after}"
 
@@ -180,15 +237,16 @@ def main() -> None:
     if options.measure:
         follow_readme()
     try:
-        readme = wanted = README.read_text(encoding="utf-8")
-        for block, content in render_blocks().items():
-            wanted = fill_block(wanted, block, content)
+        for page, blocks in render_blocks().items():
+            found = wanted = page.read_text(encoding="utf-8")
+            for block, content in blocks.items():
+                wanted = fill_block(wanted, block, content)
+            if wanted != found and options.check:
+                raise UserError(f"{page} does not show what metrics/ holds: run python -m tools.readme")
+            if wanted != found:
+                page.write_text(wanted, encoding="utf-8")
     except FileNotFoundError as error:
         sys.exit(f"error: {error.filename} is missing, expected it beside the results: git checkout {error.filename}")
-    if wanted != readme and options.check:
-        raise UserError("README.md does not show what metrics/ holds: run python -m tools.readme")
-    if wanted != readme:
-        README.write_text(wanted, encoding="utf-8")
 
 
 if __name__ == "__main__":

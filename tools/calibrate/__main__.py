@@ -5,7 +5,7 @@ under several risks. Constants of the method were chosen on some; the others had
 twins are kept in .dvc/tmp/calibration, so that a run which was stopped goes on from there, and a change of the
 statistics trains nothing. Two of the kept twins are trained again each time, to see if what is kept is out of date.
 Beside them stand simulated studies with as many arms as real ones, simulated tables with several rows of each patient,
-and simulated effects on twelve tables.
+and simulated effects on twelve tables. At the end, `frontier` says what other ways of judging would give.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -26,14 +26,17 @@ from stages.lib.core.files import write_json
 from stages.lib.judge.arms import NO_SKILL
 from stages.lib.lanes.runtime import configure
 from tools.calibrate.simulated import SIMULATED, judge_repeated, judge_simulated, simulate_tables
-from tools.calibrate.training import judge_kept, plan_study, train_missing
+from tools.calibrate.training import AS_USED, judge_kept, plan_study, train_missing
 from tools.calibrate.twins import CHOSEN_ON, SETTINGS
 
 OUTPUT = Path("metrics/calibration.json")
-MEASURED = ("none", "table", "steps", "bumps", "centres", "small")  # settings that a run measures unless told others
 JUDGES = dict.fromkeys(SETTINGS, judge_kept) | dict.fromkeys(SIMULATED, judge_simulated) | {"repeated": judge_repeated}
-NARROWER = (0.95, 0.9, 0.8, 0.7)  # shares of their width, at which the coverage of intervals is counted as well
 PER_TABLE = dict.fromkeys(SIMULATED, 4) | {"repeated": 7, "over_tables": 50}  # simulations for each twin of a setting
+POOLED = {
+    "chosen_on": CHOSEN_ON,
+    "unused_risks": tuple(setting for setting in SETTINGS if setting not in CHOSEN_ON),
+    "simulated": tuple(SIMULATED),
+}
 
 
 # Counting over many twins --------------------------------------------------------------------------------------------
@@ -44,30 +47,17 @@ def prepare(setting: str, twins: Sequence[pd.DataFrame]) -> pd.DataFrame:
 
     kind: of arms that are counted together, since they are alike.
     """
-    keys = [f"{setting} {number}" for number in range(len(twins))]
-    findings = pd.concat(twins, keys=keys, names=["twin"])
+    findings = pd.concat(twins, keys=[f"{setting} {number}" for number in range(len(twins))], names=["twin"])
     names = findings[["against", "score", "arm"]]
     findings["null"] = [is_null(setting, *each) for each in names.itertuples(index=False)]
     means = findings.groupby(["against", "score", "arm"]).difference.transform("mean")
     findings["truth"] = means.where(~findings.null, 0.0)
-    findings["kind"] = findings["arm"].str.replace(r"(_\d+)?/at_knob$", "", regex=True).str.replace("/", "_")
+    findings["missed"] = (findings.difference - findings.truth).abs()
+    findings["is_right"] = findings.truth.between(findings.low, findings.high)
+    findings["is_found"] = findings.verdict.isin(["better", "worse"])
     findings["is_best"] = findings.null if setting == "equal" else ~findings.null
+    findings["kind"] = findings["arm"].str.replace(r"(_\d+)?/at_knob$", "", regex=True).str.replace("/", "_")
     return findings
-
-
-def count_findings(findings: pd.DataFrame, *, margins: Mapping[Any, float]) -> dict[str, object]:
-    """What arms are compared with -> score -> arm, and what holds of a whole study."""
-    result: dict[str, object] = {"tables": findings.index.get_level_values("twin").nunique()}
-    is_skill = findings.against == NO_SKILL.variant
-    for family, members in (("baseline", findings[~is_skill]), (NO_SKILL.variant, findings[is_skill])):
-        scores: dict[Any, dict[Any, object]] = {}
-        for (score, kind), cases in members.groupby(["score", "kind"], sort=False):
-            scores.setdefault(score, {})[kind] = count_arm(cases, margins[score])
-        result[family] = {**count_study(members[members.asked]), "scores": scores}
-    sets = findings[findings.in_best.notna() & ~is_skill & findings.is_best]
-    if len(sets):
-        result["best_set"] = {score: count_share(each.in_best.astype(bool)) for score, each in sets.groupby("score")}
-    return result
 
 
 def is_null(setting: str, against: str, score: str, arm: str) -> bool:
@@ -77,45 +67,60 @@ def is_null(setting: str, against: str, score: str, arm: str) -> bool:
     return against != NO_SKILL.variant and arm.startswith(("other_seeds", "equal_"))
 
 
-def count_arm(cases: pd.DataFrame, margin: float) -> dict[str, object]:
+def count_findings(findings: pd.DataFrame) -> dict[str, Any]:
+    """Of the method in use: what arms are compared with -> what holds of a whole study, and score -> arm -> counts."""
+    findings = findings[findings.method == AS_USED]
+    is_skill = findings.against == NO_SKILL.variant
+    result: dict[str, Any] = {"tables": findings.index.get_level_values("twin").nunique()}
+    result |= {"baseline": count_family(findings[~is_skill]), NO_SKILL.variant: count_family(findings[is_skill])}
+    sets = findings[findings.in_best.notna() & ~is_skill & findings.is_best]
+    if len(sets):
+        result["best_set"] = {score: count_share(each.in_best.astype(bool)) for score, each in sets.groupby("score")}
+    return result
+
+
+def count_family(members: pd.DataFrame) -> dict[str, Any]:
+    """The arms; shares of the twins: with a finding among differences that are none, with all shown intervals right."""
+    asked = members[members.asked]
+    scores: dict[str, dict[str, Any]] = {}
+    for score, by_score in members.groupby("score", sort=False):
+        scores[str(score)] = {str(kind): count_arm(cases) for kind, cases in by_score.groupby("kind", sort=False)}
+    counts: dict[str, Any] = {"scores": scores}
+    if asked.null.any():
+        counts["family_wise_error"] = {"by_row": count_share(asked[asked.null].is_found.groupby("twin").any())}
+    if len(asked):
+        counts["all_intervals"] = count_share(asked.is_right.groupby("twin").all())
+    return counts
+
+
+def count_arm(cases: pd.DataFrame) -> dict[str, Any]:
     """One arm by one score, in every twin. The true difference is 0 where that is known, else the mean.
 
     found: the share of twins with a finding, which is power or error; of arms that a question is about. width: median
-    half-width of the arm's own interval, as a multiple of half the interval that the true spread would give. narrower:
-    share of the width -> share of the twins in which so much of the arm's own interval would hold the truth.
+    half-width of the arm's own interval, as a multiple of half the interval that the true spread would give.
     """
-    missed = (cases.difference - cases.truth).abs()
-    truth, spread = float(cases.truth.mean()), float((cases.difference - cases.truth).std())
-    half, is_large = (cases.high - cases.low) / 2, cases.truth.abs() >= margin
-    found = {"found": count_share(cases.verdict.isin(["better", "worse"]))} if cases.asked.any() else {}
+    spread = float((cases.difference - cases.truth).std())
+    found = {"found": count_share(cases.is_found)} if cases.asked.any() else {}
     return {
-        "true_difference": truth,
+        "true_difference": float(cases.truth.mean()),
         "spread": spread,
         "width": float(cases.own.median() / (stats.norm.ppf(0.975) * spread)) if spread else 0.0,
-        "wrong_equivalent": count_share((cases.verdict == "equivalent") & is_large),
-        "by_row": {
-            "half_width": float(cases.own.mean()),
-            "coverage": count_share(missed <= cases.own),
-            "narrower": {f"{share:g}": float((missed <= share * cases.own).mean()) for share in NARROWER},
-            **found,
-        },
-        "together": {
-            "half_width": float(half.mean()),
-            "coverage": count_share((cases.low <= cases.truth) & (cases.truth <= cases.high)),
-        },
+        "by_row": {"half_width": float(cases.own.mean()), "coverage": count_share(cases.missed <= cases.own), **found},
+        "together": {"half_width": float((cases.high - cases.low).mean() / 2), "coverage": count_share(cases.is_right)},
     }
 
 
-def count_study(asked: pd.DataFrame) -> dict[str, object]:
-    """Share of the twins with a finding among differences that are none, and with all shown intervals right."""
-    if asked.empty:
-        return {}
-    nulls = asked[asked.null]
-    right = (asked.low <= asked.truth) & (asked.truth <= asked.high)
-    error: dict[str, object] = {"true_nulls": round(len(nulls) / asked.index.get_level_values("twin").nunique())}
-    if len(nulls):
-        error["by_row"] = count_share(nulls.verdict.isin(["better", "worse"]).groupby("twin").any())
-    return {"family_wise_error": error, "all_intervals": count_share(right.groupby("twin").all())}
+def count_method(findings: pd.DataFrame) -> dict[str, Any]:
+    """What a method is chosen by: the arm whose intervals hold the truth least often, false findings, widths."""
+    counts = count_family(findings)
+    arms = {f"{arm}, {score}": each for score, arms in counts["scores"].items() for arm, each in arms.items()}
+    lowest = min(arms, key=lambda name: arms[name]["by_row"]["coverage"]["value"])
+    return {
+        "lowest_coverage": {"arm": lowest, **arms[lowest]["by_row"]["coverage"]},
+        "family_wise_error": counts["family_wise_error"]["by_row"],
+        "all_intervals": counts["all_intervals"],
+        "width": {name: each["width"] for name, each in arms.items()},
+    }
 
 
 def count_share(cases: pd.Series) -> dict[str, float]:
@@ -128,29 +133,30 @@ def count_share(cases: pd.Series) -> dict[str, float]:
 # The command ---------------------------------------------------------------------------------------------------------
 
 
-def calibrate(settings: Sequence[str], num_twins: int, *, seed: int, jobs: int) -> dict[str, object]:
-    """What metrics/calibration.json holds: setting -> counts."""
+def calibrate(settings: Sequence[str], num_twins: int, *, seed: int, jobs: int) -> dict[str, Any]:
+    """What metrics/calibration.json holds: setting -> counts, and the same of settings that are pooled."""
     study = plan_study()
-    margins, confidence = study.statistics.equivalence, study.statistics.confidence
-    result: dict[str, object] = {"seed": seed, "confidence": confidence}
-    findings: dict[str, pd.DataFrame] = {}
     numbers = {setting: num_twins * PER_TABLE.get(setting, 1) for setting in settings}
-    trained = {setting: number for setting, number in numbers.items() if setting in SETTINGS}
-    train_missing(trained, study, seed=seed, jobs=jobs)
+    train_missing(
+        {setting: numbers[setting] for setting in settings if setting in SETTINGS}, study, seed=seed, jobs=jobs
+    )
+    findings: dict[str, pd.DataFrame] = {}
     with multiprocessing.get_context("spawn").Pool(jobs, configure) as pool:
-        for setting, number in numbers.items():
-            if setting == "over_tables":
-                tables = pd.DataFrame(simulate_tables(number, seed, confidence=confidence))
-                result[setting] = {name: count_share(tables[name]) for name in tables}
-                continue
+        for setting in [setting for setting in settings if setting in JUDGES]:
             work = partial(JUDGES[setting], setting=setting, study=study, seed=seed)
-            findings[setting] = prepare(setting, list(pool.imap(work, range(number))))
-            shaped = {"chosen_on": setting in CHOSEN_ON}
-            result[setting] = shaped | count_findings(findings[setting], margins=margins)
-    for name, members in {"unused_risks": [*SETTINGS], "simulated": [*SIMULATED]}.items():
-        pooled = [findings[setting] for setting in members if setting in findings and setting not in CHOSEN_ON]
-        if pooled:
-            result[name] = count_findings(pd.concat(pooled), margins=margins)
+            findings[setting] = prepare(setting, list(pool.imap(work, range(numbers[setting]))))
+    result: dict[str, Any] = {"seed": seed, "confidence": study.statistics.confidence, "frontier": {}}
+    for setting, each in findings.items():
+        result[setting] = {"chosen_on": setting in CHOSEN_ON} | count_findings(each)
+    if "over_tables" in settings:
+        tables = simulate_tables(numbers["over_tables"], seed, confidence=study.statistics.confidence)
+        result["over_tables"] = {name: count_share(each) for name, each in pd.DataFrame(tables).items()}
+    for name, members in POOLED.items():
+        if parts := [findings[setting] for setting in members if setting in findings]:
+            pooled = pd.concat(parts)
+            result |= {name: count_findings(pooled)} if name != "chosen_on" else {}
+            methods = pooled[pooled.against != NO_SKILL.variant].groupby("method", sort=False)
+            result["frontier"][name] = {method: count_method(each) for method, each in methods}
     return result
 
 
@@ -159,22 +165,15 @@ def main() -> None:
     parser.add_argument("--tables", type=int, default=30, help="twins of each setting (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=1, help="of the twins; another seed is another calibration")
     parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="processes (default: the cores, %(default)s)")
-    names, usual = ([*first, *PER_TABLE] for first in (SETTINGS, MEASURED))
-    parser.add_argument("--settings", nargs="+", choices=names, default=usual, metavar="SETTING", help=", ".join(names))
-    parser.add_argument("--output", type=Path, help=f"file to write (default, for all that is measured: {OUTPUT})")
+    names = [*SETTINGS, *PER_TABLE]
+    parser.add_argument("--settings", nargs="+", choices=names, default=names, metavar="SETTING", help=", ".join(names))
+    parser.add_argument("--output", type=Path, default=OUTPUT, help="file to write (default: %(default)s)")
     options = parser.parse_args()
-    is_part = options.tables < parser.get_default("tables") or options.settings != usual
-    if is_part and options.output is None:
-        raise UserError(
-            f"a part of a calibration would replace {OUTPUT}, expected a file of its own: add --output FILE"
-        )
     if options.tables < 5 or options.jobs < 1:  # a single twin has no spread
         raise UserError("--tables and --jobs are counts, expected at least 5 tables and 1 job: change them")
     result = calibrate(options.settings, options.tables, seed=options.seed, jobs=options.jobs)
-    output = options.output or OUTPUT
-    four_digits = json.loads(json.dumps(result), parse_float=lambda text: float(f"{float(text):.4g}"))
-    write_json(output, four_digits)
-    print(f"Written: {output}")
+    write_json(options.output, json.loads(json.dumps(result), parse_float=lambda text: float(f"{float(text):.4g}")))
+    print(f"Written: {options.output}")
 
 
 if __name__ == "__main__":

@@ -15,15 +15,13 @@ import pandas as pd
 from scipy.special import expit
 from sklearn.linear_model import LogisticRegression
 
-from stages.lib.data.protocols import Protocol, RepeatedStratifiedKFold, Split
-from stages.lib.judge.arms import NO_SKILL, average_best
+from stages.lib.data.protocols import Protocol, Split
+from stages.lib.judge.arms import average_best
 from stages.lib.judge.comparison import Difference
-from stages.lib.judge.designs import CrossValidation, compare
 from stages.lib.judge.plans import BEST_SINGLE
 from stages.lib.judge.predictions import Labels, Predictions
-from stages.lib.judge.scores import row_auc, row_log_loss
 from stages.lib.judge.verdicts import find_unbeaten, pool
-from tools.calibrate.training import PlannedStudy, Predicted, judge_twin
+from tools.calibrate.training import METHODS, PlannedStudy, Predicted, judge_twin
 
 NUM_SHARED, NUM_BLOCKS, NUM_NOISE = 6, 24, 30  # features: for all arms, one in each block, and useless ones
 SHARED_WEIGHT, BLOCK_WEIGHT, RATE = 0.35, 0.25, 0.2  # logits per standard deviation; share of class 1
@@ -34,18 +32,18 @@ SIMULATED = {
     "large": (1500, 5),
 }  # rows, arms that leave out one block alone
 NUM_TABLES, TABLE_ARMS = 12, 20  # of one study over tables
-NUM_WITH_SETS = 50  # simulated studies of a setting whose sets of the best are counted
+NUM_COMPARED = 30  # simulated studies of a setting whose sets of the best are counted, and other methods tried
 SETS = ("equal_7/at_knob", "better_1/at_knob")  # arms whose place in the set is counted
 NUM_PATIENTS, NUM_VISITS, VISIT_SD = 150, 3, 0.1  # rows of a patient; noise between them, of features with variance 1
 NUM_MEASURES, STRENGTH, PENALTIES = 8, 1.0, (1.0, 0.01)  # columns; sd of the logit; C of a regression, and of its rival
-UNASKED = {"verdict": "not_asked", "asked": False, "in_best": None}
-VISITED = RepeatedStratifiedKFold(folds=5, repeats=5, validation=0.2)
 
 
 def judge_simulated(number: int, *, setting: str, study: PlannedStudy, seed: int) -> pd.DataFrame:
     """One simulated study."""
     predicted = simulate_study(setting, number, seed, study.study.protocol)
-    return judge_twin(predicted, study, in_sets=SETS if number < NUM_WITH_SETS else ())
+    if number < NUM_COMPARED:
+        return judge_twin(predicted, study, methods=METHODS, in_sets=SETS)
+    return judge_twin(predicted, study)
 
 
 def simulate_study(setting: str, number: int, seed: int, protocol: Protocol) -> Predicted:
@@ -116,21 +114,13 @@ def judge_repeated(number: int, *, setting: str, study: PlannedStudy, seed: int)
     rows, as if each was by itself.
     """
     features, label, groups = draw_repeated(np.random.default_rng([seed, number, *setting.encode()]))
-    split = VISITED.split(label, num_own_test=0, seed=number, groups=groups)
+    split = study.study.protocol.split(label, num_own_test=0, seed=number, groups=groups)
     model, rival = (fit_logistic(features, label, split, penalty) for penalty in PENALTIES)
-    guess = np.repeat(label[split.training].mean(axis=1, keepdims=True), split.test.shape[1], axis=1)
     found = []
-    for unit, units in (("patients", groups[split.test]), ("rows", None)):
-        design = CrossValidation(split.test, split.training, VISITED.repeats, units)
-        for against, other in (("baseline", rival), (NO_SKILL.variant, guess)):
-            for score, by_row in (("auc", row_auc), ("log_loss", row_log_loss)):
-                first, second = (by_row(label[split.test], each) for each in (model, other))
-                estimate = compare(first, second, design, alone=other is guess)
-                own = estimate.half_width(1 - study.statistics.confidence)
-                names = {"against": against, "score": score, "arm": f"{unit}_counted"}
-                numbers = {"low": estimate.value - own, "high": estimate.value + own, "own": own}
-                found.append(names | {"difference": estimate.value} | numbers | UNASKED)
-    return pd.DataFrame(found)
+    for unit, units in (("patients", groups), ("rows", np.zeros(0, int))):
+        arms = {"unregularized/at_knob": rival, f"{unit}/counted": model}
+        found.append(judge_twin(Predicted(label, split.test, split.training, arms, units), study))
+    return pd.concat(found).query("arm != 'unregularized/at_knob'").assign(asked=False)
 
 
 def fit_logistic(features: np.ndarray, label: np.ndarray, split: Split, penalty: float) -> np.ndarray:

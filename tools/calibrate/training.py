@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import filecmp
 import multiprocessing
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import pandas as pd
@@ -25,6 +26,7 @@ from stages.lib.core.files import add_prefix, pop_prefix, read_arrays, write_arr
 from stages.lib.data.dataset import Rows
 from stages.lib.data.protocols import Split
 from stages.lib.data.samples import Development, HeldOut, encode_development, encode_held_out
+from stages.lib.judge import designs
 from stages.lib.judge.arms import NO_SKILL, Arm, ArmKey, arm_at, average_best, choose_points
 from stages.lib.judge.judge import Judge, find_best, judge_networks, judge_skills
 from stages.lib.judge.plans import BEST_SINGLE, ComparedSearch, ComparedVariant, StatisticsPlan, StudyPlan
@@ -40,6 +42,13 @@ STUDY, L2, AT_ONE = "thoracic", "l2", ("dropout", "batch_norm")  # and the varia
 OTHER_SEEDS = 1_000_003  # added to the seed of the baseline's equal
 KEPT = Path(".dvc/tmp/calibration")
 PER_GRAPH = 2  # twins trained together
+AS_USED = "as_used"
+METHODS = {  # and others; b is the ratio of influences, see `designs.CrossValidation`
+    AS_USED: designs.METHOD,
+    "surer_errors_apart": designs.Method(degrees_of_freedom=35, shared_errors=False),
+    "b_from_-0.5": designs.Method(min_ratio=-0.5),
+    "b_towards_0.5": designs.Method(null_ratio=0.5, min_ratio=-0.5),
+}
 
 Samples = tuple[Development, HeldOut]
 Group = tuple[str, tuple[int, ...]]  # a setting, and the numbers of twins that are trained together
@@ -58,11 +67,8 @@ class PlannedStudy:
 def plan_study() -> PlannedStudy:
     """What the stage `plan` makes of params.yaml, whether or not it has run since the last edit."""
     plans: dict[str, Any] = plan.run(plan.read_text(PARAMS), plan.read_source).plans
-    try:
-        study = plans[f"{STUDY}/_study"][STUDY]
-        runs = {name: plans[f"{STUDY}/{name}"][STUDY] for name in (study.baseline, L2, *AT_ONE)}
-    except KeyError as error:
-        raise UserError(f"{PARAMS} gives no plan {error}, expected one that twins can imitate: restore it") from None
+    study = plans[f"{STUDY}/_study"][STUDY]
+    runs = {name: plans[f"{STUDY}/{name}"][STUDY] for name in (study.baseline, L2, *AT_ONE)}
     return PlannedStudy(study, plans["_statistics"], runs)
 
 
@@ -72,12 +78,14 @@ class Predicted:
 
     label: [row]. test_numbers, training_numbers: [replicate, row], row numbers.
     arms: variant/kind of arm -> probability of class 1 of the held-out rows, [replicate, row].
+    groups: [row], such as the patient of each; empty where each row is by itself.
     """
 
     label: np.ndarray
     test_numbers: np.ndarray
     training_numbers: np.ndarray
     arms: dict[str, np.ndarray]
+    groups: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int32))
 
 
 # Twins that train in one graph: the replicates of all are one axis ---------------------------------------------------
@@ -206,25 +214,28 @@ def load_predicted(path: Path) -> Predicted:
 
 def judge_kept(number: int, *, setting: str, study: PlannedStudy, seed: int) -> pd.DataFrame:
     """One twin whose networks are trained."""
-    return judge_twin(load_predicted(KEPT / name_file(setting, number, seed)), study)
+    return judge_twin(load_predicted(KEPT / name_file(setting, number, seed)), study, methods=METHODS)
 
 
-def judge_twin(predicted: Predicted, study: PlannedStudy, *, in_sets: Sequence[str] = ()) -> pd.DataFrame:
-    """Every arm against the baseline and against no skill, by both scores of the study: a row each.
+def judge_twin(
+    predicted: Predicted, study: PlannedStudy, *, methods: Iterable[str] = (AS_USED,), in_sets: Sequence[str] = ()
+) -> pd.DataFrame:
+    """Every arm against the baseline, by each method, and against no skill, by both scores of the study: a row each.
 
     asked: whether a question is about it. own: half of the interval of the arm alone. in_best: whether it may be the
     best, of the arms whose place in the set of the best is counted; None of the others.
     """
     judge = make_judge(predicted, study)
     arms = [key for key in judge.arms if key != NO_SKILL]
-    networks, _ = judge_networks(judge, arms)
-    skills = judge_skills(judge, arms)
+    families = {(AS_USED, NO_SKILL.variant): judge_skills(judge, arms)}
+    for method in methods:
+        with patch.object(designs, "METHOD", METHODS[method]):
+            families[method, judge.plan.baseline] = judge_networks(judge, arms)[0]
     best = {score: find_best(judge, score) if in_sets else [] for score in judge.scores}
-    families = {judge.plan.baseline: networks, NO_SKILL.variant: skills}
     found = pd.DataFrame(
-        {"against": against, "score": key.score, "arm": f"{key.variant}/{key.kind}", **asdict(difference)}
-        | {"in_best": ArmKey(key.variant, key.kind) in best[key.score]}
-        for against, differences in families.items()
+        {"method": method, "against": against, "score": key.score, "arm": f"{key.variant}/{key.kind}"}
+        | {**asdict(difference), "in_best": ArmKey(key.variant, key.kind) in best[key.score]}
+        for (method, against), differences in families.items()
         for key, difference in differences.items()
     ).rename(columns={"value": "difference"})
     own, asked = (found.own_high - found.own_low) / 2, found.verdict != "not_asked"
@@ -235,7 +246,8 @@ def make_judge(predicted: Predicted, study: PlannedStudy) -> Judge:
     """The judge of a study that compares these arms."""
     truth, test, training = predicted.label, predicted.test_numbers, predicted.training_numbers
     shares = truth[training].mean(axis=1, keepdims=True).astype(np.float32)
-    labels = Labels(truth[training], truth[training], truth[test], test, training, shares)
+    groups = predicted.groups[test] if predicted.groups.size else predicted.groups
+    labels = Labels(truth[training], truth[training], truth[test], test, training, shares, groups)
     arms = {ArmKey(*name.split("/")): Arm(rows[..., None], rows[..., None]) for name, rows in predicted.arms.items()}
     names, baseline = dict.fromkeys(key.variant for key in arms if key.variant != BEST_SINGLE), study.study.baseline
     plan = replace(

@@ -8,7 +8,6 @@ it by row and by seed). Where rows are unknown, `resampled_mean` estimates from 
 """
 
 from dataclasses import dataclass, field
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -18,11 +17,32 @@ Array = NDArray[np.float64]
 ALPHA = 0.05  # chance of a false better or worse somewhere in a family; intervals hold 1 - ALPHA
 SMALLEST_P = 1e-100  # p-values below this are reported as 0
 MIN_REPEATS = 4  # of cross-validation: fewer cannot tell a row's influence from the noise of one repeat
-DEGREES_OF_FREEDOM = 15  # of (1 + b) s in `CrossValidation`: hundreds of rows, but b comes from tens of networks
-NULL_RATIO = 1.0  # influence through training / through testing, where nothing can be learned
-RATIO_VARIANCE = 0.5  # prior variance about it, of a difference of two networks: the mean square over twins
-RATIO_VARIANCE_ALONE = 0.25  # of one network, or of its difference from a guess without skill: by coverage of twins
-MAX_RATIO = 2.0
+
+
+@dataclass(frozen=True)
+class Method:
+    """What was chosen by coverage; `frontier` in metrics/calibration.json says what other choices would give.
+
+    degrees_of_freedom: of (1 + b) s in `CrossValidation`: hundreds of rows, but b comes from tens of networks.
+    degrees_of_freedom_alone: of one network, or of its difference from a guess without skill.
+    null_ratio: b, influence through training / through testing, where nothing can be learned.
+    ratio_variance: prior variance about it, of a difference of two networks: the mean square over twins.
+    ratio_variance_alone: of one network.
+    min_ratio, max_ratio: bounds of b.
+    shared_errors: whether the standard errors of comparisons that are judged together err alike, or each by itself.
+    """
+
+    degrees_of_freedom: int = 15
+    degrees_of_freedom_alone: int = 15
+    null_ratio: float = 1.0
+    ratio_variance: float = 0.5
+    ratio_variance_alone: float = 0.25
+    min_ratio: float = 0.0
+    max_ratio: float = 2.0
+    shared_errors: bool = True
+
+
+METHOD = Method()
 
 
 @dataclass(frozen=True)
@@ -75,14 +95,6 @@ class Estimate:
         return float(np.exp(log_p))
 
 
-def check_layout(score: ArrayLike, layout: str) -> Array:
-    """The score as float64, or ValueError where it does not have the layout, such as "[seed, row]"."""
-    score = np.asarray(score, dtype=np.float64)
-    if score.ndim != len(layout.split(",")) or min(score.shape) < 2 or not np.isfinite(score).all():
-        raise ValueError(f"score has shape {score.shape}; expected {layout}, finite and two or more along each axis")
-    return score
-
-
 def resampled_mean(score: ArrayLike, *, test_train_ratio: float) -> Estimate:
     """Mean over replicates [replicate], corrected for the training rows that replicates of cross-validation share.
 
@@ -92,7 +104,7 @@ def resampled_mean(score: ArrayLike, *, test_train_ratio: float) -> Estimate:
     n_test / (n_test + n_train), and no estimate of that is unbiased (Bengio and Grandvalet 2004). It serves where only
     the replicates' scores are known; where rows are, `CrossValidation` is up to twice as sharp.
     """
-    score = check_layout(score, "[replicate]")
+    score = np.asarray(score, dtype=np.float64)
     error = score.std(ddof=1) * np.sqrt(1 / len(score) + test_train_ratio)
     return Estimate(float(score.mean()), ((float(error), len(score) - 1),))
 
@@ -110,14 +122,9 @@ def welch(variant: Estimate, baseline: Estimate) -> Estimate:
     return Estimate(variant.value - baseline.value, ((float(error), float(df)),))
 
 
-class Design(Protocol):
-    def estimate(self, contribution: ArrayLike, *, alone: bool = False) -> Estimate:
-        """From contributions [replicate, row]; `alone`: of one network, not of the difference between two."""
-
-
 @dataclass(frozen=True)
 class CrossedEffects:
-    """Seeds and test rows crossed, both seen as samples: another seed, other test rows; the same training rows.
+    """Seeds and test rows crossed, both seen as samples: another seed, and what it draws; other test rows.
 
     Crossed random effects, score = mean + seed + row + rest, have the variance
         var(seed means) / S                    seeds and rest, df S - 1
@@ -133,9 +140,9 @@ class CrossedEffects:
 
     def estimate(self, contribution: ArrayLike, *, alone: bool = False) -> Estimate:
         """From contributions [seed, row]; one network and a difference of two are treated alike."""
-        score = check_layout(contribution, "[seed, row]")
+        score = np.asarray(contribution, dtype=np.float64)
         if self.groups is not None:
-            score = check_layout(gather(score, self.groups), "[seed, group]")
+            score = gather(score, self.groups)
         num_seeds, num_rows = score.shape
         seed_mean, row_mean, mean = score.mean(axis=1), score.mean(axis=0), score.mean()
         rest = score - seed_mean[:, None] - row_mean + mean
@@ -168,7 +175,7 @@ class CrossValidation:
     b is estimated: sum d_i t_i / sum d_i^2 is what networks do better on their fold, per unit of influence among their
     training rows (`_covariance`), with three different repeats for the three parts, which makes it unbiased. It is
     noisy, sampling variance v = p / (1 - p) r / (r - 1) e^2 / s^2 with p the share of training rows, so it is shrunk
-    to its value without signal, b = 1 + (ratio - 1) / (1 + v / w), and kept within [0, MAX_RATIO]. The prior variance
+    to its value without signal, b = 1 + (ratio - 1) / (1 + v / w), and kept within its bounds. The prior variance
     w is smaller for one network alone. In a difference of two networks the influence through training partly cancels,
     so b is often near 0; for one network it is not. And where the risk lies in interactions, t_i can be uncorrelated
     with d_i. The estimate then misses it, so the prior has to count for more.
@@ -186,52 +193,35 @@ class CrossValidation:
     def __init__(
         self, held_out: ArrayLike, training: ArrayLike, repeats: int, groups: NDArray[np.integer] | None = None
     ):
-        held_out, training = np.asarray(held_out), np.asarray(training)
-        num_replicates, num_tested = held_out.shape
-        if repeats < MIN_REPEATS or num_replicates % repeats or len(training) != num_replicates:
-            raise ValueError(
-                f"{num_replicates} replicates and {len(training)} sets of training rows in {repeats} repeats; "
-                f"expected as many of both, and whole repeats, {MIN_REPEATS} or more"
-            )
         numbers, place = np.unique(held_out, return_index=True)
         names, unit_of = np.unique(numbers if groups is None else groups.ravel()[place], return_inverse=True)
-        units = unit_of[np.searchsorted(numbers, held_out)]
-        test = np.zeros((num_replicates, len(names)))
-        np.put_along_axis(test, units, 1 / num_tested, axis=1)
-        shape = (repeats, -1, len(names))
-        if test.reshape(shape).astype(bool).sum(axis=1).max() > 1:
-            raise ValueError("a row or a group is held out twice in a repeat; expected disjoint folds")
-        known = np.stack([np.isin(numbers, rows) for rows in training]).astype(np.float64)
-        trained = sum_by(known, np.tile(unit_of, (num_replicates, 1)), len(names)) / np.bincount(unit_of)
+        known = np.stack([np.isin(numbers, rows) for rows in np.asarray(training)]).astype(np.float64)
+        trained = sum_by(known, np.tile(unit_of, (len(known), 1)), len(names)) / np.bincount(unit_of)
+        shape = (repeats, -1, len(names))  # [repeat, fold, unit]
         self.repeats, self.groups = repeats, groups
-        self.num_rows = units.size / repeats  # that a repeat holds out
-        self.units = units  # [replicate, row], the unit of a row: itself or its group
-        self.test = test.reshape(shape)  # [repeat, fold, unit], weight in a fold's mean of a unit's sum
-        self.trained = trained.reshape(shape) - trained.mean()  # the same: share of it trained on, less the mean share
+        self.units = unit_of[np.searchsorted(numbers, held_out)]  # [replicate, row], what counts as one: row or group
+        self.num_rows = self.units.size / repeats  # that a repeat holds out
+        test = np.zeros((len(self.units), len(names)))
+        np.put_along_axis(test, self.units, 1 / self.units.shape[1], axis=1)
+        self.test = test.reshape(shape)  # weight in a fold's mean of a unit's sum
+        self.trained = trained.reshape(shape) - trained.mean()  # the share of a unit trained on, less the mean share
         self.share = float(trained.mean())
         self.odds = float(trained.mean() ** 2 / trained.var())  # p^2 / variance of it: p / (1 - p) of whole units
 
     def estimate(self, contribution: ArrayLike, *, alone: bool = False) -> Estimate:
         """From contributions [replicate, row], rows as in `held_out`; `alone`: of one network, not a difference."""
-        score = check_layout(contribution, "[replicate, row]")
-        if score.shape != self.units.shape:
-            raise ValueError(f"contributions have shape {score.shape}; expected {self.units.shape}, as held_out")
+        score = np.asarray(contribution, dtype=np.float64)
         mean, num_units = float(score.mean()), self.test.shape[2]
         influence = sum_by(score - mean, self.units, num_units)
         influence = influence.reshape(self.repeats, -1, num_units).sum(axis=1)  # [repeat, unit]
-        stable = max(self._stable_variance(influence), 0.0)
+        pairs = (influence.sum(axis=0) ** 2 - (influence**2).sum(axis=0)).sum() / (self.repeats * (self.repeats - 1))
+        stable = max(float(pairs), 0.0) / self.num_rows**2
         covariance, noise = self._covariance(influence)
-        prior = RATIO_VARIANCE_ALONE if alone else RATIO_VARIANCE
-        error = (1 + self._ratio(stable, covariance, noise, prior)) * float(np.sqrt(stable))
-        errors = (error, min(DEGREES_OF_FREEDOM, num_units - 1)), (float(np.sqrt(noise)), self.repeats - 1)
+        degrees = METHOD.degrees_of_freedom_alone if alone else METHOD.degrees_of_freedom
+        error = (1 + self._ratio(stable, covariance, noise, alone=alone)) * float(np.sqrt(stable))
+        errors = (error, min(degrees, num_units - 1)), (float(np.sqrt(noise)), self.repeats - 1)
         total = influence.mean(axis=0)
         return Estimate(mean, errors, scale_to(total - total.mean(), Estimate(mean, errors).standard_error))
-
-    def _stable_variance(self, influence: Array) -> float:
-        """s^2: sum_i of the mean of d_ri d_si over repeats r != s, / n^2."""
-        repeats = len(influence)
-        pairs = (influence.sum(axis=0) ** 2 - (influence**2).sum(axis=0)).sum()
-        return float(pairs / (repeats * (repeats - 1)) / self.num_rows**2)
 
     def _covariance(self, influence: Array) -> tuple[float, float]:
         """Estimate sum_i d_i t_i / n^2, and the noise e^2 of splits and starts.
@@ -256,13 +246,17 @@ class CrossValidation:
         noise = ((quality - expected / others) ** 2).mean() * others / repeats / quality.size
         return float(covariance), float(noise)
 
-    def _ratio(self, stable: float, covariance: float, noise: float, prior: float) -> float:
-        """b: the ratio of influences, shrunk to NULL_RATIO as far as it is noise; `prior`: its variance about that."""
-        if stable <= 0:
+    def _ratio(self, stable: float, covariance: float, noise: float, *, alone: bool) -> float:
+        """b: the ratio of influences, shrunk to its value without signal as far as it is noise."""
+        if stable == 0:
             return 0.0
+        prior = METHOD.ratio_variance_alone if alone else METHOD.ratio_variance
         sampling = self.odds * self.repeats / (self.repeats - 1) * noise / stable
-        shrunk = NULL_RATIO + (covariance / stable - NULL_RATIO) / (1 + sampling / prior)
-        return float(np.clip(shrunk, 0, MAX_RATIO))
+        shrunk = METHOD.null_ratio + (covariance / stable - METHOD.null_ratio) / (1 + sampling / prior)
+        return float(np.clip(shrunk, 0.0 if alone else METHOD.min_ratio, METHOD.max_ratio))
+
+
+Design = CrossedEffects | CrossValidation
 
 
 def sum_by(values: Array, unit: NDArray[np.intp], num_units: int) -> Array:
@@ -291,19 +285,9 @@ def compare(variant: ArrayLike, baseline: ArrayLike, design: Design, *, alone: b
 
     alone: one of them is a guess, the same for all rows of a replicate, so that only one network varies.
     """
-    return design.estimate(subtract_paired(variant, baseline), alone=alone)
+    return design.estimate(np.subtract(variant, baseline), alone=alone)
 
 
 def compare_replicates(variant: ArrayLike, baseline: ArrayLike, *, test_train_ratio: float) -> Estimate:
     """The difference variant - baseline of two arms, from their scores [replicate] alone, paired by replicate."""
-    return resampled_mean(subtract_paired(variant, baseline), test_train_ratio=test_train_ratio)
-
-
-def subtract_paired(variant: ArrayLike, baseline: ArrayLike) -> Array:
-    variant, baseline = np.asarray(variant, dtype=np.float64), np.asarray(baseline, dtype=np.float64)
-    if variant.shape != baseline.shape:
-        raise ValueError(
-            f"variant {variant.shape} and baseline {baseline.shape} are not paired; expected the same replicates and "
-            "rows in the same order, or use welch"
-        )
-    return variant - baseline
+    return resampled_mean(np.subtract(variant, baseline), test_train_ratio=test_train_ratio)

@@ -12,8 +12,9 @@ from typing import Generic, TypeVar
 
 import numpy as np
 
+from stages.lib.judge import designs
 from stages.lib.judge.comparison import Difference, Verdict
-from stages.lib.judge.designs import ALPHA, Array, Estimate
+from stages.lib.judge.designs import ALPHA, Array, Estimate, resampled_mean
 
 Member = TypeVar("Member", bound=str | tuple[str, ...])  # names a comparison; what can be sorted
 
@@ -137,13 +138,14 @@ def flip_seeds(seeds: Array, size: int, rng: np.random.Generator) -> tuple[Array
 
 
 def vary_errors(parts: Array, size: int, rng: np.random.Generator) -> Array:
-    """Standard errors [draw, member] of which each part is multiplied by a root of chi^2 / df, one for all members.
+    """Standard errors [draw, member] of which each part is multiplied by a root of chi^2 / df.
 
-    So a member alone has the distribution that its interval assumes.
+    So a member alone has the distribution that its interval assumes. All members of a question share one: arms that err
+    each by itself would make the intervals of many wider, which counts of false findings do not ask for (`frontier`).
     """
     df = parts[0, :, 1]
-    scale = rng.chisquare(df, size=(size, len(df))) / df
-    return np.sqrt(scale @ (parts[:, :, 0] ** 2).T)
+    scale = rng.chisquare(df, size=(size, 1 if designs.METHOD.shared_errors else len(parts), len(df))) / df
+    return np.sqrt((scale * parts[:, :, 0] ** 2).sum(axis=2))
 
 
 def verdict(difference: Estimate, half_width: float, *, margin: float, sign: int, alpha: float = ALPHA) -> Verdict:
@@ -249,36 +251,19 @@ def find_unbeaten(values: Mapping[str, np.ndarray], *, sign: int, confidence: fl
     alpha = (1 - confidence) / max(1, len(values) - 1)
 
     def beats(other: np.ndarray, arm: np.ndarray) -> bool:
-        gained = sign * (other - arm)
-        error = gained.std(ddof=1) / np.sqrt(len(gained))
-        return bool(gained.mean() > find_quantile(1 - alpha, len(gained) - 1) * error)
+        gained = resampled_mean(sign * (other - arm), test_train_ratio=0)
+        return gained.value > gained.half_width(2 * alpha)
 
     return {arm for arm, own in values.items() if not any(beats(other, own) for other in values.values())}
 
 
 def pool_one(differences: Sequence[Difference], *, sign: int, margin: float, alpha: float, own_alpha: float) -> Pooled:
     """alpha: of the mean's interval. own_alpha: of the prediction, and of each one-sided test for equivalence."""
-    values = np.array([difference.value for difference in differences])
-    number, mean, spread = len(values), values.mean(), values.std(ddof=1)
-    error, new_error = spread / np.sqrt(number), spread * np.sqrt(1 + 1 / number)
-
-    def interval(risk: float, standard_error: float) -> tuple[float, float]:
-        half = find_quantile(1 - risk / 2, number - 1) * standard_error
-        return float(mean - half), float(mean + half)
-
-    low, high = interval(alpha, error)
-    inner_low, inner_high = interval(2 * own_alpha, error)
-    word: Verdict = "undecided"
-    if error > 0 and -margin < inner_low and inner_high < margin:
-        word, low, high = "equivalent", min(inner_low, 0.0), max(inner_high, 0.0)
-    elif low > 0 or high < 0:
-        word = "better" if sign * mean > 0 else "worse"
+    mean = resampled_mean([difference.value for difference in differences], test_train_ratio=0)
+    ((error, degrees),) = mean.errors
+    new = Estimate(mean.value, ((error * np.sqrt(len(differences) + 1), degrees),))
+    half_width = mean.half_width(alpha)
+    word = verdict(mean, half_width, margin=margin, sign=sign, alpha=own_alpha)
+    low, high = find_interval(mean, half_width, word, alpha=own_alpha)
     counts = Counter(difference.verdict for difference in differences)
-    return Pooled(float(mean), low, high, *interval(own_alpha, new_error), word, dict(sorted(counts.items())))
-
-
-def find_quantile(level: float, degrees: int) -> float:
-    """Of Student's t."""
-    from scipy import stats  # here, since it takes a second, and a review needs none of it
-
-    return float(stats.t.ppf(level, degrees))
+    return Pooled(mean.value, low, high, *new.interval(1 - own_alpha), word, dict(sorted(counts.items())))

@@ -8,15 +8,12 @@ from hypothesis import strategies as some
 from scipy import stats
 from statsmodels.formula.api import ols
 from statsmodels.stats.anova import anova_lm
-from statsmodels.stats.weightstats import CompareMeans, DescrStatsW
 
 from stages.lib.judge import scores
 from stages.lib.judge.designs import (
     CrossedEffects,
     CrossValidation,
     Estimate,
-    compare,
-    compare_replicates,
     resampled_mean,
     welch,
 )
@@ -24,7 +21,6 @@ from stages.lib.judge.designs import (
 FOLDS, REPEATS, NUM_ROWS, SHARE = 5, 10, 60, 0.7  # of a small cross-validation; SHARE of the other rows is trained on
 
 deterministic = settings(max_examples=60)
-FOLD_RATIO = 94 / 376  # test rows / training rows of five folds of 470 patients
 
 
 def slack(share, count):
@@ -38,7 +34,6 @@ def test_resampled_mean_with_ratio_zero_is_the_plain_t():
     oracle = stats.ttest_1samp(score, 0)
     assert estimate.p_value == pytest.approx(oracle.pvalue, rel=1e-10)
     assert estimate.interval(0.9) == pytest.approx(oracle.confidence_interval(0.9), rel=1e-10)
-    assert estimate.interval() == pytest.approx(DescrStatsW(score).tconfint_mean(), rel=1e-10)
 
 
 def test_corrected_resampled_t_of_a_hand_worked_case():
@@ -69,12 +64,6 @@ def test_fixed_test_of_a_hand_worked_case():
     assert estimate.half_width(0.05) == pytest.approx(np.sqrt(12.7062**2 + 4.30265**2 * 8 / 6), rel=1e-5)
 
 
-def test_fixed_test_is_the_t_over_seeds_when_rows_are_alike():
-    seed = np.random.default_rng(2).normal(size=(6, 1))
-    estimate = CrossedEffects().estimate(np.repeat(seed, 50, axis=1))
-    assert estimate.p_value == pytest.approx(stats.ttest_1samp(seed[:, 0], 0).pvalue, rel=1e-6)
-
-
 @deterministic
 @given(
     some.floats(-10, 10),
@@ -95,13 +84,13 @@ def test_p_value_with_one_error_is_that_of_the_t_distribution(t, df):
     assert p_value == pytest.approx(2 * stats.t.sf(t, df), rel=1e-9, abs=1e-99)
 
 
-def test_without_any_error_p_is_one_or_zero():
-    same, apart = Estimate(0.0, ((0.0, 4),)), Estimate(0.1, ((0.0, 4),))
-    assert (same.p_value, same.interval()) == (1.0, (0.0, 0.0))
-    assert (apart.p_value, apart.interval()) == (0.0, (0.1, 0.1))
+@pytest.mark.parametrize(("value", "p_value"), [(0.0, 1.0), (0.1, 0.0)])
+def test_without_any_error_p_is_one_or_zero(value, p_value):
+    exact = Estimate(value, ((0.0, 4),))
+    assert (exact.p_value, exact.interval()) == (p_value, (value, value))
 
 
-def test_welch_agrees_with_scipy_and_statsmodels():
+def test_welch_agrees_with_scipy():
     rng = np.random.default_rng(3)
     variant, baseline = rng.normal(0.5, 1, 9), rng.normal(0, 3, 14)
     arms = [resampled_mean(arm, test_train_ratio=0) for arm in (variant, baseline)]
@@ -109,8 +98,6 @@ def test_welch_agrees_with_scipy_and_statsmodels():
     oracle = stats.ttest_ind(variant, baseline, equal_var=False)
     assert difference.p_value == pytest.approx(oracle.pvalue, rel=1e-10)
     assert difference.interval() == pytest.approx(oracle.confidence_interval(0.95), rel=1e-10)
-    interval = CompareMeans(DescrStatsW(variant), DescrStatsW(baseline)).tconfint_diff(usevar="unequal")
-    assert difference.interval() == pytest.approx(interval, rel=1e-10)
     assert welch(*[Estimate(1.0, ((0.0, 4),))] * 2).p_value == 1
 
 
@@ -137,6 +124,24 @@ def cross_validate(label, features, held_out, training, *, penalty):
         weights = np.linalg.solve(x.T @ x + penalty * np.eye(x.shape[1]), x.T @ label[known])
         rows.append((label[test] - features[test] @ weights) ** 2)
     return np.array(rows)
+
+
+@pytest.mark.parametrize(("weight", "row_wise_holds"), [(0.0, False), (0.5, True)])
+def test_cross_validated_errors_follow_the_signal(weight, row_wise_holds):
+    """Ridge regression less one that is shrunk to nothing: errors, and the spread over tables that they stand for."""
+    rng, values, errors = np.random.default_rng(23), [], []
+    for _ in range(60):
+        features = rng.normal(size=(NUM_ROWS, 8))
+        label = features[:, 0] * weight + rng.normal(size=NUM_ROWS)
+        held_out, training = draw_folds(rng)
+        arms = [cross_validate(label, features, held_out, training, penalty=value) for value in (5.0, 1e9)]
+        found = CrossValidation(held_out, training, REPEATS).estimate(arms[0] - arms[1])
+        by_replicate = resampled_mean((arms[0] - arms[1]).mean(axis=1), test_train_ratio=1 / (FOLDS - 1))
+        stable = find_influence(arms[0] - arms[1], held_out)[1]
+        values.append(found.value)
+        errors.append([found.standard_error**2, by_replicate.standard_error**2, stable])
+    own, by_replicate, row_wise = np.sqrt(np.mean(errors, axis=0)) / np.std(values, ddof=1)
+    assert 0.85 < own < 1.9 and by_replicate > 0.85 and (row_wise > 0.85) == row_wise_holds
 
 
 def find_influence(score, held_out):
@@ -247,47 +252,6 @@ def test_a_fixed_test_set_of_groups_of_unequal_size_of_a_hand_worked_case():
     np.testing.assert_allclose(estimate.errors, [(0, 1), (4 / 3, 1)])
 
 
-@pytest.mark.parametrize("fixed", [False, True])
-def test_intervals_cover_where_errors_count_groups_and_far_less_where_they_count_rows(fixed):
-    """The score of a row is mostly its patient's, whoever is trained."""
-    rng, num_patients, visits, covered = np.random.default_rng(32), 30, 8, []
-    patient = np.repeat(np.arange(num_patients), visits)
-    for _ in range(200):
-        patients_out, patients_in = draw_folds(rng, num_patients)
-        held_out, training = (
-            (visits * patients[..., None] + np.arange(visits)).reshape(len(patients), -1)
-            for patients in (patients_out, patients_in)
-        )
-        if fixed:
-            held_out = np.tile(np.arange(len(patient)), (6, 1))
-        score = rng.normal(size=num_patients)[patient[held_out]] + rng.normal(0, 0.3, len(patient))[held_out]
-        plain = CrossedEffects() if fixed else CrossValidation(held_out, training, REPEATS)
-        found = estimate_by_groups(score, held_out, training, patient, fixed=fixed), plain.estimate(score)
-        covered.append([low <= 0 <= high for low, high in (estimate.interval() for estimate in found)])
-    by_group, by_row = np.mean(covered, axis=0)
-    assert by_group >= 0.95 - slack(0.95, len(covered)) and by_row < 0.7
-
-
-def test_cross_validated_error_follows_the_signal():
-    """Ridge regression against one that is shrunk to nothing: spread over tables, with and without signal."""
-    for weight, narrow in ((0.0, True), (0.5, False)):
-        rng, found = np.random.default_rng(23), []
-        for _ in range(60):
-            features = rng.normal(size=(NUM_ROWS, 8))
-            label = features[:, 0] * weight + rng.normal(size=NUM_ROWS)
-            held_out, training = draw_folds(rng)
-            arms = [cross_validate(label, features, held_out, training, penalty=value) for value in (5.0, 1e9)]
-            difference = compare(*arms, CrossValidation(held_out, training, REPEATS))
-            row_wise = (arms[0] - arms[1]).ravel()[np.argsort(held_out.ravel(), kind="stable")].reshape(NUM_ROWS, -1)
-            row_error = row_wise.mean(axis=1).std() / np.sqrt(NUM_ROWS)
-            found.append((difference.value, difference.standard_error, row_error))
-        difference, error, row_error = np.transpose(found)
-        spread, typical = difference.std(ddof=1), np.sqrt((error**2).mean())
-        assert 0.85 * spread < typical < 1.9 * spread
-        if narrow:
-            assert np.sqrt((row_error**2).mean()) < 0.85 * spread
-
-
 def test_row_auc_is_the_derivative_of_the_auc_by_the_weight_of_a_row():
     rng = np.random.default_rng(25)
     label, probability = rng.permutation(np.repeat([1, 0], [9, 16])), np.round(rng.random(25), 1)
@@ -301,15 +265,6 @@ def test_row_auc_is_the_derivative_of_the_auc_by_the_weight_of_a_row():
     slopes = [(weigh(1 + step * one) - weigh(1 - step * one)) / (2 * step) for one in np.eye(25)]
     (contribution,) = scores.row_auc(label[None], probability[None])
     np.testing.assert_allclose((contribution - weigh(np.ones(25))) / 25, slopes, atol=1e-9)
-
-
-def test_arms_are_compared_in_pairs():
-    variant, baseline = np.random.default_rng(5).random((2, 5, 40))
-    by_row = compare(variant, baseline, CrossedEffects())
-    by_replicate = compare_replicates(variant[:, 0], baseline[:, 0], test_train_ratio=FOLD_RATIO)
-    assert by_row.by_row and by_row == CrossedEffects().estimate(variant - baseline)
-    assert not by_replicate.by_row
-    assert by_replicate == resampled_mean(variant[:, 0] - baseline[:, 0], test_train_ratio=FOLD_RATIO)
 
 
 def test_what_moves_an_estimate_on_a_fixed_test_set_is_told_by_row_and_by_seed():
@@ -332,22 +287,3 @@ def test_crossed_intervals_cover_with_five_seeds_whatever_the_noise_comes_from(s
         low, high = CrossedEffects().estimate(score).interval()
         covered.append(low <= 0 <= high)
     assert np.mean(covered) >= 0.95 - slack(0.95, len(covered))
-
-
-@pytest.mark.parametrize(
-    ("call", "message"),
-    [
-        (lambda: resampled_mean([0.1], test_train_ratio=0), r"shape \(1,\).*two or more along each axis"),
-        (lambda: resampled_mean([0.1, np.nan], test_train_ratio=0), "finite and two or more"),
-        (lambda: CrossedEffects().estimate([0.1, 0.2]), r"\[seed, row\]"),
-        (lambda: compare([[1, 2]], [[1, 2, 3]], CrossedEffects()), "not paired.*use welch"),
-        (lambda: compare_replicates([1, 2], [1, 2, 3], test_train_ratio=0), "not paired.*use welch"),
-        (lambda: CrossValidation(np.eye(6, dtype=int), np.eye(6, dtype=int), 3), "4 or more"),
-        (lambda: CrossValidation(np.ones((8, 2), int), np.ones((8, 3), int), 4), "held out twice"),
-        (lambda: CrossValidation(*draw_folds(np.random.default_rng(1)), REPEATS, np.ones((50, 12), int)), "or a group"),
-        (lambda: draw_design(np.random.default_rng(0)).estimate(np.ones((50, 3))), "as held_out"),
-    ],
-)
-def test_what_makes_no_sense_is_named(call, message):
-    with pytest.raises(ValueError, match=message):
-        call()
