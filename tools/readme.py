@@ -40,9 +40,10 @@ ANSWER, TOUR, CALIBRATION = (Path(f"metrics/{name}.json") for name in ("answer",
 START, END = "<!-- {} -->\n", "<!-- end of {} -->\n"
 NUM_ARMS = 6  # of the example
 NUM_SHOWN = 3  # lines of what a command printed
-KNOB = "dropout=0.3"  # what is changed
+KNOB, OTHER_KNOB = "dropout=0.3", "dropout=0.4"  # what is changed by `make`, and then by DVC
 TABLE = "make judge DATA=data/source/german.csv TARGET=class POSITIVE=bad NAME=credit"
 UNDO = "make judge UNDO=credit"
+OTHERS = ("make help", "make show", "make review BASE=HEAD", "dvc metrics diff --md main", "make quick")
 TICK = 2.0  # seconds between two looks at the memory
 
 
@@ -65,6 +66,14 @@ def render_cost(tour: Mapping[str, Any]) -> str:
     )
 
 
+def render_times(tour: Mapping[str, Any]) -> str:
+    """What a changed knob takes, by `make` and by DVC."""
+    return (
+        f"There `make` took {tour['again']['seconds'] / 60:.1f} minutes for `{KNOB}`, and `dvc exp run`, one stage at "
+        f"a time, {tour['experiment']['seconds'] / 60:.1f} for `{OTHER_KNOB}`."
+    )
+
+
 def render_table(tour: Mapping[str, Any]) -> str:
     """What a table of one's own prints: what is seen and decided, and the answer, without the lines of stages."""
     skipped = ("[", "Installing", "What was asked", "Figures")
@@ -80,7 +89,8 @@ def render_knob(tour: Mapping[str, Any]) -> str:
     changed = [line for line in lines if f".{name}." in line]
     shown = [re.sub(r"  +", "  ", line) for line in [head, *changed[:NUM_SHOWN]]]
     done = next(line for line in reversed(tour["again"]["printed"].splitlines()) if line.startswith("Everything"))
-    return "\n".join(["```", f"$ make SET={tour['knob']}", done, "$ dvc metrics diff", *shown, "...", "```"])
+    block = ["```", f"$ make SET={tour['knob']}", done, "$ dvc metrics diff", *shown, "...", "```"]
+    return "\n".join([*block, render_times(tour)])
 
 
 def render_example(study: StudyResult) -> str:
@@ -224,6 +234,9 @@ def follow_readme() -> None:
         steps["again"] = measure_command(f"make SET={KNOB}", clone)
         steps["diff"] = measure_command("dvc metrics diff", clone)
         review = measure_command("python -m tools.review main", clone, ends_with=(0, 1)).printed.splitlines()[0]
+        steps["experiment"] = measure_command(f"dvc exp run -S {OTHER_KNOB}", clone)
+        for command in OTHERS:
+            measure_command(command, clone, ends_with=(0, 2))  # a review may find something worse
     tour = {"machine": describe_machine(), "commit": commit, "disk": disk, "knob": KNOB}
     tour |= {name: asdict(step) for name, step in steps.items()} | {"review": review}
     write_json(TOUR, tour)

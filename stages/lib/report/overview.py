@@ -20,7 +20,7 @@ from stages.lib.report.answers import IN_WORDS, is_survey, is_used, name_first
 from stages.lib.report.charts import INK, MUTED, ROWS, Chart, finish_chart, scale_colours
 from stages.lib.report.styles import VERDICTS, first_of, show_interval, style_of
 
-SIGNS = {"better": "▲", "worse": "▼", "equivalent": "=", "undecided": " "}
+SIGNS, STAR = {"better": "▲", "worse": "▼", "equivalent": "=", "undecided": " "}, "★"
 CELL, ROW, LABELS = 62, 21, 162  # pixels of a column, of a row and of their names: letters stay legible on a phone
 NUM_NAMED = 5  # arms that a sentence names
 CHOSEN, TO_THE_END = "chosen on validation rows", "no regulariser, to the end"
@@ -135,20 +135,24 @@ def list_effects(study: StudyResult, score: str) -> dict[str, Difference]:
 def read_overview(overview: Overview) -> str:
     """How the picture is read."""
     score, stopped = overview.score, TO_THE_END in overview.rows
-    baseline = "the network without a regulariser, which stops in time" if stopped else "the baseline network"
+    baseline = "the network without a regulariser, stopped at its best epoch" if stopped else "the baseline network"
     return (
-        f"A cell is the change of {score} on held-out rows, compared with {baseline}; its {score} stands under the "
-        f"name of the data. A fall helps. {SIGNS['better']} {VERDICTS['better'].label}, {SIGNS['worse']} "
-        f"{VERDICTS['worse'].label}: shown. {SIGNS['equivalent']} {VERDICTS['equivalent'].label}: surely less than "
-        f"{overview.margin:g} either way. No sign, {VERDICTS['undecided'].label}: the data do not say. * may be the "
-        "best: no other is shown to beat it, often since the data say too little. Of several tables a cell is the mean."
+        f"A cell says how {score} on held-out rows changes, compared with {baseline}; its own {score} stands below "
+        f"the data's name. Minus helps. {SIGNS['better']} {VERDICTS['better'].label}, {SIGNS['worse']} "
+        f"{VERDICTS['worse'].label}: shown, no chance. {SIGNS['equivalent']} {VERDICTS['equivalent'].label}: shown to "
+        f"be less than {overview.margin:g}, up or down. No sign, {VERDICTS['undecided'].label}: too few data to say. "
+        f"{STAR} may be the best: nothing is shown to beat it (no star where more than half may be). "
+        "Of several tables a cell has the mean."
     )
 
 
 def draw_overview(overview: Overview) -> Chart:
     """A row for each regulariser, a column for each study; a cell says how much log loss changes, and the verdict."""
     heads = {one.title: f"{re.sub('[()]', '', one.title)}|{one.baseline:.3f}" for one in overview.columns}
-    best = {column.title: column.may_be_best for column in overview.columns}
+    best = {
+        column.title: column.may_be_best if 2 * len(column.may_be_best) <= len(column.effects) else ()
+        for column in overview.columns
+    }
     records = [
         {
             "arm": arm,
@@ -158,7 +162,7 @@ def draw_overview(overview: Overview) -> Chart:
             "low": effect.low,
             "high": effect.high,
             "verdict": VERDICTS[effect.verdict].label,
-            "text": f"{SIGNS[effect.verdict]} {effect.value:+z.3f}{'*' if arm in best[title] else ''}".strip(),
+            "text": f"{SIGNS[effect.verdict]} {effect.value:+z.3f}{STAR if arm in best[title] else ''}".strip(),
         }
         for arm, effects in overview.rows.items()
         for title, effect in effects.items()
@@ -175,7 +179,7 @@ def draw_overview(overview: Overview) -> Chart:
     legend = alt.Legend(symbolOpacity=0.5, columnPadding=48, columns=2 if overview.columns[1:] else 1)
     colour = alt.Color("verdict:N", scale=shown, legend=legend)
     decided = alt.datum.verdict != VERDICTS["undecided"].label
-    opacity = alt.condition(decided, alt.value(0.5), alt.value(0.08))
+    opacity = alt.condition(decided, alt.value(0.5), alt.value(0.2))
     tooltip = ["arm:N", "column:N", "verdict:N", "value:Q", "low:Q", "high:Q"]
     chart = alt.layer(
         ROWS.mark_rect(stroke=MUTED, strokeWidth=0.3).encode(x=x, y=y, color=colour, opacity=opacity, tooltip=tooltip),
@@ -203,7 +207,7 @@ def tell_all(overview: Overview) -> str:
         hurts = f"to go on is shown to hurt {tell_where(shown[TO_THE_END])}"
         told.append(f"Stop training where validation loss is least: {hurts}.")
     if barren := [column.title for column in overview.columns if column.title not in reached]:
-        beyond = "Beyond that, none" if told else "None"
+        beyond = "On top of that, none" if told else "None"
         told.append(f"{beyond} of {len(arms)} regularisers and settings is shown to help on {join_columns(barren)}.")
     if helping:
         most, *others = helping

@@ -46,7 +46,7 @@ VARIANTS: dict[str, Style] = {
     "mixup": Style("mixup", ORANGE, "triangle-up"),
     "label_smoothing": Style("label smoothing", PURPLE, "circle"),
     "ema": Style("EMA of weights", PINK, "circle"),
-    "early_stopping": Style("stopping by patience", PINK, "square"),
+    "early_stopping": Style("early stopping by patience", PINK, "square"),
     "learning_rate_low": Style("lower learning rate", GREY, "triangle-down"),
     "learning_rate_high": Style("higher learning rate", GREY, "triangle-up"),
     "cosine_decay": Style("decaying learning rate", GREY, "square"),
