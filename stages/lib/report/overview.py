@@ -21,7 +21,7 @@ from stages.lib.report.charts import INK, MUTED, ROWS, Chart, finish_chart, scal
 from stages.lib.report.styles import VERDICTS, first_of, show_interval, style_of
 
 SIGNS, STAR = {"better": "▲", "worse": "▼", "equivalent": "=", "undecided": " "}, "★"
-CELL, ROW, LABELS = 62, 21, 162  # pixels of a column, of a row and of their names: letters stay legible on a phone
+CELL, ROW, LABELS = 67, 21, 162  # pixels of a column, of a row and of their names: letters stay legible on a phone
 NUM_NAMED = 5  # arms that a sentence names
 CHOSEN, TO_THE_END = "chosen on validation rows", "no regulariser, to the end"
 BASELINE = "no regulariser"
@@ -139,8 +139,8 @@ def read_overview(overview: Overview) -> str:
     return (
         f"A cell says how {score} on held-out rows changes, compared with {baseline}; its own {score} stands below "
         f"the data's name. Minus helps. {SIGNS['better']} {VERDICTS['better'].label}, {SIGNS['worse']} "
-        f"{VERDICTS['worse'].label}: shown, no chance. {SIGNS['equivalent']} {VERDICTS['equivalent'].label}: shown to "
-        f"be less than {overview.margin:g}, up or down. No sign, {VERDICTS['undecided'].label}: too few data to say. "
+        f"{VERDICTS['worse'].label}: shown beyond chance. {SIGNS['equivalent']} {VERDICTS['equivalent'].label}: shown "
+        f"to be less than {overview.margin:g}, up or down. No sign, {VERDICTS['undecided'].label}: too few data to say. "
         f"{STAR} may be the best: nothing is shown to beat it (no star where more than half may be). "
         "Of several tables a cell has the mean."
     )
