@@ -140,7 +140,7 @@ def read_overview(overview: Overview) -> str:
         f"A cell says how {score} on held-out rows changes, compared with {baseline}; its own {score} stands below "
         f"the data's name. Minus helps. {SIGNS['better']} {VERDICTS['better'].label}, {SIGNS['worse']} "
         f"{VERDICTS['worse'].label}: shown beyond chance. {SIGNS['equivalent']} {VERDICTS['equivalent'].label}: shown "
-        f"to be less than {overview.margin:g}, up or down. No sign, {VERDICTS['undecided'].label}: too few data to say. "
+        f"to be below {overview.margin:g}, up or down. No sign, {VERDICTS['undecided'].label}: too few data to say. "
         f"{STAR} may be the best: nothing is shown to beat it (no star where more than half may be). "
         "Of several tables a cell has the mean."
     )
