@@ -18,15 +18,8 @@ hypothesis.settings.load_profile("same")
 # The files whose tests take longest: pytest-xdist gives each to one process, in this order, so that none comes last,
 # and test_cluster finds what test_repro has made for both.
 LONG = ("test_repro", "test_dvc", "test_recipes", "test_cluster", "test_judging_tables", "test_browser")
-LONG += (
-    "test_bad_files",
-    "test_guard",
-    "test_review",
-    "test_training",
-    "test_experiment_kinds",
-    "test_blocks",
-    "test_calibrate",
-)
+LONG += ("test_bad_files", "test_guard", "test_review", "test_training")
+LONG += ("test_experiment_kinds", "test_blocks", "test_calibrate")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

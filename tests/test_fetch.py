@@ -102,9 +102,3 @@ def test_stage_says_when_it_cannot_write(folder: Path, monkeypatch: pytest.Monke
     (folder / "data/raw").write_text("in the way")
     with pytest.raises(UserError, match=r"cannot write: .*data/raw"):
         run_main(monkeypatch, "thoracic_surgery")
-
-
-def test_help_helps(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit, match="0"):
-        run_main(monkeypatch, "--help")
-    assert fashion_mnist.FOLDER_VARIABLE in capsys.readouterr().out

@@ -55,11 +55,6 @@ def load_thoracic(thoracic_csv: bytes) -> Load:
 
 
 @pytest.fixture(scope="module")
-def thoracic(load_thoracic: Load) -> tuple[Development, HeldOut]:
-    return run(THORACIC, load_thoracic)
-
-
-@pytest.fixture(scope="module")
 def fashion(fashion_files: dict[str, bytes]) -> tuple[Development, HeldOut]:
     plan = SplitPlan("small", "fashion_mnist", FashionMnist(), "encoded", FIXED, 3, {})
     return run(plan, fashion_files.__getitem__)
@@ -75,13 +70,6 @@ def run_table(
 ) -> tuple[Development, HeldOut]:
     plan = SplitPlan("mine", "mine", declaration, "encoded", protocol, 3, {})
     return run(plan, {"table.csv": frame.to_csv(index=False).encode()}.__getitem__)
-
-
-def test_every_patient_is_in_one_part_of_each_replicate(thoracic: tuple[Development, HeldOut]) -> None:
-    development, held_out = thoracic
-    for training, validation, test in zip(development.training, development.validation, held_out.test, strict=True):
-        seen = development.identifiers[np.concatenate([training, validation])]
-        np.testing.assert_array_equal(np.sort(np.append(seen, held_out.identifiers[test])), np.arange(470))
 
 
 def test_held_out_patients_shape_nothing_that_training_sees(load_thoracic: Load, thoracic_csv: bytes) -> None:

@@ -90,18 +90,6 @@ def test_held_out_patients_shape_nothing(samples: Samples, answers: dict[str, Re
         assert not np.array_equal(predicted.test, answers[name].test)
 
 
-def test_validation_patients_are_not_learnt_from(samples: Samples, answers: dict[str, ReferencePredictions]) -> None:
-    """With a single strength there is nothing to choose, so their labels are without effect on any answer."""
-    development, held_out = samples
-    labels = development.labels.copy()
-    labels[development.validation] = 1 - labels[development.validation]
-    plan = choose("log_loss", **{name: strengths[:1] for name, strengths in MODELS.items()})
-    before = reference.run(plan, development, held_out)
-    after = reference.run(plan, dataclasses.replace(development, labels=labels), held_out)
-    for name in MODELS:
-        np.testing.assert_array_equal(before[name].test, after[name].test)
-
-
 ORACLES: dict[str, tuple[Callable[..., float], Callable[..., np.intp]]] = {
     "log_loss": (metrics.log_loss, np.argmin),
     "auc": (metrics.roc_auc_score, np.argmax),

@@ -211,8 +211,6 @@ LISTINGS: dict[str, Callable[[list[dict]], object]] = {
     "names a file in a file": lambda entries: [*entries, entries[0] | {"relpath": "one/two"}],
     "has a name that is not plain": lambda entries: [entry | {"relpath": "./one"} for entry in entries],
     "has more keys": lambda entries: [entry | {"size": 3} for entry in entries],
-    "is an empty mapping": lambda entries: {},
-    "is a word": lambda entries: False,
 }
 
 
