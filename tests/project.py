@@ -40,12 +40,9 @@ class Project:
         self.environment = os.environ | {"PATH": path, "GIT_AUTHOR_NAME": "a", "GIT_COMMITTER_NAME": "a"}
         self.environment |= {"GIT_AUTHOR_EMAIL": "a@localhost", "GIT_COMMITTER_EMAIL": "a@localhost"}
 
-    def try_dvc(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        return run_module("dvc", *arguments, folder=self.folder, environment=self.environment)
-
     def call(self, program: str, *arguments: str) -> str:
         if program == "dvc":
-            done = self.try_dvc(*arguments)
+            done = run_module("dvc", *arguments, folder=self.folder, environment=self.environment)
         else:
             command, options = [program, *arguments], {"cwd": self.folder, "env": self.environment}
             done = subprocess.run(command, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, **options)
@@ -73,12 +70,6 @@ class Project:
 
     def read(self, path: str) -> bytes:
         return (self.folder / path).read_bytes()
-
-    def change_params(self, old: str, new: str) -> None:
-        path = self.folder / "params.yaml"
-        text = path.read_text()
-        assert old in text
-        path.write_text(text.replace(old, new))
 
     def commit(self) -> None:
         self.call("git", "add", "--all")

@@ -13,7 +13,7 @@ import pytest
 from stages.lib.data.fashion_mnist import PINS
 from tests.browser import needs_chromium, open_page, start_browser
 from tests.conftest import ROOT, keep_studies, keep_variants, make_fashion_files, shrink_params
-from tests.project import Project, find_users, load_yaml, make_project
+from tests.project import Project, find_users, load_yaml, make_project, save_yaml
 from tests.test_docs import list_commands
 from tools.review.judging import review
 from tools.review.snapshot import Snapshot
@@ -85,7 +85,9 @@ def test_a_fresh_clone_without_data_knows_that_it_is_in_step(project: Project, t
     assert fresh.stages_run("repro", "--allow-missing", "--dry") == set()
     assert "tutorial_thoracic" in fresh.call("dvc", "metrics", "show")
     assert fresh.call_tool("guard", "--in-step").returncode == 0
-    fresh.change_params("confidence: 0.95", "confidence: 0.9")
+    params = load_yaml(fresh.folder / "params.yaml")
+    params["statistics"]["confidence"] = 0.9
+    save_yaml(fresh.folder / "params.yaml", params)
     done = fresh.call_tool("guard", "--in-step")
     assert (done.returncode, len(done.stderr.splitlines())) == (1, 1)
     assert "dvc.lock is out of step: plan" in done.stderr

@@ -2,7 +2,6 @@
 
 import shutil
 import sys
-from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -25,14 +24,11 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.delenv(fashion_mnist.FOLDER_VARIABLE, raising=False)
     shutil.copytree(ROOT / "data/source", "data/source")
     Path("data/source/mine.csv").write_bytes(TABLE)
-    plan_datasets({"thoracic_surgery": "thoracic_surgery", "patients": "thoracic_surgery", "clothes": "fashion_mnist"})
+    kinds = {"thoracic_surgery": "thoracic_surgery", "patients": "thoracic_surgery", "clothes": "fashion_mnist"}
+    save_plans({f"_datasets/{name}": {name: FetchPlan(name, kind, {})} for name, kind in kinds.items()})
     table = make_fetch_plan("mine", "table", {"table.csv": "data/source/mine.csv"}, lambda path: TABLE)
     save_plans({"_datasets/mine": {"mine": table}, "_datasets/both": {"both/one": table, "both/two": table}})
     return tmp_path
-
-
-def plan_datasets(kinds: Mapping[str, str]) -> None:
-    save_plans({f"_datasets/{name}": {name: FetchPlan(name, kind, {})} for name, kind in kinds.items()})
 
 
 def run_main(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> None:

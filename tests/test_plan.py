@@ -68,7 +68,6 @@ def test_a_knob_changes_the_plans_that_use_it_and_no_other(params_text: str, kno
     assert users and find_changed(params_text, changed) == users
 
 
-LARGER = {("fashion", name) for name in ("large", "large_ema_label_smoothing")}
 CHANGES: dict[tuple[str, str], set[Run]] = {  # old, new -> the runs that change
     ("l2: {path: [0.0001, 0.001, 0.003]}", "l2: {path: [0.2]}"): {("fashion_small", "l2")},
     ("      l2: {path: [0.0001, 0.001, 0.003]}\n", ""): {("fashion_small", "l2")},
@@ -124,12 +123,9 @@ def test_a_study_of_a_collection_has_a_task_for_each_of_its_data_sets(params_tex
 
 
 def test_studies_of_the_tutorial_and_own_variants_may_be_left_out(params_text: str) -> None:
-    for sections in ("{tutorial: {}, own_variants: {}, experiments: {}}", "{}"):
-        text = params_text[: params_text.index("# The tutorial's own studies")]
-        text = replace(
-            text, ("        baseline: large\n", ""), ("        hidden: [256, 128]\n        epochs: 12\n", "")
-        )
-        text += sections[1:-1].replace(", ", "\n")
+    kept = params_text[: params_text.index("# The tutorial's own studies")]
+    kept = replace(kept, ("        baseline: large\n", ""), ("        hidden: [256, 128]\n        epochs: 12\n", ""))
+    for text in (f"{kept}\ntutorial: {{}}\nown_variants: {{}}\nexperiments: {{}}\n", kept):
         assert list(read_params(text).studies) == ["thoracic", "fashion_small", "fashion"]
         assert {variant for _, variant in expand(text)} == set(read_params(text).sections["variants"])
 
@@ -154,15 +150,8 @@ def test_a_path_starts_with_the_knob_and_is_free_of_repetitions(params_text: str
 
 
 def test_a_variant_takes_the_place_of_settings_of_its_study(params_text: str) -> None:
-    runs = expand(
-        replace(
-            params_text,
-            (
-                "poisson: {study: tutorial_thoracic, regularizers: [dropout], loss: poisson}",
-                "l2:\n    study: tutorial_thoracic",
-            ),
-        )
-    )
+    other = "poisson: {study: tutorial_thoracic, regularizers: [dropout], loss: poisson}"
+    runs = expand(replace(params_text, (other, "l2:\n    study: tutorial_thoracic")))
     softmax, other = runs["tutorial_fashion", "softmax"], runs["tutorial_fashion", "l2_activity_l1_dropout"]
     assert softmax.network.hidden == () and other.network.hidden == (64,)
     assert softmax.callbacks.checkpoint is not None and other.callbacks.checkpoint is None

@@ -11,7 +11,7 @@ from sklearn.datasets import load_digits
 
 from stages.lib.claims.judging import LAYOUT, Threshold
 from stages.lib.data.samples import load_samples
-from stages.lib.judge.comparison import Comparison, parse_comparison
+from stages.lib.judge.comparison import parse_comparison
 from stages.lib.judge.predictions import load_labels
 from stages.lib.lanes.run import load_run
 from tests.conftest import ROOT, keep_studies, keep_variants, pick, shrink_params
@@ -182,14 +182,10 @@ def test_a_table_takes_few_lines_and_no_python(extended: Project) -> None:
     assert files == {"params.yaml", "data/source/breast_cancer.csv", "data/source/wine.csv"}
 
 
-def read_comparison(project: Project) -> Comparison:
-    """Of the tables: the protocol that is added is not known here."""
-    texts = [project.read(f"metrics/comparison/{study}.json") for study in TABLES]
-    return {task: result for text in texts for task, result in parse_comparison(text).items()}
-
-
 def test_every_arm_of_a_table_is_judged(extended: Project) -> None:
-    comparison = read_comparison(extended)  # which allows finite numbers alone
+    """Of those of other studies the protocol that is added is not known here."""
+    texts = [extended.read(f"metrics/comparison/{study}.json") for study in TABLES]
+    comparison = {task: result for text in texts for task, result in parse_comparison(text).items()}  # finite alone
     arms = {(task, *key): arm for task, result in comparison.items() for key, arm in result.list_arms()}
     kinds = [("l2", "tuned"), *((name, kind) for name in ("unregularized", "l2") for kind in ("at_knob", "to_end"))]
     referred = {(task, "logistic_regression", "reference") for task in TASKS[:1]}
