@@ -7,7 +7,6 @@ ruamel.yaml needs for it, and without recursion.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from functools import lru_cache
 from typing import Any
 
@@ -56,27 +55,39 @@ def compose(text: str, *, most: int = MAX_VALUES) -> yaml.Node | None:
             text.count("\n", 0, found.start()) + 1,
         )
     try:
-        check_events(text)
-        root = yaml.compose(text, Loader=Loader)
+        number, root = count_values(text, most), yaml.compose(text, Loader=Loader)
     except yaml.YAMLError as error:
         raise explain_yaml(error, text) from None
     except (ValueError, RecursionError) as error:  # such as a character that no text has
         raise TextError(f"is not YAML ({' '.join(str(error).split())}), expected YAML: correct it") from None
-    if root is not None and count_values(root, {}, most) > most:
+    if number > most:
         raise TextError(f"has more than {most:,} values (aliases written out), expected at most that: shorten it")
     return root
 
 
-def check_events(text: str) -> None:
-    depth = 0
+def count_values(text: str, most: int) -> int:
+    """The values of a document, aliases written out; one that contains itself counts as more than `most`.
+
+    Raises TextError at a tag, and where it is nested too deeply.
+    """
+    number, sizes, starts = 0, dict[Any, int](), list[tuple[Any, int]]()  # of values, by anchor, of open collections
     for event in yaml.parse(text, Loader=Loader):
+        line = event.start_mark.line + 1
         if tag := getattr(event, "tag", None):  # it makes another thing of a value, such as a key that merges
-            text = f"has the tag {tag[:40]!r}, expected none: remove it"
-            raise TextError(text, event.start_mark.line + 1)
-        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
-        if depth > MAX_DEPTH:
-            line = event.start_mark.line + 1
+            raise TextError(f"has the tag {tag[:40]!r}, expected none: remove it", line)
+        if isinstance(event, yaml.CollectionEndEvent):
+            anchor, start = starts.pop()
+            sizes[anchor] = number - start
+        elif isinstance(event, yaml.AliasEvent):
+            number += sizes.get(event.anchor, most + 1)
+        elif isinstance(event, yaml.ScalarEvent):
+            number, sizes[event.anchor] = number + 1, 1
+        elif isinstance(event, yaml.CollectionStartEvent):
+            starts.append((event.anchor, number))
+            number, sizes[event.anchor] = number + 1, most + 1  # until it ends: what names it meanwhile is inside
+        if len(starts) > MAX_DEPTH:
             raise TextError(f"is nested more than {MAX_DEPTH} levels deep, expected fewer: remove brackets", line)
+    return number
 
 
 def explain_yaml(error: Any, text: str) -> TextError:
@@ -89,22 +100,6 @@ def explain_yaml(error: Any, text: str) -> TextError:
     first_lines = [part.strip().splitlines()[0][:200] for part in parts if part and part.strip()]
     reason = ", ".join(first_lines) or " ".join(str(error).split())[:200]
     return TextError(f"is not YAML ({reason}), expected YAML: correct it", mark.line + 1 if mark else 0)
-
-
-def count_values(node: yaml.Node, known: dict[int, int], most: int) -> int:
-    """The values of a node, aliases written out; one that contains itself has no end."""
-    if id(node) not in known:
-        known[id(node)] = most + 1  # while it is counted: what comes by again contains itself
-        known[id(node)] = 1 + sum(count_values(child, known, most) for child in list_children(node))
-    return known[id(node)]
-
-
-def list_children(node: yaml.Node) -> Iterator[yaml.Node]:
-    if isinstance(node, yaml.MappingNode):
-        for pair in node.value:
-            yield from pair
-    elif isinstance(node, yaml.SequenceNode):
-        yield from node.value
 
 
 class Constructor(SafeConstructor):
