@@ -1,7 +1,7 @@
 """What the runs of a study need of the machine at least, against what it has. It refuses, and never changes a plan.
 
 The estimates are of what cannot be done without: the rows, the weights of all lanes, what is recorded of them, the
-predictions. They leave out what a run needs beside that, so what they refuse cannot be held.
+predictions. They leave out what is little beside that, so what they refuse cannot be held.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 from stages.lib.data.dataset import Facts
 from stages.lib.data.protocols import FixedTest, RepeatedStratifiedKFold
-from stages.lib.data.samples import DEVELOPMENT, HELD_OUT, Encoder
+from stages.lib.data.samples import DEVELOPMENT, HELD_OUT
 from stages.lib.judge.predictions import FOLDER as PREDICTIONS
 from stages.lib.lanes.plan import MODELS, RunPlan
 from stages.lib.settings.mistakes import Mistake
@@ -60,13 +60,11 @@ def estimate(plan: RunPlan, facts: Facts, protocol: RepeatedStratifiedKFold | Fi
     weights = sum((before + 1) * after for before, after in pairwise(widths))
     predicted = lanes * count_held_out(protocol, facts) * plan.network.outputs * FLOAT
     history = lanes * plan.epochs * HISTORY
-    widest = min(plan.batch_size, facts.num_rows) * sum(widths) * FLOAT
     seen = protocol.count_training(facts) / (1 - protocol.validation)  # by a replicate, which encodes them for itself
     rows = facts.num_rows * facts.num_inputs if facts.image else seen * len(plan.replicates) * facts.num_inputs * FLOAT
-    training = lanes * weights * FLOAT * COPIES + history + rows * COPIES + widest
+    training = lanes * weights * FLOAT * COPIES + history + rows * COPIES
     trained = lanes * weights * FLOAT * (1 + plan.stopped)  # of the best epoch beside those of the last
-    at_end = predicted * plan.stopped / plan.grid.num_points  # of each replicate one network alone
-    return Need(lanes, max(training, predicted), trained + predicted + at_end + history)
+    return Need(lanes, max(training, predicted), trained + predicted + history)
 
 
 def count_held_out(protocol: RepeatedStratifiedKFold | FixedTest, facts: Facts) -> int:
@@ -76,13 +74,9 @@ def count_held_out(protocol: RepeatedStratifiedKFold | FixedTest, facts: Facts) 
     return facts.num_own_test or int(facts.num_rows * (protocol.test or 0))
 
 
-def estimate_rows(facts: Facts, num_replicates: int) -> float:
-    """Bytes of the files of a task's rows: each row once in both, a bit for each replicate, and what encodes it."""
-    marks = num_replicates * facts.num_rows / 8
-    if facts.image:
-        return facts.num_rows * facts.num_inputs + marks
-    encoders = num_replicates * len(vars(Encoder())) * facts.num_inputs * DOUBLE
-    return 2 * (facts.num_rows * facts.num_inputs * DOUBLE + encoders) + marks
+def estimate_rows(facts: Facts) -> float:
+    """Bytes of the files of a task's rows: an image stands in one of both, a table's row in each."""
+    return facts.num_rows * facts.num_inputs * (1 if facts.image else 2 * DOUBLE)
 
 
 def find_too_large(
@@ -95,7 +89,7 @@ def find_too_large(
     for name, study in params.studies.items():
         protocol, lanes, disk = study.settings.protocol, 0, 0.0
         for task, dataset in study.tasks.items():
-            disk += estimate_rows(facts[dataset], protocol.num_replicates)
+            disk += estimate_rows(facts[dataset])
             for variant in study.variants:
                 need = estimate(plans[f"{name}/{variant}"][task], facts[dataset], protocol)
                 lanes, disk = lanes + need.lanes, disk + need.disk
