@@ -5,7 +5,7 @@ Writes  data/plan/_datasets/<entry>.json, data/plan/<study>/{<variant>,_split,_s
         data/plan/{_tasks,_statistics,_audit,_experiments}.json, data/plan/_experiments/<experiment>.json,
         data/plan/_versions/<stage>.json
 
-Every mistake is found here, before any work starts. Settings without effect are told.
+Every mistake is found here, before any work starts.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from __future__ import annotations
 import errno
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
 
 import yaml
 
@@ -22,7 +21,7 @@ from stages.lib.core.cli import parse_arguments, run_main
 from stages.lib.core.files import MissingArtifactError, read_plain
 from stages.lib.core.records import save_plans
 from stages.lib.data.dataset import Facts
-from stages.lib.settings.checks import find_facts, find_mistakes, list_idle
+from stages.lib.settings.checks import find_facts, find_mistakes
 from stages.lib.settings.expansion import make_plans
 from stages.lib.settings.machine import Machine, find_machine, find_too_large
 from stages.lib.settings.mistakes import PARAMS, ParamsError, raise_all
@@ -33,15 +32,8 @@ from stages.lib.versions import REQUIREMENTS, find_other_versions, plan_versions
 LARGEST_TABLE = 2**25  # bytes
 
 
-class Planned(NamedTuple):
-    """Every plan by its name in the plan folder; and the settings without effect, in words."""
-
-    plans: dict[str, object]
-    remarks: list[str]
-
-
-def run(text: str, read: Callable[[str], bytes], *, machine: Machine | None = None) -> Planned:
-    """Every plan in the text of params.yaml; ParamsError with every mistake.
+def run(text: str, read: Callable[[str], bytes], *, machine: Machine | None = None) -> dict[str, object]:
+    """Every plan in the text of params.yaml by its name in the plan folder; ParamsError with every mistake.
 
     read: gives the content of a file by its path in the project. machine: has to hold the runs.
     """
@@ -49,7 +41,7 @@ def run(text: str, read: Callable[[str], bytes], *, machine: Machine | None = No
     plans = make_plans(params, facts, read)
     if machine:
         raise_all(find_too_large(params, plans, facts, machine), root)
-    return Planned(plans, list_idle(params, facts))
+    return plans
 
 
 def check(text: str, read: Callable[[str], bytes] | None) -> tuple[Params, dict[str, Facts], yaml.Node | None]:
@@ -90,13 +82,12 @@ def read_source(path: str) -> bytes:
 
 def main() -> None:
     parse_arguments(__doc__)
-    planned = run(read_text(PARAMS), read_source, machine=find_machine())
+    plans = run(read_text(PARAMS), read_source, machine=find_machine())
     requirements = Path(REQUIREMENTS)
-    others = find_other_versions(requirements.read_text(encoding="utf-8")) if requirements.is_file() else ()
-    for remark in [*planned.remarks, *others]:
+    for remark in find_other_versions(requirements.read_text(encoding="utf-8")) if requirements.is_file() else ():
         print(f"note: {remark}")
-    save_plans(planned.plans | plan_versions())
-    if not any(name.startswith(f"{EXPERIMENT_PLANS}/") for name in planned.plans):
+    save_plans(plans | plan_versions())
+    if not any(name.startswith(f"{EXPERIMENT_PLANS}/") for name in plans):
         EXPERIMENTS.mkdir(parents=True, exist_ok=True)  # DVC expects it of `audit`, and nothing else makes it
 
 

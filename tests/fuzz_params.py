@@ -73,8 +73,8 @@ def answer(mutations: list[Mutation]) -> str:
     """Whether these changes give plans, which can be written, or mistakes in words; in little time, in few words."""
     start, told = time.process_time(), ""
     try:
-        planned = plan.run(mutate(mutations), lambda path: (ROOT / path).read_bytes())
-        assert all(map(to_json, planned.plans.values()))
+        plans = plan.run(mutate(mutations), lambda path: (ROOT / path).read_bytes())
+        assert all(map(to_json, plans.values()))
     except ParamsError as error:
         told = str(error)
         assert 0 < len(told) <= CHARACTERS

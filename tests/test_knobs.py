@@ -31,9 +31,7 @@ def params(params_text: str) -> dict:
 
 def find_stale(before: dict, after: dict, folder: Path) -> set[str]:
     """The stages, as DVC expands dvc.yaml, that depend on a plan that differs `after`; those of `LATER` left out."""
-    old, new = (
-        plan.run(json.dumps(params), lambda path: (ROOT / path).read_bytes()).plans for params in (before, after)
-    )
+    old, new = (plan.run(json.dumps(params), lambda path: (ROOT / path).read_bytes()) for params in (before, after))
     changed = [find_plan(name) for name in new if new[name] != old.get(name)]
     shutil.copy(ROOT / "dvc.yaml", folder)
     save_yaml(folder / "params.yaml", after)

@@ -29,7 +29,7 @@ def read(path: str) -> bytes:
 
 
 def make_plans(text: str) -> dict[str, Any]:
-    return plan.run(text, read).plans
+    return plan.run(text, read)
 
 
 def read_params(text: str) -> Params:
@@ -39,10 +39,6 @@ def read_params(text: str) -> Params:
 def expand(text: str) -> dict[Run, RunPlan]:
     named = [plans for plans in make_plans(text).values() if isinstance(plans, dict)]
     return {(run.task, run.variant): run for plans in named for run in plans.values() if isinstance(run, RunPlan)}
-
-
-def remarks(text: str) -> list[str]:
-    return plan.run(text, read).remarks
 
 
 def replace(text: str, *pairs: tuple[str, str]) -> str:
@@ -264,38 +260,3 @@ def test_experiments_hold_what_params_say_of_them(params_text: str) -> None:
             whole = plans[f"{experiment.study}/{variant}"][experiment.study]
             assert len(run.replicates) == (experiment.replicates or len(whole.replicates))
             assert run.epochs == (experiment.epochs or whole.epochs)
-
-
-# Settings without effect ---------------------------------------------------------------------------------------------
-
-NEVER = "early_stopping never stops a run, since its patience 10 is not below the 1 epochs: it only hands on the best"
-IDLE = [  # old, new, what is told
-    ("seed: 3", "seed: 4", f"tutorial_fashion softmax: {NEVER}"),
-    (
-        "cutout: {path: [0.1, 0.5]}",
-        "cutout: {path: [0.5, 0.51]}",
-        "fashion_small cutout: path holds strengths of cutout that ",
-    ),
-    (
-        "path: [1, 3, 5, 20]",
-        "path: [1, 100, 200]",
-        "thoracic early_stopping: path holds strengths of early_stopping that act",
-    ),
-    ("off: 0.3", "off: 0.99", "thoracic cocktail: search.off 0.99 leaves fewer than one of the points that are drawn "),
-]
-
-
-@pytest.mark.parametrize(("old", "new", "message"), IDLE, ids=range(len(IDLE)))
-def test_settings_without_effect_are_told(params_text: str, old: str, new: str, message: str) -> None:
-    told = remarks(replace(params_text, (old, new)))
-    assert any(line.startswith(message) for line in told), told
-    assert len(told) == (1 if message.endswith(NEVER) else 2)
-
-
-@pytest.mark.parametrize(("patience", "told"), [(99, 0), (100, 1)])
-def test_a_patience_of_all_epochs_never_stops_a_run(params_text: str, patience: int, told: int) -> None:
-    knob = ("\nearly_stopping: 10 ", f"\nearly_stopping: {patience} ")
-    text = replace(params_text, knob, (", path: [1, 3, 5, 20]", ""))
-    assert expand(text)["thoracic", "early_stopping"].epochs == 100
-    found = [remark for remark in remarks(text) if remark.startswith("thoracic early_stopping: ")]
-    assert len(found) == told and all("it only hands on the best epoch's weights" in remark for remark in found)

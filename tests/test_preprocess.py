@@ -182,7 +182,7 @@ def test_a_raw_file_that_is_not_the_pinned_one_is_not_trained_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, thoracic_csv: bytes
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    plans, _ = plan.run((ROOT / "params.yaml").read_text(), lambda path: (ROOT / path).read_bytes())
+    plans = plan.run((ROOT / "params.yaml").read_text(), lambda path: (ROOT / path).read_bytes())
     split = plans["thoracic/_split"]["thoracic"]
     path = Path("data/raw/thoracic_surgery/thoracic_surgery.csv")
     write_bytes(path, thoracic_csv)

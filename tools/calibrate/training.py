@@ -66,7 +66,7 @@ class PlannedStudy:
 
 def plan_study() -> PlannedStudy:
     """What the stage `plan` makes of params.yaml, whether or not it has run since the last edit."""
-    plans: dict[str, Any] = plan.run(plan.read_text(PARAMS), plan.read_source).plans
+    plans: dict[str, Any] = plan.run(plan.read_text(PARAMS), plan.read_source)
     study = plans[f"{STUDY}/_study"][STUDY]
     runs = {name: plans[f"{STUDY}/{name}"][STUDY] for name in (study.baseline, L2, *AT_ONE)}
     return PlannedStudy(study, plans["_statistics"], runs)

@@ -285,35 +285,3 @@ def find_wrong_monitors(params: Params, study: ResolvedStudy, dataset: str, fact
                 f"{', '.join(allowed[:-1])} or {allowed[-1]} for {dataset}: change it"
             )
             yield blame(study, users[0], text)
-
-
-# Settings without effect ---------------------------------------------------------------------------------------------
-
-
-def list_idle(params: Params, facts: Mapping[str, Facts]) -> list[str]:
-    """Settings that have no effect, in words. They are told, not refused: a knob may be meant for another study."""
-    return [
-        f"{name} {variant}: {text}"
-        for name, study in params.studies.items()
-        for variant in study.variants
-        for text in find_idle(params, study, variant, facts[study.datasets[0]])
-    ]
-
-
-def find_idle(params: Params, study: ResolvedStudy, name: str, facts: Facts) -> Iterator[str]:
-    variant = study.variants[name]
-    epochs = study.recipe_of(name).count_epochs(study.settings.protocol.count_training(facts))
-    search = variant.search
-    if search and (search.points - 1) * (1 - search.off) < 1:  # on average
-        yield f"search.off {search.off:g} leaves fewer than one of the points that are drawn on: lower it"
-    for regularizer in variant.regularizers:
-        rule, strengths = CATALOGUE[regularizer], [params.strength(regularizer, variant), *variant.path]
-        strengths += [search.ranges[regularizer].low] if search and regularizer in search.ranges else []
-        if rule.stops_training and min(strengths) >= epochs:
-            yield (
-                f"{regularizer} never stops a run, since its patience {min(strengths):g} is not below the "
-                f"{epochs} epochs: it only hands on the best epoch's weights"
-            )
-        acting = [rule.effective(strength, epochs=epochs, image=facts.image) for strength in sorted(set(strengths))]
-        if variant.path and len(set(acting)) < len(acting):
-            yield f"path holds strengths of {regularizer} that act alike ({sorted(set(strengths))}): leave one of them"

@@ -116,6 +116,8 @@ class SearchCounts(Strict):
             raise ValueError("names no regularizer, expected a range for one, such as l2: [0.0001, 0.1]: add it")
         if self.average > self.points:
             raise ValueError(f"average is {self.average}, expected at most the {self.points} points: lower it")
+        if self.points * (1 - self.off) < 1:  # points in which a regularizer acts, on average
+            raise ValueError(f"off is {self.off:g}, expected less, so that of {self.points} points one is on: lower it")
         return self
 
 

@@ -55,6 +55,9 @@ def test_draws_are_even_on_the_scale_of_the_range(params_text: str) -> None:
         low, high = sorted(float(axis(np.array(bound, float))) for bound in BOUNDS[name])
         counts, _ = np.histogram(axis(np.array(found[name][1:])), bins=8, range=(low - 1e-3, high + 1e-3))
         assert set(counts) <= {31, 32, 33}, name
+    halved = find_points(replace(text, ("off: 0,", "off: 0.5,")))["dropout"]  # those that are on reach over all of it
+    counts, _ = np.histogram([strength for strength in halved[1:] if strength], bins=4, range=BOUNDS["dropout"])
+    assert set(counts) <= {31, 32, 33}
     linear = replace(text, ("l2: [0.001, 0.1], dropout", "l2: [0, 0.1, linear], dropout"))
     counts, _ = np.histogram(find_points(linear)["l2"][1:], bins=8, range=(0, 0.1))
     assert set(counts) <= {31, 32, 33}
@@ -106,11 +109,3 @@ def test_each_number_of_averaged_points_has_averaged_singles_of_its_own(params_t
     found = plans["tutorial_fashion/_study"]["tutorial_fashion"].searches
     assert [(search.average, search.best_singles) for search in found] == [(2, "best_singles_2"), (3, "best_singles_3")]
     assert {search.best_single for search in found} == {"best_single"}
-
-
-def test_points_that_are_not_off_reach_over_the_whole_range(params_text: str) -> None:
-    """Also where some are off: the others do not begin in the middle of it."""
-    text = replace(params_text, SEARCH, ("points: 20, off: 0.25", "points: 256, off: 0.5"))
-    drawn = [strength for strength in find_points(text)["dropout"][1:] if strength]
-    counts, _ = np.histogram(drawn, bins=4, range=BOUNDS["dropout"])
-    assert counts.min() >= 31 and counts.max() <= 33
