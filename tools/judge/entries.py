@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Container, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +44,8 @@ def write_entries(name: str, columns: Columns, design: StudyDesign, wishes: Wish
     }
     changed = text
     for section, lines in added.items():
-        changed = insert(changed, section, lines)
+        before, found, behind = find_section(changed, section)
+        changed = "".join([before, found, *(f"{line}\n" for line in lines), behind])
     check(changed, lambda path: csv if path == str(file) else read_source(path))
     if load_document(remove(changed, name))[0] != declared:
         raise UserError(
@@ -103,11 +104,6 @@ def find_section(text: str, section: str) -> tuple[str, str, str]:
     if not found:
         raise UserError(f"{PARAMS} has no block '{section}:', expected one: git checkout {PARAMS}")
     return text[: found.start()], found[0], text[found.end() :]
-
-
-def insert(text: str, section: str, entry: Sequence[str]) -> str:
-    before, lines, behind = find_section(text, section)
-    return "".join([before, lines, *(f"{line}\n" for line in entry), behind])
 
 
 def remove(text: str, name: str) -> str:
