@@ -23,7 +23,7 @@ from pathlib import Path, PurePosixPath
 
 import yaml
 
-from stages.lib.core.cli import UserError, make_parser
+from stages.lib.core.cli import UserError, make_parser, run_main
 from stages.lib.lock import (
     HASH,
     LOCK,
@@ -268,21 +268,16 @@ def check_step() -> None:
         raise GuardError(done.stdout or f"dvc ended with status {done.returncode}, expected 0: run dvc repro --dry")
 
 
-def main() -> int:
+def main() -> None:
     parser = make_parser("tools.guard", __doc__)
     parser.add_argument("--in-step", action="store_true", help="ask as well whether any stage would run")
     options = parser.parse_args()
-    try:
-        check_records()
-        if options.in_step:
-            check_step()
-    except GuardError as error:
-        print_error(error)
-        return 1
+    check_records()
+    if options.in_step:
+        check_step()
     in_step = "dvc.lock is in step with the code and params.yaml."
     print(in_step if options.in_step else "Nothing in dvc.lock leads out of the project.")
-    return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_main(main)

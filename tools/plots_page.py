@@ -1,6 +1,6 @@
 """The page of `dvc plots`, .dvc/plots_page.html: with Vega inside, so that plots open offline.
 
-`python -m tools.plots_page` writes it, after another version of vl-convert-python was pinned.
+`python -m tools.plots_page` writes it, after another version of DVC or vl-convert-python was pinned.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import vl_convert
+from dvc_render.html import PAGE_HTML
 
 from stages.lib.report.charts import VEGA_LITE
 from stages.lib.report.page import NOTICES
@@ -20,13 +21,8 @@ window.vegaEmbed = (place, spec, options) => {
   document.querySelector(place).remove();
 };
 """
-HTML = """<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
+HEAD = """<meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
-{{refresh_tag}}
-<title>Plots</title>
 <link rel="icon" href="data:,">
 <style>
 body {{ font-family: system-ui, sans-serif; margin: 1rem; }}
@@ -35,19 +31,13 @@ body > div {{ overflow-x: auto; margin-bottom: 2rem; }}
 <!--
 {notices}
 -->
-<script>{bundle}</script>
-</head>
-<body>
-<h1>Plots</h1>
-{{plot_divs}}
-</body>
-</html>
-"""
+<script>{bundle}</script>"""
 
 
 def render_plots() -> str:
+    """DVC's own page, with these in the place of the scripts that it would load."""
     bundle = vl_convert.javascript_bundle(EMBED, vl_version=VEGA_LITE)
-    return HTML.format(notices=NOTICES.read_text(encoding="utf-8"), bundle=bundle)
+    return PAGE_HTML.replace("{scripts}", HEAD.format(notices=NOTICES.read_text(encoding="utf-8"), bundle=bundle))
 
 
 def main() -> None:

@@ -37,8 +37,8 @@ from stages.lib.settings.schema import Activation
 from stages.reference import take_inputs
 
 EMULATOR = "qemu-x86_64"
-PROCESSORS = ["Haswell", "Skylake-Server", "EPYC"]
-HERE = "this processor"  # an argument: print the digests of runs on it
+PROCESSORS = ["Haswell", "Skylake-Server", "EPYC"]  # of `qemu-x86_64 -cpu help`
+WORK = "import json; from tools.processors import digest_all; print(json.dumps(digest_all()))"
 STUDIES = {"thoracic": 4, "images_2000": 2}  # study -> epochs
 NUM_TRAINING, NUM_VALIDATION, NUM_REPLICATES = 150, 40, 2
 OPTIMIZERS = [("sgd", 0.0), ("sgd", 0.9), ("rmsprop", 0.0), ("rmsprop", 0.9), ("adam", 0.0)]
@@ -114,7 +114,7 @@ def run_work(processor: str | None) -> dict[str, str]:
     """Name -> digest, on an emulated processor or, for None, on this one."""
     # The emulator takes no virtual environment's link to Python, only what it points to.
     emulated = [] if processor is None else [EMULATOR, "-cpu", processor]
-    command = [*emulated, str(Path(sys.executable).resolve()), "-m", "tools.processors", HERE]
+    command = [*emulated, str(Path(sys.executable).resolve()), "-c", WORK]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     if done.returncode:
@@ -124,18 +124,11 @@ def run_work(processor: str | None) -> dict[str, str]:
 
 
 def main() -> None:
-    parser = make_parser("tools.processors", __doc__)
-    parser.add_argument(
-        "processors", nargs="*", default=PROCESSORS, help=f"of `{EMULATOR} -cpu help` (default: {PROCESSORS})"
-    )
-    options = parser.parse_args()
-    if options.processors == [HERE]:
-        print(json.dumps(digest_all()))
-        return
+    make_parser("tools.processors", __doc__).parse_args()
     if shutil.which(EMULATOR) is None:
         raise UserError(f"{EMULATOR} is not installed: install the package qemu-user")
     here, differs = run_work(None), False
-    for processor in options.processors:
+    for processor in PROCESSORS:
         there = run_work(processor)
         different = [name for name in here if there[name] != here[name]]
         differs = differs or bool(different)

@@ -14,7 +14,8 @@ DIGESTS = {None: {"a": "1", "b": "2"}, "Haswell": {"a": "1", "b": "2"}, "EPYC": 
 
 
 def test_what_differs_on_a_processor_is_named(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
-    monkeypatch.setattr(sys, "argv", ["processors", "Haswell", "EPYC"])
+    monkeypatch.setattr(sys, "argv", ["processors"])
+    monkeypatch.setattr(processors, "PROCESSORS", ["Haswell", "EPYC"])
     monkeypatch.setattr(processors, "run_work", DIGESTS.get)
     monkeypatch.setattr("shutil.which", lambda name: name)
     with pytest.raises(SystemExit, match="1"):

@@ -39,9 +39,11 @@ from stages.lib.judge.predictions import (
     save_predictions,
     save_references,
 )
+from stages.lib.lock import find_object
 from stages.lib.settings.yaml_text import load_document
 from tests.conftest import ROOT, pick
 from tests.forked import run_module
+from tests.lib.test_lock import CACHE, keep
 from tests.test_compare import K_FOLD, LABELS, REPLICATES, same
 from tests.test_compare import make_plan as make_study_plan
 from tests.test_compare import make_predictions as predict
@@ -555,21 +557,9 @@ def record_run(repository: Repository, *changed: str) -> None:
     for folder in ("data/plan", "data/predictions/made", "data/reference/made"):
         for path in Path(folder).rglob("*"):
             if path.is_file():
-                put_object(path.read_bytes())
-        hashes[folder] = put_object(list_folder(Path(folder)), suffix=".dir")
+                keep(path.read_bytes())
+        hashes[folder] = keep(list_folder(Path(folder)), suffix=".dir")
     repository.write_lock(*(f"data/plan/made/{variant}.json" for variant in changed), folders=hashes)
-
-
-def put_object(content: bytes, *, suffix: str = "") -> str:
-    md5 = hashlib.md5(content).hexdigest() + suffix
-    path = find_object(md5)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(content)
-    return md5
-
-
-def find_object(md5: str) -> Path:
-    return Path(".dvc/cache/files/md5", md5[:2], md5[2:])
 
 
 def list_folder(folder: Path) -> bytes:
@@ -674,7 +664,7 @@ def forge(**fields: str) -> str:
     """The hash of a list of the files of predictions in which l2 has other fields."""
     members = json.loads(list_folder(PREDICTIONS))
     next(member for member in members if member["relpath"] == "l2.npz").update(fields)
-    return put_object(json.dumps(members).encode(), suffix=".dir")
+    return keep(json.dumps(members).encode(), suffix=".dir")
 
 
 PREDICTIONS = Path("data/predictions/made")
@@ -710,7 +700,7 @@ def expect_by_replicate(basis: str) -> None:
 def test_what_the_cache_lacks_is_judged_by_replicate(changed: Repository, name: str) -> None:
     path = Path(name)
     content, suffix = (list_folder(path), ".dir") if path.is_dir() else (path.read_bytes(), "")
-    kept = find_object(put_object(content, suffix=suffix))
+    kept = find_object(CACHE, keep(content, suffix=suffix))
     for damaged in (content[:-100], b"[]"):
         kept.write_bytes(damaged)
         expect_by_replicate(DAMAGED)
@@ -734,7 +724,7 @@ def test_a_protocol_with_few_repeats_is_judged_by_replicate(repository: Reposito
 
 def test_a_hash_leads_nowhere_but_into_the_cache(changed: Repository) -> None:
     Path("secret").write_bytes((PREDICTIONS / "l2.npz").read_bytes())
-    lock, before = Path("dvc.lock").read_text(), put_object(list_folder(PREDICTIONS), suffix=".dir")
+    lock, before = Path("dvc.lock").read_text(), keep(list_folder(PREDICTIONS), suffix=".dir")
     forged = [forge(relpath="../made/l2.npz"), forge(md5="../../../../../secret")]
     for md5 in (*forged, "", "../../../x.dir", "A" * 32 + ".dir", "a" * 31 + "/.dir", "a" * 32 + ".dir\n"):
         Path("dvc.lock").write_text(lock.replace(before, json.dumps(md5)))

@@ -19,7 +19,6 @@ from stages.lib.versions import NUMERIC, find_versions
 from tools.bench.contenders import TIMERS, WORKLOADS, Measured, Results, Run, measure_rounds
 
 OUTPUT = Path("metrics/bench.json")
-MEMORY = 2000  # MB, at most
 
 
 def list_round() -> list[Run]:
@@ -42,14 +41,13 @@ def report(results: Results, *, rounds: int) -> dict[str, Any]:
 
     machine: processor, cores, versions. rounds. workloads: name -> its `Workload`, for each contender the seconds of
     one network (with_compilation: tracing or compiling included), the peak memory of its process in MB, and how many
-    times the lanes' cost that is. targets: name -> value, bound, met. Spreads are min, median and max over the rounds.
+    times the lanes' cost that is. Spreads are min, median and max over the rounds.
     """
-    workloads, targets = dict[str, Any](), dict[str, Any]()
+    workloads = dict[str, Any]()
     for task in dict.fromkeys(task for _, task in results):
         contenders = {name: report_run(results, (name, task)) for name in TIMERS if (name, task) in results}
         workloads[task] = {"work": asdict(WORKLOADS[task]), "contenders": contenders}
-        targets |= rate(task, contenders)
-    return {"machine": describe_machine(), "rounds": rounds, "workloads": workloads, "targets": targets}
+    return {"machine": describe_machine(), "rounds": rounds, "workloads": workloads}
 
 
 def report_run(results: Results, run: Run) -> dict[str, Any]:
@@ -61,19 +59,6 @@ def report_run(results: Results, run: Run) -> dict[str, Any]:
         "times_lanes": divide(results, run, lanes),
         "times_lanes_with_compilation": divide(results, run, lanes, "seconds_with_compilation"),
     }
-
-
-def rate(task: str, contenders: Mapping[str, Any]) -> dict[str, Any]:
-    """Target -> its value, its bound, and whether it is met."""
-    targets: dict[str, Any] = {}
-    bounds = ("stock", "times_lanes", WORKLOADS[task].stock), ("jax", "times_lanes_with_compilation", 1)
-    for name, field, least in bounds:
-        if name in contenders:
-            value = contenders[name][field]["median"]
-            targets[f"{task}: {name} / lanes"] = {"value": value, "at_least": least, "met": value >= least}
-    memory = contenders["lanes"]["memory_mb"]
-    targets[f"{task}: memory of the lanes, MB"] = {"value": memory, "at_most": MEMORY, "met": memory <= MEMORY}
-    return targets
 
 
 def describe_machine() -> dict[str, Any]:
@@ -91,18 +76,21 @@ def describe_machine() -> dict[str, Any]:
 
 def render_bench(bench: Mapping[str, Any]) -> str:
     """What one network costs in lanes, and how many times as much elsewhere, as a table in Markdown."""
-    lines = ["| work | seconds in lanes | stock Keras | scikit-learn | JAX |", "|---|--:|--:|--:|--:|"]
+    lines = [
+        "In brackets: tracing or compiling included",
+        "| work | seconds in lanes | stock Keras | scikit-learn | JAX |",
+        "|---|--:|--:|--:|--:|",
+    ]
     for name, workload in bench["workloads"].items():
         costs = workload["contenders"]
-        others = [costs.get(contender) for contender in TIMERS if contender != "lanes"]
-        times = [f"{other['times_lanes']['median']:.3g}" if other else "" for other in others]
-        lines.append(f"| {name} | {costs['lanes']['seconds']['median']:.3g} | {' | '.join(times)} |")
+        others = [costs.get(contender, {}) for contender in TIMERS if contender != "lanes"]
+        cells = [show_cost(costs["lanes"], "seconds"), *(show_cost(other, "times_lanes") for other in others)]
+        lines.append(f"| {name} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
-def render_target(name: str, target: Mapping[str, Any]) -> str:
-    bound = f"at most {target['at_most']}" if "at_most" in target else f"at least {target['at_least']}"
-    return f"{'met   ' if target['met'] else 'MISSED'}  {name}: {target['value']:.4g}, {bound}"
+def show_cost(cost: Mapping[str, Any], field: str) -> str:
+    return f"{cost[field]['median']:.3g} ({cost[f'{field}_with_compilation']['median']:.3g})" if cost else ""
 
 
 def main() -> None:
@@ -115,7 +103,7 @@ def main() -> None:
     if not find_spec("jax"):
         print("JAX is not installed, so its column is missing: make bench installs it")
     bench = report(measure_rounds(list_round(), rounds=options.rounds, quick=options.quick), rounds=options.rounds)
-    print(render_bench(bench), *(render_target(*entry) for entry in bench["targets"].items()), sep="\n")
+    print(render_bench(bench))
     if not options.quick:
         write_json(OUTPUT, bench)
         print(f"Written, with ranges, compilation and memory: {OUTPUT}")

@@ -33,7 +33,7 @@ class Workload:
 
     sizes: features, units of each hidden layer (relu), outputs; one output is a sigmoid, more are a softmax.
     l2: penalty on the hidden kernels. num_lanes: networks that lanes and JAX train at once; strengths: of the penalty,
-    which lanes have so many of and share the rows of a batch. stock: times the lanes' cost that `fit` takes, at least.
+    which lanes have so many of and share the rows of a batch.
     """
 
     sizes: tuple[int, ...]
@@ -42,7 +42,6 @@ class Workload:
     batch_size: int
     epochs: int
     num_lanes: int
-    stock: float
     strengths: int = 1
 
     @property
@@ -69,12 +68,10 @@ class Workload:
 
 
 WORKLOADS = {
-    "thoracic": Workload((16, 30, 30, 1), l2=0.01, rows=300, batch_size=30, epochs=100, num_lanes=400, stock=100),
-    "table": Workload(
-        (20, 64, 64, 1), l2=0.01, rows=1000, batch_size=32, epochs=100, num_lanes=125, strengths=5, stock=50
-    ),
-    "images_2000": Workload((784, 64, 10), l2=0.001, rows=2000, batch_size=32, epochs=20, num_lanes=40, stock=10),
-    "images_57000": Workload((784, 96, 10), l2=0, rows=57_000, batch_size=64, epochs=1, num_lanes=8, stock=5),
+    "thoracic": Workload((16, 30, 30, 1), l2=0.01, rows=300, batch_size=30, epochs=100, num_lanes=400),
+    "table": Workload((20, 64, 64, 1), l2=0.01, rows=1000, batch_size=32, epochs=100, num_lanes=125, strengths=5),
+    "images_2000": Workload((784, 64, 10), l2=0.001, rows=2000, batch_size=32, epochs=20, num_lanes=40),
+    "images_57000": Workload((784, 96, 10), l2=0, rows=57_000, batch_size=64, epochs=1, num_lanes=8),
 }
 
 

@@ -85,10 +85,8 @@ def spell_arm(key: Key) -> str:
 def render(result: Review) -> str:
     """The review as Markdown."""
     base, stale = result.base, result.base.find_stale()
-    if (conclusion := conclude(result)).startswith("Nothing") and not stale:
-        return conclusion
     parts = [
-        conclusion,
+        conclude(result),
         *render_changes(result),
         f"The results of {escape(base.name)} are out of date as well ({list_some(stale)})." if stale else "",
         render_list("Changed parameters", [*map(escape, result.params)] if result.params[MOST_NAMED:] else []),
