@@ -1,8 +1,7 @@
 """Write the report: all studies, claims and measurements on one page that opens offline, the same in Markdown, in text.
 
 Reads   data/plan/{_tasks,_statistics}.json, metrics/comparison/<study>.json, data/points/<study>/,
-        metrics/studies/<study>/, metrics/audit.json; metrics/{bench,calibration}.json, which `make bench` and
-        `make calibrate` have measured
+        metrics/studies/<study>/, metrics/audit.json; metrics/calibration.json, which `make calibrate` has measured
 Writes  metrics/metrics.json      study -> variant -> its two scores (means over replicates at the knobs) and verdicts
         metrics/{paths,searches}.csv, metrics/series/{forest,learning}/<study>.csv, for `dvc plots`
         metrics/{report.html,report.md,answer.txt,answer.json}, metrics/figures/<figure>.svg, metrics/cards/<study>.md
@@ -38,7 +37,7 @@ from stages.lib.judge.comparison import (
 from stages.lib.judge.plans import StatisticsPlan, load_statistics_plan, load_studies
 from stages.lib.judge.verdicts import Pooled
 from stages.lib.lock import prune_outputs
-from stages.lib.measured import list_measured, tabulate_run
+from stages.lib.measured import list_measured
 from stages.lib.report.answers import is_survey
 from stages.lib.report.charts import THEMES, make_figure, paint, stand_alone
 from stages.lib.report.overview import Overview, draw_overview, read_overview, survey, tell_overview
@@ -51,7 +50,6 @@ def run(
     comparison: Comparison,
     parts: Mapping[str, StudyPart],
     audit: Sequence[ClaimResult],
-    bench: Mapping[str, Any],
     calibration: Mapping[str, Any],
     settings: StatisticsPlan,
 ) -> dict[Path, str]:
@@ -59,7 +57,7 @@ def run(
     studies = [parts[task] for task in sorted(parts, key=lambda task: not is_survey(comparison[task]))]
     overview = survey(comparison, {task: part.data for task, part in parts.items()}, settings)
     effects, sentences = make_figure("answer", draw_overview(overview)), tell_overview(overview)
-    measured = [*list_measured(audit, calibration), tabulate_run(bench)]
+    measured = list_measured(audit, calibration)
     context = {"answer": effects, "sentences": sentences, "studies": studies, "measured": measured}
     files = {
         METRICS / "report.html": render_page("report.html.jinja", settings, **context),
@@ -99,8 +97,8 @@ def main() -> None:
     searches = [point for name in names for point in load_points(POINTS / name / SEARCHES, SearchPoint)]
     save_points(METRICS, paths, searches)
     parts = {task: StudyPart.load(task) for task in comparison}
-    bench, calibration = (json.loads((METRICS / f"{name}.json").read_bytes()) for name in ("bench", "calibration"))
-    files = run(comparison, parts, load_audit(), bench, calibration, load_statistics_plan())
+    calibration = json.loads((METRICS / "calibration.json").read_bytes())
+    files = run(comparison, parts, load_audit(), calibration, load_statistics_plan())
     for path, content in files.items():
         write_bytes(path, content.encode())
 

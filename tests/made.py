@@ -32,16 +32,15 @@ QUANTITY = QuantityResult("gain", "nats <saved>", ["table"], 0.2, 0.1, 0.3, "sup
 CLASSES = {1: ("nan", HOSTILE), 3: ("hat", "shoe", "1")}
 
 
-def make_files(*parts: StudyPart, calibration=None, audit=None) -> dict[Path, str]:
-    """A report of these studies, or of both; with calibration, bench and audit."""
+def make_files(*parts: StudyPart, audit=None) -> dict[Path, str]:
+    """A report of these studies, or of both; with calibration and audit."""
     claim = ClaimResult("C1", "Stopping <early> helps", "supported", [QUANTITY])
     parts = parts or make_parts()
     return report.run(
         {records.plan.task: result for result, records in make_studies()},
         {part.name: part for part in parts},
         [claim] if audit is None else audit,
-        make_bench(),
-        make_calibration() if calibration is None else calibration,
+        make_calibration(),
         STATISTICS,
     )
 
@@ -65,7 +64,7 @@ def make_study(name: str, outputs: int) -> tuple[StudyResult, StudyRecords]:
         scores={"discrimination": "auc" if outputs == 1 else "accuracy", "probabilities": "log_loss"},
         select_by="log_loss", protocol=FixedTest(kind="fixed_test", seeds=REPLICATES, validation=0.2, test=0.2), seed=3,
         variants=tuple(ComparedVariant(variant, "unregularized", "regularizers") for variant in SKILL), references=(),
-        title=f"{DATASET} {HOSTILE}", unit="rows", class_names=CLASSES[outputs],
+        title=f"{DATASET} {HOSTILE}", unit="rows" if outputs == 1 else "images", class_names=CLASSES[outputs],
     )  # fmt: skip
     result, paths, _ = compare.run(plan, STATISTICS, labels, predicted, {}, at_end)
     arms = build_arms(plan, labels, predicted, {})
@@ -131,12 +130,6 @@ def make_run(generator: np.random.Generator, variant: str) -> TrainedRun:
     never = np.zeros(REPLICATES, bool)
     strengths, mechanisms = {variant: np.full(REPLICATES, 0.05)}, {"zero_share": np.full(REPLICATES, 0.5)}
     return TrainedRun(weights, np.arange(REPLICATES), strengths, counts, counts, never, never, mechanisms, history)
-
-
-def make_bench():
-    times = {"seconds": {"median": 0.01}, "times_lanes": {"median": 200.0}}
-    workload = {"description": "100 epochs", "contenders": {"lanes": times, "stock": times}}
-    return {"machine": {"cores": 2, "processor": "a processor"}, "workloads": {"work": workload}}
 
 
 def make_calibration():

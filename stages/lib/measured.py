@@ -12,7 +12,7 @@ import pandas as pd
 from stages.lib.claims.judging import ClaimResult, QuantityResult
 from stages.lib.judge.scores import SCORES
 from stages.lib.report import charts
-from stages.lib.report.page import Part, Row, align_rows, list_versions
+from stages.lib.report.page import Part, Row, list_versions
 
 WIDTH, ROW, LABELS = 160, 17, 190
 SETTINGS = {
@@ -36,21 +36,14 @@ SETTINGS = {
 AGAINST = {"baseline": "the baseline", "no_skill": "no skill"}
 
 
-def draw_calibration(calibration: Mapping[str, Any]) -> charts.Chart | None:
+def draw_calibration(calibration: Mapping[str, Any]) -> charts.Chart:
     """Coverage of the intervals on synthetic tables whose true differences are known; a panel by what is compared."""
     confidence = calibration.get("confidence", 0.95)
     rows = [
-        {
-            "panel": f"{label}, from {against}",
-            "setting": name,
-            "arm": arm,
-            **read_share(count["by_row"]["coverage"]),
-        }
+        {"panel": f"{label}, from {against}", "setting": name, "arm": arm, **read_share(count["by_row"]["coverage"])}
         for name, counts in list_settings(calibration)
         for against, label, arm, count in list_arms(counts)
     ]
-    if not rows:
-        return None
     table = pd.DataFrame(rows)
     scale = alt.Scale(domain=[min(0.8, float(table["low"].min())), 1], nice=False, clamp=True)
     x = alt.X("value:Q", title="coverage", scale=scale, axis=alt.Axis(values=[0.8, 0.9, 1], format="~%"))
@@ -131,52 +124,22 @@ def tell_quantity(quantity: QuantityResult) -> str:
     return f"{quantity.label}: {quantity.value:.3g} ({quantity.low:.3g} to {quantity.high:.3g}), {quantity.verdict}"
 
 
-def tabulate_bench(bench: Mapping[str, Any]) -> list[Row]:
-    """Seconds for one network in lanes, and how many times as long others take."""
-    rows = []
-    for name, workload in bench["workloads"].items():
-        contenders = workload["contenders"]
-        seconds = contenders["lanes"]["seconds"]["median"]
-        row = {"work": name, "what": workload["description"], "seconds in lanes": seconds}
-        for other, label in (("stock", "Keras fit"), ("sklearn", "scikit-learn"), ("jax", "JAX")):
-            if other in contenders:
-                row[f"{label}: times as long"] = contenders[other]["times_lanes"]["median"]
-        rows.append(row)
-    return rows
-
-
 def list_measured(audit: Sequence[ClaimResult], calibration: Mapping[str, Any]) -> list[Part]:
-    """The parts whose data are there."""
-    parts = []
-    if audit:
-        note = (
-            "Claims of the tutorial, and its defects, each measured by an experiment of this pipeline. Where the test "
-            "set is fixed, intervals cover other seeds; those of differences from a study's baseline cover other test "
-            "rows, too. A mean over tables has the interval of their spread, which covers other tables. A claim is "
-            "supported, or refuted, where all quantities that decide say so; it depends where one supports and another "
-            "refutes it, and is undecided else."
-        )
-        parts.append(Part("audit", "The tutorial's claims", note, {"claims": tabulate_claims(audit)}))
-    chart = draw_calibration(calibration)
-    if chart:
-        note = (
-            "Intervals are not believed because their formula is published; they are counted where the truth is known."
-        )
-        tables = {"errors and power": tabulate_errors(calibration)}
-        figures = [charts.make_figure("calibration", chart)]
-        parts.append(Part("calibration", "Are the intervals right?", note, tables, figures))
-    return parts
-
-
-def tabulate_run(bench: Mapping[str, Any]) -> Part:
-    """Versions; the machine and durations as of the benchmark's own run."""
-    tables = {
-        "versions": [{"library": name, "version": version} for name, version in list_versions().items()],
-        "what one network costs": align_rows(tabulate_bench(bench)),
-    }
-    machine = bench["machine"]
-    note = (
-        f"Drawn on {platform.machine()}. The same inputs give the same bytes on any x86-64 machine. Durations were "
-        f"measured on {machine['cores']} cores of {machine['processor']} (make bench)."
+    """What there is beside the studies; a project without claims has no audit."""
+    claims = (
+        "Claims of the tutorial, and its defects, each measured by an experiment of this pipeline. Where the test "
+        "set is fixed, intervals cover other seeds; those of differences from a study's baseline cover other test "
+        "rows, too. A mean over tables has the interval of their spread, which covers other tables. A claim is "
+        "supported, or refuted, where all quantities that decide say so; it depends where one supports and another "
+        "refutes it, and is undecided else."
     )
-    return Part("run", "What ran", note, tables)
+    counted = "Intervals are not believed because a formula is published; they are counted where the truth is known."
+    errors = {"errors and power": tabulate_errors(calibration)}
+    figures = [charts.make_figure("calibration", draw_calibration(calibration))]
+    ran = f"Drawn on {platform.machine()}. The same inputs give the same bytes on any x86-64 machine."
+    versions: list[Row] = [{"library": name, "version": version} for name, version in list_versions().items()]
+    return [
+        *([Part("audit", "The tutorial's claims", claims, {"claims": tabulate_claims(audit)})] if audit else []),
+        Part("calibration", "Are the intervals right?", counted, errors, figures),
+        Part("run", "What ran", ran, {"versions": versions}),
+    ]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.metadata import distributions, version
@@ -35,15 +34,17 @@ Row = dict[str, Any]  # of a table, by headings
 class StudyPart:
     """What pages show of a task, a study on one of its data sets.
 
-    rows: how many, of what. data: the same where it says which data these are, else with the task's name. sentence: the
-    answer in one. answers: in several. about: data, recipe, protocol. table: every arm. mechanisms:
-    what regularisers did inside the networks. card: of its models. series: name -> table for `dvc plots`, as CSV.
+    rows: how many, of what. data: the same where it says which data these are, else with the task's name. is_table: a
+    table; there may be many, so the report links to their figures. sentence: the answer in one. answers: in several.
+    about: data, recipe, protocol. table: every arm. mechanisms: what regularisers did inside the networks. card: of its
+    models. series: name -> table for `dvc plots`, as CSV.
     """
 
     name: str
     title: str
     rows: str
     data: str
+    is_table: bool
     sentence: str
     about: str
     answers: list[str]
@@ -80,12 +81,6 @@ def list_versions() -> dict[str, str]:
     return {name: version(name) for name in names}
 
 
-def align_rows(rows: Iterable[Row]) -> list[Row]:
-    """Rows with the same headings, empty where one has no cell."""
-    headings = dict.fromkeys(heading for row in rows for heading in row)
-    return [{heading: row.get(heading, "") for heading in headings} for row in rows]
-
-
 # Templates -----------------------------------------------------------------------------------------------------------
 
 
@@ -100,7 +95,7 @@ def render_page(template: str, settings: StatisticsPlan, **context: Any) -> str:
         loader=PackageLoader("stages"), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, **options
     )
     environment.filters |= {
-        "cell": show_cell, "percent": show_percent, "verdict": styles.name_verdict,
+        "cell": show_cell, "percent": show_percent, "verdict": styles.name_verdict, "by_column": turn_rows,
         "arm": lambda key: styles.name_arm(*key),
     }  # fmt: skip
     environment.policies["json.dumps_kwargs"] = {"separators": (",", ":"), "ensure_ascii": False}
@@ -120,6 +115,12 @@ def render_page(template: str, settings: StatisticsPlan, **context: Any) -> str:
 
 def escape_markdown(value: Any) -> str:
     return str(value) if isinstance(value, Markup) else styles.escape(value, most=LONGEST)
+
+
+def turn_rows(spec: dict[str, Any]) -> dict[str, Any]:
+    """A figure's specification with its rows by column, which takes a third less room; the page's script turns them."""
+    rows = spec["datasets"]["rows"]
+    return spec | {"datasets": {"rows": {name: [row[name] for row in rows] for name in rows[0]}}}
 
 
 def show_cell(value: Any) -> str:

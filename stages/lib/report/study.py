@@ -27,7 +27,7 @@ from stages.lib.report.answers import (
 )
 from stages.lib.report.charts import Figure, make_figure
 from stages.lib.report.overview import tell_column, tell_one
-from stages.lib.report.page import Row, StudyPart, align_rows, list_versions, render_page
+from stages.lib.report.page import Row, StudyPart, list_versions, render_page
 from stages.lib.report.styles import describe_range, name_arm, name_verdict, show_interval, style_of
 
 NO_SKILL_ROW = "a guess that knows the class shares alone"
@@ -77,7 +77,7 @@ def load_arms(plan: StudyPlan, wanted: Sequence[ArmKey], labels: Labels) -> dict
 def draw_study(result: StudyResult, records: StudyRecords) -> StudyPart:
     """Everything that pages show of one task."""
     plan, settings = records.plan, records.settings
-    rows = count_rows(result, records)
+    rows, is_table = count_rows(result, records), plan.unit == "rows"
     recipe = describe_recipe(records.recipes[plan.baseline], records.runs[plan.baseline])
     protocol = capitalize(result.protocol.describe())
     told = [*tell_study(result, settings.confidence), *tell_more(result, settings.confidence)]
@@ -88,7 +88,8 @@ def draw_study(result: StudyResult, records: StudyRecords) -> StudyPart:
         name=plan.task,
         title=plan.task.replace("_", " ").capitalize(),
         rows=rows,
-        data=f"{plan.task} ({rows})" if plan.unit == "rows" else rows,  # of a table of one's own
+        data=f"{plan.task} ({rows})" if is_table else rows,
+        is_table=is_table,
         sentence=f"{capitalize(tell_column(tell_one(rows, result, score), SCORES[score].label))}.",
         about=f"{plan.title}; {recipe}. {protocol}.",
         answers=told,
@@ -148,7 +149,7 @@ def tabulate_arms(result: StudyResult) -> list[Row]:
     """A row for every arm, the best first by verdict; and what a guess would score."""
     rows = [tabulate_arm(key, arm) for key, arm in rank_arms(result)]
     guess = {"arm": NO_SKILL_ROW} | {SCORES[score].label: result.no_skill[score] for score in result.scores.values()}
-    return align_rows([*rows, guess])
+    return [*rows, dict.fromkeys(rows[0], "") | guess]
 
 
 def tabulate_arm(key: ArmKey, arm: ArmResult) -> Row:

@@ -23,7 +23,12 @@
     if (head) sortTable(head);
   });
 
-  const read = (figure) => JSON.parse(figure.querySelector("script").textContent);
+  // The specification of a figure; the page has its rows by column.
+  function read(figure) {
+    const spec = JSON.parse(figure.querySelector("script").textContent), columns = Object.entries(spec.datasets.rows);
+    const turn = (_, place) => Object.fromEntries(columns.map(([name, values]) => [name, values[place]]));
+    return { ...spec, datasets: { rows: columns[0][1].map(turn) } };
+  }
 
   // The numbers behind a figure, when someone opens them.
   function showNumbers(fold) {
