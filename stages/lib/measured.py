@@ -38,11 +38,10 @@ AGAINST = {"baseline": "the baseline", "no_skill": "no skill"}
 
 def draw_calibration(calibration: Mapping[str, Any]) -> charts.Chart:
     """Coverage of the intervals on synthetic tables whose true differences are known; a panel by what is compared."""
-    confidence = calibration.get("confidence", 0.95)
+    confidence = calibration["confidence"]
     rows = [
-        {"panel": f"{label}, from {against}", "setting": name, "arm": arm, **read_share(count["by_row"]["coverage"])}
-        for name, counts in list_settings(calibration)
-        for against, label, arm, count in list_arms(counts)
+        {"panel": f"{label}, from {against}", "setting": setting, "arm": arm, **read_share(count["by_row"]["coverage"])}
+        for setting, against, label, arm, count in list_arms(calibration)
     ]
     table = pd.DataFrame(rows)
     scale = alt.Scale(domain=[min(0.8, float(table["low"].min())), 1], nice=False, clamp=True)
@@ -66,17 +65,20 @@ def draw_calibration(calibration: Mapping[str, Any]) -> charts.Chart:
     return charts.finish_chart(chart, table, title="How often the intervals are right", note=note)
 
 
-def list_settings(calibration: Mapping[str, Any]) -> list[tuple[str, Any]]:
-    """What was simulated, in words, and what was counted there."""
-    return [(SETTINGS.get(name, name), counts) for name, counts in calibration.items() if isinstance(counts, Mapping)]
+def list_families(calibration: Mapping[str, Any]) -> Iterator[tuple[str, str, Mapping[str, Any]]]:
+    """What was simulated, in words, what its arms are compared with, and what was counted."""
+    for name, counts in calibration.items():
+        for family, against in AGAINST.items():
+            if isinstance(counts, Mapping) and family in counts:
+                yield SETTINGS.get(name, name), against, counts[family]
 
 
-def list_arms(counts: Mapping[str, Any]) -> Iterator[tuple[str, str, str, Mapping[str, Any]]]:
-    """What an arm is compared with, the score, the arm and its counts, of one setting."""
-    for family, against in AGAINST.items():
-        for score, arms in counts.get(family, {}).get("scores", {}).items():
+def list_arms(calibration: Mapping[str, Any]) -> Iterator[tuple[str, str, str, str, Mapping[str, Any]]]:
+    """The same of each score and arm."""
+    for setting, against, counts in list_families(calibration):
+        for score, arms in counts["scores"].items():
             for arm, count in arms.items():
-                yield against, SCORES[score].label, arm.replace("_", " "), count
+                yield setting, against, SCORES[score].label, arm.replace("_", " "), count
 
 
 def read_share(share: Mapping[str, Any]) -> Row:
@@ -85,18 +87,19 @@ def read_share(share: Mapping[str, Any]) -> Row:
 
 def tabulate_errors(calibration: Mapping[str, Any]) -> list[Row]:
     """Share of the synthetic tables with any false finding, and the power for each arm that truly differs."""
-    found = []
-    for name, counts in list_settings(calibration):
-        for family, against in AGAINST.items():
-            if error := counts.get(family, {}).get("family_wise_error", {}).get("by_row"):
-                found.append((f"any false difference from {against}", name, "", error))
-        for against, label, arm, count in list_arms(counts):
-            if count["true_difference"] and "found" in count["by_row"]:
-                truth = f"{arm}: {count['true_difference']:+.3f} in {label}"
-                found.append((f"difference from {against} found", name, truth, count["by_row"]["found"]))
+    found = [
+        (f"any false difference from {against}", setting, "", error["by_row"])
+        for setting, against, counts in list_families(calibration)
+        if (error := counts.get("family_wise_error"))
+    ]
+    found += [
+        (f"difference from {against} found", setting, f"{arm}: {truth:+.3f} in {label}", count["by_row"]["found"])
+        for setting, against, label, arm, count in list_arms(calibration)
+        if (truth := count["true_difference"]) and "found" in count["by_row"]
+    ]
     return [
-        {"what": what, "setting": name, "true difference": truth, **read_share(share)}
-        for what, name, truth, share in found
+        {"what": what, "setting": setting, "true difference": truth, **read_share(share)}
+        for what, setting, truth, share in found
     ]
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import distributions, version
 from pathlib import Path
@@ -69,8 +70,8 @@ class Part:
     key: str
     title: str
     note: str
-    tables: dict[str, list[Row]] = field(default_factory=dict)
-    figures: list[Figure] = field(default_factory=list)
+    tables: dict[str, list[Row]]
+    figures: Sequence[Figure] = ()
 
 
 @cache

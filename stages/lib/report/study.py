@@ -51,27 +51,21 @@ class StudyRecords:
 
 
 def load_study_records(result: StudyResult, study: str, paths: Sequence[PathPoint]) -> StudyRecords:
-    """The records of one study; paths: the points of all."""
-    plan, labels = load_study_plan(study), load_labels(study)
+    """The records of one study, with the predictions of those arms alone that matter; paths: the points of all."""
+    plan, labels, keys = load_study_plan(study), load_labels(study), choose_arms(result)
     names = [variant.name for variant in plan.variants]
+    predicted = {key.variant: load_predictions(study, key.variant) for key in keys if key.kind != REFERENCE}
+    references = {key.variant: load_reference(study, key.variant) for key in keys if key.kind == REFERENCE}
+    arms = build_arms(plan, labels, predicted, references)
     return StudyRecords(
         plan=plan,
         settings=load_statistics_plan(),
         labels=labels,
-        arms=load_arms(plan, choose_arms(result), labels),
+        arms={key: arms[key] for key in keys},
         recipes={name: load_run_plan(study, name) for name in names},
         runs={name: load_run(study, name) for name in names},
         paths=[point for point in paths if point.study == study],
     )
-
-
-def load_arms(plan: StudyPlan, wanted: Sequence[ArmKey], labels: Labels) -> dict[ArmKey, Arm]:
-    """The wanted arms, of variants and of reference models, with their predictions."""
-    names = dict.fromkeys(key.variant for key in wanted if key.kind != REFERENCE)
-    models = {key.variant: load_reference(plan.task, key.variant) for key in wanted if key.kind == REFERENCE}
-    predicted = {name: load_predictions(plan.task, name) for name in names}
-    arms = build_arms(plan, labels, predicted, models)
-    return {key: arms[key] for key in wanted}
 
 
 def draw_study(result: StudyResult, records: StudyRecords) -> StudyPart:
