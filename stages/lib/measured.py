@@ -76,7 +76,7 @@ def list_families(calibration: Mapping[str, Any]) -> Iterator[tuple[str, str, Ma
 def list_arms(calibration: Mapping[str, Any]) -> Iterator[tuple[str, str, str, str, Mapping[str, Any]]]:
     """The same of each score and arm."""
     for setting, against, counts in list_families(calibration):
-        for score, arms in counts["scores"].items():
+        for score, arms in counts.get("scores", {}).items():
             for arm, count in arms.items():
                 yield setting, against, SCORES[score].label, arm.replace("_", " "), count
 
@@ -88,9 +88,9 @@ def read_share(share: Mapping[str, Any]) -> Row:
 def tabulate_errors(calibration: Mapping[str, Any]) -> list[Row]:
     """Share of the synthetic tables with any false finding, and the power for each arm that truly differs."""
     found = [
-        (f"any false difference from {against}", setting, "", error["by_row"])
+        (f"any false difference from {against}", setting, "", error)
         for setting, against, counts in list_families(calibration)
-        if (error := counts.get("family_wise_error"))
+        if (error := counts.get("family_wise_error", {}).get("by_row"))
     ]
     found += [
         (f"difference from {against} found", setting, f"{arm}: {truth:+.3f} in {label}", count["by_row"]["found"])
