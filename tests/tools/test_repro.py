@@ -340,6 +340,23 @@ def test_a_failing_stage_stops_those_that_need_it_and_no_other(tmp_path: Path) -
     assert output.endswith(": 2 unchanged, 1 restored, 2 run\n")
 
 
+def test_a_run_after_some_with_a_killed_stage_leaves_the_dvc_lock_of_any_other(tmp_path: Path) -> None:
+    ours, theirs = (Pipeline(tmp_path / name, dict.fromkeys("abcd", 0.0)) for name in ("ours", "theirs"))
+    for slow in ("ac", "c"):
+        ours.set_items({name: 600 if name in slow else 0.0 for name in "abcd"})
+        with ours.start(jobs=4) as tool:
+            wait_until(lambda: all((ours.folder / "out" / name).exists() for name in "bd"))
+            for process in [process for process in wait_for_sleep(tool.pid, len(slow)) if process.name() == "sleep"]:
+                process.parent().kill()
+            tool.communicate()
+        assert tool.returncode == 1
+        assert ours.entries[-1] == "fan@d"
+    ours.set_items(dict.fromkeys("abcd", 0.0))
+    ours.run()
+    theirs.call("dvc", "repro", "--quiet")
+    assert ours.lock == theirs.lock
+
+
 def test_a_stopped_run_stops_its_stages_and_the_next_one_ends_as_if_undisturbed(tmp_path: Path) -> None:
     pipeline = Pipeline(tmp_path / "project", {"a": 600, "b": 0.0, "c": 600})
     told = {signal.SIGINT: "Stopped by Ctrl-C.", signal.SIGTERM: "Stopped by SIGTERM.", signal.SIGKILL: ""}
