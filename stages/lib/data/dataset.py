@@ -163,12 +163,9 @@ class FetchPlan:
 
 def make_fetch_plan(dataset: str, kind: str, files: Mapping[str, str], read: Read) -> FetchPlan:
     """files: raw name -> path in the project; `read` gives the content of a file by its path."""
-    content = {name: (path, read(path)) for name, path in files.items()}
-    return FetchPlan(
-        dataset,
-        kind,
-        {name: ProjectFile(path, len(data), hash_data(data)) for name, (path, data) in content.items()},
-    )
+    content = {path: read(path) for path in files.values()}
+    found = {path: ProjectFile(path, len(data), hash_data(data)) for path, data in content.items()}
+    return FetchPlan(dataset, kind, {name: found[path] for name, path in files.items()})
 
 
 def hash_data(data: bytes) -> str:

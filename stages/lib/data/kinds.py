@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, get_args
 
 from pydantic import Field
 
@@ -13,12 +13,9 @@ from stages.lib.data.protocols import Protocol
 from stages.lib.data.table import Table
 from stages.lib.data.thoracic_surgery import ThoracicSurgery
 
-KINDS: dict[str, type[Dataset]] = {
-    "thoracic_surgery": ThoracicSurgery,
-    "fashion_mnist": FashionMnist,
-    "table": Table,
-}
-Declaration = Annotated[ThoracicSurgery | FashionMnist | Table, Field(discriminator="kind")]
+DataKind = ThoracicSurgery | FashionMnist | Table
+Declaration = Annotated[DataKind, Field(discriminator="kind")]
+KINDS: dict[str, type[Dataset]] = {kind.model_fields["kind"].default: kind for kind in get_args(DataKind)}
 
 
 @dataclass(frozen=True)

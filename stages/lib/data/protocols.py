@@ -92,10 +92,8 @@ class RepeatedStratifiedKFold(Strict):
         labels, parts = labels[: len(labels) - num_own_test], []
         for replicate, (development, test) in enumerate(self.draw_folds(labels, groups, seed)):
             state = state_of(seed, replicate)
-            training, validation = draw_validation(
-                development, labels, share=self.validation, state=state, groups=groups
-            )
-            parts.append((thin_rows(training, labels, most=self.training, state=state), validation, test))
+            drawn = draw_validation(development, labels, share=self.validation, state=state, groups=groups)
+            parts.append((thin_rows(drawn[0], labels, most=self.training, state=state), drawn[1], test))
         return stack_parts(parts, labels)
 
     def draw_folds(self, labels: np.ndarray, groups: Groups, seed: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
@@ -193,23 +191,16 @@ class FixedTest(Strict):
 
     def split(self, labels: np.ndarray, *, num_own_test: int, seed: int, groups: Groups = None) -> Split:
         """Split the rows; labels, groups: [row], the data set's own test rows last."""
-        development, test = self.hold_out(labels, num_own_test=num_own_test, seed=seed, groups=groups)
-        parts = []
+        rows, parts = np.arange(len(labels)), []
+        development, test = np.split(rows, [len(labels) - num_own_test])
+        if self.test is not None:  # it does not depend on the number of seeds
+            drawn = draw_validation(rows, labels, share=self.test, state=state_of_test(seed), groups=groups)
+            development, test = map(np.sort, drawn)
         for replicate in range(self.seeds):
             state = state_of(seed, replicate)
             rows = thin_rows(development, labels, most=self.num_drawn, state=state)
             parts.append((*draw_validation(rows, labels, share=self.validation, state=state, groups=groups), test))
         return stack_parts(parts, labels)
-
-    def hold_out(
-        self, labels: np.ndarray, *, num_own_test: int, seed: int, groups: Groups = None
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Row numbers that may be trained on, and those of the test set; they do not depend on the number of seeds."""
-        rows = np.arange(len(labels))
-        if self.test is None:
-            return rows[: len(labels) - num_own_test], rows[len(labels) - num_own_test :]
-        development, test = draw_validation(rows, labels, share=self.test, state=state_of_test(seed), groups=groups)
-        return np.sort(development), np.sort(test)
 
 
 Protocol = Annotated[RepeatedStratifiedKFold | FixedTest, Field(discriminator="kind")]

@@ -6,7 +6,6 @@ import errno
 import math
 import re
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import suppress
 from difflib import get_close_matches
 from functools import partial
 from pathlib import Path, PurePosixPath
@@ -266,10 +265,6 @@ def read_groups(column: Column) -> np.ndarray:
 
 def read_numbers(column: Column, *, impute: bool) -> np.ndarray:
     """Numbers [row] float64, NaN where the value is missing."""
-    with suppress(ValueError):  # the quick way, where all cells are in order
-        clean = np.array(column.cells, float)
-        if (np.abs(clean) <= LARGEST).all() and "_" not in "".join(column.cells):
-            return clean
     values = {cell: math.nan if is_missing(cell) else to_number(cell) for cell in set(column.cells)}
     is_number = Rule(
         lambda cell: values[cell] is None,

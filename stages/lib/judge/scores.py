@@ -5,7 +5,7 @@ Layout  probability  [replicate, row] of class 1 (binary), or [replicate, row, c
 Result  [replicate], float64; a `row_` form gives what each row adds, [replicate, row], whose mean is the score
 
 A decision takes class 1 where its probability exceeds 0.5, or the most probable class, the first of equals.
-Rows of one class only: AUC, average precision and G-mean raise ValueError; the others are defined.
+Of rows of one class only AUC, average precision and G-mean are not defined: protocols hold out every class.
 To add a score: its function and its line in SCORES.
 """
 
@@ -22,31 +22,12 @@ THRESHOLD = 0.5  # probability of class 1 above which it is predicted
 NUM_BINS = 15  # calibration bins of equal width, as in Guo et al. 2017
 
 
-def _check(label: ArrayLike, probability: ArrayLike) -> tuple[ClassNumbers, NDArray[np.floating]]:
-    """Return label [replicate, row] and probability; ValueError where their values cannot be what they should be."""
-    probability, label = np.asarray(probability), np.asarray(label)
+def expect_probabilities(label: ArrayLike, probability: ArrayLike) -> tuple[ClassNumbers, NDArray[np.floating]]:
+    """Label [replicate, row] and probability; ValueError where the latter is not in [0, 1]."""
+    probability = np.asarray(probability)
     if not (probability.min() >= 0 and probability.max() <= 1):  # NaN is neither
         raise ValueError("probability must lie in [0, 1], without NaN; apply the sigmoid or the softmax first")
-    rounding = np.sqrt(np.finfo(probability.dtype).eps)  # the slack scikit-learn grants
-    # A product with ones is many times as fast as a sum over an axis of ten.
-    if probability.ndim == 3 and np.abs(probability @ np.ones_like(probability[0, 0]) - 1).max() > rounding:
-        raise ValueError("probability must sum to 1 over the classes of each row; apply the softmax first")
-    num_classes = probability.shape[2] if probability.ndim == 3 else 2
-    if not np.isin(label, np.arange(num_classes)).all():
-        raise ValueError(f"label must hold integers from 0 to {num_classes - 1}, one per row")
-    return np.broadcast_to(label.astype(np.intp), probability.shape[:2]), probability
-
-
-def _check_binary(label: ArrayLike, probability: ArrayLike) -> tuple[ClassNumbers, NDArray[np.floating]]:
-    """`_check` for a score that is undefined unless every replicate holds both of two classes."""
-    label, probability = _check(label, probability)
-    single = np.flatnonzero(np.ptp(label, axis=1) == 0)
-    if single.size:
-        raise ValueError(
-            f"replicates {single.tolist()} hold rows of one class only, where this score is undefined; "
-            "stratify the folds, or pool their predictions"
-        )
-    return label, probability
+    return np.broadcast_to(np.asarray(label, np.intp), probability.shape[:2]), probability
 
 
 def decide(probability: NDArray[np.floating]) -> ClassNumbers:
@@ -75,7 +56,7 @@ def auc(label: ArrayLike, probability: ArrayLike) -> Array:
 
     (sum of the mid-ranks of class 1 - n1 (n1 + 1) / 2) / (n1 n0), from Mann-Whitney's U (Hanley and McNeil 1982).
     """
-    label, probability = _check_binary(label, probability)
+    label, probability = expect_probabilities(label, probability)
     positives = label.sum(axis=1)
     rank_sum = (rank(probability) * label).sum(axis=1)
     return (rank_sum - positives * (positives + 1) / 2) / (positives * (label.shape[1] - positives))
@@ -88,7 +69,7 @@ def row_auc(label: ArrayLike, probability: ArrayLike) -> Array:
     half; n_c is the number of rows of its own class. This is the influence function of the AUC plus its value (DeLong
     et al. 1988, structural components; LeDell, Petersen and van der Laan 2015, equation 5).
     """
-    label, probability = _check_binary(label, probability)
+    label, probability = expect_probabilities(label, probability)
     num_rows, positives = label.shape[1], label.sum(axis=1, keepdims=True)
     ranks, won = rank(probability), np.empty(label.shape)
     for replicate, positive in enumerate(label == 1):
@@ -105,7 +86,7 @@ def average_precision(label: ArrayLike, probability: ArrayLike) -> Array:
 
     Equal to sum_n (recall_n - recall_{n-1}) precision_n over the distinct thresholds, without interpolation.
     """
-    label, probability = _check_binary(label, probability)
+    label, probability = expect_probabilities(label, probability)
     hits = np.take_along_axis(label, np.argsort(-probability, axis=1), axis=1).cumsum(axis=1)
     depth = count_up_to(-probability)  # rows ranked at least as high as this one
     precision = np.take_along_axis(hits, depth - 1, axis=1) / depth
@@ -114,7 +95,7 @@ def average_precision(label: ArrayLike, probability: ArrayLike) -> Array:
 
 def g_mean(label: ArrayLike, probability: ArrayLike) -> Array:
     """Geometric mean of sensitivity and specificity (Kubat and Matwin 1997)."""
-    label, probability = _check_binary(label, probability)
+    label, probability = expect_probabilities(label, probability)
     right = decide(probability) == label
     specificity, sensitivity = (
         (right & (label == number)).sum(axis=1) / (label == number).sum(axis=1) for number in (0, 1)
@@ -124,7 +105,7 @@ def g_mean(label: ArrayLike, probability: ArrayLike) -> Array:
 
 def row_accuracy(label: ArrayLike, probability: ArrayLike) -> Array:
     """1 where the decision is the label, else 0, [replicate, row]."""
-    label, probability = _check(label, probability)
+    label, probability = expect_probabilities(label, probability)
     return (decide(probability) == label).astype(np.float64)
 
 
@@ -133,7 +114,7 @@ def row_brier(label: ArrayLike, probability: ArrayLike) -> Array:
 
     Binary (p - y)^2, from 0 to 1; multiclass sum_c (p_c - [y = c])^2, from 0 to 2, as scikit-learn scales them.
     """
-    label, probability = _check(label, probability)
+    label, probability = expect_probabilities(label, probability)
     if probability.ndim == 2:
         return (probability.astype(np.float64) - label) ** 2
     error = probability - (label[:, :, None] == np.arange(probability.shape[2])).astype(np.float64)
@@ -146,7 +127,7 @@ def row_log_loss(label: ArrayLike, probability: ArrayLike) -> Array:
     Probabilities are clipped to [eps, 1 - eps] with the eps of their own type, as scikit-learn does: a certain error
     costs 36.0 in float64 and 15.9 in float32.
     """
-    label, probability = _check(label, probability)
+    label, probability = expect_probabilities(label, probability)
     eps = np.finfo(probability.dtype).eps
     if probability.ndim == 2:
         given = np.where(label == 1, probability, 1 - probability.astype(np.float64))
@@ -168,7 +149,7 @@ def calibration_error(label: ArrayLike, probability: ArrayLike) -> Array:
     unlike bins of equal mass they are the same for all models, do not depend on the order of tied rows, and give the
     constant answer at the base rate 0. Upward biased where bins hold few rows: compare at equal numbers of rows.
     """
-    label, probability = _check(label, probability)
+    label, probability = expect_probabilities(label, probability)
     hit = label if probability.ndim == 2 else decide(probability) == label
     confidence = (probability if probability.ndim == 2 else probability.max(axis=2)).astype(np.float64)
     num_replicates, num_rows = confidence.shape
@@ -184,7 +165,7 @@ def random_average_precision(label: ArrayLike, probability: ArrayLike) -> Array:
     q + (1 - q) H_n / n with q = (n1 - 1) / (n - 1) and H_n = 1 + 1/2 + ... + 1/n: above n1 / n, the more so the fewer
     the rows.
     """
-    label, _ = _check_binary(label, probability)
+    label, _ = expect_probabilities(label, probability)
     num_rows = label.shape[1]
     q = (label.sum(axis=1) - 1) / (num_rows - 1)
     return q + (1 - q) * (1 / np.arange(1, num_rows + 1)).mean()

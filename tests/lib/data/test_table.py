@@ -14,7 +14,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 from stages.lib.data.dataset import DataError, Rows
-from stages.lib.data.kinds import KINDS, Declaration
+from stages.lib.data.kinds import Declaration
 from stages.lib.data.table import Table
 from tests.conftest import ROOT
 
@@ -301,11 +301,6 @@ def test_file_that_is_missing_is_named() -> None:
 
 
 # All kinds ---------------------------------------------------------------------------------------------------------
-
-
-def test_table_of_kinds_is_by_their_name_and_each_declares_its_encodings() -> None:
-    assert {name: kind.model_fields["kind"].default for name, kind in KINDS.items()} == {name: name for name in KINDS}
-    assert all("encoded" in kind.encodings for kind in KINDS.values())
 
 
 def test_stages_and_facts_need_no_slow_import() -> None:
