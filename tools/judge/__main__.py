@@ -149,7 +149,7 @@ def run(study: str) -> int:
 
 def tell_expected() -> list[str]:
     """What the public tables say of a new one, as far as their results are there: with the weight of one table each."""
-    from stages.lib.judge.verdicts import pool_one  # here, as SciPy takes a second
+    from stages.lib.judge.verdicts import pool  # here, as SciPy takes a second
     from stages.lib.report.answers import find_choice, find_difference
 
     with suppress(UserError):
@@ -158,7 +158,7 @@ def tell_expected() -> list[str]:
             one for study in studies if (one := find_difference(find_choice(study), study.scores["probabilities"]))
         ]
         if len(found) > 2:
-            pooled = pool_one(found, sign=-1, margin=0, alpha=0.05, own_alpha=0.05)
+            pooled = pool({"choice": found}, sign=-1, margin=0, confidence=0.95)["choice"]
             return [
                 f"On {len(found)} public tables, the regulariser that validation rows choose changes log loss by "
                 f"{pooled.value:+.3f} on average, on a new one by {pooled.new_low:+.3f} to {pooled.new_high:+.3f} (95 "

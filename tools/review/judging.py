@@ -22,7 +22,7 @@ from stages.lib.core.records import from_json, split_task
 from stages.lib.judge import predictions as stored
 from stages.lib.judge.arms import Arm, ArmKey, build_arms
 from stages.lib.judge.comparison import Difference, find_comparison
-from stages.lib.judge.designs import Estimate, compare_replicates, resampled_mean, welch
+from stages.lib.judge.designs import Estimate, resampled_mean, welch
 from stages.lib.judge.judge import Judge, judge_all
 from stages.lib.judge.plans import StatisticsPlan, StudyPlan
 from stages.lib.judge.scores import SCORES
@@ -157,7 +157,8 @@ def compare_study(
         reason = str(error)
     except Exception as error:  # there is no end to what reading, parsing and scoring damaged arrays may raise
         reason = f"the predictions in DVC's cache are damaged, or of another layout: {type(error).__name__}"
-    return {key: compare_replicates(*pair, test_train_ratio=ratio) for key, pair in scores.items()}, reason
+    paired = {key: np.subtract(now, was) for key, (now, was) in scores.items()}
+    return {key: resampled_mean(change, test_train_ratio=ratio) for key, change in paired.items()}, reason
 
 
 def compare_rows(

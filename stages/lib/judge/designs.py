@@ -278,16 +278,3 @@ def scale_to(values: Array, error: float) -> Array:
     """The values scaled so that the root of their sum of squares is the standard error; zeros where they are zeros."""
     norm = np.sqrt((values**2).sum())
     return values * (error / norm) if norm > 0 else values
-
-
-def compare(variant: ArrayLike, baseline: ArrayLike, design: Design, *, alone: bool = False) -> Estimate:
-    """The difference variant - baseline of two arms, from contributions [replicate, row] paired by replicate and row.
-
-    alone: one of them is a guess, the same for all rows of a replicate, so that only one network varies.
-    """
-    return design.estimate(np.subtract(variant, baseline), alone=alone)
-
-
-def compare_replicates(variant: ArrayLike, baseline: ArrayLike, *, test_train_ratio: float) -> Estimate:
-    """The difference variant - baseline of two arms, from their scores [replicate] alone, paired by replicate."""
-    return resampled_mean(np.subtract(variant, baseline), test_train_ratio=test_train_ratio)

@@ -123,10 +123,10 @@ class Judge:
     def compare(self, score: str, key: ArmKey, other: ArmKey) -> Estimate:
         """A score of one arm less that of another."""
         if self.design and (score, key) in self.contributions:
-            rows = self.contributions[score, key], self.contributions[score, other]
-            return designs.compare(*rows, self.design, alone=self.arms[key].is_guess or self.arms[other].is_guess)
-        replicates = self.measure(score, key), self.measure(score, other)
-        return designs.compare_replicates(*replicates, test_train_ratio=self.plan.protocol.test_train_ratio)
+            rows = self.contributions[score, key] - self.contributions[score, other]
+            return self.design.estimate(rows, alone=self.arms[key].is_guess or self.arms[other].is_guess)
+        replicates = self.measure(score, key) - self.measure(score, other)
+        return designs.resampled_mean(replicates, test_train_ratio=self.plan.protocol.test_train_ratio)
 
     def compare_all(self, pairs: Mapping[ArmKey, ArmKey]) -> Family:
         """The first arm of each pair less the second, by both scores."""
@@ -157,20 +157,14 @@ def describe_difference(together: Together[Member], key: Member, level: float, s
     return record_difference(difference, interval, min(1.0, together.p_value(key) * alpha / level), word, alpha)
 
 
-def describe_unasked(difference: Estimate, settings: StatisticsPlan) -> Difference:
-    """A difference that no question is about."""
-    own = difference.interval(settings.confidence)
-    return record_difference(difference, own, difference.p_value, "not_asked", 1 - settings.confidence)
-
-
 def record_difference(
     estimate: Estimate, interval: tuple[float, float], p_adjusted: float, word: Verdict, alpha: float
 ) -> Difference:
+    """interval: that which is shown; the arm's own, and the one that decides on `equivalent`, stand beside it."""
     value, p_value, p_adjusted = map(round_number, (estimate.value, estimate.p_value, p_adjusted))
-    low, high = map(round_number, interval)
-    own_low, own_high = map(round_number, estimate.interval(1 - alpha))
-    equivalence_low, equivalence_high = map(round_number, estimate.interval(1 - 2 * alpha))
-    return Difference(value, low, high, own_low, own_high, equivalence_low, equivalence_high, p_value, p_adjusted, word)
+    intervals = interval, estimate.interval(1 - alpha), estimate.interval(1 - 2 * alpha)
+    (low, high), own, inner = [(round_number(lower), round_number(upper)) for lower, upper in intervals]
+    return Difference(value, low, high, *own, *inner, p_value, p_adjusted, word)
 
 
 # A study -------------------------------------------------------------------------------------------------------------
@@ -214,8 +208,11 @@ Levels = Sequence[tuple[Together[ComparisonKey], float]]  # what each question a
 def judge_networks(judge: Judge, networks: Sequence[ArmKey]) -> tuple[Differences, Levels]:
     """Ask the questions of params.yaml; of what none asks there is the difference without a verdict."""
     family = judge.compare_all(pair_with_baselines(judge, networks)) | compare_searches(judge)
-    levels, settings = share_questions(judge, family), judge.settings
-    differences = {key: describe_unasked(estimate, settings) for key, estimate in family.items()}
+    levels, settings, alpha = share_questions(judge, family), judge.settings, 1 - judge.settings.confidence
+    differences = {
+        key: record_difference(one, one.interval(1 - alpha), one.p_value, "not_asked", alpha)
+        for key, one in family.items()
+    }
     for together, level in levels:
         differences |= {key: describe_difference(together, key, level, settings) for key in together.members}
     return differences, levels

@@ -229,7 +229,7 @@ class Pooled:
     new_low: float
     new_high: float
     verdict: Verdict
-    counts: dict[str, int]
+    counts: dict[Verdict, int]
 
 
 def pool(
@@ -237,13 +237,21 @@ def pool(
 ) -> dict[str, Pooled]:
     """Arm -> its differences on the same data sets, at least two, pooled.
 
-    sign, margin: as for `verdict`. share: of 1 - confidence, what these arms may spend.
+    sign, margin: as for `verdict`. share: of 1 - confidence, what the intervals of these arms may spend together; a
+        prediction, and each one-sided test for equivalence, has all of it.
     """
-    alpha = share * (1 - confidence) / max(1, len(effects))
-    return {
-        arm: pool_one(differences, sign=sign, margin=margin, alpha=alpha, own_alpha=1 - confidence)
-        for arm, differences in effects.items()
-    }
+    own_alpha, pooled = 1 - confidence, {}
+    alpha = share * own_alpha / max(1, len(effects))
+    for arm, differences in effects.items():
+        mean = resampled_mean([difference.value for difference in differences], test_train_ratio=0)
+        ((error, degrees),) = mean.errors
+        new = Estimate(mean.value, ((error * np.sqrt(len(differences) + 1), degrees),))
+        half_width = mean.half_width(alpha)
+        word = verdict(mean, half_width, margin=margin, sign=sign, alpha=own_alpha)
+        interval = find_interval(mean, half_width, word, alpha=own_alpha)
+        counts = dict(sorted(Counter(difference.verdict for difference in differences).items()))
+        pooled[arm] = Pooled(mean.value, *interval, *new.interval(confidence), word, counts)
+    return pooled
 
 
 def find_unbeaten(values: Mapping[str, np.ndarray], *, sign: int, confidence: float) -> set[str]:
@@ -255,15 +263,3 @@ def find_unbeaten(values: Mapping[str, np.ndarray], *, sign: int, confidence: fl
         return gained.value > gained.half_width(2 * alpha)
 
     return {arm for arm, own in values.items() if not any(beats(other, own) for other in values.values())}
-
-
-def pool_one(differences: Sequence[Difference], *, sign: int, margin: float, alpha: float, own_alpha: float) -> Pooled:
-    """alpha: of the mean's interval. own_alpha: of the prediction, and of each one-sided test for equivalence."""
-    mean = resampled_mean([difference.value for difference in differences], test_train_ratio=0)
-    ((error, degrees),) = mean.errors
-    new = Estimate(mean.value, ((error * np.sqrt(len(differences) + 1), degrees),))
-    half_width = mean.half_width(alpha)
-    word = verdict(mean, half_width, margin=margin, sign=sign, alpha=own_alpha)
-    low, high = find_interval(mean, half_width, word, alpha=own_alpha)
-    counts = Counter(difference.verdict for difference in differences)
-    return Pooled(mean.value, low, high, *new.interval(1 - own_alpha), word, dict(sorted(counts.items())))
