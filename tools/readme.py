@@ -66,14 +66,6 @@ def render_cost(tour: Mapping[str, Any]) -> str:
     )
 
 
-def render_times(tour: Mapping[str, Any]) -> str:
-    """What a changed knob takes, by `make` and by DVC."""
-    return (
-        f"There `make` took {tour['again']['seconds'] / 60:.1f} minutes for `{KNOB}`, and `dvc exp run`, one stage at "
-        f"a time, {tour['experiment']['seconds'] / 60:.1f} for `{OTHER_KNOB}`."
-    )
-
-
 def render_table(tour: Mapping[str, Any]) -> str:
     """What a table of one's own prints: what is seen and decided, and the answer, without the lines of stages."""
     skipped = ("[", "Installing", "What was asked", "Figures")
@@ -89,8 +81,7 @@ def render_knob(tour: Mapping[str, Any]) -> str:
     changed = [line for line in lines if f".{name}." in line]
     shown = [re.sub(r"  +", "  ", line) for line in [head, *changed[:NUM_SHOWN]]]
     done = next(line for line in reversed(tour["again"]["printed"].splitlines()) if line.startswith("Everything"))
-    block = ["```", f"$ make SET={tour['knob']}", done, "$ dvc metrics diff", *shown, "...", "```"]
-    return "\n".join([*block, render_times(tour)])
+    return "\n".join(["```", f"$ make SET={tour['knob']}", done, "$ dvc metrics diff", *shown, "...", "```"])
 
 
 def render_example(study: StudyResult) -> str:

@@ -149,10 +149,7 @@ def read_overview(overview: Overview) -> str:
 def draw_overview(overview: Overview) -> Chart:
     """A row for each regulariser, a column for each study; a cell says how much log loss changes, and the verdict."""
     heads = {one.title: f"{re.sub('[()]', '', one.title)}|{one.baseline:.3f}" for one in overview.columns}
-    best = {
-        column.title: column.may_be_best if 2 * len(column.may_be_best) <= len(column.effects) else ()
-        for column in overview.columns
-    }
+    best = {one.title: one.may_be_best for one in overview.columns if 2 * len(one.may_be_best) <= len(one.effects)}
     records = [
         {
             "arm": arm,
@@ -162,7 +159,7 @@ def draw_overview(overview: Overview) -> Chart:
             "low": effect.low,
             "high": effect.high,
             "verdict": VERDICTS[effect.verdict].label,
-            "text": f"{SIGNS[effect.verdict]} {effect.value:+z.3f}{STAR if arm in best[title] else ''}".strip(),
+            "text": f"{SIGNS[effect.verdict]} {effect.value:+z.3f}{STAR if arm in best.get(title, ()) else ''}".strip(),
         }
         for arm, effects in overview.rows.items()
         for title, effect in effects.items()
@@ -178,8 +175,7 @@ def draw_overview(overview: Overview) -> Chart:
     )
     legend = alt.Legend(symbolOpacity=0.5, columnPadding=48, columns=2 if overview.columns[1:] else 1)
     colour = alt.Color("verdict:N", scale=shown, legend=legend)
-    decided = alt.datum.verdict != VERDICTS["undecided"].label
-    opacity = alt.condition(decided, alt.value(0.5), alt.value(0.2))
+    opacity = alt.condition(alt.datum.verdict != VERDICTS["undecided"].label, alt.value(0.5), alt.value(0.2))
     tooltip = ["arm:N", "column:N", "verdict:N", "value:Q", "low:Q", "high:Q"]
     chart = alt.layer(
         ROWS.mark_rect(stroke=MUTED, strokeWidth=0.3).encode(x=x, y=y, color=colour, opacity=opacity, tooltip=tooltip),
