@@ -20,7 +20,7 @@ from stages.lib.report.styles import VERDICTS, name_arm, style_of
 ROW, LABELS, FOREST_WIDTH = 17, 250, 230
 WIDEST = 3  # times the typical end of an interval: what lies further out is cut, with an arrow
 WIDTH, HEIGHT, COLUMNS = 150, 95, 6  # of small panels
-NUM_EPOCHS, NUM_BINS = 12, 10  # points of a learning curve, and of a calibration
+NUM_EPOCHS, NUM_BINS = 16, 10  # points of a learning curve, and of a calibration
 LOW, HIGH = 0.1, 0.9  # the band of a learning curve holds the middle 80 % of the replicates
 PARTS = {"training": "loss", "validation": "val_loss"}
 OUTERMOST = 0.05  # share of the bands of paths that may leave their panels, on either side

@@ -27,7 +27,7 @@
   function read(figure) {
     const spec = JSON.parse(figure.querySelector("script").textContent), columns = Object.entries(spec.datasets.rows);
     const turn = (_, place) => Object.fromEntries(columns.map(([name, values]) => [name, values[place]]));
-    return { ...spec, datasets: { rows: columns[0][1].map(turn) } };
+    return { ...spec, datasets: { rows: columns[0]?.[1].map(turn) ?? [] } };
   }
 
   // The numbers behind a figure, when someone opens them.
