@@ -43,7 +43,7 @@ NUM_SHOWN = 3  # lines of what a command printed
 KNOB, OTHER_KNOB = "dropout=0.3", "dropout=0.4"  # what is changed by `make`, and then by DVC
 TABLE = "make judge DATA=data/source/german.csv TARGET=class POSITIVE=bad NAME=credit"
 UNDO = "make judge UNDO=credit"
-OTHERS = ("make help", "make show", "make review BASE=HEAD", "dvc metrics diff --md main", "make quick")
+OTHERS = ("make help", "make show", "make review BASE=HEAD", "dvc metrics diff --md main")
 TICK = 2.0  # seconds between two looks at the memory
 
 
@@ -66,6 +66,14 @@ def render_cost(tour: Mapping[str, Any]) -> str:
     )
 
 
+def render_times(tour: Mapping[str, Any]) -> str:
+    """What a changed knob takes, by `make` and by DVC."""
+    return (
+        f"There `make` took {tour['again']['seconds'] / 60:.1f} minutes for `{KNOB}`, and `dvc exp run`, one stage at "
+        f"a time, {tour['experiment']['seconds'] / 60:.1f} for `{OTHER_KNOB}`."
+    )
+
+
 def render_table(tour: Mapping[str, Any]) -> str:
     """What a table of one's own prints: what is seen and decided, and the answer, without the lines of stages."""
     skipped = ("[", "Installing", "What was asked", "Figures")
@@ -81,7 +89,8 @@ def render_knob(tour: Mapping[str, Any]) -> str:
     changed = [line for line in lines if f".{name}." in line]
     shown = [re.sub(r"  +", "  ", line) for line in [head, *changed[:NUM_SHOWN]]]
     done = next(line for line in reversed(tour["again"]["printed"].splitlines()) if line.startswith("Everything"))
-    return "\n".join(["```", f"$ make SET={tour['knob']}", done, "$ dvc metrics diff", *shown, "...", "```"])
+    block = ["```", f"$ make SET={tour['knob']}", done, "$ dvc metrics diff", *shown, "...", "```"]
+    return "\n".join([*block, render_times(tour)])
 
 
 def render_example(study: StudyResult) -> str:

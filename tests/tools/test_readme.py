@@ -58,7 +58,7 @@ def test_blocks_show_what_was_measured() -> None:
     )
     change = readme.render_knob(TOUR).splitlines()
     assert change[2] == "Everything is up to date after 0:01:30: 2 run"
-    assert [line.split()[1] for line in change[5:-2]] == ["thoracic.dropout.auc", "thoracic.dropout.log_loss"]
+    assert [line.split()[1] for line in change[5:-3]] == ["thoracic.dropout.auc", "thoracic.dropout.log_loss"]
     table = readme.render_table(TOUR).splitlines()
     assert table[2:] == [
         "mine.csv: 9 rows.",
