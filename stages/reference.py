@@ -9,6 +9,7 @@ They are tuned as networks with a path are: each replicate keeps the strength th
 from __future__ import annotations
 
 import numpy as np
+import sklearn.ensemble  # noqa: F401  # it brings OpenMP, which has to be there when its threads are limited
 from threadpoolctl import threadpool_limits
 
 from stages.lib.core.cli import Progress, parse_arguments, run_main
