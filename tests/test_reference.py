@@ -1,6 +1,8 @@
 """reference on the real table: the splits of the networks, choices by validation rows, nothing of held-out rows."""
 
 import dataclasses
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -18,6 +20,7 @@ from stages.lib.data.thoracic_surgery import ThoracicSurgery
 from stages.lib.judge import references, scores
 from stages.lib.judge.plans import ReferencePlan
 from stages.lib.judge.predictions import ReferencePredictions, load_reference, save_references
+from tests.conftest import ROOT
 
 Samples = tuple[Development, HeldOut]
 
@@ -167,3 +170,25 @@ def test_a_study_without_models_has_an_empty_folder(
     monkeypatch.chdir(tmp_path)
     save_references("bare", reference.run(dataclasses.replace(PLAN, models={}), *samples))
     assert list(Path("data/reference").rglob("*")) == [Path("data/reference/bare")]
+
+
+LOOK = """
+from types import SimpleNamespace
+import numpy as np
+from threadpoolctl import threadpool_info
+from stages import reference
+
+def look(*_, **__):
+    reference.fit_reference("gradient_boosting", np.eye(40), np.arange(40) % 2, strength=0.1, random_state=0)
+    print(sorted({(pool["user_api"], pool["num_threads"]) for pool in threadpool_info()}))
+    return 0.0, np.zeros(1), np.zeros(1)
+
+reference.predict = look
+reference.run(SimpleNamespace(models={"any": ()}, task="any"), SimpleNamespace(training=[0]), None)
+"""
+
+
+def test_every_library_has_one_thread_whenever_it_was_loaded() -> None:
+    """In a process of its own, as here all of them are there already; two threads of OpenMP took ten times as long."""
+    done = subprocess.run([sys.executable, "-c", LOOK], cwd=ROOT, check=True, capture_output=True, text=True)
+    assert done.stdout.splitlines()[0] == "[('blas', 1), ('openmp', 1)]"
