@@ -15,7 +15,7 @@ import numpy as np
 from stages.lib.claims.measurements import Measured, Point, save_measurements, to_values
 from stages.lib.core.cli import Progress, parse_arguments, run_main
 from stages.lib.core.records import find_plan
-from stages.lib.data.samples import Development, HeldOut, load_samples
+from stages.lib.data.samples import Development, HeldOut, Samples, load_samples
 from stages.lib.judge import predictions as stored
 from stages.lib.judge.arms import Arm, arm_at, choose_points, rate_points
 from stages.lib.judge.plans import StudyPlan, load_study_plans
@@ -42,14 +42,13 @@ def run(
     of_training, of_validation = development.training[replicates], development.validation[replicates]
     shares = class_shares(development.labels[of_training], plan.network.outputs).astype(np.float32)[:, None, :]
 
-    def predict(inputs: np.ndarray, rows: np.ndarray, lanes: np.ndarray) -> np.ndarray:
-        weights, scale = trained.weights, development.scale
-        probability = predict_lanes(plan, weights, inputs=inputs, rows=rows, scale=scale, lanes=lanes)
+    def predict(samples: Samples, rows: np.ndarray, lanes: np.ndarray) -> np.ndarray:
+        probability = predict_lanes(plan, trained.weights, samples, rows, lanes=lanes)
         fallback = np.tile(shares, (len(lanes) // len(shares), 1, 1))
         return np.where(np.isfinite(probability), probability, fallback)
 
     lanes = np.arange(plan.grid.num_lanes)
-    validation = predict(development.inputs, of_validation, lanes)
+    validation = predict(development, of_validation, lanes)
     if select_by:
         rated = rate_points(plan.grid, validation, development.labels[of_validation], select_by=select_by)
         lanes = plan.grid.lanes_at(rated.argmax(axis=0))
@@ -58,9 +57,9 @@ def run(
         replicate=trained.replicate[lanes],
         strengths={name: strength[lanes] for name, strength in trained.strengths.items()},
         mechanisms={name: values[lanes] for name, values in (history | trained.mechanisms).items()},
-        training=predict(development.inputs, of_training[:, :NUM_TRAINING_ROWS], lanes),
+        training=predict(development, of_training[:, :NUM_TRAINING_ROWS], lanes),
         validation=validation[lanes],
-        test=predict(held_out.inputs, held_out.test[replicates], lanes),
+        test=predict(held_out, held_out.test[replicates], lanes),
     )
 
 

@@ -9,6 +9,8 @@ Writes  data/evidence/<experiment>/evidence.json
 
 from __future__ import annotations
 
+from math import inf
+
 from stages.lib.claims.experiment_kinds import EXPERIMENTS, ExperimentPlan, load_experiment_plan, take_rows
 from stages.lib.claims.measurements import ExperimentResult, save_experiment
 from stages.lib.core.cli import parse_arguments, run_main
@@ -27,7 +29,7 @@ def main() -> None:
     (experiment,) = parse_arguments(__doc__, "experiment")
     runtime.configure()
     plan = load_experiment_plan(experiment)
-    save_experiment(experiment, run(plan, load_development(plan.study)))
+    save_experiment(experiment, run(plan, load_development(plan.study, most=inf)))
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from threadpoolctl import threadpool_limits
 
 from stages.lib.core.cli import Progress, parse_arguments, run_main
 from stages.lib.data.protocols import state_of
-from stages.lib.data.samples import Development, HeldOut, load_samples
+from stages.lib.data.samples import Development, HeldOut, Samples, load_samples
 from stages.lib.judge.plans import ReferencePlan, load_reference_plans
 from stages.lib.judge.predictions import NUM_TRAINING_ROWS, ReferencePredictions, save_references
 from stages.lib.judge.references import fit_reference, predict_reference
@@ -48,24 +48,24 @@ def predict(
     """
     training, validation = development.training[replicate], development.validation[replicate]
     state = state_of(plan.seed, replicate)
-    inputs, labels = take_inputs(development, training), development.labels[training]
+    inputs, labels = take_inputs(development, training, replicate), development.labels[training]
     fitted = [
         fit_reference(name, inputs, labels, strength=strength, random_state=state) for strength in plan.models[name]
     ]
-    seen = take_inputs(development, validation)
+    seen = take_inputs(development, validation, replicate)
     probability = np.stack([predict_reference(each, seen, outputs=plan.outputs) for each in fitted])
     values = measure(plan.select_by, development.labels[validation], probability)
     best = int((SCORES[plan.select_by].sign * values).argmax())
-    test = held_out.inputs[held_out.test[replicate]] * np.float32(development.scale)
+    test = take_inputs(held_out, held_out.test[replicate], replicate)
     known, unknown = (
         predict_reference(fitted[best], part, outputs=plan.outputs) for part in (inputs[:NUM_TRAINING_ROWS], test)
     )
     return plan.models[name][best], known, unknown
 
 
-def take_inputs(development: Development, rows: np.ndarray) -> np.ndarray:
-    """float32 [row, feature], scaled as for the networks."""
-    return development.inputs[rows] * np.float32(development.scale)
+def take_inputs(samples: Samples, rows: np.ndarray, replicate: int) -> np.ndarray:
+    """float32 [row, feature], as networks get them."""
+    return samples.take(rows[None], [replicate])[0]
 
 
 def main() -> None:

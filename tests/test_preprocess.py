@@ -19,7 +19,7 @@ from stages.lib.core.records import save_plans
 from stages.lib.data.dataset import Rows
 from stages.lib.data.fashion_mnist import FashionMnist
 from stages.lib.data.kinds import SplitPlan
-from stages.lib.data.protocols import FixedTest, RepeatedStratifiedKFold
+from stages.lib.data.protocols import FixedTest, RepeatedStratifiedKFold, Split
 from stages.lib.data.samples import (
     Development,
     Encoder,
@@ -142,9 +142,15 @@ def test_a_row_is_stored_once_and_each_replicate_encodes_it_by_its_own_training_
     split = K_FOLD.split(labels, num_own_test=0, seed=3)
     stored = preprocess.store(rows, split)
     assert [len(part.columns) for part in stored] == [60, 60]
-    development, held_out = encode_development(stored[0]), encode_held_out(stored[1])
+    for most in (np.inf, 0):
+        development, held_out = encode_development(stored[0], most), encode_held_out(stored[1], most)
+        assert [len(part.inputs) for part in (development, held_out)] == ([480, 120] if most else [60, 60])
+        check_encoding(rows, split, development, held_out)
+
+
+def check_encoding(rows: Rows, split: Split, development: Development, held_out: HeldOut) -> None:
     for replicate, training in enumerate(split.training):
-        encoder = rows.fit(columns[training])
+        encoder = rows.fit(rows.columns[training])
         for part, places, numbers in (
             (development, development.training, training),
             (development, development.validation, split.validation[replicate]),
@@ -152,8 +158,9 @@ def test_a_row_is_stored_once_and_each_replicate_encodes_it_by_its_own_training_
         ):
             found = places[replicate]
             np.testing.assert_array_equal(part.identifiers[found], numbers)
-            np.testing.assert_array_equal(part.labels[found], labels[numbers])
-            assert part.inputs[found].tobytes() == encoder.transform(columns[numbers]).tobytes()
+            np.testing.assert_array_equal(part.labels[found], rows.labels[numbers])
+            inputs = part.take(found[None], [replicate])
+            assert inputs.tobytes() == encoder.transform(rows.columns[numbers]).tobytes()
 
 
 # The stage ---------------------------------------------------------------------------------------------------------

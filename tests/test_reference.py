@@ -135,7 +135,7 @@ def test_images_are_scaled_and_get_a_probability_per_class() -> None:
     development = Development(
         inputs[:2400], labels[:2400], rows[0, :2400], rows[:, :2200], rows[:, 2200:2400], names, 1 / 255
     )
-    held_out = HeldOut(inputs[2400:], labels[2400:], rows[0, 2400:], rows[:, :200])
+    held_out = HeldOut(inputs[2400:], labels[2400:], rows[0, 2400:], rows[:, :200], 1 / 255)
     models = {"random_forest": (5,), "mlp": (1,)}
     plan = ReferencePlan("images", seed=3, outputs=3, select_by="accuracy", models=models)
     for predicted in reference.run(plan, development, held_out).values():

@@ -75,9 +75,7 @@ def list_runs(study: str) -> Iterator[tuple[str, RunPlan]]:
 def digest_run(plan: RunPlan, development: Development) -> str:
     """Of the weights, the history and the predictions of a run."""
     run = train_lanes(plan, development)
-    predicted = predict_lanes(
-        plan, run.weights, inputs=development.inputs, rows=development.validation, scale=development.scale
-    )
+    predicted = predict_lanes(plan, run.weights, development, development.validation)
     history = run.history.to_csv(float_format="%.7g").encode()
     return digest(*(value.tobytes() for value in run.weights.values()), history, predicted.tobytes())
 
@@ -85,10 +83,10 @@ def digest_run(plan: RunPlan, development: Development) -> str:
 def digest_reference(name: str, development: Development, *, outputs: int) -> str:
     """Of the predictions of a reference model."""
     rows = development.training[0]
-    inputs, labels = take_inputs(development, rows), development.labels[rows]
+    inputs, labels = take_inputs(development, rows, 0), development.labels[rows]
     model = fit_reference(name, inputs, labels, strength=REFERENCE_STRENGTHS.get(name, 1.0), random_state=3)
 
-    predicted = predict_reference(model, take_inputs(development, development.validation[0]), outputs=outputs)
+    predicted = predict_reference(model, take_inputs(development, development.validation[0], 0), outputs=outputs)
     return digest(predicted.tobytes())
 
 

@@ -97,7 +97,7 @@ def predict_run(run: RunPlan, weights: Weights, development: Development, rows: 
     """Probabilities [lane, row, output] of rows [replicate, row]."""
     from stages.lib.lanes.graph import predict_lanes
 
-    return predict_lanes(run, weights, inputs=development.inputs, rows=rows, scale=development.scale)
+    return predict_lanes(run, weights, development, rows)
 
 
 def score_run(name: str, run: RunPlan, trained: TrainedRun, development: Development) -> np.ndarray:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 
 import numpy as np
 
-from stages.lib.data.samples import Development
+from stages.lib.data.samples import Development, Samples
 from stages.lib.lanes.blocks import Block
 from stages.lib.lanes.losses import LOSSES
 from stages.lib.lanes.network import Network, total, trained_names
@@ -45,6 +45,8 @@ class Graph:
         self.plan, self.development, self.start, self.grid = plan, development, start, block.grid
         self.num_lanes, self.dtype = block.grid.num_lanes, tf.as_dtype(dtype)
         self.inputs, self.labels = tf.constant(development.inputs), tf.constant(development.labels.astype(np.int32))
+        numbers = self._choose_encoders(block)
+        self.encoders = {name: tf.Variable(values, trainable=False) for name, values in numbers.items()}
         self.lanes = tf.Variable(block.lanes, trainable=False)
         some = None if block.grid == plan.grid else self.lanes
         self.regularizers = build_regularizers(plan, dtype, development.image, some)
@@ -69,9 +71,16 @@ class Graph:
         """Name of a weight -> [lane, ...], without its values."""
         return {name: zeros([self.num_lanes, *self.start[name].shape[1:]], self.dtype) for name in names}
 
+    def _choose_encoders(self, block: Block) -> dict[str, np.ndarray]:
+        """Field of `Encoder` -> [replicate of the block, 1, feature]; empty where rows are encoded."""
+        replicates = np.asarray(self.plan.replicates)[block.replicates]
+        return {name: numbers[replicates, None] for name, numbers in self.development.encoders.items()}
+
     def begin(self, block: Block) -> None:
         """Set all lanes to how a block starts."""
         self.lanes.assign(block.lanes)
+        for name, values in self._choose_encoders(block).items():
+            self.encoders[name].assign(values)
         start = {name: block.grid.over_points(values[block.replicates]) for name, values in self.start.items()}
         for variables in (self.weights, self.averages, self.kept, self.stopped):
             for name, variable in variables.items():
@@ -165,8 +174,16 @@ class Graph:
 
     def _gather_inputs(self, rows: tf.Tensor) -> tf.Tensor:
         """Inputs [lane, row, feature] of rows [replicate, row] of the pool."""
-        inputs, scale = tf.cast(tf.gather(self.inputs, rows), self.dtype), self.development.scale
+        inputs, scale = tf.cast(self._encode(tf.gather(self.inputs, rows)), self.dtype), self.development.scale
         return self._over_lanes(inputs if scale == 1 else inputs * tf.constant(scale, self.dtype))
+
+    def _encode(self, columns: tf.Tensor) -> tf.Tensor:
+        """Inputs of columns [replicate, row, feature], as `Encoder` makes them; what is encoded stays as it is."""
+        if not self.encoders:
+            return columns
+        low, high, mean, scale, fill = (self.encoders[name] for name in ("low", "high", "mean", "scale", "fill"))
+        filled = tf.where(tf.math.is_nan(columns), fill, columns)
+        return tf.cast((tf.clip_by_value(filled, low, high) - mean) / scale, tf.float32)
 
     def _gather_targets(self, rows: tf.Tensor) -> tf.Tensor:
         """Class numbers [lane, row], or [lane, row, output]: 0 or 1 for a sigmoid, one-hot for a softmax."""
@@ -228,20 +245,13 @@ def any_batches(part: tf.Tensor) -> tf.TensorSpec:
 
 
 def predict_lanes(
-    plan: RunPlan,
-    weights: Weights,
-    *,
-    inputs: np.ndarray,
-    rows: np.ndarray,
-    scale: float,
-    lanes: np.ndarray | None = None,
+    plan: RunPlan, weights: Weights, samples: Samples, rows: np.ndarray, *, lanes: np.ndarray | None = None
 ) -> np.ndarray:
     """Probabilities [lane, row, output], float32.
 
     Args:
         weights: name -> [lane, ...].
-        inputs: [row of the pool, feature].
-        rows: [replicate, row], positions in the pool: the rows that every lane of a replicate predicts.
+        rows: [replicate, row], positions in the samples: the rows that every lane of a replicate predicts.
         lanes: numbers of the lanes that predict: of each replicate one, or as many as of another, in their order; None
             for all.
     """
@@ -249,12 +259,13 @@ def predict_lanes(
     num_lanes, grid = len(lanes), Grid.of_lanes(len(lanes), len(plan.replicates))
     network = Network(plan.network, build_regularizers(plan, "float32", lanes=tf.constant(lanes)))
     tensors = {name: tf.constant(value[lanes], tf.float32) for name, value in weights.items()}
-    shared = bool((rows == rows[0]).all())  # then every lane reads one copy of the inputs
-    rows = rows[:1] if shared else grid.over_points(rows)
-    widest = max(len(rows) * inputs.shape[1], num_lanes * max(*plan.network.hidden, plan.network.outputs, 1))
+    shared = not samples.encoders and bool((rows == rows[0]).all())  # then every lane reads one copy of the inputs
+    rows, copies = (rows[:1], 1) if shared else (rows, num_lanes)
+    widest = max(copies * samples.inputs.shape[1], num_lanes * max(*plan.network.hidden, plan.network.outputs, 1))
     size = max(1, CHUNK_BYTES // (4 * widest))
     answers = []
     for first in range(0, rows.shape[1], size):
-        chunk = inputs[rows[:, first : first + size]].astype(np.float32) * np.float32(scale)
-        answers.append(network.output(network.forward(tensors, tf.constant(chunk), None)[0]).numpy())
+        chunk = samples.take(rows[:, first : first + size], plan.replicates)
+        inputs = tf.constant(chunk if shared else grid.over_points(chunk))
+        answers.append(network.output(network.forward(tensors, inputs, None)[0]).numpy())
     return np.concatenate(answers, axis=1)

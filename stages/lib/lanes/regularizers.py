@@ -43,7 +43,6 @@ class Regularizer:
         whole_number: the strength counts something.
         acts_on: "kernels", all of them or those of hidden layers, unless the network says otherwise; "hidden", the
             outputs of hidden layers; "whole", the batch or the network.
-        stops_training: it can end a lane's training.
         softens_targets: targets become shares of classes, which a loss of class numbers cannot express.
         inert_at_zero: a strength of 0 in every lane leaves the regulariser out of the graph.
         single_precision: Keras rounds this strength to float32, also in a float64 network.
@@ -60,7 +59,6 @@ class Regularizer:
     below: ClassVar[float] = INFINITY
     whole_number: ClassVar[bool] = False
     acts_on: ClassVar[Literal["kernels", "hidden kernels", "hidden", "whole"]] = "whole"
-    stops_training: ClassVar[bool] = False
     softens_targets: ClassVar[bool] = False
     inert_at_zero: ClassVar[bool] = True
     single_precision: ClassVar[bool] = False
@@ -87,11 +85,6 @@ class Regularizer:
     def choose(self, values: tf.Tensor) -> tf.Tensor:
         """The values [lane] of the lanes that are trained, from those [lane of the run] of all."""
         return values if self.lanes is None else tf.gather(values, self.lanes)
-
-    @classmethod
-    def effective(cls, strength: float, *, epochs: int, image: tuple[int, ...]) -> float:
-        """The strength as it acts: two strengths with one effective value train the same network."""
-        return strength
 
     def noise(self, num_features: int, hidden: Sequence[int]) -> list[Noise]:
         """The random numbers that each training step needs; `hidden` are the widths of the hidden layers."""
@@ -298,10 +291,6 @@ class Cutout(Regularizer):
 
     below = 1
 
-    @classmethod
-    def effective(cls, strength: float, *, epochs: int, image: tuple[int, ...]) -> float:
-        return round(strength * image[0]) / image[0] if image else strength
-
     def noise(self, num_features: int, hidden: Sequence[int]) -> list[Noise]:
         if self.image:
             return [Noise("cutout", "uniform", (2,))]
@@ -360,13 +349,8 @@ class EarlyStopping(Regularizer):
     """Stop a lane when its monitor has not improved for `strength` epochs (Prechelt 1998)."""
 
     whole_number = True
-    stops_training = True
     inert_at_zero = False
     scale = "log"
-
-    @classmethod
-    def effective(cls, strength: float, *, epochs: int, image: tuple[int, ...]) -> float:
-        return min(strength, epochs)
 
 
 CATALOGUE: dict[str, type[Regularizer]] = {

@@ -21,8 +21,10 @@ from stages.lib.lanes.plan import MODELS, RunPlan
 from stages.lib.settings.mistakes import Mistake
 from stages.lib.settings.schema import Params
 
-FLOAT, DOUBLE = 4, 8  # bytes
-COPIES = 2  # of the lanes' weights, those of the blocks and those of the run; and of the rows: NumPy's and TensorFlow's
+FLOAT, DOUBLE, NUMBER = 4, 8, 4  # bytes
+# Of the lanes' weights: those of the blocks and those of the run; of the rows: NumPy's and TensorFlow's; of their
+# numbers: those of the replicates and those of an epoch in their order.
+COPIES = 2
 HISTORY = 40  # bytes of a lane's epoch: epoch, lane, loss and two monitors
 GIGABYTE = 1e9
 
@@ -60,9 +62,9 @@ def estimate(plan: RunPlan, facts: Facts, protocol: RepeatedStratifiedKFold | Fi
     weights = sum((before + 1) * after for before, after in pairwise(widths))
     predicted = lanes * count_held_out(protocol, facts) * plan.network.outputs * FLOAT
     history = lanes * plan.epochs * HISTORY
-    seen = protocol.count_training(facts) / (1 - protocol.validation)  # by a replicate, which encodes them for itself
-    rows = facts.num_rows * facts.num_inputs if facts.image else seen * len(plan.replicates) * facts.num_inputs * FLOAT
-    training = lanes * weights * FLOAT * COPIES + history + rows * COPIES
+    rows = facts.num_rows * facts.num_inputs * (1 if facts.image else DOUBLE)  # encoded in advance only where few
+    seen = protocol.count_training(facts) / (1 - protocol.validation)  # by a replicate, which has their numbers
+    training = COPIES * (lanes * weights * FLOAT + rows + seen * len(plan.replicates) * NUMBER) + history
     trained = lanes * weights * FLOAT * (1 + plan.stopped)  # of the best epoch beside those of the last
     return Need(lanes, max(training, predicted), trained + predicted + history)
 

@@ -56,7 +56,7 @@ def test_a_stranger_loads_the_models_and_predicts_as_lane_0(tmp_path: Path) -> N
     for outputs in (1, 10):
         plan, development, weights = train_case(outputs)
         every_row = np.tile(np.arange(len(development.labels)), (2, 1))
-        lanes = predict_lanes(plan, weights, inputs=development.inputs, rows=every_row, scale=development.scale)
+        lanes = predict_lanes(plan, weights, development, every_row)
         np.testing.assert_allclose(np.load(tmp_path / f"{outputs}_answer.npy"), lanes[0], atol=1e-6)
 
 
@@ -66,7 +66,7 @@ def test_rows_of_one_replicate_are_predicted_as_rows_of_all(chunk_bytes: int, mo
     plan, development, weights = train_case(10)
     monkeypatch.setattr(graph, "CHUNK_BYTES", chunk_bytes)
     shared, apart = (
-        predict_lanes(plan, weights, inputs=development.inputs, rows=np.array(rows), scale=development.scale)
+        predict_lanes(plan, weights, development, np.array(rows))
         for rows in ([[0, 1, 2, 3], [0, 1, 2, 3]], [[0, 1, 2, 3], [3, 1, 0, 2]])
     )
     owner = plan.grid.over_points(np.array(plan.replicates))

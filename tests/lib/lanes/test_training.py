@@ -5,14 +5,21 @@ import sys
 from dataclasses import replace
 
 import numpy as np
+import pytest
 
-from stages.lib.lanes import graph, training
+from stages.lib.data.dataset import Rows
+from stages.lib.data.protocols import RepeatedStratifiedKFold
+from stages.lib.data.samples import Encoder, encode_development
+from stages.lib.lanes import blocks, graph, training
 from stages.lib.lanes.blocks import cut_into_blocks
+from stages.lib.lanes.graph import predict_lanes
 from stages.lib.lanes.network import draw_weights
 from stages.lib.lanes.plan import NetworkPlan, RegularizerPlan
 from stages.lib.lanes.training import train_lanes
+from stages.preprocess import store
 from tests.lib.lanes.cases import (
     CALLBACKS,
+    NUM_FEATURES,
     check_near,
     check_same,
     compare_with_stock,
@@ -80,6 +87,26 @@ def test_every_process_gives_the_same_bytes():
     command = [sys.executable, "-c", TRAIN_ON_MANY_ROWS]
     first, second = (subprocess.run(command, check=True, capture_output=True).stdout for _ in range(2))
     assert first == second
+
+
+@pytest.mark.parametrize("block_bytes", [10**9, 1])
+def test_rows_that_are_encoded_batch_by_batch_give_the_bytes_of_those_encoded_in_advance(block_bytes, monkeypatch):
+    """A missing value, a column that is clipped; in blocks of some replicates too, and in predictions."""
+    monkeypatch.setattr(blocks, "BLOCK_BYTES", block_bytes)
+    generator, labels = np.random.default_rng(0), np.arange(60, dtype=np.uint8) % 2
+    columns = generator.normal(size=(60, NUM_FEATURES))
+    columns[::7, 1] = np.nan
+    split = RepeatedStratifiedKFold(folds=4, repeats=2, validation=0.2).split(labels, num_own_test=0, seed=3)
+    rows = Rows(labels, columns, ("x",) * NUM_FEATURES, fit=lambda known: Encoder(-0.3, 1.5, known[:, 0].mean(), 0.7))
+    stored, plan = store(rows, split)[0], make_plan(*NOISY, replicates=(7, 2, 3, 5, 1, 4, 0, 6))
+    advance, later = (encode_development(stored, most) for most in (np.inf, 0))
+    assert later.encoders and not advance.encoders
+    runs = [train_lanes(plan, development) for development in (advance, later)]
+    check_same(*runs)
+    predicted = [
+        predict_lanes(plan, runs[0].weights, part, part.validation[list(plan.replicates)]) for part in (advance, later)
+    ]
+    np.testing.assert_array_equal(*predicted)
 
 
 def test_how_many_steps_a_call_trains_changes_no_byte(monkeypatch):

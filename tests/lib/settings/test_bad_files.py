@@ -186,8 +186,8 @@ def test_what_the_machine_cannot_hold_is_refused_in_words(params_text: str) -> N
     plan.run(params_text, read, machine=Machine(memory=4e9, disk=4e9))
 
 
-def test_a_table_of_16_megabytes_is_taken_ten_times_and_refused_a_thousand_times() -> None:
-    """100,000 rows x 20 columns: encoded for each of 5,000 replicates they would not fit."""
+def test_a_table_of_16_megabytes_is_taken_ten_times_and_counted_a_thousand_times() -> None:
+    """100,000 rows x 20 columns: 5,000 replicates share them, but each has its own numbers of rows."""
     facts, regularizers = Facts((60_000, 40_000), num_columns=20), ()
     network, callbacks, optimizer = NetworkPlan((64,), "relu", 1), CallbacksPlan(), OptimizerPlan("adam", 0.001, 0.0)
     needs = []
@@ -196,7 +196,7 @@ def test_a_table_of_16_megabytes_is_taken_ten_times_and_refused_a_thousand_times
         replicates = tuple(range(protocol.num_replicates))
         run = RunPlan("t", "v", 3, replicates, network, regularizers, callbacks, "crossentropy", optimizer, 32, 50)
         needs.append(estimate(run, facts, protocol))
-    assert needs[0].memory < 1e9 < 6e10 < needs[1].memory
+    assert needs[0].memory < 1e9 < 3e9 < needs[1].memory
     assert estimate_rows(facts) < 5e7
 
 
