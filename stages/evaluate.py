@@ -8,8 +8,6 @@ One process works on a whole study: starting TensorFlow takes seconds, predictin
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import numpy as np
 
 from stages.lib.claims.measurements import Measured, Point, save_measurements, to_values
@@ -25,9 +23,11 @@ from stages.lib.lanes import runtime
 from stages.lib.lanes.graph import predict_lanes
 from stages.lib.lanes.network import draw_weights
 from stages.lib.lanes.plan import MODELS, RegularizerPlan, RunPlan, load_run_plan
-from stages.lib.lanes.run import BOUND_TOLERANCE, TrainedRun, load_run, stop_in_time
+from stages.lib.lanes.run import Arrays, TrainedRun, Weights, load_run, stop_in_time
 from stages.lib.lock import prune_outputs
 
+NEAR_ZERO = 1e-3  # a weight below this size counts as nearly zero
+BOUND_TOLERANCE = 1e-4  # relative distance from the max-norm bound within which a unit counts as held by it
 TRAINING_HISTORY = ("epochs_run", "best_epoch", "stopped_early", "diverged")  # fields of a run
 
 
@@ -53,10 +53,11 @@ def run(
         rated = rate_points(plan.grid, validation, development.labels[of_validation], select_by=select_by)
         lanes = plan.grid.lanes_at(rated.argmax(axis=0))
     history = {name: getattr(trained, name) for name in TRAINING_HISTORY}
+    mechanisms = measure_mechanisms(plan, trained.weights)
     return Predictions(
         replicate=trained.replicate[lanes],
         strengths={name: strength[lanes] for name, strength in trained.strengths.items()},
-        mechanisms={name: values[lanes] for name, values in (history | trained.mechanisms).items()},
+        mechanisms={name: values[lanes] for name, values in (history | mechanisms).items()},
         training=predict(development, of_training[:, :NUM_TRAINING_ROWS], lanes),
         validation=validation[lanes],
         test=predict(held_out, held_out.test[replicates], lanes),
@@ -75,7 +76,7 @@ def measure_variant(
     """
     losses = trained.history.groupby("lane")["loss"].mean().to_numpy()
     of_lanes = {"zero_share": predicted.mechanisms["zero_share"], "learning_loss": losses}
-    of_lanes |= measure_bounds(run, trained)
+    of_lanes |= measure_bounds(run, trained.weights)
     points = []
     for point in range(predicted.grid.num_points):
         lanes = predicted.grid.lanes_at(point)
@@ -96,26 +97,54 @@ def measure_fit(labels: Labels, arm: Arm) -> dict[str, np.ndarray]:
     return accuracies | {"gap": losses["held_out"] - losses["training"]}
 
 
-def measure_bounds(run: RunPlan, trained: TrainedRun) -> dict[str, np.ndarray]:
+def measure_mechanisms(run: RunPlan, weights: Weights) -> Arrays:
+    """What regularisers did to the kernels, each [lane].
+
+    zero_share, near_zero_share: of the weights those that are 0, or smaller than NEAR_ZERO. kernel_norm: sqrt(sum w^2).
+    bound_share: of the units that max_norm bounds those that are at the bound; 0 without it.
+    """
+    kernels = [weights[f"kernel_{layer}"].astype(float) for layer in range(1, len(run.network.hidden) + 2)]
+    values = np.concatenate([kernel.reshape(len(kernel), -1) for kernel in kernels], axis=1)
+    at_bound = np.zeros(len(values))
+    if bound := find_bound(run):
+        at_bound = (np.abs(compare_with_bound(run, weights, bound)) <= BOUND_TOLERANCE).mean(axis=1)
+    return {
+        "zero_share": (values == 0).mean(axis=1),
+        "near_zero_share": (np.abs(values) < NEAR_ZERO).mean(axis=1),
+        "kernel_norm": np.linalg.norm(values, axis=1),
+        "bound_share": at_bound,
+    }
+
+
+def measure_bounds(run: RunPlan, weights: Weights) -> Arrays:
     """Of units that max_norm bounds [lane]: their number, how many are at it and over it, and their largest norm at
     the start."""
-    for entry in run.regularizers:
-        if entry.name == "max_norm":
-            norms = unit_norms(trained.weights, entry)
-            ratio = np.where(np.isfinite(norms).all(axis=1, keepdims=True), norms, np.nan)
-            ratio = ratio / run.lane_strengths(entry)[:, None] - 1
-            size, replicates = trained.weights["kernel_1"].shape[1], list(run.replicates)
-            start = draw_weights(run.network, size, seed=run.seed, replicates=replicates, normalized=[])
-            return {
-                "num_bounded": np.full(len(norms), norms.shape[1]),
-                "num_at_bound": count_units(np.abs(ratio) <= BOUND_TOLERANCE, ratio),
-                "num_over_bound": count_units(ratio > BOUND_TOLERANCE, ratio),
-                "start_norm": run.grid.over_points(unit_norms(start, entry).max(axis=1)),
-            }
-    return {}
+    bound = find_bound(run)
+    if not bound:
+        return {}
+    ratio = compare_with_bound(run, weights, bound)
+    size, replicates = weights["kernel_1"].shape[1], list(run.replicates)
+    start = draw_weights(run.network, size, seed=run.seed, replicates=replicates, normalized=[])
+    return {
+        "num_bounded": np.full(len(ratio), ratio.shape[1]),
+        "num_at_bound": count_units(np.abs(ratio) <= BOUND_TOLERANCE, ratio),
+        "num_over_bound": count_units(ratio > BOUND_TOLERANCE, ratio),
+        "start_norm": run.grid.over_points(unit_norms(start, bound).max(axis=1)),
+    }
 
 
-def unit_norms(weights: Mapping[str, np.ndarray], entry: RegularizerPlan) -> np.ndarray:
+def find_bound(run: RunPlan) -> RegularizerPlan | None:
+    return next((entry for entry in run.regularizers if entry.name == "max_norm"), None)
+
+
+def compare_with_bound(run: RunPlan, weights: Weights, bound: RegularizerPlan) -> np.ndarray:
+    """norm / bound - 1 of each unit [lane, unit]; NaN in lanes whose weights are not finite."""
+    norms = unit_norms(weights, bound)
+    finite = np.isfinite(norms).all(axis=1, keepdims=True)
+    return np.where(finite, norms, np.nan) / run.lane_strengths(bound)[:, None] - 1
+
+
+def unit_norms(weights: Weights, entry: RegularizerPlan) -> np.ndarray:
     """L2 norms of the weights into each unit of the layers that a regulariser acts on, [lane, unit]."""
     kernels = [weights[f"kernel_{layer}"].astype(float) for layer in entry.layers]
     return np.concatenate([np.linalg.norm(kernel, axis=1) for kernel in kernels], axis=1)
@@ -156,7 +185,7 @@ def evaluate_task(plan: StudyPlan) -> None:
                 # To the end a variant is judged at the strength that validation rows choose, and at no other.
                 at_end = run(run_plan, trained, development, held_out, select_by=plan.select_by)
                 stored.save_predictions(at_end, task, name, at_end=True)
-                trained = stop_in_time(run_plan, trained)
+                trained = stop_in_time(trained)
             predicted = run(run_plan, trained, development, held_out)
             stored.save_predictions(predicted, task, name)
             measured[name] = measure_variant(run_plan, trained, predicted, labels, plan.select_by)

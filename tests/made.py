@@ -128,8 +128,8 @@ def make_run(generator: np.random.Generator, variant: str) -> TrainedRun:
     history = pd.DataFrame({"epoch": epochs, "lane": lanes, "loss": 1 / epochs, "val_loss": 0.5 + 1 / epochs})
     counts = np.full(REPLICATES, EPOCHS)
     never = np.zeros(REPLICATES, bool)
-    strengths, mechanisms = {variant: np.full(REPLICATES, 0.05)}, {"zero_share": np.full(REPLICATES, 0.5)}
-    return TrainedRun(weights, np.arange(REPLICATES), strengths, counts, counts, never, never, mechanisms, history)
+    strengths = {variant: np.full(REPLICATES, 0.05)}
+    return TrainedRun(weights, np.arange(REPLICATES), strengths, counts, counts, never, never, history)
 
 
 def make_calibration():

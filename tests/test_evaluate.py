@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from sklearn import metrics
 
-from stages.evaluate import measure_variant
+from stages.evaluate import measure_mechanisms, measure_variant
 from stages.lib.claims.measurements import Measured, load_measurements, save_measurements
 from stages.lib.judge.arms import arm_at
 from stages.lib.judge.predictions import Labels, Predictions
@@ -36,7 +36,7 @@ def make_trained(run: RunPlan) -> TrainedRun:
     replicate = np.tile(np.arange(REPLICATES), run.grid.num_points)
     return TrainedRun(
         weights, stopped={}, replicate=replicate, strengths={}, epochs_run=zeros, best_epoch=zeros,
-        stopped_epoch=zeros, stopped_early=zeros, diverged=zeros, mechanisms={}, history=history,
+        stopped_epoch=zeros, stopped_early=zeros, diverged=zeros, history=history,
     )  # fmt: skip
 
 
@@ -55,6 +55,20 @@ def predicted(labels: Labels) -> Predictions:
 def bounded(labels: Labels, predicted: Predictions) -> Measured:
     run = make_run("max_norm")
     return measure_variant(run, make_trained(run), predicted, labels, "log_loss")
+
+
+def test_mechanisms_of_hand_worked_kernels() -> None:
+    """The bound holds layer 1 alone; two of lane 0's units there have it as their norm, up to the tolerance."""
+    norms = [2.0, 2 * (1 + 0.9e-4), 2 * (1 - 1.1e-4), 5e-4, 0, -1e-3]  # -1e-3 is not below the limit of nearly zero
+    weights = {"kernel_1": np.array([[norms], [norms]]), "kernel_2": np.full((2, 6, 1), 2.0)}
+    weights["kernel_2"][1] = 0
+    plan = make_plan(RegularizerPlan("max_norm", (2.0, 5e-4), (1,)), replicates=(0,))
+    found = measure_mechanisms(plan, weights)
+    np.testing.assert_allclose(found["zero_share"], [1 / 12, 7 / 12])
+    np.testing.assert_allclose(found["near_zero_share"], [2 / 12, 8 / 12])
+    np.testing.assert_allclose(found["bound_share"], [2 / 6, 1 / 6])
+    np.testing.assert_allclose(found["kernel_norm"], [np.sqrt(36), np.sqrt(12)], rtol=1e-4)
+    assert not measure_mechanisms(make_plan(replicates=(0, 1)), weights)["bound_share"].any()
 
 
 def test_gaps_are_differences_of_losses_by_scikit_learn(

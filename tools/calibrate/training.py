@@ -111,7 +111,7 @@ def train_and_predict(run: RunPlan, samples: Samples, seed: int) -> list[Predict
 
     run = replace(run, seed=seed, replicates=tuple(range(len(samples[0].training))))
     trained = train_lanes(run, samples[0])
-    judged = [stop_in_time(run, trained), trained] if run.stopped else [trained]
+    judged = [stop_in_time(trained), trained] if run.stopped else [trained]
     return [evaluate.run(run, weights, *samples) for weights in judged]
 
 

@@ -90,7 +90,7 @@ def train_run(run: RunPlan, development: Development, dtype: str = "float32") ->
     from stages.lib.lanes.training import train_lanes
 
     trained = train_lanes(run, development, dtype=dtype)
-    return stop_in_time(run, trained) if run.stopped else trained
+    return stop_in_time(trained) if run.stopped else trained
 
 
 def predict_run(run: RunPlan, weights: Weights, development: Development, rows: np.ndarray) -> np.ndarray:

@@ -40,7 +40,7 @@ class Predictions:
 
     A lane whose weights are not finite predicts the shares of the classes among its training rows.
     strengths: regulariser -> its strength. mechanisms: what the regularisers did to the weights, and how the training
-    went; see `measure_mechanisms` and `TrainedRun`.
+    went; see `evaluate` and `TrainedRun`.
     """
 
     replicate: np.ndarray

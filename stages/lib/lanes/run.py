@@ -1,4 +1,4 @@
-"""What `train` leaves of a run and `evaluate` reads: the lanes' weights, how their training went, what it did to them.
+"""What `train` leaves of a run and `evaluate` reads: the lanes' weights, and how their training went.
 
 Trained blocks of lanes are kept until the run is whole, so that a run which was stopped goes on from there.
 """
@@ -28,7 +28,7 @@ from stages.lib.core.files import (
     write_arrays,
     write_bytes,
 )
-from stages.lib.lanes.plan import RunPlan, find_run
+from stages.lib.lanes.plan import find_run
 
 Arrays = dict[str, np.ndarray]
 Weights = Arrays  # name of a weight -> [lane or replicate, ...]
@@ -46,7 +46,6 @@ class TrainedRun:
     epochs_run: epochs trained.
     best_epoch: the epoch, counted from 1, whose weights are handed on.
     stopped_early, diverged: ended by early stopping, or by a loss that was not finite.
-    mechanisms: name -> what the regularisers did to the weights; see `measure_mechanisms`.
     """
 
     weights: Weights
@@ -56,20 +55,18 @@ class TrainedRun:
     best_epoch: np.ndarray
     stopped_early: np.ndarray
     diverged: np.ndarray
-    mechanisms: dict[str, np.ndarray]
     history: pd.DataFrame
     stopped: Weights = field(default_factory=dict)
     stopped_epoch: np.ndarray = field(default_factory=lambda: np.zeros(0, int))
 
 
 # Fields that hold arrays by name -> how these begin in the file.
-NESTED = {"strengths": "strength", "weights": "weight", "stopped": "at_best", "mechanisms": "mechanism"}
+NESTED = {"strengths": "strength", "weights": "weight", "stopped": "at_best"}
 
 
-def stop_in_time(plan: RunPlan, run: TrainedRun) -> TrainedRun:
+def stop_in_time(run: TrainedRun) -> TrainedRun:
     """The run with the weights of each lane's best epoch in the place of the last one's."""
-    mechanisms = measure_mechanisms(plan, run.stopped)
-    return replace(run, weights=run.stopped, best_epoch=run.stopped_epoch, mechanisms=mechanisms)
+    return replace(run, weights=run.stopped, best_epoch=run.stopped_epoch)
 
 
 def save_run(run: TrainedRun, model: bytes, task: str, variant: str) -> None:
@@ -128,30 +125,3 @@ class UnfinishedRun:
         """Remove the blocks, and those that earlier runs of this name have left."""
         if self.of_run.is_dir() and not self.of_run.is_symlink():
             shutil.rmtree(self.of_run)
-
-
-NEAR_ZERO = 1e-3  # a weight below this size counts as nearly zero
-BOUND_TOLERANCE = 1e-4  # relative distance from the max-norm bound within which a unit counts as held by it
-
-
-def measure_mechanisms(plan: RunPlan, weights: Weights) -> Arrays:
-    """What regularisers did to the kernels, each [lane].
-
-    zero_share, near_zero_share: of the weights those that are 0, or smaller than NEAR_ZERO. kernel_norm: sqrt(sum w^2).
-    bound_share: of the units that max_norm acts on those whose incoming weights have the bound as their norm, by
-        |norm / bound - 1| <= BOUND_TOLERANCE; 0 without it.
-    """
-    kernels = [weights[f"kernel_{layer}"].astype(np.float64) for layer in range(1, len(plan.network.hidden) + 2)]
-    values = np.concatenate([kernel.reshape(len(kernel), -1) for kernel in kernels], axis=1)
-    at_bound = np.zeros(len(values))
-    for entry in plan.regularizers:
-        if entry.name == "max_norm":
-            norms = np.concatenate([np.linalg.norm(kernels[layer - 1], axis=1) for layer in entry.layers], axis=1)
-            ratios = norms / plan.lane_strengths(entry)[:, None]
-            at_bound = (np.abs(ratios - 1) <= BOUND_TOLERANCE).mean(axis=1)
-    return {
-        "zero_share": (values == 0).mean(axis=1),
-        "near_zero_share": (np.abs(values) < NEAR_ZERO).mean(axis=1),
-        "kernel_norm": np.linalg.norm(values, axis=1),
-        "bound_share": at_bound,
-    }

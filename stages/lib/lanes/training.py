@@ -16,7 +16,7 @@ from stages.lib.lanes.graph import Graph
 from stages.lib.lanes.network import draw_weights
 from stages.lib.lanes.plan import RunPlan
 from stages.lib.lanes.randomness import NoiseSource, batch_orders
-from stages.lib.lanes.run import Arrays, TrainedRun, UnfinishedRun, Weights, measure_mechanisms
+from stages.lib.lanes.run import Arrays, TrainedRun, UnfinishedRun, Weights
 from stages.lib.lanes.runtime import tf
 
 NOISE_BYTES = 16_000_000  # of random numbers for all lanes of a block; more are drawn in several calls
@@ -73,7 +73,6 @@ def join_parts(plan: RunPlan, blocks: list[Block], parts: list[Arrays]) -> Train
         replicate=plan.grid.over_points(np.asarray(plan.replicates)),
         strengths={entry.name: plan.lane_strengths(entry) for entry in plan.regularizers},
         **ends,
-        mechanisms=measure_mechanisms(plan, weights),
         history=pd.concat(histories, ignore_index=True).sort_values(["epoch", "lane"], ignore_index=True),
     )
 

@@ -34,6 +34,6 @@ def test_a_learning_curve_has_the_lanes_at_the_knob_while_half_of_them_run() -> 
         [(epoch, lane, epoch + lane, 10.0 * epoch) for epoch in (1, 2, 3) for lane in lanes[:: 4 if epoch == 3 else 1]],
         columns=["epoch", "lane", "loss", "val_loss"],
     )
-    curve = figures.summarize_learning(TrainedRun({}, lanes % 4, {}, lanes, lanes, never, never, {}, history))
+    curve = figures.summarize_learning(TrainedRun({}, lanes % 4, {}, lanes, lanes, never, never, history))
     assert curve[curve["part"] == "training"]["mean"].tolist() == [1 + 1.5, 2 + 1.5]
     assert curve[curve["part"] == "validation"]["high"].tolist() == [10, 20]
