@@ -218,7 +218,8 @@ class Graph:
         logits: list[tf.Tensor] = []
         penalty = tf.zeros(self.num_lanes, self.dtype)
         # Pieces along the rows whose inputs are small enough to hold at once.
-        size = max(1, CHUNK_BYTES // (self.plan.grid.num_lanes * self.inputs.shape[1] * self.dtype.size))
+        widest = max(self.inputs.shape[1], *self.plan.network.hidden, self.plan.network.outputs)
+        size = max(1, CHUNK_BYTES // (self.plan.grid.num_lanes * widest * self.dtype.size))
         for first in range(0, num_rows, size):
             chunk = rows[:, first : first + size]
             with tf.control_dependencies(logits[-1:]):  # else all chunks are held at once
