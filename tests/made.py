@@ -136,10 +136,7 @@ def make_calibration():
     share = {"value": 0.94, "low": 0.9, "high": 0.97, "count": 94, "of": 100}
     method = {"half_width": 0.1, "coverage": share, "found": share}
     arm = {"true_difference": 0.05, "spread": 0.02, "wrong_equivalent": share, "by_row": method}
-    counts = {
-        "family_wise_error": {"true_nulls": 1, "by_row": share},
-        "scores": {"auc": {"l2_tuned": arm}},
-    }
+    counts = {"family_wise_error": {"true_nulls": 1, "by_row": share}, "scores": {"auc": {"l2_tuned": arm}}}
     counted = {"true_difference": 0.05, "spread": 0.02, "by_row": {"half_width": 0.1, "coverage": share}}
     repeated = {"scores": {"auc": {"patients_counted": counted, "rows_counted": counted}}}
     return {

@@ -24,10 +24,7 @@ CODE = ("A score", "A reference model", "A regulariser", "A loss", "A protocol",
 TABLE, STUDY, VARIANT, SEARCH = "A table of your own", "A study", "A variant", "A search"
 
 # Another table and another study by the same recipes: what stands in their blocks, and what takes its place.
-WINE = {
-    "breast_cancer": "wine",
-    ", positive: 0": "",
-}
+WINE = {"breast_cancer": "wine", ", positive: 0": ""}
 TWO_TABLES = {"data: thoracic_surgery": "data: two", "thoracic_fixed": "two_tables"}  # a collection
 DIGITS = {
     "thoracic_surgery": "digits",

@@ -165,11 +165,7 @@ def make_experiments() -> Json:
 
 
 def make_files() -> Json:
-    return {
-        "comparison": make_comparison(),
-        "measurements": make_measurements(),
-        "experiments": make_experiments(),
-    }
+    return {"comparison": make_comparison(), "measurements": make_measurements(), "experiments": make_experiments()}
 
 
 def to_records(files: Json) -> Records:

@@ -125,12 +125,7 @@ def test_mirror_gives_all_files(server: Server, target: Path, answer: str | None
     ],
 )
 def test_lasting_fault_falls_through(
-    server: Server,
-    target: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    fault: bytes | str,
-    reason: str,
+    server: Server, target: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: bytes | str, reason: str
 ) -> None:
     monkeypatch.setattr(download, "TIMEOUT", SHORT if fault == "stalled" else download.TIMEOUT)
     server.serve(f"{FIRST}.gz", fault)

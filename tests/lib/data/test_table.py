@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from stages.lib.data.dataset import DataError, Rows
 from stages.lib.data.kinds import Declaration
 from stages.lib.data.table import Table
 from tests.conftest import ROOT
+from tests.project import load_yaml
 
 FILE = "data/source/mine.csv"
 CSV = """id,ward,grade,age,dose,outcome
@@ -174,100 +176,26 @@ def test_table_may_hold_categories_alone_or_numbers_alone() -> None:
 # Faults of the file ------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("text", "changes", "fault"),
-    [
-        (
-            CSV.replace("yes", "1").replace("no\n", "0\n"),
-            {"target": "outcom"},
-            "column 'outcom' (target): is not in the header, expected 'outcome': mend its spelling",
-        ),
-        (
-            CSV,
-            {"drop": ["id", "zzz"]},
-            "column 'zzz' (drop): is not in the header, expected 'id' or 'ward' or 'grade' or 'age' or 'dose' or "
-            "'outcome': mend its spelling",
-        ),
-        (
-            CSV,
-            {"categorical": ["grade"]},
-            "column 'ward': expected numbers; found 'north' in line 2, 'south' in line 3, 'north' in line 4, 1 more: "
-            "list it under categorical or drop, or leave the cell empty where the value is missing",
-        ),
-        (
-            CSV.replace("58", "inf").replace("47", "1e39"),
-            {},
-            "column 'age': expected numbers between -3.4e+38 and 3.4e+38; found 'inf' in line 3, '1e39' in line 4: "
-            "replace these values",
-        ),
-        (
-            CSV.replace("58", "").replace("47", "NA"),
-            {},
-            "column 'age': expected a value in every row; found '' in line 3, 'NA' in line 4: "
-            "fill these cells, or declare missing: impute",
-        ),
-        (
-            CSV.replace("south", "NaN"),
-            {},
-            "column 'ward' (categorical): expected a value in every row; found 'NaN' in line 3: "
-            "fill these cells, or declare missing: impute",
-        ),
-        (
-            CSV.replace(",no", ","),
-            {"missing": "impute"},
-            "column 'outcome' (target): expected a class in every row; found '' in line 3, '' in line 4: "
-            "fill these cells or remove their rows",
-        ),
-        (
-            CSV.replace("yes", "no"),
-            {},
-            "column 'outcome' (target): found only the class 'no', expected two or more: choose another",
-        ),
-        (
-            "a,outcome\n" + "".join(f"1,{value}\n" for value in range(257)),
-            {"drop": [], "categorical": []},
-            "column 'outcome' (target): found 257 different values, expected at most 256 classes: "
-            "choose a column that holds classes, not measurements",
-        ),
-        (
-            CSV.replace("yes", "x" * 101),
-            {},
-            f"column 'outcome' (target): expected classes of at most 100 characters; found '{'x' * 27}...{'x' * 28}' "
-            f"in line 2, '{'x' * 27}...{'x' * 28}' in line 5: shorten them",
-        ),
-        (
-            CSV.replace("south", "x" * 101),
-            {},
-            "column 'ward' (categorical): expected categories of at most 100 characters; found "
-            f"'{'x' * 27}...{'x' * 28}' in line 3: shorten them, or declare the column under drop",
-        ),
-        (
-            "id,ward,outcome\n" + "".join(f"{row},w{row},{row % 2}\n" for row in range(1001)),
-            {"categorical": ["ward"]},
-            "column 'ward' (categorical): found 1,001 different values, expected at most 1,000 categories: "
-            "declare it under drop, or leave it out of categorical",
-        ),
-        (
-            CSV.replace("2,south", ",south"),
-            {"drop": [], "group": "id"},
-            "column 'id' (group): expected a group in every row; found '' in line 3: fill these cells or remove their "
-            "rows",
-        ),
-        (CSV, {"positive": "maybe"}, "positive is 'maybe', expected a class of 'outcome': choose no or yes"),
-        (
-            CSV,
-            {"target": "grade", "categorical": ["ward", "outcome"], "positive": 2},
-            "positive is '2', expected no such key for a target of 3 classes: remove it",
-        ),
-        (
-            CSV,
-            {"drop": ["id", "age", "dose", "ward", "grade"], "categorical": []},
-            "no column is left to learn from, expected one beside target, group and drop: drop fewer columns",
-        ),
-    ],
-)
-def test_table_that_does_not_fit_its_declaration_is_refused(text: str, changes: dict, fault: str) -> None:
-    assert refusal(text, **changes) == [fault]
+@pytest.mark.parametrize("case", load_yaml(Path(__file__).with_name("faults.yaml")), ids=lambda case: case["told"][:30])
+def test_table_that_does_not_fit_its_declaration_is_refused(case: dict) -> None:
+    text = CSV
+    for old, new in case.get("edits", {}).items():
+        text = text.replace(old, new)
+    assert refusal(text, **case.get("declared", {})) == [case["told"]]
+
+
+def test_more_classes_or_categories_than_a_table_may_have_are_refused() -> None:
+    many = "id,ward,outcome\n" + "".join(f"{row},w{row},{row % 2}\n" for row in range(1001))
+    (told,) = refusal(many, categorical=["ward"])
+    assert told == (
+        "column 'ward' (categorical): found 1,001 different values, expected at most 1,000 categories: "
+        "declare it under drop, or leave it out of categorical"
+    )
+    (told,) = refusal("a,outcome\n" + "".join(f"1,{row}\n" for row in range(257)), drop=[], categorical=[])
+    assert told == (
+        "column 'outcome' (target): found 257 different values, expected at most 256 classes: "
+        "choose a column that holds classes, not measurements"
+    )
 
 
 @pytest.mark.parametrize(

@@ -10,13 +10,7 @@ from statsmodels.formula.api import ols
 from statsmodels.stats.anova import anova_lm
 
 from stages.lib.judge import scores
-from stages.lib.judge.designs import (
-    CrossedEffects,
-    CrossValidation,
-    Estimate,
-    resampled_mean,
-    welch,
-)
+from stages.lib.judge.designs import CrossedEffects, CrossValidation, Estimate, resampled_mean, welch
 
 FOLDS, REPEATS, NUM_ROWS, SHARE = 5, 10, 60, 0.7  # of a small cross-validation; SHARE of the other rows is trained on
 

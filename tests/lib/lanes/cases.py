@@ -97,12 +97,7 @@ def make_start(plan: RunPlan, num_features: int = NUM_FEATURES) -> Weights:
 
 
 def compare_with_stock(
-    plan: RunPlan,
-    *,
-    lane: int,
-    dtype: str,
-    development: Development | None = None,
-    tolerance: float | None = None,
+    plan: RunPlan, *, lane: int, dtype: str, development: Development | None = None, tolerance: float | None = None
 ) -> tuple[TrainedRun, Fitted]:
     """Train a plan in lanes, and one of its lanes with stock Keras: weights and losses must agree."""
     development, tolerance = development or make_development(plan.network.outputs), tolerance or TOLERANCE[dtype]
