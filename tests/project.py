@@ -94,6 +94,14 @@ def make_project(folder: Path, params: dict, *, more: Sequence[str] = ()) -> Pro
     return project
 
 
+def put_scripts(folder: Path, **scripts: str) -> None:
+    """Name -> what the shell does where a command of this name is called."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, text in scripts.items():
+        (folder / name).write_text(f"#!/bin/sh\n{text}\n")
+        (folder / name).chmod(0o755)
+
+
 def load_yaml(source: Path | str) -> dict:
     """A file, or text."""
     return YAML(typ="safe", pure=True).load(source)

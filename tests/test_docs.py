@@ -10,6 +10,7 @@ import pytest
 import yaml
 from dvc.cli.parser import get_main_parser
 
+from stages import plan
 from stages.lib.judge.comparison import load_comparison
 from tests.conftest import ROOT
 from tools import readme
@@ -18,12 +19,39 @@ PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").g
 WRITTEN_BY_A_RUN = ("metrics/",)
 
 
+# Commands that `make tour` does not run -> the test that runs each, or one of its form; or the words of its page.
+DVC, TOOLS = "tests/test_dvc.py", "tests/tools"
+TESTED = {
+    r"make (pipeline|review|tour|audit-deps|show STUDY=my)": f"{TOOLS}/test_repro.py::test_make_takes_the_folder",
+    r"make (lock|coverage)": f"{TOOLS}/test_repro.py::test_make_lock_pins_each_file_of_requirements_and_make_coverage",
+    r"make bench": f"{TOOLS}/test_bench.py::test_quick_run_has_the_documented_fields",
+    r"make calibrate": f"{TOOLS}/test_calibrate.py::test_over_tables_intervals_hold_as_often_as_they_say",
+    r"make processors": f"{TOOLS}/test_processors.py::test_what_differs_on_a_processor_is_named",
+    r"make judge.*": f"{TOOLS}/test_judging_tables.py::test_a_table_is_judged_run_again_and_taken_out_by_one_command",
+    r"python -m tools.judge --help": "tests/lib/core/test_cli.py::test_help_is_the_docstring",
+    r"python -m tools.guard": f"{TOOLS}/test_guard.py::test_a_hostile_lock_is_refused_before_dvc_reads_it",
+    r"python -m tools.review": f"{TOOLS}/test_review.py::test_a_regression_ends_with_status_1",
+    r"python -c .*": "tests/test_recipes.py::test_a_table_takes_few_lines_and_no_python",
+    r"ssh .*|make CLUSTER=.*": f"{TOOLS}/test_cluster.py::test_two_machines_by_ssh_run_a_stage",
+    r"make SET=.*|git restore .*|dvc dag .*": f"{DVC}::test_a_changed_knob_retrains_just_the_runs_that_use_it",
+    r"dvc (exp|params|queue) (?!run -S).+": f"{DVC}::test_a_changed_knob_retrains_just_the_runs_that_use_it",
+    r"dvc exp run( -S .*)?": f"{DVC}::test_a_new_variant_trains_alone_is_plotted_and_leaves_no_trace",
+    r"dvc repro": f"{DVC}::test_a_second_run_finds_nothing_to_do",
+    r"dvc plots diff": f"{DVC}::test_plots_of_two_revisions_open_offline",
+    r"dvc (push|pull|remote)( .*)?|git (add|clone|commit).*": f"{DVC}::test_a_colleague_pulls_and_has_nothing_to_train",
+    r"\.venv/bin/pip .*": "docs/experiments.md::This was not tried",
+}
+
+
 def list_commands(page: Path) -> list[str]:
-    """The commands of DVC, make and this project's modules in the blocks of a page, without their comments."""
-    blocks = re.findall(r"^```(?:sh)?\n(.*?)^```$", page.read_text(), re.DOTALL | re.MULTILINE)
-    lines = [re.sub(r"\s+#.*", "", line).strip() for block in blocks for line in block.splitlines()]
-    parts = [part.strip() for line in lines for part in line.split(" && ")]
-    return [part for part in parts if re.match(r"(dvc|make|python -m)\b", part)]
+    """The commands of a page, in blocks and in sentences, without their comments."""
+    text = page.read_text()
+    blocks = re.findall(r"^```(?:sh)?\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
+    lines = [re.sub(r"\s+#.*|^\$ ", "", line).strip() for block in blocks for line in block.splitlines()]
+    sentences = re.sub(r"^```.*?^```$", "", text, flags=re.DOTALL | re.MULTILINE)
+    lines += [" ".join(words.split()) for words in re.findall(r"`([^`]+)`", sentences)]
+    parts = [part.strip() for line in lines for part in ([line] if line.startswith("ssh") else line.split(" && "))]
+    return [part for part in dict.fromkeys(parts) if re.match(r"make( |$)|(dvc|python|git|ssh|\.venv/bin/pip) ", part)]
 
 
 def run_make(*words: str) -> str:
@@ -75,6 +103,25 @@ def test_commands_exist(page: Path) -> None:
             assert place.with_suffix(".py").is_file() or (place / "__main__.py").is_file(), command
 
 
+def test_every_command_runs_in_the_tour_or_in_a_test(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    followed: list[list[str]] = []
+
+    def follow(command: str, folder: Path, **options: object) -> readme.CommandRun:
+        followed.append(shlex.split(command))
+        return readme.CommandRun("told", 1, 1)
+
+    monkeypatch.setattr(readme, "measure_command", follow)
+    monkeypatch.setattr(readme, "TOUR", tmp_path / "tour.json")
+    readme.follow_readme()
+    told = {command for page in PAGES for command in list_commands(page)}
+    told |= {*re.findall(r"^  (make \S+)", run_make("help"), re.MULTILINE)}
+    rest = {command for command in told if shlex.split(command) not in followed}
+    assert {command for command in rest if not any(re.fullmatch(form, command) for form in TESTED)} == set()
+    for form, (path, words) in ((form, place.split("::")) for form, place in TESTED.items()):
+        assert any(re.fullmatch(form, command) for command in rest), f"{form} stands on no page"
+        assert words in (ROOT / path).read_text(), words
+
+
 def test_the_readme_names_every_stage() -> None:
     stages = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
     text = readme.README.read_text()
@@ -118,3 +165,8 @@ def test_dvc_sets_a_knob_by_changing_one_line_and_keeps_every_comment(
         assert len(changed) == 1, knob
     after = Path("params.yaml").read_text()
     assert re.findall("#.*", after) == re.findall("#.*", before)
+    shown = [shlex.split(command) for command in list_commands(ROOT / "docs/experiments.md") if "exp run -S" in command]
+    apply_overrides(
+        "params.yaml", [value for words in shown for value in get_main_parser().parse_args(words[1:]).set_param]
+    )
+    assert "mine" in plan.check(Path("params.yaml").read_text(), None)[0].studies["tutorial_fashion"].variants

@@ -2,7 +2,7 @@
 
 --check writes nothing and says whether these pages are in step. --measure follows README.md in a clone of its own, and
 records in metrics/tour.json what that prints and takes: a table of one's own, judged and taken out again; the first
-`make`, from nothing; a changed knob, its `make`, `dvc metrics diff` and `make review`.
+`make`, from nothing; a changed knob, its `make`, `dvc metrics diff` and `make review`; the way back; `make test`.
 What is not committed is left out. It takes as long as the whole pipeline does; nothing else should run meanwhile.
 """
 
@@ -43,7 +43,9 @@ NUM_SHOWN = 3  # lines of what a command printed
 KNOB, OTHER_KNOB = "dropout=0.3", "dropout=0.4"  # what is changed by `make`, and then by DVC
 TABLE = "make judge DATA=data/source/german.csv TARGET=class POSITIVE=bad NAME=credit"
 UNDO = "make judge UNDO=credit"
-OTHERS = ("make help", "make show", "make review BASE=HEAD", "dvc metrics diff --md main")
+REVIEW = "make review BASE=HEAD"
+OTHERS = ("make help", "make show", REVIEW, "dvc metrics diff --md main")
+BACK = ("git restore .", "make", "make check", "make quick")
 TICK = 2.0  # seconds between two looks at the memory
 
 
@@ -57,12 +59,13 @@ def render_answers(answer: dict[str, Any]) -> str:
 
 
 def render_cost(tour: Mapping[str, Any]) -> str:
-    """What the first `make` takes."""
+    """What the first `make` takes, and `make test`."""
     machine, first, seconds = tour["machine"], tour["first"], tour["install"]["seconds"] + tour["first"]["seconds"]
+    tests = f" `make test` took {tour['test']['seconds'] / 60:.0f} minutes." if "test" in tour else ""
     return (
         f"On {machine['cores']} cores of {machine['processor']} the first `make` took {seconds / 60:.0f} "
         f"minutes, {tour['disk'] / 1e9:.1f} GB of disk and\n{first['memory'] / 1e9:.1f} GB of memory "
-        f"(`make tour` at commit {tour['commit']})."
+        f"(`make tour` at commit {tour['commit']}).{tests}"
     )
 
 
@@ -235,8 +238,9 @@ def follow_readme() -> None:
         steps["diff"] = measure_command("dvc metrics diff", clone)
         review = measure_command("python -m tools.review main", clone, ends_with=(0, 1)).printed.splitlines()[0]
         steps["experiment"] = measure_command(f"dvc exp run -S {OTHER_KNOB}", clone)
-        for command in OTHERS:
-            measure_command(command, clone, ends_with=(0, 2))  # a review may find something worse
+        for command in (*OTHERS, *BACK):
+            measure_command(command, clone, ends_with=(0, 2) if command == REVIEW else (0,))  # 2: something is worse
+        steps["test"] = measure_command("make test", clone)
     tour = {"machine": describe_machine(), "commit": commit, "disk": disk, "knob": KNOB}
     tour |= {name: asdict(step) for name, step in steps.items()} | {"review": review}
     write_json(TOUR, tour)

@@ -1,5 +1,7 @@
 """The benchmark: a small workload in quick mode, and what is computed from results. Nothing here judges a duration."""
 
+from unittest.mock import Mock
+
 import pytest
 
 from tools.bench import __main__ as bench
@@ -11,11 +13,14 @@ def line(seconds: float) -> bench.Measured:
     return {"seconds": seconds, "seconds_with_compilation": seconds + 1, "memory_mb": 500.0}
 
 
-def test_quick_run_has_the_documented_fields():
+def test_quick_run_has_the_documented_fields(monkeypatch):
     """Two contenders in processes of their own, which do not find what stands in a module that is run."""
     assert bench.measure_rounds.__module__ == "tools.bench.contenders"
-    runs = [("sklearn", "table"), ("lanes", "table")]
-    measured = bench.report(bench.measure_rounds(runs, rounds=1, quick=True), rounds=1)
+    monkeypatch.setattr(bench, "list_round", lambda: [("sklearn", "table"), ("lanes", "table")])
+    monkeypatch.setattr("sys.argv", ["bench", "--quick", "--rounds", "1"])
+    monkeypatch.setattr(bench, "render_bench", shown := Mock())
+    bench.main()
+    measured = shown.call_args.args[0]
     assert set(measured) == {"machine", "rounds", "workloads"}
     assert {"processor", "cores", "system", "python", "versions"} == set(measured["machine"])
     assert set(measured["workloads"]["table"]) == {"work", "contenders"}

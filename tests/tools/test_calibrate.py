@@ -1,8 +1,11 @@
 """Twins, what is known of them, how they are trained, and how findings are counted."""
 
+import json
+import sys
 from dataclasses import replace
 from io import StringIO
 from pathlib import Path
+from unittest.mock import MagicMock
 
 import numpy as np
 import pandas as pd
@@ -97,9 +100,16 @@ def test_ridge_by_moments_is_ridge_by_rows():
     np.testing.assert_allclose(found[7, :, 0], expected, rtol=1e-5)
 
 
-def test_over_tables_intervals_hold_as_often_as_they_say():
-    found = pd.DataFrame(simulated.simulate_tables(150, 3, confidence=0.95)).mean()
-    assert (found[["mean", "all_means", "new_table", "best_set"]] > 0.95 - 3 * np.sqrt(0.95 * 0.05 / 150)).all()
+def test_over_tables_intervals_hold_as_often_as_they_say(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the command, with few tables; no other process is started for them."""
+    monkeypatch.setitem(calibrate.PER_TABLE, "over_tables", 30)
+    monkeypatch.setattr(calibrate, "multiprocessing", MagicMock())
+    options = ["--settings", "over_tables", "--tables", "5", "--seed", "3", "--jobs", "1"]
+    monkeypatch.setattr(sys, "argv", ["calibrate", *options, "--output", str(tmp_path / "counts.json")])
+    calibrate.main()
+    found = json.loads((tmp_path / "counts.json").read_text())["over_tables"]
+    for share in (found[name] for name in ("mean", "all_means", "new_table", "best_set")):
+        assert share["value"] > 0.95 - 3 * np.sqrt(0.95 * 0.05 / share["of"])
 
 
 def test_the_study_is_that_of_params_yaml(params, monkeypatch):

@@ -2,7 +2,9 @@
 
 import json
 import os
+import re
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -14,7 +16,7 @@ import pytest
 
 from stages.lib.core.cli import UserError
 from tests.conftest import ROOT, pick
-from tests.project import Project, load_yaml, make_project
+from tests.project import Project, load_yaml, make_project, put_scripts
 from tests.tools.test_repro import EDITS, Pipeline, expect_edits_refused, make_edited, start_run, wait_until
 
 pytest.importorskip("distributed", reason="the extra `cluster` is not installed")
@@ -87,14 +89,30 @@ def start_on(pipeline: Project, cluster: Cluster, *targets: str) -> subprocess.P
     return start_run(pipeline, "--jobs", "1", "--cluster", str(cluster.file), *targets)
 
 
-def test_what_fails_on_a_worker_is_told_with_its_output(tmp_path: Path, cluster: Cluster) -> None:
-    pipeline = Pipeline(tmp_path / "project", {})
+def test_two_machines_by_ssh_run_a_stage_and_tell_why_it_fails(tmp_path: Path) -> None:
+    """The lines of docs/cluster.md but for the second machine: `ssh` is a shell here, `lab` the tests' environment."""
+    (lines,) = re.findall(r"^```\n(ssh .*?)^```$", (ROOT / "docs/cluster.md").read_text(), re.DOTALL | re.MULTILINE)
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = str(free.getsockname()[1])
+    lines = re.sub("^ssh two .*\n", "", lines, flags=re.MULTILINE)
+    for old, new in (("8786", port), ("tcp://one", "tcp://127.0.0.1"), ("workers 4", "workers 1"), (" &", " 2> log &")):
+        assert old in lines
+        lines = lines.replace(old, new)
+    pipeline = Pipeline(tmp_path, {})
     stage = {"cmd": "echo the reason; exit 3", "deps": ["source"], "outs": ["none"]}
-    (pipeline.folder / "dvc.yaml").write_text(json.dumps({"stages": {"a": stage}}))
-    with start_on(pipeline, cluster) as tool:
-        output, _ = tool.communicate()
-    assert tool.returncode == 1
-    assert "    the reason\n    exited with 3\n" in output
+    (tmp_path / "dvc.yaml").write_text(json.dumps({"stages": {"a": stage}}))
+    for name in ("requirements", "Makefile"):
+        (tmp_path / name).symlink_to(ROOT / name)
+    python = f'PYTHONPATH="{ROOT}" exec "{sys.executable}" "$@"'
+    put_scripts(tmp_path / ".venv/bin", pip="", python=python, ssh='exec sh -c "$2"', python3=f"ln -s {sys.prefix} lab")
+    for name in ("installed", "installed-cluster"):
+        (tmp_path / ".venv" / name).touch()
+    environment = pipeline.environment | {"PIP_DRY_RUN": "1", "PIP_NO_INDEX": "1"}
+    environment["PATH"] = f"{tmp_path / '.venv/bin'}:{environment['PATH']}"
+    options = {"cwd": tmp_path, "env": environment, "text": True, "capture_output": True, "start_new_session": True}
+    done = subprocess.run(["sh", "-euc", f"trap 'kill 0' EXIT\n{lines}"], **options)
+    assert "already satisfied: distributed==" in done.stdout
+    assert "    the reason\n    exited with 3\n" in done.stdout, done.stderr
 
 
 def test_a_stage_whose_input_is_edited_while_a_worker_runs_it_is_not_recorded(tmp_path: Path, cluster: Cluster) -> None:

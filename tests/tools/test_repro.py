@@ -28,7 +28,7 @@ from zc.lockfile import LockError, LockFile
 
 from stages.lib.core.cli import UserError
 from tests.forked import run_module
-from tests.project import Project, make_project
+from tests.project import Project, make_project, put_scripts
 from tools.repro import __main__ as repro
 from tools.repro import pipeline as pipelines
 from tools.repro.engine import FOLDER, Job, LocalEngine
@@ -583,10 +583,12 @@ def made(tmp_path: Path) -> Path:
     for name in ("metrics/report.html", ".git", "dvc.yaml", "README.md", "tools/readme.py", ".venv/bin/pip"):
         (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).touch()
-    for name in ("requirements/base.txt", ".venv/installed", ".venv/bin/python"):
-        (folder / name).parent.mkdir(exist_ok=True)
-        (folder / name).write_text('#!/bin/sh\nshift\necho "$*"\n')
-    (folder / ".venv/bin/python").chmod(0o755)
+    (folder / "requirements").mkdir()
+    for name in ("base", "dev", "bench", "audit", "cluster"):
+        (folder / f"requirements/{name}.txt").write_text(f"{name}==1 --hash\n")
+        (folder / f".venv/installed-{name}".removesuffix("-base")).touch()
+    tells = {name: f'echo {name} "$*"' for name in ("uv", "ruff", "mypy", "pip-audit", "pip-licenses")}
+    put_scripts(folder / ".venv/bin", python='shift\necho "$*"', **tells)
     (folder / ".venv/pyvenv.cfg").write_text(f"command = python3 -m venv {folder}/.venv\n")
     return folder
 
@@ -604,10 +606,34 @@ def test_make_takes_the_folder_and_its_options_as_text(made: Path) -> None:
         **{("judge", f"{key}={HARM}"): f"tools.judge {key}={HARM}" for key in GIVEN},
         ("review", f"BASE={HARM}"): f"tools.review {HARM}",
         ("review",): "tools.review",
+        ("CLUSTER=tcp://host:8786", "JOBS=2"): "tools.repro --jobs 2 --cluster tcp://host:8786",
+        ("bench",): "tools.bench",
+        ("calibrate", "JOBS=2"): "tools.calibrate --jobs 2",
+        ("processors",): "tools.processors",
+        ("tour",): "tools.readme --measure",
+        ("check",): "ruff check .",
+        ("audit-deps",): "pip-licenses --from=mixed --order=license --packages base",
     }.items():
         done = run_make(made, *options)
         assert done.stdout.splitlines()[0] == told, done.stderr
     assert not (made / "made").exists()
+
+
+def test_make_lock_pins_each_file_of_requirements_and_make_coverage_counts_lines(made: Path) -> None:
+    """By stand-ins for uv, which resolves, and for the tests, which are one here."""
+    (made / "tools/lock.sh").symlink_to(ROOT / "tools/lock.sh")
+    locked = re.findall(r"^uv .* --extra cpu .*--output-file (\S+)$", run_make(made, "lock").stdout, re.MULTILINE)
+    assert {ROOT / name for name in locked} == {*(ROOT / "requirements").glob("*.txt")}
+    shutil.copy(ROOT / "pyproject.toml", made)
+    put_scripts(made / ".venv/bin", python=f'exec {sys.executable} "$@"')
+    for name, text in {
+        "stages/one.py": "def run():\n    return 1\n",
+        "tests/test_one.py": "import stages.one\n",
+    }.items():
+        (made / name).parent.mkdir()
+        (made / name).write_text(f"{text}\n\ndef test_one():\n    pass\n")
+    done = run_make(made, "coverage", "JOBS=0")
+    assert "Required test coverage of 95% not reached. Total coverage: 50.00%" in done.stdout, done.stderr
 
 
 def test_make_tells_in_one_line_why_its_commands_are_not_there(made: Path) -> None:
