@@ -141,8 +141,8 @@ def read_overview(overview: Overview) -> str:
         f"the data's name. Minus helps. {SIGNS['better']} {VERDICTS['better'].label}, {SIGNS['worse']} "
         f"{VERDICTS['worse'].label}: shown beyond chance. {SIGNS['equivalent']} {VERDICTS['equivalent'].label}: shown "
         f"to be below {overview.margin:g}, up or down. No sign, {VERDICTS['undecided'].label}: too few data to say. "
-        f"{STAR} may be the best: nothing is shown to beat it (no star where more than half may be). "
-        "Of several tables a cell has the mean."
+        f"{STAR} may be the best of its column: no other is shown to beat it. Where more than half of a column may be, "
+        "it has no stars. Of several tables a cell has the mean."
     )
 
 

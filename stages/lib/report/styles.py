@@ -53,7 +53,7 @@ VARIANTS: dict[str, Style] = {
     "l2_activity_l1": Style("L2 + activity L1", BLUE, "cross"),
     "l2_activity_l1_max_norm": Style("L2 + activity L1 + max norm", GREEN, "cross"),
     "l2_activity_l1_dropout": Style("L2 + activity L1 + dropout", ORANGE, "cross"),
-    "tutorial": Style("the tutorial's mix", RED, "cross"),
+    "tutorial": Style("mix at fixed strengths", RED, "cross"),
     "cocktail": Style("mix of regularisers", PURPLE, "cross"),
 }
 
