@@ -147,7 +147,7 @@ def render_blocks() -> dict[Path, dict[str, str]]:
     tour, answer = (json.loads(path.read_text(encoding="utf-8")) for path in (TOUR, ANSWER))
     blocks = {
         "answers": render_answers(answer),
-        "reading": answer["reading"],
+        "reading": "- " + re.sub(" (?=[▲★])", "\n- ", answer["reading"]),
         "table": render_table(tour),
         "cost": render_cost(tour),
         "change": render_knob(tour),
