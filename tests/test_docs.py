@@ -15,7 +15,8 @@ from stages.lib.judge.comparison import load_comparison
 from tests.conftest import ROOT
 from tools import readme
 
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [*(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "data/README.md", "models/README.md"))]
+PAGES += sorted((ROOT / "docs").glob("*.md"))
 WRITTEN_BY_A_RUN = ("metrics/",)
 
 
@@ -36,9 +37,9 @@ TESTED = {
     r"make SET=.*|git restore .*|dvc dag .*": f"{DVC}::test_a_changed_knob_retrains_just_the_runs_that_use_it",
     r"dvc (exp|params|queue) (?!run -S).+": f"{DVC}::test_a_changed_knob_retrains_just_the_runs_that_use_it",
     r"dvc exp run( -S .*)?": f"{DVC}::test_a_new_variant_trains_alone_is_plotted_and_leaves_no_trace",
-    r"dvc repro": f"{DVC}::test_a_second_run_finds_nothing_to_do",
+    r"dvc repro( train.*)?": f"{DVC}::test_forced_runs_repeat_every_byte",
     r"dvc plots diff": f"{DVC}::test_plots_of_two_revisions_open_offline",
-    r"dvc (push|pull|remote)( .*)?|git (add|clone|commit).*": f"{DVC}::test_a_colleague_pulls_and_has_nothing_to_train",
+    r"dvc (push|pull|remote|unprotect)( .*)?|git (add|clone|commit).*": f"{DVC}::test_a_colleague_pulls_and_has",
     r"\.venv/bin/pip .*": "docs/experiments.md::This was not tried",
 }
 

@@ -190,6 +190,8 @@ def test_a_colleague_pulls_and_has_nothing_to_train(project: Project, tmp_path: 
     colleague.call("dvc", "pull", "--quiet", "--run-cache")
     assert colleague.stages_run("repro") == set()
     assert colleague.read(f"models/{IMAGES}/{DROPOUT}/model.keras")
+    colleague.call("dvc", "unprotect", "data/raw/fashion_mnist")
+    assert {file.stat().st_nlink for file in (colleague.folder / "data/raw/fashion_mnist").iterdir()} == {1}
     project.call("git", "reset", "--quiet", "--hard", "HEAD~1")
 
 
