@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import math
 import re
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from difflib import get_close_matches
 from functools import partial
@@ -75,13 +76,13 @@ class Table(Dataset):
 
     @model_validator(mode="after")
     def check_roles(self) -> Table:
-        mistakes = []
-        for name in dict.fromkeys(name for names in self.roles.values() for name in names):
-            roles = " and ".join(role for role, names in self.roles.items() if name in names)
-            if " and " in roles:
-                mistakes.append(f"column '{name}' is named under {roles}, expected one of them: remove the others")
-        if mistakes:
-            raise ValueError("\n".join(mistakes))
+        by_name = defaultdict[str, list[str]](list)
+        for role, names in self.roles.items():
+            for name in names:
+                by_name[name].append(role)
+        if twice := {name: " and ".join(roles) for name, roles in by_name.items() if len(roles) > 1}:
+            told = "column '{}' is named under {}, expected one of them: remove the others"
+            raise ValueError("\n".join(told.format(*entry) for entry in twice.items()))
         return self
 
     @property
@@ -106,20 +107,20 @@ class Table(Dataset):
             reason = error.strerror or type(error).__name__
             mend = "leave out rows or columns" if error.errno == errno.EFBIG else "copy your table there"
             raise DataError(f"{self.file} cannot be read ({reason}), expected a CSV file: {mend}") from None
-        parsed = parse_columns(self, data)
-        return Facts(
-            tuple(np.bincount(parsed.labels).tolist()),
+        rows = parse_table(self, data)
+        facts = Facts(
+            tuple(np.bincount(rows.labels).tolist()),
             title=PurePosixPath(self.file).stem.replace("_", " "),
-            num_columns=len(parsed.columns),
-            **count_groups(parsed),
+            num_columns=len(rows.features),
         )
+        if rows.groups is None:
+            return facts
+        _, of_classes = np.unique([rows.groups, rows.labels], axis=1)  # each class of a group once
+        num_groups = int(rows.groups.max()) + 1
+        return facts._replace(num_groups=num_groups, class_groups=tuple(np.bincount(of_classes).tolist()))
 
     def load(self, load_raw: Read, encoding: str) -> Rows:
-        parsed = parse_columns(self, load_raw(RAW_NAME))
-        names, columns = zip(*parsed.columns, strict=True)
-        fit = partial(fit_table_encoder, num_numeric=parsed.num_numeric)
-        columns, groups = np.stack(columns, axis=1, dtype=float), parsed.groups
-        return Rows(parsed.labels, columns, names, fit, groups=groups, dates=parsed.dates)
+        return parse_table(self, load_raw(RAW_NAME))
 
 
 def fit_table_encoder(training: np.ndarray, *, num_numeric: int) -> Encoder:
@@ -153,32 +154,12 @@ def fit_table_encoder(training: np.ndarray, *, num_numeric: int) -> Encoder:
 # The file, checked by its declaration ------------------------------------------------------------------------------
 
 
-class Parsed(NamedTuple):
-    """A checked table.
+def parse_table(declaration: Table, data: bytes) -> Rows:
+    """Read, check and convert the file; DataError lists every fault, one a line.
 
-    labels: [row] uint8, class numbers.
-    columns: name, numbers [row], NaN where a value is missing; all but the first `num_numeric` are one-hot.
-    groups: [row] int32, from 0 in the order of the file; None where the declaration names none.
-    dates: columns of dates or times among those that are dropped.
+    Columns are NaN where a value is missing, the numeric ones stand first, then those that are one-hot. Groups count
+    from 0 in the order of the file.
     """
-
-    labels: np.ndarray
-    columns: list[tuple[str, np.ndarray]]
-    num_numeric: int
-    groups: np.ndarray | None = None
-    dates: tuple[str, ...] = ()
-
-
-def count_groups(parsed: Parsed) -> dict[str, Any]:
-    """The fields of Facts that are about groups."""
-    if parsed.groups is None:
-        return {}
-    holding = [len(np.unique(parsed.groups[parsed.labels == number])) for number in np.unique(parsed.labels)]
-    return {"num_groups": int(parsed.groups.max()) + 1, "class_groups": tuple(holding)}
-
-
-def parse_columns(declaration: Table, data: bytes) -> Parsed:
-    """Read, check and convert the file; DataError lists every fault, one a line."""
     table = read_csv(data, name=declaration.file)
     impute, faults = declaration.missing == "impute", [*table.faults, *find_absent_columns(declaration, table)]
     labels, numeric, one_hot = np.zeros(0, np.uint8), list[tuple[str, np.ndarray]](), list[tuple[str, np.ndarray]]()
@@ -201,7 +182,9 @@ def parse_columns(declaration: Table, data: bytes) -> Parsed:
         raise DataError(f"{declaration.file} with its {table.num_rows} rows cannot be used:", *faults)
     dropped = (name for name in declaration.drop if name in table.columns)
     dates = tuple(name for name in dropped if holds_dates(table.columns[name].cells))
-    return Parsed(labels, numeric + one_hot, len(numeric), groups, dates)
+    names, columns = zip(*numeric, *one_hot, strict=True)
+    fit = partial(fit_table_encoder, num_numeric=len(numeric))
+    return Rows(labels, np.stack(columns, axis=1, dtype=float), names, fit, groups=groups, dates=dates)
 
 
 def holds_dates(cells: Iterable[str]) -> bool:
@@ -226,9 +209,8 @@ def read_target(column: Column, positive: str | None) -> np.ndarray:
     second is class 1, unless `positive` names the other.
     """
     title = f"column '{column.name}' (target)"
-    has_class = Rule(is_missing, "a class in every row", "fill these cells or remove their rows")
     is_short = Rule(is_long, f"classes of at most {MAX_LENGTH} characters", "shorten them")
-    check_cells(column, title, has_class, is_short)
+    check_cells(column, title, Rule(is_missing, "a class in every row", FILL), is_short)
     keys = make_keys(column.cells)
     classes = sorted(set(keys.values()))
     words = [key if isinstance(key, str) else f"{key:g}" for key in classes]
@@ -253,11 +235,7 @@ def read_target(column: Column, positive: str | None) -> np.ndarray:
 
 def read_groups(column: Column) -> np.ndarray:
     """Group numbers [row] int32, in the order in which groups come first in the file."""
-    check_cells(
-        column,
-        f"column '{column.name}' (group)",
-        Rule(is_missing, "a group in every row", "fill these cells or remove their rows"),
-    )
+    check_cells(column, f"column '{column.name}' (group)", Rule(is_missing, "a group in every row", FILL))
     keys = make_keys(column.cells)
     numbers = {key: number for number, key in enumerate(dict.fromkeys(keys[cell] for cell in column.cells))}
     return np.array([numbers[keys[cell]] for cell in column.cells], np.int32)
@@ -266,16 +244,10 @@ def read_groups(column: Column) -> np.ndarray:
 def read_numbers(column: Column, *, impute: bool) -> np.ndarray:
     """Numbers [row] float64, NaN where the value is missing."""
     values = {cell: math.nan if is_missing(cell) else to_number(cell) for cell in set(column.cells)}
-    is_number = Rule(
-        lambda cell: values[cell] is None,
-        "numbers",
-        "list it under categorical or drop, or leave the cell empty where the value is missing",
-    )
-    is_in_range = Rule(
-        lambda cell: abs(values[cell] or 0.0) > LARGEST,
-        f"numbers between {-LARGEST:.1e} and {LARGEST:.1e}",
-        "replace these values",
-    )
+    remedy = "list it under categorical or drop, or leave the cell empty where the value is missing"
+    is_number = Rule(lambda cell: values[cell] is None, "numbers", remedy)
+    expected = f"numbers between {-LARGEST:.1e} and {LARGEST:.1e}"
+    is_in_range = Rule(lambda cell: abs(values[cell] or 0.0) > LARGEST, expected, "replace these values")
     check_cells(column, f"column '{column.name}'", *([] if impute else [HAS_VALUE]), is_number, is_in_range)
     return np.array([values[cell] for cell in column.cells], float)
 
@@ -283,9 +255,8 @@ def read_numbers(column: Column, *, impute: bool) -> np.ndarray:
 def read_categories(column: Column, *, impute: bool) -> Iterator[tuple[str, np.ndarray]]:
     """One-hot columns: name, bool [row]. Missing values are the category MISSING_CATEGORY, the last one."""
     title = f"column '{column.name}' (categorical)"
-    is_short = Rule(
-        is_long, f"categories of at most {MAX_LENGTH} characters", "shorten them, or declare the column under drop"
-    )
+    remedy = "shorten them, or declare the column under drop"
+    is_short = Rule(is_long, f"categories of at most {MAX_LENGTH} characters", remedy)
     check_cells(column, title, *([] if impute else [HAS_VALUE]), is_short)
     cells = np.array([MISSING_CATEGORY if is_missing(cell) else cell for cell in column.cells])
     categories = set(cells.tolist())
@@ -328,6 +299,7 @@ def is_long(cell: str) -> bool:
     return len(cell) > MAX_LENGTH
 
 
+FILL = "fill these cells or remove their rows"
 HAS_VALUE = Rule(is_missing, "a value in every row", "fill these cells, or declare missing: impute")
 
 
