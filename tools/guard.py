@@ -24,17 +24,7 @@ from pathlib import Path, PurePosixPath
 import yaml
 
 from stages.lib.core.cli import UserError, make_parser, run_main
-from stages.lib.lock import (
-    HASH,
-    LOCK,
-    find_nodes,
-    find_object,
-    hash_file,
-    is_inside,
-    list_items,
-    read_listing,
-    read_texts,
-)
+from stages.lib.lock import HASH, LOCK, find_object, hash_file, is_inside, read_listing
 from stages.lib.settings.yaml_text import TextError, compose, decode
 
 MAX_BYTES, MAX_VALUES = 2**25, 2**21  # a hundred times what this project's dvc.lock has
@@ -156,6 +146,16 @@ def check_keys(where: str, node: yaml.Node, known: Set[str] | None = None) -> It
         seen.add(name)
 
 
+def list_items(node: yaml.Node | None) -> list[tuple[str, yaml.Node]]:
+    """The keys and values of a mapping; none of what is not one."""
+    return [(str(key.value), value) for key, value in node.value] if isinstance(node, yaml.MappingNode) else []
+
+
+def read_texts(node: yaml.Node) -> dict[str, str]:
+    """The values of a mapping that are no mappings or sequences, as they are written."""
+    return {key: value.value for key, value in list_items(node) if isinstance(value, yaml.ScalarNode)}
+
+
 def is_part(path: str, outputs: tuple[str, ...]) -> bool:
     """Whether a path is one of these outputs, or lies in one."""
     return is_inside(path) and any(PurePosixPath(path).is_relative_to(output) for output in outputs)
@@ -218,7 +218,7 @@ def read_entry(path: Path) -> list[tuple[str, str]]:
             return []
         with path.open("rb") as file:
             root = compose(decode(file.read(MAX_ENTRY + 1), limit=MAX_ENTRY), most=MAX_ENTRY)
-        entries = list(find_nodes(root, "outs", None))
+        entries = [entry for key, outs in list_items(root) if key == "outs" for entry in outs.value]
         faults = [fault for entry in entries for fault in check_entry("", entry)]
         return [] if faults else [(texts["path"], texts["md5"]) for texts in map(read_texts, entries)]
     except (OSError, TextError, KeyError):

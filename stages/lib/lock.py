@@ -9,7 +9,7 @@ import hashlib
 import json
 import re
 import shutil
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from contextlib import suppress
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -19,7 +19,7 @@ import yaml
 LOCK = Path("dvc.lock")
 HASH = re.compile(r"[0-9a-f]{32}(\.dir)?", re.ASCII)
 MAX_LISTING = 2**26  # bytes of the list of a folder's files
-Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+Loader: Any = getattr(yaml, "CBaseLoader", yaml.BaseLoader)  # which makes text of each value, as it is written
 
 
 def prune_outputs(root: Path, names: Collection[str]) -> None:
@@ -49,17 +49,17 @@ def find_cache() -> Path:
     return Path(Config(".dvc")["cache"].get("dir", ".dvc/cache"), "files/md5")
 
 
-def is_cached(folder: Path, md5: str, cache: Path) -> bool:
+def is_cached(path: Path, md5: str, cache: Path) -> bool:
     """Whether a file is what the cache has under a hash, or a folder has just the files of the list that it has there.
 
     The cache has to have all of these.
     """
-    if folder.is_file():
-        return bool(HASH.fullmatch(md5)) and hash_file(folder) == md5 == hash_file(find_object(cache, md5))
-    listed = read_listing(find_object(cache, md5)) if HASH.fullmatch(md5) and md5.endswith(".dir") else None
-    paths = [path for path in folder.rglob("*") if path.is_symlink() or not path.is_dir()]
-    files = {path.relative_to(folder).as_posix(): hash_file(path) for path in paths}
-    return files == listed and all(hash_file(find_object(cache, md5)) == md5 for md5 in files.values())
+    if not HASH.fullmatch(md5):
+        return False
+    listed = read_listing(find_object(cache, md5)) if md5.endswith(".dir") else {".": md5}
+    files = [file for file in (path, *path.rglob("*")) if file.is_symlink() or not file.is_dir()]
+    found = {file.relative_to(path).as_posix(): hash_file(file) for file in files}
+    return found == listed and all(hash_file(find_object(cache, one)) == one for one in found.values())
 
 
 def read_listing(path: Path) -> dict[str, str] | None:
@@ -98,30 +98,7 @@ def hash_file(path: Path) -> str:
 def list_outputs() -> dict[str, str]:
     """Path and hash of what dvc.lock names as outputs, also of stages that are gone; none where it cannot be read."""
     try:
-        root = yaml.compose(LOCK.read_text(encoding="utf-8"), Loader=Loader)
-    except (OSError, ValueError, yaml.YAMLError):
+        stages = yaml.load(LOCK.read_text(encoding="utf-8"), Loader=Loader)["stages"].values()
+        return {out["path"]: out.get("md5", "") for stage in stages for out in stage.get("outs", ())}
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError, yaml.YAMLError):
         return {}
-    entries = [read_texts(entry) for entry in find_nodes(root, "stages", None, "outs", None)]
-    return {entry["path"]: entry.get("md5", "") for entry in entries if "path" in entry}
-
-
-def find_nodes(node: yaml.Node | None, *path: str | None) -> Iterator[yaml.Node]:
-    """The nodes below one at a path of keys, of which None stands for all of a mapping or a sequence."""
-    if not path:
-        yield from () if node is None else (node,)
-    elif isinstance(node, yaml.SequenceNode) and path[0] is None:
-        for value in node.value:
-            yield from find_nodes(value, *path[1:])
-    for key, value in list_items(node) if path else ():
-        if path[0] in (key, None):
-            yield from find_nodes(value, *path[1:])
-
-
-def list_items(node: yaml.Node | None) -> list[tuple[str, yaml.Node]]:
-    """The keys and values of a mapping; none of what is not one."""
-    return [(str(key.value), value) for key, value in node.value] if isinstance(node, yaml.MappingNode) else []
-
-
-def read_texts(node: yaml.Node) -> dict[str, str]:
-    """The values of a mapping that are no mappings or sequences, as they are written."""
-    return {key: value.value for key, value in list_items(node) if isinstance(value, yaml.ScalarNode)}
