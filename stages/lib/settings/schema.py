@@ -6,7 +6,7 @@ hides none in another.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Annotated, Any, Literal, Self
@@ -154,37 +154,29 @@ class Variant(Strict):
 
     @model_validator(mode="after")
     def check(self) -> Variant:
-        if mistakes := [*self.find_wrong_regularizers(), *self.find_wrong_strengths()]:
+        if mistakes := list(self.find_mistakes()):
             raise ValueError("\n".join(mistakes))
         return self
 
-    def find_wrong_regularizers(self) -> list[str]:
-        """A regulariser stands once; a path varies one, a search some of them, and not both."""
-        mistakes = []
-        if len(set(self.regularizers)) < len(self.regularizers):
-            mistakes.append("regularizers names one twice, expected each at most once: remove the repetition")
+    def find_mistakes(self) -> Iterator[str]:
+        """A regulariser stands once; a path varies one, a search some of them, and not both; all within bounds."""
+        names = self.regularizers
+        if len(set(names)) < len(names):
+            yield "regularizers names one twice, expected each at most once: remove the repetition"
         if self.path and self.search:
-            mistakes.append("has a path and a search, expected at most one of the two: remove the path")
-        if self.path and len(self.regularizers) != 1:
-            mistakes.append(
-                f"path goes with {len(self.regularizers)} regularizers, expected exactly one whose strength it varies: "
-                "remove the path or leave one regularizer"
-            )
-        for field, names in (("search", self.search.ranges if self.search else {}), ("strengths", self.strengths)):
-            mistakes += [
-                f"{field} names {name}, expected one of the variant's regularizers {self.regularizers}: add it there "
-                "or remove it here"
-                for name in names
-                if name not in self.regularizers
-            ]
-        return mistakes
-
-    def find_wrong_strengths(self) -> list[str]:
-        """Strengths keep to the bounds of their regularisers."""
+            yield "has a path and a search, expected at most one of the two: remove the path"
+        if self.path and len(names) != 1:
+            expected = "expected exactly one whose strength it varies: remove the path or leave one regularizer"
+            yield f"path goes with {len(names)} regularizers, {expected}"
+        for field, named in (("search", self.search.ranges if self.search else {}), ("strengths", self.strengths)):
+            for name in (name for name in named if name not in names):
+                expected = f"expected one of the variant's regularizers {names}: add it there or remove it here"
+                yield f"{field} names {name}, {expected}"
         tried = [(f"strengths.{name}", name, strength) for name, strength in self.strengths.items()]
-        if len(self.regularizers) == 1:
-            tried += [("path", self.regularizers[0], strength) for strength in self.path]
-        return [f"{field} holds {text}" for field, name, strength in tried if (text := check_strength(name, strength))]
+        tried += [("path", names[0], strength) for strength in self.path if len(names) == 1]
+        for field, name, strength in tried:
+            if text := check_strength(name, strength):
+                yield f"{field} holds {text}"
 
     @property
     def varied(self) -> list[str]:
@@ -192,6 +184,7 @@ class Variant(Strict):
         return list(self.search.ranges) if self.search else self.regularizers if self.path else []
 
 
+Change = Annotated[dict[str, Any], BeforeValidator(empty_if_none)]  # of entries of a variant
 NO_SETTINGS = {"study", "baseline", "regularizers", "strengths", "path", "search"}  # what holds no setting
 
 
@@ -233,7 +226,7 @@ class Study(Strict):
     network: NetworkParams
     training: TrainingParams
     only: Unrepeated[Name] = Field(default_factory=list)
-    variants: dict[Name, Any] = Field(default_factory=dict)
+    variants: dict[Name, Change] = Field(default_factory=dict)
     select_by: ScoreName = "log_loss"
     stopped: bool = True
     references: Unrepeated[ReferenceName] = Field(default_factory=list)
@@ -424,49 +417,47 @@ def resolve_studies(
     resolved = {}
     for section in ("tutorial", "studies"):
         for name, study in sections[section].items():
-            if study is None:
-                continue
-            datasets = [dataset for dataset in sections["datasets"] if dataset.partition("/")[0] == study.data]
-            found = ResolvedStudy((section, name), study, datasets, {}, {})
-            if section == "studies":
-                add_catalogue(found, given.get("variants") or {}, sections["variants"], mistakes)
-            mistakes += [
-                Mistake((section, name, "variants", other), NOT_COMPARED if section == "tutorial" else NOT_IN_CATALOGUE)
-                for other in study.variants
-                if other not in found.places
-            ]
-            for other, entry in sections["own_variants"].items():
-                named = given["own_variants"][other]  # also where it is not valid: its name is known
-                if isinstance(named, dict) and named.get("study") == name:
-                    found.places[other] = ("own_variants", other)
-                    found.variants.update({} if entry is None else {other: entry})
-            resolved[name] = found
+            if study is not None:
+                datasets = [dataset for dataset in sections["datasets"] if dataset.partition("/")[0] == study.data]
+                resolved[name] = ResolvedStudy((section, name), study, datasets, {}, {})
+                add_catalogue(resolved[name], given, sections["variants"], mistakes)
+                add_own(resolved[name], given, sections["own_variants"])
     return resolved
 
 
-NOT_IN_CATALOGUE = "is no variant of the catalogue, expected one under variants: add it there, or under own_variants"
+EXPECT_VARIANT = "expected one under variants: add it there, or under own_variants"
+NOT_IN_CATALOGUE = f"is no variant of the catalogue, {EXPECT_VARIANT}"
 NOT_COMPARED = "is a change in the catalogue, expected none in a study of the tutorial: add it under own_variants"
 
 
 def add_catalogue(
     study: ResolvedStudy, given: Mapping[str, Any], catalogue: Mapping[str, Any], mistakes: list[Mistake]
 ) -> None:
-    """Add the variants of the catalogue, each with what the study changes in it."""
+    """Add the variants of the catalogue, each with what the study changes in it; none to a study of the tutorial."""
     changes, only = study.settings.variants, study.settings.only or list(catalogue)
-    mistakes += [
-        Mistake(("studies", study.name, "only"), f"names {name}, {NOT_IN_CATALOGUE.partition(', ')[2]}")
-        for name in only
-        if name not in catalogue
-    ]
+    if study.where[0] == "tutorial":
+        mistakes += [Mistake((*study.where, "variants", name), NOT_COMPARED) for name in changes]
+        return
+    unknown = [name for name in only if name not in catalogue]
+    mistakes += [Mistake((*study.where, "only"), f"names {name}, {EXPECT_VARIANT}") for name in unknown]
+    left_out = [name for name in changes if name not in catalogue or name not in only]
+    mistakes += [Mistake((*study.where, "variants", name), NOT_IN_CATALOGUE) for name in left_out]
     for name in (name for name in catalogue if name in only):
-        entry = catalogue[name]
-        place = ("studies", study.name, "variants", name) if name in changes else ("variants", name)
-        study.places[name] = place
-        if name in changes and entry is not None:
-            changed = validate(dict[str, Any], empty_if_none(changes[name]), place, mistakes)
-            entry = None if changed is None else validate(Variant, (given[name] or {}) | changed, place, mistakes)
-        if entry is not None:
+        place = (*study.where, "variants", name) if name in changes else ("variants", name)
+        entry, study.places[name] = catalogue[name], place
+        if entry and name in changes:
+            entry = validate(Variant, (given["variants"][name] or {}) | changes[name], place, mistakes)
+        if entry:
             study.variants[name] = entry
+
+
+def add_own(study: ResolvedStudy, given: Mapping[str, Any], own: Mapping[str, Any]) -> None:
+    """Add the variants that this study alone compares; of one that is not valid the name is known."""
+    for name, entry in own.items():
+        named = given["own_variants"][name]
+        if isinstance(named, dict) and named.get("study") == study.name:
+            study.places[name] = ("own_variants", name)
+            study.variants.update({name: entry} if entry else {})
 
 
 def read_statistics(text: str) -> StatisticsPlan:
