@@ -19,7 +19,6 @@ exit status:
   2    the file or the command line needs mending; nothing was written
 """
 
-import json
 import re
 import subprocess
 import sys
@@ -27,7 +26,6 @@ from contextlib import suppress
 from pathlib import Path
 
 from stages.lib.core.cli import UserError, make_parser
-from stages.lib.core.files import write_bytes
 from stages.lib.data.dataset import DataError
 from stages.lib.judge.comparison import load_comparison
 from stages.lib.settings.mistakes import PARAMS
@@ -36,8 +34,8 @@ from stages.plan import check, read_text
 from tools.guard import name_up_to, print_error
 from tools.judge.design import FOLDS, NUM_VARIANTS, Columns, StudyDesign, Wishes, choose_design, look_at
 from tools.judge.entries import NAME, undo, write_entries
-from tools.judge.sheet import Sheet, read_sheet
-from tools.repro.engine import SECONDS, explain_disk
+from tools.judge.sheet import Sheet, is_in_project, read_sheet
+from tools.repro.engine import explain_disk
 
 KEYS = ("DATA", "TARGET", "GROUP", "POSITIVE", "DROP", "MINUTES", "NAME", "STUDY", "UNDO")
 PUBLIC = ("thoracic", "tables")  # studies of public tables
@@ -73,31 +71,16 @@ def judge_file(given: dict[str, str]) -> str:
     sheet = read_sheet(path)
     columns = look_at(sheet, wishes)
     design = choose_design(sheet.num_rows, columns.num_inputs, len(columns.classes), wishes.minutes)
-    shown = path.resolve().relative_to(Path.cwd()) if path.resolve().is_relative_to(Path.cwd()) else path.name
+    shown = path.resolve().relative_to(Path.cwd()) if is_in_project(path) else path.name
     command = " ".join(["make judge", *(f"{key}={value}" for key, value in (given | {"DATA": str(shown)}).items())])
     name = given.get("NAME") or name_study(path)
     if not NAME.fullmatch(name):
         raise DataError(f"NAME is '{name}', expected small letters, digits and _, a letter first: mend it")
     num_lines = write_entries(name, columns, design, wishes, csv=sheet.to_csv(), command=" ".join(command.split()))
     print(*describe_sheet(path.name, sheet, columns, wishes), *describe_design(design, wishes), sep="\n")
-    print(
-        f"Written: {num_lines} lines of params.yaml, data/source/{name}.csv. To undo it: make judge UNDO={name}\n",
-        flush=True,
-    )
-    foresee(name, design)
+    remedy = f"To undo it: make judge UNDO={name}\n"
+    print(f"Written: {num_lines} lines of params.yaml, data/source/{name}.csv. {remedy}", flush=True)
     return name
-
-
-def foresee(study: str, design: StudyDesign) -> None:
-    """Tell the runner how long the stages may take, so that it can say what is left."""
-    variants = load_document(read_text(PARAMS))[0]["variants"]
-    points = {
-        name: 1 + len((variant or {}).get("path", [])) + (variant or {}).get("search", {}).get("points", 0)
-        for name, variant in variants.items()
-    }
-    with suppress(OSError, ValueError):
-        known = json.loads(SECONDS.read_text()) if SECONDS.is_file() else {}
-        write_bytes(SECONDS, json.dumps(design.guess_seconds(study, points) | known).encode())
 
 
 def name_study(path: Path) -> str:

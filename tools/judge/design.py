@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 
@@ -25,9 +25,7 @@ VALIDATION, MOST_VALIDATION = 0.2, 1000  # share, and rows
 BATCH, MIN_STEPS, MIN_EPOCHS, MIN_TRAINING = 32, 300, 30, 500
 WIDTHS = ((1000, 64), (4000, 128), (10**9, 256))  # most training rows, units of each of two hidden layers
 # Time on two cores, measured; tests/tools/test_judge.py has a run to compare with.
-NUM_CORES, NUM_VARIANTS, NUM_POINTS = 2, 20, 60  # the latter of the catalogue
-OTHER_SECONDS = {"fetch": 1.0, "preprocess": 3.0, "evaluate": 6.0, "compare": 6.0, "draw": 12.0}  # by a core each
-REFERENCE_SECONDS = 1.5e-3  # of both reference models, for each training row
+NUM_VARIANTS, NUM_POINTS = 20, 60  # of the catalogue
 FIXED_SECONDS, SECONDS_PER_VISIT = 40.0, 1.0e-10  # all that does not depend on rows; a row, a weight
 
 
@@ -188,13 +186,6 @@ class StudyDesign:
     @property
     def epochs(self) -> int:
         return max(1, round(self.steps / -(-self.num_training // BATCH)))
-
-    def guess_seconds(self, study: str, points: Mapping[str, int]) -> dict[str, float]:
-        """Stage -> the seconds that it may take; points: variant -> points of its path or search."""
-        each = NUM_CORES * (self.seconds - FIXED_SECONDS) / NUM_POINTS
-        reference = self.num_replicates * self.num_training * REFERENCE_SECONDS
-        others = {f"{verb}@{study}": seconds for verb, seconds in {**OTHER_SECONDS, "reference": reference}.items()}
-        return others | {f"train@{study}-{name}": round(1 + each * number, 1) for name, number in points.items()}
 
 
 def choose_design(num_rows: int, num_inputs: int, num_classes: int, minutes: float) -> StudyDesign:
