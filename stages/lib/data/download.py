@@ -11,12 +11,13 @@ import gzip
 import io
 import signal
 import subprocess
-import sys
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+
+from tqdm import tqdm
 
 from stages.lib.core.files import read_plain, write_bytes
 from stages.lib.data.dataset import FileSource, Pin, hash_data
@@ -24,6 +25,7 @@ from stages.lib.data.dataset import FileSource, Pin, hash_data
 # What reading and unpacking raise on a file that is not what it should be.
 DAMAGE = (OSError, EOFError, ValueError, zlib.error)
 SLACK = 2**16  # bytes that a file may be longer when it is compressed
+PIECE = 2**16  # bytes that are taken off an answer at once
 TIMEOUT = (4.0, 15.0)  # seconds to connect, and between two pieces of the answer: short, since another source follows
 PATIENCE = 30.0  # seconds for a whole answer, however short
 SLOWEST = 200_000  # bytes a second that a longer one has to come with
@@ -108,39 +110,25 @@ def from_mirror(base_url: str) -> FileSource:
     return FileSource(base_url, lambda name, size: gunzip(download(f"{base_url}{name}.gz", most=size + SLACK), size))
 
 
-class Bounded(io.BytesIO):
-    """Bytes in memory, and no more than so many."""
-
-    def __init__(self, most: int):
-        super().__init__()
-        self.most = most
-
-    def write(self, piece: bytes) -> int:  # type: ignore[override]
-        if self.tell() + len(piece) > self.most:
-            raise Unavailable(f"more than {self.most:,} bytes, expected fewer")
-        return super().write(piece)
-
-
 def download(url: str, *, most: int) -> bytes:
     """The content of an address, of at most so many bytes; raises Unavailable when it did not come whole."""
-    import pooch  # slow to import
+    import requests  # slow to import
 
-    content = Bounded(most)
-    with within(PATIENCE + most / SLOWEST), ExitStack() as stack:  # closes the connection, which pooch leaves open
-        fetch = pooch.HTTPDownloader(
-            progressbar=sys.stderr.isatty(),
-            chunk_size=2**16,
-            timeout=TIMEOUT,
-            hooks={"response": lambda response, **_: stack.enter_context(response)},
-        )
-        try:
-            fetch(url, content, None)
-        except OSError as error:  # all errors of requests are OSErrors; the root cause is the readable one
-            cause: BaseException = error
-            while cause.__context__:
-                cause = cause.__context__
-            raise Unavailable(f"{type(cause).__name__}: {cause}") from error
-    return content.getvalue()
+    content = bytearray()
+    try:
+        with within(PATIENCE + most / SLOWEST), requests.get(url, stream=True, timeout=TIMEOUT) as response:
+            response.raise_for_status()
+            pieces = response.iter_content(PIECE)
+            for piece in tqdm(pieces, url, total=most // PIECE, leave=False, disable=None):
+                content += piece
+                if len(content) > most:
+                    raise Unavailable(f"more than {most:,} bytes, expected fewer")
+    except OSError as error:  # all errors of requests are OSErrors; the root cause is the readable one
+        cause: BaseException = error
+        while cause.__context__:
+            cause = cause.__context__
+        raise Unavailable(f"{type(cause).__name__}: {cause}") from error
+    return bytes(content)
 
 
 @contextmanager

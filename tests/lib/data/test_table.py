@@ -232,7 +232,7 @@ def test_file_that_is_missing_is_named() -> None:
 
 
 def test_stages_and_facts_need_no_slow_import() -> None:
-    slow = {"tensorflow", "keras", "dvc", "pandas", "sklearn", "scipy", "pooch"}
+    slow = {"tensorflow", "keras", "dvc", "pandas", "sklearn", "scipy", "requests"}
     code = (
         "import sys, stages.fetch, stages.preprocess; from stages.lib.data.kinds import KINDS;"
         f"KINDS['table'](**{FIELDS!r}).facts(lambda path: {CSV.encode()!r});"
