@@ -9,7 +9,7 @@ from typing import Any
 import altair as alt
 import pandas as pd
 
-from stages.lib.claims.judging import ClaimResult, QuantityResult
+from stages.lib.claims.judging import ClaimResult
 from stages.lib.judge.scores import SCORES
 from stages.lib.report import charts
 from stages.lib.report.page import Part, Row, list_versions
@@ -104,27 +104,15 @@ def tabulate_errors(calibration: Mapping[str, Any]) -> list[Row]:
 
 
 def tabulate_claims(audit: Sequence[ClaimResult]) -> list[Row]:
-    """What was claimed, and what each of the quantities that decide on it says."""
-    return [
-        {
-            "id": result.id,
-            "claim": result.claim,
-            "verdict": result.verdict,
-            "what decides": f"{result.depends_on} {tell_decision(result)}".strip(),
-            "measured on": "; ".join(dict.fromkeys(", ".join(quantity.sources) for quantity in result.quantities)),
-        }
-        for result in audit
-    ]
-
-
-def tell_decision(result: ClaimResult) -> str:
-    """What each quantity says; or what is missing."""
-    return "; ".join(map(tell_quantity, result.quantities)) or f"missing: {result.missing}"
-
-
-def tell_quantity(quantity: QuantityResult) -> str:
-    """`label: value (low to high), verdict`."""
-    return f"{quantity.label}: {quantity.value:.3g} ({quantity.low:.3g} to {quantity.high:.3g}), {quantity.verdict}"
+    """What was claimed, and what each of the quantities that decide on it says; or what is missing."""
+    rows: list[Row] = []
+    for result in audit:
+        said = [f"{q.label}: {q.value:.3g} ({q.low:.3g} to {q.high:.3g}), {q.verdict}" for q in result.quantities]
+        decides = f"{result.depends_on} {'; '.join(said) or f'missing: {result.missing}'}".strip()
+        measured_on = "; ".join(dict.fromkeys(", ".join(quantity.sources) for quantity in result.quantities))
+        row = {"id": result.id, "claim": result.claim, "verdict": result.verdict}
+        rows.append(row | {"what decides": decides, "measured on": measured_on})
+    return rows
 
 
 def list_measured(audit: Sequence[ClaimResult], calibration: Mapping[str, Any]) -> list[Part]:

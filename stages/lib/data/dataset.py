@@ -163,9 +163,9 @@ class FetchPlan:
 
 def make_fetch_plan(dataset: str, kind: str, files: Mapping[str, str], read: Read) -> FetchPlan:
     """files: raw name -> path in the project; `read` gives the content of a file by its path."""
-    content = {path: read(path) for path in files.values()}
-    found = {path: ProjectFile(path, len(data), hash_data(data)) for path, data in content.items()}
-    return FetchPlan(dataset, kind, {name: found[path] for name, path in files.items()})
+    content = {name: read(path) for name, path in files.items()}
+    found = {name: ProjectFile(files[name], len(data), hash_data(data)) for name, data in content.items()}
+    return FetchPlan(dataset, kind, found)
 
 
 def hash_data(data: bytes) -> str:

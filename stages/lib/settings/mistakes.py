@@ -78,8 +78,11 @@ EXPECTED = {
 
 
 MISSING = "is missing, expected a value: add it"
-TOO_LONG = "has {length} entries, expected at most {max_length}: remove some"
-TEXTS = {"missing": MISSING, "too_long": TOO_LONG}  # of pydantic's other errors
+TEXTS = {  # of pydantic's other errors
+    "extra_forbidden": UNKNOWN,
+    "missing": MISSING,
+    "too_long": "has {length} entries, expected at most {max_length}: remove some",
+}
 
 
 def explain(entry: Any, within: tuple[str | int, ...]) -> list[Mistake]:
@@ -90,12 +93,11 @@ def explain(entry: Any, within: tuple[str | int, ...]) -> list[Mistake]:
     where, kind, context = tuple(drop_tags((*within, *entry["loc"]), len(within))), entry["type"], entry.get("ctx", {})
     if kind == "value_error":
         return [Mistake(where, line) for line in str(context["error"]).splitlines()]
-    if kind == "extra_forbidden":
-        return [Mistake(where, UNKNOWN)]
     text = TEXTS.get(kind, f"is {{input}}, expected {EXPECTED.get(kind, entry['msg'])}: change it")
-    told = {name: write_number(value) for name, value in context.items()} | {"input": shorten(entry["input"])}
-    told |= {"length": write_number(len(entry["input"]))} if kind == "too_long" else {}
-    return [Mistake(where, text.format(**told))]
+    if kind == "too_long":
+        context["length"] = len(entry["input"])  # pydantic does not count to the end
+    told = {name: write_number(value) for name, value in context.items()}
+    return [Mistake(where, text.format(**told, input=shorten(entry["input"])))]
 
 
 def write_number(value: Any) -> Any:
