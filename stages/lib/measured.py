@@ -18,10 +18,6 @@ WIDTH, ROW, LABELS = 160, 17, 190
 SETTINGS = {
     "none": "no signal",
     "table": "the table's signal",
-    "twice": "twice the signal",
-    "interaction": "interactions",
-    "sparse": "few columns",
-    "heavy_tailed": "heavy tails",
     "steps": "thresholds",
     "bumps": "waves",
     "centres": "clusters",
