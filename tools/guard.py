@@ -17,22 +17,26 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator, Sequence, Set
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 import yaml
 
 from stages.lib.core.cli import UserError, make_parser, run_main
 from stages.lib.lock import HASH, LOCK, find_object, hash_file, is_inside, read_listing
 from stages.lib.settings.yaml_text import TextError, compose, decode
+from tools.repro.engine import explain_disk
 
 MAX_BYTES, MAX_VALUES = 2**25, 2**21  # a hundred times what this project's dvc.lock has
-# The keys that DVC writes. Others are refused: `<<` brings in keys of another mapping, which nobody here looks at.
-ROOT = {"schema", "stages", "datasets"}
-STAGE = {"cmd", "deps", "params", "outs"}  # in dvc.lock
-SINGLE_STAGE = STAGE | {"md5", "wdir", "desc", "meta", "frozen", "locked", "always_changed"}  # a file *.dvc
-ENTRY = {"path", "hash", "md5", "size", "nfiles", "isexec"}  # a file that DVC keeps in its local cache
+# The keys that DVC writes, and what stands there: a mapping, a list of entries, or None for what is not looked at. All
+# others are refused: `<<` brings in keys of another mapping.
+ANY = "*"  # any name
+ENTRY = dict.fromkeys(("path", "hash", "md5", "size", "nfiles", "isexec"))  # a file that DVC keeps in its local cache
+STAGE = {"cmd": None, "deps": [ENTRY], "params": None, "outs": [ENTRY]}  # in dvc.lock
+SINGLE_STAGE = dict.fromkeys(("md5", "wdir", "desc", "meta", "frozen", "locked", "always_changed")) | STAGE  # in *.dvc
+ROOT = {"schema": None, "stages": {ANY: STAGE}, "datasets": None}
 NUMBER = re.compile(r"\d+(e\d+)?")  # to YAML, where no quotes stand around it
 MERGE = "tag:yaml.org,2002:merge"  # what YAML makes of `<<`
 OWN_FOLDERS = {".git", ".dvc", ".venv"}
@@ -78,7 +82,8 @@ def check_record(path: Path) -> Iterator[str]:
     try:
         with path.open("rb") as file:
             root = compose(decode(file.read(MAX_BYTES + 1), limit=MAX_BYTES), most=MAX_VALUES)
-        faults = list(check_root(root, path.parent, has_stages=path.name == LOCK.name)) if root else []
+        shape = ROOT if path.name == LOCK.name else SINGLE_STAGE
+        faults = [*check_shape("this file", root, shape), *check_folder(root, path.parent)] if root else []
     except TextError as error:
         yield f"{path}, {error}: {remedy}" if error.line else f"{path}: {error}: {remedy}"
         return
@@ -89,27 +94,26 @@ def check_record(path: Path) -> Iterator[str]:
 Fault = tuple[yaml.Node, str]
 
 
-def check_root(root: yaml.Node, folder: Path, *, has_stages: bool) -> Iterator[Fault]:
-    """Walk through all stages of a dvc.lock, or the one of a file *.dvc; folder: in which the file lies."""
-    if not has_stages:
-        yield from check_stage("this file", root, SINGLE_STAGE, folder)
+def check_shape(where: str, node: yaml.Node, shape: Mapping[str, Any]) -> Iterator[Fault]:
+    """That it is a mapping, each of its keys there once and known, and what stands there as it has to be."""
+    if not isinstance(node, yaml.MappingNode):
+        yield node, f"{where} is no mapping, expected what DVC writes"
         return
-    yield from check_keys("this file", root, ROOT)
-    for key, stages in list_items(root):
-        if key == "stages":
-            yield from check_keys("stages", stages)
-            for name, stage in list_items(stages):
-                yield from check_stage(name, stage, STAGE, folder)
-
-
-def check_stage(name: str, stage: yaml.Node, known: Set[str], folder: Path) -> Iterator[Fault]:
-    yield from check_keys(name, stage, known)
-    for role, value in list_items(stage):
-        if role in ("deps", "outs"):
+    seen = set[str]()
+    for key, value in node.value:
+        name = key.value if isinstance(key, yaml.ScalarNode) else ""
+        inner = shape.get(name, shape.get(ANY))
+        if name in seen:
+            yield key, f"{where}: has the key {shorten(name)} twice, expected it once"
+        elif not name or key.tag == MERGE or (name not in shape and ANY not in shape):
+            expected = "a name" if ANY in shape else f"none but {', '.join(sorted(shape))}"
+            yield key, f"{where}: has the key {shorten(key.value)}, expected {expected}"
+        elif isinstance(inner, Mapping):
+            yield from check_shape(name, value, inner)
+        elif inner:
             for entry in value.value if isinstance(value, yaml.SequenceNode) else [value]:
-                yield from check_entry(f"{name}, {role}", entry)
-        elif role == "wdir" and Path(os.path.normpath(folder / str(value.value))).parts[:1] in (("/",), ("..",)):
-            yield value, f"{name}: wdir is {shorten(value.value)}, expected a folder inside the project"
+                yield from check_entry(f"{where}, {name}", entry)
+        seen.add(name)
 
 
 def check_entry(where: str, entry: yaml.Node) -> Iterator[Fault]:
@@ -127,23 +131,14 @@ def check_entry(where: str, entry: yaml.Node) -> Iterator[Fault]:
         yield fields["md5"], f"{where}: md5 is {shorten(texts.get('md5', 'no text'))}, expected 32 hex digits"
     elif "md5" in fields and NUMBER.fullmatch(texts["md5"]) and not fields["md5"].style:
         yield fields["md5"], f"{where}: md5 is the number {texts['md5']}, expected it in quotes, as DVC writes it"
-    yield from check_keys(where, entry, ENTRY)
+    yield from check_shape(where, entry, ENTRY)
 
 
-def check_keys(where: str, node: yaml.Node, known: Set[str] | None = None) -> Iterator[Fault]:
-    """That it is a mapping, and each of its keys there once and known. known: None for names of stages."""
-    if not isinstance(node, yaml.MappingNode):
-        yield node, f"{where} is no mapping, expected what DVC writes"
-        return
-    seen = set[str]()
-    for key, _ in node.value:
-        name = key.value if isinstance(key, yaml.ScalarNode) else ""
-        if name in seen:
-            yield key, f"{where}: has the key {shorten(name)} twice, expected it once"
-        elif not name or key.tag == MERGE or (known is not None and name not in known):
-            expected = "a name" if known is None else f"none but {', '.join(sorted(known))}"
-            yield key, f"{where}: has the key {shorten(key.value)}, expected {expected}"
-        seen.add(name)
+def check_folder(root: yaml.Node, folder: Path) -> Iterator[Fault]:
+    """That a file *.dvc, which lies in a folder, works inside the project."""
+    for key, value in list_items(root):
+        if key == "wdir" and Path(os.path.normpath(folder / str(value.value))).parts[:1] in (("/",), ("..",)):
+            yield value, f"this file: wdir is {shorten(value.value)}, expected a folder inside the project"
 
 
 def list_items(node: yaml.Node | None) -> list[tuple[str, yaml.Node]]:
@@ -255,7 +250,10 @@ def name_up_to(names: Sequence[str], most: int) -> str:
 
 
 def print_error(error: Exception) -> None:
-    print("\n".join(f"error: {line}" for line in str(error).splitlines()), file=sys.stderr)
+    """What is wrong, each of several mistakes in its line."""
+    is_told = isinstance(error, (UserError, ModuleNotFoundError))  # else it is of the disk
+    text = str(error) if is_told else explain_disk(error)
+    print("\n".join(f"error: {line}" for line in text.splitlines()), file=sys.stderr)
 
 
 def check_step() -> None:

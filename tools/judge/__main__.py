@@ -35,7 +35,6 @@ from tools.guard import name_up_to, print_error
 from tools.judge.design import FOLDS, NUM_VARIANTS, Columns, StudyDesign, Wishes, choose_design, look_at
 from tools.judge.entries import NAME, undo, write_entries
 from tools.judge.sheet import Sheet, is_in_project, read_sheet
-from tools.repro.engine import explain_disk
 
 KEYS = ("DATA", "TARGET", "GROUP", "POSITIVE", "DROP", "MINUTES", "NAME", "STUDY", "UNDO")
 PUBLIC = ("thoracic", "tables")  # studies of public tables
@@ -158,11 +157,8 @@ def main() -> int:
             print("Taken out:", *undo(given["UNDO"]), sep="\n  ")
             return subprocess.call([sys.executable, "-m", "tools.repro", "plan"], stdout=subprocess.DEVNULL)
         return run(given["STUDY"] if "STUDY" in given else judge_file(given))
-    except UserError as error:
+    except (UserError, OSError) as error:
         print_error(error)
-        return 2
-    except OSError as error:
-        print(f"error: {explain_disk(error)}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("Stopped by Ctrl-C. What is done is kept: make judge STUDY=... goes on.")

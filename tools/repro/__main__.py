@@ -30,7 +30,7 @@ from pathlib import Path
 
 from stages.lib.core.cli import UserError, make_parser
 from tools.guard import check_records, print_error
-from tools.repro.engine import FOLDER, SIGNALS, LocalEngine, explain_disk
+from tools.repro.engine import FOLDER, SIGNALS, LocalEngine
 
 PARAMS = Path("params.yaml")
 SCHEMA = Path("stages/lib")  # the rules stand in several of its modules
@@ -166,10 +166,8 @@ def main() -> int:
     signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)  # they wait to be looked at: no step of DVC's is cut short
     try:
         return reproduce(options)
-    except (UserError, ModuleNotFoundError) as error:
+    except (UserError, ModuleNotFoundError, OSError, sqlite3.Error) as error:
         print_error(error)
-    except (OSError, sqlite3.Error) as error:
-        print(f"error: {explain_disk(error)}", file=sys.stderr)
     except KeyboardInterrupt:
         number = min(signal.sigpending(), default=signal.SIGINT)
         print("Stopped by", "Ctrl-C." if number == signal.SIGINT else "SIGTERM.", "What is done is kept: run again.")
