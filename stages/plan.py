@@ -23,7 +23,7 @@ from stages.lib.core.records import save_plans
 from stages.lib.data.dataset import Facts
 from stages.lib.settings.checks import find_facts, find_mistakes
 from stages.lib.settings.expansion import make_plans
-from stages.lib.settings.machine import Machine, find_machine, find_too_large
+from stages.lib.settings.machine import Room, find_room, find_too_large
 from stages.lib.settings.mistakes import PARAMS, ParamsError, raise_all
 from stages.lib.settings.schema import Params, read_params
 from stages.lib.settings.yaml_text import MAX_BYTES, TextError, decode, load_document
@@ -32,15 +32,15 @@ from stages.lib.versions import REQUIREMENTS, find_other_versions, plan_versions
 LARGEST_TABLE = 2**25  # bytes
 
 
-def run(text: str, read: Callable[[str], bytes], *, machine: Machine | None = None) -> dict[str, object]:
+def run(text: str, read: Callable[[str], bytes], *, room: Room | None = None) -> dict[str, object]:
     """Every plan in the text of params.yaml by its name in the plan folder; ParamsError with every mistake.
 
-    read: gives the content of a file by its path in the project. machine: has to hold the runs.
+    read: gives the content of a file by its path in the project. room: has to hold the runs.
     """
     params, facts, root = check(text, read)
     plans = make_plans(params, facts, read)
-    if machine:
-        raise_all(find_too_large(params, plans, facts, machine), root)
+    if room:
+        raise_all(find_too_large(params, plans, facts, room), root)
     return plans
 
 
@@ -82,7 +82,7 @@ def read_source(path: str) -> bytes:
 
 def main() -> None:
     parse_arguments(__doc__)
-    plans = run(read_text(PARAMS), read_source, machine=find_machine())
+    plans = run(read_text(PARAMS), read_source, room=find_room())
     requirements = Path(REQUIREMENTS)
     for remark in find_other_versions(requirements.read_text(encoding="utf-8")) if requirements.is_file() else ():
         print(f"note: {remark}")

@@ -29,33 +29,25 @@ HISTORY = 40  # bytes of a lane's epoch: epoch, lane, loss and two monitors
 GIGABYTE = 1e9
 
 
-class Machine(NamedTuple):
-    """Bytes of memory that it has, and bytes that are free on the disk of the project."""
+class Room(NamedTuple):
+    """Bytes of memory and on the disk of the project: those that there are, or those that a run needs at least."""
 
     memory: float
     disk: float
 
 
-class Need(NamedTuple):
-    """Number of networks of a run, and bytes of memory and of disk that it needs at least."""
-
-    lanes: int
-    memory: float
-    disk: float
-
-
-def find_machine() -> Machine:
-    """This one. The memory is that of the control group where it has less."""
+def find_room() -> Room:
+    """What this machine has. The memory is that of the control group where it has less."""
     memory = float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
     for name in ("memory.max", "memory/memory.limit_in_bytes"):
         try:
             memory = min(memory, float(Path("/sys/fs/cgroup", name).read_text()))
         except (OSError, ValueError):  # no such limit
             continue
-    return Machine(memory, shutil.disk_usage(Path.cwd()).free)
+    return Room(memory, shutil.disk_usage(Path.cwd()).free)
 
 
-def estimate(plan: RunPlan, facts: Facts, protocol: RepeatedStratifiedKFold | FixedTest) -> Need:
+def estimate(plan: RunPlan, facts: Facts, protocol: RepeatedStratifiedKFold | FixedTest) -> Room:
     """What a run needs at least."""
     lanes = plan.grid.num_lanes
     widths = [facts.num_inputs, *plan.network.hidden, plan.network.outputs]
@@ -66,7 +58,7 @@ def estimate(plan: RunPlan, facts: Facts, protocol: RepeatedStratifiedKFold | Fi
     seen = protocol.count_training(facts) / (1 - protocol.validation)  # by a replicate, which has their numbers
     training = COPIES * (lanes * weights * FLOAT + rows + seen * len(plan.replicates) * NUMBER) + history
     trained = lanes * weights * FLOAT * (1 + plan.stopped)  # of the best epoch beside those of the last
-    return Need(lanes, max(training, predicted), trained + predicted + history)
+    return Room(max(training, predicted), trained + predicted + history)
 
 
 def count_held_out(protocol: RepeatedStratifiedKFold | FixedTest, facts: Facts) -> int:
@@ -82,7 +74,7 @@ def estimate_rows(facts: Facts) -> float:
 
 
 def find_too_large(
-    params: Params, plans: Mapping[str, Any], facts: Mapping[str, Facts], machine: Machine
+    params: Params, plans: Mapping[str, Any], facts: Mapping[str, Facts], room: Room
 ) -> Iterator[Mistake]:
     """The runs that this machine has not the memory for, the studies that it has not the disk for.
 
@@ -93,12 +85,13 @@ def find_too_large(
         for task, dataset in study.tasks.items():
             disk += estimate_rows(facts[dataset])
             for variant in study.variants:
-                need = estimate(plans[f"{name}/{variant}"][task], facts[dataset], protocol)
-                lanes, disk = lanes + need.lanes, disk + need.disk
-                if need.memory > machine.memory:
-                    text = describe_need(task, need.lanes, need.memory, machine.memory, "of memory")
+                plan = plans[f"{name}/{variant}"][task]
+                need = estimate(plan, facts[dataset], protocol)
+                lanes, disk = lanes + plan.grid.num_lanes, disk + need.disk
+                if need.memory > room.memory:
+                    text = describe_need(task, plan.grid.num_lanes, need.memory, room.memory, "of memory")
                     yield Mistake(study.places[variant], text)
-        there = machine.disk + measure_present(name)
+        there = room.disk + measure_present(name)
         if disk > there:
             yield Mistake(study.where, describe_need(name, lanes, disk, there, "on the disk"))
 

@@ -11,7 +11,7 @@ from stages import plan
 from stages.lib.data.dataset import Facts
 from stages.lib.data.protocols import RepeatedStratifiedKFold
 from stages.lib.lanes.plan import CallbacksPlan, NetworkPlan, OptimizerPlan, RunPlan
-from stages.lib.settings.machine import Machine, estimate, estimate_rows
+from stages.lib.settings.machine import Room, estimate, estimate_rows
 from stages.lib.settings.mistakes import ParamsError
 from tests.fuzz_params import fuzz
 from tests.memory import run_measured
@@ -39,10 +39,10 @@ def write_out(*texts: str) -> list[str]:
 CASES = [(old, *write_out(new, message)) for old, edits in EDITS.items() for new, message in edits.items()]
 
 
-def tell(text: str, machine: Machine | None = None) -> list[str]:
+def tell(text: str, room: Room | None = None) -> list[str]:
     """What is told of a text, line by line."""
     with pytest.raises(ParamsError) as caught:
-        plan.run(text, read, machine=machine)
+        plan.run(text, read, room=room)
     return str(caught.value).splitlines()
 
 
@@ -180,10 +180,10 @@ def test_a_short_file_that_asks_for_many_runs_is_refused(params_text: str) -> No
 def test_what_the_machine_cannot_hold_is_refused_in_words(params_text: str) -> None:
     needs = r": \w+ trains [\d,]+ networks, which need at least \d+\.\d GB {}, expected at most the 0\.\d GB that this "
     needs += "machine has: lower repeats or seeds, the entries of the path, hidden or epochs"
-    for machine, words in ((Machine(6e7, disk=1e12), "of memory"), (Machine(1e12, disk=1e3), "on the disk")):
-        told = [line for line in tell(params_text, machine=machine) if "more mistakes: mend these first" not in line]
+    for room, words in ((Room(6e7, disk=1e12), "of memory"), (Room(1e12, disk=1e3), "on the disk")):
+        told = [line for line in tell(params_text, room=room) if "more mistakes: mend these first" not in line]
         assert told and [line for line in told if not re.search(needs.format(words), line)] == []
-    plan.run(params_text, read, machine=Machine(memory=4e9, disk=4e9))
+    plan.run(params_text, read, room=Room(memory=4e9, disk=4e9))
 
 
 def test_a_table_of_16_megabytes_is_taken_ten_times_and_counted_a_thousand_times() -> None:
