@@ -249,7 +249,7 @@ def test_no_file_is_taken_out_but_the_copy_of_the_table(folder: Path, file: str)
     (folder.parent / "victim.csv").touch()
     judge.judge_file({"DATA": "my.csv", "TARGET": "died"})
     text = (folder / "params.yaml").read_text()
-    (folder / "params.yaml").write_text(text.replace("file: data/source/my.csv", f"file: {file}"))
+    (folder / "params.yaml").write_text(text.replace('"file": "data/source/my.csv"', f'"file": "{file}"'))
     before = read_all(folder)
     undo("my")
     assert before.keys() - read_all(folder).keys() == {"data/source/my.csv"}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
-from collections.abc import Container, Mapping
+from collections.abc import Container
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +21,6 @@ from stages.plan import check, read_source, read_text
 from tools.judge.design import BATCH, FOLDS, Columns, StudyDesign, Wishes
 
 NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
-PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")  # what YAML takes as text without quotes, but for:
-WORDS = {"yes", "no", "on", "off", "true", "false", "null", "y", "n"}
 SECTIONS = ("datasets", "studies")
 RATE, RATES = 0.006, {"learning_rate_low": 0.002, "learning_rate_high": 0.018}  # of the study of the public tables
 
@@ -39,7 +37,7 @@ def write_entries(name: str, columns: Columns, design: StudyDesign, wishes: Wish
     table = describe_table(str(file), columns, wishes)
     Table(**table).facts(lambda _: csv)
     added = {
-        "datasets": [f"  {name}: {write_flow({'kind': 'table'} | table)}"],
+        "datasets": [f"  {name}: {json.dumps({'kind': 'table'} | table, ensure_ascii=False)}"],  # JSON is YAML, too
         "studies": describe_study(name, design, command, declared.get("variants") or {}),
     }
     changed = text
@@ -85,16 +83,6 @@ def describe_study(name: str, design: StudyDesign, command: str, catalogue: Cont
         f"{RATE}, batch_size: {BATCH}, steps: {design.steps}, callbacks: [terminate_on_nan]}}",
         f"    variants: {{{', '.join(changes)}}}",
     ]
-
-
-def write_flow(value: Any) -> str:
-    """A value as YAML's flow style has it, text in quotes where it could be read as anything else."""
-    if isinstance(value, Mapping):
-        return f"{{{', '.join(f'{key}: {write_flow(entry)}' for key, entry in value.items())}}}"
-    if isinstance(value, list):
-        return f"[{', '.join(map(write_flow, value))}]"
-    is_plain = PLAIN.fullmatch(value) and value.lower() not in WORDS
-    return value if is_plain or value.startswith(f"{FOLDER}/") else json.dumps(value, ensure_ascii=False)
 
 
 def find_section(text: str, section: str) -> tuple[str, str, str]:
