@@ -75,10 +75,8 @@ def load_raw(plan: SplitPlan, name: str) -> bytes:
     path, fetched_by = RAW / plan.dataset / name, f"fetch@{plan.dataset.partition('/')[0]}"
     content = read_bytes(path, written_by=fetched_by)
     if (digest := hash_data(content)) != plan.raw[name]:
-        raise DamagedArtifactError(
-            f"{path} has the SHA-256 {digest}, expected {plan.raw[name]}: fetch it again by `dvc repro --force "
-            f"--single-item {fetched_by}`, then run `make`"
-        )
+        mend = f"fetch it again by `dvc repro --force --single-item {fetched_by}`, then run `make`"
+        raise DamagedArtifactError(f"{path} has the SHA-256 {digest}, expected {plan.raw[name]}: {mend}")
     return content
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 
 # `draw` and `report` depend on all of them. Stage -> the libraries that compute its results (tests/test_pipeline.py).
@@ -30,10 +31,8 @@ Versions = dict[str, str]
 def find_version(library: str) -> str:
     """The installed version; `missing` where there is none, which the stage that needs it will tell."""
     for package in PACKAGES.get(library, (library,)):
-        try:
+        with suppress(PackageNotFoundError):
             return version(package)
-        except PackageNotFoundError:
-            continue
     return "missing"
 
 
@@ -53,7 +52,6 @@ def find_other_versions(requirements: str) -> Iterator[str]:
         packages = "|".join(PACKAGES.get(library, (library,)))
         pinned = re.findall(rf"^(?:{packages})==([^ ;\\]+)", requirements, re.MULTILINE)
         if pinned and find_version(library) not in pinned:
-            yield (
-                f"{library} {find_version(library)} is installed, expected {' or '.join(dict.fromkeys(pinned))} of "
-                f"{REQUIREMENTS}: `make setup` installs it, `make lock` pins another"
-            )
+            found, expected = f"{library} {find_version(library)} is installed", " or ".join(dict.fromkeys(pinned))
+            mend = "`make setup` installs it, `make lock` pins another"
+            yield f"{found}, expected {expected} of {REQUIREMENTS}: {mend}"

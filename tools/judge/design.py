@@ -145,11 +145,9 @@ def ask_about_groups(sheet: Sheet, target: str, names: Sequence[str]) -> list[st
     found = find_groups(labels, {name: encode(sheet.columns[name]) for name in names})
     if not found:
         return []
-    name, remedy = found[0], "such rows on both sides of a split would flatter every model"
-    return [
-        f"column '{name}' has values that repeat and determine '{target}', as if rows of one value belonged together; "
-        f"{remedy}: write GROUP={name} to keep them together, or GROUP=none if they do not"
-    ]
+    seen = f"column '{found[0]}' has values that repeat and determine '{target}'"
+    reason = "as if rows of one value belonged together; such rows on both sides of a split would flatter every model"
+    return [f"{seen}, {reason}: write GROUP={found[0]} to keep them together, or GROUP=none if they do not"]
 
 
 def encode(cells: Sequence[str]) -> np.ndarray:

@@ -82,10 +82,9 @@ def parse_records(text: str, *, name: str, separator: str = ",") -> list[tuple[i
                 records.append((line, [cell.strip() for cell in cells]))
             line = reader.line_num + 1
     except csv.Error as error:
-        raise DataError(
-            f"{name} is not CSV: {error} in the row that starts in line {line}, expected cells separated by commas, "
-            'with "" for a quotation mark inside a quoted cell: mend that row'
-        ) from None
+        found = f"{name} is not CSV: {error} in the row that starts in line {line}"
+        expected = 'cells separated by commas, with "" for a quotation mark inside a quoted cell'
+        raise DataError(f"{found}, expected {expected}: mend that row") from None
     if len(records) < 2:
         found = "has no row below its header line" if records else "is empty"
         raise DataError(f"{name} {found}, expected a header line and one line for each row: fill it")

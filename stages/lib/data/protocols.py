@@ -51,10 +51,8 @@ class RepeatedStratifiedKFold(Strict):
     @model_validator(mode="after")
     def check_replicates(self) -> Self:
         if self.num_replicates > MOST_REPLICATES:
-            raise ValueError(
-                f"has {self.folds} folds x {self.repeats} repeats, expected at most {MOST_REPLICATES:,} replicates: "
-                "use fewer"
-            )
+            found = f"has {self.folds} folds x {self.repeats} repeats"
+            raise ValueError(f"{found}, expected at most {MOST_REPLICATES:,} replicates: use fewer")
         return self
 
     @property
@@ -67,19 +65,16 @@ class RepeatedStratifiedKFold(Strict):
 
     def describe(self) -> str:
         """The protocol in words, for people; never compared or parsed."""
-        return (
-            f"{self.folds} folds x {number_of(self.repeats, 'repeat')} = {self.num_replicates} replicates, "
-            f"which share rows; {self.validation:.4g} of the rows outside a fold are validation rows"
-        )
+        replicates = f"{self.folds} folds x {number_of(self.repeats, 'repeat')} = {self.num_replicates} replicates"
+        validation = f"{self.validation:.4g} of the rows outside a fold are validation rows"
+        return f"{replicates}, which share rows; {validation}"
 
     def check(self, facts: Facts) -> list[str]:
         """Mistakes in words: each part of each replicate must hold every class."""
         noun, number, rarest = facts.units
         if self.folds > rarest:
-            return [
-                f"protocol.folds is {self.folds}, expected at most {rarest}, which is the number of {noun}s of the "
-                "rarest class, so that every fold holds one of them: use fewer folds"
-            ]
+            reason = f"which is the number of {noun}s of the rarest class, so that every fold holds one of them"
+            return [f"protocol.folds is {self.folds}, expected at most {rarest}, {reason}: use fewer folds"]
         largest_fold, most_of_rarest = -(-number // self.folds), -(-rarest // self.folds)
         return check_share("validation", self.validation, Units(noun, number - largest_fold, rarest - most_of_rarest))
 
@@ -111,10 +106,9 @@ class RepeatedStratifiedKFold(Strict):
             folds = list(splitter.split(rows, labels, groups[: len(labels)]))
             drawn.add(frozenset(test.tobytes() for _, test in folds))
             if len(drawn) <= repeat:  # few groups, each of another size
-                raise DataError(
-                    f"protocol.repeats is {self.repeats}, but repeat {repeat + 1} has the folds of one before it, "
-                    f"expected others; few groups of uneven sizes can hardly be divided twice: set repeats to {repeat}"
-                )
+                found = f"protocol.repeats is {self.repeats}, but repeat {repeat + 1} has the folds of one before it"
+                reason = "few groups of uneven sizes can hardly be divided twice"
+                raise DataError(f"{found}, expected others; {reason}: set repeats to {repeat}")
             yield from folds
 
     def count_training(self, facts: Facts) -> int:
@@ -147,35 +141,26 @@ class FixedTest(Strict):
         """The protocol in words, for people; never compared or parsed."""
         test = f"a fixed test set of {self.test:.4g} of the rows" if self.test else "the data set's own test rows"
         training = f"{self.training:,} training rows drawn for each" if self.training else "all other rows for each"
-        return (
-            f"{test}, {self.seeds} seeds = {self.seeds} replicates; {training}, validation share {self.validation:.4g}"
-        )
+        replicates = f"{self.seeds} seeds = {self.seeds} replicates"
+        return f"{test}, {replicates}; {training}, validation share {self.validation:.4g}"
 
     def check(self, facts: Facts) -> list[str]:
         """Mistakes in words: each part of each replicate must hold every class."""
         if facts.num_own_test and self.test is not None:
-            return [
-                f"protocol.test is {self.test:g}, expected no such key, since the data set has {facts.num_own_test:,} "
-                "test rows of its own: remove it"
-            ]
+            reason = f"since the data set has {facts.num_own_test:,} test rows of its own"
+            return [f"protocol.test is {self.test:g}, expected no such key, {reason}: remove it"]
         if not facts.num_own_test and self.test is None:
-            return [
-                "protocol.test is missing, expected the share of rows to hold out, since the data set has no test rows "
-                "of its own: add it, such as test: 0.2"
-            ]
+            expected = "expected the share of rows to hold out, since the data set has no test rows of its own"
+            return [f"protocol.test is missing, {expected}: add it, such as test: 0.2"]
         units, mistakes = facts.units, list[str]()
         num_rows = facts.num_rows - share_of(facts.num_rows, self.test or 0)
         if self.test is not None:
             mistakes = check_share("test", self.test, units)
             units = draw_units(units, units.number - share_of(units.number, self.test))
         if (drawn := self.num_drawn) is not None:
-            most = num_rows - facts.num_classes
-            if drawn > most:
-                return [
-                    *mistakes,
-                    f"protocol.training is {self.training}, which with its validation rows makes {drawn} rows, "
-                    f"expected at most {most}: lower it, or remove it to train on all rows",
-                ]
+            if drawn > (most := num_rows - facts.num_classes):
+                found = f"protocol.training is {self.training}, which with its validation rows makes {drawn} rows"
+                return [*mistakes, f"{found}, expected at most {most}: lower it, or remove it to train on all rows"]
             units = units if facts.num_groups else draw_units(units, drawn)  # rows are drawn of every group
         return mistakes or check_share("validation", self.validation, units)
 
@@ -228,11 +213,9 @@ def check_share(field: str, share: float, units: Units) -> list[str]:
     inside = share_of(units.number, share)
     if min(draw_units(units, part).rarest for part in (inside, units.number - inside)) >= 1:
         return []
-    return [
-        f"protocol.{field} is {share:g}, expected a share that puts at least one {units.noun} of every class inside it "
-        f"and one outside it (at this step the rarest class has {number_of(units.rarest, units.noun)} of "
-        f"{units.number:,}): change it"
-    ]
+    expected = f"a share that puts at least one {units.noun} of every class inside it and one outside it"
+    reason = f"at this step the rarest class has {number_of(units.rarest, units.noun)} of {units.number:,}"
+    return [f"protocol.{field} is {share:g}, expected {expected} ({reason}): change it"]
 
 
 def check_classes(split: Split, labels: np.ndarray) -> None:
@@ -244,10 +227,9 @@ def check_classes(split: Split, labels: np.ndarray) -> None:
         for name, rows in zip(Split._fields, parts, strict=True):
             lacking = np.setdiff1d(labels, labels[rows])
             if lacking.size:
-                raise DataError(
-                    f"replicate {replicate} has no {name} row of class {lacking[0]}, expected every class in each part "
-                    "of whole groups: use fewer folds, another share, or a column with smaller groups"
-                )
+                found = f"replicate {replicate} has no {name} row of class {lacking[0]}"
+                mend = "use fewer folds, another share, or a column with smaller groups"
+                raise DataError(f"{found}, expected every class in each part of whole groups: {mend}")
 
 
 def state_of(seed: int, replicate: int) -> int:
@@ -286,10 +268,9 @@ def draw_groups(
 
     most = min(MOST_PARTS, *(len(np.unique(groups[labels == number])) for number in np.unique(labels)))
     if most < 2:
-        raise DataError(
-            "a class is in one group alone of the rows that validation or test rows are drawn from, expected two or "
-            "more, so that both sides hold it: use fewer folds, or a column with smaller groups"
-        )
+        found = "a class is in one group alone of the rows that validation or test rows are drawn from"
+        mend = "use fewer folds, or a column with smaller groups"
+        raise DataError(f"{found}, expected two or more, so that both sides hold it: {mend}")
     parts = min(max(Fraction(share).limit_denominator(most), Fraction(1, most)), Fraction(most - 1, most))
     folds = StratifiedGroupKFold(parts.denominator, shuffle=True, random_state=state).split(rows, labels, groups)
     drawn = np.concatenate([fold for _, fold in list(folds)[: parts.numerator]])

@@ -217,10 +217,8 @@ def read_target(column: Column, positive: str | None) -> np.ndarray:
     if len(classes) < 2:
         raise DataError(f"{title}: found only the class '{words[0]}', expected two or more: choose another")
     if len(classes) > MAX_CLASSES:
-        raise DataError(
-            f"{title}: found {len(classes)} different values, expected at most {MAX_CLASSES} classes: choose a column "
-            "that holds classes, not measurements"
-        )
+        found, mend = f"found {len(classes)} different values", "choose a column that holds classes, not measurements"
+        raise DataError(f"{title}: {found}, expected at most {MAX_CLASSES} classes: {mend}")
     if positive is not None:
         chosen = positive if isinstance(classes[0], str) else to_number(positive)
         expected = f"a class of '{column.name}': choose {' or '.join(words)}"
@@ -261,10 +259,8 @@ def read_categories(column: Column, *, impute: bool) -> Iterator[tuple[str, np.n
     cells = np.array([MISSING_CATEGORY if is_missing(cell) else cell for cell in column.cells])
     categories = set(cells.tolist())
     if len(categories) > MAX_CATEGORIES:
-        raise DataError(
-            f"{title}: found {len(categories):,} different values, expected at most {MAX_CATEGORIES:,} categories: "
-            "declare it under drop, or leave it out of categorical"
-        )
+        found = f"found {len(categories):,} different values, expected at most {MAX_CATEGORIES:,} categories"
+        raise DataError(f"{title}: {found}: declare it under drop, or leave it out of categorical")
     keys = make_keys(categories - {MISSING_CATEGORY})
     for category in [*sorted(keys, key=lambda cell: (keys[cell], cell)), *sorted(categories - set(keys))]:
         yield f"{column.name}_{category}", cells == category

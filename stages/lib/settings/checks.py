@@ -100,11 +100,9 @@ def find_wrong_rules(params: Params) -> Iterator[Mistake]:
     expected = {name: {quantity.rule for quantity in claim.quantities} for name, claim in CLAIMS.items()}
     for name in dict.fromkeys([*expected, *given]):
         if given.get(name) != expected.get(name):
-            text = (
-                f"audit.rules.{limit(name)} holds {name_some(map(limit, sorted(given.get(name, []))))}, "
-                f"expected {', '.join(sorted(expected.get(name, []))) or 'no such entry'}: change it"
-            )
-            yield Mistake((), text, ("audit", "rules", name))
+            found = f"audit.rules.{limit(name)} holds {name_some(map(limit, sorted(given.get(name, []))))}"
+            rules = ", ".join(sorted(expected.get(name, []))) or "no such entry"
+            yield Mistake((), f"{found}, expected {rules}: change it", ("audit", "rules", name))
 
 
 def find_wrong_experiment(params: Params, name: str, experiment: ExperimentParams) -> Iterator[Mistake]:
@@ -142,11 +140,8 @@ def find_wrong_references(params: Params, study: ResolvedStudy) -> Iterator[Mist
             yield Mistake(study.where, text, ("references",))
     for name in study.settings.reference_strengths.model_dump(exclude_none=True):
         if name not in references:
-            text = (
-                f"reference_strengths names {name}, expected one of the study's references {references}: add it "
-                "there or remove its strengths"
-            )
-            yield Mistake(study.where, text, ("reference_strengths", name))
+            expected = f"expected one of the study's references {references}: add it there or remove its strengths"
+            yield Mistake(study.where, f"reference_strengths names {name}, {expected}", ("reference_strengths", name))
 
 
 def find_wrong_dataset(params: Params, study: ResolvedStudy) -> Iterator[Mistake]:
@@ -167,10 +162,8 @@ def find_missing_margins(params: Params, study: ResolvedStudy) -> Iterator[Mista
     margins, place = params.fields["statistics"].equivalence, ("statistics", "equivalence")
     for score in {score for outputs in (1, 2) for score in study.settings.scores_for(outputs).values()}:
         if score not in margins:
-            text = (
-                f"has no {score}, expected the greatest difference that does not matter, as {'.'.join(study.where)} is "
-                "judged by it: add it"
-            )
+            reason = f"as {'.'.join(study.where)} is judged by it"
+            text = f"has no {score}, expected the greatest difference that does not matter, {reason}: add it"
             yield Mistake(place, text)
     for score in margins:
         if score not in SCORES:
@@ -200,10 +193,9 @@ def find_wrong_layers(study: ResolvedStudy, name: str) -> Iterator[Mistake]:
         layers = recipe.layers_of(regularizer)
         allowed = range(1, len(recipe.hidden) + 1 + ("kernels" in acts_on))
         if not layers or not set(layers) <= set(allowed):
-            text = (
-                f"{regularizer} acts on layers {shorten(list(layers))}, expected some of {list(allowed)} of a network "
-                f"with {len(recipe.hidden)} hidden layers: change hidden or layers.{regularizer}"
-            )
+            found = f"{regularizer} acts on layers {shorten(list(layers))}"
+            expected = f"expected some of {list(allowed)} of a network with {len(recipe.hidden)} hidden layers"
+            text = f"{found}, {expected}: change hidden or layers.{regularizer}"
             yield blame(study, name, text, ("layers", regularizer) if variant.layers else ())
 
 
@@ -212,10 +204,8 @@ def find_wrong_loss(study: ResolvedStudy, name: str) -> Iterator[Mistake]:
     loss = study.recipe_of(name).loss_for(1)
     soft = [entry for entry in study.variants[name].regularizers if CATALOGUE[entry].softens_targets]
     if LOSSES[loss].sparse and soft:
-        text = (
-            f"{soft[0]} goes with {loss}, whose target is one class number, expected a loss with one target per class: "
-            "choose categorical_crossentropy"
-        )
+        expected = "expected a loss with one target per class: choose categorical_crossentropy"
+        text = f"{soft[0]} goes with {loss}, whose target is one class number, {expected}"
         yield blame(study, name, text, ("regularizers",))
 
 
@@ -229,12 +219,10 @@ def find_wrong_difference(study: ResolvedStudy, name: str) -> Iterator[Mistake]:
         return
     changed = list_changed_settings(study.recipe_of(baseline), study.recipe_of(name))
     if changed and set(variant.regularizers) != set(study.variants[baseline].regularizers):
-        text = (
-            f"differs from its baseline {baseline} in its regularizers and in {', '.join(changed)}, expected one of "
-            "the two, so that a difference has one cause: name a baseline with the same settings, as `baseline: "
-            f"<variant>` (or `baseline: {name}` to compare it with none)"
-        )
-        yield blame(study, name, text)
+        found = f"differs from its baseline {baseline} in its regularizers and in {', '.join(changed)}"
+        expected = "expected one of the two, so that a difference has one cause"
+        mend = f"name a baseline with the same settings, as `baseline: <variant>` (or `baseline: {name}` to compare it"
+        yield blame(study, name, f"{found}, {expected}: {mend} with none)")
 
 
 def list_changed_settings(before: Recipe, after: Recipe) -> list[str]:
@@ -255,11 +243,8 @@ def find_wrong_scores(params: Params, study: ResolvedStudy, dataset: str, facts:
     named = {("scores", question): score for question, score in settings.scores_for(facts.outputs).items()}
     for field, score in [*named.items(), (("select_by",), settings.select_by)]:
         if score not in defined:
-            text = (
-                f"{'.'.join(field)} is {score}, expected one of {', '.join(defined)}, as {dataset} has "
-                f"{facts.num_classes} classes: change it"
-            )
-            yield Mistake(study.where, text, field)
+            text = f"{'.'.join(field)} is {score}, expected one of {', '.join(defined)}"
+            yield Mistake(study.where, f"{text}, as {dataset} has {facts.num_classes} classes: change it", field)
 
 
 def find_undefined_losses(params: Params, study: ResolvedStudy, dataset: str, facts: Facts) -> Iterator[Mistake]:
@@ -280,8 +265,6 @@ def find_wrong_monitors(params: Params, study: ResolvedStudy, dataset: str, fact
     for callback, settings in params.fields["callbacks"]:
         users = [name for name in study.variants if callback in study.callbacks_of(name)]
         if users and settings.monitor not in allowed:
-            text = (
-                f"uses {callback}, and callbacks.{callback}.monitor is {settings.monitor}, expected "
-                f"{', '.join(allowed[:-1])} or {allowed[-1]} for {dataset}: change it"
-            )
-            yield blame(study, users[0], text)
+            found = f"uses {callback}, and callbacks.{callback}.monitor is {settings.monitor}"
+            expected = f"{', '.join(allowed[:-1])} or {allowed[-1]} for {dataset}"
+            yield blame(study, users[0], f"{found}, expected {expected}: change it")

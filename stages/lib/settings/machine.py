@@ -103,8 +103,6 @@ def measure_present(study: str) -> int:
 
 
 def describe_need(subject: str, lanes: int, needed: float, there: float, what: str) -> str:
-    return (
-        f"{subject} trains {lanes:,} networks, which need at least {needed / GIGABYTE:,.1f} GB {what}, expected at "
-        f"most the {there / GIGABYTE:,.1f} GB that this machine has: lower repeats or seeds, the entries of the path, "
-        "hidden or epochs"
-    )
+    found = f"{subject} trains {lanes:,} networks, which need at least {needed / GIGABYTE:,.1f} GB {what}"
+    expected = f"expected at most the {there / GIGABYTE:,.1f} GB that this machine has"
+    return f"{found}, {expected}: lower repeats or seeds, the entries of the path, hidden or epochs"

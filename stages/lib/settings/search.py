@@ -69,21 +69,19 @@ def read_range(name: str, value: Any) -> Range | None:
     """A range from its list in params.yaml; ValueError, one line a mistake."""
     if value is None:
         return None
-    well_formed = isinstance(value, list) and len(value) in (2, 3) and all(map(is_number, value[:2]))
-    if not well_formed or not (len(value) == 2 or (isinstance(value[2], str) and value[2] in SCALES)):
-        raise ValueError(
-            f"is {shorten(value)}, expected [least strength, greatest strength], and as a third entry one of "
-            f"{', '.join(SCALES)} for another scale than {CATALOGUE[name].scale}: change it"
-        )
-    low, high, scale = float(value[0]), float(value[1]), value[2] if len(value) == 3 else CATALOGUE[name].scale
+    is_list, usual = isinstance(value, list) and len(value) in (2, 3), CATALOGUE[name].scale
+    if not is_list or not all(map(is_number, value[:2])) or value[2:] not in ([], *([scale] for scale in SCALES)):
+        third = f"as a third entry one of {', '.join(SCALES)} for another scale than {usual}"
+        expected = f"expected [least strength, greatest strength], and {third}"
+        raise ValueError(f"is {shorten(value)}, {expected}: change it")
+    low, high, scale = float(value[0]), float(value[1]), value[2] if len(value) == 3 else usual
     wrong = [f"holds {text}" for strength in value[:2] if (text := check_strength(name, strength))]
     if not low < high:
         wrong.append(f"is {shorten(value)}, expected the smaller strength first, and two that differ: change them")
     elif not wrong and not SCALES[scale].defined(low, high):
-        wrong.append(
-            f"is {shorten(value)}, expected {SCALES[scale].rule} on a scale that is {scale}: change it (`off` says in "
-            f"which share of points it is 0), or write [{low:g}, {high:g}, linear]"
-        )
+        found, mend = f"is {shorten(value)}, expected {SCALES[scale].rule} on a scale that is {scale}", "change it"
+        zero = "`off` says in which share of points it is 0"
+        wrong.append(f"{found}: {mend} ({zero}), or write [{low:g}, {high:g}, linear]")
     if wrong:
         raise ValueError("\n".join(wrong))
     return Range(low, high, scale)
