@@ -62,19 +62,9 @@ def render_cost(tour: Mapping[str, Any]) -> str:
     """What the first `make` takes, and `make test`."""
     machine, first, seconds = tour["machine"], tour["first"], tour["install"]["seconds"] + tour["first"]["seconds"]
     tests = f" `make test` took {tour['test']['seconds'] / 60:.0f} minutes." if "test" in tour else ""
-    return (
-        f"On {machine['cores']} cores of {machine['processor']} the first `make` took {seconds / 60:.0f} "
-        f"minutes, {tour['disk'] / 1e9:.1f} GB of disk and\n{first['memory'] / 1e9:.1f} GB of memory "
-        f"(`make tour` at commit {tour['commit']}).{tests}"
-    )
-
-
-def render_times(tour: Mapping[str, Any]) -> str:
-    """What a changed knob takes, by `make` and by DVC."""
-    return (
-        f"There `make` took {tour['again']['seconds'] / 60:.1f} minutes for `{KNOB}`, and `dvc exp run`, one stage at "
-        f"a time, {tour['experiment']['seconds'] / 60:.1f} for `{OTHER_KNOB}`."
-    )
+    where, disk = f"On {machine['cores']} cores of {machine['processor']}", f"{tour['disk'] / 1e9:.1f} GB of disk"
+    took = f"{seconds / 60:.0f} minutes, {disk} and\n{first['memory'] / 1e9:.1f} GB of memory"
+    return f"{where} the first `make` took {took} (`make tour` at commit {tour['commit']}).{tests}"
 
 
 def render_table(tour: Mapping[str, Any]) -> str:
@@ -86,14 +76,16 @@ def render_table(tour: Mapping[str, Any]) -> str:
 
 
 def render_knob(tour: Mapping[str, Any]) -> str:
-    """The end of `make` after a changed knob, and the start of what DVC tells of it."""
+    """The end of `make` after a changed knob, the start of what DVC tells of it, and how long it takes by either."""
     name = tour["knob"].partition("=")[0]
     head, *lines = tour["diff"]["printed"].splitlines()
     changed = [line for line in lines if f".{name}." in line]
     shown = [re.sub(r"  +", "  ", line) for line in [head, *changed[:NUM_SHOWN]]]
     done = next(line for line in reversed(tour["again"]["printed"].splitlines()) if line.startswith("Everything"))
     block = ["```", f"$ make SET={tour['knob']}", done, "$ dvc metrics diff", *shown, "...", "```"]
-    return "\n".join([*block, render_times(tour)])
+    by_make, by_dvc = (f"{tour[step]['seconds'] / 60:.1f}" for step in ("again", "experiment"))
+    alone = f"and `dvc exp run`, one stage at a time, {by_dvc} for `{OTHER_KNOB}`"
+    return "\n".join([*block, f"There `make` took {by_make} minutes for `{KNOB}`, {alone}."])
 
 
 def render_example(study: StudyResult) -> str:

@@ -90,11 +90,9 @@ def name_study(path: Path) -> str:
 def describe_sheet(title: str, sheet: Sheet, columns: Columns, wishes: Wishes) -> list[str]:
     """What is seen."""
     classes = [f"{name} {number:,}" for name, number in sorted(columns.classes.items())]
-    told = [
-        f"{title}: {sheet.num_rows:,} rows; {len(columns.numeric)} columns of numbers, {len(columns.categorical)} of "
-        f"categories ({columns.num_inputs} inputs of a network).",
-        f"  {wishes.target}: {name_up_to(classes, MOST_NAMED)}.",
-    ]
+    kinds = f"{len(columns.numeric)} columns of numbers, {len(columns.categorical)} of categories"
+    told = [f"{title}: {sheet.num_rows:,} rows; {kinds} ({columns.num_inputs} inputs of a network)."]
+    told += [f"  {wishes.target}: {name_up_to(classes, MOST_NAMED)}."]
     if columns.missing:
         missing = name_up_to(columns.missing, MOST_NAMED)
         told.append(f"  Values are missing in {missing}: the median, or a category of its own, stands in.")
@@ -104,17 +102,17 @@ def describe_sheet(title: str, sheet: Sheet, columns: Columns, wishes: Wishes) -
 
 def describe_design(design: StudyDesign, wishes: Wishes) -> list[str]:
     """What is decided."""
-    drawn = f", of which {design.num_training:,} are drawn to train on, to fit into the time"
+    replicates = f"{FOLDS} folds x {design.repeats} repeats = {design.num_replicates} replicates"
+    rows = "in each, a fifth of the rows is held out, and networks learn from the others"
+    if design.training:
+        rows += f", of which {design.num_training:,} are drawn to train on, to fit into the time"
+    if wishes.group not in ("", "none"):
+        rows += f"; rows of one {wishes.group} stay together"
+    networks = f"Networks of {design.units} and {design.units} units, {design.epochs} epochs; {NUM_VARIANTS} variants"
     minutes = f"about {max(1, round(design.seconds / 60))} min on two cores"
     if design.seconds > 60 * wishes.minutes:
         minutes += f", more than MINUTES={wishes.minutes:g}: less would show nothing"
-    together = f"; rows of one {wishes.group} stay together" if wishes.group not in ("", "none") else ""
-    return [
-        f"Decided: {FOLDS} folds x {design.repeats} repeats = {design.num_replicates} replicates; in each, a fifth of "
-        f"the rows is held out, and networks learn from the others{drawn if design.training else ''}{together}.",
-        f"  Networks of {design.units} and {design.units} units, {design.epochs} epochs; {NUM_VARIANTS} variants;"
-        f" {minutes}.",
-    ]
+    return [f"Decided: {replicates}; {rows}.", f"  {networks}; {minutes}."]
 
 
 def run(study: str) -> int:
@@ -136,16 +134,12 @@ def tell_expected() -> list[str]:
 
     with suppress(UserError):
         studies = load_comparison(*PUBLIC).values()
-        found = [
-            one for study in studies if (one := find_difference(find_choice(study), study.scores["probabilities"]))
-        ]
-        if len(found) > 2:
+        known = [find_difference(find_choice(study), study.scores["probabilities"]) for study in studies]
+        if len(found := [difference for difference in known if difference]) > 2:
             pooled = pool({"choice": found}, sign=-1, margin=0, confidence=0.95)["choice"]
-            return [
-                f"On {len(found)} public tables, the regulariser that validation rows choose changes log loss by "
-                f"{pooled.value:+.3f} on average, on a new one by {pooled.new_low:+.3f} to {pooled.new_high:+.3f} (95 "
-                "%)."
-            ]
+            chosen = f"On {len(found)} public tables, the regulariser that validation rows choose changes log loss by"
+            new = f"on a new one by {pooled.new_low:+.3f} to {pooled.new_high:+.3f} (95 %)"
+            return [f"{chosen} {pooled.value:+.3f} on average, {new}."]
     return []
 
 
