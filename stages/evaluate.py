@@ -80,11 +80,9 @@ def measure_variant(
     points = []
     for point in range(predicted.grid.num_points):
         lanes = predicted.grid.lanes_at(point)
-        arrays = measure_fit(labels, arm_at(predicted, point)) | {
-            name: array[lanes] for name, array in of_lanes.items()
-        }
+        arrays = {name: array[lanes] for name, array in of_lanes.items()}
         strengths = {name: float(values[lanes[0]]) for name, values in predicted.strengths.items()}
-        points.append(Point(strengths, to_values(arrays)))
+        points.append(Point(strengths, to_values(measure_fit(labels, arm_at(predicted, point)) | arrays)))
     tuned = choose_points(predicted, labels, select_by=select_by)
     return Measured(points, tuned.tolist(), sum(weight[0].size for weight in trained.weights.values()))
 

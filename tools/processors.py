@@ -47,11 +47,8 @@ REFERENCE_STRENGTHS = {"logistic_regression": 0.01, "gradient_boosting": 0.1, "m
 
 def shrink(study: str) -> Development:
     development = load_development(study)
-    return replace(
-        development,
-        training=development.training[:NUM_REPLICATES, :NUM_TRAINING],
-        validation=development.validation[:NUM_REPLICATES, :NUM_VALIDATION],
-    )
+    training = development.training[:NUM_REPLICATES, :NUM_TRAINING]
+    return replace(development, training=training, validation=development.validation[:NUM_REPLICATES, :NUM_VALIDATION])
 
 
 def list_runs(study: str) -> Iterator[tuple[str, RunPlan]]:
@@ -125,17 +122,14 @@ def main() -> None:
     make_parser("tools.processors", __doc__).parse_args()
     if shutil.which(EMULATOR) is None:
         raise UserError(f"{EMULATOR} is not installed: install the package qemu-user")
-    here, differs = run_work(None), False
+    here, differing = run_work(None), 0
     for processor in PROCESSORS:
         there = run_work(processor)
         different = [name for name in here if there[name] != here[name]]
-        differs = differs or bool(different)
-        same = len(here) - len(different)
-        print(f"{processor}: {same} of {len(here)} results are those of this processor", flush=True)
-        for name in different:
-            print(f"  differs: {name}")
-    if differs:
-        sys.exit(1)
+        differing += len(different)
+        print(f"{processor}: {len(here) - len(different)} of {len(here)} results are those of this processor")
+        print(*(f"  differs: {name}\n" for name in different), sep="", end="", flush=True)
+    sys.exit(1 if differing else 0)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from stages.lib.claims.experiment_kinds import ExperimentPlan
 from stages.lib.claims.measurements import EXPERIMENT_PLANS
 from stages.lib.data.dataset import Facts, FetchPlan, make_fetch_plan
-from stages.lib.data.kinds import KINDS, SplitPlan
+from stages.lib.data.kinds import SplitPlan
 from stages.lib.judge.plans import BEST_SINGLE, ComparedSearch, ComparedVariant, ReferencePlan, StudyPlan
 from stages.lib.lanes.plan import CallbacksPlan, NetworkPlan, OptimizerPlan, RegularizerPlan, RunPlan
 from stages.lib.lanes.regularizers import CATALOGUE
@@ -32,10 +32,10 @@ def make_plans(params: Params, facts: Mapping[str, Facts], read: Callable[[str],
     for name, declaration in params.sections["datasets"].items():
         plan = make_fetch_plan(name, declaration.kind, declaration.source_files, read)
         fetched[name.partition("/")[0]][name] = plan
-        raw[name] = {file: pin.sha256 for file, pin in KINDS[declaration.kind].pins(plan).items()}
+        raw[name] = {file: pin.sha256 for file, pin in declaration.pins(plan).items()}
     named |= {f"_datasets/{entry}": plans for entry, plans in fetched.items()}
     for name, study in params.studies.items():
-        tasks = [Task(task, dataset, study, facts[dataset]) for task, dataset in study.tasks.items()]
+        tasks = list_tasks(study, facts)
         named[f"{name}/_split"] = {task.name: split_plan(params, task, raw[task.dataset]) for task in tasks}
         named[f"{name}/_study"] = {task.name: study_plan(params, task) for task in tasks}
         named[f"{name}/_reference"] = {task.name: reference_plan(params, task) for task in tasks}
@@ -55,6 +55,10 @@ class Task(NamedTuple):
     dataset: str
     study: ResolvedStudy
     facts: Facts
+
+
+def list_tasks(study: ResolvedStudy, facts: Mapping[str, Facts]) -> list[Task]:
+    return [Task(task, dataset, study, facts[dataset]) for task, dataset in study.tasks.items()]
 
 
 def split_plan(params: Params, task: Task, raw: dict[str, str]) -> SplitPlan:
@@ -176,9 +180,8 @@ def experiment_plan(
     params: Params, name: str, experiment: ExperimentParams, facts: Mapping[str, Facts]
 ) -> ExperimentPlan:
     """An experiment's runs: those of the first task of its study, with its own replicates and epochs."""
-    study = params.studies[experiment.study]
-    task, dataset = next(iter(study.tasks.items()))
-    first, most = Task(task, dataset, study, facts[dataset]), experiment.replicates
+    study, most = params.studies[experiment.study], experiment.replicates
+    first = list_tasks(study, facts)[0]
 
     def shrink(run: RunPlan) -> RunPlan:
         return replace(run, replicates=run.replicates[:most], epochs=experiment.epochs or run.epochs)
@@ -186,7 +189,7 @@ def experiment_plan(
     return ExperimentPlan(
         name=name,
         kind=experiment.kind,
-        study=task,
+        study=first.name,
         runs={variant: shrink(run_plan(params, first, variant)) for variant in experiment.variants},
         rows=experiment.rows,
         levels=tuple(experiment.levels),
