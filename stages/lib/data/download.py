@@ -180,8 +180,7 @@ def apt_command(scratch: Path) -> list[str]:
         "APT::Sandbox::User": "root",  # as root it would drop to a user who cannot write to `scratch`
         "Acquire::Languages": "none",
         "Acquire::Retries": 1,
-        "Acquire::http::Timeout": 10,
-        "Acquire::https::Timeout": 10,
+        "Acquire::http::Timeout": 10,  # and of https
     }
     return ["apt-get", "-q", *(word for key, value in options.items() for word in ("-o", f"{key}={value}"))]
 
@@ -190,13 +189,7 @@ def run_tool(command: Sequence[str], directory: Path, earlier_warnings: str = ""
     """Run a command and return its warnings; raises Unavailable with its first and last line of errors."""
     try:
         done = subprocess.run(
-            command,
-            cwd=directory,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            encoding="utf-8",
-            errors="replace",
-            timeout=COMMAND_PATIENCE,
+            command, cwd=directory, input="", capture_output=True, errors="replace", timeout=COMMAND_PATIENCE
         )
     except subprocess.TimeoutExpired as error:
         raise Unavailable(f"{command[0]} gave no result within {COMMAND_PATIENCE:g} seconds") from error
