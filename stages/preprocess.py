@@ -15,18 +15,12 @@ import numpy as np
 from stages.lib.core.cli import parse_arguments, run_main
 from stages.lib.core.files import DamagedArtifactError, read_bytes
 from stages.lib.core.records import load_plan
+from stages.lib.data import samples
 from stages.lib.data.checks import Check, Checks, check_rows, save_checks
 from stages.lib.data.dataset import Rows, hash_data
 from stages.lib.data.kinds import SplitPlan
 from stages.lib.data.protocols import Split, check_classes
-from stages.lib.data.samples import (
-    StoredRows,
-    check_no_leak,
-    find_development,
-    find_held_out,
-    save_rows,
-    stack_encoders,
-)
+from stages.lib.data.samples import StoredRows
 
 RAW = Path("data/raw")
 
@@ -44,10 +38,10 @@ def run(plan: SplitPlan, load_raw: Callable[[str], bytes]) -> tuple[StoredRows, 
 def store(rows: Rows, split: Split) -> tuple[StoredRows, StoredRows]:
     """Development and held-out rows, and what encodes them: fitted on the training rows of each replicate."""
     encoders = [rows.fit(rows.columns[training]) for training in split.training] if rows.fit else []
-    numbers = stack_encoders(encoders, rows.columns.shape[1])
+    numbers = samples.stack_encoders(encoders, rows.columns.shape[1])
     development = take(rows, numbers, {"training": split.training, "validation": split.validation})
     held_out = take(rows, numbers, {"test": split.test})
-    check_no_leak(development, held_out)
+    samples.check_no_leak(development, held_out)
     return development, held_out
 
 
@@ -82,8 +76,8 @@ def main() -> None:
     found: Checks = {}
     for task, plan in load_plan(dict[str, SplitPlan], f"{study}/_split").items():
         development, held_out, found[task] = run(plan, partial(load_raw, plan))
-        save_rows(find_development(task), development)
-        save_rows(find_held_out(task), held_out)
+        samples.save_rows(samples.find_development(task), development)
+        samples.save_rows(samples.find_held_out(task), held_out)
     save_checks(study, found)
 
 
