@@ -102,7 +102,7 @@ def describe_sheet(title: str, sheet: Sheet, columns: Columns, wishes: Wishes) -
 
 def describe_design(design: StudyDesign, wishes: Wishes) -> list[str]:
     """What is decided."""
-    replicates = f"{FOLDS} folds x {design.repeats} repeats = {design.num_replicates} replicates"
+    replicates = f"{FOLDS} folds x {design.repeats} repeats = {FOLDS * design.repeats} replicates"
     rows = "in each, a fifth of the rows is held out, and networks learn from the others"
     if design.training:
         rows += f", of which {design.num_training:,} are drawn to train on, to fit into the time"

@@ -178,10 +178,6 @@ class StudyDesign:
     seconds: float
 
     @property
-    def num_replicates(self) -> int:
-        return FOLDS * self.repeats
-
-    @property
     def epochs(self) -> int:
         return max(1, round(self.steps / -(-self.num_training // BATCH)))
 

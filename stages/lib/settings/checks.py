@@ -262,8 +262,9 @@ def find_undefined_losses(params: Params, study: ResolvedStudy, dataset: str, fa
 def find_wrong_monitors(params: Params, study: ResolvedStudy, dataset: str, facts: Facts) -> Iterator[Mistake]:
     """Callbacks can follow the losses and the one score that training measures on validation rows."""
     allowed = ("loss", "val_loss", f"val_{choose_monitor(facts.outputs)}")
+    used = {name: (*study.recipe_of(name).callbacks, *study.variants[name].regularizers) for name in study.variants}
     for callback, settings in params.fields["callbacks"]:
-        users = [name for name in study.variants if callback in study.callbacks_of(name)]
+        users = [name for name, callbacks in used.items() if callback in callbacks]
         if users and settings.monitor not in allowed:
             found = f"uses {callback}, and callbacks.{callback}.monitor is {settings.monitor}"
             expected = f"{', '.join(allowed[:-1])} or {allowed[-1]} for {dataset}"

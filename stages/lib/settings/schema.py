@@ -319,10 +319,6 @@ class ResolvedStudy:
     def recipe_of(self, name: str) -> Recipe:
         return self.settings.recipe(self.variants[name])
 
-    def callbacks_of(self, name: str) -> set[str]:
-        """The callbacks that a variant uses; early stopping is one of its regularisers."""
-        return {*self.recipe_of(name).callbacks, *self.variants[name].regularizers}
-
 
 @dataclass(frozen=True)
 class Params:

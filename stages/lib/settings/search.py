@@ -58,12 +58,6 @@ class Range(NamedTuple):
     high: float
     scale: str
 
-    def at(self, share: float) -> float:
-        """The strength below which this share of the range lies, 0 to 1."""
-        scale = SCALES[self.scale]
-        first, last = scale.to_axis(self.low), scale.to_axis(self.high)
-        return min(max(scale.from_axis(first + share * (last - first)), self.low), self.high)
-
 
 def read_range(name: str, value: Any) -> Range | None:
     """A range from its list in params.yaml; ValueError, one line a mistake."""
@@ -142,10 +136,11 @@ def draw_points(search: SearchCounts, knobs: Mapping[str, float], *, seed: int, 
 
 
 def place_draw(search: SearchCounts, name: str, share: float) -> float:
-    """The strength of one draw, 0 to 1: the first `off` of them are 0, the others spread over the range."""
-    strengths, off = search.ranges[name], search.off if CATALOGUE[name].inert_at_zero else 0.0
+    """The strength of one draw, 0 to 1: the first `off` of them are 0, the others spread over its range."""
+    (low, high, scale), off = search.ranges[name], search.off if CATALOGUE[name].inert_at_zero else 0.0
     if share < off:
         return 0.0
-    strength = strengths.at((share - off) / (1 - off))
+    first, last = (SCALES[scale].to_axis(end) for end in (low, high))
+    strength = SCALES[scale].from_axis(first + (share - off) / (1 - off) * (last - first))
     rounded = round(strength) if CATALOGUE[name].whole_number else float(f"{strength:.{DIGITS}g}")
-    return float(min(max(rounded, strengths.low), strengths.high))
+    return float(min(max(rounded, low), high))
