@@ -15,26 +15,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, cr
 
 from stages.lib.claims.experiment_kinds import EXPERIMENTS
 from stages.lib.claims.judging import AuditParams
-from stages.lib.core.fields import (
-    MOST_DECLARED,
-    Count,
-    Declared,
-    Epochs,
-    Layer,
-    Listed,
-    Momentum,
-    Name,
-    NotNegative,
-    Positive,
-    Seed,
-    Strengths,
-    Strict,
-    Units,
-    Unrepeated,
-    empty_if_none,
-    one_of,
-    shorten,
-)
+from stages.lib.core import fields
 from stages.lib.core.records import adapter_of
 from stages.lib.data.dataset import Dataset
 from stages.lib.data.kinds import Declaration
@@ -50,33 +31,34 @@ from stages.lib.settings.mistakes import MISSING, UNKNOWN, Mistake, explain, rai
 from stages.lib.settings.search import Search, check_strength
 from stages.lib.settings.yaml_text import load_document
 
-RegularizerName = Annotated[str, one_of(CATALOGUE)]
+RegularizerName = Annotated[str, fields.one_of(CATALOGUE)]
 EITHER_CROSSENTROPY = "crossentropy"
-LossName = Annotated[str, one_of([*LOSSES, EITHER_CROSSENTROPY])]
-ScheduleName = Annotated[str, one_of(SCHEDULES)]
-ScoreName = Annotated[str, one_of(SCORES)]
-ReferenceName = Annotated[str, one_of(REFERENCES)]
+LossName = Annotated[str, fields.one_of([*LOSSES, EITHER_CROSSENTROPY])]
+ScheduleName = Annotated[str, fields.one_of(SCHEDULES)]
+ScoreName = Annotated[str, fields.one_of(SCORES)]
+ProperScoreName = Annotated[str, fields.one_of(name for name, score in SCORES.items() if score.proper)]
+ReferenceName = Annotated[str, fields.one_of(REFERENCES)]
 OptimizerName = Literal["sgd", "rmsprop", "adam"]  # adam with the regulariser weight_decay is AdamW
 CallbackName = Literal["checkpoint", "reduce_lr_on_plateau", "terminate_on_nan"]
 Activation = Literal["linear", "relu", "tanh", "sigmoid", "elu", "selu", "gelu", "silu", "softplus"]
-Hidden = Annotated[list[Units], Field(max_length=32)]
-Path = Annotated[Unrepeated[float], Field(max_length=100)]
-Layers = dict[RegularizerName, Listed[Layer]]
+Hidden = Annotated[list[fields.Units], Field(max_length=32)]
+Path = Annotated[fields.Unrepeated[float], Field(max_length=100)]
+Layers = dict[RegularizerName, fields.Listed[fields.Layer]]
 
 
-class CallbacksParams(Strict):
+class CallbacksParams(fields.Strict):
     early_stopping: EarlyStoppingSettings
     checkpoint: CheckpointSettings
     reduce_lr_on_plateau: PlateauSettings
 
 
-class NetworkParams(Strict):
+class NetworkParams(fields.Strict):
     hidden: Hidden
     activation: Activation
     layers: Layers = Field(default_factory=dict)
 
 
-class TrainingParams(Strict):
+class TrainingParams(fields.Strict):
     """loss: `crossentropy` is the binary one for two classes and the categorical one for more.
 
     steps: the number of epochs is what makes about so many training steps, in place of `epochs`.
@@ -84,13 +66,13 @@ class TrainingParams(Strict):
 
     loss: LossName
     optimizer: OptimizerName
-    momentum: Momentum = 0.0
-    learning_rate: Positive
+    momentum: fields.Momentum = 0.0
+    learning_rate: fields.Positive
     schedule: ScheduleName = "constant"
-    batch_size: Count
-    epochs: Epochs | None = None
-    steps: Count | None = None
-    callbacks: Listed[CallbackName] = Field(default_factory=list)
+    batch_size: fields.Count
+    epochs: fields.Epochs | None = None
+    steps: fields.Count | None = None
+    callbacks: fields.Listed[CallbackName] = Field(default_factory=list)
 
     @model_validator(mode="after")
     def check_length(self) -> Self:
@@ -120,14 +102,14 @@ class Recipe(NetworkParams, TrainingParams):
         return tuple(self.layers.get(name, range(1, num_layers + 1)))
 
 
-class ScoresParams(Strict):
+class ScoresParams(fields.Strict):
     """The two scores by which a study is judged: one for each question."""
 
     discrimination: ScoreName  # does it rank or classify better?
-    probabilities: Annotated[str, one_of(name for name, score in SCORES.items() if score.proper)]  # a proper score
+    probabilities: ProperScoreName
 
 
-class Variant(Strict):
+class Variant(fields.Strict):
     """One row of the catalogue. What is not None takes the place of the study's own setting.
 
     baseline: the variant it is compared with, in place of the study's baseline; itself if it is compared with none.
@@ -135,8 +117,8 @@ class Variant(Strict):
     path, search: strengths that are trained beside them, of one regulariser or of several at once.
     """
 
-    baseline: Name | None = None
-    regularizers: Listed[RegularizerName] = Field(default_factory=list)
+    baseline: fields.Name | None = None
+    regularizers: fields.Listed[RegularizerName] = Field(default_factory=list)
     strengths: dict[RegularizerName, float] = Field(default_factory=dict)
     path: Path = Field(default_factory=list)
     search: Search | None = None
@@ -145,12 +127,12 @@ class Variant(Strict):
     layers: Layers | None = None
     loss: LossName | None = None
     optimizer: OptimizerName | None = None
-    momentum: Momentum | None = None
-    learning_rate: Positive | None = None
+    momentum: fields.Momentum | None = None
+    learning_rate: fields.Positive | None = None
     schedule: ScheduleName | None = None
-    batch_size: Count | None = None
-    epochs: Epochs | None = None
-    callbacks: Listed[CallbackName] | None = None
+    batch_size: fields.Count | None = None
+    epochs: fields.Epochs | None = None
+    callbacks: fields.Listed[CallbackName] | None = None
 
     @model_validator(mode="after")
     def check(self) -> Variant:
@@ -184,28 +166,28 @@ class Variant(Strict):
         return list(self.search.ranges) if self.search else self.regularizers if self.path else []
 
 
-Change = Annotated[dict[str, Any], BeforeValidator(empty_if_none)]  # of entries of a variant
+Change = Annotated[dict[str, Any], BeforeValidator(fields.empty_if_none)]  # of entries of a variant
 NO_SETTINGS = {"study", "baseline", "regularizers", "strengths", "path", "search"}  # what holds no setting
 
 
 class OwnVariant(Variant):
     """A variant that one study alone compares."""
 
-    study: Name
+    study: fields.Name
 
 
 TRIED: dict[str, Any] = {  # reference model -> the type of the strengths that it tries
-    name: Strengths[Count] if model.whole_number else Strengths[Positive]
+    name: fields.Strengths[fields.Count] if model.whole_number else fields.Strengths[fields.Positive]
     for name, model in REFERENCES.items()
     if model.strength
 }
 REQUIRED: dict[str, Any] = {name: (kind, ...) for name, kind in TRIED.items()}
 NOT_REQUIRED: dict[str, Any] = {name: (kind | None, None) for name, kind in TRIED.items()}
-ReferencesParams: Any = create_model("ReferencesParams", __base__=Strict, **REQUIRED)
-OwnReferencesParams: Any = create_model("OwnReferencesParams", __base__=Strict, **NOT_REQUIRED)
+ReferencesParams: Any = create_model("ReferencesParams", __base__=fields.Strict, **REQUIRED)
+OwnReferencesParams: Any = create_model("OwnReferencesParams", __base__=fields.Strict, **NOT_REQUIRED)
 
 
-class Study(Strict):
+class Study(fields.Strict):
     """One study.
 
     data: an entry of `datasets`: a data set, or a collection of them, each of which is judged by itself.
@@ -218,18 +200,18 @@ class Study(Strict):
     reference_strengths: what its reference models try, in place of the strengths under `references`.
     """
 
-    data: Name
-    features: Name = "encoded"
-    baseline: Name
+    data: fields.Name
+    features: fields.Name = "encoded"
+    baseline: fields.Name
     scores: ScoresParams | None = None
     protocol: Protocol
     network: NetworkParams
     training: TrainingParams
-    only: Unrepeated[Name] = Field(default_factory=list)
-    variants: dict[Name, Change] = Field(default_factory=dict)
+    only: fields.Unrepeated[fields.Name] = Field(default_factory=list)
+    variants: dict[fields.Name, Change] = Field(default_factory=dict)
     select_by: ScoreName = "log_loss"
     stopped: bool = True
-    references: Unrepeated[ReferenceName] = Field(default_factory=list)
+    references: fields.Unrepeated[ReferenceName] = Field(default_factory=list)
     reference_strengths: OwnReferencesParams = Field(default_factory=OwnReferencesParams)
 
     def scores_for(self, outputs: int) -> dict[Question, str]:
@@ -238,21 +220,17 @@ class Study(Strict):
             return {"discrimination": self.scores.discrimination, "probabilities": self.scores.probabilities}
         return {"discrimination": "auc" if outputs == 1 else "accuracy", "probabilities": "log_loss"}
 
-    def recipe(self, variant: Variant) -> Recipe:
-        changed = variant.model_dump(exclude=NO_SETTINGS, exclude_none=True)
-        return Recipe.model_construct(**{**self.network.model_dump(), **self.training.model_dump(), **changed})
 
-
-class ExperimentParams(Strict):
+class ExperimentParams(fields.Strict):
     """An experiment of the audit: variants of a study, with fewer replicates, rows or epochs, and what it varies."""
 
-    kind: Annotated[str, one_of(EXPERIMENTS)]
-    study: Name
-    variants: Annotated[Unrepeated[Name], Field(min_length=1)]
-    replicates: Count | None = None
-    rows: Count | None = None
-    epochs: Count | None = None
-    levels: Unrepeated[NotNegative] = Field(default_factory=list)
+    kind: Annotated[str, fields.one_of(EXPERIMENTS)]
+    study: fields.Name
+    variants: Annotated[fields.Unrepeated[fields.Name], Field(min_length=1)]
+    replicates: fields.Count | None = None
+    rows: fields.Count | None = None
+    epochs: fields.Count | None = None
+    levels: fields.Unrepeated[fields.NotNegative] = Field(default_factory=list)
 
 
 EXACT = Field(strict=True, allow_inf_nan=False)  # what stands in no model is not strict by itself
@@ -268,19 +246,19 @@ KNOBS: dict[str, Any] = {
     name: Annotated[float, EXACT, AfterValidator(partial(refuse_strength, name))] for name in CATALOGUE
 }
 FIELDS: dict[str, Any] = {
-    "seed": Annotated[Seed, Field(strict=True)],
+    "seed": Annotated[fields.Seed, Field(strict=True)],
     **KNOBS,
     "callbacks": CallbacksParams,
     "references": ReferencesParams,
     "statistics": StatisticsPlan,
     "audit": AuditParams,
 }
-AnyNumber = Field(max_length=MOST_DECLARED)
+AnyNumber = Field(max_length=fields.MOST_DECLARED)
 OPTIONAL = {"tutorial", "own_variants", "experiments"}  # sections that may be left out
 SECTIONS: dict[str, tuple[Any, Any]] = {  # section -> the type of an entry, how many there may be
-    "datasets": (dict[str, Any], Declared),
-    "variants": (Annotated[Variant, BeforeValidator(empty_if_none)], Declared),
-    "studies": (Study, Declared),
+    "datasets": (dict[str, Any], fields.Declared),
+    "variants": (Annotated[Variant, BeforeValidator(fields.empty_if_none)], fields.Declared),
+    "studies": (Study, fields.Declared),
     "tutorial": (Study, AnyNumber),
     "own_variants": (OwnVariant, AnyNumber),
     "experiments": (ExperimentParams, AnyNumber),
@@ -317,7 +295,10 @@ class ResolvedStudy:
         return self.variants[name].baseline or self.settings.baseline
 
     def recipe_of(self, name: str) -> Recipe:
-        return self.settings.recipe(self.variants[name])
+        """The study's network and training settings, with what the variant changes."""
+        changed = self.variants[name].model_dump(exclude=NO_SETTINGS, exclude_none=True)
+        network, training = self.settings.network.model_dump(), self.settings.training.model_dump()
+        return Recipe.model_construct(**{**network, **training, **changed})
 
 
 @dataclass(frozen=True)
@@ -351,13 +332,13 @@ def read_params(values: Any) -> tuple[Params, list[Mistake]]:
     mistakes += [
         Mistake((name,), UNKNOWN) for name in given if isinstance(name, str) and name not in {*FIELDS, *SECTIONS}
     ]
-    fields = {name: validate(kind, given[name], (name,), mistakes) for name, kind in FIELDS.items() if name in given}
+    found = {name: validate(kind, given[name], (name,), mistakes) for name, kind in FIELDS.items() if name in given}
     sections = {
         name: read_entries(kind, bounds, given[name], (name,), mistakes) if name in given else {}
         for name, (kind, bounds) in SECTIONS.items()
     }
     sections["datasets"] = read_datasets(sections["datasets"], mistakes)
-    valid = {name: value for name, value in fields.items() if value is not None}
+    valid = {name: value for name, value in found.items() if value is not None}
     studies = resolve_studies(given, sections, mistakes)
     num_runs = sum(len(study.tasks) * len(study.variants) for study in studies.values())
     if num_runs > MOST_RUNS:  # a short file can ask for millions
@@ -378,9 +359,9 @@ def validate(kind: Any, value: Any, where: tuple[str, ...], mistakes: list[Mista
 def read_entries(kind: Any, bounds: Any, value: Any, where: tuple[str, ...], mistakes: list[Mistake]) -> dict[str, Any]:
     """Each entry of a mapping from names, None where it is not valid."""
     wrong: list[Mistake] = []
-    validate(Annotated[dict[Name, Any], bounds], value, where, wrong)
+    validate(Annotated[dict[fields.Name, Any], bounds], value, where, wrong)
     mistakes += wrong
-    if not isinstance(value, dict) or len(value) > MOST_DECLARED:
+    if not isinstance(value, dict) or len(value) > fields.MOST_DECLARED:
         return {}
     misnamed = {mistake.where[len(where)] for mistake in wrong if len(mistake.where) > len(where)}
     named = {key: entry for key, entry in value.items() if isinstance(key, str) and key not in misnamed}
@@ -398,10 +379,10 @@ def read_datasets(entries: Mapping[str, dict[str, Any] | None], mistakes: list[M
             datasets[name] = validate(Declaration, entry, where, mistakes)
         elif not any(isinstance(value, dict) for value in entry.values()):
             datasets[name] = None
-            text = f"is {shorten(entry)}, expected a mapping with a kind, or a collection of such by name: change it"
-            mistakes.append(Mistake(where, text))
+            expected = "expected a mapping with a kind, or a collection of such by name: change it"
+            mistakes.append(Mistake(where, f"is {fields.shorten(entry)}, {expected}"))
         else:
-            members = read_entries(Declaration, Declared, entry, where, mistakes)
+            members = read_entries(Declaration, fields.Declared, entry, where, mistakes)
             datasets |= {f"{name}/{member}": declaration for member, declaration in members.items()}
     return datasets
 
