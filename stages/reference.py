@@ -48,19 +48,15 @@ def predict(
     """
     training, validation = development.training[replicate], development.validation[replicate]
     state = state_of(plan.seed, replicate)
-    inputs, labels = take_inputs(development, training, replicate), development.labels[training]
-    fitted = [
-        fit_reference(name, inputs, labels, strength=strength, random_state=state) for strength in plan.models[name]
-    ]
+    inputs, labels, tried = take_inputs(development, training, replicate), development.labels[training], plan.models[name]
+    fitted = [fit_reference(name, inputs, labels, strength=strength, random_state=state) for strength in tried]
     seen = take_inputs(development, validation, replicate)
     probability = np.stack([predict_reference(each, seen, outputs=plan.outputs) for each in fitted])
     values = measure(plan.select_by, development.labels[validation], probability)
     best = int((SCORES[plan.select_by].sign * values).argmax())
-    test = take_inputs(held_out, held_out.test[replicate], replicate)
-    known, unknown = (
-        predict_reference(fitted[best], part, outputs=plan.outputs) for part in (inputs[:NUM_TRAINING_ROWS], test)
-    )
-    return plan.models[name][best], known, unknown
+    parts = inputs[:NUM_TRAINING_ROWS], take_inputs(held_out, held_out.test[replicate], replicate)
+    known, unknown = (predict_reference(fitted[best], part, outputs=plan.outputs) for part in parts)
+    return tried[best], known, unknown
 
 
 def take_inputs(samples: Samples, rows: np.ndarray, replicate: int) -> np.ndarray:

@@ -153,9 +153,8 @@ def render_blocks() -> dict[Path, dict[str, str]]:
 def fill_block(page: str, block: str, content: str) -> str:
     start, end = START.format(block), END.format(block)
     if page.count(start) != 1 or page.count(end) != 1:
-        raise UserError(
-            f"a page has lost its markers, expected one {start.strip()} and one {end.strip()}: restore them"
-        )
+        expected = f"expected one {start.strip()} and one {end.strip()}"
+        raise UserError(f"a page has lost its markers, {expected}: restore them")
     before, rest = page.split(start)
     _, after = rest.split(end)
     return f"{before}{start}{content}\n{end}{after}"
@@ -177,10 +176,9 @@ def measure_command(command: str, folder: Path, *, ends_with: tuple[int, ...] = 
     """Run a command as a user would. UserError where it ends with another status than `ends_with`."""
     print(f"$ {command}", flush=True)
     # Not the activated environment of this project: the clone has its own.
-    others = {
-        name: value for name, value in os.environ.items() if name not in ("VIRTUAL_ENV", "MAKEFLAGS", "MAKELEVEL")
-    }
-    environment = others | {"PATH": f"{folder}/.venv/bin:{os.environ['PATH']}"}
+    own = ("VIRTUAL_ENV", "MAKEFLAGS", "MAKELEVEL")
+    environment = {name: value for name, value in os.environ.items() if name not in own}
+    environment |= {"PATH": f"{folder}/.venv/bin:{os.environ['PATH']}"}
     start, peak = time.monotonic(), 0
     with TemporaryFile("w+") as output:
         process = subprocess.Popen(shlex.split(command), cwd=folder, stdout=output, env=environment)

@@ -83,20 +83,16 @@ def read_share(share: Mapping[str, Any]) -> Row:
 
 def tabulate_errors(calibration: Mapping[str, Any]) -> list[Row]:
     """Share of the synthetic tables with any false finding, and the power for each arm that truly differs."""
-    found = [
-        (f"any false difference from {against}", setting, "", error)
-        for setting, against, counts in list_families(calibration)
-        if (error := counts.get("family_wise_error", {}).get("by_row"))
-    ]
-    found += [
-        (f"difference from {against} found", setting, f"{arm}: {truth:+.3f} in {label}", count["by_row"]["found"])
-        for setting, against, label, arm, count in list_arms(calibration)
-        if (truth := count["true_difference"]) and "found" in count["by_row"]
-    ]
-    return [
-        {"what": what, "setting": setting, "true difference": truth, **read_share(share)}
-        for what, setting, truth, share in found
-    ]
+    rows: list[Row] = []
+    for setting, against, counts in list_families(calibration):
+        if error := counts.get("family_wise_error", {}).get("by_row"):
+            what = f"any false difference from {against}"
+            rows.append({"what": what, "setting": setting, "true difference": "", **read_share(error)})
+    for setting, against, label, arm, count in list_arms(calibration):
+        if (truth := count["true_difference"]) and (share := count["by_row"].get("found")):
+            what, true = f"difference from {against} found", f"{arm}: {truth:+.3f} in {label}"
+            rows.append({"what": what, "setting": setting, "true difference": true, **read_share(share)})
+    return rows
 
 
 def tabulate_claims(audit: Sequence[ClaimResult]) -> list[Row]:

@@ -46,9 +46,8 @@ def write_entries(name: str, columns: Columns, design: StudyDesign, wishes: Wish
         changed = "".join([before, found, *(f"{line}\n" for line in lines), behind])
     check(changed, lambda path: csv if path == str(file) else read_source(path))
     if load_document(remove(changed, name))[0] != declared:
-        raise UserError(
-            f"{PARAMS} could not be extended, expected block mappings under datasets and studies: add it by hand"
-        )
+        expected = "expected block mappings under datasets and studies"
+        raise UserError(f"{PARAMS} could not be extended, {expected}: add it by hand")
     if not file.exists():
         write_bytes(file, csv)
     write_bytes(Path(PARAMS), changed.encode())

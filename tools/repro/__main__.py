@@ -50,9 +50,8 @@ def set_params(text: str) -> None:
         apply_overrides(draft, shlex.split(text))
     except Exception as error:  # of shlex, DVC, Hydra, OmegaConf or ruamel
         (reason, *_) = str(error.__cause__ or error).splitlines()
-        raise UserError(
-            f"--set {text}: {reason}, expected KEY=VALUE with a key of {PARAMS}, as `dvc exp run -S` takes it"
-        ) from error
+        expected = f"expected KEY=VALUE with a key of {PARAMS}, as `dvc exp run -S` takes it"
+        raise UserError(f"--set {text}: {reason}, {expected}") from error
     check_params(draft)
     write_bytes(PARAMS, draft.read_bytes())  # the draft may lie on another disk
 

@@ -57,12 +57,8 @@ class FashionMnist(Dataset):
         """A folder that the user names in the environment is the only one that is asked."""
         if named := os.environ.get(FOLDER_VARIABLE):
             return [from_folder(Path(named).expanduser())]
-        return [
-            from_folder(SYSTEM_FOLDER),
-            from_mirror(ZALANDO_URL),
-            from_mirror(KERAS_URL),
-            from_debian_package(PACKAGE, SYSTEM_FOLDER, scratch),
-        ]
+        mirrors = [from_mirror(ZALANDO_URL), from_mirror(KERAS_URL)]
+        return [from_folder(SYSTEM_FOLDER), *mirrors, from_debian_package(PACKAGE, SYSTEM_FOLDER, scratch)]
 
     def facts(self, read: Read) -> Facts:
         counts = (NUM_TRAINING // NUM_CLASSES,) * NUM_CLASSES

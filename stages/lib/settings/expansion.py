@@ -69,6 +69,7 @@ def split_plan(params: Params, task: Task, raw: dict[str, str]) -> SplitPlan:
 
 def study_plan(params: Params, task: Task) -> StudyPlan:
     study, facts, settings = task.study, task.facts, task.study.settings
+    searched = {name: variant.search for name, variant in study.variants.items() if variant.search}
     return StudyPlan(
         task=task.name,
         dataset=task.dataset,
@@ -81,9 +82,7 @@ def study_plan(params: Params, task: Task) -> StudyPlan:
         seed=params.fields["seed"],
         variants=tuple(compared_variant(study, name) for name in study.variants),
         references=tuple(settings.references),
-        searches=tuple(
-            compared_search(study, name, variant.search) for name, variant in study.variants.items() if variant.search
-        ),
+        searches=tuple(compared_search(study, name, search) for name, search in searched.items()),
         title=facts.title or task.dataset,
         unit=facts.unit,
         class_names=facts.class_names,
@@ -136,17 +135,14 @@ def run_plan(params: Params, task: Task, variant_name: str) -> RunPlan:
     """One variant with everything that shapes its networks, and nothing else: what is absent here retrains nothing."""
     variant, recipe = task.study.variants[variant_name], task.study.recipe_of(variant_name)
     names = [name for name in CATALOGUE if name in variant.regularizers]  # one order, whatever params.yaml says
-    points = point_strengths(params, variant, f"{task.name}/{variant_name}")
+    strengths = plan_strengths(params, variant, f"{task.name}/{variant_name}")
     return RunPlan(
         task=task.name,
         variant=variant_name,
         seed=params.fields["seed"],
         replicates=tuple(range(task.study.settings.protocol.num_replicates)),
         network=NetworkPlan(tuple(recipe.hidden), recipe.activation, task.facts.outputs),
-        regularizers=tuple(
-            RegularizerPlan(name, points.get(name, (params.strength(name, variant),)), recipe.layers_of(name))
-            for name in names
-        ),
+        regularizers=tuple(RegularizerPlan(name, strengths[name], recipe.layers_of(name)) for name in names),
         callbacks=callbacks_plan(params.fields["callbacks"], names, recipe.callbacks),
         loss=recipe.loss_for(task.facts.outputs),
         optimizer=OptimizerPlan(recipe.optimizer, recipe.learning_rate, recipe.momentum, recipe.schedule),
@@ -156,18 +152,17 @@ def run_plan(params: Params, task: Task, variant_name: str) -> RunPlan:
     )
 
 
-def point_strengths(params: Params, variant: Variant, name: str) -> dict[str, tuple[float, ...]]:
-    """Regulariser -> its strength at every point, of those whose strengths a path or a search varies; the knob first.
+def plan_strengths(params: Params, variant: Variant, name: str) -> dict[str, tuple[float, ...]]:
+    """Regulariser -> its strength at every point, the knob first; the knob alone where no path or search varies it.
 
     name: of the run, from which a search draws.
     """
-    knobs = {name: params.strength(name, variant) for name in variant.varied}
-    if variant.search:
-        return draw_points(variant.search, knobs, seed=params.fields["seed"], name=name)
-    return {
-        name: (knob, *(strength for strength in sorted(set(variant.path)) if strength != knob))
-        for name, knob in knobs.items()
-    }
+    knobs = {name: params.strength(name, variant) for name in variant.regularizers}
+    path = sorted(set(variant.path))  # of the only regulariser
+    strengths = {name: (knob, *(strength for strength in path if strength != knob)) for name, knob in knobs.items()}
+    if not variant.search:
+        return strengths
+    return strengths | draw_points(variant.search, knobs, seed=params.fields["seed"], name=name)
 
 
 def callbacks_plan(callbacks: CallbacksParams, names: Sequence[str], chosen: Sequence[str]) -> CallbacksPlan:

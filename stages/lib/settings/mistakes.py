@@ -115,10 +115,9 @@ def limit(key: str) -> str:
 
 def drop_tags(location: tuple[str | int, ...], start: int) -> list[str | int]:
     """pydantic's location without the kind that it adds, at `start`, behind a data set's name or `protocol`."""
-    return [
-        part
-        for place, part in enumerate(location)
-        if part != "[key]"
-        and not (place == start + 1 and location[start] == "protocol")
-        and not (part in KINDS and place == start and location[0] == "datasets")
-    ]
+    parts = [part for part in location if part != "[key]"]
+    if parts[start : start + 1] == ["protocol"]:
+        del parts[start + 1 : start + 2]
+    elif parts[:1] == ["datasets"] and KINDS.keys() & parts[start : start + 1]:
+        del parts[start]
+    return parts

@@ -160,11 +160,6 @@ class Variant(fields.Strict):
             if text := check_strength(name, strength):
                 yield f"{field} holds {text}"
 
-    @property
-    def varied(self) -> list[str]:
-        """The regularisers whose strengths differ between points."""
-        return list(self.search.ranges) if self.search else self.regularizers if self.path else []
-
 
 Change = Annotated[dict[str, Any], BeforeValidator(fields.empty_if_none)]  # of entries of a variant
 NO_SETTINGS = {"study", "baseline", "regularizers", "strengths", "path", "search"}  # what holds no setting

@@ -50,10 +50,8 @@ def compose(text: str, *, most: int = MAX_VALUES) -> yaml.Node | None:
     Raises TextError where it is no YAML, is nested too deeply, or has more than so many values.
     """
     if found := MARKER.search(text):
-        raise TextError(
-            f"holds a conflict marker of git ({found[1]}), expected none: choose one side and remove the markers",
-            text.count("\n", 0, found.start()) + 1,
-        )
+        told = f"holds a conflict marker of git ({found[1]}), expected none: choose one side and remove the markers"
+        raise TextError(told, text.count("\n", 0, found.start()) + 1)
     try:
         number, root = count_values(text, most), yaml.compose(text, Loader=Loader)
     except yaml.YAMLError as error:
