@@ -14,12 +14,8 @@ from importlib.metadata import PackageNotFoundError, version
 # `draw` and `report` depend on all of them. Stage -> the libraries that compute its results (tests/test_pipeline.py).
 USED: dict[str, tuple[str, ...]] = {
     "preprocess": ("numpy", "pandas", "scikit-learn"),
-    "train": ("keras", "numpy", "pandas", "tensorflow"),
-    "evaluate": ("keras", "numpy", "pandas", "tensorflow"),
-    "experiment": ("keras", "numpy", "pandas", "tensorflow"),
-    "compare": ("numpy", "scikit-learn", "scipy"),
-    "audit": ("numpy", "scikit-learn", "scipy"),
-    "reference": ("numpy", "scikit-learn", "scipy"),
+    **dict.fromkeys(("train", "evaluate", "experiment"), ("keras", "numpy", "pandas", "tensorflow")),
+    **dict.fromkeys(("compare", "audit", "reference"), ("numpy", "scikit-learn", "scipy")),
 }
 NUMERIC = sorted(set().union(*USED.values()))
 PACKAGES = {"tensorflow": ("tensorflow-cpu", "tensorflow")}  # that install a library, where it is not of its name

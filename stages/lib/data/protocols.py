@@ -253,8 +253,7 @@ def draw_validation(
 
     if groups is not None:
         return draw_groups(rows, labels[rows], groups[rows], share=share, state=state)
-    remaining, drawn = train_test_split(rows, test_size=share, stratify=labels[rows], random_state=state)
-    return remaining, drawn
+    return tuple(train_test_split(rows, test_size=share, stratify=labels[rows], random_state=state))
 
 
 def draw_groups(
@@ -283,8 +282,7 @@ def thin_rows(rows: np.ndarray, labels: np.ndarray, *, most: int | None, state: 
         return rows
     from sklearn.model_selection import train_test_split  # slow to import
 
-    drawn, _ = train_test_split(rows, train_size=most, stratify=labels[rows], random_state=state)
-    return drawn
+    return train_test_split(rows, train_size=most, stratify=labels[rows], random_state=state)[0]
 
 
 def stack_parts(parts: Iterable[Sequence[np.ndarray]], labels: np.ndarray) -> Split:
