@@ -27,8 +27,6 @@ def run(plan: FetchPlan, folder: Path) -> None:
             collect_files(kind.pins(plan), kind.sources(plan, Path(scratch)), folder)
         except Unavailable as error:
             raise UserError(f"{error}\n{kind.how_to_mend}") from error
-        except OSError as error:
-            raise UserError(f"cannot write: {error}") from error
 
 
 def main() -> None:

@@ -96,5 +96,5 @@ def test_stage_lists_every_source_when_all_fail(folder: Path, monkeypatch: pytes
 
 def test_stage_says_when_it_cannot_write(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (folder / "data/raw").write_text("in the way")
-    with pytest.raises(UserError, match=r"cannot write: .*data/raw"):
+    with pytest.raises(UserError, match=r"^data/raw/.* cannot be written"):
         run_main(monkeypatch, "thoracic_surgery")

@@ -55,10 +55,9 @@ def read_keys() -> dict[str, str]:
 
 def read_wishes(given: dict[str, str]) -> Wishes:
     drop = tuple(dict.fromkeys(name.strip() for name in given.get("DROP", "").split(",") if name.strip()))
-    try:
+    minutes = 0.0
+    with suppress(ValueError):
         minutes = float(given.get("MINUTES", 5))
-    except ValueError:
-        minutes = 0.0
     if not 0 < minutes < 10_000:
         raise DataError(f"MINUTES is '{given['MINUTES']}', expected a number of minutes above 0: mend it")
     return Wishes(given["TARGET"], given.get("GROUP", ""), given.get("POSITIVE", ""), drop, minutes)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -40,10 +41,8 @@ def find_room() -> Room:
     """What this machine has. The memory is that of the control group where it has less."""
     memory = float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
     for name in ("memory.max", "memory/memory.limit_in_bytes"):
-        try:
+        with suppress(OSError, ValueError):  # no such limit
             memory = min(memory, float(Path("/sys/fs/cgroup", name).read_text()))
-        except (OSError, ValueError):  # no such limit
-            continue
     return Room(memory, shutil.disk_usage(Path.cwd()).free)
 
 
