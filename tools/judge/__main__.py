@@ -68,7 +68,7 @@ def judge_file(given: dict[str, str]) -> str:
     path, wishes = Path(given["DATA"]), read_wishes(given)
     sheet = read_sheet(path)
     columns = look_at(sheet, wishes)
-    design = choose_design(sheet.num_rows, columns.num_inputs, len(columns.classes), wishes.minutes)
+    design = choose_design(len(sheet.lines), columns.num_inputs, len(columns.classes), wishes.minutes)
     shown = path.resolve().relative_to(Path.cwd()) if is_in_project(path) else path.name
     command = " ".join(["make judge", *(f"{key}={value}" for key, value in (given | {"DATA": str(shown)}).items())])
     name = given.get("NAME") or name_study(path)
@@ -90,7 +90,7 @@ def describe_sheet(title: str, sheet: Sheet, columns: Columns, wishes: Wishes) -
     """What is seen."""
     classes = [f"{name} {number:,}" for name, number in sorted(columns.classes.items())]
     kinds = f"{len(columns.numeric)} columns of numbers, {len(columns.categorical)} of categories"
-    told = [f"{title}: {sheet.num_rows:,} rows; {kinds} ({columns.num_inputs} inputs of a network)."]
+    told = [f"{title}: {len(sheet.lines):,} rows; {kinds} ({columns.num_inputs} inputs of a network)."]
     told += [f"  {wishes.target}: {name_up_to(classes, MOST_NAMED)}."]
     if columns.missing:
         missing = name_up_to(columns.missing, MOST_NAMED)

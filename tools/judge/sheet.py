@@ -41,10 +41,6 @@ class Sheet(NamedTuple):
     lines: list[int]
     remarks: list[str]
 
-    @property
-    def num_rows(self) -> int:
-        return len(self.lines)
-
     def to_csv(self) -> bytes:
         """The table as the project keeps it: UTF-8, commas, nothing in the cells of missing values."""
         text = io.StringIO(newline="")

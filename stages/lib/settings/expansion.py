@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -15,7 +15,7 @@ from stages.lib.judge.plans import BEST_SINGLE, ComparedSearch, ComparedVariant,
 from stages.lib.lanes.plan import CallbacksPlan, NetworkPlan, OptimizerPlan, RegularizerPlan, RunPlan
 from stages.lib.lanes.regularizers import CATALOGUE
 from stages.lib.settings.checks import list_changed_settings
-from stages.lib.settings.schema import CallbacksParams, ExperimentParams, Params, ResolvedStudy, Variant
+from stages.lib.settings.schema import ExperimentParams, Params, ResolvedStudy, Variant
 from stages.lib.settings.search import Search, draw_points
 
 
@@ -136,6 +136,8 @@ def run_plan(params: Params, task: Task, variant_name: str) -> RunPlan:
     variant, recipe = task.study.variants[variant_name], task.study.recipe_of(variant_name)
     names = [name for name in CATALOGUE if name in variant.regularizers]  # one order, whatever params.yaml says
     strengths = plan_strengths(params, variant, f"{task.name}/{variant_name}")
+    used = {*recipe.callbacks, *names}  # early stopping is one of the regularisers
+    callbacks = {name: settings for name, settings in params.fields["callbacks"] if name in used}
     return RunPlan(
         task=task.name,
         variant=variant_name,
@@ -143,7 +145,7 @@ def run_plan(params: Params, task: Task, variant_name: str) -> RunPlan:
         replicates=tuple(range(task.study.settings.protocol.num_replicates)),
         network=NetworkPlan(tuple(recipe.hidden), recipe.activation, task.facts.outputs),
         regularizers=tuple(RegularizerPlan(name, strengths[name], recipe.layers_of(name)) for name in names),
-        callbacks=callbacks_plan(params.fields["callbacks"], names, recipe.callbacks),
+        callbacks=CallbacksPlan(**callbacks, terminate_on_nan="terminate_on_nan" in recipe.callbacks),
         loss=recipe.loss_for(task.facts.outputs),
         optimizer=OptimizerPlan(recipe.optimizer, recipe.learning_rate, recipe.momentum, recipe.schedule),
         batch_size=recipe.batch_size,
@@ -163,12 +165,6 @@ def plan_strengths(params: Params, variant: Variant, name: str) -> dict[str, tup
     if not variant.search:
         return strengths
     return strengths | draw_points(variant.search, knobs, seed=params.fields["seed"], name=name)
-
-
-def callbacks_plan(callbacks: CallbacksParams, names: Sequence[str], chosen: Sequence[str]) -> CallbacksPlan:
-    """Early stopping is one of the regularisers `names`; the other callbacks are `chosen` by the recipe."""
-    used = {name: settings for name, settings in callbacks if name in {*chosen, *names}}
-    return CallbacksPlan(**used, terminate_on_nan="terminate_on_nan" in chosen)
 
 
 def experiment_plan(
