@@ -48,7 +48,8 @@ def predict(
     """
     training, validation = development.training[replicate], development.validation[replicate]
     state = state_of(plan.seed, replicate)
-    inputs, labels, tried = take_inputs(development, training, replicate), development.labels[training], plan.models[name]
+    inputs, labels = take_inputs(development, training, replicate), development.labels[training]
+    tried = plan.models[name]
     fitted = [fit_reference(name, inputs, labels, strength=strength, random_state=state) for strength in tried]
     seen = take_inputs(development, validation, replicate)
     probability = np.stack([predict_reference(each, seen, outputs=plan.outputs) for each in fitted])
