@@ -9,7 +9,7 @@ Writes  metrics/comparison/<study>.json   task -> arms: scores, differences from
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -18,13 +18,12 @@ from threadpoolctl import threadpool_limits
 from stages.lib.core.cli import parse_arguments, run_main
 from stages.lib.core.records import split_task
 from stages.lib.data.checks import Check, load_checks
-from stages.lib.judge import predictions as stored
 from stages.lib.judge.arms import build_arms
 from stages.lib.judge.comparison import POINTS, PathPoint, SearchPoint, StudyResult, save_comparison, save_points
 from stages.lib.judge.findings import check_result
 from stages.lib.judge.judge import Judge, judge_study, list_path_points, list_search_points
 from stages.lib.judge.plans import StatisticsPlan, StudyPlan, load_statistics_plan, load_study_plans
-from stages.lib.judge.predictions import Labels, Predictions, ReferencePredictions
+from stages.lib.judge.predictions import StudyPredictions, load_study_predictions
 
 
 class Outcome(NamedTuple):
@@ -36,33 +35,22 @@ class Outcome(NamedTuple):
 
 
 def run(
-    plan: StudyPlan,
-    settings: StatisticsPlan,
-    labels: Labels,
-    predicted: Mapping[str, Predictions],
-    references: Mapping[str, ReferencePredictions],
-    at_end: Mapping[str, Predictions] | None = None,
-    checks: Sequence[Check] = (),
+    plan: StudyPlan, settings: StatisticsPlan, predicted: StudyPredictions, checks: Sequence[Check] = ()
 ) -> Outcome:
     """Compare the arms of one task; checks: what was found in its data set."""
-    judge = Judge(plan, settings, labels, build_arms(plan, labels, predicted, references, at_end))
-    result = judge_study(judge)
+    judge = Judge(plan, settings, predicted.labels, build_arms(plan, predicted))
+    result, variants = judge_study(judge), predicted.variants
     return Outcome(
-        replace(result, checks=[*checks, *check_result(judge, result, predicted)]),
-        [point for variant in predicted for point in list_path_points(judge, variant, predicted[variant])],
-        [point for search in plan.searches for point in list_search_points(judge, search, predicted[search.variant])],
+        replace(result, checks=[*checks, *check_result(judge, result, variants)]),
+        [point for name, one in variants.items() for point in list_path_points(judge, name, one)],
+        [point for search in plan.searches for point in list_search_points(judge, search, variants[search.variant])],
     )
 
 
 def compare_task(plan: StudyPlan) -> Outcome:
     """`run` on what the earlier stages have left of a task."""
-    task = plan.task
-    predicted = {variant.name: stored.load_predictions(task, variant.name) for variant in plan.variants}
-    names = [variant.name for variant in plan.variants if plan.stopped]
-    at_end = {name: stored.load_predictions(task, name, at_end=True) for name in names}
-    references = {name: stored.load_reference(task, name) for name in plan.references}
-    checks = load_checks(split_task(task)[0])[task]
-    return run(plan, load_statistics_plan(), stored.load_labels(task), predicted, references, at_end, checks)
+    checks = load_checks(split_task(plan.task)[0])[plan.task]
+    return run(plan, load_statistics_plan(), load_study_predictions(plan), checks)
 
 
 def main() -> None:

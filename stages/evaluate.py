@@ -182,7 +182,7 @@ def evaluate_task(plan: StudyPlan) -> None:
             if run_plan.stopped:
                 # To the end a variant is judged at the strength that validation rows choose, and at no other.
                 at_end = run(run_plan, trained, development, held_out, select_by=plan.select_by)
-                stored.save_predictions(at_end, task, name, at_end=True)
+                stored.save_predictions(at_end, task, f"{name}-end")
                 trained = stop_in_time(trained)
             predicted = run(run_plan, trained, development, held_out)
             stored.save_predictions(predicted, task, name)

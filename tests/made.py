@@ -13,7 +13,7 @@ from stages.lib.data.protocols import FixedTest
 from stages.lib.judge.arms import build_arms
 from stages.lib.judge.comparison import StudyResult
 from stages.lib.judge.plans import ComparedVariant, StudyPlan
-from stages.lib.judge.predictions import Labels, Predictions
+from stages.lib.judge.predictions import Labels, Predictions, StudyPredictions
 from stages.lib.lanes.plan import CallbacksPlan, NetworkPlan, OptimizerPlan, RunPlan
 from stages.lib.lanes.run import TrainedRun
 from stages.lib.report.answers import choose_arms
@@ -66,8 +66,8 @@ def make_study(name: str, outputs: int) -> tuple[StudyResult, StudyRecords]:
         variants=tuple(ComparedVariant(variant, "unregularized", "regularizers") for variant in SKILL), references=(),
         title=f"{DATASET} {HOSTILE}", unit="rows" if outputs == 1 else "images", class_names=CLASSES[outputs],
     )  # fmt: skip
-    result, paths, _ = compare.run(plan, STATISTICS, labels, predicted, {}, at_end)
-    arms = build_arms(plan, labels, predicted, {})
+    result, paths, _ = compare.run(plan, STATISTICS, StudyPredictions(labels, predicted, at_end=at_end))
+    arms = build_arms(plan, StudyPredictions(labels, predicted))
     records = StudyRecords(
         plan=plan,
         settings=STATISTICS,

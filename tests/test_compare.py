@@ -23,7 +23,7 @@ from stages.lib.judge.comparison import (
 )
 from stages.lib.judge.designs import CrossValidation
 from stages.lib.judge.plans import ComparedSearch, ComparedVariant, StudyPlan
-from stages.lib.judge.predictions import Labels, Predictions, ReferencePredictions
+from stages.lib.judge.predictions import Labels, Predictions, ReferencePredictions, StudyPredictions
 from stages.lib.report.answers import choose_arms, rank_arms, tell_mechanisms, tell_more, tell_study
 from tests.made import STATISTICS
 
@@ -99,12 +99,12 @@ def make_plan(*names: str) -> StudyPlan:
 def judge(predicted: dict[str, Predictions], labels: Labels = LABELS, **changes: object) -> StudyResult:
     """The result of these variants; changes: of the plan."""
     plan = dataclasses.replace(make_plan(*predicted), **changes)
-    return compare.run(plan, STATISTICS, labels, predicted, {}).result
+    return compare.run(plan, STATISTICS, StudyPredictions(labels, predicted)).result
 
 
 @pytest.fixture(scope="module")
 def outcome() -> compare.Outcome:
-    return compare.run(make_plan(*PREDICTED), STATISTICS, LABELS, PREDICTED, {})
+    return compare.run(make_plan(*PREDICTED), STATISTICS, StudyPredictions(LABELS, PREDICTED))
 
 
 @pytest.fixture(scope="module")
@@ -150,7 +150,7 @@ def test_an_arm_to_the_end_is_tuned_by_itself_and_compared_with_the_network_that
     pair = {name: PREDICTED[name] for name in ("unregularized", "misled")}
     skills = {"unregularized": {0.0: same(-2)}, "misled": {0.1: same(1), 0.5: same(0), 0.9: same(6)}}
     at_end = {name: make_predictions(LABELS, skill, generator) for name, skill in skills.items()}
-    result, *_ = compare.run(make_plan(*pair), STATISTICS, LABELS, pair, {}, at_end)
+    result, *_ = compare.run(make_plan(*pair), STATISTICS, StudyPredictions(LABELS, pair, at_end=at_end))
     plain, misled = (result.arms[name]["to_end"] for name in pair)
     assert misled.strengths["l2"] == [0.9] and result.arms["misled"]["tuned"].strengths["l2"] == [0.5]
     assert [arm.judged["log_loss"].verdict for arm in (plain, misled)] == ["worse", "not_asked"]
@@ -177,7 +177,8 @@ def test_what_hardly_differs_from_no_skill_is_undecided_and_not_equivalent() -> 
     timid = (LABELS.shares[:, None] + noise).astype(np.float32)
     model = ReferencePredictions(np.ones(REPLICATES), training=timid, test=timid)
     plain = {"unregularized": PREDICTED["unregularized"]}
-    result = compare.run(make_plan(*plain), STATISTICS, LABELS, plain, {"logistic_regression": model}).result
+    predicted = StudyPredictions(LABELS, plain, {"logistic_regression": model})
+    result = compare.run(make_plan(*plain), STATISTICS, predicted).result
     skill = result.arms["logistic_regression"]["reference"].judged["log_loss"].skill
     assert -0.01 < skill.equivalence_low < 0 < skill.equivalence_high < 0.01
     assert skill.verdict == "undecided"

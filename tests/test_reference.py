@@ -19,7 +19,7 @@ from stages.lib.data.samples import Development, HeldOut, encode_development, en
 from stages.lib.data.thoracic_surgery import ThoracicSurgery
 from stages.lib.judge import references, scores
 from stages.lib.judge.plans import ReferencePlan
-from stages.lib.judge.predictions import ReferencePredictions, load_reference, save_references
+from stages.lib.judge.predictions import REFERENCE_FOLDER, ReferencePredictions, read_output, save_references
 from tests.conftest import ROOT
 
 Samples = tuple[Development, HeldOut]
@@ -159,9 +159,10 @@ def test_answers_survive_their_files(
     monkeypatch.chdir(tmp_path)
     save_references("thoracic", answers)
     for name in MODELS:
-        assert_equal(load_reference("thoracic", name), answers[name])
+        fields = read_output(REFERENCE_FOLDER / f"thoracic/{name}.npz")
+        assert_equal(ReferencePredictions(**fields), answers[name])
     with pytest.raises(MissingArtifactError, match="expected the output of `reference`"):
-        load_reference("thoracic", "nobody")
+        read_output(REFERENCE_FOLDER / "thoracic/nobody.npz")
 
 
 def test_a_study_without_models_has_an_empty_folder(

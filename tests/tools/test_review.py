@@ -35,6 +35,7 @@ from stages.lib.judge.plans import ComparedSearch, StatisticsPlan, StudyPlan
 from stages.lib.judge.predictions import (
     Predictions,
     ReferencePredictions,
+    StudyPredictions,
     save_labels,
     save_predictions,
     save_references,
@@ -47,7 +48,7 @@ from tests.lib.test_lock import CACHE, keep
 from tests.test_compare import K_FOLD, LABELS, REPLICATES, same
 from tests.test_compare import make_plan as make_study_plan
 from tests.test_compare import make_predictions as predict
-from tools.review.__main__ import conclude, escape, render
+from tools.review.__main__ import escape, render
 from tools.review.judging import Change, Review, review
 from tools.review.snapshot import Record, Snapshot, StageRecord, compare_params, find_base, hash_text, read_record
 
@@ -225,6 +226,10 @@ def by_score(result: Review) -> dict[tuple[str, ...], Change]:
 
 def review_main() -> Review:
     return review(Snapshot("main"), Snapshot(None))
+
+
+def conclude(result: Review) -> str:
+    return render(result).splitlines()[0]
 
 
 def list_rows(text: str) -> list[list[str]]:
@@ -532,14 +537,14 @@ def run_pipeline(
     kept = forest.grid.lanes_at(0)
     strength = np.ones(len(kept))
     references = {"forest": ReferencePredictions(strength, forest.training[kept], forest.test[kept])}
-    plan = make_plan(protocol, *variants, searches=searches)
+    plan = dataclasses.replace(make_plan(protocol, *variants, searches=searches), task=task)
     save_plans({"made/_study": {task: plan}})
     save_labels(task, LABELS)
     for name, each in predicted.items():
         save_predictions(each, task, name)
-        save_predictions(at_end[name], task, name, at_end=True)
+        save_predictions(at_end[name], task, f"{name}-end")
     save_references(task, references)
-    result, *_ = compare.run(plan, SETTINGS, LABELS, predicted, references, at_end)
+    result, *_ = compare.run(plan, SETTINGS, StudyPredictions(LABELS, predicted, references, at_end))
     repository.write(LAYOUT.dump_python({task: result}, mode="json"))
     record_run(repository, *skills)
 
@@ -579,7 +584,7 @@ def test_by_row_a_change_is_judged_as_compare_judges_two_arms(repository: Reposi
 
     before, after = (make_predictions("forest", skill) for skill in skills)
     plan = dataclasses.replace(make_plan(K_FOLD, "unregularized", "l2"), references=())
-    arms = build_arms(plan, LABELS, {"unregularized": before, "l2": after}, {})
+    arms = build_arms(plan, StudyPredictions(LABELS, {"unregularized": before, "l2": after}))
     pairs = {ArmKey("l2", "at_knob"): ArmKey("unregularized", "at_knob")}
     oracle = judge_all(Judge(plan, SETTINGS, LABELS, arms).compare_all(pairs), SETTINGS, seed=plan.seed)
     expected = {key.score: difference for key, difference in oracle.items()}

@@ -19,12 +19,12 @@ from typing import NamedTuple
 import numpy as np
 
 from stages.lib.core.records import from_json, split_task
-from stages.lib.judge import predictions as stored
 from stages.lib.judge.arms import Arm, ArmKey, build_arms
 from stages.lib.judge.comparison import Difference, find_comparison
 from stages.lib.judge.designs import Estimate, resampled_mean, welch
 from stages.lib.judge.judge import Judge, judge_all
 from stages.lib.judge.plans import StatisticsPlan, StudyPlan
+from stages.lib.judge.predictions import Labels, load_study_predictions
 from stages.lib.judge.scores import SCORES
 from stages.lib.lock import LOCK
 from stages.lib.settings.mistakes import PARAMS
@@ -185,20 +185,11 @@ def compare_rows(
     return compared
 
 
-def restore_arms(side: Snapshot, key: Key) -> tuple[StudyPlan, stored.Labels, dict[ArmKey, Arm]]:
+def restore_arms(side: Snapshot, key: Key) -> tuple[StudyPlan, Labels, dict[ArmKey, Arm]]:
     """The arms of a variant or reference model as the last run predicted them, with its plan and labels of the task."""
-    task, study = key.study, split_task(key.study)[0]
-    text = side.find_output(f"{PLANS}/{study}/_study.json").read_text(encoding="utf-8")
-    plan = from_json(dict[str, StudyPlan], text)[task]
-    labels = stored.Labels(**side.read_arrays(f"{stored.FOLDER}/{task}/_labels.npz"))
-
-    def load(name: str, *, at_end: bool = False) -> stored.Predictions:
-        return stored.parse_predictions(side.read_arrays(stored.find_predictions(task, name, at_end=at_end).as_posix()))
-
+    text = side.find_output(f"{PLANS}/{split_task(key.study)[0]}/_study.json").read_text(encoding="utf-8")
+    plan = from_json(dict[str, StudyPlan], text)[key.study]
     rivals = [each.singles for each in plan.searches if key.variant in (each.best_single, each.best_singles)]
     names = {name for singles in rivals for name in singles} or {key.variant}
-    predicted = {each.name: load(each.name) for each in plan.variants if each.name in names}
-    at_end = {name: load(name, at_end=True) for name in predicted if plan.stopped and not rivals}
-    files = {name: f"{stored.REFERENCE_FOLDER}/{task}/{name}.npz" for name in plan.references if name in names}
-    references = {name: stored.ReferencePredictions(**side.read_arrays(file)) for name, file in files.items()}
-    return plan, labels, build_arms(plan, labels, predicted, references, at_end)
+    predicted = load_study_predictions(plan, names, at_end=not rivals, read=side.read_arrays)
+    return plan, predicted.labels, build_arms(plan, predicted)

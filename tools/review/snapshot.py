@@ -190,9 +190,9 @@ class Snapshot:
         """That of the project at hand, whatever a revision's configuration says."""
         return find_cache()
 
-    def read_arrays(self, path: str) -> dict[str, np.ndarray]:
+    def read_arrays(self, path: Path) -> dict[str, np.ndarray]:
         """The members of an .npz. Compressed ones are refused: no array is larger than the file."""
-        with np.load(self.find_output(path), allow_pickle=False) as arrays:
+        with np.load(self.find_output(path.as_posix()), allow_pickle=False) as arrays:
             if any(member.compress_type != zipfile.ZIP_STORED for member in arrays.zip.infolist()):
                 raise ValueError(f"{path} is compressed")
             return dict(arrays)

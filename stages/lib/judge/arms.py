@@ -9,7 +9,7 @@ the probabilities of several such points, which is less a matter of luck than th
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import NamedTuple
@@ -17,7 +17,7 @@ from typing import NamedTuple
 import numpy as np
 
 from stages.lib.judge.plans import StudyPlan
-from stages.lib.judge.predictions import Labels, Predictions, ReferencePredictions
+from stages.lib.judge.predictions import Labels, Predictions, StudyPredictions
 from stages.lib.judge.scores import SCORES, measure
 from stages.lib.lanes.plan import Grid
 
@@ -86,26 +86,18 @@ def choose_points(predictions: Predictions, labels: Labels, *, select_by: str) -
     return rate_points(predictions.grid, predictions.validation, labels.validation, select_by=select_by).argmax(axis=0)
 
 
-def build_arms(
-    plan: StudyPlan,
-    labels: Labels,
-    predictions: Mapping[str, Predictions],
-    references: Mapping[str, ReferencePredictions],
-    at_end: Mapping[str, Predictions] | None = None,
-) -> dict[ArmKey, Arm]:
+def build_arms(plan: StudyPlan, predicted: StudyPredictions) -> dict[ArmKey, Arm]:
     """Every arm of a study; reference models are variants with a single arm.
 
     A search adds its best points, averaged, where it says so; the best single regulariser, tuned and averaged likewise,
     if all its variants are among the predictions.
-    at_end: predictions of the last epoch's weights, where those above are of the best epoch's: of all lanes, or of the
-        one of each replicate that is chosen.
     """
-    arms = {ArmKey(variant, AT_KNOB): arm_at(predicted, 0) for variant, predicted in predictions.items()}
-    for name, reference in references.items():
+    predictions = predicted.variants
+    arms = {ArmKey(variant, AT_KNOB): arm_at(one, 0) for variant, one in predictions.items()}
+    for name, reference in predicted.references.items():
         arms[ArmKey(name, REFERENCE)] = Arm(reference.training, reference.test, {"strength": reference.strength})
-    tuned = {variant: predicted for variant, predicted in predictions.items() if predicted.grid.num_points > 1}
-    chosen = [(ArmKey(variant, TUNED), [predicted], 1) for variant, predicted in tuned.items()]
-    chosen += [(ArmKey(variant, TO_END), [predicted], 1) for variant, predicted in (at_end or {}).items()]
+    chosen = [(ArmKey(variant, TUNED), [one], 1) for variant, one in predictions.items() if one.grid.num_points > 1]
+    chosen += [(ArmKey(variant, TO_END), [one], 1) for variant, one in predicted.at_end.items()]
     for search in plan.searches:
         for key, members, count in (
             (ArmKey(search.best_single, TUNED), search.singles, 1),
@@ -115,7 +107,7 @@ def build_arms(
             if members and count and predictions.keys() >= set(members):
                 chosen.append((key, [predictions[member] for member in members], count))
     for key, rivals, count in chosen:
-        arms[key] = average_best(rivals, labels, select_by=plan.select_by, count=count)
+        arms[key] = average_best(rivals, predicted.labels, select_by=plan.select_by, count=count)
     return arms
 
 

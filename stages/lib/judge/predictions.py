@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from stages.lib.core.files import add_prefix, pop_prefix, read_arrays, write_arrays
+from stages.lib.judge.plans import StudyPlan
 from stages.lib.lanes.plan import Grid
 
 FOLDER, REFERENCE_FOLDER = Path("data/predictions"), Path("data/reference")
@@ -68,6 +69,20 @@ class ReferencePredictions:
     test: np.ndarray
 
 
+@dataclass(frozen=True)
+class StudyPredictions:
+    """What has been predicted of a task, by the names of variants and of reference models.
+
+    at_end: by the weights of the last epoch, where those of `variants` are of the best one: of all lanes, or of the one
+        of each replicate that is chosen.
+    """
+
+    labels: Labels
+    variants: Mapping[str, Predictions]
+    references: Mapping[str, ReferencePredictions] = field(default_factory=dict)
+    at_end: Mapping[str, Predictions] = field(default_factory=dict)
+
+
 def class_shares(labels: np.ndarray, outputs: int) -> np.ndarray:
     """Share of each class among the rows of labels [replicate, row]; [replicate, output], one output is class 1."""
     classes = [1] if outputs == 1 else range(outputs)
@@ -79,24 +94,11 @@ def save_labels(task: str, labels: Labels) -> None:
     write_arrays(FOLDER / task / "_labels.npz", vars(labels))
 
 
-def find_predictions(task: str, variant: str, *, at_end: bool) -> Path:
-    """The file of a variant's predictions; at_end: those of the last epoch's weights, where a study judges both."""
-    return FOLDER / task / (f"{variant}-end.npz" if at_end else f"{variant}.npz")
-
-
-def save_predictions(predicted: Predictions, task: str, variant: str, *, at_end: bool = False) -> None:
+def save_predictions(predicted: Predictions, task: str, variant: str) -> None:
+    """variant: and `-end`, of the last epoch's weights where a study judges both."""
     fields = dict(vars(predicted))
     fields |= add_prefix("strength", fields.pop("strengths")) | add_prefix("mechanism", fields.pop("mechanisms"))
-    write_arrays(find_predictions(task, variant, at_end=at_end), fields)
-
-
-def load_labels(study: str) -> Labels:
-    return Labels(**read_arrays(FOLDER / study / "_labels.npz", written_by="evaluate"))
-
-
-def load_predictions(task: str, variant: str, *, at_end: bool = False) -> Predictions:
-    path = find_predictions(task, variant, at_end=at_end)
-    return parse_predictions(read_arrays(path, written_by="evaluate"))
+    write_arrays(FOLDER / task / f"{variant}.npz", fields)
 
 
 def parse_predictions(fields: dict[str, Any]) -> Predictions:
@@ -112,6 +114,28 @@ def save_references(study: str, references: Mapping[str, ReferencePredictions]) 
         write_arrays(REFERENCE_FOLDER / study / f"{name}.npz", vars(predicted))
 
 
-def load_reference(study: str, name: str) -> ReferencePredictions:
-    path = REFERENCE_FOLDER / study / f"{name}.npz"
-    return ReferencePredictions(**read_arrays(path, written_by="reference"))
+def read_output(path: Path) -> dict[str, Any]:
+    return read_arrays(path, written_by="reference" if REFERENCE_FOLDER in path.parents else "evaluate")
+
+
+def load_study_predictions(
+    plan: StudyPlan,
+    names: Collection[str] | None = None,
+    *,
+    at_end: bool = True,
+    read: Callable[[Path], dict[str, Any]] = read_output,
+) -> StudyPredictions:
+    """The predictions of a task, of all its variants and reference models or of these.
+
+    at_end: also those of the last epoch's weights, where it has them. read: a file's members by their names.
+    """
+    folder, references = FOLDER / plan.task, REFERENCE_FOLDER / plan.task
+    variants = [variant.name for variant in plan.variants if names is None or variant.name in names]
+    models = [name for name in plan.references if names is None or name in names]
+    ends = variants if at_end and plan.stopped else []
+    return StudyPredictions(
+        labels=Labels(**read(folder / "_labels.npz")),
+        variants={name: parse_predictions(read(folder / f"{name}.npz")) for name in variants},
+        references={name: ReferencePredictions(**read(references / f"{name}.npz")) for name in models},
+        at_end={name: parse_predictions(read(folder / f"{name}-end.npz")) for name in ends},
+    )

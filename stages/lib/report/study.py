@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import pandas as pd
 
 from stages.lib.core.records import split_task
-from stages.lib.judge.arms import REFERENCE, Arm, ArmKey, build_arms
+from stages.lib.judge.arms import Arm, ArmKey, build_arms
 from stages.lib.judge.comparison import ArmResult, PathPoint, StudyResult
 from stages.lib.judge.plans import StatisticsPlan, StudyPlan, load_statistics_plan, load_study_plan
-from stages.lib.judge.predictions import Labels, load_labels, load_predictions, load_reference
+from stages.lib.judge.predictions import Labels, load_study_predictions
 from stages.lib.judge.scores import SCORES
 from stages.lib.lanes.plan import RunPlan, load_run_plan
 from stages.lib.lanes.run import TrainedRun, load_run
@@ -52,15 +52,13 @@ class StudyRecords:
 
 def load_study_records(result: StudyResult, study: str, paths: Sequence[PathPoint]) -> StudyRecords:
     """The records of one study, with the predictions of those arms alone that matter; paths: the points of all."""
-    plan, labels, keys = load_study_plan(study), load_labels(study), choose_arms(result)
-    names = [variant.name for variant in plan.variants]
-    predicted = {key.variant: load_predictions(study, key.variant) for key in keys if key.kind != REFERENCE}
-    references = {key.variant: load_reference(study, key.variant) for key in keys if key.kind == REFERENCE}
-    arms = build_arms(plan, labels, predicted, references)
+    plan, keys = load_study_plan(study), choose_arms(result)
+    predicted = load_study_predictions(plan, [key.variant for key in keys], at_end=False)
+    arms, names = build_arms(plan, predicted), [variant.name for variant in plan.variants]
     return StudyRecords(
         plan=plan,
         settings=load_statistics_plan(),
-        labels=labels,
+        labels=predicted.labels,
         arms={key: arms[key] for key in keys},
         recipes={name: load_run_plan(study, name) for name in names},
         runs={name: load_run(study, name) for name in names},

@@ -15,6 +15,7 @@ from stages.lib.judge import predictions
 from stages.lib.lanes import plan
 from stages.lib.lanes import run as trained
 from tests.made import REPLICATES, make_labels, make_predictions, make_run
+from tests.test_compare import make_plan
 
 ROWS = samples.StoredRows(
     columns=np.arange(6.0).reshape(3, 2),
@@ -76,11 +77,14 @@ def test_a_run_survives_its_files() -> None:
 
 
 def test_predictions_survive_their_files() -> None:
-    predictions.save_labels("s", LABELS)
-    predictions.save_predictions(PREDICTED, "s", "v")
-    assert_same(predictions.load_labels("s"), LABELS)
-    assert_same(predictions.load_predictions("s", "v"), PREDICTED)
-    assert predictions.load_predictions("s", "v").grid.num_points == 3
+    at_end, model = replace(PREDICTED, test=PREDICTED.test / 2), predictions.ReferencePredictions(*np.eye(3))
+    predictions.save_labels("made", LABELS)
+    for name, each in (("v", PREDICTED), ("v-end", at_end)):
+        predictions.save_predictions(each, "made", name)
+    predictions.save_references("made", {"model": model})
+    found = predictions.load_study_predictions(replace(make_plan("v"), references=("model",), stopped=True))
+    assert_same(found, predictions.StudyPredictions(LABELS, {"v": PREDICTED}, {"model": model}, {"v": at_end}))
+    assert found.variants["v"].grid.num_points == 3
 
 
 def test_an_archive_has_the_same_headers_by_every_python() -> None:

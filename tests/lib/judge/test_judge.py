@@ -12,7 +12,7 @@ from stages.lib.judge import judge
 from stages.lib.judge.comparison import PATHS, SEARCHES, PathPoint, SearchPoint, load_points, save_points
 from stages.lib.judge.designs import CrossValidation
 from stages.lib.judge.plans import ComparedSearch, ComparedVariant, StudyPlan
-from stages.lib.judge.predictions import Predictions
+from stages.lib.judge.predictions import Predictions, StudyPredictions
 from stages.lib.report.answers import tell_search
 from tests.test_compare import K_FOLD, LABELS, REPLICATES, STATISTICS, make_predictions, same
 from tests.test_compare import make_plan as make_study_plan
@@ -56,7 +56,7 @@ def make_plan(search: ComparedSearch, **baselines: str) -> StudyPlan:
 
 def ask(plan: StudyPlan, **changed: Predictions) -> compare.Outcome:
     """The outcome of the variants, some of which predict something else."""
-    return compare.run(plan, STATISTICS, LABELS, PREDICTED | changed, {})
+    return compare.run(plan, STATISTICS, StudyPredictions(LABELS, PREDICTED | changed))
 
 
 @pytest.fixture(scope="module")
