@@ -18,11 +18,15 @@ exit status:
 """
 
 import os
+import re
 import sys
 from collections import Counter
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
 
 from stages.lib.core.cli import UserError, make_parser
 from stages.lib.judge.scores import SCORES
@@ -32,98 +36,70 @@ from tools.review.judging import Change, Review, review
 from tools.review.snapshot import Key, Snapshot, find_base
 
 MOST_NAMED, MOST_LISTED = 3, 100  # of what is named in a sentence, of the rows of a table or list
+LONGEST = 600  # letters of an entry of a list, and of an error
 WIDTH = 25  # letters of a drawn change
-CONCLUSIONS = {
-    "worse": "**Worse**: {worse} of {all} changed results are worse by more than noise, by at least one score{others}; "
-    "hence exit status 1.",
-    "better": "**Better**: {better} of {all} changed results are better by more than noise, by at least one score, and "
-    "none is worse by any{others}.",
-    "undecided": "**Undecided**: {undecided} of {all} changed results cannot be distinguished from the base{others}.",
-    "equivalent": "**Equivalent**: {equivalent} of {all} changed results moved by less than the margin that matters.",
-    "unchanged": "No arm whose inputs changed has different held-out scores.",
-}
 
 
-def conclude(result: Review) -> str:
-    """The result of the review in one line: whether it is out of date, the cause, the verdict."""
-    counts, stale = Counter(change.verdict for change in result.arms.values()), result.head.find_stale()
+def render(result: Review) -> str:
+    """The review as Markdown."""
+    environment = Environment(loader=PackageLoader("tools.review", "."), undefined=StrictUndefined, finalize=protect)
+    environment.trim_blocks = environment.lstrip_blocks = True
+    environment.filters |= {
+        "some": lambda texts: Markup("; ".join(first_of([*map(escape, texts)], MOST_NAMED))),
+        "first_listed": lambda entries: first_of(entries, MOST_LISTED),
+        "long": lambda entry: Markup(escape(entry, most=LONGEST)),
+    }
+    text = environment.get_template("review.md.jinja").render(describe(result))
+    return re.sub("\n{3,}", "\n\n", text).strip()
+
+
+def protect(value: object) -> str:
+    return str(value) if isinstance(value, Markup) else escape(value)
+
+
+def describe(result: Review) -> dict[str, Any]:
+    """What the template tells beside the review itself."""
+    arms = result.arms.values()
+    shown = [change for change in arms if change.verdict != "equivalent"]
+    return {
+        "review": result,
+        "counts": Counter(change.verdict for change in arms),
+        "also": count_others(result),
+        "shown": shown,
+        "rows": [list_cells(change, result, shown) for change in shown[:MOST_LISTED]],
+        "num_same": len(result.base.arms.keys() & result.head.arms) - len({each.key.arm for each in result.changes}),
+        "judged": [describe_basis(study, result) for study in dict.fromkeys(each.key.arm.study for each in shown)],
+        "new": list_new(result),
+        "removed": [spell_arm(key) for key in result.removed],
+    }
+
+
+def count_others(result: Review) -> dict[str, int]:
+    """In words -> how many arms came or went, or cannot be compared, or have changed by noise alone."""
     base, head = result.base.arms, result.head.arms
-    others = ", ".join(f"{count} {name}" for name, count in counts.items() if name != result.verdict)
-    quiet = {change.key.arm for change in result.changes} - result.arms.keys()
     also = {
         "new": result.added,
         "removed": result.removed,
         "with a score that only one of the two judges by": [
             key for key in base.keys() & head if base[key].judged.keys() != head[key].judged.keys()
         ],
-        "recomputed although no input that DVC tracks changed, none by more than noise": quiet,
+        "recomputed although no input that DVC tracks changed, none by more than noise": (
+            {change.key.arm for change in result.changes} - result.arms.keys()
+        ),
     }
-    listed = ", ".join(f"{len(arms):,} arm{'s'[: len(arms) != 1]} {name}" for name, arms in also.items() if arms)
-    if not (stale or counts or listed or result.params):
-        return f"Nothing has changed since {escape(result.base.name)}: no parameter and no held-out score."
-    sentences = [
-        f"**Out of date** ({list_some(stale)}): run make. By the present results:" if stale else "",
-        f"{list_some(result.params)}." if result.params else "",
-        CONCLUSIONS[result.verdict].format(**counts, all=counts.total(), others=others and f" ({others})"),
-        f"Also: {listed}." if listed else "",
-    ]
-    return " ".join(filter(None, sentences))
-
-
-def list_some(texts: Sequence[str]) -> str:
-    return "; ".join(first_of([*map(escape, texts)], MOST_NAMED))
-
-
-def render_list(title: str, entries: Sequence[str]) -> str:
-    return "\n".join([f"{title}:", "", *(f"- {entry}" for entry in first_of(entries, MOST_LISTED))]) if entries else ""
+    return {words: len(arms) for words, arms in also.items() if arms}
 
 
 def spell_arm(key: Key) -> str:
     return f"{key.study} {key.variant} {ARMS[key.kind]}"
 
 
-def render(result: Review) -> str:
-    """The review as Markdown."""
-    base, stale = result.base, result.base.find_stale()
-    parts = [
-        conclude(result),
-        *render_changes(result),
-        f"The results of {escape(base.name)} are out of date as well ({list_some(stale)})." if stale else "",
-        render_list("Changed parameters", [*map(escape, result.params)] if result.params[MOST_NAMED:] else []),
-        render_list("New", list_new(result)),
-        f"Removed: {list_some([*map(spell_arm, result.removed)])}." if result.removed else "",
-    ]
-    return "\n\n".join(filter(None, parts))
-
-
-def render_changes(result: Review) -> list[str]:
-    """The changed arms, what is decided first; what is not shown, what the numbers mean, how each study was judged."""
-    shown = [change for change in result.arms.values() if change.verdict != "equivalent"]
-    if not result.arms:
-        return []
-    same = len(result.base.arms.keys() & result.head.arms) - len({change.key.arm for change in result.changes})
-    more = f"{len(shown) - MOST_LISTED:,} more rows. " if len(shown) > MOST_LISTED else ""
-    silent = f"{more}Not shown: {len(result.arms) - len(shown)} equivalent, {same:,} with the same scores."
-    if not shown:
-        return [silent]
-    rows = [list_cells(change, result, shown) for change in shown[:MOST_LISTED]]
-    lines = [rows[0].keys(), ["---"] * len(rows[0]), *(row.values() for row in rows)]
-    note = (
-        "A row has the score that decides on its arm. Intervals, adjusted p and verdicts hold together for all changed "
-        "arms and both scores of a study, and for the number of studies. Recomputed arms are families of their own. "
-        "The line is the interval, so it leaves out the ring where a change is more than noise."
-    )
-    studies = dict.fromkeys(change.key.arm.study for change in shown)
-    basis = render_list("Judged", [describe_basis(study, result) for study in studies])
-    return ["\n".join(f"| {' | '.join(row)} |" for row in lines), silent, note, basis]
-
-
 def list_cells(change: Change, result: Review, shown: Sequence[Change]) -> dict[str, str]:
     """A row of the table, by the names of its columns."""
-    numbers, base = change.difference, escape(result.base.name)
+    numbers, base = change.difference, result.base.name
     return {
-        "study": escape(change.key.arm.study),
-        "variant": escape(change.key.arm.variant),
+        "study": change.key.arm.study,
+        "variant": change.key.arm.variant,
         "arm": ARMS[change.key.arm.kind] + (" (recomputed)" if change.recomputed else ""),
         "score": SCORES[change.key.score].label,
         f"at {base}": f"{change.base:.4f}",
@@ -131,7 +107,7 @@ def list_cells(change: Change, result: Review, shown: Sequence[Change]) -> dict[
         "difference": f"{numbers.value:+.4f}",
         f"{100 * result.confidence:g} % interval": f"{numbers.low:+.4f} to {numbers.high:+.4f}",
         "adjusted p": f"{numbers.p_adjusted:.4f}",
-        f"○ at {base}, ● now": f"`{draw_change(change, shown)}`",
+        f"○ at {base}, ● now": Markup(f"`{draw_change(change, shown)}`"),
         "verdict": change.verdict,
     }
 
@@ -155,11 +131,11 @@ def describe_basis(study: str, result: Review) -> str:
     if reason := result.basis[study]:
         fixed = result.head.comparison[study].protocol.fixed_test
         covered = "; other seeds on the same test rows, not other rows" if fixed else ""
-        return f"{escape(study)} by replicate ({escape(reason)}{covered})"
+        return f"{study} by replicate ({reason}{covered})"
     coarse = [
         SCORES[score].label for score in result.head.comparison[study].scores.values() if not SCORES[score].by_row
     ]
-    return f"{escape(study)} by row, from DVC's cache" + (f" ({', '.join(coarse)} by replicate)" if coarse else "")
+    return f"{study} by row, from DVC's cache" + (f" ({', '.join(coarse)} by replicate)" if coarse else "")
 
 
 def list_new(result: Review) -> list[str]:
@@ -168,12 +144,12 @@ def list_new(result: Review) -> list[str]:
     for study in [study for study in head.comparison if study not in known]:
         found = head.comparison[study]
         score = found.scores["probabilities"]
-        sentences = " ".join([tell_chosen(found, score, result.confidence), *tell_effects(found, score)])
-        told.append(f"{escape(study)}: {escape(sentences, most=600)}")
+        sentences = [tell_chosen(found, score, result.confidence), *tell_effects(found, score)]
+        told.append(f"{study}: {' '.join(filter(None, sentences))}")
     for key in [key for key in result.added if key.study in known]:
         arm = head.arms[key]
         scores = [f"{SCORES[score].label} {each.value:.4f} ({each.verdict})" for score, each in arm.judged.items()]
-        told.append(f"{escape(spell_arm(key))}, compared with {escape(arm.baseline)}: {', '.join(scores)}")
+        told.append(f"{spell_arm(key)}, compared with {arm.baseline}: {', '.join(scores)}")
     return told
 
 
@@ -191,7 +167,7 @@ def main() -> int:
     except Exception as error:  # for which Python would end with status 1, which means worse
         drop_output()
         kind = "" if isinstance(error, (UserError, OSError)) else f"{type(error).__name__}: "
-        print(f"error: {kind}{escape(error, most=600)}", file=sys.stderr)
+        print(f"error: {kind}{escape(error, most=LONGEST)}", file=sys.stderr)
         return 2
     return int(result.verdict == "worse")
 
