@@ -124,7 +124,7 @@ def test_twins_that_train_together_keep_their_rows_apart(study, monkeypatch):
     """Predictions that are the labels themselves end where they belong."""
 
     def answer(study, samples, seed):
-        return {"a/at_knob": samples[1].labels[samples[1].test][..., None]}
+        return {"a/at_knob": samples[1].labels[samples[1].test]}
 
     monkeypatch.setattr(training, "train_arms", answer)
     for predicted in training.train_group(("table", (0, 1)), study=study, seed=1):
@@ -138,12 +138,17 @@ def test_twins_train_as_real_lanes(study, monkeypatch):
     in_time, to_end = training.train_and_predict(study.runs["l2"], samples, 1)
     assert in_time.test.shape == to_end.test.shape == (5 * 2, twins.SMALL_TABLE // 2, 1)
     assert (in_time.mechanisms["best_epoch"] <= to_end.mechanisms["best_epoch"]).all()
-    monkeypatch.setattr(training, "train_and_predict", lambda run, samples, seed: [in_time, to_end])
+    parts = ("replicate", "training", "validation", "test")
+    at_knob = [
+        replace(one, mechanisms={}, **{name: getattr(one, name)[:2] for name in parts}) for one in (in_time, to_end)
+    ]
+    trained = {"l2": [replace(in_time, mechanisms={})]}
+    monkeypatch.setattr(training, "train_and_predict", lambda run, samples, seed: trained.get(run.variant, at_knob))
     arms = training.train_arms(study, samples, 1)
-    names = ["unregularized/at_knob", "unregularized/to_end", "l2/at_knob", "l2/tuned", "other_seeds/at_knob"]
-    assert list(arms) == [*names, "dropout/at_knob", "batch_norm/at_knob", "best_single/tuned"]
-    np.testing.assert_array_equal(arms["unregularized/to_end"], to_end.test)
-    assert arms["l2/tuned"].shape == arms["best_single/tuned"].shape == (2, twins.SMALL_TABLE // 2, 1)
+    knobs = [f"{name}/at_knob" for name in ("unregularized", "l2", "dropout", "batch_norm", "other_seeds")]
+    assert list(arms) == [*knobs, "l2/tuned", "unregularized/to_end", "best_single/tuned"]
+    np.testing.assert_array_equal(arms["unregularized/to_end"], at_knob[1].test[..., 0])
+    assert arms["l2/tuned"].shape == arms["best_single/tuned"].shape == (2, twins.SMALL_TABLE // 2)
 
 
 def test_kept_twins_of_other_code_are_refused(study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,13 +15,12 @@ import pandas as pd
 from scipy.special import expit
 from sklearn.linear_model import LogisticRegression
 
-from stages.lib.data.protocols import Protocol, Split
-from stages.lib.judge.arms import average_best
+from stages.lib.data.protocols import Split
 from stages.lib.judge.comparison import Difference
-from stages.lib.judge.plans import BEST_SINGLE
-from stages.lib.judge.predictions import Labels, Predictions
+from stages.lib.judge.plans import StudyPlan
+from stages.lib.judge.predictions import Labels, Predictions, StudyPredictions
 from stages.lib.judge.verdicts import find_unbeaten, pool
-from tools.calibrate.training import METHODS, PlannedStudy, Predicted, judge_twin
+from tools.calibrate.training import METHODS, PlannedStudy, Predicted, choose_variants, judge_twin, name_arms
 
 NUM_SHARED, NUM_BLOCKS, NUM_NOISE = 6, 24, 30  # features: for all arms, one in each block, and useless ones
 SHARED_WEIGHT, BLOCK_WEIGHT, RATE = 0.35, 0.25, 0.2  # logits per standard deviation; share of class 1
@@ -40,30 +39,28 @@ NUM_MEASURES, STRENGTH, PENALTIES = 8, 1.0, (1.0, 0.01)  # columns; sd of the lo
 
 def judge_simulated(number: int, *, setting: str, study: PlannedStudy, seed: int) -> pd.DataFrame:
     """One simulated study."""
-    predicted = simulate_study(setting, number, seed, study.study.protocol)
+    predicted = simulate_study(setting, number, seed, study.study)
     if number < NUM_COMPARED:
         return judge_twin(predicted, study, methods=METHODS, in_sets=SETS)
     return judge_twin(predicted, study)
 
 
-def simulate_study(setting: str, number: int, seed: int, protocol: Protocol) -> Predicted:
+def simulate_study(setting: str, number: int, seed: int, plan: StudyPlan) -> Predicted:
     """One table, and all arms on it; drawn from (seed, number) alone."""
     num_rows, num_better = SIMULATED[setting]
     rng = np.random.default_rng([seed, number, *setting.encode()])
     features = rng.normal(size=(num_rows, NUM_SHARED + NUM_BLOCKS + NUM_NOISE))
     weights = np.repeat([SHARED_WEIGHT, BLOCK_WEIGHT, 0.0], [NUM_SHARED, NUM_BLOCKS, NUM_NOISE])
     label = (rng.random(num_rows) < expit(features @ weights + np.log(RATE / (1 - RATE)))).astype(np.uint8)
-    split = protocol.split(label, num_own_test=0, seed=number)
+    split = plan.protocol.split(label, num_own_test=0, seed=number)
     fit = Ridge(features, label, split)
     predicted = {name: fit.predict(columns, RIDGE) for name, columns in choose_features(num_better).items()}
-    everything = fit.predict(np.arange(features.shape[1]), 1e-6)
-    arms = {f"{name}/at_knob": one.test for name, one in predicted.items()} | {"unregularized/to_end": everything.test}
-    labels = Labels(
-        label[split.training], label[split.validation], label[split.test], split.test, split.training, fit.rate
-    )
-    rivals = [one for name, one in predicted.items() if name != "unregularized"]
-    arms[f"{BEST_SINGLE}/tuned"] = average_best(rivals, labels, select_by="log_loss", count=1).test
-    return Predicted(label, split.test, split.training, {name: rows[..., 0] for name, rows in arms.items()})
+    at_end = {plan.baseline: fit.predict(np.arange(features.shape[1]), 1e-6)}
+    truth = (label[rows] for rows in (split.training, split.validation, split.test))
+    labels = Labels(*truth, split.test, split.training, fit.rate)
+    plan = choose_variants(plan, predicted, [name for name in predicted if name != plan.baseline])
+    arms = name_arms(plan, StudyPredictions(labels, predicted, at_end=at_end))
+    return Predicted(label, split.test, split.training, arms)
 
 
 def choose_features(num_better: int) -> dict[str, np.ndarray]:

@@ -27,10 +27,10 @@ from stages.lib.data.dataset import Rows
 from stages.lib.data.protocols import Split
 from stages.lib.data.samples import Development, HeldOut, encode_development, encode_held_out
 from stages.lib.judge import designs
-from stages.lib.judge.arms import NO_SKILL, Arm, ArmKey, arm_at, average_best, choose_points
+from stages.lib.judge.arms import NO_SKILL, Arm, ArmKey, build_arms
 from stages.lib.judge.judge import Judge, find_best, judge_networks, judge_skills
 from stages.lib.judge.plans import BEST_SINGLE, ComparedSearch, ComparedVariant, StatisticsPlan, StudyPlan
-from stages.lib.judge.predictions import Labels, Predictions
+from stages.lib.judge.predictions import Labels, Predictions, StudyPredictions
 from stages.lib.lanes.plan import RunPlan
 from stages.lib.lanes.run import stop_in_time
 from stages.lib.lanes.runtime import configure
@@ -52,7 +52,7 @@ METHODS = {  # and others; b is the ratio of influences, see `designs.CrossValid
 
 Samples = tuple[Development, HeldOut]
 Group = tuple[str, tuple[int, ...]]  # a setting, and the numbers of twins that are trained together
-Arms = dict[str, np.ndarray]  # variant/kind of arm -> probability of class 1, [replicate, row, 1]
+Arms = dict[str, np.ndarray]  # variant/kind of arm -> probability of class 1 of the held-out rows, [replicate, row]
 
 
 @dataclass(frozen=True)
@@ -77,14 +77,13 @@ class Predicted:
     """The arms of one twin.
 
     label: [row]. test_numbers, training_numbers: [replicate, row], row numbers.
-    arms: variant/kind of arm -> probability of class 1 of the held-out rows, [replicate, row].
     groups: [row], such as the patient of each; empty where each row is by itself.
     """
 
     label: np.ndarray
     test_numbers: np.ndarray
     training_numbers: np.ndarray
-    arms: dict[str, np.ndarray]
+    arms: Arms
     groups: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int32))
 
 
@@ -116,28 +115,32 @@ def train_and_predict(run: RunPlan, samples: Samples, seed: int) -> list[Predict
 
 
 def train_arms(study: PlannedStudy, samples: Samples, seed: int) -> Arms:
-    """The baseline, stopped and to the end, its equal with other seeds, l2 at its knob and tuned, two more knobs.
-
-    And what validation rows choose among the regularisers.
-    """
+    """Those that `compare` makes of the baseline, its equal with other seeds, l2 with its path, and two more knobs."""
     from stages.evaluate import collect_labels
+    from stages.lib.claims.experiment_kinds import keep_knobs
 
-    baseline, select_by = study.study.baseline, study.study.select_by
-    labels = collect_labels(*samples, outputs=study.study.outputs)
-    plain, *to_end = train_and_predict(study.runs[baseline], samples, seed)
-    l2 = train_and_predict(study.runs[L2], samples, seed)[0]
-    points = choose_points(l2, labels, select_by=select_by)
-    arms = {f"{baseline}/at_knob": plain.test} | {f"{baseline}/to_end": each.test for each in to_end}
-    arms |= {f"{L2}/at_knob": arm_at(l2, 0).test, f"{L2}/tuned": arm_at(l2, points).test}
-    arms["other_seeds/at_knob"] = train_and_predict(study.runs[baseline], samples, seed + OTHER_SEEDS)[0].test
-    others = {}
-    for name in AT_ONE:
-        run = study.runs[name]
-        knobs = tuple(replace(entry, strengths=entry.strengths[:1]) for entry in run.regularizers)
-        others[name] = train_and_predict(replace(run, regularizers=knobs), samples, seed)[0]
-    arms |= {f"{name}/at_knob": predicted.test for name, predicted in others.items()}
-    chosen = average_best([l2, *others.values()], labels, select_by=select_by, count=1)
-    return arms | {f"{BEST_SINGLE}/tuned": chosen.test}
+    baseline, runs = study.study.baseline, study.runs
+    knobs = {name: keep_knobs(runs[name]) for name in AT_ONE}
+    trained = {name: train_and_predict(run, samples, seed) for name, run in {**runs, **knobs}.items()}
+    trained["other_seeds"] = train_and_predict(runs[baseline], samples, seed + OTHER_SEEDS)
+    predicted = StudyPredictions(
+        collect_labels(*samples, outputs=study.study.outputs),
+        {name: each[0] for name, each in trained.items()},
+        at_end={baseline: trained[baseline][1]} if study.study.stopped else {},
+    )
+    return name_arms(choose_variants(study.study, trained, (L2, *AT_ONE)), predicted)
+
+
+def choose_variants(plan: StudyPlan, names: Iterable[str], singles: Sequence[str] = ()) -> StudyPlan:
+    """The study with these variants; singles: those of one regulariser, among which validation rows choose."""
+    search = ComparedSearch(plan.baseline, 0, (), (), tuple(singles), BEST_SINGLE)
+    variants = tuple(ComparedVariant(name, plan.baseline, "regularizers") for name in names)
+    return replace(plan, variants=variants, searches=(search,))
+
+
+def name_arms(plan: StudyPlan, predicted: StudyPredictions) -> Arms:
+    """The arms of a study, as far as they are kept."""
+    return {"/".join(key): arm.test[..., 0] for key, arm in build_arms(plan, predicted).items()}
 
 
 def train_group(group: Group, *, study: PlannedStudy, seed: int) -> list[Predicted]:
@@ -147,7 +150,7 @@ def train_group(group: Group, *, study: PlannedStudy, seed: int) -> list[Predict
     twins = [draw_twin(population, setting, number, seed) for number in numbers]
     splits = [protocol.split(twins[place].labels, num_own_test=0, seed=number) for place, number in enumerate(numbers)]
     arms = train_arms(study, encode_twins(twins, splits), seed + numbers[0])
-    by_twin = {name: np.split(predicted[..., 0], len(twins)) for name, predicted in arms.items()}
+    by_twin = {name: np.split(predicted, len(twins)) for name, predicted in arms.items()}
     return [
         Predicted(twin.labels, split.test, split.training, {name: by_twin[name][place] for name in arms})
         for place, (twin, split) in enumerate(zip(twins, splits, strict=True))
@@ -249,10 +252,5 @@ def make_judge(predicted: Predicted, study: PlannedStudy) -> Judge:
     groups = predicted.groups[test] if predicted.groups.size else predicted.groups
     labels = Labels(truth[training], truth[training], truth[test], test, training, shares, groups)
     arms = {ArmKey(*name.split("/")): Arm(rows[..., None], rows[..., None]) for name, rows in predicted.arms.items()}
-    names, baseline = dict.fromkeys(key.variant for key in arms if key.variant != BEST_SINGLE), study.study.baseline
-    plan = replace(
-        study.study,
-        variants=tuple(ComparedVariant(name, baseline, "regularizers") for name in names),
-        searches=(ComparedSearch(baseline, 0, (), (), (), BEST_SINGLE),),
-    )
-    return Judge(plan, study.statistics, labels, arms)
+    names = dict.fromkeys(key.variant for key in arms if key.variant != BEST_SINGLE)
+    return Judge(choose_variants(study.study, names), study.statistics, labels, arms)
