@@ -30,7 +30,8 @@ from stages.lib.measured import list_measured
 from stages.lib.report.answers import is_survey
 from stages.lib.report.charts import THEMES, make_figure, paint, stand_alone
 from stages.lib.report.overview import Overview, draw_overview, read_overview, survey, tell_overview
-from stages.lib.report.page import STUDIES, Part, StudyPart, list_versions, render_page
+from stages.lib.report.page import STUDIES, Part, StudyPart, render_page
+from stages.lib.versions import find_versions
 
 FIGURES = METRICS / "figures"
 
@@ -70,7 +71,7 @@ def tell_answer(sentences: Sequence[str], overview: Overview) -> str:
         for column in overview.columns
         if (pooled := {arm: asdict(one) for arm, one in column.effects.items() if isinstance(one, Pooled)})
     }
-    content: dict[str, Any] = {"machine": platform.machine(), "versions": list_versions(), "sentences": sentences}
+    content: dict[str, Any] = {"machine": platform.machine(), "versions": find_versions(), "sentences": sentences}
     content |= {"reading": read_overview(overview), "over_tables": over_tables}
     return json.dumps(content, indent=2, ensure_ascii=False) + "\n"
 

@@ -12,7 +12,8 @@ import pandas as pd
 from stages.lib.claims.judging import ClaimResult
 from stages.lib.judge.scores import SCORES
 from stages.lib.report import charts
-from stages.lib.report.page import Part, Row, list_versions
+from stages.lib.report.page import Part, Row
+from stages.lib.versions import find_versions
 
 WIDTH, ROW, LABELS = 160, 17, 190
 SETTINGS = {
@@ -120,7 +121,7 @@ def list_measured(audit: Sequence[ClaimResult], calibration: Mapping[str, Any]) 
     errors = {"errors and power": tabulate_errors(calibration)}
     figures = [charts.make_figure("calibration", draw_calibration(calibration))]
     ran = f"Drawn on {platform.machine()}. The same inputs give the same bytes on any x86-64 machine."
-    versions: list[Row] = [{"library": name, "version": version} for name, version in list_versions().items()]
+    versions: list[Row] = [{"library": name, "version": version} for name, version in find_versions().items()]
     return [
         *([Part("audit", "The tutorial's claims", claims, {"claims": tabulate_claims(audit)})] if audit else []),
         Part("calibration", "Are the intervals right?", counted, errors, figures),

@@ -170,10 +170,7 @@ def tell_change(difference: Difference, score: str, confidence: float) -> str:
 
 def tell_leaders(study: StudyResult, score: str) -> str:
     """The arms that no other is shown to beat, the best first."""
-    keys = sorted(
-        study.may_be_best.get(score, []), key=lambda key: -SCORES[score].sign * study.find(key).judged[score].value
-    )
-    names = [style_of(key.variant).label + (" to the end" if key.kind == TO_END else "") for key in keys]
+    names = name_leaders(study, score)
     if not names or len(study.arms) == 1:
         return ""
     several = f"{len(names)} may be the best{name_first(names)}"

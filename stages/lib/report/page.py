@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
-from importlib.metadata import distributions, version
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +23,6 @@ from stages.lib.report.charts import THEMES, VEGA_LITE, Figure, declare_colours
 STUDIES = METRICS / "studies"
 NOTICES = Path("stages/templates/study/notices.txt")
 LONGEST = 100_000  # characters of a text in Markdown
-LIBRARIES = ("keras", "numpy", "scipy", "scikit-learn", "pandas")
-TENSORFLOW = ("tensorflow-cpu", "tensorflow")  # one of them is installed
 
 Row = dict[str, Any]  # of a table, by headings
 
@@ -72,14 +68,6 @@ class Part:
     note: str
     tables: dict[str, list[Row]]
     figures: Sequence[Figure] = ()
-
-
-@cache
-def list_versions() -> dict[str, str]:
-    """Of what the results depend on; a package's metadata are read, and no package imported."""
-    installed = {distribution.name.replace("_", "-") for distribution in distributions()}
-    names = [next(name for name in TENSORFLOW if name in installed), *LIBRARIES]
-    return {name: version(name) for name in names}
 
 
 # Templates -----------------------------------------------------------------------------------------------------------

@@ -27,8 +27,9 @@ from stages.lib.report.answers import (
 )
 from stages.lib.report.charts import Figure, make_figure
 from stages.lib.report.overview import tell_column, tell_one
-from stages.lib.report.page import Row, StudyPart, list_versions, render_page
+from stages.lib.report.page import Row, StudyPart, render_page
 from stages.lib.report.styles import describe_range, name_arm, name_verdict, show_interval, style_of
+from stages.lib.versions import find_versions
 
 NO_SKILL_ROW = "a guess that knows the class shares alone"
 
@@ -182,5 +183,5 @@ def render_card(result: StudyResult, records: StudyRecords, told: str, skill: st
         protocol=capitalize(result.protocol.describe()),
         scores={score: SCORES[score].label for score in result.scores.values()},
         arms={key: result.find(key).judged for key in records.arms},
-        versions=list_versions(),
+        versions=find_versions(),
     )
