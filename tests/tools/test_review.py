@@ -772,9 +772,9 @@ def spoil(field: str, value: object, *, score: str = "auc") -> str:
 
 
 RESULTS = "metrics/comparison/made.json"
-L2 = "cannot be used (made.arms.l2.at_knob.judged."
-AUC = f"{L2}auc."
-IMPOSSIBLE = ": Score should be known, its values possible"
+L2 = "cannot be used (made.arms.l2.at_knob.judged"
+AUC = f"{L2}.auc."
+IMPOSSIBLE = "should be a known score, its values possible"
 BILLION = "a: &a [1]\nb: &b [" + "*a, " * 3000 + "]\nc: [" + "*b, " * 3000 + "]\n"
 
 
@@ -790,13 +790,13 @@ BILLION = "a: &a [1]\nb: &b [" + "*a, " * 3000 + "]\nc: [" + "*b, " * 3000 + "]\
         (RESULTS, spoil("replicates", [0.5]), f"{AUC}replicates: List should have at least 2"),
         (RESULTS, spoil("replicates", [0.5, float("nan")]), f"{AUC}replicates.1: Input should"),
         (RESULTS, spoil("skill", None), f"{AUC}skill: Input should be"),
-        (RESULTS, spoil("value", 1e308), f"{L2}auc{IMPOSSIBLE}"),
-        (RESULTS, spoil("replicates", [0.5, 1.01]), f"{L2}auc{IMPOSSIBLE}"),
-        (RESULTS, spoil("replicates", [-0.1, 0.5], score="log_loss"), f"{L2}log_loss{IMPOSSIBLE}"),
+        (RESULTS, spoil("value", 1e308), f"{L2}: Value error, auc {IMPOSSIBLE}"),
+        (RESULTS, spoil("replicates", [0.5, 1.01]), f"{L2}: Value error, auc {IMPOSSIBLE}"),
+        (RESULTS, spoil("replicates", [-0.1, 0.5], score="log_loss"), f"{L2}: Value error, log_loss {IMPOSSIBLE}"),
         (
             RESULTS,
             json.dumps(judge_by(BASE, old="auc", new="nonsense")),
-            f"(made.arms.unregularized.at_knob.judged.nonsense{IMPOSSIBLE}",
+            f"(made.arms.unregularized.at_knob.judged: Value error, nonsense {IMPOSSIBLE}",
         ),
         (RESULTS, json.dumps(BASE).replace("at_knob", "@all `x`"), "(made.arms.unregularized.@\u200ball \\`x\\`"),
         ("params.yaml", "<<<<<<< HEAD\n", "holds a conflict marker"),

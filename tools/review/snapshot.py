@@ -28,7 +28,6 @@ from stages.lib.core.records import split_task
 from stages.lib.judge.arms import REFERENCE
 from stages.lib.judge.comparison import COMPARISON, ArmResult, Comparison, find_comparison, parse_comparison
 from stages.lib.judge.plans import BEST_SINGLE
-from stages.lib.judge.scores import SCORES
 from stages.lib.lock import HASH, LOCK, find_cache, find_object, hash_file, read_listing
 from stages.lib.settings.mistakes import PARAMS
 from stages.lib.settings.yaml_text import TextError, compose, decode, load_document
@@ -205,25 +204,12 @@ def hash_text(text: str) -> str:
 def check_comparison(text: str) -> Comparison:
     """Parse a comparison; TextError where it has another layout, or scores that are unknown or cannot be."""
     try:
-        comparison = parse_comparison(text)
-        fault = next(list_impossible(comparison), "")
+        return parse_comparison(text)
     except ValidationError as error:
         first = error.errors()[0]
         fault = f"{'.'.join(map(str, first['loc'])) or 'the file'}: {first['msg']}"
-    if fault:
-        expected = "expected what compare writes now: run make, or name another revision"
-        raise TextError(f"cannot be used ({fault[:300]}), {expected}")
-    return comparison
-
-
-def list_impossible(comparison: Comparison) -> Iterator[str]:
-    """The judgements by a score that is unknown, or with a value that it cannot have."""
-    for study, result in comparison.items():
-        for (variant, kind), arm in result.list_arms():
-            for name, judged in arm.judged.items():
-                score, values = SCORES.get(name), (judged.value, *judged.replicates)
-                if score is None or not score.least <= min(values) <= max(values) <= score.most:
-                    yield f"{study}.arms.{variant}.{kind}.judged.{name}: Score should be known, its values possible"
+    expected = "expected what compare writes now: run make, or name another revision"
+    raise TextError(f"cannot be used ({fault[:300]}), {expected}")
 
 
 def read_record(text: str) -> Record:

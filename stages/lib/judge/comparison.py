@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Annotated, Literal, TypeVar
 
-from pydantic import Field, FiniteFloat, TypeAdapter
+from pydantic import AfterValidator, Field, FiniteFloat, TypeAdapter
 
 from stages.lib.core.files import read_bytes, write_bytes, write_json
 from stages.lib.core.records import round_number, split_task
@@ -20,6 +20,7 @@ from stages.lib.data.checks import Check
 from stages.lib.data.protocols import Protocol
 from stages.lib.judge.arms import NO_SKILL, ArmKey
 from stages.lib.judge.plans import Question
+from stages.lib.judge.scores import SCORES
 
 METRICS = Path("metrics")
 COMPARISON, POINTS = METRICS / "comparison", Path("data/points")  # a file, or a folder, for each study
@@ -71,6 +72,14 @@ class Judgement:
         return self.difference.verdict if self.difference else "baseline"
 
 
+def check_values(judged: dict[str, Judgement]) -> dict[str, Judgement]:
+    for name, one in judged.items():
+        score, values = SCORES.get(name), (one.value, *one.replicates)
+        if not score or not score.least <= min(values) <= max(values) <= score.most:
+            raise ValueError(f"{name} should be a known score, its values possible")
+    return judged
+
+
 @dataclass(frozen=True)
 class ArmResult:
     """One arm.
@@ -89,7 +98,7 @@ class ArmResult:
 
     baseline: str
     group: Literal["regularizers", "settings", "model"]
-    judged: dict[str, Judgement]
+    judged: Annotated[dict[str, Judgement], AfterValidator(check_values)]
     strengths: dict[str, list[FiniteFloat]]
     scores: dict[str, FiniteFloat]
     mechanisms: dict[str, FiniteFloat]
