@@ -15,7 +15,7 @@ from stages.lib.core.cli import Progress, parse_arguments, run_main
 from stages.lib.core.records import find_plan
 from stages.lib.data.samples import Development, HeldOut, Samples, load_samples
 from stages.lib.judge import predictions as stored
-from stages.lib.judge.arms import Arm, arm_at, choose_points, rate_points
+from stages.lib.judge.arms import choose_points, rate_points
 from stages.lib.judge.plans import StudyPlan, load_study_plans
 from stages.lib.judge.predictions import NUM_TRAINING_ROWS, Labels, Predictions, class_shares
 from stages.lib.judge.scores import measure
@@ -76,23 +76,23 @@ def measure_variant(
     """
     losses = trained.history.groupby("lane")["loss"].mean().to_numpy()
     of_lanes = {"zero_share": predicted.mechanisms["zero_share"], "learning_loss": losses}
-    of_lanes |= measure_bounds(run, trained.weights)
+    of_lanes |= measure_fit(labels, predicted) | measure_bounds(run, trained.weights)
     points = []
-    for point in range(predicted.grid.num_points):
-        lanes = predicted.grid.lanes_at(point)
-        arrays = {name: array[lanes] for name, array in of_lanes.items()}
+    for lanes in map(predicted.grid.lanes_at, range(predicted.grid.num_points)):
         strengths = {name: float(values[lanes[0]]) for name, values in predicted.strengths.items()}
-        points.append(Point(strengths, to_values(measure_fit(labels, arm_at(predicted, point)) | arrays)))
+        points.append(Point(strengths, to_values({name: values[lanes] for name, values in of_lanes.items()})))
     tuned = choose_points(predicted, labels, select_by=select_by)
     return Measured(points, tuned.tolist(), sum(weight[0].size for weight in trained.weights.values()))
 
 
-def measure_fit(labels: Labels, arm: Arm) -> dict[str, np.ndarray]:
-    """Accuracy on training and on held-out rows, and how much higher the log loss is on the latter, [replicate]."""
-    parts = {"training": (labels.training, arm.training), "held_out": (labels.test, arm.test)}
-    losses = {name: measure("log_loss", *part) for name, part in parts.items()}
-    accuracies = {f"{name}_accuracy": measure("accuracy", *part) for name, part in parts.items()}
-    return accuracies | {"gap": losses["held_out"] - losses["training"]}
+def measure_fit(labels: Labels, predicted: Predictions) -> dict[str, np.ndarray]:
+    """Accuracy on training and on held-out rows, and how much higher the log loss is on the latter, [lane]."""
+    training, held_out = (
+        {score: measure(score, predicted.grid.over_points(truth), rows) for score in ("accuracy", "log_loss")}
+        for truth, rows in ((labels.training, predicted.training), (labels.test, predicted.test))
+    )
+    gap = held_out["log_loss"] - training["log_loss"]
+    return {"training_accuracy": training["accuracy"], "held_out_accuracy": held_out["accuracy"], "gap": gap}
 
 
 def measure_mechanisms(run: RunPlan, weights: Weights) -> Arrays:

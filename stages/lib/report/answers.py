@@ -7,7 +7,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from stages.lib.judge.arms import AT_KNOB, REFERENCE, TO_END, TUNED, ArmKey
 from stages.lib.judge.comparison import ArmResult, Difference, Judgement, SearchResult, StudyResult, Use
 from stages.lib.judge.scores import SCORES
+from stages.lib.judge.verdicts import Pooled
 from stages.lib.report.styles import VERDICTS, WARNINGS, describe_range, first_of, show_interval, style_of, tell_check
+
+Effect = Difference | Pooled  # of an arm, on one data set or on several
 
 NUM_NAMED = 3  # variants that a sentence names; the others are counted
 GROUPS = {"regularizers": "regularisers", "settings": "settings of training"}
@@ -76,9 +79,8 @@ def is_survey(study: StudyResult) -> bool:
 
 def name_leaders(study: StudyResult, score: str) -> list[str]:
     """The arms that no other is shown to beat by a score, the best first."""
-    keys = study.may_be_best.get(score, [])
-    order = sorted(keys, key=lambda key: -SCORES[score].sign * study.find(key).judged[score].value)
-    return [style_of(key.variant).label + (" to the end" if key.kind == TO_END else "") for key in order]
+    keys = [key for key in sort_arms(study, score) if key in study.may_be_best.get(score, [])]
+    return [style_of(key.variant).label + (" to the end" if key.kind == TO_END else "") for key in keys]
 
 
 def name_first(names: Sequence[str], most: int = NUM_NAMED) -> str:
@@ -156,16 +158,18 @@ def tell_chosen(study: StudyResult, score: str, confidence: float) -> str:
     difference = find_difference(find_choice(study), score)
     if difference is None:
         return ""
-    change = tell_change(difference, score, confidence)
+    change = tell_change(difference, SCORES[score].label, f"{100 * confidence:g} % interval ")
     by = "" if score == study.scores["probabilities"] else f" by {SCORES[score].label}"
     return f"Does a regulariser help{by}? {ANSWERS[difference.verdict]}: the one that validation rows choose {change}."
 
 
-def tell_change(difference: Difference, score: str, confidence: float) -> str:
-    """`lowers log loss by 0.020 (95 % interval 0.010 to 0.030)`; that of a fall is positive, too."""
-    low, high = (difference.low, difference.high) if difference.value > 0 else (-difference.high, -difference.low)
-    effect = f"{'raises' if difference.value > 0 else 'lowers'} {SCORES[score].label} by {abs(difference.value):.3f}"
-    return f"{effect} ({100 * confidence:g} % interval {show_interval(low, high)})"
+def tell_change(effect: Effect, score: str, interval: str = "") -> str:
+    """`lowers log loss by 0.020 (95 % interval 0.010 to 0.030)`; that of a fall is positive, too.
+
+    score: its label. interval: what its bounds are called.
+    """
+    way, low, high = ("raises", effect.low, effect.high) if effect.value > 0 else ("lowers", -effect.high, -effect.low)
+    return f"{way} {score} by {abs(effect.value):.3f} ({interval}{show_interval(low, high)})"
 
 
 def tell_leaders(study: StudyResult, score: str) -> str:
@@ -205,7 +209,7 @@ def tell_training_on(study: StudyResult, confidence: float) -> str:
     difference = find_difference(study.arms[study.baseline].get("to_end"), score)
     if difference is None:
         return ""
-    change = tell_change(difference, score, confidence)
+    change = tell_change(difference, SCORES[score].label, f"{100 * confidence:g} % interval ")
     return f"To train to the end {TRAINING_ON[difference.verdict]}: it {change}."
 
 
@@ -303,20 +307,18 @@ def rank_arms(study: StudyResult, score: str | None = None) -> list[tuple[ArmKey
     return sorted(study.list_arms(), key=place)
 
 
+def sort_arms(study: StudyResult, score: str) -> list[ArmKey]:
+    """All arms by their values of a score, the best first."""
+    arms = dict(study.list_arms())
+    return sorted(arms, key=lambda key: -SCORES[score].sign * arms[key].judged[score].value)
+
+
 def choose_arms(study: StudyResult) -> list[ArmKey]:
     """The NUM_MATTER arms that matter.
 
     The baseline, the best by each score, the worst, the best reference model; then the next best.
     """
-
-    ranked = {
-        score: [
-            key
-            for key, _ in sorted(study.list_arms(), key=lambda arm: -SCORES[score].sign * arm[1].judged[score].value)
-        ]
-        for score in study.scores.values()
-    }
-    first = study.scores["discrimination"]
+    ranked, first = {score: sort_arms(study, score) for score in study.scores.values()}, study.scores["discrimination"]
     networks = {score: [key for key in keys if is_used(study, key)] for score, keys in ranked.items()}
     best = [
         next((key for key in keys if study.find(key).judged[score].verdict == "better"), keys[0])

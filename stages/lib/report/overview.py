@@ -16,18 +16,15 @@ from stages.lib.judge.comparison import Comparison, Difference, StudyResult
 from stages.lib.judge.plans import StatisticsPlan, Subject
 from stages.lib.judge.scores import SCORES
 from stages.lib.judge.verdicts import Pooled, find_unbeaten, pool
-from stages.lib.report.answers import IN_WORDS, is_survey, is_used, name_first
+from stages.lib.report.answers import IN_WORDS, Effect, is_survey, is_used, name_first, tell_change
 from stages.lib.report.charts import INK, MUTED, ROWS, Chart, finish_chart, scale_colours
-from stages.lib.report.styles import VERDICTS, first_of, show_interval, style_of
+from stages.lib.report.styles import VERDICTS, first_of, style_of
 
 SIGNS, STAR = {"better": "▲", "worse": "▼", "equivalent": "=", "undecided": " "}, "★"
 CELL, ROW, LABELS = 67, 21, 162  # pixels of a column, of a row and of their names: letters stay legible on a phone
 NUM_NAMED = 5  # arms that a sentence names
 CHOSEN, TO_THE_END = "chosen on validation rows", "no regulariser, to the end"
 BASELINE = "no regulariser"
-
-
-Effect = Difference | Pooled  # of an arm, on one data set or on several
 
 
 @dataclass(frozen=True)
@@ -247,7 +244,11 @@ def tell_column(column: DataColumn, score: str) -> str:
     """What stopping in time does, what validation rows choose, and how many are shown to help."""
     effects = column.effects
     subjects = {CHOSEN: "the regulariser that validation rows choose", TO_THE_END: "not to stop in time"}
-    parts = [tell_effect(subject, effects[arm], score) for arm, subject in subjects.items() if arm in effects]
+    parts = [
+        f"{subject} {tell_change(effects[arm], score)}: {IN_WORDS[effects[arm].verdict]}"
+        for arm, subject in subjects.items()
+        if arm in effects
+    ]
     return "; ".join([*parts, tell_helping(effects), tell_rivals(column.may_be_best)])
 
 
@@ -271,11 +272,3 @@ def tell_rivals(arms: set[str]) -> str:
 def is_regularizer(arm: str) -> bool:
     """Whether a row is a variant of its own."""
     return arm not in (CHOSEN, TO_THE_END)
-
-
-def tell_effect(subject: str, effect: Effect, score: str) -> str:
-    """`not to stop in time raises log loss by 0.120 (0.050 to 0.190): shown to hurt`."""
-    way, low, high = ("raises", effect.low, effect.high) if effect.value > 0 else ("lowers", -effect.high, -effect.low)
-    return (
-        f"{subject} {way} {score} by {abs(effect.value):.3f} ({show_interval(low, high)}): {IN_WORDS[effect.verdict]}"
-    )
