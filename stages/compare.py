@@ -19,7 +19,7 @@ from stages.lib.core.cli import parse_arguments, run_main
 from stages.lib.core.records import split_task
 from stages.lib.data.checks import Check, load_checks
 from stages.lib.judge.arms import build_arms
-from stages.lib.judge.comparison import POINTS, PathPoint, SearchPoint, StudyResult, save_comparison, save_points
+from stages.lib.judge.comparison import PathPoint, SearchPoint, StudyResult, save_comparison, save_points
 from stages.lib.judge.findings import check_result
 from stages.lib.judge.judge import Judge, judge_study, list_path_points, list_search_points
 from stages.lib.judge.plans import StatisticsPlan, StudyPlan, load_statistics_plan, load_study_plans
@@ -60,7 +60,7 @@ def main() -> None:
     save_comparison(study, {task: outcome.result for task, outcome in outcomes.items()})
     paths = [point for outcome in outcomes.values() for point in outcome.paths]
     searches = [point for outcome in outcomes.values() for point in outcome.searches]
-    save_points(POINTS / study, paths, searches)
+    save_points(study, paths, searches)
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from stages.lib.core.cli import parse_arguments, run_main
 from stages.lib.core.files import write_bytes
-from stages.lib.judge.comparison import PATHS, POINTS, Comparison, PathPoint, load_comparison, load_points
+from stages.lib.judge.comparison import Comparison, load_comparison, load_paths
 from stages.lib.judge.plans import StatisticsPlan, load_statistics_plan
 from stages.lib.report.answers import tell_study
 from stages.lib.report.charts import make_figure
@@ -38,7 +38,7 @@ def run(
 
 def main() -> None:
     (study,) = parse_arguments(__doc__, "study")
-    comparison, points = load_comparison(study), load_points(POINTS / study / PATHS, PathPoint)
+    comparison, points = load_comparison(study), load_paths(study)
     parts = {task: draw_study(result, load_study_records(result, task, points)) for task, result in comparison.items()}
     for part in parts.values():
         part.save()

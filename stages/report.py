@@ -20,9 +20,8 @@ from typing import Any
 
 from stages.lib.claims.judging import ClaimResult, load_audit
 from stages.lib.core.cli import parse_arguments, run_main
-from stages.lib.core.files import read_bytes, write_bytes, write_json
-from stages.lib.judge import comparison as compared
-from stages.lib.judge.comparison import METRICS, POINTS, Comparison
+from stages.lib.core.files import write_bytes, write_json
+from stages.lib.judge.comparison import METRICS, POINTS, Comparison, join_points, load_comparison, tabulate_comparison
 from stages.lib.judge.plans import StatisticsPlan, load_statistics_plan, load_studies
 from stages.lib.judge.verdicts import Pooled
 from stages.lib.lock import prune_outputs
@@ -76,22 +75,14 @@ def tell_answer(sentences: Sequence[str], overview: Overview) -> str:
     return json.dumps(content, indent=2, ensure_ascii=False) + "\n"
 
 
-def join_points(studies: Sequence[str], table: str) -> bytes:
-    """A table of points of all studies, below one header."""
-    parts = [read_bytes(POINTS / study / table, written_by=f"compare@{study}") for study in studies]
-    header, _, _ = parts[0].partition(b"\n")
-    return b"".join([header, b"\n", *(part.partition(b"\n")[2] for part in parts)])
-
-
 def main() -> None:
     parse_arguments(__doc__)
     names = load_studies()
     for folder in (POINTS, STUDIES):
         prune_outputs(folder, names)
-    comparison = compared.load_comparison(*names)
-    write_json(METRICS / "metrics.json", compared.tabulate_comparison(comparison))
-    for table in (compared.PATHS, compared.SEARCHES):
-        write_bytes(METRICS / table, join_points(names, table))
+    comparison = load_comparison(*names)
+    write_json(METRICS / "metrics.json", tabulate_comparison(comparison))
+    join_points(names)
     parts = {task: StudyPart.load(task) for task in comparison}
     calibration = json.loads((METRICS / "calibration.json").read_bytes())
     files = run(comparison, parts, load_audit(), calibration, load_statistics_plan())

@@ -10,7 +10,7 @@ import io
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, FiniteFloat, TypeAdapter
 
@@ -302,10 +302,7 @@ def round_all(values: Mapping[str, float]) -> dict[str, float]:
     return {name: round_number(value) for name, value in values.items()}
 
 
-Point = TypeVar("Point", PathPoint, SearchPoint)
-
-
-def save_points(folder: Path, paths: Sequence[PathPoint], searches: Sequence[SearchPoint]) -> None:
+def save_points(study: str, paths: Sequence[PathPoint], searches: Sequence[SearchPoint]) -> None:
     """Write two flat tables, the form in which `dvc plots` can show them."""
     for name, kind, points in ((PATHS, PathPoint, paths), (SEARCHES, SearchPoint, searches)):
         text = io.StringIO()
@@ -313,10 +310,17 @@ def save_points(folder: Path, paths: Sequence[PathPoint], searches: Sequence[Sea
         writer.writerow(field.name for field in fields(kind))
         for point in points:
             writer.writerow(f"{cell:.7g}" if isinstance(cell, float) else cell for cell in asdict(point).values())
-        write_bytes(folder / name, text.getvalue().encode())
+        write_bytes(POINTS / study / name, text.getvalue().encode())
 
 
-def load_points(path: Path, kind: type[Point]) -> list[Point]:
-    """One of the tables of `save_points`; pydantic's ValidationError where it is not what that writes."""
-    adapter, text = TypeAdapter(kind), read_bytes(path, written_by="compare").decode()
-    return [adapter.validate_python(row) for row in csv.DictReader(io.StringIO(text, newline=""))]
+def load_paths(study: str) -> list[PathPoint]:
+    """pydantic's ValidationError where the file is not what `save_points` writes."""
+    text = read_bytes(POINTS / study / PATHS, written_by="compare").decode()
+    return TypeAdapter(list[PathPoint]).validate_python(list(csv.DictReader(io.StringIO(text, newline=""))))
+
+
+def join_points(studies: Sequence[str]) -> None:
+    """Put the tables of all studies together."""
+    for name in (PATHS, SEARCHES):
+        first, *others = [read_bytes(POINTS / study / name, written_by="compare") for study in studies]
+        write_bytes(METRICS / name, b"".join([first, *(text.partition(b"\n")[2] for text in others)]))

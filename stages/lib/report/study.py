@@ -15,16 +15,7 @@ from stages.lib.judge.predictions import Labels, load_study_predictions
 from stages.lib.judge.scores import SCORES
 from stages.lib.lanes.plan import RunPlan, load_run_plan
 from stages.lib.lanes.run import TrainedRun, load_run
-from stages.lib.report import figures
-from stages.lib.report.answers import (
-    capitalize,
-    choose_arms,
-    rank_arms,
-    tell_mechanisms,
-    tell_more,
-    tell_skill,
-    tell_study,
-)
+from stages.lib.report import answers, figures
 from stages.lib.report.charts import Figure, make_figure
 from stages.lib.report.overview import tell_column, tell_one
 from stages.lib.report.page import Row, StudyPart, render_page
@@ -53,7 +44,7 @@ class StudyRecords:
 
 def load_study_records(result: StudyResult, study: str, paths: Sequence[PathPoint]) -> StudyRecords:
     """The records of one study, with the predictions of those arms alone that matter; paths: the points of all."""
-    plan, keys = load_study_plan(study), choose_arms(result)
+    plan, keys = load_study_plan(study), answers.choose_arms(result)
     predicted = load_study_predictions(plan, [key.variant for key in keys], at_end=False)
     arms, names = build_arms(plan, predicted), [variant.name for variant in plan.variants]
     return StudyRecords(
@@ -72,8 +63,8 @@ def draw_study(result: StudyResult, records: StudyRecords) -> StudyPart:
     plan, settings = records.plan, records.settings
     rows, is_table = count_rows(result, records), plan.unit == "rows"
     recipe = describe_recipe(records.recipes[plan.baseline], records.runs[plan.baseline])
-    protocol = capitalize(result.protocol.describe())
-    told = [*tell_study(result, settings.confidence), *tell_more(result, settings.confidence)]
+    protocol = answers.capitalize(result.protocol.describe())
+    told = [*answers.tell_study(result, settings.confidence), *answers.tell_more(result, settings.confidence)]
     score = result.scores["probabilities"]
     learning = figures.tabulate_learning(records.runs)
     forest = pd.concat([figures.list_differences(result, score) for score in result.scores.values()])
@@ -83,13 +74,13 @@ def draw_study(result: StudyResult, records: StudyRecords) -> StudyPart:
         rows=rows,
         data=f"{plan.task} ({rows})" if is_table else rows,
         is_table=is_table,
-        sentence=f"{capitalize(tell_column(tell_one(rows, result, score), SCORES[score].label))}.",
+        sentence=f"{answers.capitalize(tell_column(tell_one(rows, result, score), SCORES[score].label))}.",
         about=f"{plan.title}; {recipe}. {protocol}.",
         answers=told,
         table=tabulate_arms(result),
         mechanisms=list_mechanisms(result),
         figures=draw_figures(result, records, learning),
-        card=render_card(result, records, " ".join(told), tell_skill(result), recipe),
+        card=render_card(result, records, " ".join(told), answers.tell_skill(result), recipe),
         series={
             name: table.to_csv(index=False, float_format="%.5g", lineterminator="\n")
             for name, table in (("forest", forest), ("learning", learning))
@@ -140,7 +131,7 @@ def describe_recipe(plan: RunPlan, run: TrainedRun) -> str:
 
 def tabulate_arms(result: StudyResult) -> list[Row]:
     """A row for every arm, the best first by verdict; and what a guess would score."""
-    rows = [tabulate_arm(key, arm) for key, arm in rank_arms(result)]
+    rows = [tabulate_arm(key, arm) for key, arm in answers.rank_arms(result)]
     guess = {"arm": NO_SKILL_ROW} | {SCORES[score].label: result.no_skill[score] for score in result.scores.values()}
     return [*rows, dict.fromkeys(rows[0], "") | guess]
 
@@ -166,7 +157,7 @@ def tabulate_arm(key: ArmKey, arm: ArmResult) -> Row:
 
 
 def list_mechanisms(result: StudyResult) -> list[str]:
-    arms = [(name_arm(*key), tell_mechanisms(arm.mechanisms)) for key, arm in rank_arms(result)]
+    arms = [(name_arm(*key), answers.tell_mechanisms(arm.mechanisms)) for key, arm in answers.rank_arms(result)]
     return [f"{name}: {told}." for name, told in arms if told]
 
 
@@ -180,7 +171,7 @@ def render_card(result: StudyResult, records: StudyRecords, told: str, skill: st
         recipe=recipe,
         told=told,
         skill=skill,
-        protocol=capitalize(result.protocol.describe()),
+        protocol=answers.capitalize(result.protocol.describe()),
         scores={score: SCORES[score].label for score in result.scores.values()},
         arms={key: result.find(key).judged for key in records.arms},
         versions=find_versions(),

@@ -4,12 +4,13 @@ import dataclasses
 import re
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from stages import compare
 from stages.lib.data.protocols import FixedTest, Protocol
 from stages.lib.judge import judge
-from stages.lib.judge.comparison import PATHS, SEARCHES, PathPoint, SearchPoint, load_points, save_points
+from stages.lib.judge.comparison import PathPoint, join_points, load_paths, save_points
 from stages.lib.judge.designs import CrossValidation
 from stages.lib.judge.plans import ComparedSearch, ComparedVariant, StudyPlan
 from stages.lib.judge.predictions import Predictions, StudyPredictions
@@ -189,17 +190,22 @@ def test_the_table_holds_both_scores_of_every_point(outcome: compare.Outcome) ->
     assert len(rows) == 2 * 2 * 3 and outcome.paths != [] and {point.variant for point in outcome.paths} == {"dropout"}
 
 
-def test_results_survive_their_files(outcome: compare.Outcome, tmp_path) -> None:
-    save_points(tmp_path, outcome.paths, outcome.searches)
-    assert load_points(tmp_path / SEARCHES, SearchPoint) == outcome.searches
-    assert load_points(tmp_path / PATHS, PathPoint) == outcome.paths
+def test_results_survive_their_files(outcome: compare.Outcome, tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for study in ("made", "other"):
+        save_points(study, outcome.paths, outcome.searches)
+    assert load_paths("made") == outcome.paths
+    join_points(["made", "other"])
+    joined = pd.read_csv("metrics/searches.csv", skip_blank_lines=False).values.tolist()
+    assert joined == 2 * [list(dataclasses.asdict(point).values()) for point in outcome.searches]
 
 
 @pytest.mark.parametrize("name", ["nan", "null", "NA", "", "1e5", "True", 'a "quoted", name', "two\nlines"])
-def test_a_table_keeps_every_name(name: str, tmp_path) -> None:
+def test_a_table_keeps_every_name(name: str, tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
     points = [PathPoint("made", "auc", name, 0.1, 0.75, 0.5, 1.0, 0.0)]
-    save_points(tmp_path, points, [])
-    assert load_points(tmp_path / PATHS, PathPoint) == points
+    save_points("made", points, [])
+    assert load_paths("made") == points
 
 
 def test_the_answer_is_in_words(outcome: compare.Outcome) -> None:
