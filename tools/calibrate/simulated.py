@@ -56,8 +56,9 @@ def simulate_study(setting: str, number: int, seed: int, plan: StudyPlan) -> Pre
     fit = Ridge(features, label, split)
     predicted = {name: fit.predict(columns, RIDGE) for name, columns in choose_features(num_better).items()}
     at_end = {plan.baseline: fit.predict(np.arange(features.shape[1]), 1e-6)}
-    truth = (label[rows] for rows in (split.training, split.validation, split.test))
-    labels = Labels(*truth, split.test, split.training, fit.rate)
+    labels = Labels(
+        label[split.training], label[split.validation], label[split.test], split.test, split.training, fit.rate
+    )
     plan = choose_variants(plan, predicted, [name for name in predicted if name != plan.baseline])
     arms = name_arms(plan, StudyPredictions(labels, predicted, at_end=at_end))
     return Predicted(label, split.test, split.training, arms)
