@@ -7,9 +7,9 @@ Writes  metrics/audit.json
 
 from __future__ import annotations
 
+from stages.lib.claims import measurements
 from stages.lib.claims.claims import CLAIMS
 from stages.lib.claims.judging import AuditParams, ClaimResult, judge_claim, load_audit_plan, save_audit
-from stages.lib.claims.measurements import EXPERIMENTS, STUDIES, load_experiments, load_measurements
 from stages.lib.claims.quantities import Records
 from stages.lib.core.cli import parse_arguments, run_main
 from stages.lib.judge.comparison import COMPARISON, find_comparison, load_comparison
@@ -27,19 +27,18 @@ def run(plan: AuditParams, records: Records) -> list[ClaimResult]:
 
 def load_records() -> Records:
     """All that claims read; files that the plan does not name are not looked at."""
-    return Records(
-        compared_at=load_statistics_plan().confidence,
-        comparison=load_comparison(*load_studies()),
-        measurements={study: load_measurements(study) for study in load_tasks()},
-        experiments=load_experiments(),
-    )
+    files = {task: (measurements.find_study(task), "evaluate") for task in load_tasks()}
+    for name in measurements.load_experiments():
+        files[name] = measurements.find_experiment(name), f"experiment@{name}"
+    measured = {name: measurements.load_measured(path, written_by=stage) for name, (path, stage) in files.items()}
+    return Records(load_statistics_plan().confidence, load_comparison(*load_studies()), measured)
 
 
 def main() -> None:
     parse_arguments(__doc__)
     records = load_records()
-    prune_outputs(EXPERIMENTS, records.experiments)
-    prune_outputs(STUDIES, load_studies())
+    prune_outputs(measurements.EXPERIMENTS, measurements.load_experiments())
+    prune_outputs(measurements.STUDIES, load_studies())
     prune_outputs(COMPARISON, [find_comparison(study).name for study in load_studies()])
     save_audit(run(load_audit_plan(), records))
 

@@ -8,9 +8,11 @@ One process works on a whole study: starting TensorFlow takes seconds, predictin
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
-from stages.lib.claims.measurements import Measured, Point, save_measurements, to_values
+from stages.lib.claims.measurements import Case, Measured, find_study, save_measured, to_values
 from stages.lib.core.cli import Progress, parse_arguments, run_main
 from stages.lib.core.records import find_plan
 from stages.lib.data.samples import Development, HeldOut, Samples, load_samples
@@ -69,20 +71,26 @@ def run(
 
 def measure_variant(
     run: RunPlan, trained: TrainedRun, predicted: Predictions, labels: Labels, select_by: str
-) -> Measured:
+) -> list[Case]:
     """All quantities at every point of the run's strengths; select_by: the score that chooses the tuned point.
 
     Of the weights that are handed in; the loss of training alone is that of all epochs.
     """
-    losses = trained.history.groupby("lane")["loss"].mean().to_numpy()
-    of_lanes = {"zero_share": predicted.mechanisms["zero_share"], "learning_loss": losses}
-    of_lanes |= measure_fit(labels, predicted) | measure_bounds(run, trained.weights)
-    points = []
-    for lanes in map(predicted.grid.lanes_at, range(predicted.grid.num_points)):
-        strengths = {name: float(values[lanes[0]]) for name, values in predicted.strengths.items()}
-        points.append(Point(strengths, to_values({name: values[lanes] for name, values in of_lanes.items()})))
-    tuned = choose_points(predicted, labels, select_by=select_by)
-    return Measured(points, tuned.tolist(), sum(weight[0].size for weight in trained.weights.values()))
+    grid, own = predicted.grid, predicted.strengths.get(run.variant, np.zeros(len(predicted.replicate)))
+    num_weights = sum(weight[0].size for weight in trained.weights.values())
+    of_lanes = measure_fit(labels, predicted) | measure_bounds(run, trained.weights)
+    of_lanes["zero_share"] = predicted.mechanisms["zero_share"]
+    of_lanes["learning_loss"] = trained.history.groupby("lane")["loss"].mean().to_numpy()
+    of_lanes["num_weights"] = np.full(len(own), num_weights)
+
+    def measure_at(lanes: np.ndarray, **point: Any) -> Case:
+        return Case(run.variant, to_values({name: values[lanes] for name, values in of_lanes.items()}), **point)
+
+    cases = [measure_at(lanes, level=float(own[lanes[0]])) for lanes in map(grid.lanes_at, range(grid.num_points))]
+    if grid.num_points > 1:
+        tuned = choose_points(predicted, labels, select_by=select_by)
+        cases.append(measure_at(grid.lanes_at(tuned), tuned=True))
+    return cases
 
 
 def measure_fit(labels: Labels, predicted: Predictions) -> dict[str, np.ndarray]:
@@ -174,7 +182,7 @@ def evaluate_task(plan: StudyPlan) -> None:
     task = plan.task
     development, held_out = load_samples(task)
     labels = collect_labels(development, held_out, outputs=plan.outputs)
-    measured = {}
+    cases: list[Case] = []
     with Progress(len(plan.variants), label=task, unit="variants") as progress:
         for done, variant in enumerate(plan.variants, start=1):
             name = variant.name
@@ -186,10 +194,10 @@ def evaluate_task(plan: StudyPlan) -> None:
                 trained = stop_in_time(trained)
             predicted = run(run_plan, trained, development, held_out)
             stored.save_predictions(predicted, task, name)
-            measured[name] = measure_variant(run_plan, trained, predicted, labels, plan.select_by)
+            cases += measure_variant(run_plan, trained, predicted, labels, plan.select_by)
             progress.report(done)
     stored.save_labels(task, labels)
-    save_measurements(task, measured)
+    save_measured(Measured(plan.protocol.test_train_ratio, cases), find_study(task))
 
 
 def main() -> None:

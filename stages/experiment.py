@@ -12,24 +12,24 @@ from __future__ import annotations
 from math import inf
 
 from stages.lib.claims.experiment_kinds import EXPERIMENTS, ExperimentPlan, load_experiment_plan, take_rows
-from stages.lib.claims.measurements import ExperimentResult, save_experiment
+from stages.lib.claims.measurements import Measured, find_experiment, save_measured
 from stages.lib.core.cli import parse_arguments, run_main
 from stages.lib.data.samples import Development, load_development
 from stages.lib.lanes import runtime
 
 
-def run(plan: ExperimentPlan, development: Development) -> ExperimentResult:
+def run(plan: ExperimentPlan, development: Development) -> Measured:
     """What the experiment has measured."""
     rows = take_rows(development, plan)
     ratio = rows.validation.shape[1] / rows.training.shape[1] if plan.shared_rows else 0.0
-    return ExperimentResult(ratio, EXPERIMENTS[plan.kind](plan, rows))
+    return Measured(ratio, EXPERIMENTS[plan.kind](plan, rows))
 
 
 def main() -> None:
     (experiment,) = parse_arguments(__doc__, "experiment")
     runtime.configure()
     plan = load_experiment_plan(experiment)
-    save_experiment(experiment, run(plan, load_development(plan.study, most=inf)))
+    save_measured(run(plan, load_development(plan.study, most=inf)), find_experiment(experiment))
 
 
 if __name__ == "__main__":

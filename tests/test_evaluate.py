@@ -1,5 +1,6 @@
 """What trained networks show, from predictions and weights made by hand: gaps, units at a bound, losses of training."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,8 +9,8 @@ import pytest
 from sklearn import metrics
 
 from stages.evaluate import measure_mechanisms, measure_variant
-from stages.lib.claims.measurements import Measured, load_measurements, save_measurements
-from stages.lib.judge.arms import arm_at
+from stages.lib.claims.measurements import Case, Measured, find_study, load_measured, save_measured
+from stages.lib.judge.arms import arm_at, choose_points
 from stages.lib.judge.predictions import Labels, Predictions
 from stages.lib.lanes.plan import RegularizerPlan, RunPlan
 from stages.lib.lanes.run import TrainedRun
@@ -52,9 +53,10 @@ def predicted(labels: Labels) -> Predictions:
 
 
 @pytest.fixture(scope="module")
-def bounded(labels: Labels, predicted: Predictions) -> Measured:
+def bounded(labels: Labels, predicted: Predictions) -> list[Case]:
+    """At both points, and tuned."""
     run = make_run("max_norm")
-    return measure_variant(run, make_trained(run), predicted, labels, "log_loss")
+    return measure_variant(replace(run, variant="l2"), make_trained(run), predicted, labels, "log_loss")
 
 
 def test_mechanisms_of_hand_worked_kernels() -> None:
@@ -72,38 +74,41 @@ def test_mechanisms_of_hand_worked_kernels() -> None:
 
 
 def test_gaps_are_differences_of_losses_by_scikit_learn(
-    labels: Labels, predicted: Predictions, bounded: Measured
+    labels: Labels, predicted: Predictions, bounded: list[Case]
 ) -> None:
-    for number, point in enumerate(bounded.points):
+    for number, case in enumerate(bounded[:2]):
         arm = arm_at(predicted, number)
         losses = [
             [metrics.log_loss(*case) for case in zip(part, probability[..., 0].astype(float), strict=True)]
             for part, probability in ((labels.test, arm.test), (labels.training, arm.training))
         ]
-        np.testing.assert_allclose(point.of("gap"), np.subtract(*losses), atol=1e-6)
+        np.testing.assert_allclose(case.values["gap"], np.subtract(*losses), atol=1e-6)
         decided = arm.test[..., 0] > 0.5
-        np.testing.assert_allclose(point.of("held_out_accuracy"), (decided == labels.test).mean(axis=1), atol=1e-6)
+        np.testing.assert_allclose(case.values["held_out_accuracy"], (decided == labels.test).mean(axis=1), atol=1e-6)
 
 
-def test_a_tuned_variant_takes_the_points_that_validation_rows_choose(bounded: Measured) -> None:
-    assert np.mean(bounded.tuned) > 0.8, "the second point is better on validation rows"
-    expected = [bounded.points[point].values["gap"][place] for place, point in enumerate(bounded.tuned)]
-    assert bounded.at_tuned("gap").tolist() == expected
-    assert bounded.at_knob("gap").tolist() == bounded.points[0].values["gap"]
+def test_a_tuned_variant_takes_the_points_that_validation_rows_choose(
+    labels: Labels, predicted: Predictions, bounded: list[Case]
+) -> None:
+    chosen = choose_points(predicted, labels, select_by="log_loss")
+    assert np.mean(chosen) > 0.8, "the second point is better on validation rows"
+    knob, other, tuned = (case.values["gap"] for case in bounded)
+    assert tuned == np.where(chosen, other, knob).tolist()
+    assert [case.tuned for case in bounded] == [False, False, True]
 
 
-def test_units_at_and_over_their_bound_are_counted(bounded: Measured) -> None:
-    knob, other = bounded.points
-    assert [point.strengths["l2"] for point in bounded.points] == [0.5, 1.0]
+def test_units_at_and_over_their_bound_are_counted(bounded: list[Case]) -> None:
+    knob, other, _ = bounded
+    assert (knob.level, other.level) == (0.5, 1.0)
     assert knob.values["num_over_bound"] == [2] * REPLICATES, "norms 0, 1/2, 1 and 3/2 with a bound of 1/2"
     assert other.values["num_over_bound"] == knob.values["num_at_bound"] == [1] * REPLICATES
     assert knob.values["num_bounded"] == [UNITS] * REPLICATES
-    assert max(knob.of("start_norm")) < np.sqrt(3 * 6 / 7), "Glorot's limit in each of three weights"
+    assert max(knob.values["start_norm"]) < np.sqrt(3 * 6 / 7), "Glorot's limit in each of three weights"
 
 
-def test_losses_of_training_are_means_over_epochs_and_weights_are_counted(bounded: Measured) -> None:
-    np.testing.assert_allclose(bounded.at_knob("learning_loss"), 0.4)
-    assert bounded.num_weights == 3 * UNITS + UNITS + UNITS
+def test_losses_of_training_are_means_over_epochs_and_weights_are_counted(bounded: list[Case]) -> None:
+    np.testing.assert_allclose(bounded[0].values["learning_loss"], 0.4)
+    assert bounded[0].values["num_weights"] == [3 * UNITS + UNITS + UNITS] * REPLICATES
 
 
 def test_a_network_that_has_diverged_has_no_units_at_a_bound_rather_than_0(
@@ -112,9 +117,10 @@ def test_a_network_that_has_diverged_has_no_units_at_a_bound_rather_than_0(
     run = make_run("max_norm")
     trained = make_trained(run)
     trained.weights["kernel_1"][1, 0] = np.nan
-    measured = {"made": measure_variant(run, trained, predicted, labels, "log_loss")}
+    measured = Measured(0.25, measure_variant(run, trained, predicted, labels, "log_loss"))
     monkeypatch.chdir(tmp_path)
-    save_measurements("made", measured)
-    assert load_measurements("made") == measured
+    save_measured(measured, find_study("made"))
+    assert load_measured(find_study("made"), written_by="evaluate") == measured
     for quantity in ("num_over_bound", "num_at_bound"):
-        assert np.isnan(measured["made"].at_knob(quantity)).nonzero()[0].tolist() == [1]
+        values = measured.cases[0].values[quantity]
+        assert [place for place, value in enumerate(values) if value is None] == [1]

@@ -264,19 +264,19 @@ def join_weights(weights: Weights) -> np.ndarray:
 
 
 def regress(plan: ExperimentPlan, development: Development) -> list[Case]:
-    """A linear network of FVC and age for FEV1; levels: shares of outliers among training rows.
+    """A linear network of FVC and age for FEV1; levels: shares of outliers among training rows, and 0.
 
     An outlier is a clean row whose FEV1 is replaced by one of the file's values in another unit. Validation rows are
     clean; for the error on all rows as many outliers are put among them. The losses are the lanes' own functions, which
     take real targets as they are; their trainer takes classes, so these few parameters are fitted here.
     """
     generator, columns = generator_of(plan), [development.features.index(name) for name in REGRESSED]
-    values = development.inputs[:, columns].astype(float)
+    values, shares = development.inputs[:, columns].astype(float), sorted({0.0, *plan.levels})
     wrong = values[values[:, 2] > MOST_LITRES, 2]
     fits, judged = [], []
     for training, validation in zip(development.training, development.validation, strict=True):
         clean = [values[rows][values[rows, 2] <= MOST_LITRES] for rows in (training, validation)]
-        parts = [[spoil(rows, share, wrong, generator) for rows in clean] for share in plan.levels]
+        parts = [[spoil(rows, share, wrong, generator) for rows in clean] for share in shares]
         fits.append([known for known, _ in parts])
         judged.append([clean[1], *(unknown for _, unknown in parts)])
     size = min(len(rows) for replicate in fits for rows in replicate)
@@ -284,7 +284,7 @@ def regress(plan: ExperimentPlan, development: Development) -> list[Case]:
     cases = []
     for loss in REGRESSION_LOSSES:
         lines = fit_lines(loss, table.reshape(-1, size, 3)).reshape(*table.shape[:2], 3)
-        for number, share in enumerate(plan.levels):
+        for number, share in enumerate(shares):
             clean_error, all_error = (
                 root_errors(lines[:, number], [rows[place] for rows in judged]) for place in (0, number + 1)
             )

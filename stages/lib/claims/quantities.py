@@ -13,7 +13,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from stages.lib.claims.measurements import ExperimentResult, Measured
+from stages.lib.claims.measurements import Case, Measured
 from stages.lib.core.records import read, split_task
 from stages.lib.judge.comparison import ArmResult, Comparison, Kind
 from stages.lib.judge.designs import resampled_mean
@@ -35,7 +35,7 @@ class Interval(NamedTuple):
 
 @dataclass(frozen=True)
 class Records:
-    """comparison, measurements: by the task. experiments: by their names.
+    """comparison: by the task. measured: by the task, or by the name of an experiment.
 
     compared_at: confidence of the comparison's intervals. confidence: of those that decide on a claim.
     A variant stands for its arm at the knobs, or for another kind of arm: `tuned` where it has one, or `to_end`.
@@ -44,14 +44,12 @@ class Records:
 
     compared_at: float
     comparison: Comparison
-    measurements: Mapping[str, Mapping[str, Measured]]
-    experiments: Mapping[str, ExperimentResult]
+    measured: Mapping[str, Measured]
     confidence: float = 0.95
 
     def tasks(self, source: str) -> list[str]:
         """The tasks of a study, one for each of its data sets; an experiment by its own name."""
-        tasks = [source] if source in self.experiments else []
-        tasks = tasks or [task for task in self.comparison if split_task(task)[0] == source]
+        tasks = [task for task in self.measured if split_task(task)[0] == source]
         if not tasks:
             raise MissingEvidenceError(source)
         return tasks
@@ -71,34 +69,34 @@ class Records:
         known = Interval(difference.value, difference.own_low, difference.own_high)
         return widen(known, at=self.compared_at, confidence=self.confidence)
 
-    def values(self, source: str, name: str, quantity: str, kind: Kind = "at_knob", level: float = 0.0) -> np.ndarray:
-        """A quantity of a variant of a study, or of a case of an experiment at one of its levels, [replicate].
+    def cases(self, source: str, name: str, *, tuned: bool = False) -> list[Case]:
+        """What was measured of a variant of a study, its knobs first, or of a thing of an experiment."""
+        found = [case for case in self.measured[source].cases if case.name == name and case.tuned == tuned]
+        if not found and not tuned:
+            raise MissingEvidenceError(name)
+        return found
+
+    def values(self, source: str, name: str, quantity: str, kind: Kind = "at_knob") -> np.ndarray:
+        """A quantity of a variant of a study, or of a case of an experiment, [replicate].
 
         Of a study it is a score on held-out rows, or what was measured of networks at their knobs or tuned; they are
         stopped in time where the study does so.
         """
-        if source in self.experiments:
-            cases = {f"{case.name} at {case.level:g}": case.values for case in self.experiments[source].cases}
-            values = read(cases[f"{name} at {level:g}"][quantity])
-        elif quantity in SCORES:
+        if quantity in SCORES and source in self.comparison:
             values = np.array(self.arm(source, name, kind).judged[quantity].replicates)
         else:
-            measured = self.measurements[source][name]
-            values = measured.at_tuned(quantity) if kind == "tuned" else measured.at_knob(quantity)
+            tuned = self.cases(source, name, tuned=True) if kind == "tuned" else []
+            values = read((tuned or self.cases(source, name))[0].values[quantity])
         return expect_finite(values, f"{quantity} of {name}")
 
-    def over_levels(self, experiment: str, name: str, quantity: str) -> np.ndarray:
-        """A quantity of a case at each of its levels but 0, [level, replicate]."""
-        levels = [case.level for case in self.experiments[experiment].cases if case.name == name and case.level]
-        if not levels:
-            raise MissingEvidenceError(name)
-        return np.stack([self.values(experiment, name, quantity, level=level) for level in levels])
+    def over_levels(self, source: str, name: str, quantity: str) -> np.ndarray:
+        """A quantity of a variant or case at each of its levels, from the least to the greatest, [level, replicate]."""
+        cases = sorted(self.cases(source, name), key=lambda case: case.level)
+        return np.stack([expect_finite(read(case.values[quantity]), f"{quantity} of {name}") for case in cases])
 
     def mean(self, source: str, values: np.ndarray) -> Interval:
         """The mean over the replicates of a study or an experiment, which share rows in cross-validation."""
-        experiment = self.experiments.get(source)
-        ratio = experiment.test_train_ratio if experiment else self.comparison[source].protocol.test_train_ratio
-        return mean(values, ratio, self.confidence)
+        return mean(values, self.measured[source].test_train_ratio, self.confidence)
 
 
 def expect_finite(values: np.ndarray, what: str) -> np.ndarray:
@@ -249,9 +247,7 @@ def pairs_in_order(records: Records, task: str, *, quantity: str, variants: Sequ
     """Share of pairs of strengths, 0 included, of which the larger has the smaller quantity; mean over variants."""
     plain, shares = records.values(task, records.baseline(task), quantity), []
     for variant in variants:
-        points = sorted(records.measurements[task][variant].points, key=lambda point: point.strengths[variant])
-        where = f"{quantity} along the path of {variant}"
-        values = np.stack([plain, *(expect_finite(point.of(quantity), where) for point in points)])
+        values = np.stack([plain, *records.over_levels(task, variant, quantity)])
         first, second = np.triu_indices(len(values), 1)
         shares.append((values[second] < values[first]).mean(axis=0))
     value, low, high = records.mean(task, np.mean(shares, axis=0))
@@ -260,10 +256,7 @@ def pairs_in_order(records: Records, task: str, *, quantity: str, variants: Sequ
 
 def units_over_bound(records: Records, task: str) -> Interval:
     """Of the units that the path of max_norm holds at their bound, or that are over it, those over it."""
-    points, where = records.measurements[task]["max_norm"].points, "norm of the weights of max_norm"
-    at, over = (
-        sum(expect_finite(point.of(f"num_{name}_bound"), where).sum() for point in points) for name in ("at", "over")
-    )
+    at, over = (records.over_levels(task, "max_norm", f"num_{name}_bound").sum() for name in ("at", "over"))
     if not at + over:
         raise MissingEvidenceError("a unit that max_norm holds")
     return share(over, at + over, records.confidence)
@@ -307,7 +300,8 @@ def half_width_of_a_run(records: Records, study: str) -> Interval:
 
 def weights_apart(records: Records, study: str) -> Interval:
     """The largest difference from a printed number of weights."""
-    return exact(max(abs(records.measurements[study][name].num_weights - PRINTED[name].parameters) for name in PRINTED))
+    numbers = {name: records.values(study, name, "num_weights")[0] for name in PRINTED}
+    return exact(float(max(abs(numbers[name] - PRINTED[name].parameters) for name in PRINTED)))
 
 
 def accuracy_apart(records: Records, study: str) -> Interval:
@@ -321,17 +315,15 @@ def accuracy_apart(records: Records, study: str) -> Interval:
 
 def error_added(records: Records, experiment: str) -> Interval:
     """Error on clean rows that outliers add, by squared less by absolute loss; mean over the shares of outliers."""
-    squared, absolute = (
-        records.over_levels(experiment, loss, "clean_error") - records.values(experiment, loss, "clean_error")
-        for loss in (SQUARED, ABSOLUTE)
-    )
+    errors = (records.over_levels(experiment, loss, "clean_error") for loss in (SQUARED, ABSOLUTE))
+    squared, absolute = (error[1:] - error[0] for error in errors)  # the least level is 0
     return records.mean(experiment, (squared - absolute).mean(axis=0))
 
 
 def error_saved(records: Records, experiment: str, *, by: str, over: str, quantity: str) -> Interval:
     """Error that one loss saves over another; mean over the shares of outliers."""
     worse, better = (records.over_levels(experiment, loss, quantity) for loss in (over, by))
-    return records.mean(experiment, (worse - better).mean(axis=0))
+    return records.mean(experiment, (worse - better)[1:].mean(axis=0))
 
 
 def columns_selected(records: Records, experiment: str, *, variant: str) -> Interval:

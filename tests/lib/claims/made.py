@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from stages.lib.claims.measurements import EXPERIMENT_LAYOUT, STUDY_LAYOUT
+from stages.lib.claims.measurements import LAYOUT
 from stages.lib.claims.quantities import PATIENTS_ACCURACY, PRINTED, Records
 from stages.lib.judge import comparison
 
@@ -94,42 +94,43 @@ def make_comparison() -> Json:
     return made
 
 
-def point(variant: str, strength: float, **changed: float) -> Json:
-    """By default nothing is regularised."""
-    values = {"zero_share": 0.0, "gap": 0.3, "learning_loss": 0.5}
+def point(level: float = 0.0, **changed: float) -> Json:
+    """A variant at one strength; by default nothing is regularised."""
+    values = {"zero_share": 0.0, "gap": 0.3, "learning_loss": 0.5, "num_weights": 100.0}
     values |= {"training_accuracy": 0.9, "held_out_accuracy": 0.85}
-    return {"strengths": {variant: strength}, "values": {name: spread(v) for name, v in (values | changed).items()}}
+    exact = {"num_weights": 0.0}
+    made = {name: spread(value, exact.get(name, 1e-5)) for name, value in (values | changed).items()}
+    return {"level": level, "values": made}
 
 
-def measured(points: list[Json], num_weights: int = 100) -> Json:
-    return {"points": points, "tuned": [0] * REPLICATES, "num_weights": num_weights}
-
-
-def bounded(at_bound: int) -> Json:
+def bounded(at_bound: int, **changed: float) -> Json:
     units = {"num_bounded": 640.0, "num_at_bound": at_bound, "num_over_bound": 0.0}
-    values = {name: [number] * REPLICATES for name, number in units.items()} | {"start_norm": spread(1.4)}
-    made = point("max_norm", 2.0)
-    return made | {"values": made["values"] | values}
+    made = point(2.0, **changed)
+    made["values"] |= {name: [number] * REPLICATES for name, number in units.items()} | {"start_norm": spread(1.4)}
+    return made
 
 
 def make_measurements() -> Json:
     made = {}
     for place, name in enumerate(STUDIES):
         apart, strengths = 0.001 * place, STRENGTHS[: 1 if name == "images_57000" else None]
-        variants = {PLAIN: measured([point(PLAIN, 0.0, gap=0.3 + apart, training_accuracy=0.9 + apart)])}
+        variants = {PLAIN: [point(gap=0.3 + apart, training_accuracy=0.9 + apart)]}
         variants["learning_rate_high"] = variants[PLAIN]
         for variant in PATHS:
             zero = (0.8 + apart) * (variant == "l1_proximal")
-            points = [point(variant, strength, gap=0.1 - strength / 2, zero_share=zero) for strength in strengths]
-            variants[variant] = measured(points)
-        variants["max_norm"] = measured([bounded(320)])
+            variants[variant] = [point(strength, gap=0.1 - strength / 2, zero_share=zero) for strength in strengths]
+        variants["max_norm"] = [bounded(320)]
         made[name] = variants
-    made["images_2000"]["batch_norm_high"] = measured([point("batch_norm", 0.99, learning_loss=0.2)])
-    made["tutorial_thoracic"] = {T1: measured([point("dropout", 0.5)])}
-    images = {PLAIN: measured([point(PLAIN, 0.0, gap=0.001)])}
-    images |= {name: measured([point("l2", 0.01)], printed.parameters) for name, printed in PRINTED.items()}
-    images["l2_activity_l1_max_norm"]["points"] = [bounded(0)]
-    return made | {"tutorial_fashion": images}
+    made["images_2000"]["batch_norm_high"] = [point(0.99, learning_loss=0.2)]
+    made["tutorial_thoracic"] = {T1: [point(0.5)]}
+    images = {PLAIN: [point(gap=0.001)]}
+    images |= {name: [point(0.01, num_weights=printed.parameters)] for name, printed in PRINTED.items()}
+    constraint = "l2_activity_l1_max_norm"
+    images[constraint] = [bounded(0, num_weights=PRINTED[constraint].parameters)]
+    return {
+        task: [{"name": name} | one for name, points in variants.items() for one in points]
+        for task, variants in (made | {"tutorial_fashion": images}).items()
+    }
 
 
 def case(name: str, level: float = 0.0, **values: float) -> Json:
@@ -153,7 +154,7 @@ def make_experiments() -> Json:
     patients = [case("as_it_is", log_loss=0.6), case("without_id", log_loss=0.5), case("mended", log_loss=0.5)]
     patients += [case("all_patients", accuracy=PATIENTS_ACCURACY)]
     patients += [label("largest_tumours", 40, 80), label("smallest_tumours", 10, 200)]
-    cases = {
+    return {
         "stopping_softmax": [case("stopping", flattery=0.01)],
         "thinned_images": [case(name, log_loss=0.4) for name in ("all_units", "geometric", "arithmetic")],
         "outliers": outliers,
@@ -161,11 +162,12 @@ def make_experiments() -> Json:
         "decay": [case(name, distance=1e-9) for name in ("sgd", "adam")],
         "patients": patients,
     }
-    return {name: {"test_train_ratio": 0.0, "cases": found} for name, found in cases.items()}
 
 
 def make_files() -> Json:
-    return {"comparison": make_comparison(), "measurements": make_measurements(), "experiments": make_experiments()}
+    cases = make_measurements() | make_experiments()
+    measured = {name: {"test_train_ratio": 0.0, "cases": found} for name, found in cases.items()}
+    return {"comparison": make_comparison(), "measured": measured}
 
 
 def to_records(files: Json) -> Records:
@@ -173,6 +175,5 @@ def to_records(files: Json) -> Records:
     return Records(
         compared_at=0.95,
         comparison=comparison.LAYOUT.validate_python(files["comparison"]),
-        measurements={name: STUDY_LAYOUT.validate_python(one) for name, one in files["measurements"].items()},
-        experiments={name: EXPERIMENT_LAYOUT.validate_python(one) for name, one in files["experiments"].items()},
+        measured={name: LAYOUT.validate_python(one) for name, one in files["measured"].items()},
     )
