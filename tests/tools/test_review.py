@@ -20,6 +20,7 @@ from stages import compare
 from stages.lib.core.cli import UserError
 from stages.lib.core.records import save_plans
 from stages.lib.data.protocols import FixedTest, Protocol, RepeatedStratifiedKFold
+from stages.lib.judge import predictions as stored
 from stages.lib.judge.arms import ArmKey, build_arms
 from stages.lib.judge.comparison import (
     COMPARISON,
@@ -32,14 +33,6 @@ from stages.lib.judge.comparison import (
 )
 from stages.lib.judge.judge import Judge, judge_all
 from stages.lib.judge.plans import ComparedSearch, StatisticsPlan, StudyPlan
-from stages.lib.judge.predictions import (
-    Predictions,
-    ReferencePredictions,
-    StudyPredictions,
-    save_labels,
-    save_predictions,
-    save_references,
-)
 from stages.lib.lock import find_object
 from stages.lib.settings.yaml_text import load_document
 from tests.conftest import ROOT, pick
@@ -509,7 +502,7 @@ def test_a_change_is_drawn_to_scale_with_others_of_its_study_and_score(repositor
 SKILLS = {"unregularized": 1.0, "l2": 1.0, "dropout": 2.0, "forest": 1.0}
 
 
-def make_predictions(variant: str, skill: float) -> Predictions:
+def make_predictions(variant: str, skill: float) -> stored.Predictions:
     """At two strengths, the better one second; noise is that of the variant, so two skills of it are alike."""
     generator = np.random.Generator(np.random.PCG64(list(SKILLS).index(variant)))
     return predict(LABELS, {0.1: same(skill), 0.2: same(2 * skill)}, generator)
@@ -536,15 +529,15 @@ def run_pipeline(
     forest = make_predictions("forest", chosen["forest"])
     kept = forest.grid.lanes_at(0)
     strength = np.ones(len(kept))
-    references = {"forest": ReferencePredictions(strength, forest.training[kept], forest.test[kept])}
+    references = {"forest": stored.ReferencePredictions(strength, forest.training[kept], forest.test[kept])}
     plan = dataclasses.replace(make_plan(protocol, *variants, searches=searches), task=task)
     save_plans({"made/_study": {task: plan}})
-    save_labels(task, LABELS)
+    stored.save_labels(task, LABELS)
     for name, each in predicted.items():
-        save_predictions(each, task, name)
-        save_predictions(at_end[name], task, f"{name}-end")
-    save_references(task, references)
-    result, *_ = compare.run(plan, SETTINGS, StudyPredictions(LABELS, predicted, references, at_end))
+        stored.save_predictions(each, task, name)
+        stored.save_predictions(at_end[name], task, f"{name}-end")
+    stored.save_references(task, references)
+    result, *_ = compare.run(plan, SETTINGS, stored.StudyPredictions(LABELS, predicted, references, at_end))
     repository.write(LAYOUT.dump_python({task: result}, mode="json"))
     record_run(repository, *skills)
 
@@ -584,7 +577,7 @@ def test_by_row_a_change_is_judged_as_compare_judges_two_arms(repository: Reposi
 
     before, after = (make_predictions("forest", skill) for skill in skills)
     plan = dataclasses.replace(make_plan(K_FOLD, "unregularized", "l2"), references=())
-    arms = build_arms(plan, StudyPredictions(LABELS, {"unregularized": before, "l2": after}))
+    arms = build_arms(plan, stored.StudyPredictions(LABELS, {"unregularized": before, "l2": after}))
     pairs = {ArmKey("l2", "at_knob"): ArmKey("unregularized", "at_knob")}
     oracle = judge_all(Judge(plan, SETTINGS, LABELS, arms).compare_all(pairs), SETTINGS, seed=plan.seed)
     expected = {key.score: difference for key, difference in oracle.items()}

@@ -98,8 +98,7 @@ def point(level: float = 0.0, **changed: float) -> Json:
     """A variant at one strength; by default nothing is regularised."""
     values = {"zero_share": 0.0, "gap": 0.3, "learning_loss": 0.5, "num_weights": 100.0}
     values |= {"training_accuracy": 0.9, "held_out_accuracy": 0.85}
-    exact = {"num_weights": 0.0}
-    made = {name: spread(value, exact.get(name, 1e-5)) for name, value in (values | changed).items()}
+    made = {name: spread(value, 1e-5 * (value < 1)) for name, value in (values | changed).items()}
     return {"level": level, "values": made}
 
 
