@@ -52,7 +52,7 @@ def make_predicted(seed: int) -> Predicted:
     split = PROTOCOL.split(label, num_own_test=0, seed=seed)
     names = ("unregularized/at_knob", "unregularized/to_end", "other_seeds/at_knob", "l2/tuned", "best_single/tuned")
     arms = {name: expit(rng.normal(size=split.test.shape) - 1) for name in names}
-    return Predicted(label, split.test, split.training, arms)
+    return Predicted(training.label_split(label, split), arms)
 
 
 def test_a_twin_is_drawn_from_its_seed_alone(population):
@@ -128,7 +128,7 @@ def test_twins_that_train_together_keep_their_rows_apart(study, monkeypatch):
 
     monkeypatch.setattr(training, "train_arms", answer)
     for predicted in training.train_group(("table", (0, 1)), study=study, seed=1):
-        np.testing.assert_array_equal(predicted.arms["a/at_knob"], predicted.label[predicted.test_numbers])
+        np.testing.assert_array_equal(predicted.arms["a/at_knob"], predicted.labels.test)
 
 
 def test_twins_train_as_real_lanes(study, monkeypatch):

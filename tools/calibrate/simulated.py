@@ -18,9 +18,9 @@ from sklearn.linear_model import LogisticRegression
 from stages.lib.data.protocols import Split
 from stages.lib.judge.comparison import Difference
 from stages.lib.judge.plans import StudyPlan
-from stages.lib.judge.predictions import Labels, Predictions, StudyPredictions
+from stages.lib.judge.predictions import Predictions, StudyPredictions
 from stages.lib.judge.verdicts import find_unbeaten, pool
-from tools.calibrate.training import METHODS, PlannedStudy, Predicted, choose_variants, judge_twin, name_arms
+from tools.calibrate import training
 
 NUM_SHARED, NUM_BLOCKS, NUM_NOISE = 6, 24, 30  # features: for all arms, one in each block, and useless ones
 SHARED_WEIGHT, BLOCK_WEIGHT, RATE = 0.35, 0.25, 0.2  # logits per standard deviation; share of class 1
@@ -37,15 +37,15 @@ NUM_PATIENTS, NUM_VISITS, VISIT_SD = 150, 3, 0.1  # rows of a patient; noise bet
 NUM_MEASURES, STRENGTH, PENALTIES = 8, 1.0, (1.0, 0.01)  # columns; sd of the logit; C of a regression, and of its rival
 
 
-def judge_simulated(number: int, *, setting: str, study: PlannedStudy, seed: int) -> pd.DataFrame:
+def judge_simulated(number: int, *, setting: str, study: training.PlannedStudy, seed: int) -> pd.DataFrame:
     """One simulated study."""
     predicted = simulate_study(setting, number, seed, study.study)
     if number < NUM_COMPARED:
-        return judge_twin(predicted, study, methods=METHODS, in_sets=SETS)
-    return judge_twin(predicted, study)
+        return training.judge_twin(predicted, study, methods=training.METHODS, in_sets=SETS)
+    return training.judge_twin(predicted, study)
 
 
-def simulate_study(setting: str, number: int, seed: int, plan: StudyPlan) -> Predicted:
+def simulate_study(setting: str, number: int, seed: int, plan: StudyPlan) -> training.Predicted:
     """One table, and all arms on it; drawn from (seed, number) alone."""
     num_rows, num_better = SIMULATED[setting]
     rng = np.random.default_rng([seed, number, *setting.encode()])
@@ -56,12 +56,9 @@ def simulate_study(setting: str, number: int, seed: int, plan: StudyPlan) -> Pre
     fit = Ridge(features, label, split)
     predicted = {name: fit.predict(columns, RIDGE) for name, columns in choose_features(num_better).items()}
     at_end = {plan.baseline: fit.predict(np.arange(features.shape[1]), 1e-6)}
-    labels = Labels(
-        label[split.training], label[split.validation], label[split.test], split.test, split.training, fit.rate
-    )
-    plan = choose_variants(plan, predicted, [name for name in predicted if name != plan.baseline])
-    arms = name_arms(plan, StudyPredictions(labels, predicted, at_end=at_end))
-    return Predicted(label, split.test, split.training, arms)
+    labels = training.label_split(label, split)
+    plan = training.choose_variants(plan, predicted, [name for name in predicted if name != plan.baseline])
+    return training.Predicted(labels, training.name_arms(plan, StudyPredictions(labels, predicted, at_end=at_end)))
 
 
 def choose_features(num_better: int) -> dict[str, np.ndarray]:
@@ -105,7 +102,7 @@ def draw_repeated(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.
     return patients[groups] + rng.normal(0, VISIT_SD, (len(groups), NUM_MEASURES)), died[groups], groups
 
 
-def judge_repeated(number: int, *, setting: str, study: PlannedStudy, seed: int) -> pd.DataFrame:
+def judge_repeated(number: int, *, setting: str, study: training.PlannedStudy, seed: int) -> pd.DataFrame:
     """A logistic regression against another, and against no skill, on one table; drawn from (seed, number) alone.
 
     Folds hold whole patients. Of the same difference there is the interval that counts patients, and one that counts
@@ -115,9 +112,9 @@ def judge_repeated(number: int, *, setting: str, study: PlannedStudy, seed: int)
     split = study.study.protocol.split(label, num_own_test=0, seed=number, groups=groups)
     model, rival = (fit_logistic(features, label, split, penalty) for penalty in PENALTIES)
     found = []
-    for unit, units in (("patients", groups), ("rows", np.zeros(0, int))):
+    for unit, units in (("patients", groups), ("rows", None)):
         arms = {"unregularized/at_knob": rival, f"{unit}/counted": model}
-        found.append(judge_twin(Predicted(label, split.test, split.training, arms, units), study))
+        found.append(training.judge_twin(training.Predicted(training.label_split(label, split, units), arms), study))
     return pd.concat(found).query("arm != 'unregularized/at_knob'").assign(asked=False)
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import filecmp
 import multiprocessing
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -74,17 +74,18 @@ def plan_study() -> PlannedStudy:
 
 @dataclass(frozen=True)
 class Predicted:
-    """The arms of one twin.
+    """The labels and the arms of one twin."""
 
-    label: [row]. test_numbers, training_numbers: [replicate, row], row numbers.
-    groups: [row], such as the patient of each; empty where each row is by itself.
-    """
-
-    label: np.ndarray
-    test_numbers: np.ndarray
-    training_numbers: np.ndarray
+    labels: Labels
     arms: Arms
-    groups: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int32))
+
+
+def label_split(label: np.ndarray, split: Split, groups: np.ndarray | None = None) -> Labels:
+    """The labels of a table [row] as it is split; groups: [row], such as the patient of each."""
+    truth = {part: label[getattr(split, part)] for part in ("training", "validation", "test")}
+    shares = truth["training"].mean(axis=1, keepdims=True).astype(np.float32)
+    labels = Labels(**truth, test_numbers=split.test, training_numbers=split.training, shares=shares)
+    return labels if groups is None else replace(labels, test_groups=groups[split.test])
 
 
 # Twins that train in one graph: the replicates of all are one axis ---------------------------------------------------
@@ -152,7 +153,7 @@ def train_group(group: Group, *, study: PlannedStudy, seed: int) -> list[Predict
     arms = train_arms(study, encode_twins(twins, splits), seed + numbers[0])
     by_twin = {name: np.split(predicted, len(twins)) for name, predicted in arms.items()}
     return [
-        Predicted(twin.labels, split.test, split.training, {name: by_twin[name][place] for name in arms})
+        Predicted(label_split(twin.labels, split), {name: by_twin[name][place] for name in arms})
         for place, (twin, split) in enumerate(zip(twins, splits, strict=True))
     ]
 
@@ -203,13 +204,12 @@ def name_file(setting: str, number: int, seed: int) -> str:
 
 
 def save_predicted(predicted: Predicted, path: Path) -> None:
-    fields = {name: getattr(predicted, name) for name in ("label", "test_numbers", "training_numbers")}
-    write_arrays(path, fields | add_prefix("arm", predicted.arms))
+    write_arrays(path, add_prefix("label", vars(predicted.labels)) | add_prefix("arm", predicted.arms))
 
 
 def load_predicted(path: Path) -> Predicted:
     fields = read_arrays(path, written_by="make calibrate")
-    return Predicted(arms=pop_prefix("arm", fields), **fields)
+    return Predicted(Labels(**pop_prefix("label", fields)), pop_prefix("arm", fields))
 
 
 # Judging one twin; workers find functions by name, so that none of theirs stands in what is run -----------------------
@@ -247,10 +247,6 @@ def judge_twin(
 
 def make_judge(predicted: Predicted, study: PlannedStudy) -> Judge:
     """The judge of a study that compares these arms."""
-    truth, test, training = predicted.label, predicted.test_numbers, predicted.training_numbers
-    shares = truth[training].mean(axis=1, keepdims=True).astype(np.float32)
-    groups = predicted.groups[test] if predicted.groups.size else predicted.groups
-    labels = Labels(truth[training], truth[training], truth[test], test, training, shares, groups)
     arms = {ArmKey(*name.split("/")): Arm(rows[..., None], rows[..., None]) for name, rows in predicted.arms.items()}
     names = dict.fromkeys(key.variant for key in arms if key.variant != BEST_SINGLE)
-    return Judge(choose_variants(study.study, names), study.statistics, labels, arms)
+    return Judge(choose_variants(study.study, names), study.statistics, predicted.labels, arms)
