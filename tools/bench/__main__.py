@@ -31,11 +31,6 @@ def summarize(values: list[float]) -> Measured:
     return {"min": min(values), "median": median(values), "max": max(values)}
 
 
-def divide(results: Results, of: Run, to: Run, field: str = "seconds") -> Measured:
-    """The ratio of two runs' costs, round by round."""
-    return summarize([top[field] / bottom[field] for top, bottom in zip(results[of], results[to], strict=True)])
-
-
 def report(results: Results, *, rounds: int) -> dict[str, Any]:
     """What metrics/bench.json holds.
 
@@ -51,14 +46,14 @@ def report(results: Results, *, rounds: int) -> dict[str, Any]:
 
 
 def report_run(results: Results, run: Run) -> dict[str, Any]:
-    lanes = "lanes", run[1]
-    return {
-        "seconds": summarize([line["seconds"] for line in results[run]]),
-        "seconds_with_compilation": summarize([line["seconds_with_compilation"] for line in results[run]]),
-        "memory_mb": max(line["memory_mb"] for line in results[run]),
-        "times_lanes": divide(results, run, lanes),
-        "times_lanes_with_compilation": divide(results, run, lanes, "seconds_with_compilation"),
-    }
+    """Ratios are taken round by round."""
+    lines, lanes = results[run], results["lanes", run[1]]
+    costs: dict[str, Any] = {"memory_mb": max(line["memory_mb"] for line in lines)}
+    for name in ("seconds", "seconds_with_compilation"):
+        costs[name] = summarize([line[name] for line in lines])
+        ratios = [line[name] / lane[name] for line, lane in zip(lines, lanes, strict=True)]
+        costs[name.replace("seconds", "times_lanes")] = summarize(ratios)
+    return costs
 
 
 def describe_machine() -> dict[str, Any]:
