@@ -13,17 +13,19 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
+import numpy as np
 from threadpoolctl import threadpool_limits
 
 from stages.lib.core.cli import parse_arguments, run_main
-from stages.lib.core.records import split_task
+from stages.lib.core.records import round_number, split_task
 from stages.lib.data.checks import Check, load_checks
-from stages.lib.judge.arms import build_arms
+from stages.lib.judge.arms import ArmKey, arm_at, build_arms, choose_points
 from stages.lib.judge.comparison import PathPoint, SearchPoint, StudyResult, save_comparison, save_points
 from stages.lib.judge.findings import check_result
-from stages.lib.judge.judge import Judge, judge_study, list_path_points, list_search_points
-from stages.lib.judge.plans import StatisticsPlan, StudyPlan, load_statistics_plan, load_study_plans
-from stages.lib.judge.predictions import StudyPredictions, load_study_predictions
+from stages.lib.judge.judge import Judge, judge_study
+from stages.lib.judge.plans import ComparedSearch, StatisticsPlan, StudyPlan, load_statistics_plan, load_study_plans
+from stages.lib.judge.predictions import Predictions, StudyPredictions, load_study_predictions
+from stages.lib.judge.scores import measure
 
 
 class Outcome(NamedTuple):
@@ -45,6 +47,45 @@ def run(
         [point for name, one in variants.items() for point in list_path_points(judge, name, one)],
         [point for search in plan.searches for point in list_search_points(judge, search, variants[search.variant])],
     )
+
+
+def list_search_points(judge: Judge, search: ComparedSearch, predictions: Predictions) -> list[SearchPoint]:
+    """Both scores of every point of a search, one row for each of its regularisers."""
+    plan, labels, grid = judge.plan, judge.labels, predictions.grid
+    best = choose_points(predictions, labels, select_by=plan.select_by)
+    chosen = np.bincount(best, minlength=grid.num_points) / grid.num_replicates
+    rows = []
+    for score in judge.scores:
+        validation, held_out = (
+            grid.by_point(measure(score, grid.over_points(truth), predicted)).mean(axis=1)
+            for truth, predicted in ((labels.validation, predictions.validation), (labels.test, predictions.test))
+        )
+        for name in search.varied:
+            columns = zip(grid.by_point(predictions.strengths[name])[:, 0], validation, held_out, chosen, strict=True)
+            for point, numbers in enumerate(columns):
+                strength, *means = map(round_number, numbers)
+                rows.append(SearchPoint(plan.task, search.variant, point, name, strength, score, *means))
+    return rows
+
+
+def list_path_points(judge: Judge, variant: str, predictions: Predictions) -> list[PathPoint]:
+    """A variant's path, score by score, the smallest strength first; empty where it has none.
+
+    An interval is that of the score itself, not of a difference.
+    """
+    varied = [name for name, values in predictions.strengths.items() if len(set(values)) > 1]
+    if not varied or variant in (search.variant for search in judge.plan.searches):
+        return []
+    arms = {ArmKey(variant, str(point)): arm_at(predictions, point) for point in range(predictions.grid.num_points)}
+    of_path = Judge(judge.plan, judge.settings, judge.labels, arms)
+    points = []
+    for score in judge.scores:
+        for key, arm in sorted(arms.items(), key=lambda item: item[1].strengths[varied[0]][0]):
+            estimate = of_path.estimate(score, key)
+            interval = estimate.interval(judge.settings.confidence)
+            numbers = (arm.strengths[varied[0]][0], estimate.value, *interval, of_path.gap(score, key, "training"))
+            points.append(PathPoint(judge.plan.task, score, variant, *map(round_number, numbers)))
+    return points
 
 
 def compare_task(plan: StudyPlan) -> Outcome:

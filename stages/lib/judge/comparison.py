@@ -15,7 +15,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field, FiniteFloat, TypeAdapter
 
 from stages.lib.core.files import read_bytes, write_bytes, write_json
-from stages.lib.core.records import round_number, split_task
+from stages.lib.core.records import split_task
 from stages.lib.data.checks import Check
 from stages.lib.data.protocols import Protocol
 from stages.lib.judge.arms import NO_SKILL, ArmKey
@@ -296,10 +296,6 @@ def tabulate_metrics(result: StudyResult) -> Metrics:
 def round_as_shown(values: Mapping[str, float]) -> dict[str, float | str]:
     """Round to the five decimals that `dvc metrics diff` shows: what looks the same there is the same."""
     return {name: round(value, 5) + 0.0 for name, value in values.items()}  # + 0.0: no negative zero
-
-
-def round_all(values: Mapping[str, float]) -> dict[str, float]:
-    return {name: round_number(value) for name, value in values.items()}
 
 
 def save_points(study: str, paths: Sequence[PathPoint], searches: Sequence[SearchPoint]) -> None:

@@ -16,35 +16,11 @@ import numpy as np
 from stages.lib.core.records import round_number
 from stages.lib.data.protocols import RepeatedStratifiedKFold
 from stages.lib.judge import designs, verdicts
-from stages.lib.judge.arms import (
-    AT_KNOB,
-    AVERAGED,
-    NO_SKILL,
-    REFERENCE,
-    TO_END,
-    TUNED,
-    Arm,
-    ArmKey,
-    arm_at,
-    choose_points,
-    predict_no_skill,
-)
-from stages.lib.judge.comparison import (
-    ArmResult,
-    Difference,
-    Judgement,
-    PathPoint,
-    Reach,
-    SearchPoint,
-    SearchResult,
-    StudyResult,
-    Use,
-    Verdict,
-    round_all,
-)
+from stages.lib.judge.arms import AT_KNOB, AVERAGED, NO_SKILL, REFERENCE, TO_END, TUNED, Arm, ArmKey, predict_no_skill
+from stages.lib.judge.comparison import ArmResult, Difference, Judgement, Reach, SearchResult, StudyResult, Use, Verdict
 from stages.lib.judge.designs import Design, Estimate
 from stages.lib.judge.plans import ComparedSearch, Question, StatisticsPlan, StudyPlan, Subject
-from stages.lib.judge.predictions import Labels, Predictions, class_shares
+from stages.lib.judge.predictions import Labels, class_shares
 from stages.lib.judge.scores import SCORES, gives_one_answer, list_scores, measure, measure_no_skill, squeeze
 from stages.lib.judge.verdicts import Member, Together
 
@@ -302,6 +278,10 @@ def describe_arm(judge: Judge, key: ArmKey, differences: Differences, skills: Di
     )
 
 
+def round_all(values: Mapping[str, float]) -> dict[str, float]:
+    return {name: round_number(value) for name, value in values.items()}
+
+
 def list_used(strengths: np.ndarray) -> list[float]:
     """Each strength [replicate] once, in order; NaN is none."""
     return sorted({round_number(value) for value in strengths[~np.isnan(strengths)]})
@@ -327,7 +307,7 @@ def describe_reach(judge: Judge, levels: Levels) -> dict[str, Reach]:
     return seen
 
 
-# Searches and paths --------------------------------------------------------------------------------------------------
+# Searches ------------------------------------------------------------------------------------------------------------
 
 
 def compare_searches(judge: Judge) -> Family:
@@ -369,42 +349,3 @@ def describe_uses(strengths: Mapping[str, np.ndarray]) -> dict[str, Use]:
         for name, values in used.items()
         if len(values)
     }
-
-
-def list_search_points(judge: Judge, search: ComparedSearch, predictions: Predictions) -> list[SearchPoint]:
-    """Both scores of every point of a search, one row for each of its regularisers."""
-    plan, labels, grid = judge.plan, judge.labels, predictions.grid
-    best = choose_points(predictions, labels, select_by=plan.select_by)
-    chosen = np.bincount(best, minlength=grid.num_points) / grid.num_replicates
-    rows = []
-    for score in judge.scores:
-        validation, held_out = (
-            grid.by_point(measure(score, grid.over_points(truth), predicted)).mean(axis=1)
-            for truth, predicted in ((labels.validation, predictions.validation), (labels.test, predictions.test))
-        )
-        for name in search.varied:
-            columns = zip(grid.by_point(predictions.strengths[name])[:, 0], validation, held_out, chosen, strict=True)
-            for point, numbers in enumerate(columns):
-                strength, *means = map(round_number, numbers)
-                rows.append(SearchPoint(plan.task, search.variant, point, name, strength, score, *means))
-    return rows
-
-
-def list_path_points(judge: Judge, variant: str, predictions: Predictions) -> list[PathPoint]:
-    """A variant's path, score by score, the smallest strength first; empty where it has none.
-
-    An interval is that of the score itself, not of a difference.
-    """
-    varied = [name for name, values in predictions.strengths.items() if len(set(values)) > 1]
-    if not varied or variant in (search.variant for search in judge.plan.searches):
-        return []
-    arms = {ArmKey(variant, str(point)): arm_at(predictions, point) for point in range(predictions.grid.num_points)}
-    of_path = Judge(judge.plan, judge.settings, judge.labels, arms)
-    points = []
-    for score in judge.scores:
-        for key, arm in sorted(arms.items(), key=lambda item: item[1].strengths[varied[0]][0]):
-            estimate = of_path.estimate(score, key)
-            interval = estimate.interval(judge.settings.confidence)
-            numbers = (arm.strengths[varied[0]][0], estimate.value, *interval, of_path.gap(score, key, "training"))
-            points.append(PathPoint(judge.plan.task, score, variant, *map(round_number, numbers)))
-    return points
