@@ -191,5 +191,5 @@ def restore_arms(side: Snapshot, key: Key) -> tuple[StudyPlan, Labels, dict[ArmK
     plan = from_json(dict[str, StudyPlan], text)[key.study]
     rivals = [each.singles for each in plan.searches if key.variant in (each.best_single, each.best_singles)]
     names = {name for singles in rivals for name in singles} or {key.variant}
-    predicted = load_study_predictions(plan, names, at_end=not rivals, read=side.read_arrays)
+    predicted = load_study_predictions(plan, names, read=side.read_arrays)
     return plan, predicted.labels, build_arms(plan, predicted)

@@ -119,23 +119,15 @@ def read_output(path: Path) -> dict[str, Any]:
 
 
 def load_study_predictions(
-    plan: StudyPlan,
-    names: Collection[str] | None = None,
-    *,
-    at_end: bool = True,
-    read: Callable[[Path], dict[str, Any]] = read_output,
+    plan: StudyPlan, names: Collection[str] | None = None, *, read: Callable[[Path], dict[str, Any]] = read_output
 ) -> StudyPredictions:
-    """The predictions of a task, of all its variants and reference models or of these.
-
-    at_end: also those of the last epoch's weights, where it has them. read: a file's members by their names.
-    """
+    """The predictions of a task, of all its variants and reference models or of these; read: a file's members."""
     folder, references = FOLDER / plan.task, REFERENCE_FOLDER / plan.task
     variants = [variant.name for variant in plan.variants if names is None or variant.name in names]
     models = [name for name in plan.references if names is None or name in names]
-    ends = variants if at_end and plan.stopped else []
     return StudyPredictions(
         labels=Labels(**read(folder / "_labels.npz")),
         variants={name: parse_predictions(read(folder / f"{name}.npz")) for name in variants},
         references={name: ReferencePredictions(**read(references / f"{name}.npz")) for name in models},
-        at_end={name: parse_predictions(read(folder / f"{name}-end.npz")) for name in ends},
+        at_end={name: parse_predictions(read(folder / f"{name}-end.npz")) for name in variants if plan.stopped},
     )
