@@ -273,12 +273,12 @@ def regress(plan: ExperimentPlan, development: Development) -> list[Case]:
     generator, columns = generator_of(plan), [development.features.index(name) for name in REGRESSED]
     values, shares = development.inputs[:, columns].astype(float), sorted({0.0, *plan.levels})
     wrong = values[values[:, 2] > MOST_LITRES, 2]
-    fits, judged = [], []
-    for training, validation in zip(development.training, development.validation, strict=True):
-        clean = [values[rows][values[rows, 2] <= MOST_LITRES] for rows in (training, validation)]
-        parts = [[spoil(rows, share, wrong, generator) for rows in clean] for share in shares]
-        fits.append([known for known, _ in parts])
-        judged.append([clean[1], *(unknown for _, unknown in parts)])
+    fits, judged = [], []  # [replicate][level]: rows of training, and of validation
+    for parts in zip(development.training, development.validation, strict=True):
+        clean = [values[rows][values[rows, 2] <= MOST_LITRES] for rows in parts]
+        spoiled = [[spoil(rows, share, wrong, generator) for rows in clean] for share in shares]
+        fits.append([training for training, _ in spoiled])
+        judged.append([validation for _, validation in spoiled])
     size = min(len(rows) for replicate in fits for rows in replicate)
     table = np.array([[rows[:size] for rows in replicate] for replicate in fits])  # [replicate, level, row, column]
     cases = []
@@ -286,7 +286,7 @@ def regress(plan: ExperimentPlan, development: Development) -> list[Case]:
         lines = fit_lines(loss, table.reshape(-1, size, 3)).reshape(*table.shape[:2], 3)
         for number, share in enumerate(shares):
             clean_error, all_error = (
-                root_errors(lines[:, number], [rows[place] for rows in judged]) for place in (0, number + 1)
+                root_errors(lines[:, number], [rows[place] for rows in judged]) for place in (0, number)
             )
             cases.append(make_case(loss, share, clean_error=clean_error, all_error=all_error))
     return cases
