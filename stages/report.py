@@ -18,10 +18,14 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from stages.lib.claims.judging import ClaimResult, load_audit
 from stages.lib.core.cli import parse_arguments, run_main
 from stages.lib.core.files import write_bytes, write_json
-from stages.lib.judge.comparison import METRICS, POINTS, Comparison, join_points, load_comparison, tabulate_comparison
+from stages.lib.core.records import split_task
+from stages.lib.judge.arms import NO_SKILL
+from stages.lib.judge.comparison import METRICS, POINTS, Comparison, StudyResult, join_points, load_comparison
 from stages.lib.judge.plans import StatisticsPlan, load_statistics_plan, load_studies
 from stages.lib.judge.verdicts import Pooled
 from stages.lib.lock import prune_outputs
@@ -73,6 +77,46 @@ def tell_answer(sentences: Sequence[str], overview: Overview) -> str:
     content: dict[str, Any] = {"machine": platform.machine(), "versions": find_versions(), "sentences": sentences}
     content |= {"reading": read_overview(overview), "over_tables": over_tables}
     return json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+
+
+Metrics = dict[str, dict[str, float | str]]
+
+
+def tabulate_comparison(comparison: Comparison) -> dict[str, Metrics]:
+    """What `dvc metrics diff` shows: study -> variant -> score."""
+    studies: dict[str, list[Metrics]] = {}
+    for task, result in comparison.items():
+        studies.setdefault(split_task(task)[0], []).append(tabulate_metrics(result))
+    return {study: tables[0] if len(tables) == 1 else average_metrics(tables) for study, tables in studies.items()}
+
+
+def tabulate_metrics(result: StudyResult) -> Metrics:
+    """variant -> score -> mean at the knobs, and verdict where one is asked; reference models and no skill included."""
+    shown: Metrics = {
+        key.variant: round_as_shown({score: judged.value for score, judged in arm.judged.items()})
+        | {f"verdict_{score}": judged.verdict for score, judged in arm.judged.items() if judged.verdict != "not_asked"}
+        for key, arm in result.list_arms()
+        if key.kind in ("at_knob", "reference")
+    }
+    guess = {score: result.no_skill[score] for score in result.scores.values()}
+    return shown | {NO_SKILL.variant: round_as_shown(guess)}
+
+
+def average_metrics(tables: Sequence[Metrics]) -> Metrics:
+    """What a review needs of a study of several data sets: the mean over them, of the scores that all have."""
+    every = pd.concat({place: pd.DataFrame.from_dict(table, orient="index") for place, table in enumerate(tables)})
+    scores = every[[name for name in every if not str(name).startswith("verdict_")]].astype(float)
+    means = scores.groupby(level=1).mean().where(scores.groupby(level=1).count() == len(tables))
+    rows = means.to_dict(orient="index")
+    return {
+        variant: round_as_shown({str(name): value for name, value in rows[variant].items() if value == value})
+        for variant in tables[0]
+    }
+
+
+def round_as_shown(values: Mapping[str, float]) -> dict[str, float | str]:
+    """Round to the five decimals that `dvc metrics diff` shows: what looks the same there is the same."""
+    return {name: round(value, 5) + 0.0 for name, value in values.items()}  # + 0.0: no negative zero
 
 
 def main() -> None:

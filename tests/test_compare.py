@@ -11,20 +11,12 @@ import pytest
 from stages import compare
 from stages.lib.data.protocols import RepeatedStratifiedKFold
 from stages.lib.judge.arms import ArmKey
-from stages.lib.judge.comparison import (
-    LAYOUT,
-    Judgement,
-    StudyResult,
-    load_comparison,
-    save_comparison,
-    tabulate_comparison,
-    tabulate_metrics,
-    tabulate_study,
-)
+from stages.lib.judge.comparison import LAYOUT, Judgement, StudyResult, load_comparison, save_comparison
 from stages.lib.judge.designs import CrossValidation
 from stages.lib.judge.plans import ComparedSearch, ComparedVariant, StudyPlan
 from stages.lib.judge.predictions import Labels, Predictions, ReferencePredictions, StudyPredictions
 from stages.lib.report.answers import choose_arms, rank_arms, tell_mechanisms, tell_more, tell_study
+from stages.report import average_metrics, tabulate_comparison, tabulate_metrics
 from tests.made import STATISTICS
 
 FOLDS, REPLICATES, ROWS = 2, 20, 40  # ROWS: held out by each replicate
@@ -205,7 +197,7 @@ def test_metrics_are_few_and_finite_and_hold_both_verdicts(result: StudyResult) 
     assert set(metrics) == {*result.arms, "no_skill"}
     assert metrics["strong"]["verdict_auc"] == metrics["strong"]["verdict_log_loss"] == "better"
     assert all(len(scores) <= 4 for scores in metrics.values())
-    two = tabulate_study([result, result])
+    two = average_metrics([metrics, metrics])
     assert two["strong"] == {score: metrics["strong"][score] for score in ("auc", "log_loss")}
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Annotated, Literal
@@ -15,10 +15,9 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field, FiniteFloat, TypeAdapter
 
 from stages.lib.core.files import read_bytes, write_bytes, write_json
-from stages.lib.core.records import split_task
 from stages.lib.data.checks import Check
 from stages.lib.data.protocols import Protocol
-from stages.lib.judge.arms import NO_SKILL, ArmKey
+from stages.lib.judge.arms import ArmKey
 from stages.lib.judge.plans import Question
 from stages.lib.judge.scores import SCORES
 
@@ -251,51 +250,6 @@ def load_comparison(*studies: str) -> Comparison:
 def parse_comparison(text: bytes | str) -> Comparison:
     """pydantic's ValidationError where the text is not what `save_comparison` writes."""
     return LAYOUT.validate_json(text)
-
-
-Metrics = dict[str, dict[str, float | str]]
-
-
-def tabulate_comparison(comparison: Comparison) -> dict[str, Metrics]:
-    """What `dvc metrics diff` shows: study -> variant -> score."""
-    studies: dict[str, list[StudyResult]] = {}
-    for task, result in comparison.items():
-        studies.setdefault(split_task(task)[0], []).append(result)
-    return {study: tabulate_study(results) for study, results in studies.items()}
-
-
-def tabulate_study(results: Sequence[StudyResult]) -> Metrics:
-    """What a review needs of a study: of several data sets the mean over them, of the scores that all have."""
-    if len(results) == 1:
-        return tabulate_metrics(results[0])
-    tables = [tabulate_metrics(result) for result in results]
-    return {
-        variant: round_as_shown(
-            {
-                name: sum(float(table[variant][name]) for table in tables) / len(tables)
-                for name, value in shown.items()
-                if isinstance(value, float) and all(name in table.get(variant, {}) for table in tables)
-            }
-        )
-        for variant, shown in tables[0].items()
-    }
-
-
-def tabulate_metrics(result: StudyResult) -> Metrics:
-    """variant -> score -> mean at the knobs, and verdict where one is asked; reference models and no skill included."""
-    shown: Metrics = {
-        key.variant: round_as_shown({score: judged.value for score, judged in arm.judged.items()})
-        | {f"verdict_{score}": judged.verdict for score, judged in arm.judged.items() if judged.verdict != "not_asked"}
-        for key, arm in result.list_arms()
-        if key.kind in ("at_knob", "reference")
-    }
-    guess = {score: result.no_skill[score] for score in result.scores.values()}
-    return shown | {NO_SKILL.variant: round_as_shown(guess)}
-
-
-def round_as_shown(values: Mapping[str, float]) -> dict[str, float | str]:
-    """Round to the five decimals that `dvc metrics diff` shows: what looks the same there is the same."""
-    return {name: round(value, 5) + 0.0 for name, value in values.items()}  # + 0.0: no negative zero
 
 
 def save_points(study: str, paths: Sequence[PathPoint], searches: Sequence[SearchPoint]) -> None:
