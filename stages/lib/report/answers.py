@@ -13,7 +13,10 @@ from stages.lib.report.styles import VERDICTS, WARNINGS, describe_range, first_o
 Effect = Difference | Pooled  # of an arm, on one data set or on several
 
 NUM_NAMED = 3  # variants that a sentence names; the others are counted
-GROUPS = {"regularizers": "regularisers", "settings": "settings of training"}
+GROUPS = {  # of one, of several
+    "regularizers": ("regulariser", "regularisers"),
+    "settings": ("setting of training", "settings of training"),
+}
 NUM_MATTER = 5
 FAILURES = {"diverged": "diverged in training", "one_answer": "puts all held-out rows into one class"}
 MANY = 3  # regularisers that a survey compares at least
@@ -183,7 +186,7 @@ def tell_leaders(study: StudyResult, score: str) -> str:
 
 def tell_effects(study: StudyResult, score: str) -> Iterator[str]:
     """Which regularisers and settings are shown to help, and which to hurt."""
-    for group, label in GROUPS.items():
+    for group, labels in GROUPS.items():
         findings, told = list_findings(study, score, group=group), []
         for verdict, effect in (("better", "to help"), ("worse", "to hurt")):
             names = [
@@ -194,7 +197,7 @@ def tell_effects(study: StudyResult, score: str) -> Iterator[str]:
             told.append(f"{len(names) or 'none'} {effect}{name_first(names) if names else ''}")
         by = "" if score == study.scores["probabilities"] else f" by {SCORES[score].label}"
         if findings:
-            yield f"Shown{by} of {len(findings)} {label}: {', '.join(told)}."
+            yield f"Shown{by} of {len(findings)} {labels[len(findings) != 1]}: {', '.join(told)}."
 
 
 def name_baseline(study: StudyResult, variant: str) -> str:
@@ -216,7 +219,8 @@ def tell_training_on(study: StudyResult, confidence: float) -> str:
 def tell_scores(study: StudyResult) -> Iterator[str]:
     """The baseline, a guess without skill and the reference models, by each score."""
     for score in study.scores.values():
-        values = {"no regulariser, stopped": study.baseline_result.judged[score].value}
+        stopped = ", stopped" if TO_END in study.arms[study.baseline] else ""
+        values = {f"no regulariser{stopped}": study.baseline_result.judged[score].value}
         values |= {"a guess by class shares": study.no_skill[score]}
         values |= {style_of(name).label: judged.value for name, judged in list_models(study, score).items()}
         way = "greater" if SCORES[score].greater_is_better else "less"
@@ -240,6 +244,9 @@ def tell_next(study: StudyResult) -> str:
         most = max(uses, key=lambda name: uses[name].share)
         at = f"{style_of(most).label} {describe_range([uses[most].low, uses[most].high])}"
         return f"stop in time and choose the regulariser on validation rows; it is mostly {at} ({uses[most].share:.0%})"
+    findings = {name: found for group in GROUPS for name, found in list_findings(study, score, group=group).items()}
+    if helping := [style_of(name).label for name, found in findings.items() if found.verdict == "better"]:
+        return f"stop in time, on validation rows; {helping[0]} is shown to add to that"
     return "stop in time, on validation rows; a regulariser is not shown to add to that"
 
 

@@ -18,12 +18,12 @@ from stages.lib.judge.scores import SCORES
 from stages.lib.judge.verdicts import Pooled, find_unbeaten, pool
 from stages.lib.report.answers import IN_WORDS, Effect, is_survey, is_used, name_first, tell_change
 from stages.lib.report.charts import INK, MUTED, ROWS, Chart, finish_chart, scale_colours
-from stages.lib.report.styles import VERDICTS, first_of, style_of
+from stages.lib.report.styles import CHOSEN, VERDICTS, first_of, show_interval, style_of
 
 SIGNS, STAR = {"better": "▲", "worse": "▼", "equivalent": "=", "undecided": " "}, "★"
-CELL, ROW, LABELS = 67, 21, 162  # pixels of a column, of a row and of their names: letters stay legible on a phone
+CELL, ROW, LABELS = 61, 21, 132  # pixels of a column, of a row and of their names: letters stay legible on a phone
 NUM_NAMED = 5  # arms that a sentence names
-CHOSEN, TO_THE_END = "chosen on validation rows", "no regulariser, to the end"
+TO_THE_END = "no regulariser, to the end"
 BASELINE = "no regulariser"
 
 
@@ -151,22 +151,22 @@ def draw_overview(overview: Overview) -> Chart:
         {
             "arm": arm,
             "column": title,
-            "head": heads[title],
+            "_head": heads[title],
             "value": effect.value,
             "low": effect.low,
             "high": effect.high,
             "verdict": VERDICTS[effect.verdict].label,
-            "text": f"{SIGNS[effect.verdict]} {effect.value:+z.3f}{STAR if arm in best.get(title, ()) else ''}".strip(),
+            "_text": f"{SIGNS[effect.verdict]} {effect.value:+z.3f}{STAR * (arm in best.get(title, ()))}".strip(),
         }
         for arm, effects in overview.rows.items()
         for title, effect in effects.items()
     ]
-    rows = pd.DataFrame(records, columns=["arm", "column", "head", "value", "low", "high", "verdict", "text"])
+    rows = pd.DataFrame(records, columns=["arm", "column", "_head", "value", "low", "high", "verdict", "_text"])
     seen = {effect.verdict for column in overview.columns for effect in column.effects.values()}
     shown = scale_colours(style for verdict, style in VERDICTS.items() if verdict in seen)
     lines = "split(replace(datum.label, ' ', '|'), '|')"  # the number, the noun, the score
     axis = alt.Axis(orient="top", labelAngle=0, labelColor=INK, labelPadding=31, labelLimit=CELL, labelExpr=lines)
-    x = alt.X("head:N", sort=list(heads.values()), title=None, axis=axis)
+    x = alt.X("_head:N", sort=list(heads.values()), title=None, axis=axis)
     y = alt.Y(
         "arm:N", sort=list(overview.rows), title=None, axis=alt.Axis(labelLimit=240, labelColor=INK, minExtent=LABELS)
     )
@@ -176,7 +176,7 @@ def draw_overview(overview: Overview) -> Chart:
     tooltip = ["arm:N", "column:N", "verdict:N", "value:Q", "low:Q", "high:Q"]
     chart = alt.layer(
         ROWS.mark_rect(stroke=MUTED, strokeWidth=0.3).encode(x=x, y=y, color=colour, opacity=opacity, tooltip=tooltip),
-        ROWS.mark_text(color=INK, fontSize=11).encode(x=x, y=y, text="text:N"),
+        ROWS.mark_text(color=INK, fontSize=11).encode(x=x, y=y, text="_text:N"),
     ).properties(width=alt.Step(CELL), height=alt.Step(ROW))
     title = "What each regulariser does, on data that the network has not seen"
     return finish_chart(chart, rows, title=title, note=read_overview(overview))
