@@ -65,7 +65,7 @@ def draw_study(result: StudyResult, records: StudyRecords) -> StudyPart:
     recipe = describe_recipe(records.recipes[plan.baseline], records.runs[plan.baseline])
     protocol = answers.capitalize(result.protocol.describe())
     *told, following = answers.tell_study(result, settings.confidence)
-    told += [*answers.tell_more(result, settings.confidence), following]
+    told = list(dict.fromkeys([*told, *answers.tell_more(result, settings.confidence), following]))
     score = result.scores["probabilities"]
     learning = figures.tabulate_learning(records.runs)
     forest = pd.concat([figures.list_differences(result, score) for score in result.scores.values()])

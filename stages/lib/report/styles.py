@@ -111,8 +111,8 @@ def show_interval(low: float, high: float, sign: str = "") -> str:
 
 
 def show_number(value: float) -> str:
-    """Three significant digits, no exponent."""
-    return np.format_float_positional(value, precision=3, fractional=False, trim="-")
+    """Three significant digits, at most six decimals, no exponent."""
+    return np.format_float_positional(round(value, 6) + 0.0, precision=3, fractional=False, trim="-")
 
 
 def describe_range(strengths: Sequence[float]) -> str:
