@@ -43,7 +43,7 @@ VARIANTS: dict[str, Style] = {
     "max_norm": Style("max norm", GREEN, "circle"),
     "unit_norm": Style("unit norm", GREEN, "square"),
     "batch_norm": Style("batch normalisation", GREEN, "diamond"),
-    "batch_norm_high": Style("batch normalisation at a high rate", GREEN, "triangle-up"),
+    "batch_norm_high": Style("batch norm, high rate", GREEN, "triangle-up"),
     "dropout": Style("dropout", ORANGE, "circle"),
     "gaussian_noise": Style("Gaussian noise", ORANGE, "square"),
     "cutout": Style("cutout", ORANGE, "diamond"),
