@@ -9,7 +9,7 @@ from typing import Any
 import altair as alt
 import pandas as pd
 
-from stages.lib.claims.judging import ClaimResult
+from stages.lib.claims.judging import ClaimResult, QuantityResult
 from stages.lib.judge.scores import SCORES
 from stages.lib.report import charts
 from stages.lib.report.page import Part, Row

@@ -18,7 +18,7 @@ from stages.lib.judge.scores import SCORES
 from stages.lib.judge.verdicts import Pooled, find_unbeaten, pool
 from stages.lib.report.answers import IN_WORDS, Effect, is_survey, is_used, name_first, tell_change
 from stages.lib.report.charts import INK, MUTED, ROWS, Chart, finish_chart, scale_colours
-from stages.lib.report.styles import CHOSEN, VERDICTS, first_of, show_interval, style_of
+from stages.lib.report.styles import CHOSEN, VERDICTS, first_of, style_of
 
 SIGNS, STAR = {"better": "▲", "worse": "▼", "equivalent": "=", "undecided": " "}, "★"
 CELL, ROW, LABELS = 61, 21, 132  # pixels of a column, of a row and of their names: letters stay legible on a phone
