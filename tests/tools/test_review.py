@@ -326,7 +326,7 @@ def test_what_comes_and_goes_is_told(repository: Repository) -> None:
     text = render(repository.compare(head | {"other": head["made"]}))
     assert text.splitlines()[0].endswith("different held-out scores. Also: 5 arms new, 2 arms removed.")
     assert (
-        "\nNew:\n\n- other: Shown of 1 regularisers: none to help, 1 to hurt (mine by 0.100).\n"
+        "\nNew:\n\n- other: Shown of 1 regulariser: none to help, 1 to hurt (mine by 0.100).\n"
         "- made mine at the knob, compared with unregularized: AUC 0.7000 (better), log loss 0.4000 (worse)\n"
     ) in text
     assert text.endswith("\n\nRemoved: made dropout at the knob; made dropout tuned.")
