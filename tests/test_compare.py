@@ -342,7 +342,7 @@ def test_a_baseline_that_failed_in_every_lane_is_told_first() -> None:
     """All its lanes diverged; or all of them give the commonest answer, whatever the row."""
     failed = PREDICTED["unregularized"]
     diverged = dataclasses.replace(failed, mechanisms=failed.mechanisms | {"diverged": np.ones(REPLICATES)})
-    stuck = dataclasses.replace(failed, test=failed.test * np.float32(0.2))
+    stuck = dataclasses.replace(failed, test=np.full_like(failed.test, 0.2))
     for found, words in ((diverged, "diverged in training"), (stuck, "puts all held-out rows into one class")):
         result = judge({"unregularized": found, "strong": PREDICTED["strong"]})
         beware, *told = tell_study(result, 0.95)

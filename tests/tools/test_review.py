@@ -270,6 +270,9 @@ def test_every_verdict_is_counted_and_what_is_decided_comes_first(repository: Re
     assert text.startswith(
         "**Worse**: 1 of 3 changed results are worse by more than noise, by at least one score (1 better, 1 undecided)"
     )
+    for row in list_rows(text):
+        low, high = map(float, row[7].split(" to "))
+        assert (low <= 0 <= high) == (row[-1] == "undecided")
     rows = [(row[1], row[-1]) for row in list_rows(text)]
     assert rows == [("dropout", "worse"), ("l2", "better"), ("unregularized", "undecided")]
     text = render(repository.compare(shift(BASE, "l2", 0.0)))

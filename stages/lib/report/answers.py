@@ -69,9 +69,16 @@ def tell_failures(study: StudyResult) -> list[str]:
 
 
 def is_failure(study: StudyResult, variant: str, *mechanisms: str) -> bool:
-    """Whether all networks of a variant at its knob have failed, in one of these ways or in any."""
-    found = study.arms[variant]["at_knob"].mechanisms
-    return any(found.get(name, 0.0) == 1 for name in mechanisms or FAILURES)
+    """Whether all networks of a variant at its knob have failed, in one of these ways or in any.
+
+    Where one class is rare, networks with skill give one answer, too: their probabilities differ.
+    """
+    arm = study.arms[variant]["at_knob"]
+    has_skill = any(judged.skill.verdict == "better" for judged in arm.judged.values())
+    return any(
+        arm.mechanisms.get(name, 0.0) == 1 and not (name == "one_answer" and has_skill)
+        for name in mechanisms or FAILURES
+    )
 
 
 def is_survey(study: StudyResult) -> bool:
@@ -185,7 +192,9 @@ def tell_leaders(study: StudyResult, score: str) -> str:
 
 
 def tell_effects(study: StudyResult, score: str) -> Iterator[str]:
-    """Which regularisers and settings are shown to help, and which to hurt."""
+    """Which regularisers and settings are shown to help, and which to hurt, where there is a baseline that learns."""
+    if is_failure(study, study.baseline):
+        return
     for group, labels in GROUPS.items():
         findings, told = list_findings(study, score, group=group), []
         for verdict, effect in (("better", "to help"), ("worse", "to hurt")):
@@ -210,7 +219,7 @@ def tell_training_on(study: StudyResult, confidence: float) -> str:
     """What it costs not to stop in time."""
     score = study.scores["probabilities"]
     difference = find_difference(study.arms[study.baseline].get("to_end"), score)
-    if difference is None:
+    if difference is None or is_failure(study, study.baseline):
         return ""
     change = tell_change(difference, SCORES[score].label, f"{100 * confidence:g} % interval ")
     return f"To train to the end {TRAINING_ON[difference.verdict]}: it {change}."
@@ -237,6 +246,8 @@ def tell_next(study: StudyResult) -> str:
         return "say which rows belong together, and judge it again"
     if "no_skill" in found:
         return "look for more rows, or for columns that say more of the target"
+    if is_failure(study, study.baseline):
+        return "mend the baseline, by another learning rate for one, and judge it again"
     if models:
         return f"use {style_of(find_best_model(models, score)).label}, which is shown to beat the network"
     if chosen and chosen.verdict == "better":
@@ -244,9 +255,9 @@ def tell_next(study: StudyResult) -> str:
         most = max(uses, key=lambda name: uses[name].share)
         at = f"{style_of(most).label} {describe_range([uses[most].low, uses[most].high])}"
         return f"stop in time and choose the regulariser on validation rows; it is mostly {at} ({uses[most].share:.0%})"
-    findings = {name: found for group in GROUPS for name, found in list_findings(study, score, group=group).items()}
-    if helping := [style_of(name).label for name, found in findings.items() if found.verdict == "better"]:
-        return f"stop in time, on validation rows; {helping[0]} is shown to add to that"
+    findings = list_findings(study, score, group="regularizers")
+    if helping := [name for name, one in findings.items() if one.verdict == "better"]:
+        return f"stop in time, on validation rows, and try {style_of(helping[0]).label}, which is shown to help"
     return "stop in time, on validation rows; a regulariser is not shown to add to that"
 
 

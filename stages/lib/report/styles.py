@@ -104,10 +104,11 @@ def first_of(entries: Sequence[str], most: int) -> list[str]:
     return [*entries[:most], *([f"{len(entries) - most:,} more"] if len(entries) > most else [])]
 
 
-def show_interval(low: float, high: float, sign: str = "") -> str:
+def show_interval(low: float, high: float, sign: str = "", places: int = 3) -> str:
     """`0.014 to 0.176`; sign: `+` for that of a difference. Where it leaves 0 out, neither end is rounded to 0."""
-    places = [min(9, ceil(-log10(abs(end)))) if low * high > 0 and abs(end) < 0.0005 else 3 for end in (low, high)]
-    return f"{low:{sign}.{places[0]}f} to {high:{sign}.{places[1]}f}"
+    least = 0.5 * 10**-places if low * high > 0 else 0.0
+    shown = [min(9, ceil(-log10(abs(end)))) if abs(end) < least else places for end in (low, high)]
+    return f"{low + 0.0:{sign}.{shown[0]}f} to {high + 0.0:{sign}.{shown[1]}f}"  # a 0 has no minus
 
 
 def show_number(value: float) -> str:
