@@ -16,6 +16,7 @@ from stages.lib.judge.designs import CrossValidation
 from stages.lib.judge.plans import ComparedSearch, ComparedVariant, StudyPlan
 from stages.lib.judge.predictions import Labels, Predictions, ReferencePredictions, StudyPredictions
 from stages.lib.report.answers import choose_arms, rank_arms, tell_mechanisms, tell_more, tell_study
+from stages.lib.report.overview import survey, tell_overview
 from stages.report import average_metrics, tabulate_comparison, tabulate_metrics
 from tests.made import STATISTICS
 
@@ -345,10 +346,15 @@ def test_a_baseline_that_failed_in_every_lane_is_told_first() -> None:
     stuck = dataclasses.replace(failed, test=np.full_like(failed.test, 0.2))
     for found, words in ((diverged, "diverged in training"), (stuck, "puts all held-out rows into one class")):
         result = judge({"unregularized": found, "strong": PREDICTED["strong"]})
-        beware, *told = tell_study(result, 0.95)
+        told = tell_overview(survey({"made": result}, {"made": "80 rows"}, STATISTICS))
+        assert [line.count("cannot be told") for line in told] == [1, 1]
+        beware, *told = [*tell_study(result, 0.95), *told]
+        assert not any("to help" in line for line in told)
         assert beware.startswith(f"Beware: every network of the baseline, no regulariser, {words}, so")
         assert any(line.endswith(" cannot be told here: there is no baseline that learns.") for line in told)
     mechanisms = result.arms["unregularized"]["at_knob"].mechanisms
     assert "every network puts all held-out rows into one class" in tell_mechanisms(mechanisms)
-    sound = judge({name: PREDICTED[name] for name in ("unregularized", "strong")})
-    assert not any(line.startswith("Beware: every network") for line in tell_study(sound, 0.95))
+    rare = dataclasses.replace(PREDICTED["strong"], test=PREDICTED["strong"].test * np.float32(0.2))
+    for found in (failed, rare):  # one answer is right where a class is rare; probabilities still show skill
+        sound = judge({"unregularized": found, "strong": PREDICTED["strong"]})
+        assert not any(line.startswith("Beware: every network") for line in tell_study(sound, 0.95))
