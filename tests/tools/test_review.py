@@ -42,7 +42,7 @@ from tests.test_compare import K_FOLD, LABELS, REPLICATES, same
 from tests.test_compare import make_plan as make_study_plan
 from tests.test_compare import make_predictions as predict
 from tests.test_report import find_contradictions
-from tools.review.__main__ import conclude, escape, render
+from tools.review.__main__ import escape, render
 from tools.review.judging import Change, Review, review
 from tools.review.snapshot import Record, Snapshot, StageRecord, compare_params, find_base, hash_text, read_record
 

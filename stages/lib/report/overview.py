@@ -119,6 +119,8 @@ def tell_several(title: str, studies: Sequence[StudyResult], score: str, setting
     values = {arm: np.array([one.value for one in found]) for arm, found in common.items() if arm != CHOSEN}
     values[BASELINE] = np.zeros(len(studies))
     best = find_unbeaten(values, sign=sign, confidence=settings.confidence)
+    if all(one.verdict != "better" for one in pooled.values()):
+        best |= {BASELINE}  # as for one data set: `judge.keep_baseline`
     baseline = sum(study.baseline_result.judged[score].value for study in studies) / len(studies)
     column = DataColumn(title, pooled, baseline, best)
     return without_verdicts(column) if any(is_failure(study, study.baseline) for study in studies) else column
