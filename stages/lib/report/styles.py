@@ -145,6 +145,8 @@ CHECKS = {  # name of a check -> what was found, and what to do about it
     "thinned": "networks and models learn from {value:,.0f} rows each, fewer than there are, and regularisers help "
     "more there: raise the training rows of the protocol, or MINUTES",
     "reach": "a true difference in {columns} below {value:.3f} would often not be found: only more rows help there",
+    "margin": "equal networks would mostly be shown to be within {value:.3f} of each other in {columns}, which is more "
+    "than what does not matter: what is not shown here may still be there",
 }
 WARNINGS = ("groups", "gives_away", "no_skill", "no_overfitting")  # they change what the answer means
 
@@ -152,7 +154,7 @@ WARNINGS = ("groups", "gives_away", "no_skill", "no_overfitting")  # they change
 def tell_check(check: Check) -> str:
     """columns of a check are columns of the table, or variants, or a score."""
     labels = dict.fromkeys(("path_ends", "no_spread"), lambda name: style_of(name).label)
-    labels["reach"] = lambda name: SCORES[name].label
+    labels |= dict.fromkeys(("reach", "margin"), lambda name: SCORES[name].label)
     columns = [labels.get(check.name, str)(name) for name in check.columns]
     more = f" and {len(columns) - NUM_NAMED} more" if len(columns) > NUM_NAMED else ""
     return CHECKS[check.name].format(columns=", ".join(columns[:NUM_NAMED]) + more, value=check.value)

@@ -84,6 +84,6 @@ def test_the_answer_tells_sizes_scores_and_stopping() -> None:
 
 def test_every_check_is_told_with_what_to_do() -> None:
     for name in CHECKS:
-        told = tell_check(Check(name, ("log_loss",) * (name == "reach") or ("a", "b", "c", "d"), 0.5))
+        told = tell_check(Check(name, ("log_loss",) * (name in ("reach", "margin")) or ("a", "b", "c", "d"), 0.5))
         assert "{" not in told
         assert ":" in told
