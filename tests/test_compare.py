@@ -136,7 +136,8 @@ def test_what_may_be_best_is_not_beaten_by_any_other(result: StudyResult) -> Non
     assert not {plain, ArmKey("hurt", "at_knob")} & set(result.may_be_best["auc"])
     assert judge({"unregularized": PREDICTED["unregularized"]}).may_be_best["auc"] == [plain]
     settings = STATISTICS.model_copy(update={"equivalence": {"auc": 1.0, "log_loss": 9.0}})  # so none is shown to help
-    assert plain in compare.run(make_plan(*PREDICTED), settings, LABELS, PREDICTED, {}).result.may_be_best["auc"]
+    found = compare.run(make_plan(*PREDICTED), settings, StudyPredictions(LABELS, PREDICTED)).result
+    assert plain in found.may_be_best["auc"]
 
 
 def test_an_arm_to_the_end_is_tuned_by_itself_and_compared_with_the_network_that_stopped() -> None:
