@@ -36,25 +36,8 @@ from tools.repro.run import Run
 
 ROOT = Path(__file__).parents[2]
 NUM_KILLS = 4
-PIPELINE = """\
-stages:
-  head:
-    cmd: cp source head.txt
-    deps: [source]
-    outs: [head.txt]
-  fan:
-    foreach: {items}
-    do:
-      cmd: >-
-        sleep ${{item}}; mkdir -p out; cp head.txt out/${{key}};
-        test ! -e ${{key}}.broken || {{ echo the reason; exit 3; }}
-      deps: [head.txt]
-      outs: ["out/${{key}}"]
-  tail:
-    cmd: cat out/* > tail.txt
-    deps: [out]
-    outs: [tail.txt]
-"""
+PIPELINES = Path(__file__).parent / "pipelines"
+PIPELINE = (PIPELINES / "fan.yaml").read_text()
 
 
 def start_run(project: Project, *options: str) -> subprocess.Popen[str]:
@@ -191,19 +174,7 @@ def test_targets_are_brought_up_to_date_with_what_they_need_and_nothing_else(tmp
         assert ours.run(name, status=2) == f"error: {told}, expected one that `dvc stage list` shows\n"
 
 
-KINDS = """\
-stages:
-  plain: {cmd: cp source plain.txt, deps: [source], outs: [plain.txt]}
-  other: {cmd: cp source other.txt, deps: [source], outs: [other.txt]}
-  frozen: {cmd: cp source frozen.txt, deps: [source], outs: [frozen.txt], frozen: true}
-  always: {cmd: date > always.txt, deps: [source], outs: [always.txt], always_changed: true}
-  nothing: {cmd: "true"}
-  no_outputs: {cmd: "true", deps: [source]}
-  folders: {cmd: mkdir -p made && cp given/* made, deps: [given], outs: [made]}
-  params: {cmd: cp knobs.yaml params.txt, params: [{knobs.yaml: [a]}], outs: [params.txt]}
-  all_params: {cmd: cp knobs.yaml all.txt, params: [{knobs.yaml: }], outs: [all.txt]}
-  elsewhere: {wdir: given, cmd: cp ../source ../elsewhere.txt, deps: [../source], outs: [../elsewhere.txt]}
-"""
+KINDS = (PIPELINES / "kinds.yaml").read_text()
 CHANGES = {
     "nothing": lambda folder: None,
     "an input": lambda folder: (folder / "source").write_text("two"),
