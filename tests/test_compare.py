@@ -21,8 +21,7 @@ from tests.made import STATISTICS
 
 FOLDS, REPLICATES, ROWS = 2, 20, 40  # ROWS: held out by each replicate
 K_FOLD = RepeatedStratifiedKFold(folds=FOLDS, repeats=REPLICATES // FOLDS, validation=0.2)
-MECHANISMS = ("epochs_run", "best_epoch", "stopped_early", "diverged")
-MECHANISMS += ("zero_share", "near_zero_share", "kernel_norm", "bound_share")
+MECHANISMS = ("epochs_run", "best_epoch", "stopped_early", "diverged", "zero_share", "kernel_norm", "bound_share")
 
 
 def make_labels(generator: np.random.Generator) -> Labels:
@@ -172,7 +171,7 @@ def test_what_hardly_differs_from_no_skill_is_undecided_and_not_equivalent() -> 
     predicted = StudyPredictions(LABELS, plain, {"logistic_regression": model})
     result = compare.run(make_plan(*plain), STATISTICS, predicted).result
     skill = result.arms["logistic_regression"]["reference"].judged["log_loss"].skill
-    assert -0.01 < skill.equivalence_low < 0 < skill.equivalence_high < 0.01
+    assert -0.01 < skill.own_low < 0 < skill.own_high < 0.01
     assert skill.verdict == "undecided"
 
 
@@ -204,7 +203,7 @@ def test_metrics_are_few_and_finite_and_hold_both_verdicts(result: StudyResult) 
 def test_verdicts_do_not_depend_on_the_order_of_arms(result: StudyResult) -> None:
     other = judge({name: PREDICTED[name] for name in list(PREDICTED)[::-1]})
     assert {name: other.arms[name] for name in result.arms} == result.arms
-    assert other.reach == result.reach
+    assert other.detectable == result.detectable
 
 
 def test_few_repeats_are_judged_by_replicate() -> None:
@@ -224,7 +223,7 @@ def test_few_repeats_are_judged_by_replicate() -> None:
     error = differences.std(ddof=1) * np.sqrt(1 / kept + 1 / (FOLDS - 1))
     half_width = stats.t.ppf(0.975, kept - 1) * error
     assert arm.difference.own_low == pytest.approx(differences.mean() - half_width, abs=1e-6)
-    assert result.reach == {}
+    assert result.detectable == {}
 
 
 def test_a_path_runs_from_the_weakest_to_the_strongest(outcome: compare.Outcome) -> None:
@@ -326,7 +325,7 @@ def test_a_study_of_its_baseline_alone_is_answered() -> None:
     result = judge({"unregularized": PREDICTED["unregularized"]})
     (told,) = tell_more(result, 0.95)
     assert told.startswith("Against a guess")
-    assert result.reach == {}
+    assert result.detectable == {}
 
 
 def test_mechanisms_are_told_where_they_acted() -> None:

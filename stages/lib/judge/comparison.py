@@ -36,7 +36,6 @@ class Difference:
     low, high: the interval that agrees with the verdict, and is the one that is shown. It holds together with all
         intervals of its question; of what is equivalent or not asked it is that of the arm alone.
     own_low, own_high: the arm's own interval, at the confidence of params.yaml.
-    equivalence_low, equivalence_high: the narrower interval that decides on `equivalent` (two one-sided tests).
     p_value, p_adjusted: two-sided, of the arm alone, and adjusted over its question and for the level that it has.
     """
 
@@ -45,8 +44,6 @@ class Difference:
     high: FiniteFloat
     own_low: FiniteFloat
     own_high: FiniteFloat
-    equivalence_low: FiniteFloat
-    equivalence_high: FiniteFloat
     p_value: FiniteFloat
     p_adjusted: FiniteFloat
     verdict: Verdict
@@ -138,30 +135,17 @@ class SearchResult:
 
 
 @dataclass(frozen=True)
-class Reach:
-    """What a study can see by one score, for a typical arm of its networks.
-
-    detectable: the smallest true difference that would be called better or worse with a chance of 80 %.
-    margin: the smallest margin within which two equal arms would be called equivalent with that chance.
-    wanted: the greatest difference that does not matter.
-    """
-
-    detectable: FiniteFloat
-    margin: FiniteFloat
-    wanted: FiniteFloat = 0.0
-
-
-@dataclass(frozen=True)
 class StudyResult:
     """All arms of a study, and the protocol by which they were judged.
 
     dataset, features, protocol, seed: together they fix the rows of every replicate.
     scores: question -> the score that answers it.
     no_skill: score -> what predictions that know the class shares alone would score.
-    reach: score -> what the study can see by it; empty where the baseline is the only arm.
     arms: variant or reference model -> kind of arm -> result.
     searches: variant -> what its search found.
     may_be_best: score -> the arms that are not shown to be worse than another; each variant once, as one would use it.
+    detectable: score -> the smallest true difference of a typical arm that would be called better or worse with a
+        chance of 80 %; empty where the baseline is the only arm, or rows are not known.
     checks: what a reader of the result has to know of the data and of it.
     """
 
@@ -172,10 +156,10 @@ class StudyResult:
     scores: dict[Question, str]
     baseline: str
     no_skill: dict[str, FiniteFloat]
-    reach: dict[str, Reach]
     arms: dict[str, dict[Kind, ArmResult]]
     searches: dict[str, SearchResult] = field(default_factory=dict)
     may_be_best: dict[str, list[ArmKey]] = field(default_factory=dict)
+    detectable: dict[str, FiniteFloat] = field(default_factory=dict)
     checks: list[Check] = field(default_factory=list)
 
     def list_arms(self) -> Iterator[tuple[ArmKey, ArmResult]]:

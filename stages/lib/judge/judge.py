@@ -17,7 +17,7 @@ from stages.lib.core.records import round_number
 from stages.lib.data.protocols import RepeatedStratifiedKFold
 from stages.lib.judge import designs, verdicts
 from stages.lib.judge.arms import AT_KNOB, AVERAGED, NO_SKILL, REFERENCE, TO_END, TUNED, Arm, ArmKey, predict_no_skill
-from stages.lib.judge.comparison import ArmResult, Difference, Judgement, Reach, SearchResult, StudyResult, Use, Verdict
+from stages.lib.judge.comparison import ArmResult, Difference, Judgement, SearchResult, StudyResult, Use, Verdict
 from stages.lib.judge.designs import Design, Estimate
 from stages.lib.judge.plans import ComparedSearch, Question, StatisticsPlan, StudyPlan, Subject
 from stages.lib.judge.predictions import Labels, class_shares
@@ -136,11 +136,11 @@ def describe_difference(together: Together[Member], key: Member, level: float, s
 def record_difference(
     estimate: Estimate, interval: tuple[float, float], p_adjusted: float, word: Verdict, alpha: float
 ) -> Difference:
-    """interval: that which is shown; the arm's own, and the one that decides on `equivalent`, stand beside it."""
+    """interval: that which is shown; the arm's own stands beside it."""
     value, p_value, p_adjusted = map(round_number, (estimate.value, estimate.p_value, p_adjusted))
-    intervals = interval, estimate.interval(1 - alpha), estimate.interval(1 - 2 * alpha)
-    (low, high), own, inner = [(round_number(lower), round_number(upper)) for lower, upper in intervals]
-    return Difference(value, low, high, *own, *inner, p_value, p_adjusted, word)
+    both = interval, estimate.interval(1 - alpha)
+    shown, own = [(round_number(low), round_number(high)) for low, high in both]
+    return Difference(value, *shown, *own, p_value, p_adjusted, word)
 
 
 # A study -------------------------------------------------------------------------------------------------------------
@@ -165,10 +165,10 @@ def judge_study(judge: Judge) -> StudyResult:
         scores=plan.scores,
         baseline=plan.baseline,
         no_skill=describe_no_skill(judge),
-        reach=describe_reach(judge, levels),
         arms=results,
         searches={search.variant: describe_search(judge, search, differences) for search in plan.searches},
         may_be_best={score: find_best(judge, score) for score in judge.scores},
+        detectable=find_detectable(levels),
     )
 
 
@@ -294,16 +294,15 @@ def describe_no_skill(judge: Judge) -> dict[str, float]:
     return round_all({name: measure_no_skill(name, label, guess).mean() for name in list_scores(outputs)} | {"gap": 0})
 
 
-def describe_reach(judge: Judge, levels: Levels) -> dict[str, Reach]:
+def find_detectable(levels: Levels) -> dict[str, float]:
     """What the study can see by each score, for the arm with the median standard error; of the largest question."""
-    alpha, seen = 1 - judge.settings.confidence, {}
+    seen = {}
     for together, level in sorted(levels, key=lambda one: len(one[0].members)):
         if all(estimate.by_row for estimate in together.members.values()):
             ranked = sorted(together.members.items(), key=lambda entry: entry[1].standard_error)
             key, typical = ranked[len(ranked) // 2]
             detectable = verdicts.detectable_difference(typical, together.half_width(key, level))
-            numbers = detectable, verdicts.smallest_margin(typical, alpha=alpha), judge.settings.equivalence[key.score]
-            seen[key.score] = Reach(*map(round_number, numbers))
+            seen[key.score] = round_number(detectable)
     return seen
 
 

@@ -16,7 +16,7 @@ UNDECIDED: Effect = (0.0, "undecided")
 
 def make_arm(group: str, change: float = 0.0, verdict: Verdict | None = None) -> ArmResult:
     """An arm whose scores differ by `change` from the baseline's."""
-    ends = (change - 0.01, change + 0.01) * 3
+    ends = (change - 0.01, change + 0.01) * 2
     difference = Difference(change, *ends, 0.1, 0.1, verdict) if verdict else None
     skill = Difference(0.1, *ends, 0.1, 0.1, "better")
     judged = {score: Judgement(value + change, [value] * 2, difference, skill) for score, value in SCORES.items()}
@@ -37,7 +37,6 @@ def make_result(chosen: Effect = UNDECIDED, *checks: Check, model: Effect = UNDE
         scores={"discrimination": "auc", "probabilities": "log_loss"},
         baseline="unregularized",
         no_skill={"auc": 0.5, "log_loss": 0.69},
-        reach={},
         arms=arms | {"logistic_regression": model_arm},
         searches={"cocktail": SearchResult(13, {}, "best_single", {"dropout": Use(0.8, 0.1, 0.3)}, {})},
         may_be_best={"log_loss": [ArmKey("dropout", "tuned"), ArmKey("unregularized", "at_knob")]},
