@@ -17,7 +17,6 @@ from stages.lib.lanes.plan import RunPlan, load_run_plan
 from stages.lib.lanes.run import TrainedRun, load_run
 from stages.lib.report import answers, figures
 from stages.lib.report.charts import Figure, make_figure
-from stages.lib.report.overview import tell_column, tell_one
 from stages.lib.report.page import Row, StudyPart, render_page
 from stages.lib.report.styles import describe_range, name_arm, name_verdict, show_interval, style_of
 from stages.lib.versions import find_versions
@@ -65,7 +64,6 @@ def draw_study(result: StudyResult, records: StudyRecords) -> StudyPart:
     recipe = describe_recipe(records.recipes[plan.baseline], records.runs[plan.baseline])
     protocol = answers.capitalize(result.protocol.describe())
     told = [*answers.tell_study(result, settings.confidence), *answers.tell_more(result, settings.confidence)]
-    score = result.scores["probabilities"]
     learning = figures.tabulate_learning(records.runs)
     forest = pd.concat([figures.list_differences(result, score) for score in result.scores.values()])
     return StudyPart(
@@ -74,7 +72,6 @@ def draw_study(result: StudyResult, records: StudyRecords) -> StudyPart:
         rows=rows,
         data=f"{plan.task} ({rows})" if is_table else rows,
         is_table=is_table,
-        sentence=f"{answers.capitalize(tell_column(tell_one(rows, result, score), SCORES[score].label))}.",
         about=f"{plan.title}; {recipe}. {protocol}.",
         answers=told,
         table=tabulate_arms(result),
