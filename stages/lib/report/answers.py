@@ -77,12 +77,6 @@ def is_survey(study: StudyResult) -> bool:
     return TO_END in study.arms[study.baseline] and len(regularizers) >= MANY
 
 
-def name_leaders(study: StudyResult, score: str) -> list[str]:
-    """The arms that no other is shown to beat by a score, the best first."""
-    keys = [key for key in sort_arms(study, score) if key in study.may_be_best.get(score, [])]
-    return [style_of(key.variant).label + (" to the end" if key.kind == TO_END else "") for key in keys]
-
-
 def name_first(names: Sequence[str], most: int = NUM_NAMED) -> str:
     """The first names in brackets, and the number of the others."""
     return f" ({', '.join(first_of(names, most))})"
@@ -90,9 +84,9 @@ def name_first(names: Sequence[str], most: int = NUM_NAMED) -> str:
 
 def tell_skill(study: StudyResult) -> str:
     """How many networks differ from predictions that know the class shares alone."""
-    told = []
+    told, networks = [], [arm for key, arm in study.list_arms() if key.kind != REFERENCE]
     for score in study.scores.values():
-        verdicts = list_skills(study, score)
+        verdicts = [arm.judged[score].skill.verdict for arm in networks]
         counts = [f"{verdicts.count(verdict)} {VERDICTS[verdict].label}" for verdict in ("better", "worse")]
         told.append(f"by {SCORES[score].label}, of {len(verdicts)} arms, {' and '.join(counts)}")
     return f"Against a guess that knows the class shares alone: {'; '.join(told)}."
@@ -174,7 +168,8 @@ def tell_change(effect: Effect, score: str, interval: str = "") -> str:
 
 def tell_leaders(study: StudyResult, score: str) -> str:
     """The arms that no other is shown to beat, the best first."""
-    names = name_leaders(study, score)
+    keys = [key for key in sort_arms(study, score) if key in study.may_be_best.get(score, [])]
+    names = [style_of(key.variant).label + (" to the end" if key.kind == TO_END else "") for key in keys]
     if not names or len(study.arms) == 1:
         return ""
     several = f"{len(names)} may be the best{name_first(names)}"
@@ -275,11 +270,6 @@ def list_models(study: StudyResult, score: str) -> dict[str, Judgement]:
 
 def find_best_model(judged: Mapping[str, Judgement], score: str) -> str:
     return max(judged, key=lambda name: SCORES[score].sign * judged[name].value)
-
-
-def list_skills(study: StudyResult, score: str) -> list[str]:
-    """The verdict of each network, compared with a guess."""
-    return [arm.judged[score].skill.verdict for key, arm in study.list_arms() if key.kind != REFERENCE]
 
 
 def is_used(study: StudyResult, key: ArmKey) -> bool:
