@@ -23,14 +23,13 @@ IN_WORDS = {
     "equivalent": "shown to make no difference that matters",
     "undecided": "not shown to help or to hurt",
     "not_asked": "no part of any question",
-}  # of a regulariser
+}  # of a regulariser, or of training to the end
 ANSWERS = {
     "better": "Yes",
     "worse": "No, it hurts",
     "equivalent": "No, by no more than matters",
     "undecided": "Not shown",
 }  # whether the regulariser that validation rows choose helps
-TRAINING_ON = {"better": "helps", "worse": "hurts", "equivalent": "matters little", "undecided": "may or may not hurt"}
 
 
 # A study in sentences ------------------------------------------------------------------------------------------------
@@ -205,7 +204,7 @@ def tell_training_on(study: StudyResult, confidence: float) -> str:
     if difference is None:
         return ""
     change = tell_change(difference, SCORES[score].label, f"{100 * confidence:g} % interval ")
-    return f"To train to the end {TRAINING_ON[difference.verdict]}: it {change}."
+    return f"To train to the end is {IN_WORDS[difference.verdict]}: it {change}."
 
 
 def tell_scores(study: StudyResult) -> Iterator[str]:
@@ -229,7 +228,8 @@ def tell_next(study: StudyResult) -> str:
     if "no_skill" in found:
         return "look for more rows, or for columns that say more of the target"
     if models:
-        return f"use {style_of(find_best_model(models, score)).label}, which is shown to beat the network"
+        best = max(models, key=lambda name: SCORES[score].sign * models[name].value)
+        return f"use {style_of(best).label}, which is shown to beat the network"
     if chosen and chosen.verdict == "better":
         uses = next(search.singles for search in study.searches.values() if search.singles)
         most = max(uses, key=lambda name: uses[name].share)
@@ -266,10 +266,6 @@ def list_findings(study: StudyResult, score: str, *, group: str) -> dict[str, Di
 def list_models(study: StudyResult, score: str) -> dict[str, Judgement]:
     """The reference models by their names."""
     return {key.variant: arm.judged[score] for key, arm in study.list_arms() if key.kind == REFERENCE}
-
-
-def find_best_model(judged: Mapping[str, Judgement], score: str) -> str:
-    return max(judged, key=lambda name: SCORES[score].sign * judged[name].value)
 
 
 def is_used(study: StudyResult, key: ArmKey) -> bool:

@@ -77,7 +77,7 @@ def draw_study(result: StudyResult, records: StudyRecords) -> StudyPart:
         table=tabulate_arms(result),
         mechanisms=list_mechanisms(result),
         figures=draw_figures(result, records, learning),
-        card=render_card(result, records, " ".join(told), answers.tell_skill(result), recipe),
+        card=render_card(result, records, " ".join(told), recipe),
         series={
             name: table.to_csv(index=False, float_format="%.5g", lineterminator="\n")
             for name, table in (("forest", forest), ("learning", learning))
@@ -158,7 +158,7 @@ def list_mechanisms(result: StudyResult) -> list[str]:
     return [f"{name}: {told}." for name, told in arms if told]
 
 
-def render_card(result: StudyResult, records: StudyRecords, told: str, skill: str, recipe: str) -> str:
+def render_card(result: StudyResult, records: StudyRecords, told: str, recipe: str) -> str:
     """The model card of a study (huggingface.co/docs/hub/model-cards): YAML, then Markdown."""
     return render_page(
         "study/card.md.jinja",
@@ -167,7 +167,6 @@ def render_card(result: StudyResult, records: StudyRecords, told: str, skill: st
         labels=records.labels,
         recipe=recipe,
         told=told,
-        skill=skill,
         protocol=answers.capitalize(result.protocol.describe()),
         scores={score: SCORES[score].label for score in result.scores.values()},
         arms={key: result.find(key).judged for key in records.arms},
