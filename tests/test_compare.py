@@ -203,7 +203,7 @@ def test_metrics_are_few_and_finite_and_hold_both_verdicts(result: StudyResult) 
 def test_verdicts_do_not_depend_on_the_order_of_arms(result: StudyResult) -> None:
     other = judge({name: PREDICTED[name] for name in list(PREDICTED)[::-1]})
     assert {name: other.arms[name] for name in result.arms} == result.arms
-    assert other.detectable == result.detectable
+    assert other.reach == result.reach
 
 
 def test_few_repeats_are_judged_by_replicate() -> None:
@@ -223,7 +223,7 @@ def test_few_repeats_are_judged_by_replicate() -> None:
     error = differences.std(ddof=1) * np.sqrt(1 / kept + 1 / (FOLDS - 1))
     half_width = stats.t.ppf(0.975, kept - 1) * error
     assert arm.difference.own_low == pytest.approx(differences.mean() - half_width, abs=1e-6)
-    assert result.detectable == {}
+    assert result.reach == {}
 
 
 def test_a_path_runs_from_the_weakest_to_the_strongest(outcome: compare.Outcome) -> None:
@@ -325,7 +325,7 @@ def test_a_study_of_its_baseline_alone_is_answered() -> None:
     result = judge({"unregularized": PREDICTED["unregularized"]})
     (told,) = tell_more(result, 0.95)
     assert told.startswith("Against a guess")
-    assert result.detectable == {}
+    assert result.reach == {}
 
 
 def test_mechanisms_are_told_where_they_acted() -> None:

@@ -74,6 +74,7 @@ def make_comparison() -> Json:
         scores={"discrimination": "auc", "probabilities": "log_loss"},
         baseline="unregularized",
         no_skill={},
+        reach={},
         arms={
             "unregularized": {"at_knob": make_arm(0.6, noise_of=0)},
             "dropout": {"at_knob": make_arm(0.65, noise_of=1), "tuned": make_arm(0.66, noise_of=2)},

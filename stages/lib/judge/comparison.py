@@ -135,17 +135,30 @@ class SearchResult:
 
 
 @dataclass(frozen=True)
+class Reach:
+    """What a study can see by one score, for a typical arm of its networks.
+
+    detectable: the smallest true difference that would be called better or worse with a chance of 80 %.
+    margin: the smallest margin within which two equal arms would be called equivalent with that chance.
+    wanted: the greatest difference that does not matter.
+    """
+
+    detectable: FiniteFloat
+    margin: FiniteFloat
+    wanted: FiniteFloat = 0.0
+
+
+@dataclass(frozen=True)
 class StudyResult:
     """All arms of a study, and the protocol by which they were judged.
 
     dataset, features, protocol, seed: together they fix the rows of every replicate.
     scores: question -> the score that answers it.
     no_skill: score -> what predictions that know the class shares alone would score.
+    reach: score -> what the study can see by it; empty where the baseline is the only arm.
     arms: variant or reference model -> kind of arm -> result.
     searches: variant -> what its search found.
     may_be_best: score -> the arms that are not shown to be worse than another; each variant once, as one would use it.
-    detectable: score -> the smallest true difference of a typical arm that would be called better or worse with a
-        chance of 80 %; empty where the baseline is the only arm, or rows are not known.
     checks: what a reader of the result has to know of the data and of it.
     """
 
@@ -156,10 +169,10 @@ class StudyResult:
     scores: dict[Question, str]
     baseline: str
     no_skill: dict[str, FiniteFloat]
+    reach: dict[str, Reach]
     arms: dict[str, dict[Kind, ArmResult]]
     searches: dict[str, SearchResult] = field(default_factory=dict)
     may_be_best: dict[str, list[ArmKey]] = field(default_factory=dict)
-    detectable: dict[str, FiniteFloat] = field(default_factory=dict)
     checks: list[Check] = field(default_factory=list)
 
     def list_arms(self) -> Iterator[tuple[ArmKey, ArmResult]]:

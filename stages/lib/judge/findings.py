@@ -32,8 +32,8 @@ def check_result(judge: Judge, result: StudyResult, predicted: Mapping[str, Pred
         yield Check("no_spread", same)
     if is_thinned(judge):
         yield Check("thinned", (), judge.plan.protocol.training or 0)
-    if score in result.detectable:
-        yield Check("reach", (score,), result.detectable[score])
+    if score in result.reach:
+        yield Check("reach", (score,), result.reach[score].detectable)
 
 
 def find_without_spread(result: StudyResult) -> Iterator[str]:

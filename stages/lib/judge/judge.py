@@ -17,7 +17,7 @@ from stages.lib.core.records import round_number
 from stages.lib.data.protocols import RepeatedStratifiedKFold
 from stages.lib.judge import designs, verdicts
 from stages.lib.judge.arms import AT_KNOB, AVERAGED, NO_SKILL, REFERENCE, TO_END, TUNED, Arm, ArmKey, predict_no_skill
-from stages.lib.judge.comparison import ArmResult, Difference, Judgement, SearchResult, StudyResult, Use, Verdict
+from stages.lib.judge.comparison import ArmResult, Difference, Judgement, Reach, SearchResult, StudyResult, Use, Verdict
 from stages.lib.judge.designs import Design, Estimate
 from stages.lib.judge.plans import ComparedSearch, Question, StatisticsPlan, StudyPlan, Subject
 from stages.lib.judge.predictions import Labels, class_shares
@@ -165,10 +165,10 @@ def judge_study(judge: Judge) -> StudyResult:
         scores=plan.scores,
         baseline=plan.baseline,
         no_skill=describe_no_skill(judge),
+        reach=describe_reach(judge, levels),
         arms=results,
         searches={search.variant: describe_search(judge, search, differences) for search in plan.searches},
         may_be_best={score: find_best(judge, score) for score in judge.scores},
-        detectable=find_detectable(levels),
     )
 
 
@@ -294,15 +294,16 @@ def describe_no_skill(judge: Judge) -> dict[str, float]:
     return round_all({name: measure_no_skill(name, label, guess).mean() for name in list_scores(outputs)} | {"gap": 0})
 
 
-def find_detectable(levels: Levels) -> dict[str, float]:
+def describe_reach(judge: Judge, levels: Levels) -> dict[str, Reach]:
     """What the study can see by each score, for the arm with the median standard error; of the largest question."""
-    seen = {}
+    alpha, seen = 1 - judge.settings.confidence, {}
     for together, level in sorted(levels, key=lambda one: len(one[0].members)):
         if all(estimate.by_row for estimate in together.members.values()):
             ranked = sorted(together.members.items(), key=lambda entry: entry[1].standard_error)
             key, typical = ranked[len(ranked) // 2]
             detectable = verdicts.detectable_difference(typical, together.half_width(key, level))
-            seen[key.score] = round_number(detectable)
+            numbers = detectable, verdicts.smallest_margin(typical, alpha=alpha), judge.settings.equivalence[key.score]
+            seen[key.score] = Reach(*map(round_number, numbers))
     return seen
 
 

@@ -197,6 +197,14 @@ def detectable_difference(estimate: Estimate, half_width: float, *, power: float
     return half_width + estimate.half_width(2 * (1 - power))
 
 
+def smallest_margin(estimate: Estimate, *, power: float = POWER, alpha: float = ALPHA) -> float:
+    """The smallest margin within which two arms that are equal would be called equivalent with the given chance.
+
+    Half-width at 1 - 2 alpha plus that at `power`: both ends of the interval have to be inside.
+    """
+    return estimate.half_width(2 * alpha) + estimate.half_width(1 - power)
+
+
 # Over several data sets -----------------------------------------------------------------------------------------------
 # The data sets are the sample, each with the same weight. So the interval of the mean is that of Hartung and Knapp
 # (2001) with equal weights, and the interval for a new data set is that of Higgins, Thompson and Spiegelhalter (2009).

@@ -62,6 +62,7 @@ def study(name: str, score: str, arms: dict[str, Json]) -> Json:
         "scores": {"discrimination": score, "probabilities": "log_loss"},
         "baseline": next(iter(arms)),
         "no_skill": {"accuracy": 0.8511},
+        "reach": {},
         "arms": arms,
     }
 

@@ -22,6 +22,7 @@ from stages.lib.judge.verdicts import (
     judge_together,
     pool,
     share_levels,
+    smallest_margin,
     vary_errors,
     verdict,
 )
@@ -225,6 +226,7 @@ def test_what_a_study_can_see_in_closed_form():
     estimate = Estimate(0.0, ((0.01, 20),))
     t = stats.t(20).ppf
     assert detectable_difference(estimate, 0.028) == pytest.approx(0.01 * (2.8 + t(0.8)))
+    assert smallest_margin(estimate) == pytest.approx(0.01 * (t(0.95) + t(0.9)))
 
 
 @pytest.mark.parametrize(("num_seeds", "row_sd"), [(10, 0.0), (10, 2.0), (20, 1.0)])

@@ -37,6 +37,7 @@ def make_result(chosen: Effect = UNDECIDED, *checks: Check, model: Effect = UNDE
         scores={"discrimination": "auc", "probabilities": "log_loss"},
         baseline="unregularized",
         no_skill={"auc": 0.5, "log_loss": 0.69},
+        reach={},
         arms=arms | {"logistic_regression": model_arm},
         searches={"cocktail": SearchResult(13, {}, "best_single", {"dropout": Use(0.8, 0.1, 0.3)}, {})},
         may_be_best={"log_loss": [ArmKey("dropout", "tuned"), ArmKey("unregularized", "at_knob")]},
