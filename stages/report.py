@@ -3,7 +3,7 @@
 Reads   data/plan/{_tasks,_statistics}.json, metrics/comparison/<study>.json, data/points/<study>/,
         metrics/studies/<study>/, metrics/audit.json; metrics/calibration.json, which `make calibrate` has measured
 Writes  metrics/metrics.json      study -> variant -> its two scores (means over replicates at the knobs) and verdicts
-        metrics/{paths,searches}.csv, metrics/series/{forest,learning}/<study>.csv, for `dvc plots`
+        metrics/searches.csv; metrics/paths.csv, metrics/series/{forest,learning}/<study>.csv, for `dvc plots`
         metrics/{report.html,report.md,answer.txt,answer.json}, metrics/figures/<figure>.svg, metrics/cards/<study>.md
 
 Nothing of a single study is judged or drawn here.

@@ -62,6 +62,8 @@ def run_make(*words: str) -> str:
 def test_the_readme_is_short_and_has_its_places() -> None:
     text = readme.README.read_text()
     assert len(text.splitlines()) <= 120
+    blocks = re.findall(r"^```\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
+    assert max(len(line) for block in blocks for line in block.splitlines()) <= readme.WIDTH  # GitHub cuts off the rest
     for section in ("answers", "reading", "table", "cost", "change", "review"):
         assert text.count(readme.START.format(section)) == text.count(readme.END.format(section)) == 1
 

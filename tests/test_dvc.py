@@ -205,7 +205,8 @@ def test_plots_of_two_revisions_open_offline_with_every_chart(project: Project) 
         charts = "[...document.querySelectorAll('body > div')].map((one) => [one.id, one.querySelector('canvas, svg')])"
         opened.page.wait_for_function(f"{charts}.every((entry) => entry[1])", polling=100)
         sizes = dict(opened.page.evaluate(f"{charts}.map(([name, chart]) => [name, chart.clientHeight])"))
-        assert opened.requests == []
+        assert (opened.requests, opened.errors) == ([], []) and "metrics_comparison" not in str(sizes)
+        assert opened.page.evaluate("document.documentElement.scrollWidth") == 1280
     assert {name for name, height in sizes.items() if height < 50} == set()
     for name in ("forest", "learning"):
         assert {f"metrics_series_{name}_{study}_csv" for study in (PATIENTS, IMAGES)} <= sizes.keys()

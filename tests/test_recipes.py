@@ -12,8 +12,6 @@ from sklearn.datasets import load_digits
 from stages.lib.claims.judging import LAYOUT, Threshold
 from stages.lib.data.samples import load_samples
 from stages.lib.judge.comparison import parse_comparison
-from stages.lib.judge.plans import load_study_plan
-from stages.lib.judge.predictions import load_study_predictions
 from stages.lib.lanes.run import load_run
 from tests.conftest import ROOT, keep_studies, keep_variants, pick, shrink_params
 from tests.project import Project, load_yaml, make_project, save_yaml
@@ -268,10 +266,10 @@ def test_a_search_is_trained_and_judged_against_the_best_single_regularizer(exte
 
 
 def test_a_protocol_splits_and_tells_the_statistics(extended: Project) -> None:
-    labels = load_study_predictions(load_study_plan("thoracic"), []).labels
-    assert labels.test.shape == (3, 94)
-    assert labels.test.sum(axis=1).tolist() == [14, 14, 14]
-    assert len({rows.tobytes() for rows in labels.test_numbers}) == 3
+    _, held_out = load_samples("thoracic")
+    assert held_out.test.shape == (3, 94)
+    assert held_out.labels[held_out.test].sum(axis=1).tolist() == [14, 14, 14]
+    assert len({rows.tobytes() for rows in held_out.identifiers[held_out.test]}) == 3
     assert "3 draws of 0.2 of the rows" in extended.read("metrics/report.md").decode()
 
 

@@ -14,10 +14,12 @@ from stages.lib.report.charts import VEGA_LITE
 from stages.lib.report.page import NOTICES
 
 PAGE = Path(".dvc/plots_page.html")
-# A file without rows of its kind, such as the ROC curve of a study with ten classes, has no place on the page.
+# No place on the page have a file without rows of its kind, records that are no plots, and single ones of many tables.
 EMBED = """
 window.vegaEmbed = (place, spec, options) => {
-  if (spec.data?.values?.length) return vegaEmbed(place, spec, options);
+  const name = spec.title?.text ?? spec.title ?? "";
+  const isPlot = !/^metrics[/](comparison|series[/]\\w+[/]\\w+)[/]/.test(name);
+  if (isPlot && spec.data?.values?.length) return vegaEmbed(place, spec, options);
   document.querySelector(place).remove();
 };
 """
@@ -26,7 +28,7 @@ HEAD = """<meta charset="utf-8">
 <link rel="icon" href="data:,">
 <style>
 body {{ font-family: system-ui, sans-serif; margin: 1rem; }}
-body > div {{ overflow-x: auto; margin-bottom: 2rem; }}
+body > div, body > .vega-embed {{ display: block; overflow-x: auto; margin-bottom: 2rem; }}
 </style>
 <!--
 {notices}

@@ -14,6 +14,7 @@ import re
 import shlex
 import subprocess
 import sys
+import textwrap
 import time
 from collections.abc import Mapping
 from contextlib import suppress
@@ -40,6 +41,7 @@ EXAMPLE = "images_2000"  # the study that is worked through in STATISTICS
 ANSWER, TOUR, CALIBRATION = (Path(f"metrics/{name}.json") for name in ("answer", "tour", "calibration"))
 START, END = "<!-- {} -->\n", "<!-- end of {} -->\n"
 NUM_ARMS = 6  # of the example
+WIDTH = 96  # characters of a line
 NUM_SHOWN = 3  # lines of what a command printed
 KNOB, OTHER_KNOB = "dropout=0.3", "dropout=0.4"  # what is changed by `make`, and then by DVC
 TABLE = "make judge DATA=data/source/german.csv TARGET=class POSITIVE=bad NAME=credit"
@@ -69,9 +71,13 @@ def render_answers(answer: Mapping[str, Any]) -> str:
 
 
 def render_table(tour: Mapping[str, Any]) -> str:
-    """What a table of one's own prints: what is seen and decided, and the answer, without the lines of stages."""
-    skipped = ("[", "Installing", "What was asked", "Figures")
-    lines = [line for line in tour["judge"]["printed"].splitlines() if line and not line.startswith(skipped)]
+    """What a table of one's own prints: what is seen and decided, and the answer, without the lines of stages.
+
+    As wide as a block of GitHub's, which cuts off what is longer.
+    """
+    skipped = ("[", "Installing", "What was asked", "Figures", "AUC", "Accuracy")  # log loss is what decides
+    kept = [line for line in tour["judge"]["printed"].splitlines() if line and not line.startswith(skipped)]
+    lines = [part for line in kept for part in textwrap.wrap(line, WIDTH, subsequent_indent="    ")]
     return write_block("table", command=TABLE, lines=lines, seconds=tour["judge"]["seconds"])
 
 

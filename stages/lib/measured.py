@@ -9,10 +9,11 @@ from typing import Any
 import altair as alt
 import pandas as pd
 
-from stages.lib.claims.judging import ClaimResult
+from stages.lib.claims.judging import ClaimResult, QuantityResult
 from stages.lib.judge.scores import SCORES
 from stages.lib.report import charts
 from stages.lib.report.page import Part, Row
+from stages.lib.report.styles import SHORT_ARMS, name_arm, show_number, style_of
 from stages.lib.versions import find_versions
 
 TEMPLATE = "measured.jinja"  # has the words
@@ -71,7 +72,14 @@ def list_arms(calibration: Mapping[str, Any]) -> Iterator[tuple[str, str, str, s
     for setting, against, counts in list_families(calibration):
         for score, arms in counts.get("scores", {}).items():
             for arm, count in arms.items():
-                yield setting, against, SCORES[score].label, arm.replace("_", " "), count
+                yield setting, against, SCORES[score].label, name_simulated(arm), count
+
+
+def name_simulated(arm: str) -> str:
+    """`L2 penalty (tuned)` of `l2_tuned`."""
+    kind = next((kind for kind in SHORT_ARMS if arm.endswith(f"_{kind}")), "")
+    variant = arm.removesuffix(f"_{kind}")
+    return name_arm(variant, kind) if kind else style_of(variant).label
 
 
 def read_share(share: Mapping[str, Any]) -> Row:
@@ -96,12 +104,17 @@ def tabulate_claims(audit: Sequence[ClaimResult]) -> list[Row]:
     """What was claimed, and what each of the quantities that decide on it says; or what is missing."""
     rows: list[Row] = []
     for result in audit:
-        said = [f"{q.label}: {q.value:.3g} ({q.low:.3g} to {q.high:.3g}), {q.verdict}" for q in result.quantities]
-        decides = f"{result.depends_on} {'; '.join(said) or f'missing: {result.missing}'}".strip()
+        decides = ";\n".join(map(tell_quantity, result.quantities)) or f"missing: {result.missing}"
         measured_on = "; ".join(dict.fromkeys(", ".join(quantity.sources) for quantity in result.quantities))
         row = {"id": result.id, "claim": result.claim, "verdict": result.verdict}
-        rows.append(row | {"what decides": decides, "measured on": measured_on})
+        rows.append(row | {"what decides": f"{result.depends_on} {decides}".strip(), "measured on": measured_on})
     return rows
+
+
+def tell_quantity(quantity: QuantityResult) -> str:
+    """`label: value (low to high), verdict`."""
+    value, low, high = map(show_number, (quantity.value, quantity.low, quantity.high))
+    return f"{quantity.label}: {value} ({low} to {high}), {quantity.verdict}"
 
 
 def list_measured(audit: Sequence[ClaimResult], calibration: Mapping[str, Any]) -> list[Part]:

@@ -798,3 +798,6 @@ def test_the_end_tells_the_answer_and_where_the_report_is(inside: Path, capsys: 
     repro.show_answer()
     told = "\nstudy: L2 penalty helps é\n  tuned]0;title better\n\nFigures and tables: metrics/report.html (make show)"
     assert capsys.readouterr().out == told
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("COLUMNS", "20")
+        assert repro.lay_out("study: L2 penalty helps\n") == "\033[1mstudy:\033[0m L2 penalty\n  helps\n"

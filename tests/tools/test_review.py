@@ -41,6 +41,7 @@ from tests.lib.test_lock import CACHE, keep
 from tests.test_compare import K_FOLD, LABELS, REPLICATES, same
 from tests.test_compare import make_plan as make_study_plan
 from tests.test_compare import make_predictions as predict
+from tests.test_report import find_contradictions
 from tools.review.__main__ import escape, render
 from tools.review.judging import Change, Review, review
 from tools.review.snapshot import Record, Snapshot, StageRecord, compare_params, find_base, hash_text, read_record
@@ -265,11 +266,12 @@ def test_verdicts_know_the_noise(difference: float, noise: float, verdict: str, 
 
 
 def test_every_verdict_is_counted_and_what_is_decided_comes_first(repository: Repository) -> None:
-    head = shift(shift(shift(BASE, "l2", 0.1), "unregularized", 0.0, noise=0.05), "dropout", 0.0)
+    head = shift(shift(shift(BASE, "l2", 0.1), "unregularized", 0.065, noise=0.05), "dropout", 0.0)
     text = render(repository.compare(shift(head, "dropout", 0.2, score="log_loss")))
     assert text.startswith(
         "**Worse**: 1 of 3 changed results are worse by more than noise, by at least one score (1 better, 1 undecided)"
     )
+    assert find_contradictions("\n".join(f"{row[7]}: {row[-1]}" for row in list_rows(text))) == []  # their own would
     rows = [(row[1], row[-1]) for row in list_rows(text)]
     assert rows == [("dropout", "worse"), ("l2", "better"), ("unregularized", "undecided")]
     text = render(repository.compare(shift(BASE, "l2", 0.0)))
@@ -326,7 +328,7 @@ def test_what_comes_and_goes_is_told(repository: Repository) -> None:
     text = render(repository.compare(head | {"other": head["made"]}))
     assert text.splitlines()[0].endswith("different held-out scores. Also: 5 arms new, 2 arms removed.")
     assert (
-        "\nNew:\n\n- other: Shown of 1 regularisers: none to help, 1 to hurt (mine by 0.100).\n"
+        "\nNew:\n\n- other: Shown of 1 regulariser: none to help, 1 to hurt (mine by 0.100).\n"
         "- made mine at the knob, compared with unregularized: AUC 0.7000 (better), log loss 0.4000 (worse)\n"
     ) in text
     assert text.endswith("\n\nRemoved: made dropout at the knob; made dropout tuned.")

@@ -110,6 +110,12 @@ def count_arm(cases: pd.DataFrame) -> dict[str, Any]:
     }
 
 
+def keep_common(findings: pd.DataFrame) -> pd.DataFrame:
+    """The findings of twins that every method has judged, so that methods differ by nothing else."""
+    num_methods = findings.groupby("twin").method.nunique()
+    return findings[findings.index.get_level_values("twin").isin(num_methods.index[num_methods == num_methods.max()])]
+
+
 def count_method(findings: pd.DataFrame) -> dict[str, Any]:
     """What a method is chosen by: the arm whose intervals hold the truth least often, false findings, widths."""
     counts = count_family(findings)
@@ -155,7 +161,7 @@ def calibrate(settings: Sequence[str], num_twins: int, *, seed: int, jobs: int) 
         if parts := [findings[setting] for setting in members if setting in findings]:
             pooled = pd.concat(parts)
             result |= {name: count_findings(pooled)} if name != "chosen_on" else {}
-            methods = pooled[pooled.against != NO_SKILL.variant].groupby("method", sort=False)
+            methods = keep_common(pooled[pooled.against != NO_SKILL.variant]).groupby("method", sort=False)
             result["frontier"][name] = {method: count_method(each) for method, each in methods}
     return result
 

@@ -89,9 +89,11 @@ def name_study(path: Path) -> str:
 def describe_sheet(title: str, sheet: Sheet, columns: Columns, wishes: Wishes) -> list[str]:
     """What is seen."""
     classes = [f"{name} {number:,}" for name, number in sorted(columns.classes.items())]
-    kinds = f"{len(columns.numeric)} columns of numbers, {len(columns.categorical)} of categories"
-    told = [f"{title}: {len(sheet.lines):,} rows; {kinds} ({columns.num_inputs} inputs of a network)."]
-    told += [f"  {wishes.target}: {name_up_to(classes, MOST_NAMED)}."]
+    told = [
+        f"{title}: {len(sheet.lines):,} rows; of the columns {len(columns.numeric)} are numbers, "
+        f"{len(columns.categorical)} categories ({columns.num_inputs} inputs of a network).",
+        f"  {wishes.target}: {name_up_to(classes, MOST_NAMED)}.",
+    ]
     if columns.missing:
         missing = name_up_to(columns.missing, MOST_NAMED)
         told.append(f"  Values are missing in {missing}: the median, or a category of its own, stands in.")

@@ -17,10 +17,13 @@ import gc
 import hashlib
 import json
 import os
+import re
 import shlex
+import shutil
 import signal
 import sqlite3
 import sys
+import textwrap
 import time
 from collections.abc import Sequence
 from contextlib import suppress
@@ -91,9 +94,17 @@ def count_unchanged() -> int:
 def show_answer() -> None:
     """Print the answer that the stage `report` has written for a terminal."""
     if ANSWER.is_file():  # printed as it is, but for what would steer a terminal
-        print("".join(c for c in ANSWER.read_text(encoding="utf-8") if c.isprintable() or c == "\n"), end="")
+        text = "".join(c for c in ANSWER.read_text(encoding="utf-8") if c.isprintable() or c == "\n")
+        print(lay_out(text) if sys.stdout.isatty() else text, end="")
     if REPORT.is_file():
         print(f"\nFigures and tables: {REPORT} (make show)", end="")
+
+
+def lay_out(text: str) -> str:
+    """Lines broken between words, as wide as the terminal is; what each is about in bold, if colours are wanted."""
+    width, bold = shutil.get_terminal_size().columns, r"\1" if "NO_COLOR" in os.environ else "\033[1m\\1\033[0m"
+    lines = [textwrap.fill(line, width, subsequent_indent="  ") for line in text.splitlines()]
+    return "".join(re.sub(r"^([^:]{1,60}:)", bold, line) + "\n" for line in lines)
 
 
 def make_engine(options: argparse.Namespace) -> LocalEngine:

@@ -31,7 +31,7 @@ from markupsafe import Markup
 from stages.lib.core.cli import UserError, make_parser
 from stages.lib.judge.scores import SCORES
 from stages.lib.report.answers import tell_chosen, tell_effects
-from stages.lib.report.styles import ARMS, escape, first_of
+from stages.lib.report.styles import ARMS, escape, first_of, show_interval
 from tools.review.judging import Change, Review, review
 from tools.review.snapshot import Key, Snapshot, find_base
 
@@ -105,7 +105,7 @@ def list_cells(change: Change, result: Review, shown: Sequence[Change]) -> dict[
         f"at {base}": f"{change.base:.4f}",
         "now": f"{change.head:.4f}",
         "difference": f"{numbers.value:+.4f}",
-        f"{100 * result.confidence:g} % interval": f"{numbers.low:+.4f} to {numbers.high:+.4f}",
+        f"{100 * result.confidence:g} % interval": show_interval(numbers.low, numbers.high, "+", places=4),
         "adjusted p": f"{numbers.p_adjusted:.4f}",
         f"○ at {base}, ● now": Markup(f"`{draw_change(change, shown)}`"),
         "verdict": change.verdict,

@@ -213,13 +213,16 @@ def predict_thinned(
 
 
 def add_useless_columns(plan: ExperimentPlan, development: Development) -> list[Case]:
-    """Share of columns whose weights into the first layer are all 0 after the last epoch, at each strength of a path.
+    """Share of columns whose weights into the first layer are all 0 after the last epoch, at each strength.
 
     Each column gets a copy whose values are shuffled among the rows of a replicate: useless, and otherwise alike.
+    levels: the strengths; those of the variant where there are none.
     """
     wider, cases = shuffle_copies(development, generator_of(plan)), []
     for name, run in plan.runs.items():
-        weights = train_run(replace(run, stopped=False), wider).weights["kernel_1"]
+        entry = replace(run.regularizers[0], strengths=plan.levels or run.regularizers[0].strengths)
+        run = replace(run, regularizers=(entry,), stopped=False)
+        weights = train_run(run, wider).weights["kernel_1"]
         zero = run.grid.by_point((weights == 0).all(axis=2))  # [point, replicate, column]
         real, useless = np.split(zero, 2, axis=2)
         strengths = run.grid.by_point(run.lane_strengths(run.regularizers[0]))[:, 0]

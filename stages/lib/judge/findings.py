@@ -33,7 +33,10 @@ def check_result(judge: Judge, result: StudyResult, predicted: Mapping[str, Pred
     if is_thinned(judge):
         yield Check("thinned", (), judge.plan.protocol.training or 0)
     if score in result.reach:
-        yield Check("reach", (score,), result.reach[score].detectable)
+        reach = result.reach[score]
+        yield Check("reach", (score,), reach.detectable)
+        if reach.margin > reach.wanted:
+            yield Check("margin", (score,), reach.margin)
 
 
 def find_without_spread(result: StudyResult) -> Iterator[str]:

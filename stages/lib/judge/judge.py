@@ -168,7 +168,7 @@ def judge_study(judge: Judge) -> StudyResult:
         reach=describe_reach(judge, levels),
         arms=results,
         searches={search.variant: describe_search(judge, search, differences) for search in plan.searches},
-        may_be_best={score: find_best(judge, score) for score in judge.scores},
+        may_be_best={score: keep_baseline(judge, score, differences) for score in judge.scores},
     )
 
 
@@ -211,6 +211,22 @@ def find_best(judge: Judge, score: str) -> list[ArmKey]:
         if all(sign * rival.value <= together.half_width(other, alpha) for other, rival in rivals.items()):
             best.append(key)
     return best
+
+
+def keep_baseline(judge: Judge, score: str, differences: Differences) -> list[ArmKey]:
+    """The arms that may be the best; the baseline among them unless a question has shown that an arm is better.
+
+    The set has a chance of its own, all of alpha, so it can leave the baseline out where no question finds anything.
+    More arms in it do it no harm, and a reader is not told that nothing helps and that it beats no regulariser.
+    """
+    best, baseline = find_best(judge, score), ArmKey(judge.plan.baseline, AT_KNOB)
+    better = {
+        ArmKey(key.variant, key.kind)
+        for key, one in differences.items()
+        if (key.score, one.verdict) == (score, "better")
+    }
+    helps = any(key.kind != REFERENCE and find_baseline(judge, key) == baseline for key in better & judge.arms.keys())
+    return best if helps or baseline in best else [baseline, *best]
 
 
 def share_questions(judge: Judge, family: Family) -> Levels:

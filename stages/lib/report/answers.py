@@ -13,7 +13,10 @@ from stages.lib.report.styles import VERDICTS, WARNINGS, describe_range, first_o
 Effect = Difference | Pooled  # of an arm, on one data set or on several
 
 NUM_NAMED = 3  # variants that a sentence names; the others are counted
-GROUPS = {"regularizers": "regularisers", "settings": "settings of training"}
+GROUPS = {  # of one, of several
+    "regularizers": ("regulariser", "regularisers"),
+    "settings": ("setting of training", "settings of training"),
+}
 NUM_MATTER = 5
 FAILURES = {"diverged": "diverged in training", "one_answer": "puts all held-out rows into one class"}
 MANY = 3  # regularisers that a survey compares at least
@@ -65,9 +68,16 @@ def tell_failures(study: StudyResult) -> list[str]:
 
 
 def is_failure(study: StudyResult, variant: str, *mechanisms: str) -> bool:
-    """Whether all networks of a variant at its knob have failed, in one of these ways or in any."""
-    found = study.arms[variant]["at_knob"].mechanisms
-    return any(found.get(name, 0.0) == 1 for name in mechanisms or FAILURES)
+    """Whether all networks of a variant at its knob have failed, in one of these ways or in any.
+
+    Where one class is rare, networks with skill give one answer, too: their probabilities differ.
+    """
+    arm = study.arms[variant]["at_knob"]
+    has_skill = any(judged.skill.verdict == "better" for judged in arm.judged.values())
+    return any(
+        arm.mechanisms.get(name, 0.0) == 1 and not (name == "one_answer" and has_skill)
+        for name in mechanisms or FAILURES
+    )
 
 
 def is_survey(study: StudyResult) -> bool:
@@ -176,8 +186,10 @@ def tell_leaders(study: StudyResult, score: str) -> str:
 
 
 def tell_effects(study: StudyResult, score: str) -> Iterator[str]:
-    """Which regularisers and settings are shown to help, and which to hurt."""
-    for group, label in GROUPS.items():
+    """Which regularisers and settings are shown to help, and which to hurt, where there is a baseline that learns."""
+    if is_failure(study, study.baseline):
+        return
+    for group, labels in GROUPS.items():
         findings, told = list_findings(study, score, group=group), []
         for verdict, effect in (("better", "to help"), ("worse", "to hurt")):
             names = [
@@ -188,7 +200,7 @@ def tell_effects(study: StudyResult, score: str) -> Iterator[str]:
             told.append(f"{len(names) or 'none'} {effect}{name_first(names) if names else ''}")
         by = "" if score == study.scores["probabilities"] else f" by {SCORES[score].label}"
         if findings:
-            yield f"Shown{by} of {len(findings)} {label}: {', '.join(told)}."
+            yield f"Shown{by} of {len(findings)} {labels[len(findings) != 1]}: {', '.join(told)}."
 
 
 def name_baseline(study: StudyResult, variant: str) -> str:
@@ -201,7 +213,7 @@ def tell_training_on(study: StudyResult, confidence: float) -> str:
     """What it costs not to stop in time."""
     score = study.scores["probabilities"]
     difference = find_difference(study.arms[study.baseline].get("to_end"), score)
-    if difference is None:
+    if difference is None or is_failure(study, study.baseline):
         return ""
     change = tell_change(difference, SCORES[score].label, f"{100 * confidence:g} % interval ")
     return f"To train to the end is {IN_WORDS[difference.verdict]}: it {change}."
@@ -210,7 +222,8 @@ def tell_training_on(study: StudyResult, confidence: float) -> str:
 def tell_scores(study: StudyResult) -> Iterator[str]:
     """The baseline, a guess without skill and the reference models, by each score."""
     for score in study.scores.values():
-        values = {"no regulariser, stopped": study.baseline_result.judged[score].value}
+        stopped = ", stopped" if TO_END in study.arms[study.baseline] else ""
+        values = {f"no regulariser{stopped}": study.baseline_result.judged[score].value}
         values |= {"a guess by class shares": study.no_skill[score]}
         values |= {style_of(name).label: judged.value for name, judged in list_models(study, score).items()}
         way = "greater" if SCORES[score].greater_is_better else "less"
@@ -227,6 +240,8 @@ def tell_next(study: StudyResult) -> str:
         return "say which rows belong together, and judge it again"
     if "no_skill" in found:
         return "look for more rows, or for columns that say more of the target"
+    if is_failure(study, study.baseline):
+        return "mend the baseline, by another learning rate for one, and judge it again"
     if models:
         best = max(models, key=lambda name: SCORES[score].sign * models[name].value)
         return f"use {style_of(best).label}, which is shown to beat the network"
@@ -235,6 +250,9 @@ def tell_next(study: StudyResult) -> str:
         most = max(uses, key=lambda name: uses[name].share)
         at = f"{style_of(most).label} {describe_range([uses[most].low, uses[most].high])}"
         return f"stop in time and choose the regulariser on validation rows; it is mostly {at} ({uses[most].share:.0%})"
+    findings = list_findings(study, score, group="regularizers")
+    if helping := [name for name, one in findings.items() if one.verdict == "better"]:
+        return f"stop in time, on validation rows, and try {style_of(helping[0]).label}, which is shown to help"
     return "stop in time, on validation rows; a regulariser is not shown to add to that"
 
 

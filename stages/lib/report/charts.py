@@ -34,6 +34,7 @@ CONFIG: dict[str, Any] = {
     "axis": {
         "labelColor": MUTED, "titleColor": INK, "gridColor": GRID, "labelPadding": 5,
         "labelFontSize": 11, "titleFontSize": 11, "titleFontWeight": "normal", "domain": False, "ticks": False,
+        "labelFlush": False,
     },
     "title": {"color": INK, "fontSize": 12, "anchor": "start", "fontWeight": 600, "offset": 6},
     "legend": {"labelColor": INK, "labelFontSize": 12, "orient": "top", "title": None, "symbolOpacity": 1},

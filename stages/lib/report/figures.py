@@ -23,6 +23,8 @@ WIDTH, HEIGHT, COLUMNS = 150, 95, 6  # of small panels
 NUM_EPOCHS, NUM_BINS = 16, 10  # points of a learning curve, and of a calibration
 LOW, HIGH = 0.1, 0.9  # the band of a learning curve holds the middle 80 % of the replicates
 PARTS = {"training": "loss", "validation": "val_loss"}
+SIGNED = "datum.value ? format(datum.value, '+.3~f') : '0'"  # labels of an axis
+SHORT = "format(datum.value, datum.value < 1e5 ? '.3~r' : '.3~s')"
 OUTERMOST = 0.05  # share of the bands of paths that may leave their panels, on either side
 SIZE = 250  # of a calibration
 # One colour an arm, the baseline grey; and a dash, for those who cannot tell the colours.
@@ -54,7 +56,7 @@ def draw_forest(study: StudyResult, score: str, margin: float, confidence: float
     label, better = SCORES[score].label, VERDICTS["better"].label
     title = f"{better}: more {label} →" if SCORES[score].greater_is_better else f"← {better}: less {label}"
     scale = alt.Scale(domain=[low, high], nice=False, clamp=True)
-    ticks = alt.Axis(tickCount=3, labelOverlap=True, labelSeparation=4, format="+.3~f")
+    ticks = alt.Axis(tickCount=3, labelOverlap=True, labelSeparation=4, labelExpr=SIGNED)
     x = alt.X("difference:Q", title=title, scale=scale, axis=ticks)
     y = alt.Y("arm:N", sort=None, title=None, axis=alt.Axis(labelLimit=LABELS, labelPadding=8, labelColor=charts.INK))
     styles = [style for verdict, style in VERDICTS.items() if verdict in set(rows["verdict"])]
@@ -216,7 +218,7 @@ def draw_learning(learning: pd.DataFrame, *, baseline: str, same_loss: bool) -> 
     domain = [min(0.0, float(learning["mean"].min())), high] if same_loss else alt.Undefined
     scale = alt.Scale(domain=domain, nice=not same_loss)
     x = alt.X("epoch:Q", title="epoch", axis=alt.Axis(tickCount=4, grid=False), scale=alt.Scale(nice=False))
-    y = alt.Y("mean:Q", title=None, scale=scale, axis=alt.Axis(tickCount=3, format=".3~g"))
+    y = alt.Y("mean:Q", title=None, scale=scale, axis=alt.Axis(tickCount=3, labelExpr=SHORT))
     dashes = alt.StrokeDash("part:N", title=None, scale=alt.Scale(domain=list(PARTS), range=[[4, 3], [1, 0]]))
     tooltip = ["part:N", "epoch:Q", "mean:Q", "low:Q", "high:Q"]
     base = charts.ROWS.encode(x=x, color=colour_variants(learning["variant"]))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import altair as alt
@@ -17,14 +17,14 @@ from stages.lib.judge.comparison import Comparison, Difference, StudyResult
 from stages.lib.judge.plans import StatisticsPlan, Subject
 from stages.lib.judge.scores import SCORES
 from stages.lib.judge.verdicts import Pooled, find_unbeaten, pool
-from stages.lib.report.answers import IN_WORDS, Effect, is_survey, is_used, name_first, tell_change
+from stages.lib.report.answers import IN_WORDS, Effect, is_failure, is_survey, is_used, name_first, tell_change
 from stages.lib.report.charts import INK, MUTED, ROWS, Chart, finish_chart, read_note, scale_colours
-from stages.lib.report.styles import VERDICTS, first_of, style_of
+from stages.lib.report.styles import CHOSEN, VERDICTS, first_of, style_of
 
-SIGNS, STAR = {"better": "▲", "worse": "▼", "equivalent": "=", "undecided": " "}, "★"
-CELL, ROW, LABELS = 67, 21, 162  # pixels of a column, of a row and of their names: letters stay legible on a phone
+SIGNS, STAR = {"better": "▲", "worse": "▼", "equivalent": "=", "undecided": " ", "not_asked": " "}, "★"
+CELL, ROW, LABELS = 61, 21, 132  # pixels of a column, of a row and of their names: letters stay legible on a phone
 NUM_NAMED = 5  # arms that a sentence names
-CHOSEN, TO_THE_END = "chosen on validation rows", "no regulariser, to the end"
+TO_THE_END = "no regulariser, to the end"
 BASELINE = "no regulariser"
 
 
@@ -32,13 +32,15 @@ BASELINE = "no regulariser"
 class DataColumn:
     """What arms do on one data set, or on several as their mean. effects: by the arm.
 
-    baseline: its score. may_be_best: the arms that no other is shown to beat, the baseline among them.
+    baseline: its score. may_be_best: the arms that no other is shown to beat, the baseline among them. learns: whether
+    networks of the baseline do; else no effect has a verdict, since it does not say that a regulariser helps.
     """
 
     title: str
     effects: Mapping[str, Effect]
     baseline: float
     may_be_best: set[str]
+    learns: bool = True
 
 
 @dataclass(frozen=True)
@@ -75,9 +77,11 @@ def survey(comparison: Comparison, names: Mapping[str, str], settings: Statistic
         if comparison[task].scores["probabilities"] == score:
             studies.setdefault(split_task(task)[0], {})[task] = comparison[task]
     columns: dict[str, DataColumn] = {}
-    for tasks in studies.values():
+    for every in studies.values():
+        tasks = {task: study for task, study in every.items() if not is_failure(study, study.baseline)} or every
         first, *others = tasks
-        title = f"{len(tasks)} tables" if others else names[first]
+        number = f"{len(tasks)} of {len(every)}" if len(tasks) < len(every) else len(tasks)
+        title = f"{number} tables" if others else names[first]
         title = title if title not in columns else f"{title}, {first}"
         if others:
             columns[title] = tell_several(title, list(tasks.values()), score, settings)
@@ -90,7 +94,14 @@ def tell_one(title: str, study: StudyResult, score: str) -> DataColumn:
     """The effects on one data set, as it was judged."""
     names = {ArmKey(study.baseline, TO_END): TO_THE_END, ArmKey(study.baseline, AT_KNOB): BASELINE}
     best = {names.get(key) or style_of(key.variant).label for key in study.may_be_best.get(score, [])}
-    return DataColumn(title, list_effects(study, score), study.baseline_result.judged[score].value, best)
+    column = DataColumn(title, list_effects(study, score), study.baseline_result.judged[score].value, best)
+    return without_verdicts(column) if is_failure(study, study.baseline) else column
+
+
+def without_verdicts(column: DataColumn) -> DataColumn:
+    """What is left where no network of the baseline learns."""
+    effects: dict[str, Effect] = {arm: replace(one, verdict="not_asked") for arm, one in column.effects.items()}
+    return replace(column, effects=effects, may_be_best=set(), learns=False)
 
 
 def tell_several(title: str, studies: Sequence[StudyResult], score: str, settings: StatisticsPlan) -> DataColumn:
@@ -109,8 +120,11 @@ def tell_several(title: str, studies: Sequence[StudyResult], score: str, setting
     values = {arm: np.array([one.value for one in found]) for arm, found in common.items() if arm != CHOSEN}
     values[BASELINE] = np.zeros(len(studies))
     best = find_unbeaten(values, sign=sign, confidence=settings.confidence)
+    if all(one.verdict != "better" for one in pooled.values()):
+        best |= {BASELINE}  # as for one data set: `judge.keep_baseline`
     baseline = sum(study.baseline_result.judged[score].value for study in studies) / len(studies)
-    return DataColumn(title, pooled, baseline, best)
+    column = DataColumn(title, pooled, baseline, best)
+    return without_verdicts(column) if any(is_failure(study, study.baseline) for study in studies) else column
 
 
 def list_effects(study: StudyResult, score: str) -> dict[str, Difference]:
@@ -144,22 +158,22 @@ def draw_overview(overview: Overview) -> Chart:
         {
             "arm": arm,
             "column": title,
-            "head": heads[title],
+            "_head": heads[title],
             "value": effect.value,
             "low": effect.low,
             "high": effect.high,
             "verdict": VERDICTS[effect.verdict].label,
-            "text": f"{SIGNS[effect.verdict]} {effect.value:+z.3f}{STAR if arm in best.get(title, ()) else ''}".strip(),
+            "_text": f"{SIGNS[effect.verdict]} {effect.value:+z.3f}{STAR * (arm in best.get(title, ()))}".strip(),
         }
         for arm, effects in overview.rows.items()
         for title, effect in effects.items()
     ]
-    rows = pd.DataFrame(records, columns=["arm", "column", "head", "value", "low", "high", "verdict", "text"])
+    rows = pd.DataFrame(records, columns=["arm", "column", "_head", "value", "low", "high", "verdict", "_text"])
     seen = {effect.verdict for column in overview.columns for effect in column.effects.values()}
     shown = scale_colours(style for verdict, style in VERDICTS.items() if verdict in seen)
     lines = "split(replace(datum.label, ' ', '|'), '|')"  # the number, the noun, the score
     axis = alt.Axis(orient="top", labelAngle=0, labelColor=INK, labelPadding=31, labelLimit=CELL, labelExpr=lines)
-    x = alt.X("head:N", sort=list(heads.values()), title=None, axis=axis)
+    x = alt.X("_head:N", sort=list(heads.values()), title=None, axis=axis)
     y = alt.Y(
         "arm:N", sort=list(overview.rows), title=None, axis=alt.Axis(labelLimit=240, labelColor=INK, minExtent=LABELS)
     )
@@ -169,7 +183,7 @@ def draw_overview(overview: Overview) -> Chart:
     tooltip = ["arm:N", "column:N", "verdict:N", "value:Q", "low:Q", "high:Q"]
     chart = alt.layer(
         ROWS.mark_rect(stroke=MUTED, strokeWidth=0.3).encode(x=x, y=y, color=colour, opacity=opacity, tooltip=tooltip),
-        ROWS.mark_text(color=INK, fontSize=11).encode(x=x, y=y, text="text:N"),
+        ROWS.mark_text(color=INK, fontSize=11).encode(x=x, y=y, text="_text:N"),
     ).properties(width=alt.Step(CELL), height=alt.Step(ROW))
     title = "What each regulariser does, on data that the network has not seen"
     return finish_chart(chart, rows, title=title, note=read_overview(overview))
@@ -192,20 +206,27 @@ def tell_all(overview: Overview) -> str:
     if TO_THE_END in shown:
         hurts = f"to go on is shown to hurt {tell_where(shown[TO_THE_END])}"
         told.append(f"Stop training where validation loss is least: {hurts}.")
-    if barren := [column.title for column in overview.columns if column.title not in reached]:
+    if barren := [column for column in overview.columns if column.learns and column.title not in reached]:
         beyond = "On top of that, none" if told else "None"
-        told.append(f"{beyond} of {len(arms)} regularisers and settings is shown to help on {join_columns(barren)}.")
+        tried, where = {arm for one in barren for arm in one.effects if is_regularizer(arm)}, join_titles(barren)
+        told.append(f"{beyond} of {len(tried)} regularisers and settings is shown to help on {where}.")
     if helping:
         most, *others = helping
         falls = f"{overview.score} falls by {tell_range(shown[most].values())}"
         also = f"; in places also {join_words(first_of(others, NUM_NAMED))}" if others else ""
         told.append(f"Shown to help: {most}, {tell_where(shown[most])} ({falls}){also}.")
+    if failed := [column for column in overview.columns if not column.learns]:
+        told.append(f"Whether one helps cannot be told on {join_titles(failed)}: no network without one learns there.")
     return " ".join(told)
 
 
 def tell_where(columns: Collection[str]) -> str:
     """`on 500 and 2,000 images`."""
     return f"on {join_columns(columns)}" if columns else "nowhere"
+
+
+def join_titles(columns: Sequence[DataColumn]) -> str:
+    return join_columns([column.title for column in columns])
 
 
 def tell_range(sizes: Collection[float]) -> str:
@@ -235,6 +256,8 @@ def tell_overview(overview: Overview) -> list[str]:
 
 def tell_column(column: DataColumn, score: str) -> str:
     """What stopping in time does, what validation rows choose, and how many are shown to help."""
+    if not column.learns:
+        return "whether a regulariser helps cannot be told: no network without one learns"
     effects = column.effects
     subjects = {CHOSEN: "the regulariser that validation rows choose", TO_THE_END: "not to stop in time"}
     parts = [

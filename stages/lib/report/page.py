@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import vl_convert
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
@@ -112,10 +111,7 @@ def turn_rows(spec: dict[str, Any]) -> dict[str, Any]:
 
 
 def show_cell(value: Any) -> str:
-    """Numbers with four significant digits and no exponent."""
-    if not isinstance(value, float):
-        return str(value)
-    return np.format_float_positional(value, precision=4, fractional=False, trim="-")
+    return styles.show_number(value) if isinstance(value, float) else str(value)
 
 
 def show_percent(share: float) -> str:

@@ -63,7 +63,8 @@ def draw_study(result: StudyResult, records: StudyRecords) -> StudyPart:
     rows, is_table = count_rows(result, records), plan.unit == "rows"
     recipe = describe_recipe(records.recipes[plan.baseline], records.runs[plan.baseline])
     protocol = answers.capitalize(result.protocol.describe())
-    told = [*answers.tell_study(result, settings.confidence), *answers.tell_more(result, settings.confidence)]
+    *told, following = answers.tell_study(result, settings.confidence)
+    told = list(dict.fromkeys([*told, *answers.tell_more(result, settings.confidence), following]))
     learning = figures.tabulate_learning(records.runs)
     forest = pd.concat([figures.list_differences(result, score) for score in result.scores.values()])
     return StudyPart(

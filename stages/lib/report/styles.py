@@ -13,7 +13,10 @@ from collections.abc import Sequence
 from math import ceil, log10
 from typing import NamedTuple
 
+import numpy as np
+
 from stages.lib.data.checks import Check
+from stages.lib.judge.plans import BEST_SINGLE
 from stages.lib.judge.references import REFERENCES
 from stages.lib.judge.scores import SCORES
 
@@ -40,6 +43,7 @@ VARIANTS: dict[str, Style] = {
     "max_norm": Style("max norm", GREEN, "circle"),
     "unit_norm": Style("unit norm", GREEN, "square"),
     "batch_norm": Style("batch normalisation", GREEN, "diamond"),
+    "batch_norm_high": Style("batch norm, high rate", GREEN, "triangle-up"),
     "dropout": Style("dropout", ORANGE, "circle"),
     "gaussian_noise": Style("Gaussian noise", ORANGE, "square"),
     "cutout": Style("cutout", ORANGE, "diamond"),
@@ -57,6 +61,7 @@ VARIANTS: dict[str, Style] = {
     "cocktail": Style("mix of regularisers", PURPLE, "cross"),
 }
 
+CHOSEN = "chosen on validation rows"  # the best single regulariser of a study
 # Losses and reference models whose names are no words.
 OTHERS = {"r_squared": "R squared"} | {name: model.label for name, model in REFERENCES.items()}
 
@@ -80,7 +85,8 @@ SHORT_ARMS = ARMS | {"at_knob": "knob", "reference": "reference"}
 
 
 def style_of(variant: str) -> Style:
-    return VARIANTS.get(variant) or Style(OTHERS.get(variant, variant.replace("_", " ")), GREY, "circle")
+    words = re.sub(rf"^{BEST_SINGLE}(s_\d+)?", CHOSEN, variant).replace("_", " ")
+    return VARIANTS.get(variant) or Style(OTHERS.get(variant, words), GREY, "circle")
 
 
 def name_arm(variant: str, kind: str) -> str:
@@ -98,10 +104,16 @@ def first_of(entries: Sequence[str], most: int) -> list[str]:
     return [*entries[:most], *([f"{len(entries) - most:,} more"] if len(entries) > most else [])]
 
 
-def show_interval(low: float, high: float, sign: str = "") -> str:
+def show_interval(low: float, high: float, sign: str = "", places: int = 3) -> str:
     """`0.014 to 0.176`; sign: `+` for that of a difference. Where it leaves 0 out, neither end is rounded to 0."""
-    places = [min(9, ceil(-log10(abs(end)))) if low * high > 0 and abs(end) < 0.0005 else 3 for end in (low, high)]
-    return f"{low:{sign}.{places[0]}f} to {high:{sign}.{places[1]}f}"
+    least = 0.5 * 10**-places if low * high > 0 else 0.0
+    shown = [min(9, ceil(-log10(abs(end)))) if abs(end) < least else places for end in (low, high)]
+    return f"{low + 0.0:{sign}.{shown[0]}f} to {high + 0.0:{sign}.{shown[1]}f}"  # a 0 has no minus
+
+
+def show_number(value: float) -> str:
+    """Three significant digits, at most six decimals, no exponent."""
+    return np.format_float_positional(round(value, 6) + 0.0, precision=3, fractional=False, trim="-")
 
 
 def describe_range(strengths: Sequence[float]) -> str:
@@ -124,15 +136,17 @@ CHECKS = {  # name of a check -> what was found, and what to do about it
     "the last ones",
     "no_overfitting": "at the end the unregularised network has on training rows still {value:.0%} of its held-out "
     "loss: it hardly overfits, so there is little to cure: try more steps or units",
-    "path_ends": "mostly the strongest or weakest value tried is best for {columns}: widen `path` to see whether more "
-    "helps",
+    "path_ends": "mostly the strongest or weakest value tried is best for {columns}: widen its path to see whether "
+    "more helps",
     "no_skill": "no network is shown to beat a guess that knows the class shares alone, so no regulariser can "
     "be judged: look for columns that say more of the target",
     "no_spread": "by one score or both {columns} differs from its baseline by the same in every row, mostly by 0, "
     "which says nothing of other rows, so it is undecided: see whether its strengths do anything",
     "thinned": "networks and models learn from {value:,.0f} rows each, fewer than there are, and regularisers help "
-    "more there: raise `training` of the protocol, or MINUTES",
+    "more there: raise the training rows of the protocol, or MINUTES",
     "reach": "a true difference in {columns} below {value:.3f} would often not be found: only more rows help there",
+    "margin": "equal networks would mostly be shown to be within {value:.3f} of each other in {columns}, which is more "
+    "than what does not matter: what is not shown here may still be there",
 }
 WARNINGS = ("groups", "gives_away", "no_skill", "no_overfitting")  # they change what the answer means
 
@@ -140,7 +154,7 @@ WARNINGS = ("groups", "gives_away", "no_skill", "no_overfitting")  # they change
 def tell_check(check: Check) -> str:
     """columns of a check are columns of the table, or variants, or a score."""
     labels = dict.fromkeys(("path_ends", "no_spread"), lambda name: style_of(name).label)
-    labels["reach"] = lambda name: SCORES[name].label
+    labels |= dict.fromkeys(("reach", "margin"), lambda name: SCORES[name].label)
     columns = [labels.get(check.name, str)(name) for name in check.columns]
     more = f" and {len(columns) - NUM_NAMED} more" if len(columns) > NUM_NAMED else ""
     return CHECKS[check.name].format(columns=", ".join(columns[:NUM_NAMED]) + more, value=check.value)

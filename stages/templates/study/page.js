@@ -33,7 +33,8 @@
   // The numbers behind a figure, when someone opens them.
   function showNumbers(fold) {
     const rows = read(fold.closest("figure")).datasets.rows, table = document.createElement("table");
-    const fields = Object.keys(rows[0] ?? {});
+    const fields = Object.keys(rows[0] ?? {}).filter((field) => !field.startsWith("_"));  // what is drawn alone
+    table.createCaption().textContent = fold.closest("figure").querySelector(".chart").ariaLabel;
     const head = table.createTHead().insertRow(), body = table.createTBody();
     for (const field of fields) {
       const cell = head.appendChild(document.createElement("th")), button = document.createElement("button");

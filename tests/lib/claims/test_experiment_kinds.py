@@ -192,9 +192,10 @@ def test_a_strong_proximal_penalty_drops_every_column_and_l2_none() -> None:
         for name, strengths in (("l1_proximal", (5.0, 1e-6)), ("l2", (0.001,)))
     ]
     cases = kinds.add_useless_columns(make_plan("useless_columns", *runs), make_development())
-    assert [(case.name, case.level) for case in cases] == [("l1_proximal", 5.0), ("l1_proximal", 1e-6), ("l2", 0.001)]
+    cases += kinds.add_useless_columns(make_plan("useless_columns", runs[1], levels=(5.0, 1e-6)), make_development())
+    assert [case.level for case in cases] == [5.0, 1e-6, 0.001, 5.0, 1e-6]
     for columns in ("real", "useless"):
-        assert [np.mean(case.values[f"{columns}_columns_zero"]) for case in cases] == [1, 0, 0]
+        assert [np.mean(case.values[f"{columns}_columns_zero"]) for case in cases] == [1, 0, 0, 0, 0]
 
 
 @pytest.mark.parametrize("pooled", [False, True])

@@ -7,28 +7,31 @@ from stages.lib.data.protocols import RepeatedStratifiedKFold
 from stages.lib.judge.arms import ArmKey
 from stages.lib.judge.comparison import ArmResult, Difference, Judgement, SearchResult, StudyResult, Use, Verdict
 from stages.lib.report.answers import tell_study
+from stages.lib.report.overview import survey, tell_overview
 from stages.lib.report.styles import CHECKS, tell_check
+from tests.made import STATISTICS
+from tests.test_report import find_contradictions
 
 SCORES = {"auc": 0.8, "log_loss": 0.5}
 Effect = tuple[float, Verdict]
-UNDECIDED: Effect = (0.0, "undecided")
+OPEN: Effect = (0.0, "undecided")
 
 
 def make_arm(group: str, change: float = 0.0, verdict: Verdict | None = None) -> ArmResult:
     """An arm whose scores differ by `change` from the baseline's."""
-    ends = (change - 0.01, change + 0.01) * 2
+    ends = (change - 0.01, change + 0.01, change + 0.01, change + 0.02)  # the arm's own are never shown
     difference = Difference(change, *ends, 0.1, 0.1, verdict) if verdict else None
     skill = Difference(0.1, *ends, 0.1, 0.1, "better")
     judged = {score: Judgement(value + change, [value] * 2, difference, skill) for score, value in SCORES.items()}
     return ArmResult("unregularized", group, judged, {}, {"gap": -0.4}, {})  # type: ignore[arg-type]
 
 
-def make_result(chosen: Effect = UNDECIDED, *checks: Check, model: Effect = UNDECIDED) -> StudyResult:
-    """A study with dropout, a cocktail and logistic regression."""
-    tuned = {"tuned": make_arm("regularizers", *chosen)}
+def make_result(chosen: Effect = OPEN, *checks: Check, model: Effect = OPEN, each: Effect | None = None) -> StudyResult:
+    """A study with dropout, a cocktail and logistic regression; each: what both do, other than the choice."""
+    tuned, single = ({"tuned": make_arm("regularizers", *effect)} for effect in (each or chosen, chosen))
     baseline = {"at_knob": make_arm("regularizers"), "to_end": make_arm("regularizers", 0.3, "worse")}
     model_arm = {"reference": make_arm("model", *model)}
-    arms = {"unregularized": baseline} | dict.fromkeys(("dropout", "cocktail", "best_single"), tuned)
+    arms = {"unregularized": baseline, "best_single": single} | dict.fromkeys(("dropout", "cocktail"), tuned)
     return StudyResult(
         dataset="my",
         features="encoded",
@@ -50,10 +53,11 @@ CASES = {  # what is made -> the first line's answer, what comes next
     "nothing helps": (make_result(), "Not shown: ", "a regulariser is not shown to add to that"),
     "dropout helps": (make_result((-0.05, "better")), "Yes: ", "it is mostly dropout 0.1 to 0.3 (80%)"),
     "dropout hurts": (make_result((0.05, "worse")), "No, it hurts: ", "a regulariser is not shown to add to that"),
+    "dropout helps, the choice does not": (make_result(each=(-0.05, "better")), "Not shown: ", "try dropout, which is"),
     "nothing matters": (make_result((0.001, "equivalent")), "No, by no more than matters", "not shown to add"),
     "a model is better": (make_result(model=(-0.1, "better")), "Not shown: ", "use logistic regression"),
-    "rows belong together": (make_result(UNDECIDED, GROUPED), "Not shown", "which rows belong together"),
-    "coin flips": (make_result(UNDECIDED, COIN), "Not shown", "columns that say more of the target"),
+    "rows belong together": (make_result(OPEN, GROUPED), "Not shown", "which rows belong together"),
+    "coin flips": (make_result(OPEN, COIN), "Not shown", "columns that say more of the target"),
 }
 
 
@@ -65,6 +69,8 @@ def test_the_answer_follows_from_the_verdicts_and_says_what_to_do_next() -> None
         assert all(line.startswith("Beware: ") for line in lines[: len(study.checks)]), name
         assert following in lines[-1], name
         assert len(lines) <= 15, name
+        lines = [*tell_overview(survey({"my": study}, {"my": "my"}, STATISTICS)), *lines]
+        assert find_contradictions("\n".join(lines)) == [], name
 
 
 def test_the_answer_tells_sizes_scores_and_stopping() -> None:
@@ -78,6 +84,6 @@ def test_the_answer_tells_sizes_scores_and_stopping() -> None:
 
 def test_every_check_is_told_with_what_to_do() -> None:
     for name in CHECKS:
-        told = tell_check(Check(name, ("log_loss",) * (name == "reach") or ("a", "b", "c", "d"), 0.5))
+        told = tell_check(Check(name, ("log_loss",) * (name in ("reach", "margin")) or ("a", "b", "c", "d"), 0.5))
         assert "{" not in told
         assert ":" in told
