@@ -28,7 +28,6 @@ from stages.lib.lanes.plan import MODELS, RegularizerPlan, RunPlan, load_run_pla
 from stages.lib.lanes.run import Arrays, TrainedRun, Weights, load_run, stop_in_time
 from stages.lib.lock import prune_outputs
 
-NEAR_ZERO = 1e-3  # a weight below this size counts as nearly zero
 BOUND_TOLERANCE = 1e-4  # relative distance from the max-norm bound within which a unit counts as held by it
 TRAINING_HISTORY = ("epochs_run", "best_epoch", "stopped_early", "diverged")  # fields of a run
 
@@ -106,7 +105,7 @@ def measure_fit(labels: Labels, predicted: Predictions) -> dict[str, np.ndarray]
 def measure_mechanisms(run: RunPlan, weights: Weights) -> Arrays:
     """What regularisers did to the kernels, each [lane].
 
-    zero_share, near_zero_share: of the weights those that are 0, or smaller than NEAR_ZERO. kernel_norm: sqrt(sum w^2).
+    zero_share: of the weights those that are 0. kernel_norm: sqrt(sum w^2).
     bound_share: of the units that max_norm bounds those that are at the bound; 0 without it.
     """
     kernels = [weights[f"kernel_{layer}"].astype(float) for layer in range(1, len(run.network.hidden) + 2)]
@@ -116,7 +115,6 @@ def measure_mechanisms(run: RunPlan, weights: Weights) -> Arrays:
         at_bound = (np.abs(compare_with_bound(run, weights, bound)) <= BOUND_TOLERANCE).mean(axis=1)
     return {
         "zero_share": (values == 0).mean(axis=1),
-        "near_zero_share": (np.abs(values) < NEAR_ZERO).mean(axis=1),
         "kernel_norm": np.linalg.norm(values, axis=1),
         "bound_share": at_bound,
     }

@@ -112,7 +112,7 @@ def make_predictions(
     lanes = REPLICATES * len(points)
     strengths = np.repeat([0.05, *PATHS.get(variant, [])], REPLICATES)
     mechanisms = {"epochs_run": 12.0, "best_epoch": 12.0, "stopped_early": 0.0, "diverged": 0.0, "zero_share": 0.5}
-    mechanisms |= {"near_zero_share": 0.5, "kernel_norm": 1.0, "bound_share": 0.0}
+    mechanisms |= {"kernel_norm": 1.0, "bound_share": 0.0}
     return Predictions(
         np.tile(np.arange(REPLICATES), len(points)), {variant: strengths}, probability, probability, probability,
         {name: np.full(lanes, value) for name, value in mechanisms.items()},

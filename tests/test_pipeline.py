@@ -160,7 +160,7 @@ def test_what_does_not_train_does_not_import_tensorflow() -> None:
     ("upgraded", "stale"),
     [
         ("tensorflow", {"train", "evaluate", "experiment"}),
-        ("scikit-learn", {"preprocess", "audit", "compare", "reference"}),
+        ("scikit-learn", {"preprocess", "audit", "compare", "experiment", "reference"}),
         ("scipy", {"audit", "compare", "reference"}),
         ("dvc", set()),
     ],

@@ -16,7 +16,7 @@ import subprocess
 import sys
 import textwrap
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -25,6 +25,7 @@ from typing import Any
 
 import numpy as np
 import psutil
+from jinja2 import Environment, PackageLoader, StrictUndefined
 from scipy import stats
 
 from stages.lib.core.cli import UserError, make_parser, run_main
@@ -51,22 +52,22 @@ BACK = ("git restore .", "make", "make check", "make quick")
 TICK = 2.0  # seconds between two looks at the memory
 
 
-# The blocks of README.md ---------------------------------------------------------------------------------------------
+# The blocks of README.md and docs/statistics.md, whose words are in readme.md.jinja -----------------------------------
 
 
-def render_answers(answer: dict[str, Any]) -> str:
+def write_block(name: str, **shown: Any) -> str:
+    """The block that a macro of the template writes."""
+    environment = Environment(loader=PackageLoader("tools", "."), undefined=StrictUndefined)
+    environment.trim_blocks = environment.lstrip_blocks = True
+    environment.globals["interval"] = show_interval
+    environment.filters["share"] = lambda counted: f"{100 * counted['value']:.1f} %"
+    return str(getattr(environment.get_template("readme.md.jinja").module, name)(**shown)).strip()
+
+
+def render_answers(answer: Mapping[str, Any]) -> str:
     """The answer over all data; the page and the terminal have a line for each study beside it."""
     first, *others = answer["sentences"][0].removesuffix(".").split(". ")
-    return "\n".join([f"- **{first}.**", *(f"- {sentence}." for sentence in others)])
-
-
-def render_cost(tour: Mapping[str, Any]) -> str:
-    """What the first `make` takes, and `make test`."""
-    machine, first, seconds = tour["machine"], tour["first"], tour["install"]["seconds"] + tour["first"]["seconds"]
-    tests = f" `make test` took {tour['test']['seconds'] / 60:.0f} minutes." if "test" in tour else ""
-    where, disk = f"On {machine['cores']} cores of {machine['processor']}", f"{tour['disk'] / 1e9:.1f} GB of disk"
-    took = f"{seconds / 60:.0f} minutes, {disk} and\n{first['memory'] / 1e9:.1f} GB of memory"
-    return f"{where} the first `make` took {took} (`make tour` at commit {tour['commit']}).{tests}"
+    return write_block("answers", first=first, others=others)
 
 
 def render_table(tour: Mapping[str, Any]) -> str:
@@ -77,8 +78,7 @@ def render_table(tour: Mapping[str, Any]) -> str:
     skipped = ("[", "Installing", "What was asked", "Figures", "AUC", "Accuracy")  # log loss is what decides
     kept = [line for line in tour["judge"]["printed"].splitlines() if line and not line.startswith(skipped)]
     lines = [part for line in kept for part in textwrap.wrap(line, WIDTH, subsequent_indent="    ")]
-    minutes = tour["judge"]["seconds"] / 60
-    return "\n".join(["```", f"$ {TABLE}", *lines, "```", f"It took {minutes:.1f} minutes on the same machine."])
+    return write_block("table", command=TABLE, lines=lines, seconds=tour["judge"]["seconds"])
 
 
 def render_knob(tour: Mapping[str, Any]) -> str:
@@ -87,11 +87,8 @@ def render_knob(tour: Mapping[str, Any]) -> str:
     head, *lines = tour["diff"]["printed"].splitlines()
     changed = [line for line in lines if f".{name}." in line]
     shown = [re.sub(r"  +", "  ", line) for line in [head, *changed[:NUM_SHOWN]]]
-    done = next(line for line in reversed(tour["again"]["printed"].splitlines()) if line.startswith("Everything"))
-    block = ["```", f"$ make SET={tour['knob']}", done, "$ dvc metrics diff", *shown, "...", "```"]
-    by_make, by_dvc = (f"{tour[step]['seconds'] / 60:.1f}" for step in ("again", "experiment"))
-    alone = f"and `dvc exp run`, one stage at a time, {by_dvc} for `{OTHER_KNOB}`"
-    return "\n".join([*block, f"There `make` took {by_make} minutes for `{KNOB}`, {alone}."])
+    end = next(line for line in reversed(tour["again"]["printed"].splitlines()) if line.startswith("Everything"))
+    return write_block("change", tour=tour, end=end, lines=shown, other=OTHER_KNOB)
 
 
 def render_example(study: StudyResult) -> str:
@@ -105,39 +102,14 @@ def render_example(study: StudyResult) -> str:
     chosen, plain = study.arms[BEST_SINGLE]["tuned"].judged["log_loss"], study.baseline_result.judged["log_loss"]
     gained, found = np.subtract(chosen.replicates, plain.replicates), asked.pop(BEST_SINGLE)
     t, half = stats.t.isf(0.025, len(gained) - 1), (found.own_high - found.own_low) / 2
-    error = gained.std(ddof=1) / np.sqrt(len(gained))
-    images = np.sqrt(half**2 - (t * error) ** 2) / 1.96
-    mean, low, high = found.value, found.value - t * error, found.value + t * error
-    lowest = sorted(asked, key=lambda name: asked[name].value)[:NUM_ARMS]
-    share, own_share = (5 * one.p_value / one.p_adjusted for one in (found, asked[lowest[0]]))  # Bonferroni
-    lines = [
-        f"The differences of {len(gained)} seeds are {', '.join(f'{value:.3f}' for value in gained)}.",
-        f"1. *Seeds.* Their mean is {mean:.4f}, its standard error {gained.std(ddof=1):.4f} / sqrt({len(gained)}) = "
-        f"{error:.4f}. A t-test has {mean:.4f} ± {t:.2f} x {error:.4f}, so {low:.4f} to {high:.4f}.",
-        f"2. *Images.* Others would move the mean, too, by a standard error of {images:.4f}. Both make "
-        f"± sqrt(({t:.2f} x {error:.4f})² + (1.96 x {images:.4f})²), so {found.own_low:.4f} to {found.own_high:.4f}.",
-        f"3. *The question* may miss with {share:.3g} %, not 5 %: {found.low:.4f} to {found.high:.4f}, "
-        f"*{found.verdict}*.",
-        f"4. *The arms* have {own_share * len(asked):.3g} % by now, and are {len(asked)}: {own_share:.2g} % for each.",
-        f"5. *May be the best*: {', '.join(f'`{key.variant}`' for key in study.may_be_best['log_loss'])}.",
-        "\n| the lowest arms | difference | alone, at 95 % | shown | verdict |\n|---|---|---|---|---|",
-    ]
-    for name, one in ((name, asked[name]) for name in lowest):
-        own, shown = show_interval(one.own_low, one.own_high), show_interval(one.low, one.high)
-        lines.append(f"| `{name}` | {one.value:.3f} | {own} | {shown} | {one.verdict} |")
-    return "\n".join(lines)
-
-
-def render_frontier(frontier: Mapping[str, Any]) -> str:
-    """What each way of judging gives, on the risks that shaped constants and on what did not."""
-    heads = ("measured on", "method", "width: AUC", "log loss", "worst arm", "false findings", "all right")
-    rows: list[Iterable[str]] = [heads, ["---"] * len(heads)]
-    for pool, methods in frontier.items():
-        for method, counts in methods.items():
-            widths = (f"{counts['width'].get(f'l2_tuned, {score}', np.nan):.2f}" for score in ("auc", "log_loss"))
-            shares = (counts[name]["value"] for name in ("lowest_coverage", "family_wise_error", "all_intervals"))
-            rows.append((f"`{pool}`", f"`{method}`", *widths, *(f"{100 * share:.1f} %" for share in shares)))
-    return "\n".join(f"| {' | '.join(row)} |" for row in rows).replace("nan", "")
+    deviation, lowest = gained.std(ddof=1), sorted(asked, key=lambda name: asked[name].value)[:NUM_ARMS]
+    error = deviation / np.sqrt(len(gained))
+    share, arm_share = (5 * one.p_value / one.p_adjusted for one in (found, asked[lowest[0]]))  # Bonferroni
+    numbers = {"t": t, "deviation": deviation, "error": error, "images": np.sqrt(half**2 - (t * error) ** 2) / 1.96}
+    numbers |= {"share": share, "num_arms": len(asked), "arm_share": arm_share}
+    best = [key.variant for key in study.may_be_best["log_loss"]]
+    arms = {name: asked[name] for name in lowest}
+    return write_block("example", gained=gained.tolist(), found=found, best=best, lowest=arms, **numbers)
 
 
 def render_blocks() -> dict[Path, dict[str, str]]:
@@ -147,13 +119,13 @@ def render_blocks() -> dict[Path, dict[str, str]]:
         "answers": render_answers(answer),
         "reading": "- " + re.sub(" (?=[▲★])", "\n- ", answer["reading"]),
         "table": render_table(tour),
-        "cost": render_cost(tour),
+        "cost": write_block("cost", tour=tour),
         "change": render_knob(tour),
         "review": f"> {tour['review']}",
     }
     frontier = json.loads(CALIBRATION.read_text(encoding="utf-8")).get("frontier", {})
     example = render_example(load_comparison(EXAMPLE)[EXAMPLE])
-    return {README: blocks, STATISTICS: {"example": example, "frontier": render_frontier(frontier)}}
+    return {README: blocks, STATISTICS: {"example": example, "frontier": write_block("frontier", pools=frontier)}}
 
 
 def fill_block(page: str, block: str, content: str) -> str:

@@ -16,6 +16,7 @@ from stages.lib.report.page import Part, Row
 from stages.lib.report.styles import SHORT_ARMS, name_arm, show_number, style_of
 from stages.lib.versions import find_versions
 
+TEMPLATE = "measured.jinja"  # has the words
 WIDTH, ROW, LABELS = 160, 17, 190
 SETTINGS = {
     "none": "no signal",
@@ -54,12 +55,7 @@ def draw_calibration(calibration: Mapping[str, Any]) -> charts.Chart:
     ).properties(width=WIDTH, height=alt.Step(ROW))
     facet = alt.Facet("panel:N", sort=table["panel"].unique().tolist(), title=None)
     chart = panel.facet(facet, columns=2).resolve_axis(x="independent")
-    note = (
-        "How often the interval of a difference, from the baseline or from a guess without skill, holds the true "
-        "difference, counted on synthetic tables: a mark for each arm, on the interval of what was counted. It should "
-        f"be {confidence:.0%}, the dashed line; more is too cautious, less is too sure. Repeated patients have several "
-        "rows each: where a group is named, this project's interval counts patients; beside it is one that counts rows."
-    )
+    note = charts.read_note("coverage", TEMPLATE, confidence=confidence)
     return charts.finish_chart(chart, table, title="How often the intervals are right", note=note)
 
 
@@ -123,20 +119,13 @@ def tell_quantity(quantity: QuantityResult) -> str:
 
 def list_measured(audit: Sequence[ClaimResult], calibration: Mapping[str, Any]) -> list[Part]:
     """What there is beside the studies; a project without claims has no audit."""
-    claims = (
-        "Claims of the tutorial, and its defects, each measured by an experiment of this pipeline. Where the test "
-        "set is fixed, intervals cover other seeds; those of differences from a study's baseline cover other test "
-        "rows, too. A mean over tables has the interval of their spread, which covers other tables. A claim is "
-        "supported, or refuted, where all quantities that decide say so; it depends where one supports and another "
-        "refutes it, and is undecided else."
-    )
-    counted = "Intervals are not believed because a formula is published; they are counted where the truth is known."
     errors = {"errors and power": tabulate_errors(calibration)}
     figures = [charts.make_figure("calibration", draw_calibration(calibration))]
-    ran = f"Drawn on {platform.machine()}. The same inputs give the same bytes on any x86-64 machine."
     versions: list[Row] = [{"library": name, "version": version} for name, version in find_versions().items()]
-    return [
-        *([Part("audit", "The tutorial's claims", claims, {"claims": tabulate_claims(audit)})] if audit else []),
-        Part("calibration", "Are the intervals right?", counted, errors, figures),
-        Part("run", "What ran", ran, {"versions": versions}),
+    claims = {"claims": tabulate_claims(audit)}
+    parts = [
+        Part("audit", "The tutorial's claims", charts.read_note("audit", TEMPLATE), claims),
+        Part("calibration", "Are the intervals right?", charts.read_note("calibration", TEMPLATE), errors, figures),
+        Part("run", "What ran", charts.read_note("run", TEMPLATE, machine=platform.machine()), {"versions": versions}),
     ]
+    return parts if audit else parts[1:]

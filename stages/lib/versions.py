@@ -14,7 +14,8 @@ from importlib.metadata import PackageNotFoundError, version
 # `draw` and `report` depend on all of them. Stage -> the libraries that compute its results (tests/test_pipeline.py).
 USED: dict[str, tuple[str, ...]] = {
     "preprocess": ("numpy", "pandas", "scikit-learn"),
-    **dict.fromkeys(("train", "evaluate", "experiment"), ("keras", "numpy", "pandas", "tensorflow")),
+    **dict.fromkeys(("train", "evaluate"), ("keras", "numpy", "pandas", "tensorflow")),
+    "experiment": ("keras", "numpy", "pandas", "scikit-learn", "tensorflow"),
     **dict.fromkeys(("compare", "audit", "reference"), ("numpy", "scikit-learn", "scipy")),
 }
 NUMERIC = sorted(set().union(*USED.values()))

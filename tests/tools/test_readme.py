@@ -52,7 +52,7 @@ def test_disk_space_counts_a_file_with_two_names_once(tmp_path: Path) -> None:
 
 
 def test_blocks_show_what_was_measured() -> None:
-    assert readme.render_cost(TOUR) == (
+    assert readme.write_block("cost", tour=TOUR) == (
         "On 2 cores of Example 1 the first `make` took 10 minutes, 4.2 GB of disk and\n2.5 GB of memory "
         "(`make tour` at commit abc1234)."
     )

@@ -132,7 +132,7 @@ def simulate_tables(num_studies: int, seed: int, *, confidence: float) -> Iterat
     Effects vary between tables as much as half a table's own error, as much, or twice; arms share a part of it.
     """
     rng = np.random.default_rng(seed)
-    blank = Difference(0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, "undecided")
+    blank = Difference(0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, "undecided")
     for number in range(num_studies):
         spread = (0.5, 1.0, 2.0)[number % 3]
         truth = np.where(np.arange(TABLE_ARMS) < 5, 0.5, 0.0)

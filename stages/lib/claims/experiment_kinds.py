@@ -7,7 +7,8 @@ says what `levels` are, and measures networks on rows that they have not seen.
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -18,18 +19,18 @@ from stages.lib.core.records import load_plan
 from stages.lib.data.samples import Development
 from stages.lib.judge.scores import measure
 from stages.lib.lanes.callbacks import choose_monitor
-from stages.lib.lanes.losses import LOSSES
 from stages.lib.lanes.plan import OptimizerPlan, RegularizerPlan, RunPlan
-from stages.lib.lanes.runtime import keras, tf
+from stages.lib.lanes.runtime import tf
 
 if TYPE_CHECKING:  # `plan` reads the table of kinds and has to be quick, which pandas is not
+    from sklearn.base import RegressorMixin
+
     from stages.lib.lanes.run import TrainedRun, Weights
 
 NUM_JUDGED = 2000  # rows: the sampling error of an accuracy of .8 is then below a hundredth
 REGRESSION_LOSSES = ("mean_squared_error", "mean_absolute_error")
 REGRESSED = ("PRE4", "AGE", "PRE5")  # FVC, age and FEV1, which the first two predict
 MOST_LITRES = 10.0  # nobody exhales as much in one second: a larger FEV1 is in another unit
-STEPS, LEARNING_RATE = 1500, 0.2  # of full-batch Adam, whose rate falls to 0 along a cosine
 
 
 @dataclass(frozen=True)
@@ -267,32 +268,29 @@ def join_weights(weights: Weights) -> np.ndarray:
 
 
 def regress(plan: ExperimentPlan, development: Development) -> list[Case]:
-    """A linear network of FVC and age for FEV1; levels: shares of outliers among training rows, and 0.
+    """A line from FVC and age to FEV1; levels: shares of outliers among training rows, and 0.
 
     An outlier is a clean row whose FEV1 is replaced by one of the file's values in another unit. Validation rows are
-    clean; for the error on all rows as many outliers are put among them. The losses are the lanes' own functions, which
-    take real targets as they are; their trainer takes classes, so these few parameters are fitted here.
+    clean; for the error on all rows as many outliers are put among them.
     """
     generator, columns = generator_of(plan), [development.features.index(name) for name in REGRESSED]
     values, shares = development.inputs[:, columns].astype(float), sorted({0.0, *plan.levels})
-    wrong = values[values[:, 2] > MOST_LITRES, 2]
-    fits, judged = [], []  # [replicate][level]: rows of training, and of validation
+    wrong, errors = (
+        values[values[:, 2] > MOST_LITRES, 2],
+        defaultdict(list),
+    )  # (loss, share) -> [replicate, clean or all]
     for parts in zip(development.training, development.validation, strict=True):
         clean = [values[rows][values[rows, 2] <= MOST_LITRES] for rows in parts]
-        spoiled = [[spoil(rows, share, wrong, generator) for rows in clean] for share in shares]
-        fits.append([training for training, _ in spoiled])
-        judged.append([validation for _, validation in spoiled])
-    size = min(len(rows) for replicate in fits for rows in replicate)
-    table = np.array([[rows[:size] for rows in replicate] for replicate in fits])  # [replicate, level, row, column]
-    cases = []
-    for loss in REGRESSION_LOSSES:
-        lines = fit_lines(loss, table.reshape(-1, size, 3)).reshape(*table.shape[:2], 3)
-        for number, share in enumerate(shares):
-            clean_error, all_error = (
-                root_errors(lines[:, number], [rows[place] for rows in judged]) for place in (0, number)
-            )
-            cases.append(make_case(loss, share, clean_error=clean_error, all_error=all_error))
-    return cases
+        for share in shares:
+            training, validation = (spoil(rows, share, wrong, generator) for rows in clean)
+            for loss in REGRESSION_LOSSES:
+                line = fit_line(loss, training)
+                errors[loss, share].append([root_error(line, rows) for rows in (clean[1], validation)])
+    return [
+        make_case(loss, share, clean_error=on_clean, all_error=on_all)
+        for (loss, share), found in errors.items()
+        for on_clean, on_all in [np.transpose(found)]
+    ]
 
 
 def spoil(rows: np.ndarray, share: float, wrong: np.ndarray, generator: np.random.Generator) -> np.ndarray:
@@ -302,34 +300,17 @@ def spoil(rows: np.ndarray, share: float, wrong: np.ndarray, generator: np.rando
     return rows
 
 
-def fit_lines(loss: str, tables: np.ndarray) -> np.ndarray:
-    """Slopes and intercept [table, 3] that minimise a loss of the lanes on tables [table, row, column], target last."""
-    centre, spread = tables[:, :, :2].mean(axis=1, keepdims=True), tables[:, :, :2].std(axis=1, keepdims=True)
-    inputs = tf.constant((tables[:, :, :2] - centre) / spread)
-    targets = tf.constant(tables[:, :, 2:])
-    kernel = tf.Variable(tf.zeros((len(tables), 2, 1), tf.float64))
-    bias = tf.Variable(tf.zeros((len(tables), 1, 1), tf.float64))
-    optimizer = keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(LEARNING_RATE, STEPS))
-    optimizer.build([kernel, bias])
+def fit_line(loss: str, rows: np.ndarray) -> RegressorMixin:
+    """The linear model that minimises a loss of REGRESSION_LOSSES on rows [row, column], target last."""
+    from sklearn.linear_model import LinearRegression, QuantileRegressor
 
-    @tf.function(autograph=False)
-    def step() -> None:
-        with tf.GradientTape() as tape:
-            output = inputs @ kernel + bias
-            losses = LOSSES[loss].function(targets, output, output)
-        optimizer.apply(tape.gradient(losses, [kernel, bias]), [kernel, bias])
-
-    for _ in range(STEPS):
-        step()
-    slopes = kernel.numpy()[:, :, 0] / spread[:, 0]
-    intercept = bias.numpy()[:, 0] - (slopes * centre[:, 0]).sum(axis=1, keepdims=True)
-    return np.concatenate([slopes, intercept], axis=1)
+    model = LinearRegression() if loss == "mean_squared_error" else QuantileRegressor(quantile=0.5, alpha=0)
+    return model.fit(rows[:, :-1], rows[:, -1])
 
 
-def root_errors(lines: np.ndarray, tables: Sequence[np.ndarray]) -> np.ndarray:
-    """Root mean squared error of each line [replicate, 3] on its rows [row, column], in the unit of the last column."""
-    errors = [rows[:, :2] @ line[:2] + line[2] - rows[:, 2] for line, rows in zip(lines, tables, strict=True)]
-    return np.array([np.sqrt(np.mean(error**2)) for error in errors])
+def root_error(model: RegressorMixin, rows: np.ndarray) -> float:
+    """Root mean squared error on rows [row, column], in the unit of the last column."""
+    return float(np.sqrt(np.mean((model.predict(rows[:, :-1]) - rows[:, -1]) ** 2)))
 
 
 def follow_patients(plan: ExperimentPlan, development: Development) -> list[Case]:

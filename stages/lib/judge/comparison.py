@@ -36,7 +36,6 @@ class Difference:
     low, high: the interval that agrees with the verdict, and is the one that is shown. It holds together with all
         intervals of its question; of what is equivalent or not asked it is that of the arm alone.
     own_low, own_high: the arm's own interval, at the confidence of params.yaml.
-    equivalence_low, equivalence_high: the narrower interval that decides on `equivalent` (two one-sided tests).
     p_value, p_adjusted: two-sided, of the arm alone, and adjusted over its question and for the level that it has.
     """
 
@@ -45,8 +44,6 @@ class Difference:
     high: FiniteFloat
     own_low: FiniteFloat
     own_high: FiniteFloat
-    equivalence_low: FiniteFloat
-    equivalence_high: FiniteFloat
     p_value: FiniteFloat
     p_adjusted: FiniteFloat
     verdict: Verdict

@@ -136,11 +136,11 @@ def describe_difference(together: Together[Member], key: Member, level: float, s
 def record_difference(
     estimate: Estimate, interval: tuple[float, float], p_adjusted: float, word: Verdict, alpha: float
 ) -> Difference:
-    """interval: that which is shown; the arm's own, and the one that decides on `equivalent`, stand beside it."""
+    """interval: that which is shown; the arm's own stands beside it."""
     value, p_value, p_adjusted = map(round_number, (estimate.value, estimate.p_value, p_adjusted))
-    intervals = interval, estimate.interval(1 - alpha), estimate.interval(1 - 2 * alpha)
-    (low, high), own, inner = [(round_number(lower), round_number(upper)) for lower, upper in intervals]
-    return Difference(value, low, high, *own, *inner, p_value, p_adjusted, word)
+    both = interval, estimate.interval(1 - alpha)
+    shown, own = [(round_number(low), round_number(high)) for low, high in both]
+    return Difference(value, *shown, *own, p_value, p_adjusted, word)
 
 
 # A study -------------------------------------------------------------------------------------------------------------

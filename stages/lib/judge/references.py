@@ -76,23 +76,23 @@ def standardize(model: ClassifierMixin) -> ClassifierMixin:
 class Reference(NamedTuple):
     """All that is to be said of a reference model.
 
-    label: its name for people. strength: what its strength is.
+    label: its name for people.
+    build: from a strength, which its docstring explains, and a random state.
     whole_number: the strength counts something.
     stops_early: its number of iterations is part of the recipe, so it need not converge.
     """
 
     label: str
     build: Callable[[float, int], ClassifierMixin]
-    strength: str
     whole_number: bool = False
     stops_early: bool = False
 
 
 REFERENCES: dict[str, Reference] = {
-    "logistic_regression": Reference("logistic regression", logistic_regression, "C"),
-    "random_forest": Reference("random forest", random_forest, "rows in a leaf", whole_number=True),
-    "gradient_boosting": Reference("gradient boosting", gradient_boosting, "learning rate"),
-    "mlp": Reference("scikit-learn's MLP", mlp, "alpha", stops_early=True),
+    "logistic_regression": Reference("logistic regression", logistic_regression),
+    "random_forest": Reference("random forest", random_forest, whole_number=True),
+    "gradient_boosting": Reference("gradient boosting", gradient_boosting),
+    "mlp": Reference("scikit-learn's MLP", mlp, stops_early=True),
 }
 
 

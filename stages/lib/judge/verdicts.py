@@ -174,9 +174,7 @@ def verdict(difference: Estimate, half_width: float, *, margin: float, sign: int
     return "undecided"
 
 
-def find_interval(
-    difference: Estimate, half_width: float, word: Verdict, *, alpha: float = ALPHA
-) -> tuple[float, float]:
+def find_interval(difference: Estimate, half_width: float, word: Verdict, *, alpha: float) -> tuple[float, float]:
     """The interval that stands beside a verdict, and agrees with it.
 
     Of an equivalent arm it is the one that shows it: that of the two one-sided tests, stretched to 0, which holds the

@@ -26,14 +26,13 @@ IN_WORDS = {
     "equivalent": "shown to make no difference that matters",
     "undecided": "not shown to help or to hurt",
     "not_asked": "no part of any question",
-}  # of a regulariser
+}  # of a regulariser, or of training to the end
 ANSWERS = {
     "better": "Yes",
     "worse": "No, it hurts",
     "equivalent": "No, by no more than matters",
     "undecided": "Not shown",
 }  # whether the regulariser that validation rows choose helps
-TRAINING_ON = {"better": "helps", "worse": "hurts", "equivalent": "matters little", "undecided": "may or may not hurt"}
 
 
 # A study in sentences ------------------------------------------------------------------------------------------------
@@ -87,12 +86,6 @@ def is_survey(study: StudyResult) -> bool:
     return TO_END in study.arms[study.baseline] and len(regularizers) >= MANY
 
 
-def name_leaders(study: StudyResult, score: str) -> list[str]:
-    """The arms that no other is shown to beat by a score, the best first."""
-    keys = [key for key in sort_arms(study, score) if key in study.may_be_best.get(score, [])]
-    return [style_of(key.variant).label + (" to the end" if key.kind == TO_END else "") for key in keys]
-
-
 def name_first(names: Sequence[str], most: int = NUM_NAMED) -> str:
     """The first names in brackets, and the number of the others."""
     return f" ({', '.join(first_of(names, most))})"
@@ -100,9 +93,9 @@ def name_first(names: Sequence[str], most: int = NUM_NAMED) -> str:
 
 def tell_skill(study: StudyResult) -> str:
     """How many networks differ from predictions that know the class shares alone."""
-    told = []
+    told, networks = [], [arm for key, arm in study.list_arms() if key.kind != REFERENCE]
     for score in study.scores.values():
-        verdicts = list_skills(study, score)
+        verdicts = [arm.judged[score].skill.verdict for arm in networks]
         counts = [f"{verdicts.count(verdict)} {VERDICTS[verdict].label}" for verdict in ("better", "worse")]
         told.append(f"by {SCORES[score].label}, of {len(verdicts)} arms, {' and '.join(counts)}")
     return f"Against a guess that knows the class shares alone: {'; '.join(told)}."
@@ -184,7 +177,8 @@ def tell_change(effect: Effect, score: str, interval: str = "") -> str:
 
 def tell_leaders(study: StudyResult, score: str) -> str:
     """The arms that no other is shown to beat, the best first."""
-    names = name_leaders(study, score)
+    keys = [key for key in sort_arms(study, score) if key in study.may_be_best.get(score, [])]
+    names = [style_of(key.variant).label + (" to the end" if key.kind == TO_END else "") for key in keys]
     if not names or len(study.arms) == 1:
         return ""
     several = f"{len(names)} may be the best{name_first(names)}"
@@ -222,7 +216,7 @@ def tell_training_on(study: StudyResult, confidence: float) -> str:
     if difference is None or is_failure(study, study.baseline):
         return ""
     change = tell_change(difference, SCORES[score].label, f"{100 * confidence:g} % interval ")
-    return f"To train to the end {TRAINING_ON[difference.verdict]}: it {change}."
+    return f"To train to the end is {IN_WORDS[difference.verdict]}: it {change}."
 
 
 def tell_scores(study: StudyResult) -> Iterator[str]:
@@ -249,7 +243,8 @@ def tell_next(study: StudyResult) -> str:
     if is_failure(study, study.baseline):
         return "mend the baseline, by another learning rate for one, and judge it again"
     if models:
-        return f"use {style_of(find_best_model(models, score)).label}, which is shown to beat the network"
+        best = max(models, key=lambda name: SCORES[score].sign * models[name].value)
+        return f"use {style_of(best).label}, which is shown to beat the network"
     if chosen and chosen.verdict == "better":
         uses = next(search.singles for search in study.searches.values() if search.singles)
         most = max(uses, key=lambda name: uses[name].share)
@@ -289,15 +284,6 @@ def list_findings(study: StudyResult, score: str, *, group: str) -> dict[str, Di
 def list_models(study: StudyResult, score: str) -> dict[str, Judgement]:
     """The reference models by their names."""
     return {key.variant: arm.judged[score] for key, arm in study.list_arms() if key.kind == REFERENCE}
-
-
-def find_best_model(judged: Mapping[str, Judgement], score: str) -> str:
-    return max(judged, key=lambda name: SCORES[score].sign * judged[name].value)
-
-
-def list_skills(study: StudyResult, score: str) -> list[str]:
-    """The verdict of each network, compared with a guess."""
-    return [arm.judged[score].skill.verdict for key, arm in study.list_arms() if key.kind != REFERENCE]
 
 
 def is_used(study: StudyResult, key: ArmKey) -> bool:

@@ -74,12 +74,7 @@ def draw_forest(study: StudyResult, score: str, margin: float, confidence: float
         inside.mark_point(filled=True, size=55, opacity=1).encode(x=x, shape=shape, tooltip=tooltip),
         *mark_ends(base, scale),
     )
-    note = (
-        "Each mark is the difference from the arm's baseline, mostly the same network without the regulariser. The "
-        f"line is the {100 * confidence:g} % interval, wide enough for all arms of its question together. In the "
-        "shaded band differences are too small to matter. An arrow: the line goes on; a number at the edge: the mark "
-        "itself lies further out. The table has the arms that no question is about, too."
-    )
+    note = charts.read_note("forest", confidence=confidence)
     chart = chart.properties(width=FOREST_WIDTH, height=alt.Step(ROW))
     return charts.finish_chart(chart, name_rows(rows), title=f"Each arm, by {label}", note=note)
 
@@ -152,12 +147,7 @@ def draw_paths(study: StudyResult, score: str, points: Sequence[PathPoint]) -> c
         base.mark_point(filled=True, opacity=1, clip=True).encode(y=y, size=size, tooltip=tooltip),
         base.transform_filter(alt.datum.chosen).mark_point(size=70, clip=True).encode(y=y, color=alt.value(charts.INK)),
     )
-    note = (
-        f"The line is the {label} on held-out rows at each strength, the band its interval: that of the score itself, "
-        "which is wider than that of a difference. The dashed line is the baseline. A filled mark is the knob of "
-        "params.yaml; a ring is a strength that some replicate chose on its validation rows. What leaves a panel goes "
-        "on there."
-    )
+    note = charts.read_note("paths", score=label)
     return facet_variants(chart, rows, title=f"Each strength, by {label}", note=note)
 
 
@@ -239,11 +229,7 @@ def draw_learning(learning: pd.DataFrame, *, baseline: str, same_loss: bool) -> 
         base.mark_line(strokeWidth=1.8, clip=True).encode(y=y, strokeDash=dashes),
         base.mark_point(size=60, opacity=0, clip=True).encode(y=y, tooltip=tooltip),
     )
-    note = (
-        "Loss in training, its penalties included, of the networks at their knobs: training rows dashed, validation "
-        "rows solid. The band holds the middle 80 % of the replicates. A gap that grows is overfitting. What leaves a "
-        "panel at its top goes on there."
-    )
+    note = charts.read_note("learning")
     labelled = learning.assign(variant=[style_of(variant).label for variant in learning["variant"]])
     return facet_variants(
         chart, labelled, title="Learning curves", note=note, y="shared" if same_loss else "independent"
@@ -293,8 +279,5 @@ def draw_reliability(probabilities: Mapping[str, np.ndarray], labels: np.ndarray
     ends = {"x": alt.datum(0), "y": alt.datum(0), "x2": alt.datum(highest), "y2": alt.datum(highest)}
     diagonal = charts.ROWS.mark_rule(strokeDash=[2, 3]).encode(**ends)
     chart = alt.layer(diagonal, lines).properties(width=SIZE, height=SIZE)
-    note = (
-        "Held-out rows of all replicates, in ten groups of as many, by what the arms that matter predict. On the line "
-        "is right; below it what is predicted comes true less often than it says."
-    )
+    note = charts.read_note("reliability")
     return charts.finish_chart(chart, rows, title="Are the probabilities right?", note=note)

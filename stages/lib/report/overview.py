@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import altair as alt
 import numpy as np
@@ -17,7 +18,7 @@ from stages.lib.judge.plans import StatisticsPlan, Subject
 from stages.lib.judge.scores import SCORES
 from stages.lib.judge.verdicts import Pooled, find_unbeaten, pool
 from stages.lib.report.answers import IN_WORDS, Effect, is_failure, is_survey, is_used, name_first, tell_change
-from stages.lib.report.charts import INK, MUTED, ROWS, Chart, finish_chart, scale_colours
+from stages.lib.report.charts import INK, MUTED, ROWS, Chart, finish_chart, read_note, scale_colours
 from stages.lib.report.styles import CHOSEN, VERDICTS, first_of, style_of
 
 SIGNS, STAR = {"better": "▲", "worse": "▼", "equivalent": "=", "undecided": " ", "not_asked": " "}, "★"
@@ -145,16 +146,8 @@ def list_effects(study: StudyResult, score: str) -> dict[str, Difference]:
 
 def read_overview(overview: Overview) -> str:
     """How the picture is read."""
-    score, stopped = overview.score, TO_THE_END in overview.rows
-    baseline = "the network without a regulariser, stopped at its best epoch" if stopped else "the baseline network"
-    return (
-        f"A cell says how {score} on held-out rows changes, compared with {baseline}; its own {score} stands below "
-        f"the data's name. Minus helps. {SIGNS['better']} {VERDICTS['better'].label}, {SIGNS['worse']} "
-        f"{VERDICTS['worse'].label}: shown beyond chance. {SIGNS['equivalent']} {VERDICTS['equivalent'].label}: shown "
-        f"to be below {overview.margin:g}, up or down. No sign, {VERDICTS['undecided'].label}: too few data to say. "
-        f"{STAR} may be the best of its column: no other is shown to beat it. Where more than half of a column may be, "
-        "it has no stars. Of several tables a cell has the mean."
-    )
+    words: dict[str, Any] = {"signs": SIGNS, "verdicts": VERDICTS, "star": STAR, "stopped": TO_THE_END in overview.rows}
+    return read_note("overview", score=overview.score, margin=overview.margin, **words)
 
 
 def draw_overview(overview: Overview) -> Chart:

@@ -31,9 +31,9 @@ class StudyPart:
     """What pages show of a task, a study on one of its data sets.
 
     rows: how many, of what. data: the same where it says which data these are, else with the task's name. is_table: a
-    table; there may be many, so the report links to their figures. sentence: the answer in one. answers: in several.
-    about: data, recipe, protocol. table: every arm. mechanisms: what regularisers did inside the networks. card: of its
-    models. series: name -> table for `dvc plots`, as CSV.
+    table; there may be many, so the report links to their figures. about: data, recipe, protocol. answers: sentences.
+    table: every arm. mechanisms: what regularisers did inside the networks. card: of its models. series: name -> table
+    for `dvc plots`, as CSV.
     """
 
     name: str
@@ -41,7 +41,6 @@ class StudyPart:
     rows: str
     data: str
     is_table: bool
-    sentence: str
     about: str
     answers: list[str]
     table: list[Row]

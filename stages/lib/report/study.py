@@ -17,7 +17,6 @@ from stages.lib.lanes.plan import RunPlan, load_run_plan
 from stages.lib.lanes.run import TrainedRun, load_run
 from stages.lib.report import answers, figures
 from stages.lib.report.charts import Figure, make_figure
-from stages.lib.report.overview import tell_column, tell_one
 from stages.lib.report.page import Row, StudyPart, render_page
 from stages.lib.report.styles import describe_range, name_arm, name_verdict, show_interval, style_of
 from stages.lib.versions import find_versions
@@ -66,7 +65,6 @@ def draw_study(result: StudyResult, records: StudyRecords) -> StudyPart:
     protocol = answers.capitalize(result.protocol.describe())
     *told, following = answers.tell_study(result, settings.confidence)
     told = list(dict.fromkeys([*told, *answers.tell_more(result, settings.confidence), following]))
-    score = result.scores["probabilities"]
     learning = figures.tabulate_learning(records.runs)
     forest = pd.concat([figures.list_differences(result, score) for score in result.scores.values()])
     return StudyPart(
@@ -75,13 +73,12 @@ def draw_study(result: StudyResult, records: StudyRecords) -> StudyPart:
         rows=rows,
         data=f"{plan.task} ({rows})" if is_table else rows,
         is_table=is_table,
-        sentence=f"{answers.capitalize(tell_column(tell_one(rows, result, score), SCORES[score].label))}.",
         about=f"{plan.title}; {recipe}. {protocol}.",
         answers=told,
         table=tabulate_arms(result),
         mechanisms=list_mechanisms(result),
         figures=draw_figures(result, records, learning),
-        card=render_card(result, records, " ".join(told), answers.tell_skill(result), recipe),
+        card=render_card(result, records, " ".join(told), recipe),
         series={
             name: table.to_csv(index=False, float_format="%.5g", lineterminator="\n")
             for name, table in (("forest", forest), ("learning", learning))
@@ -162,7 +159,7 @@ def list_mechanisms(result: StudyResult) -> list[str]:
     return [f"{name}: {told}." for name, told in arms if told]
 
 
-def render_card(result: StudyResult, records: StudyRecords, told: str, skill: str, recipe: str) -> str:
+def render_card(result: StudyResult, records: StudyRecords, told: str, recipe: str) -> str:
     """The model card of a study (huggingface.co/docs/hub/model-cards): YAML, then Markdown."""
     return render_page(
         "study/card.md.jinja",
@@ -171,7 +168,6 @@ def render_card(result: StudyResult, records: StudyRecords, told: str, skill: st
         labels=records.labels,
         recipe=recipe,
         told=told,
-        skill=skill,
         protocol=answers.capitalize(result.protocol.describe()),
         scores={score: SCORES[score].label for score in result.scores.values()},
         arms={key: result.find(key).judged for key in records.arms},

@@ -174,7 +174,6 @@ class OwnVariant(Variant):
 TRIED: dict[str, Any] = {  # reference model -> the type of the strengths that it tries
     name: fields.Strengths[fields.Count] if model.whole_number else fields.Strengths[fields.Positive]
     for name, model in REFERENCES.items()
-    if model.strength
 }
 REQUIRED: dict[str, Any] = {name: (kind, ...) for name, kind in TRIED.items()}
 NOT_REQUIRED: dict[str, Any] = {name: (kind | None, None) for name, kind in TRIED.items()}

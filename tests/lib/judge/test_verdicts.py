@@ -47,7 +47,7 @@ def test_a_verdict_and_its_interval(difference, own_half, together, word):
     assert verdict(estimate, together, margin=0.01, sign=1) == word
     mirrored = {"better": "worse", "worse": "better"}.get(word, word)
     assert verdict(estimate, together, margin=0.01, sign=-1) == mirrored
-    low, high = find_interval(estimate, together, word)
+    low, high = find_interval(estimate, together, word, alpha=0.05)
     holds_zero, inside = low <= 0 <= high, low > -0.01 and high < 0.01
     assert (holds_zero, inside) == (word in ("undecided", "equivalent"), word == "equivalent")
 
@@ -66,7 +66,7 @@ def test_evidence_without_any_spread_decides_nothing(value):
     """As of two arms that answer the same in all of few rows, or of one that is right where the other never is."""
     same = Estimate(value, ((0.0, 2),), np.zeros(12))
     word = verdict(same, 0.0, margin=0.01, sign=1)
-    assert (word, find_interval(same, 0.0, word)) == ("undecided", (min(value, 0.0), max(value, 0.0)))
+    assert (word, find_interval(same, 0.0, word, alpha=0.05)) == ("undecided", (min(value, 0.0), max(value, 0.0)))
     assert not judge_together({"arm": same}, seed=3).is_decided(0.05)
 
 
@@ -248,7 +248,7 @@ def test_signs_of_seeds_hold_the_family_wise_error(num_seeds, row_sd):
 
 
 def make_effects(*values: float) -> list[Difference]:
-    return [Difference(value, *(value - 1, value + 1) * 3, 0.5, 0.5, "undecided") for value in values]
+    return [Difference(value, *(value - 1, value + 1) * 2, 0.5, 0.5, "undecided") for value in values]
 
 
 def pool_log_loss(effects: dict[str, list[Difference]]):
