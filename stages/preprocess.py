@@ -47,7 +47,10 @@ def store(rows: Rows, split: Split) -> tuple[StoredRows, StoredRows]:
 
 def take(rows: Rows, encoders: dict[str, np.ndarray], parts: dict[str, np.ndarray]) -> StoredRows:
     """The rows of the data set that are in parts, name -> sorted row numbers [replicate, n]."""
-    kept = np.unique(np.concatenate([*parts.values()], axis=1)).astype(np.int32)
+    marks = {name: np.zeros((len(part), len(rows.labels)), bool) for name, part in parts.items()}
+    for name, part in parts.items():
+        np.put_along_axis(marks[name], part, values=True, axis=1)
+    kept = np.flatnonzero(np.concatenate([*marks.values()]).any(axis=0)).astype(np.int32)
     return StoredRows(
         columns=rows.columns[kept],
         labels=rows.labels[kept],
@@ -56,7 +59,7 @@ def take(rows: Rows, encoders: dict[str, np.ndarray], parts: dict[str, np.ndarra
         scale=rows.scale,
         image=rows.image,
         groups=np.zeros(0, np.int32) if rows.groups is None else rows.groups[kept],
-        parts={name: np.stack([np.isin(kept, chosen) for chosen in part]) for name, part in parts.items()},
+        parts={name: marked[:, kept] for name, marked in marks.items()},
         encoders=encoders,
     )
 
