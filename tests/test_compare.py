@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from stages import compare
 from stages.lib.data.protocols import RepeatedStratifiedKFold
@@ -163,6 +164,8 @@ def test_every_arm_is_compared_with_no_skill(result: StudyResult) -> None:
     ignorant = -(0.25 * np.log(share) + 0.75 * np.log(1 - share))
     assert strong.skill.value == pytest.approx(strong.value - np.mean(ignorant), abs=0.02)
     assert result.no_skill["gap"] == 0, "it knows no row"
+    entropy = stats.bernoulli(LABELS.test.mean(axis=1)).entropy().mean()
+    assert result.no_skill["log_loss"] == pytest.approx(entropy, rel=1e-5)
 
 
 def test_what_hardly_differs_from_no_skill_is_undecided_and_not_equivalent() -> None:
@@ -211,7 +214,6 @@ def test_verdicts_do_not_depend_on_the_order_of_arms(result: StudyResult) -> Non
 
 def test_few_repeats_are_judged_by_replicate() -> None:
     """Nadeau and Bengio's interval from the replicates that the entry itself holds, Holm's p."""
-    from scipy import stats
 
     kept = 2 * FOLDS
 

@@ -155,6 +155,12 @@ def test_a_variant_takes_the_place_of_settings_of_its_study(params_text: str) ->
     assert runs["tutorial_thoracic", "l2"].regularizers == (), "a name of the catalogue is another variant here"
 
 
+def test_steps_of_training_make_whole_epochs_of_ten_batches(params_text: str) -> None:
+    for steps, epochs in ((1, 1), (14, 1), (16, 2), (300, 30)):
+        text = replace(params_text, ("epochs: 100\n", f"steps: {steps}\n"))
+        assert expand(text)["thoracic", "l2"].epochs == epochs
+
+
 def test_a_run_has_the_callbacks_that_its_variant_names(params_text: str) -> None:
     text = params_text.replace("callbacks: [terminate_on_nan]", "callbacks: [reduce_lr_on_plateau]")
     runs, callbacks = expand(text), read_params(text).fields["callbacks"]
@@ -211,6 +217,7 @@ def test_a_score_with_a_margin_may_judge(params_text: str) -> None:
         params_text, ("probabilities: log_loss", "probabilities: brier"), ("    auc:", "    brier: 0.001\n    auc:")
     )
     assert make_plans(text)["thoracic/_study"]["thoracic"].scores["probabilities"] == "brier"
+    assert make_plans(re.sub(r" +scores: .*\n", "", params_text)) == make_plans(params_text), "left out: the usual ones"
 
 
 def test_other_settings_are_a_group_of_their_own(params_text: str) -> None:
@@ -237,7 +244,7 @@ def test_plans_of_a_study_hold_what_params_say_of_it(params_text: str) -> None:
         facts = (10, "Fashion-MNIST", "images") if images else (1, "Thoracic Surgery", "patients")
         assert (compared.outputs, compared.title, compared.unit) == facts
         assert len(compared.class_names) == (10 if images else 2)
-        same = ("features", "baseline", "protocol")
+        same = ("features", "baseline", "protocol", "stopped")
         assert [getattr(compared, field) for field in same] == [getattr(settings, field) for field in same]
         assert (compared.task, compared.dataset, compared.seed) == (name, dataset, fields["seed"])
         assert compared.scores == settings.scores.model_dump()

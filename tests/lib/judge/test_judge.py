@@ -10,6 +10,7 @@ import pytest
 from stages import compare
 from stages.lib.data.protocols import FixedTest, Protocol
 from stages.lib.judge import judge
+from stages.lib.judge.arms import find_best_lanes
 from stages.lib.judge.comparison import PathPoint, join_points, load_paths, save_points
 from stages.lib.judge.designs import CrossValidation
 from stages.lib.judge.plans import ComparedSearch, ComparedVariant, StudyPlan
@@ -248,3 +249,9 @@ def test_a_network_without_finite_weights_spoils_no_average() -> None:
     lost = dataclasses.replace(found, mechanisms=found.mechanisms | {"kernel_norm": norm})
     result = ask(make_plan(SEARCH), cocktail=lost).result
     assert result.arms["cocktail"]["averaged"].mechanisms["kernel_norm"] == 1
+
+
+def test_the_first_of_equal_points_are_averaged() -> None:
+    points = predict({}, [np.full(REPLICATES, skill) for skill in (-8.0, -8.0, 8.0, 8.0, 8.0)], seed=5)
+    best = find_best_lanes([points], LABELS, select_by="accuracy", count=2)
+    assert [{int(lane) // REPLICATES for _, lane in place} for place in best] == [{2}, {3}]

@@ -3,6 +3,7 @@
 import os
 import re
 import subprocess
+from dataclasses import replace as replace_field
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from stages import plan
 from stages.lib.data.dataset import Facts
 from stages.lib.data.protocols import RepeatedStratifiedKFold
 from stages.lib.lanes.plan import CallbacksPlan, NetworkPlan, OptimizerPlan, RunPlan
-from stages.lib.settings.machine import Room, estimate, estimate_rows
+from stages.lib.settings.machine import FLOAT, HISTORY, Room, estimate, estimate_rows
 from stages.lib.settings.mistakes import ParamsError
 from tests.fuzz_params import fuzz
 from tests.memory import run_measured
@@ -195,9 +196,12 @@ def test_a_table_of_16_megabytes_is_taken_ten_times_and_counted_a_thousand_times
         protocol = RepeatedStratifiedKFold(folds=5, repeats=repeats, validation=0.2)
         replicates = tuple(range(protocol.num_replicates))
         run = RunPlan("t", "v", 3, replicates, network, regularizers, callbacks, "crossentropy", optimizer, 32, 50)
-        needs.append(estimate(run, facts, protocol))
-    assert needs[0].memory < 1e9 < 3e9 < needs[1].memory
-    assert estimate_rows(facts) < 5e7
+        needs.append(estimate(replace_field(run, stopped=True), facts, protocol))
+    weights, predicted, history = 50 * (21 * 64 + 65) * FLOAT, 50 * 20_000 * FLOAT, 50 * 50 * HISTORY
+    rows, numbers = 100_000 * 20 * 8, 50 * 80_000 * 4
+    assert needs[0] == pytest.approx((2 * (weights + rows + numbers) + history, 2 * weights + predicted + history))
+    assert needs[1].memory > 3e9
+    assert estimate_rows(facts) == 2 * rows
 
 
 WIDE = b",".join([b"y", *(b"c%d" % number for number in range(3000))]) + b"\n" + (b"a" + 3000 * b",x" + b"\n") * 2
