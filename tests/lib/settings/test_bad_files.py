@@ -14,6 +14,7 @@ from stages.lib.data.protocols import RepeatedStratifiedKFold
 from stages.lib.lanes.plan import CallbacksPlan, NetworkPlan, OptimizerPlan, RunPlan
 from stages.lib.settings.machine import FLOAT, HISTORY, Room, estimate, estimate_rows
 from stages.lib.settings.mistakes import ParamsError
+from stages.lib.settings.schema import read_statistics
 from tests.fuzz_params import fuzz
 from tests.memory import run_measured
 from tests.project import load_yaml
@@ -109,12 +110,20 @@ def test_the_line_is_that_of_the_key(params_text: str) -> None:
         ("dropout: 0.5 ", "dropout: 2 "),
         ("      epochs: 1\n", "      epochs: 0\n"),
         ("    min_lr: 0", "    min_lr: -1"),
+        ("seed: 3", "<<<<<<< HEAD\n#"),
         ("      l2: {path: [0.0001", "      l2: {path: [-1"),
         ("    baseline: softmax", "    baseline: 3"),
         ("  l2_activity_l1: {", "  l2_activity_l1: {path: [-1], "),
     ):
         (told,) = tell(replace(params_text, (old, new)))
         assert told.startswith(f"params.yaml, line {params_text[: params_text.index(old)].count(chr(10)) + 1}: "), told
+
+
+def test_statistics_are_read_whatever_else_is_wrong(params_text: str) -> None:
+    wrong = replace(params_text, ("seed: 3", "seed: -3"))
+    assert read_statistics(wrong) == read_statistics(params_text)
+    with pytest.raises(ParamsError, match=r"^params.yaml, line \d+: statistics.confidence: is 2, [^\n]*$"):
+        read_statistics(replace(wrong, ("confidence: 0.95", "confidence: 2")))
 
 
 BOMB = "a: &a [x]\n" + "".join(
