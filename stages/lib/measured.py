@@ -13,25 +13,12 @@ from stages.lib.claims.judging import ClaimResult, QuantityResult
 from stages.lib.judge.scores import SCORES
 from stages.lib.report import charts
 from stages.lib.report.page import Part, Row
-from stages.lib.report.styles import SHORT_ARMS, name_arm, show_number, style_of
+from stages.lib.report.styles import SHORT_ARMS, WORDS, name_arm, show_number, style_of
 from stages.lib.versions import find_versions
 
 TEMPLATE = "measured.jinja"  # has the words
 WIDTH, ROW, LABELS = 160, 17, 190
-SETTINGS = {
-    "none": "no signal",
-    "table": "the table's signal",
-    "steps": "thresholds",
-    "bumps": "waves",
-    "centres": "clusters",
-    "small": "thresholds, 240 rows",
-    "unused_risks": "all risks that shaped nothing",
-    "equal": "simulated, equal arms",
-    "some_better": "simulated, some better",
-    "large": "simulated, 1,500 rows",
-    "simulated": "all simulated",
-    "repeated": "repeated patients",
-}
+SETTINGS: dict[str, str] = WORDS["calibration"]
 AGAINST = {"baseline": "the baseline", "no_skill": "no skill"}
 
 

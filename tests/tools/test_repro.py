@@ -657,21 +657,7 @@ def test_dvc_lock_keeps_what_else_stands_in_it(tmp_path: Path) -> None:
     pipeline.call("dvc", "repro", "--quiet")
 
 
-MODULE = """\
-import os, sys
-from stages.speed import SPEED
-
-LOADED_BY = os.getpid()
-if __name__ == "__main__":
-    print(*sys.argv[1:], SPEED, os.environ["DVC_STAGE"], sys.argv[0], flush=True)
-    print(f"own import: {sys.modules['stages.speed'].LOADED_BY == os.getpid()}", file=sys.stderr)
-    if sys.argv[1] == "exit":
-        sys.exit(f"error: {sys.argv[2]}")
-    if sys.argv[1] == "raise":
-        raise ValueError
-    if sys.argv[1] == "kill":
-        os.kill(os.getpid(), 9)
-"""
+MODULE = (PIPELINES / "module.txt").read_text()
 
 
 @pytest.fixture

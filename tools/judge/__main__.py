@@ -23,7 +23,11 @@ import re
 import subprocess
 import sys
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from stages.lib.core.cli import UserError, make_parser
 from stages.lib.data.dataset import DataError
@@ -32,9 +36,9 @@ from stages.lib.settings.mistakes import PARAMS
 from stages.lib.settings.yaml_text import load_document
 from stages.plan import check, read_text
 from tools.guard import name_up_to, print_error
-from tools.judge.design import FOLDS, NUM_VARIANTS, Columns, StudyDesign, Wishes, choose_design, look_at
+from tools.judge.design import FOLDS, NUM_VARIANTS, Wishes, choose_design, look_at
 from tools.judge.entries import NAME, undo, write_entries
-from tools.judge.sheet import Sheet, is_in_project, read_sheet
+from tools.judge.sheet import is_in_project, read_sheet
 
 KEYS = ("DATA", "TARGET", "GROUP", "POSITIVE", "DROP", "MINUTES", "NAME", "STUDY", "UNDO")
 PUBLIC = ("thoracic", "tables")  # studies of public tables
@@ -75,9 +79,10 @@ def judge_file(given: dict[str, str]) -> str:
     if not NAME.fullmatch(name):
         raise DataError(f"NAME is '{name}', expected small letters, digits and _, a letter first: mend it")
     num_lines = write_entries(name, columns, design, wishes, csv=sheet.to_csv(), command=" ".join(command.split()))
-    print(*describe_sheet(path.name, sheet, columns, wishes), *describe_design(design, wishes), sep="\n")
-    remedy = f"To undo it: make judge UNDO={name}\n"
-    print(f"Written: {num_lines} lines of params.yaml, data/source/{name}.csv. {remedy}", flush=True)
+    classes = [f"{label} {number:,}" for label, number in sorted(columns.classes.items())]
+    decided = {"folds": FOLDS, "num_variants": NUM_VARIANTS, "minutes": max(1, round(design.seconds / 60))}
+    seen = {"title": path.name, "sheet": sheet, "columns": columns, "classes": classes, "wishes": wishes}
+    print(tell(seen | decided | {"design": design, "name": name, "num_lines": num_lines}), end="\n\n", flush=True)
     return name
 
 
@@ -86,34 +91,13 @@ def name_study(path: Path) -> str:
     return name[:40] if name[:1].isalpha() else f"table_{name}"[:40]
 
 
-def describe_sheet(title: str, sheet: Sheet, columns: Columns, wishes: Wishes) -> list[str]:
-    """What is seen."""
-    classes = [f"{name} {number:,}" for name, number in sorted(columns.classes.items())]
-    told = [
-        f"{title}: {len(sheet.lines):,} rows; of the columns {len(columns.numeric)} are numbers, "
-        f"{len(columns.categorical)} categories ({columns.num_inputs} inputs of a network).",
-        f"  {wishes.target}: {name_up_to(classes, MOST_NAMED)}.",
-    ]
-    if columns.missing:
-        missing = name_up_to(columns.missing, MOST_NAMED)
-        told.append(f"  Values are missing in {missing}: the median, or a category of its own, stands in.")
-    told += [f"  Left out: {name_up_to(names, MOST_NAMED)} ({reason})." for reason, names in columns.left_out.items()]
-    return told + [f"  Assumed: {remark}." for remark in sheet.remarks]
-
-
-def describe_design(design: StudyDesign, wishes: Wishes) -> list[str]:
-    """What is decided."""
-    replicates = f"{FOLDS} folds x {design.repeats} repeats = {FOLDS * design.repeats} replicates"
-    rows = "in each, a fifth of the rows is held out, and networks learn from the others"
-    if design.training:
-        rows += f", of which {design.num_training:,} are drawn to train on, to fit into the time"
-    if wishes.group not in ("", "none"):
-        rows += f"; rows of one {wishes.group} stay together"
-    networks = f"Networks of {design.units} and {design.units} units, {design.epochs} epochs; {NUM_VARIANTS} variants"
-    minutes = f"about {max(1, round(design.seconds / 60))} min on two cores"
-    if design.seconds > 60 * wishes.minutes:
-        minutes += f", more than MINUTES={wishes.minutes:g}: less would show nothing"
-    return [f"Decided: {replicates}; {rows}.", f"  {networks}; {minutes}."]
+def tell(shown: dict[str, Any]) -> str:
+    """What is seen and what is decided."""
+    environment = Environment(
+        loader=PackageLoader("tools.judge", "."), undefined=StrictUndefined, trim_blocks=True, autoescape=False
+    )
+    environment.filters["named"] = partial(name_up_to, most=MOST_NAMED)
+    return environment.get_template("seen.jinja").render(shown)
 
 
 def run(study: str) -> int:

@@ -11,9 +11,11 @@ import re
 import unicodedata
 from collections.abc import Sequence
 from math import ceil, log10
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import yaml
 
 from stages.lib.data.checks import Check
 from stages.lib.judge.plans import BEST_SINGLE
@@ -29,37 +31,12 @@ class Style(NamedTuple):
     shape: str
 
 
-BLUE, GREEN, ORANGE, PURPLE, PINK, GREY = "#2f7ed8", "#159a73", "#c9690c", "#9065d0", "#cf5590", "#80868f"
-RED = "#d1492e"
-
+BLUE, GREEN, GREY, RED = "#2f7ed8", "#159a73", "#80868f", "#d1492e"
+COLOURS = {"blue": BLUE, "green": GREEN, "orange": "#c9690c", "purple": "#9065d0", "pink": "#cf5590"}
+COLOURS |= {"grey": GREY, "red": RED}
+WORDS = yaml.safe_load(Path(__file__).with_name("words.yaml").read_text(encoding="utf-8"))
 # Variants by their names; other names are shown as they are, grey.
-VARIANTS: dict[str, Style] = {
-    "unregularized": Style("no regulariser", GREY, "circle"),
-    "l1": Style("L1 penalty", BLUE, "triangle-up"),
-    "l2": Style("L2 penalty", BLUE, "circle"),
-    "l1_proximal": Style("proximal L1", BLUE, "triangle-down"),
-    "weight_decay": Style("weight decay", BLUE, "square"),
-    "activity_l1": Style("activity L1", BLUE, "diamond"),
-    "max_norm": Style("max norm", GREEN, "circle"),
-    "unit_norm": Style("unit norm", GREEN, "square"),
-    "batch_norm": Style("batch normalisation", GREEN, "diamond"),
-    "batch_norm_high": Style("batch norm, high rate", GREEN, "triangle-up"),
-    "dropout": Style("dropout", ORANGE, "circle"),
-    "gaussian_noise": Style("Gaussian noise", ORANGE, "square"),
-    "cutout": Style("cutout", ORANGE, "diamond"),
-    "mixup": Style("mixup", ORANGE, "triangle-up"),
-    "label_smoothing": Style("label smoothing", PURPLE, "circle"),
-    "ema": Style("EMA of weights", PINK, "circle"),
-    "early_stopping": Style("early stopping by patience", PINK, "square"),
-    "learning_rate_low": Style("lower learning rate", GREY, "triangle-down"),
-    "learning_rate_high": Style("higher learning rate", GREY, "triangle-up"),
-    "cosine_decay": Style("decaying learning rate", GREY, "square"),
-    "l2_activity_l1": Style("L2 + activity L1", BLUE, "cross"),
-    "l2_activity_l1_max_norm": Style("L2 + activity L1 + max norm", GREEN, "cross"),
-    "l2_activity_l1_dropout": Style("L2 + activity L1 + dropout", ORANGE, "cross"),
-    "tutorial": Style("mix at fixed strengths", RED, "cross"),
-    "cocktail": Style("mix of regularisers", PURPLE, "cross"),
-}
+VARIANTS = {name: Style(label, COLOURS[colour], shape) for name, (label, colour, shape) in WORDS["variants"].items()}
 
 CHOSEN = "chosen on validation rows"  # the best single regulariser of a study
 # Losses and reference models whose names are no words.
@@ -74,13 +51,7 @@ VERDICTS: dict[str, Style] = {
     "not_asked": Style("not asked", GREY, "stroke"),
 }
 
-ARMS = {
-    "at_knob": "at the knob",
-    "tuned": "tuned",
-    "to_end": "to the end",
-    "averaged": "averaged",
-    "reference": "reference model",
-}
+ARMS: dict[str, str] = WORDS["arms"]
 SHORT_ARMS = ARMS | {"at_knob": "knob", "reference": "reference"}
 
 
@@ -124,30 +95,6 @@ def describe_range(strengths: Sequence[float]) -> str:
 # Findings in a table or in a result as sentences, each with what to do about it ---------------------------------------
 
 NUM_NAMED = 3  # columns that a sentence names
-CHECKS = {  # name of a check -> what was found, and what to do about it
-    "repeated_rows": "{value:.1%} of the rows repeat another one, and may stand on both sides of a split: if they are "
-    "one case entered twice, remove them; if they belong together, name their group",
-    "groups": "rows of one {columns} have one class: if they belong together, every score is too good: name the group",
-    "constant": "{columns} never changes: drop it",
-    "identifiers": "{columns} counts the rows: drop it, as it says nothing of a new row",
-    "gives_away": "{columns} alone ranks the rows almost perfectly: if it is known only after the outcome, drop it",
-    "few_rows": "the rarest class has {value:.0f} rows: with fewer than 50, scores vary much from fold to fold",
-    "dates": "{columns} holds dates or times: if the model is for later cases, a random split is too kind: hold out "
-    "the last ones",
-    "no_overfitting": "at the end the unregularised network has on training rows still {value:.0%} of its held-out "
-    "loss: it hardly overfits, so there is little to cure: try more steps or units",
-    "path_ends": "mostly the strongest or weakest value tried is best for {columns}: widen its path to see whether "
-    "more helps",
-    "no_skill": "no network is shown to beat a guess that knows the class shares alone, so no regulariser can "
-    "be judged: look for columns that say more of the target",
-    "no_spread": "by one score or both {columns} differs from its baseline by the same in every row, mostly by 0, "
-    "which says nothing of other rows, so it is undecided: see whether its strengths do anything",
-    "thinned": "networks and models learn from {value:,.0f} rows each, fewer than there are, and regularisers help "
-    "more there: raise the training rows of the protocol, or MINUTES",
-    "reach": "a true difference in {columns} below {value:.3f} would often not be found: only more rows help there",
-    "margin": "equal networks would mostly be shown to be within {value:.3f} of each other in {columns}, which is more "
-    "than what does not matter: what is not shown here may still be there",
-}
 WARNINGS = ("groups", "gives_away", "no_skill", "no_overfitting")  # they change what the answer means
 
 
@@ -157,7 +104,7 @@ def tell_check(check: Check) -> str:
     labels |= dict.fromkeys(("reach", "margin"), lambda name: SCORES[name].label)
     columns = [labels.get(check.name, str)(name) for name in check.columns]
     more = f" and {len(columns) - NUM_NAMED} more" if len(columns) > NUM_NAMED else ""
-    return CHECKS[check.name].format(columns=", ".join(columns[:NUM_NAMED]) + more, value=check.value)
+    return str(WORDS["checks"][check.name]).format(columns=", ".join(columns[:NUM_NAMED]) + more, value=check.value)
 
 
 # Text of others in Markdown: what was committed is shown as it is written, and does nothing else ----------------------

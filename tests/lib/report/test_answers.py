@@ -8,7 +8,7 @@ from stages.lib.judge.arms import ArmKey
 from stages.lib.judge.comparison import ArmResult, Difference, Judgement, SearchResult, StudyResult, Use, Verdict
 from stages.lib.report.answers import tell_study
 from stages.lib.report.overview import survey, tell_overview
-from stages.lib.report.styles import CHECKS, tell_check
+from stages.lib.report.styles import WORDS, tell_check
 from tests.made import STATISTICS
 from tests.test_report import find_contradictions
 
@@ -83,7 +83,7 @@ def test_the_answer_tells_sizes_scores_and_stopping() -> None:
 
 
 def test_every_check_is_told_with_what_to_do() -> None:
-    for name in CHECKS:
+    for name in WORDS["checks"]:
         told = tell_check(Check(name, ("log_loss",) * (name in ("reach", "margin")) or ("a", "b", "c", "d"), 0.5))
         assert "{" not in told
         assert ":" in told
