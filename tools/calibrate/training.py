@@ -189,6 +189,8 @@ def train_missing(counts: Mapping[str, int], study: PlannedStudy, *, seed: int, 
     groups.sort(key=lambda group: group[1])  # so that a run which is cut short has as many twins of each setting
     kept = [group for group in groups if all((KEPT / name_file(group[0], n, seed)).exists() for n in group[1])]
     missing = [group for group in groups if group not in kept]
+    if not groups:  # no processes for nothing: to end them while they start can wait for ever
+        return
     with multiprocessing.get_context("spawn").Pool(jobs, configure) as pool:
         if kept and not pool.apply(is_as_trained_now, kept[:1], {"study": study, "seed": seed}):
             raise UserError(
