@@ -51,7 +51,7 @@ def test_every_sentence_and_every_arm_is_there(parts, files: dict[Path, str], pa
 
 def test_the_answer_for_a_terminal_is_a_line_for_each_study(parts, files: dict[Path, str]) -> None:
     first, *lines = files[ANSWER].splitlines()
-    assert first.startswith("Stop training where validation loss is least: to go on is shown to hurt on ")
+    assert first.startswith("Stop training where validation loss is lowest: going on is shown to hurt on ")
     assert "Shown to help: L2 penalty, on " in first
     assert [line.split(":")[0].split(",")[0] for line in lines] == [part.data for part in parts]
     assert all("not to stop in time raises log loss" in line for line in lines)

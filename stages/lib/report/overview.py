@@ -204,8 +204,8 @@ def tell_all(overview: Overview) -> str:
     reached = {title for arm in helping for title in shown[arm]}
     told = []
     if TO_THE_END in shown:
-        hurts = f"to go on is shown to hurt {tell_where(shown[TO_THE_END])}"
-        told.append(f"Stop training where validation loss is least: {hurts}.")
+        hurts = f"going on is shown to hurt {tell_where(shown[TO_THE_END])}"
+        told.append(f"Stop training where validation loss is lowest: {hurts}.")
     if barren := [column for column in overview.columns if column.learns and column.title not in reached]:
         beyond = "On top of that, none" if told else "None"
         tried, where = {arm for one in barren for arm in one.effects if is_regularizer(arm)}, join_titles(barren)
