@@ -275,10 +275,8 @@ def regress(plan: ExperimentPlan, development: Development) -> list[Case]:
     """
     generator, columns = generator_of(plan), [development.features.index(name) for name in REGRESSED]
     values, shares = development.inputs[:, columns].astype(float), sorted({0.0, *plan.levels})
-    wrong, errors = (
-        values[values[:, 2] > MOST_LITRES, 2],
-        defaultdict(list),
-    )  # (loss, share) -> [replicate, clean or all]
+    wrong = values[values[:, 2] > MOST_LITRES, 2]
+    errors = defaultdict[tuple[str, float], list[list[float]]](list)  # (loss, share) -> [replicate, clean or all]
     for parts in zip(development.training, development.validation, strict=True):
         clean = [values[rows][values[rows, 2] <= MOST_LITRES] for rows in parts]
         for share in shares:
