@@ -152,7 +152,7 @@ def test_an_arm_to_the_end_is_tuned_by_itself_and_compared_with_the_network_that
     stopped = result.baseline_result.judged["log_loss"].value
     assert misled.judged["log_loss"].difference.value == pytest.approx(misled.judged["log_loss"].value - stopped)
     size = f"{plain.judged['log_loss'].value - stopped:.3f}"
-    assert f"To train to the end is shown to hurt: it raises log loss by {size} (" in str(tell_study(result, 0.95))
+    assert f"To train to the end is shown to hurt: it changes log loss by +{size} (" in str(tell_study(result, 0.95))
     assert choose_arms(result)[0] == ArmKey("unregularized", "at_knob")
     assert all(key.kind != "to_end" for key in choose_arms(result))
 
@@ -301,7 +301,7 @@ def test_the_answer_is_true_of_made_up_results(name: str) -> None:
     chosen, leaders, effects, *_ = tell_study(result, 0.95)
     assert re.match(rf"Does a regulariser help\? ({title}): the one that validation rows choose ", chosen)
     number = r"(\d\.\d+)"
-    size = rf"(lowers|raises) AUC by {number} \(95 % interval -?{number} to -?{number}\)"
+    size = rf"changes AUC by [+-]{number} \(95 % interval -?{number} to -?{number}\)"
     by_auc, *_ = tell_more(result, 0.95)
     assert re.match(rf"Does a regulariser help by AUC\? ({title}): the one that validation rows choose {size}", by_auc)
     assert f"of 4 regularisers: {num_helping or 'none'} to help" in effects

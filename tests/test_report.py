@@ -54,7 +54,7 @@ def test_the_answer_for_a_terminal_is_a_line_for_each_study(parts, files: dict[P
     assert first.startswith("Stop training where validation loss is lowest: going on is shown to hurt on ")
     assert "Shown to help: L2 penalty, on " in first
     assert [line.split(":")[0].split(",")[0] for line in lines] == [part.data for part in parts]
-    assert all("not to stop in time raises log loss" in line for line in lines)
+    assert all("not to stop in time changes log loss" in line for line in lines)
 
 
 def test_the_answer_of_the_last_run_fits_on_a_terminal() -> None:

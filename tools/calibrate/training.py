@@ -46,8 +46,8 @@ AS_USED = "as_used"
 METHODS = {  # and others; b is the ratio of influences, see `designs.CrossValidation`
     AS_USED: designs.METHOD,
     "surer_errors_apart": designs.Method(degrees_of_freedom=35, shared_errors=False),
-    "b_from_-0.5": designs.Method(min_ratio=-0.5),
-    "b_towards_0.5": designs.Method(null_ratio=0.5, min_ratio=-0.5),
+    "b_from_0": designs.Method(min_ratio=0.0),
+    "b_towards_0.5": designs.Method(null_ratio=0.5),
 }
 
 Samples = tuple[Development, HeldOut]

@@ -37,7 +37,7 @@ class Method:
     null_ratio: float = 1.0
     ratio_variance: float = 0.5
     ratio_variance_alone: float = 0.25
-    min_ratio: float = 0.0
+    min_ratio: float = -0.5
     max_ratio: float = 2.0
     shared_errors: bool = True
 
@@ -180,8 +180,9 @@ class CrossValidation:
     so b is often near 0; for one network it is not. And where the risk lies in interactions, t_i can be uncorrelated
     with d_i. The estimate then misses it, so the prior has to count for more.
 
-    Constants were chosen on twins such as `make calibrate` draws, before any verdict on the real table was seen. That
-    for one network alone came later, since 0.5 covered too little on twins whose risk lies in interactions.
+    Constants were chosen on twins such as `make calibrate` draws, before any verdict on the real table was seen. Two
+    came later, by twins alone: the prior of one network, since 0.5 covered too little where the risk lies in
+    interactions, and the lower bound for differences, below 0 since the influences often have opposite signs there.
 
     Where rows belong to groups, a group of rows is what a row is above: d_i is the sum over the rows of group i, and n
     remains the number of rows. Rows of one patient are then as few patients as they are.

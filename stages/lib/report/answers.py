@@ -167,12 +167,11 @@ def tell_chosen(study: StudyResult, score: str, confidence: float) -> str:
 
 
 def tell_change(effect: Effect, score: str, interval: str = "") -> str:
-    """`lowers log loss by 0.020 (95 % interval 0.010 to 0.030)`; that of a fall is positive, too.
+    """`changes log loss by -0.020 (95 % interval -0.030 to -0.010)`, signed as in the picture.
 
     score: its label. interval: what its bounds are called.
     """
-    way, low, high = ("raises", effect.low, effect.high) if effect.value > 0 else ("lowers", -effect.high, -effect.low)
-    return f"{way} {score} by {abs(effect.value):.3f} ({interval}{show_interval(low, high)})"
+    return f"changes {score} by {effect.value:+z.3f} ({interval}{show_interval(effect.low, effect.high)})"
 
 
 def tell_leaders(study: StudyResult, score: str) -> str:

@@ -75,8 +75,8 @@ def test_the_answer_follows_from_the_verdicts_and_says_what_to_do_next() -> None
 
 def test_the_answer_tells_sizes_scores_and_stopping() -> None:
     told = "\n".join(tell_study(make_result((-0.05, "better")), 0.95))
-    assert "lowers log loss by 0.050 (95 % interval 0.040 to 0.060)" in told
-    assert "To train to the end is shown to hurt: it raises log loss by 0.300" in told
+    assert "changes log loss by -0.050 (95 % interval -0.060 to -0.040)" in told
+    assert "To train to the end is shown to hurt: it changes log loss by +0.300" in told
     assert "no regulariser, stopped 0.500, a guess by class shares 0.690, logistic regression 0.500" in told
     assert "Shown of 2 regularisers: 2 to help (dropout by 0.050, mix of regularisers by 0.050), none to hurt." in told
     assert "2 may be the best (dropout, no regulariser)" in told
