@@ -29,7 +29,7 @@ PIECE = 2**16  # bytes that are taken off an answer at once
 TIMEOUT = (4.0, 15.0)  # seconds to connect, and between two pieces of the answer: short, since another source follows
 PATIENCE = 30.0  # seconds for a whole answer, however short
 SLOWEST = 200_000  # bytes a second that a longer one has to come with
-COMMAND_PATIENCE = 600.0  # seconds for one command of the package manager: a package may have 31 MB
+APT_PATIENCE = 600.0  # seconds for one command of the package manager: a package may have 31 MB
 
 
 class Unavailable(Exception):
@@ -185,14 +185,14 @@ def apt_command(scratch: Path) -> list[str]:
     return ["apt-get", "-q", *(word for key, value in options.items() for word in ("-o", f"{key}={value}"))]
 
 
-def run_tool(command: Sequence[str], directory: Path, earlier_warnings: str = "") -> str:
+def run_tool(command: Sequence[str], folder: Path, earlier_warnings: str = "") -> str:
     """Run a command and return its warnings; raises Unavailable with its first and last line of errors."""
     try:
         done = subprocess.run(
-            command, cwd=directory, input="", capture_output=True, errors="replace", timeout=COMMAND_PATIENCE
+            command, cwd=folder, input="", capture_output=True, encoding="utf-8", errors="replace", timeout=APT_PATIENCE
         )
     except subprocess.TimeoutExpired as error:
-        raise Unavailable(f"{command[0]} gave no result within {COMMAND_PATIENCE:g} seconds") from error
+        raise Unavailable(f"{command[0]} gave no result within {APT_PATIENCE:g} seconds") from error
     warnings = earlier_warnings + done.stderr
     if done.returncode:
         messages = warnings.splitlines() or ["no message"]

@@ -220,6 +220,6 @@ def test_failing_package_manager_falls_through(
         (tmp_path / tool).write_text(f"#!/bin/sh\n{body}\n")
         (tmp_path / tool).chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}" if script else str(tmp_path))
-    monkeypatch.setattr(download, "COMMAND_PATIENCE", 0.2 if script == "exec sleep 600" else 300)
+    monkeypatch.setattr(download, "APT_PATIENCE", 0.2 if script == "exec sleep 600" else 300)
     with pytest.raises(Unavailable, match=reason):
         collect_files(PINNED, [from_debian_package(PACKAGE, SYSTEM_FOLDER, tmp_path)], target)
