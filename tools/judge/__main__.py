@@ -36,7 +36,7 @@ from stages.lib.settings.mistakes import PARAMS
 from stages.lib.settings.yaml_text import load_document
 from stages.plan import check, read_text
 from tools.guard import name_up_to, print_error
-from tools.judge.design import FOLDS, NUM_VARIANTS, Wishes, choose_design, look_at
+from tools.judge.design import FOLDS, Wishes, choose_design, look_at
 from tools.judge.entries import NAME, undo, write_entries
 from tools.judge.sheet import is_in_project, read_sheet
 
@@ -80,7 +80,7 @@ def judge_file(given: dict[str, str]) -> str:
         raise DataError(f"NAME is '{name}', expected small letters, digits and _, a letter first: mend it")
     num_lines = write_entries(name, columns, design, wishes, csv=sheet.to_csv(), command=" ".join(command.split()))
     classes = [f"{label} {number:,}" for label, number in sorted(columns.classes.items())]
-    decided = {"folds": FOLDS, "num_variants": NUM_VARIANTS, "minutes": max(1, round(design.seconds / 60))}
+    decided = {"folds": FOLDS, "minutes": max(1, round(design.seconds / 60))}
     seen = {"title": path.name, "sheet": sheet, "columns": columns, "classes": classes, "wishes": wishes}
     print(tell(seen | decided | {"design": design, "name": name, "num_lines": num_lines}), end="\n\n", flush=True)
     return name
