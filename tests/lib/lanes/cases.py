@@ -105,9 +105,8 @@ def compare_with_stock(
     run = train_lanes(plan, development, start=start, dtype=dtype)
     point, replicate = divmod(lane, len(plan.replicates))  # written a second time: see Grid
     assert run.replicate[lane] == plan.replicates[replicate]
-    assert [run.strengths[entry.name][lane] for entry in plan.regularizers] == [
-        strength_at(entry, point) for entry in plan.regularizers
-    ]
+    for entry in plan.regularizers:
+        assert run.strengths[entry.name][lane] == strength_at(entry, point)
     stock = fit_stock(plan, development, start, replicate=replicate, point=point, dtype=dtype)
     check_weights({name: values[lane] for name, values in run.weights.items()}, stock.weights, tolerance)
     if plan.stopped:

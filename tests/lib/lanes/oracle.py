@@ -231,10 +231,8 @@ class Lane:
         smoothing = self.strengths.get("label_smoothing")
         if smoothing is None or not self.smooths_in_loss():
             return own.get(self.plan.loss, self.plan.loss)
-        kind = (
-            keras.losses.BinaryCrossentropy if self.plan.network.outputs == 1 else keras.losses.CategoricalCrossentropy
-        )
-        return kind(label_smoothing=smoothing)
+        name = "BinaryCrossentropy" if self.plan.network.outputs == 1 else "CategoricalCrossentropy"
+        return getattr(keras.losses, name)(label_smoothing=smoothing)
 
     def monitors(self) -> set[str]:
         plan = self.plan.callbacks

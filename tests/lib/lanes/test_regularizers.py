@@ -30,7 +30,7 @@ ALONE = {
 }
 CASES = ALONE | {"early_stopping": ((1.0, 2.0), ())}
 NEEDS_HIDDEN = ("activity_l1", "batch_norm", "dropout")
-INERT_AT_ZERO = [name for name in ALONE if not name.endswith("_norm")]
+INERT = {name: ((0.0, strengths[1]), layers) for name, (strengths, layers) in ALONE.items() if "_norm" not in name}
 
 
 def test_every_regularizer_has_a_case():
@@ -112,9 +112,7 @@ def test_strength_0_is_no_regularizer():
     development, plain, num_replicates = make_development(), make_plan(), 2
     expected = train_lanes(plain, development, start=make_start(plain))
     for num_points, tolerance in ((1, 0), (2, 1e-6)):
-        entries = [
-            RegularizerPlan(name, (0.0, ALONE[name][0][1])[:num_points], ALONE[name][1]) for name in INERT_AT_ZERO
-        ]
+        entries = [RegularizerPlan(name, strengths[:num_points], layers) for name, (strengths, layers) in INERT.items()]
         found = train_lanes(make_plan(*entries), development, start=make_start(plain))
         for name, values in expected.weights.items():
             np.testing.assert_allclose(found.weights[name][:num_replicates], values, atol=tolerance, rtol=0)

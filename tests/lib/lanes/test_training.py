@@ -1,5 +1,6 @@
 """Whole runs: what lanes must not do to one another, and what must not matter to them."""
 
+import os
 import subprocess
 import sys
 from dataclasses import replace
@@ -15,6 +16,7 @@ from stages.lib.lanes.blocks import cut_into_blocks
 from stages.lib.lanes.graph import predict_lanes
 from stages.lib.lanes.network import draw_weights
 from stages.lib.lanes.plan import NetworkPlan, RegularizerPlan
+from stages.lib.lanes.runtime import silent_start
 from stages.lib.lanes.training import train_lanes
 from stages.preprocess import store
 from tests.lib.lanes.cases import (
@@ -89,6 +91,13 @@ def test_every_process_gives_the_same_bytes():
     assert first == second
 
 
+def test_only_what_is_written_while_tensorflow_starts_is_dropped(capfd):
+    with silent_start():
+        os.write(2, b"a banner")
+    os.write(2, b"a mistake")
+    assert capfd.readouterr().err == "a mistake"
+
+
 @pytest.mark.parametrize("block_bytes", [10**9, 1])
 def test_rows_that_are_encoded_batch_by_batch_give_the_bytes_of_those_encoded_in_advance(block_bytes, monkeypatch):
     """A missing value, a column that is clipped; in blocks of some replicates too, and in predictions."""
@@ -103,17 +112,17 @@ def test_rows_that_are_encoded_batch_by_batch_give_the_bytes_of_those_encoded_in
     assert later.encoders and not advance.encoders
     runs = [train_lanes(plan, development) for development in (advance, later)]
     check_same(*runs)
-    predicted = [
-        predict_lanes(plan, runs[0].weights, part, part.validation[list(plan.replicates)]) for part in (advance, later)
-    ]
-    np.testing.assert_array_equal(*predicted)
+    rows = later.validation[list(plan.replicates)]
+    np.testing.assert_array_equal(*(predict_lanes(plan, runs[0].weights, part, rows) for part in (advance, later)))
 
 
-def test_how_many_steps_a_call_trains_changes_no_byte(monkeypatch):
-    plan, development = make_plan(*NOISY, callbacks=CALLBACKS), make_development()
+@pytest.mark.parametrize(("noise_bytes", "seen"), [(1, [4, 8, 12]), (1000, [16, 32, 48])])
+def test_how_many_steps_a_call_trains_changes_no_byte(noise_bytes, seen, monkeypatch):
+    plan, development, found = make_plan(*NOISY, callbacks=CALLBACKS), make_development(), []
     whole = train_lanes(plan, development)
-    monkeypatch.setattr(training, "NOISE_BYTES", 1000)
-    check_same(train_lanes(plan, development), whole)
+    monkeypatch.setattr(training, "NOISE_BYTES", noise_bytes)
+    check_same(train_lanes(plan, development, report=found.append), whole)
+    assert found[:3] == seen
 
 
 def test_how_validation_is_cut_into_chunks_does_not_matter(monkeypatch):
@@ -126,16 +135,16 @@ def test_how_validation_is_cut_into_chunks_does_not_matter(monkeypatch):
         np.testing.assert_allclose(pieces.history[name], whole.history[name], rtol=1e-6)
 
 
-def test_one_chunk_of_validation_rows_is_held_at_a_time(monkeypatch):
+@pytest.mark.parametrize(("chunk_bytes", "num_chunks"), [(1, 11), (96, 6)])  # six units in two lanes: 48 bytes a row
+def test_one_chunk_of_validation_rows_is_held_at_a_time(chunk_bytes, num_chunks, monkeypatch):
     """Nothing else makes TensorFlow wait with the next chunk."""
-    monkeypatch.setattr(graph, "CHUNK_BYTES", 1)
+    monkeypatch.setattr(graph, "CHUNK_BYTES", chunk_bytes)
     plan, development = make_plan(), make_development()
     (block,) = cut_into_blocks(plan.grid, 1)
     built = graph.Graph(plan, development, make_start(plan), block, "float32")
     validate = built.validate.get_concrete_function(development.validation[block.replicates])
-    read = [operation for operation in validate.graph.get_operations() if is_read_by_gather(operation)]
-    waiting = [operation for operation in read if operation.control_inputs]
-    assert len(waiting) == development.validation.shape[1] - 1 > 1  # rows in chunks of one; the first need not wait
+    waiting = [one for one in validate.graph.get_operations() if one.control_inputs and is_read_by_gather(one)]
+    assert len(waiting) == num_chunks - 1  # the first need not wait
 
 
 def is_read_by_gather(operation):
