@@ -22,7 +22,7 @@ NUM_EPOCHS = 9
 monitors = st.sampled_from(["loss", "val_loss", "val_auc"])
 # Few values, so that ties are common.
 values = st.sampled_from([0.2, 0.3, 0.4, 0.7, 0.8, np.nan, np.inf]).map(lambda value: float(np.float32(value)))
-min_deltas = st.sampled_from([0.0, 0.01, 0.1])
+min_deltas = st.sampled_from([0.0, 0.01, 0.1, 0.15])
 early_stoppings = st.builds(
     EarlyStoppingSettings,
     monitor=monitors,
