@@ -91,17 +91,18 @@ def tabulate_claims(audit: Sequence[ClaimResult]) -> list[Row]:
     """What was claimed, and what each of the quantities that decide on it says; or what is missing."""
     rows: list[Row] = []
     for result in audit:
-        decides = ";\n".join(map(tell_quantity, result.quantities)) or f"missing: {result.missing}"
+        decides = [*map(tell_quantity, result.quantities)] or [f"missing: {result.missing}"]
+        lines = filter(None, (result.claim, result.depends_on, *decides))
         measured_on = "; ".join(dict.fromkeys(", ".join(quantity.sources) for quantity in result.quantities))
-        row = {"id": result.id, "claim": result.claim, "verdict": result.verdict}
-        rows.append(row | {"what decides": f"{result.depends_on} {decides}".strip(), "measured on": measured_on})
+        row = {"id": result.id, "verdict": result.verdict, "claim, and what decides on it": "\n".join(lines)}
+        rows.append(row | {"measured on": measured_on})
     return rows
 
 
 def tell_quantity(quantity: QuantityResult) -> str:
-    """`label: value (low to high), verdict`."""
+    """`label: value (low to high), verdict.`: a line of the page."""
     value, low, high = map(show_number, (quantity.value, quantity.low, quantity.high))
-    return f"{quantity.label}: {value} ({low} to {high}), {quantity.verdict}"
+    return f"{quantity.label}: {value} ({low} to {high}), {quantity.verdict}."
 
 
 def list_measured(audit: Sequence[ClaimResult], calibration: Mapping[str, Any]) -> list[Part]:

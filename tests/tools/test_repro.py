@@ -753,7 +753,7 @@ def test_the_end_tells_the_answer_and_where_the_report_is(inside: Path, capsys: 
     repro.ANSWER.write_text("\nstudy: L2 penalty helps é\n  tuned\x1b]0;title\x07 better\n", encoding="utf-8")
     repro.REPORT.touch()
     repro.show_answer()
-    told = "\nstudy: L2 penalty helps é\n  tuned]0;title better\n\nFigures and tables: metrics/report.html (make show)"
+    told = "\nstudy: L2 penalty helps é\n  tuned]0;title better\nFigures and tables: metrics/report.html (make show)"
     assert capsys.readouterr().out == told
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("COLUMNS", "20")

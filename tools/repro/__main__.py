@@ -97,7 +97,7 @@ def show_answer() -> None:
         text = "".join(c for c in ANSWER.read_text(encoding="utf-8") if c.isprintable() or c == "\n")
         print(lay_out(text) if sys.stdout.isatty() else text, end="")
     if REPORT.is_file():
-        print(f"\nFigures and tables: {REPORT} (make show)", end="")
+        print(f"Figures and tables: {REPORT} (make show)", end="")
 
 
 def lay_out(text: str) -> str:

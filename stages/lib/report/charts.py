@@ -29,7 +29,7 @@ THEMES: dict[str, dict[str, str]] = {
 FONT = "Liberation Sans, Arial, Helvetica, sans-serif"
 CONFIG: dict[str, Any] = {
     "background": "transparent",
-    "numberFormat": ".4~r",
+    "numberFormat": ".3~r",
     "font": FONT,
     "axis": {
         "labelColor": MUTED, "titleColor": INK, "gridColor": GRID, "labelPadding": 5,

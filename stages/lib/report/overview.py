@@ -259,9 +259,10 @@ def tell_column(column: DataColumn, score: str) -> str:
     if not column.learns:
         return "whether a regulariser helps cannot be told: no network without one learns"
     effects = column.effects
-    subjects = {CHOSEN: "the regulariser that validation rows choose", TO_THE_END: "not to stop in time"}
+    subjects = {CHOSEN: "the regulariser that validation rows choose", TO_THE_END: "going on"}
+    words = IN_WORDS | {"undecided": VERDICTS["undecided"].label}
     parts = [
-        f"{subject} {tell_change(effects[arm], score)}: {IN_WORDS[effects[arm].verdict]}"
+        f"{subject} {tell_change(effects[arm], score)}: {words[effects[arm].verdict]}"
         for arm, subject in subjects.items()
         if arm in effects
     ]
@@ -269,20 +270,19 @@ def tell_column(column: DataColumn, score: str) -> str:
 
 
 def tell_helping(effects: Mapping[str, Effect]) -> str:
-    """`3 of 19 are shown to help (dropout by 0.020, ...)`."""
+    """`3 of 19 are shown to help (dropout, ...)`."""
     tried = [arm for arm in effects if is_regularizer(arm)]
     helping = sorted((arm for arm in tried if effects[arm].verdict == "better"), key=lambda arm: effects[arm].value)
-    named = [f"{arm} by {abs(effects[arm].value):.3f}" for arm in helping]
-    names = name_first(named, NUM_NAMED) if named else ""
+    names = name_first(helping) if helping else ""
     return f"{len(helping) or 'none'} of {len(tried)} {'is' if len(helping) < 2 else 'are'} shown to help{names}"
 
 
 def tell_rivals(arms: set[str]) -> str:
-    """`12 may be the best, and so may none at all`."""
+    """`12 may be best, or none`."""
     named = arms - {BASELINE}
     if len(arms) == 1:
-        return f"{next(iter(arms))} is shown to be the best"
-    return f"{len(named)} may be the best{', and so may none at all' if BASELINE in arms else ''}"
+        return f"{next(iter(arms))} is shown to be best"
+    return f"{len(named)} may be best{', or none' if BASELINE in arms else ''}"
 
 
 def is_regularizer(arm: str) -> bool:

@@ -115,4 +115,4 @@ def show_cell(value: Any) -> str:
 
 
 def show_percent(share: float) -> str:
-    return f"{100 * share:.0f} %"
+    return f"{100 * share:.0f}\N{NO-BREAK SPACE}%"

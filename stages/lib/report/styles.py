@@ -88,8 +88,8 @@ def show_number(value: float) -> str:
 
 
 def describe_range(strengths: Sequence[float]) -> str:
-    """`0.1`, or `0.1 to 0.5`."""
-    return f"{strengths[0]:g}" if strengths[0] == strengths[-1] else f"{strengths[0]:g} to {strengths[-1]:g}"
+    """`0.1`, or `0.1 to 0.5`, of three digits."""
+    return " to ".join(dict.fromkeys(f"{float(f'{strengths[end]:.3g}'):g}" for end in (0, -1)))
 
 
 # Findings in a table or in a result as sentences, each with what to do about it ---------------------------------------

@@ -30,6 +30,9 @@
     return { ...spec, datasets: { rows: columns[0]?.[1].map(turn) ?? [] } };
   }
 
+  // Three digits, as in all tables; a count has all of its own.
+  const show = (value) => (typeof value === "number" && !Number.isInteger(value) ? +value.toPrecision(3) : value ?? "");
+
   // The numbers behind a figure, when someone opens them.
   function showNumbers(fold) {
     const rows = read(fold.closest("figure")).datasets.rows, table = document.createElement("table");
@@ -45,7 +48,7 @@
     }
     for (const row of rows) {
       const line = body.insertRow();
-      for (const field of fields) line.insertCell().textContent = row[field] ?? "";
+      for (const field of fields) line.insertCell().textContent = show(row[field]);
     }
     const box = document.createElement("div");
     box.className = "scroll";
