@@ -65,9 +65,10 @@
   const dark = matchMedia("(prefers-color-scheme: dark)").matches;
   const options = { mode: "vega-lite", actions: false, renderer: "svg", tooltip: { theme: dark ? "dark" : "light" } };
 
-  // As many panels side by side as there is room for; below one another, entries of a legend stand so, too.
+  // As many panels side by side as there is room for, if need be a little smaller; below one another, entries of a
+  // legend stand so, too.
   function fit(spec, width, room) {
-    const columns = Math.max(1, Math.min(spec.columns, Math.floor((room * spec.columns) / width)));
+    const columns = Math.max(1, Math.min(spec.columns, Math.floor((1.15 * room * spec.columns) / width)));
     const legend = { ...spec.config.legend, ...(columns === 1 ? { columns } : {}) };
     return { ...spec, columns, config: { ...spec.config, legend } };
   }
