@@ -97,9 +97,9 @@ def turn(
             arm[kind]["mechanisms"][quantity] = value
 
 
-def test_claims_and_defects_of_the_tutorial_have_at_most_two_quantities_each() -> None:
+def test_claims_and_defects_have_at_most_two_quantities_each_told_in_a_line() -> None:
     assert {*(f"C{number}" for number in range(1, 13)), *(f"D{number}" for number in range(1, 10))} < set(CLAIMS)
-    assert {len(claim.quantities) for claim in CLAIMS.values()} == {1, 2}
+    assert all(len(c.quantities) in (1, 2) and all(len(q.label) < 69 for q in c.quantities) for c in CLAIMS.values())
     assert sorted(FLIPS) == sorted(QUANTITIES)
 
 
