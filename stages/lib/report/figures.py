@@ -53,6 +53,7 @@ def draw_forest(study: StudyResult, score: str, margin: float, confidence: float
     if rows.empty:
         return None
     low, high = fit_axis(rows, margin)
+    edge = (high - low) / 30  # where a mark would lie below an arrow
     label, better = SCORES[score].label, VERDICTS["better"].label
     title = f"{better}: more {label} →" if SCORES[score].greater_is_better else f"← {better}: less {label}"
     scale = alt.Scale(domain=[low, high], nice=False, clamp=True)
@@ -66,13 +67,13 @@ def draw_forest(study: StudyResult, score: str, margin: float, confidence: float
     colour = alt.Color("verdict:N", scale=charts.scale_colours(styles), legend=legend)
     tooltip = ["arm:N", "baseline:N", "verdict:N", "value:Q", "difference:Q", "low:Q", "high:Q"]
     base = charts.ROWS.encode(y=y, color=colour)
-    inside = base.transform_filter((alt.datum.difference >= low) & (alt.datum.difference <= high))
+    inside = base.transform_filter((alt.datum.difference > low + edge) & (alt.datum.difference < high - edge))
     chart = alt.layer(
         charts.ROWS.mark_rect(color=charts.GRID).encode(x=alt.datum(-margin, scale=scale), x2=alt.datum(margin)),
         charts.ROWS.mark_rule(strokeDash=[2, 2]).encode(x=alt.datum(0, scale=scale)),
         base.mark_rule(strokeWidth=2).encode(x=alt.X("low:Q", scale=scale), x2="high:Q"),
         inside.mark_point(filled=True, size=55, opacity=1).encode(x=x, shape=shape, tooltip=tooltip),
-        *mark_ends(base, scale),
+        *mark_ends(base, scale, edge),
     )
     note = charts.read_note("forest", confidence=confidence)
     chart = chart.properties(width=FOREST_WIDTH, height=alt.Step(ROW))
@@ -88,12 +89,12 @@ def name_rows(rows: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def mark_ends(base: alt.Chart, scale: alt.Scale) -> Iterator[alt.Chart]:
-    """At the ends of the axis: an arrow where an interval goes on, and the number of a difference that lies outside."""
+def mark_ends(base: alt.Chart, scale: alt.Scale, edge: float) -> Iterator[alt.Chart]:
+    """At the ends of the axis: an arrow where an interval goes on, and the number of a difference there or outside."""
     (low, high), found = scale.domain, alt.datum
     for shape, end, goes_on, lies_outside in (
-        ("triangle-left", low, found.low < low, found.difference < low),
-        ("triangle-right", high, found.high > high, found.difference > high),
+        ("triangle-left", low, found.low < low, found.difference <= low + edge),
+        ("triangle-right", high, found.high > high, found.difference >= high - edge),
     ):
         edge = base.encode(x=alt.datum(end, scale=scale))
         yield edge.transform_filter(goes_on).mark_point(shape=shape, filled=True, size=40, opacity=1)
