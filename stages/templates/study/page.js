@@ -30,8 +30,8 @@
     return { ...spec, datasets: { rows: columns[0]?.[1].map(turn) ?? [] } };
   }
 
-  // Three digits, as in all tables; a count has all of its own.
-  const show = (value) => (typeof value === "number" && !Number.isInteger(value) ? +value.toPrecision(3) : value ?? "");
+  // Three digits and at most six decimals, as in all tables; a count has all of its own.
+  const show = (value) => (typeof value === "number" && !Number.isInteger(value) ? +(+value.toFixed(6)).toPrecision(3) : value ?? "");
 
   // The numbers behind a figure, when someone opens them.
   function showNumbers(fold) {
