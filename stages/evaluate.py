@@ -8,6 +8,7 @@ One process works on a whole study: starting TensorFlow takes seconds, predictin
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -17,10 +18,9 @@ from stages.lib.core.cli import Progress, parse_arguments, run_main
 from stages.lib.core.records import find_plan
 from stages.lib.data.samples import Development, HeldOut, Samples, load_samples
 from stages.lib.judge import predictions as stored
-from stages.lib.judge.arms import choose_points, rate_points
+from stages.lib.judge.arms import choose_points, measure_lanes, rate_points
 from stages.lib.judge.plans import StudyPlan, load_study_plans
 from stages.lib.judge.predictions import NUM_TRAINING_ROWS, Labels, Predictions, class_shares
-from stages.lib.judge.scores import measure
 from stages.lib.lanes import runtime
 from stages.lib.lanes.graph import predict_lanes
 from stages.lib.lanes.network import draw_weights
@@ -29,6 +29,7 @@ from stages.lib.lanes.run import Arrays, TrainedRun, Weights, load_run, stop_in_
 from stages.lib.lock import prune_outputs
 
 BOUND_TOLERANCE = 1e-4  # relative distance from the max-norm bound within which a unit counts as held by it
+PIECE = 128  # rows that are predicted at a time where each replicate encodes them: all at once would fill the memory
 TRAINING_HISTORY = ("epochs_run", "best_epoch", "stopped_early", "diverged")  # fields of a run
 
 
@@ -44,23 +45,24 @@ def run(
     shares = class_shares(development.labels[of_training], plan.network.outputs).astype(np.float32)[:, None, :]
 
     def predict(samples: Samples, rows: np.ndarray, lanes: np.ndarray) -> np.ndarray:
-        probability = predict_lanes(plan, trained.weights, samples, rows, lanes=lanes)
-        fallback = np.tile(shares, (len(lanes) // len(shares), 1, 1))
-        return np.where(np.isfinite(probability), probability, fallback)
+        pieces = np.split(rows, range(PIECE, rows.shape[1], PIECE), axis=1) if development.encoders else [rows]
+        answers = [predict_lanes(plan, trained.weights, samples, piece, lanes=lanes) for piece in pieces]
+        probability = np.concatenate(answers, axis=1)
+        np.copyto(probability, np.tile(shares, (len(lanes) // len(shares), 1, 1)), where=~np.isfinite(probability))
+        return probability
 
     lanes = np.arange(plan.grid.num_lanes)
     validation = predict(development, of_validation, lanes)
     if select_by:
         rated = rate_points(plan.grid, validation, development.labels[of_validation], select_by=select_by)
         lanes = plan.grid.lanes_at(rated.argmax(axis=0))
-    history = {name: getattr(trained, name) for name in TRAINING_HISTORY}
-    mechanisms = measure_mechanisms(plan, trained.weights)
+    mechanisms = {name: getattr(trained, name) for name in TRAINING_HISTORY} | measure_mechanisms(plan, trained.weights)
     return Predictions(
         replicate=trained.replicate[lanes],
         strengths={name: strength[lanes] for name, strength in trained.strengths.items()},
-        mechanisms={name: values[lanes] for name, values in (history | mechanisms).items()},
+        mechanisms={name: values[lanes] for name, values in mechanisms.items()},
         training=predict(development, of_training[:, :NUM_TRAINING_ROWS], lanes),
-        validation=validation[lanes],
+        validation=validation[lanes] if select_by else validation,
         test=predict(held_out, held_out.test[replicates], lanes),
     )
 
@@ -76,11 +78,10 @@ def measure_variant(
     Of the weights that are handed in; the loss of training alone is that of all epochs.
     """
     grid, own = predicted.grid, predicted.strengths.get(run.variant, np.zeros(len(predicted.replicate)))
-    num_weights = sum(weight[0].size for weight in trained.weights.values())
     of_lanes = measure_fit(labels, predicted) | measure_bounds(run, trained.weights)
     of_lanes["zero_share"] = predicted.mechanisms["zero_share"]
     of_lanes["learning_loss"] = trained.history.groupby("lane")["loss"].mean().to_numpy()
-    of_lanes["num_weights"] = np.full(len(own), num_weights)
+    of_lanes["num_weights"] = np.full(len(own), sum(weight[0].size for weight in trained.weights.values()))
 
     def measure_at(lanes: np.ndarray, **point: Any) -> Case:
         return Case(run.variant, to_values({name: values[lanes] for name, values in of_lanes.items()}), **point)
@@ -95,7 +96,7 @@ def measure_variant(
 def measure_fit(labels: Labels, predicted: Predictions) -> dict[str, np.ndarray]:
     """Accuracy on training and on held-out rows, and how much higher the log loss is on the latter, [lane]."""
     training, held_out = (
-        {score: measure(score, predicted.grid.over_points(truth), rows) for score in ("accuracy", "log_loss")}
+        {score: measure_lanes(score, predicted.grid, truth, rows) for score in ("accuracy", "log_loss")}
         for truth, rows in ((labels.training, predicted.training), (labels.test, predicted.test))
     )
     gap = held_out["log_loss"] - training["log_loss"]
@@ -175,27 +176,31 @@ def collect_labels(development: Development, held_out: HeldOut, *, outputs: int)
     )
 
 
+def evaluate_variant(plan: StudyPlan, name: str, samples: tuple[Development, HeldOut], labels: Labels) -> list[Case]:
+    """`run` on a variant of a task, and what its networks show beside their scores; the arrays do not stay."""
+    run_plan, trained = load_run_plan(plan.task, name), load_run(plan.task, name)
+    if run_plan.stopped:
+        # To the end a variant is judged at the strength that validation rows choose, and at no other.
+        stored.save_predictions(run(run_plan, trained, *samples, select_by=plan.select_by), plan.task, f"{name}-end")
+        trained = stop_in_time(trained)
+    predicted = run(run_plan, trained, *samples)
+    stored.save_predictions(predicted, plan.task, name)
+    return measure_variant(run_plan, trained, predicted, labels, plan.select_by)
+
+
 def evaluate_task(plan: StudyPlan) -> None:
-    """`run` on every variant of a task."""
-    task = plan.task
-    development, held_out = load_samples(task)
+    """`evaluate_variant` on every variant of a task."""
+    development, held_out = load_samples(plan.task)
+    if np.array_equal(development.inputs, held_out.inputs, equal_nan=True):  # cross-validation, before the encoding
+        held_out = replace(held_out, inputs=development.inputs)
     labels = collect_labels(development, held_out, outputs=plan.outputs)
     cases: list[Case] = []
-    with Progress(len(plan.variants), label=task, unit="variants") as progress:
+    with Progress(len(plan.variants), label=plan.task, unit="variants") as progress:
         for done, variant in enumerate(plan.variants, start=1):
-            name = variant.name
-            run_plan, trained = load_run_plan(task, name), load_run(task, name)
-            if run_plan.stopped:
-                # To the end a variant is judged at the strength that validation rows choose, and at no other.
-                at_end = run(run_plan, trained, development, held_out, select_by=plan.select_by)
-                stored.save_predictions(at_end, task, f"{name}-end")
-                trained = stop_in_time(trained)
-            predicted = run(run_plan, trained, development, held_out)
-            stored.save_predictions(predicted, task, name)
-            cases += measure_variant(run_plan, trained, predicted, labels, plan.select_by)
+            cases += evaluate_variant(plan, variant.name, (development, held_out), labels)
             progress.report(done)
-    stored.save_labels(task, labels)
-    save_measured(Measured(plan.protocol.test_train_ratio, cases), find_study(task))
+    stored.save_labels(plan.task, labels)
+    save_measured(Measured(plan.protocol.test_train_ratio, cases), find_study(plan.task))
 
 
 def main() -> None:

@@ -72,13 +72,20 @@ def arm_at(predictions: Predictions, points: int | np.ndarray) -> Arm:
     )
 
 
+def measure_lanes(score: str, grid: Grid, labels: np.ndarray, probability: np.ndarray) -> np.ndarray:
+    """A score [lane] of classes [replicate, row] and probabilities [lane, row, output], one point after another.
+
+    All lanes at once would take several times the memory of the probabilities.
+    """
+    return np.concatenate([measure(score, labels, at_point) for at_point in grid.by_point(probability)])
+
+
 def rate_points(grid: Grid, validation: np.ndarray, labels: np.ndarray, *, select_by: str) -> np.ndarray:
     """How well each point does, [point, replicate]; greater is better, whatever the score.
 
     validation, labels: of validation rows, probabilities [lane, row, output] and classes [replicate, row].
     """
-    score = measure(select_by, grid.over_points(labels), validation)
-    return SCORES[select_by].sign * grid.by_point(score)
+    return SCORES[select_by].sign * grid.by_point(measure_lanes(select_by, grid, labels, validation))
 
 
 def choose_points(predictions: Predictions, labels: Labels, *, select_by: str) -> np.ndarray:
