@@ -109,16 +109,14 @@ def measure_mechanisms(run: RunPlan, weights: Weights) -> Arrays:
     zero_share: of the weights those that are 0. kernel_norm: sqrt(sum w^2).
     bound_share: of the units that max_norm bounds those that are at the bound; 0 without it.
     """
-    kernels = [weights[f"kernel_{layer}"].astype(float) for layer in range(1, len(run.network.hidden) + 2)]
-    values = np.concatenate([kernel.reshape(len(kernel), -1) for kernel in kernels], axis=1)
-    at_bound = np.zeros(len(values))
+    kernels = [weights[f"kernel_{layer}"] for layer in range(1, len(run.network.hidden) + 2)]
+    # One lane at a time: all of them in float64 would take several times the memory of the weights.
+    lanes = (np.concatenate([*map(np.ravel, lane)]).astype(float)[None] for lane in zip(*kernels, strict=True))
+    zero_share, kernel_norm = np.array([((lane == 0).mean(), np.linalg.norm(lane, axis=1)[0]) for lane in lanes]).T
+    at_bound = np.zeros(len(kernel_norm))
     if bound := find_bound(run):
         at_bound = (np.abs(compare_with_bound(run, weights, bound)) <= BOUND_TOLERANCE).mean(axis=1)
-    return {
-        "zero_share": (values == 0).mean(axis=1),
-        "kernel_norm": np.linalg.norm(values, axis=1),
-        "bound_share": at_bound,
-    }
+    return {"zero_share": zero_share, "kernel_norm": kernel_norm, "bound_share": at_bound}
 
 
 def measure_bounds(run: RunPlan, weights: Weights) -> Arrays:

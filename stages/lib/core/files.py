@@ -13,7 +13,7 @@ import os
 import stat
 import tempfile
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -82,14 +82,14 @@ def write_json(path: Path, content: Any) -> None:
     write_bytes(path, (json.dumps(content, indent=2, allow_nan=False) + "\n").encode())
 
 
-def pack_zip(members: Mapping[str, bytes]) -> bytes:
+def pack_zip(members: Iterable[tuple[str, bytes]]) -> bytes:
     """A zip archive with the same bytes for the same members, whatever the day, the machine and Python's release.
 
     NumPy's own .npz has headers that differ between releases of Python which write large members ahead of their size.
     """
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
-        for name, content in members.items():
+        for name, content in members:
             header = zipfile.ZipInfo(name, EPOCH_OF_ZIP)
             header.create_system, header.external_attr = 3, 0o600 << 16  # as on Unix
             archive.writestr(header, content)
@@ -98,11 +98,13 @@ def pack_zip(members: Mapping[str, bytes]) -> bytes:
 
 def write_arrays(path: Path, arrays: Mapping[str, Any]) -> None:
     """An .npz; equal arrays give equal bytes."""
-    members = {}
-    for name, values in arrays.items():
-        np.lib.format.write_array(member := io.BytesIO(), np.asarray(values), allow_pickle=False)
-        members[f"{name}.npy"] = member.getvalue()
-    write_bytes(path, pack_zip(members))
+    write_bytes(path, pack_zip((f"{name}.npy", pack_array(values)) for name, values in arrays.items()))
+
+
+def pack_array(values: Any) -> bytes:
+    """An .npy."""
+    np.lib.format.write_array(member := io.BytesIO(), np.asarray(values), allow_pickle=False)
+    return member.getvalue()
 
 
 def read_arrays(path: Path, *, written_by: str) -> dict[str, Any]:

@@ -214,4 +214,5 @@ def load_samples(task: str) -> tuple[Development, HeldOut]:
     """All rows of a task, as above; LeakError where a held-out row is among those for development."""
     development, held_out = load_rows(find_development(task)), load_rows(find_held_out(task))
     check_no_leak(development, held_out)
-    return encode_development(development), encode_held_out(held_out)
+    encoded = encode_development(development)
+    return encoded, encode_held_out(held_out, 0 if encoded.encoders else ENCODED_BYTES)

@@ -81,7 +81,7 @@ def to_file(model: keras.Model) -> bytes:
             if name == "config.json":
                 content = number_shared_objects(content.decode()).encode()
             members[name] = content
-    return pack_zip(members)
+    return pack_zip(members.items())
 
 
 def number_shared_objects(config: str) -> str:

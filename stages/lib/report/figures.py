@@ -96,9 +96,9 @@ def mark_ends(base: alt.Chart, scale: alt.Scale, edge: float) -> Iterator[alt.Ch
         ("triangle-left", low, found.low < low, found.difference <= low + edge),
         ("triangle-right", high, found.high > high, found.difference >= high - edge),
     ):
-        edge = base.encode(x=alt.datum(end, scale=scale))
-        yield edge.transform_filter(goes_on).mark_point(shape=shape, filled=True, size=40, opacity=1)
-        number = edge.transform_filter(lies_outside).encode(text=alt.Text("difference:Q", format="+.3f"))
+        at_end = base.encode(x=alt.datum(end, scale=scale))
+        yield at_end.transform_filter(goes_on).mark_point(shape=shape, filled=True, size=40, opacity=1)
+        number = at_end.transform_filter(lies_outside).encode(text=alt.Text("difference:Q", format="+.3f"))
         align: Literal["left", "right"] = "left" if end == low else "right"
         dx = 10 if end == low else -10
         yield number.mark_text(align=align, dx=dx, stroke=charts.PAGE, strokeWidth=6)  # the line ends before it

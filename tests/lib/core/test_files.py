@@ -89,7 +89,7 @@ def test_predictions_survive_their_files() -> None:
 
 def test_an_archive_has_the_same_headers_by_every_python() -> None:
     """Signature, version 2.0, no flags, not compressed, 1980-01-01, CRC-32, two sizes, one name."""
-    header = store.pack_zip({"a": b"one"})[:30].hex()
+    header = store.pack_zip([("a", b"one")])[:30].hex()
     assert header == "504b030414000000000000002100f1866c7a030000000300000001000000"
 
 
