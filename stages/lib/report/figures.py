@@ -89,12 +89,12 @@ def name_rows(rows: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def mark_ends(base: alt.Chart, scale: alt.Scale, edge: float) -> Iterator[alt.Chart]:
+def mark_ends(base: alt.Chart, scale: alt.Scale, pad: float) -> Iterator[alt.Chart]:
     """At the ends of the axis: an arrow where an interval goes on, and the number of a difference there or outside."""
     (low, high), found = scale.domain, alt.datum
     for shape, end, goes_on, lies_outside in (
-        ("triangle-left", low, found.low < low, found.difference <= low + edge),
-        ("triangle-right", high, found.high > high, found.difference >= high - edge),
+        ("triangle-left", low, found.low < low, found.difference <= low + pad),
+        ("triangle-right", high, found.high > high, found.difference >= high - pad),
     ):
         at_end = base.encode(x=alt.datum(end, scale=scale))
         yield at_end.transform_filter(goes_on).mark_point(shape=shape, filled=True, size=40, opacity=1)
