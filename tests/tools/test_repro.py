@@ -105,15 +105,15 @@ def wait_until(is_true: Callable[[], Any], *, seconds: float = 300) -> Any:
     return value
 
 
-def wait_for_sleep(pid: int, asleep: int) -> list[psutil.Process]:
-    """All that a run has started, once so many of its stages sleep."""
+def wait_for_sleep(pid: int, asleep: int) -> dict[psutil.Process, str]:
+    """All that a run has started, and its names, once so many of its stages sleep."""
 
-    def look() -> list[psutil.Process]:
+    def look() -> dict[psutil.Process, str]:
         with suppress(psutil.NoSuchProcess):
-            started = psutil.Process(pid).children(recursive=True)
-            if [process.name() for process in started].count("sleep") == asleep:
+            started = {process: process.name() for process in psutil.Process(pid).children(recursive=True)}
+            if [*started.values()].count("sleep") == asleep:
                 return started
-        return []
+        return {}
 
     return wait_until(look)
 
@@ -317,7 +317,7 @@ def test_a_run_after_some_with_a_killed_stage_leaves_the_dvc_lock_of_any_other(t
         ours.set_items({name: 600 if name in slow else 0.0 for name in "abcd"})
         with ours.start(jobs=4) as tool:
             wait_until(lambda: all((ours.folder / "out" / name).exists() for name in "bd"))
-            for process in [process for process in wait_for_sleep(tool.pid, len(slow)) if process.name() == "sleep"]:
+            for process in [one for one, name in wait_for_sleep(tool.pid, len(slow)).items() if name == "sleep"]:
                 process.parent().kill()
             tool.communicate()
         assert tool.returncode == 1
