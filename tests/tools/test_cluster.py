@@ -32,13 +32,13 @@ HOSTS = [host.split("=") for host in os.environ.get("TEST_HOSTS", "=127.0.0.1 =1
 class Cluster:
     """A scheduler and a worker on one host, another worker on the next. None knows this project or another's folder."""
 
-    def __init__(self, folder: Path):
+    def __init__(self, folder: Path, *, workers: int = 2):
         self.file, self.folder = folder / "scheduler.json", folder
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
         self.start("scheduler", HOSTS[0], "--port", "0", "--scheduler-file", str(self.file))
         wait_until(lambda: self.file.exists() and self.file.read_text().rstrip().endswith("}"))  # written in steps
         self.address = json.loads(self.file.read_text())["address"]
-        for name, host in zip(("one", "two"), HOSTS, strict=True):
+        for name, host in list(zip(("one", "two"), HOSTS, strict=True))[:workers]:
             self.start_worker(name, host)
 
     def start(self, name: str, host: list[str], *options: str, module: str = "scheduler") -> None:
@@ -48,9 +48,8 @@ class Cluster:
         tool = [sys.executable, "-m", f"distributed.cli.dask_{module}", *options, "--host", address, "--no-dashboard"]
         environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
         with (folder / "log").open("wb") as log:
-            self.processes[name] = subprocess.Popen(
-                [*inside, *tool], cwd=folder, env=environment, stdout=log, stderr=log
-            )
+            command = [*inside, *tool]
+            self.processes[name] = subprocess.Popen(command, cwd=folder, env=environment, stdout=log, stderr=log)
 
     def start_worker(self, name: str, host: list[str], *, num_threads: int = 1) -> None:
         options = ("--local-directory", ".", "--nthreads", str(num_threads), "--name", name, "--no-nanny")
@@ -79,9 +78,10 @@ class Cluster:
             self.kill(name)
 
 
-@pytest.fixture
-def cluster(tmp_path: Path) -> Iterator[Cluster]:
-    with closing(Cluster(tmp_path)) as cluster:
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """For all tests here; the last of them kills its scheduler."""
+    with closing(Cluster(tmp_path_factory.mktemp("cluster"))) as cluster:
         yield cluster
 
 
@@ -115,12 +115,11 @@ def test_two_machines_by_ssh_run_a_stage_and_tell_why_it_fails(tmp_path: Path) -
     assert "    the reason\n    exited with 3\n" in done.stdout, done.stderr
 
 
-def test_a_stage_whose_input_is_edited_while_a_worker_runs_it_is_not_recorded(tmp_path: Path, cluster: Cluster) -> None:
-    cluster.start_worker("wide", HOSTS[0], num_threads=2 * len(EDITS))  # inputs take threads, too
-    for name in ("one", "two"):  # a stage given to them while that one starts would wait for the one that they run
-        cluster.kill(name)
+def test_a_stage_whose_input_is_edited_while_a_worker_runs_it_is_not_recorded(tmp_path: Path) -> None:
     pipeline = Pipeline(tmp_path / "project", {})
-    expect_edits_refused(pipeline, make_edited(pipeline), lambda: start_on(pipeline, cluster))
+    with closing(Cluster(tmp_path, workers=0)) as cluster:
+        cluster.start_worker("wide", HOSTS[0], num_threads=2 * len(EDITS))  # inputs take threads, too
+        expect_edits_refused(pipeline, make_edited(pipeline), lambda: start_on(pipeline, cluster))
 
 
 def test_a_cluster_that_does_not_answer_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
