@@ -1,5 +1,6 @@
 """Parameters of the tests' own, the real table, and all of it shrunk."""
 
+import gc
 from collections.abc import Container
 from pathlib import Path
 
@@ -18,12 +19,12 @@ hypothesis.settings.load_profile("same")
 # The files whose tests take longest: pytest-xdist gives each to one process, in this order, so that none comes last,
 # and test_cluster finds what test_repro has made for both.
 LONG = ("test_repro", "test_dvc", "test_recipes", "test_cluster", "test_judging_tables", "test_browser")
-LONG += ("test_bad_files", "test_guard", "test_review", "test_training")
-LONG += ("test_experiment_kinds", "test_blocks", "test_calibrate")
+LONG += ("test_bad_files", "test_regularizers", "test_review", "test_report", "test_experiment_kinds", "test_training")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: LONG.index(item.path.stem) if item.path.stem in LONG else len(LONG))
+    gc.set_threshold(50_000)  # to look for garbage takes a sixth of the time, and there is little
 
 
 @pytest.fixture(scope="session")
