@@ -120,11 +120,8 @@ def wait_for_sleep(pid: int, asleep: int) -> dict[psutil.Process, str]:
 
 def has_ended(process: psutil.Process) -> bool:
     """Within a minute."""
-    try:
-        process.wait(60)
-    except psutil.TimeoutExpired:
-        return process.status() == psutil.STATUS_ZOMBIE
-    return True
+    _, alive = psutil.wait_procs([process], timeout=60)
+    return all(process.status() == psutil.STATUS_ZOMBIE for process in alive)
 
 
 @pytest.fixture
@@ -133,6 +130,21 @@ def inside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / FOLDER).mkdir(parents=True)
     monkeypatch.chdir(tmp_path)
     return tmp_path
+
+
+def test_the_pipeline_killed_twice_and_started_again_leaves_what_dvc_repro_leaves(
+    tmp_path: Path, few_params: dict, expected_lock: bytes
+) -> None:
+    project = make_project(tmp_path / "project", few_params)
+    for stage in ("train", "evaluate"):
+        with start_run(project, "--jobs", "2") as tool:
+            wait_until(lambda name=stage: list((project.folder / FOLDER).glob(f"{name}[_@]*.log")))
+            started = psutil.Process(tool.pid).children(recursive=True)
+            os.killpg(tool.pid, signal.SIGKILL)
+        assert all(has_ended(process) for process in started)
+    project.make()
+    assert project.read("dvc.lock") == expected_lock
+    assert not list(project.folder.glob("**/.*.npz.*")), "nothing half-written"
 
 
 def test_leaves_dvc_lock_as_dvc_repro_does(tmp_path: Path) -> None:
@@ -358,21 +370,6 @@ def test_a_run_killed_at_any_moment_and_started_again_leaves_the_dvc_lock_of_any
             os.killpg(tool.pid, signal.SIGKILL)
         ours.run(jobs=2)
         assert ours.lock == theirs.lock, delay
-
-
-def test_the_pipeline_killed_twice_and_started_again_leaves_what_dvc_repro_leaves(
-    tmp_path: Path, few_params: dict, expected_lock: bytes
-) -> None:
-    project = make_project(tmp_path / "project", few_params)
-    for stage in ("train", "evaluate"):
-        with start_run(project, "--jobs", "2") as tool:
-            wait_until(lambda name=stage: list((project.folder / FOLDER).glob(f"{name}[_@]*.log")))
-            started = psutil.Process(tool.pid).children(recursive=True)
-            os.killpg(tool.pid, signal.SIGKILL)
-        assert all(has_ended(process) for process in started)
-    project.make()
-    assert project.read("dvc.lock") == expected_lock
-    assert not list(project.folder.glob("**/.*.npz.*")), "nothing half-written"
 
 
 def test_a_run_waits_for_others_and_says_so_and_they_for_it(tmp_path: Path) -> None:
