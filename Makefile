@@ -6,6 +6,10 @@ $(foreach key,$(TEXTS),$(if $(filter-out undefined,$(origin $(key))),$(eval over
 PYTHON ?= python3
 ifeq ($(JOBS),)
 override JOBS := $(shell nproc 2>/dev/null || sysctl -n hw.ncpu 2>/dev/null || echo 1)
+# All tests are run by one more: some of them wait for other processes.
+WORKERS := $(shell expr $(JOBS) + 1)
+else
+WORKERS = $$JOBS
 endif
 REPORT := metrics/$(if $(filter STUDY,$(GIVEN)),studies/$$STUDY/page,report).html
 BIN := .venv/bin
@@ -44,7 +48,7 @@ show:  ## Open the report of the last run, or the page of STUDY=my, and name it
 		$(PYTHON) -m webbrowser "file://$$HERE/$(REPORT)"; fi
 
 test: .venv/installed-dev  ## Run the tests
-	@$(RUN) python -m pytest --numprocesses "$$JOBS" --dist loadfile --no-loadscope-reorder
+	@$(RUN) python -m pytest --numprocesses "$(WORKERS)" --dist loadfile --no-loadscope-reorder
 
 # No browser, no DVC, no training, no other process.
 QUICK := tests/lib/core tests/lib/data tests/lib/judge tests/lib/report tests/test_compare.py tests/test_docs.py tests/test_pipeline.py

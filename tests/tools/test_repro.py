@@ -579,6 +579,7 @@ def test_make_takes_the_folder_and_its_options_as_text(made: Path) -> None:
         ("calibrate", "JOBS=2"): "tools.calibrate --jobs 2",
         ("processors",): "tools.processors",
         ("tour",): "tools.readme --measure",
+        ("test", f"JOBS={HARM}"): f"pytest --numprocesses {HARM} --dist loadfile --no-loadscope-reorder",
         ("check",): "ruff check .",
         ("audit-deps",): "pip-licenses --from=mixed --order=license --packages base",
     }.items():
