@@ -187,6 +187,7 @@ class Lane:
             optimizer.exclude_from_weight_decay([value for name, value in named_weights(model) if name not in decayed])
         metrics = ["accuracy"] if "val_accuracy" in self.monitors() else None
         model.compile(optimizer, self.build_loss(), metrics=metrics, jit_compile=False)
+        optimizer.build(model.trainable_variables)  # else the first step makes them, and is traced once more
         return model
 
     def build_dense(self, layer: int, units: int, optimizer: keras.Optimizer) -> keras.layers.Dense:
