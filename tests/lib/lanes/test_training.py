@@ -112,8 +112,8 @@ def test_rows_that_are_encoded_batch_by_batch_give_the_bytes_of_those_encoded_in
     assert later.encoders and not advance.encoders
     runs = [train_lanes(plan, development) for development in (advance, later)]
     check_same(*runs)
-    rows = later.validation[list(plan.replicates)]
-    np.testing.assert_array_equal(*(predict_lanes(plan, runs[0].weights, part, rows) for part in (advance, later)))
+    both = [predict_lanes(plan, runs[0].weights, one, one.validation[[*plan.replicates]]) for one in (advance, later)]
+    np.testing.assert_array_equal(*both)
 
 
 @pytest.mark.parametrize(("noise_bytes", "seen"), [(1, [4, 8, 12]), (1000, [16, 32, 48])])
