@@ -307,7 +307,7 @@ def test_the_answer_is_true_of_made_up_results(name: str) -> None:
     assert f"of 4 regularisers: {num_helping or 'none'} to help" in effects
     assert len(result.may_be_best["log_loss"]) == num_best
     assert leaders.startswith(
-        f"By log loss, {num_best} may" if num_best > 1 else "By log loss, no regulariser is shown"
+        f"By log loss, {num_best} may" if num_best > 1 else "By log loss, one is shown to be the best: no regulariser."
     )
     assert any(key.variant == "unregularized" for key in result.may_be_best["log_loss"]) == (num_helping == 0)
 

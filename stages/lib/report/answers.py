@@ -180,8 +180,8 @@ def tell_leaders(study: StudyResult, score: str) -> str:
     names = [style_of(key.variant).label + (" to the end" if key.kind == TO_END else "") for key in keys]
     if not names or len(study.arms) == 1:
         return ""
-    several = f"{len(names)} may be the best{name_first(names)}"
-    return f"By {SCORES[score].label}, {several if names[1:] else f'{names[0]} is shown to be the best'}."
+    several, one = f"{len(names)} may be the best{name_first(names)}", f"one is shown to be the best: {names[0]}"
+    return f"By {SCORES[score].label}, {several if names[1:] else one}."
 
 
 def tell_effects(study: StudyResult, score: str) -> Iterator[str]:
@@ -248,10 +248,12 @@ def tell_next(study: StudyResult) -> str:
         uses = next(search.singles for search in study.searches.values() if search.singles)
         most = max(uses, key=lambda name: uses[name].share)
         at = f"{style_of(most).label} {describe_range([uses[most].low, uses[most].high])}"
-        return f"stop in time and choose the regulariser on validation rows; it is mostly {at} ({uses[most].share:.0%})"
+        return f"stop in time and choose the regulariser on validation rows, most often {at} ({uses[most].share:.0%})"
     findings = list_findings(study, score, group="regularizers")
     if helping := [name for name, one in findings.items() if one.verdict == "better"]:
         return f"stop in time, on validation rows, and try {style_of(helping[0]).label}, which is shown to help"
+    if TO_END not in study.arms[study.baseline]:
+        return "add none of them"
     return "stop in time, on validation rows; a regulariser is not shown to add to that"
 
 

@@ -47,7 +47,7 @@ CONFIG: dict[str, Any] = {
     "view": {"stroke": None},
     "rule": {"color": MUTED},
 }  # fmt: skip
-SIGNIFICANT = 4  # digits of a number in a chart's data
+SIGNIFICANT = 6  # digits of a number in a chart's data, of which tables show three
 ROWS = alt.Chart(alt.NamedData("rows"))  # what every part of a chart starts from
 Chart = alt.LayerChart | alt.FacetChart
 
