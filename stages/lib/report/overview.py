@@ -281,7 +281,7 @@ def tell_rivals(arms: set[str]) -> str:
     """`12 may be best, or none`."""
     named = arms - {BASELINE}
     if len(arms) == 1:
-        return f"one is shown to be best: {next(iter(arms))}"
+        return f"shown to be best: {next(iter(arms))}"
     return f"{len(named)} may be best{', or none' if BASELINE in arms else ''}"
 
 

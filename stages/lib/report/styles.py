@@ -79,7 +79,7 @@ def show_interval(low: float, high: float, sign: str = "", places: int = 3) -> s
     """`0.014 to 0.176`; sign: `+` for that of a difference. Where it leaves 0 out, neither end is rounded to 0."""
     least = 0.5 * 10**-places if low * high > 0 else 0.0
     shown = [min(9, ceil(-log10(abs(end)))) if abs(end) < least else places for end in (low, high)]
-    return f"{low:{sign}z.{shown[0]}f} to {high:{sign}z.{shown[1]}f}"  # a 0 has no minus
+    return f"{low + 0.0:{sign}.{shown[0]}f} to {high + 0.0:{sign}.{shown[1]}f}"  # a 0 has no minus
 
 
 def show_number(value: float) -> str:

@@ -51,7 +51,7 @@ def make_result(chosen: Effect = OPEN, *checks: Check, model: Effect = OPEN, eac
 GROUPED, COIN = Check("groups", ("patient",)), Check("no_skill")
 CASES = {  # what is made -> the first line's answer, what comes next
     "nothing helps": (make_result(), "Not shown: ", "a regulariser is not shown to add to that"),
-    "dropout helps": (make_result((-0.05, "better")), "Yes: ", "it is mostly dropout 0.1 to 0.3 (80%)"),
+    "dropout helps": (make_result((-0.05, "better")), "Yes: ", "most often dropout 0.1 to 0.3 (80%)"),
     "dropout hurts": (make_result((0.05, "worse")), "No, it hurts: ", "a regulariser is not shown to add to that"),
     "dropout helps, the choice does not": (make_result(each=(-0.05, "better")), "Not shown: ", "try dropout, which is"),
     "nothing matters": (make_result((0.001, "equivalent")), "No, by no more than matters", "not shown to add"),
