@@ -19,13 +19,12 @@ from threadpoolctl import threadpool_limits
 from stages.lib.core.cli import parse_arguments, run_main
 from stages.lib.core.records import round_number, split_task
 from stages.lib.data.checks import Check, load_checks
-from stages.lib.judge.arms import ArmKey, arm_at, build_arms, choose_points
+from stages.lib.judge.arms import ArmKey, arm_at, build_arms, choose_points, measure_lanes
 from stages.lib.judge.comparison import PathPoint, SearchPoint, StudyResult, save_comparison, save_points
 from stages.lib.judge.findings import check_result
 from stages.lib.judge.judge import Judge, judge_study
 from stages.lib.judge.plans import ComparedSearch, StatisticsPlan, StudyPlan, load_statistics_plan, load_study_plans
 from stages.lib.judge.predictions import Predictions, StudyPredictions, load_study_predictions
-from stages.lib.judge.scores import measure
 
 
 class Outcome(NamedTuple):
@@ -57,7 +56,7 @@ def list_search_points(judge: Judge, search: ComparedSearch, predictions: Predic
     rows = []
     for score in judge.scores:
         validation, held_out = (
-            grid.by_point(measure(score, grid.over_points(truth), predicted)).mean(axis=1)
+            grid.by_point(measure_lanes(score, grid, truth, predicted)).mean(axis=1)
             for truth, predicted in ((labels.validation, predictions.validation), (labels.test, predictions.test))
         )
         for name in search.varied:
