@@ -17,7 +17,6 @@ import numpy as np
 from stages.lib.claims.measurements import EXPERIMENT_PLANS, Case, to_values
 from stages.lib.core.records import load_plan
 from stages.lib.data.samples import Development
-from stages.lib.judge.arms import measure_lanes
 from stages.lib.judge.scores import measure
 from stages.lib.lanes.callbacks import choose_monitor
 from stages.lib.lanes.plan import OptimizerPlan, RegularizerPlan, RunPlan
@@ -106,7 +105,7 @@ def score_run(name: str, run: RunPlan, trained: TrainedRun, development: Develop
     """A score [lane] on the validation rows of each replicate."""
     rows = development.validation
     probability = predict_run(run, trained.weights, development, rows)
-    return measure_lanes(name, run.grid, development.labels[rows], probability)
+    return measure(name, run.grid.over_points(development.labels[rows]), probability)
 
 
 def generator_of(plan: ExperimentPlan) -> np.random.Generator:
