@@ -37,6 +37,13 @@ def thoracic_csv() -> bytes:
     return (ROOT / "data/source/thoracic_surgery.csv").read_bytes()
 
 
+@pytest.fixture
+def inside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty folder, made the current one."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
 def shrink_params(text: str) -> dict:
     """params.yaml with all its studies and variants, on few rows, small networks, few replicates and epochs."""
     params = YAML(typ="safe", pure=True).load(text)

@@ -239,8 +239,7 @@ def test_a_path_runs_from_the_weakest_to_the_strongest(outcome: compare.Outcome)
     assert points[2].mean > 0.9 > points[0].mean
 
 
-def test_results_survive_their_files(outcome: compare.Outcome, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
+def test_results_survive_their_files(outcome: compare.Outcome, inside: Path) -> None:
     for study in ("made", "other"):
         save_comparison(study, {study: outcome.result})
     assert load_comparison("made", "other") == {"made": outcome.result, "other": outcome.result}

@@ -150,13 +150,10 @@ def test_the_citation_is_complete() -> None:
     assert {"cff-version", "message", "title", "authors", "license"} <= citation.keys()
 
 
-def test_dvc_sets_a_knob_by_changing_one_line_and_keeps_every_comment(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_dvc_sets_a_knob_by_changing_one_line_and_keeps_every_comment(inside: Path) -> None:
     """`dvc exp run -S` lays the file out anew: params.yaml stands in the form that it leaves alone."""
     from dvc.utils.hydra import apply_overrides
 
-    monkeypatch.chdir(tmp_path)
     before = (ROOT / "params.yaml").read_text()
     Path("params.yaml").write_text(before)
     for knob, value in (("dropout", 0.3), ("studies.thoracic.training.epochs", 90), ("l2", 0.02)):

@@ -18,9 +18,8 @@ TABLE = b"age,outcome\n61,yes\n58,no\n"
 
 
 @pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def folder(inside: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A project with the plans of four data sets and of a collection of two, in which the tests run."""
-    monkeypatch.chdir(tmp_path)
     monkeypatch.delenv(fashion_mnist.FOLDER_VARIABLE, raising=False)
     shutil.copytree(ROOT / "data/source", "data/source")
     Path("data/source/mine.csv").write_bytes(TABLE)
@@ -28,7 +27,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     save_plans({f"_datasets/{name}": {name: FetchPlan(name, kind, {})} for name, kind in kinds.items()})
     table = make_fetch_plan("mine", "table", {"table.csv": "data/source/mine.csv"}, lambda path: TABLE)
     save_plans({"_datasets/mine": {"mine": table}, "_datasets/both": {"both/one": table, "both/two": table}})
-    return tmp_path
+    return inside
 
 
 def run_main(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> None:

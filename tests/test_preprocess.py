@@ -167,9 +167,8 @@ def check_encoding(rows: Rows, split: Split, development: Development, held_out:
 
 
 def test_stage_writes_both_files_for_each_data_set_of_its_study(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, load_thoracic: Load
+    inside: Path, monkeypatch: pytest.MonkeyPatch, load_thoracic: Load
 ) -> None:
-    monkeypatch.chdir(tmp_path)
     split = dataclasses.replace(THORACIC, raw={"thoracic_surgery.csv": PINS["thoracic_surgery.csv"].sha256})
     tasks = {"both/encoded": split, "both/raw": dataclasses.replace(split, features="raw")}
     save_plans({"both/_split": tasks})
@@ -185,10 +184,7 @@ def test_stage_writes_both_files_for_each_data_set_of_its_study(
     assert load_development("both/encoded").features != load_development("both/raw").features
 
 
-def test_a_raw_file_that_is_not_the_pinned_one_is_not_trained_on(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, thoracic_csv: bytes
-) -> None:
-    monkeypatch.chdir(tmp_path)
+def test_a_raw_file_that_is_not_the_pinned_one_is_not_trained_on(inside: Path, thoracic_csv: bytes) -> None:
     plans = plan.run((ROOT / "params.yaml").read_text(), lambda path: (ROOT / path).read_bytes())
     split = plans["thoracic/_split"]["thoracic"]
     path = Path("data/raw/thoracic_surgery/thoracic_surgery.csv")

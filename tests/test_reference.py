@@ -154,10 +154,7 @@ def test_a_class_that_no_training_row_has_gets_no_probability() -> None:
     np.testing.assert_allclose(found, [[0.25, 0, 0.75, 0]], atol=1e-3)
 
 
-def test_answers_survive_their_files(
-    answers: dict[str, ReferencePredictions], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
+def test_answers_survive_their_files(answers: dict[str, ReferencePredictions], inside: Path) -> None:
     save_references("thoracic", answers)
     for name in MODELS:
         fields = read_output(REFERENCE_FOLDER / f"thoracic/{name}.npz")
@@ -166,10 +163,7 @@ def test_answers_survive_their_files(
         read_output(REFERENCE_FOLDER / "thoracic/nobody.npz")
 
 
-def test_a_study_without_models_has_an_empty_folder(
-    samples: Samples, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
+def test_a_study_without_models_has_an_empty_folder(samples: Samples, inside: Path) -> None:
     save_references("bare", reference.run(dataclasses.replace(PLAN, models={}), *samples))
     assert list(Path("data/reference").rglob("*")) == [Path("data/reference/bare")]
 

@@ -159,10 +159,7 @@ def test_a_hostile_lock_is_refused_before_dvc_reads_it(home: Home, name: str) ->
 
 
 @pytest.mark.parametrize(("wdir", "refused"), [("..", False), (".", False), ("../..", True), ("/tmp", True)])
-def test_the_folder_that_a_file_of_dvc_works_in_is_inside_the_project(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wdir: str, refused: bool
-) -> None:
-    monkeypatch.chdir(tmp_path)
+def test_the_folder_that_a_file_of_dvc_works_in_is_in_the_project(inside: Path, wdir: str, refused: bool) -> None:
     Path("sub").mkdir()
     Path("sub/mine.dvc").write_text(f"wdir: {wdir}\nouts:\n- {{path: mine, hash: md5, md5: {'a' * 32}}}\n")
     if refused:
@@ -172,13 +169,12 @@ def test_the_folder_that_a_file_of_dvc_works_in_is_inside_the_project(
         check_records()
 
 
-def test_folders_a_thousand_deep_are_walked_through(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
+def test_folders_a_thousand_deep_are_walked_through(inside: Path) -> None:
     for _ in range(1100):  # one by one, since a path may have 4,096 letters
         Path("f").mkdir()
         os.chdir("f")
     Path("x.dvc").write_text("outs: [{path: /etc/passwd}]\n")
-    monkeypatch.chdir(tmp_path)
+    os.chdir(inside)
     with pytest.raises(GuardError, match=r"x\.dvc"):
         check_records()
     subprocess.run(["rm", "-r", "f"], check=True)  # Python's own way would recurse

@@ -20,12 +20,11 @@ Files = dict[str, bytes]
 
 
 @pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def folder(inside: Path) -> Path:
     """A project with the real params.yaml and tables."""
-    shutil.copy(ROOT / "params.yaml", tmp_path)
-    shutil.copytree(ROOT / "data/source", tmp_path / "data/source")
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
+    shutil.copy(ROOT / "params.yaml", inside)
+    shutil.copytree(ROOT / "data/source", inside / "data/source")
+    return inside
 
 
 def read_all(folder: Path) -> Files:

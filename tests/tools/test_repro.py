@@ -125,11 +125,10 @@ def has_ended(process: psutil.Process) -> bool:
 
 
 @pytest.fixture
-def inside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def inside(inside: Path) -> Path:
     """An empty project, made the current folder."""
-    (tmp_path / FOLDER).mkdir(parents=True)
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
+    (inside / FOLDER).mkdir(parents=True)
+    return inside
 
 
 def test_the_pipeline_killed_twice_and_started_again_leaves_what_dvc_repro_leaves(

@@ -208,10 +208,9 @@ class Repository:
 
 
 @pytest.fixture
-def repository(tmp_path: Path, params_text: str, monkeypatch: pytest.MonkeyPatch) -> Repository:
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / ".gitignore").write_text("/data\n/.dvc\n")
-    return Repository(tmp_path, params_text)
+def repository(inside: Path, params_text: str) -> Repository:
+    (inside / ".gitignore").write_text("/data\n/.dvc\n")
+    return Repository(inside, params_text)
 
 
 def by_score(result: Review) -> dict[tuple[str, ...], Change]:

@@ -106,9 +106,7 @@ def test_claims_and_defects_have_at_most_two_quantities_each_told_in_a_line() ->
 def test_claims_that_are_true_in_the_files_are_supported(plan: AuditParams) -> None:
     for name, result in judge(plan, make_files()).items():
         assert (result.verdict, result.missing) == ("supported", ""), name
-        assert [(name, quantity.rule) for quantity in result.quantities] == [
-            each for each in QUANTITIES if each[0] == name
-        ]
+        assert [one.rule for one in result.quantities] == [rule for claim, rule in QUANTITIES if claim == name]
         assert all(one.low <= one.value <= one.high and one.sources for one in result.quantities), name
 
 
@@ -191,8 +189,7 @@ def test_a_claim_without_all_its_evidence_stays_open(
     assert result["D2"].verdict == "supported"
 
 
-def test_the_record_survives_its_file(plan: AuditParams, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
+def test_the_record_survives_its_file(plan: AuditParams, inside: Path) -> None:
     results = audit.run(plan, to_records(make_files()))
     save_audit(results)
     assert load_audit() == results

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -60,8 +62,7 @@ def test_a_column_that_names_what_rows_belong_to_is_found_in_any_order_of_rows()
     assert find_groups(np.sort(np.repeat(LABELS, 3)), in_order) == ["patient_id"]
 
 
-def test_checks_are_kept_and_read_back(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
+def test_checks_are_kept_and_read_back(inside: Path) -> None:
     found = {"my": check_rows(Rows(LABELS, np.ones((200, 1)), ("column",)))}
     save_checks("my", found)
     assert load_checks("my") == found
