@@ -286,9 +286,8 @@ def make_study(skills: list[float]) -> dict[str, Predictions]:
     """A baseline, three variants of one regulariser and a mixture that is as good as the best of them."""
     generator = np.random.Generator(np.random.PCG64(7))
     names = ("unregularized", "first", "second", "third")
-    predicted = {
-        name: make_predictions(LABELS, {0.1: same(skill)}, generator) for name, skill in zip(names, skills, strict=True)
-    }
+    known = dict(zip(names, skills, strict=True))
+    predicted = {name: make_predictions(LABELS, {0.1: same(skill)}, generator) for name, skill in known.items()}
     best = same(max(skills[1:]))
     return predicted | {"mixture": make_predictions(LABELS, {0.1: best, 0.2: best}, generator)}
 
@@ -306,9 +305,8 @@ def test_the_answer_is_true_of_made_up_results(name: str) -> None:
     assert re.match(rf"Does a regulariser help by AUC\? ({title}): the one that validation rows choose {size}", by_auc)
     assert f"of 4 regularisers: {num_helping or 'none'} to help" in effects
     assert len(result.may_be_best["log_loss"]) == num_best
-    assert leaders.startswith(
-        f"By log loss, {num_best} may" if num_best > 1 else "By log loss, one is shown to be the best: no regulariser."
-    )
+    best = f"{num_best} may" if num_best > 1 else "one is shown to be the best: no regulariser."
+    assert leaders.startswith(f"By log loss, {best}")
     assert any(key.variant == "unregularized" for key in result.may_be_best["log_loss"]) == (num_helping == 0)
 
 

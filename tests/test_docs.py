@@ -159,14 +159,11 @@ def test_dvc_sets_a_knob_by_changing_one_line_and_keeps_every_comment(inside: Pa
     for knob, value in (("dropout", 0.3), ("studies.thoracic.training.epochs", 90), ("l2", 0.02)):
         text = Path("params.yaml").read_text().splitlines()
         apply_overrides("params.yaml", [f"{knob}={value}"])
-        changed = [
-            pair for pair in zip(text, Path("params.yaml").read_text().splitlines(), strict=True) if len({*pair}) > 1
-        ]
-        assert len(changed) == 1, knob
+        lines = Path("params.yaml").read_text().splitlines()
+        assert sum(old != new for old, new in zip(text, lines, strict=True)) == 1, knob
     after = Path("params.yaml").read_text()
     assert re.findall("#.*", after) == re.findall("#.*", before)
     shown = [shlex.split(command) for command in list_commands(ROOT / "docs/experiments.md") if "exp run -S" in command]
-    apply_overrides(
-        "params.yaml", [value for words in shown for value in get_main_parser().parse_args(words[1:]).set_param]
-    )
+    values = [value for words in shown for value in get_main_parser().parse_args(words[1:]).set_param]
+    apply_overrides("params.yaml", values)
     assert "mine" in plan.check(Path("params.yaml").read_text(), None)[0].studies["tutorial_fashion"].variants

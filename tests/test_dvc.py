@@ -142,9 +142,7 @@ def test_a_changed_knob_retrains_just_the_runs_that_use_it(project: Project) -> 
             wait_until(lambda: re.search("Success|Failed", project.call("dvc", "queue", "status")))
             assert "Success" in project.call("dvc", "queue", "status")
     project.call("git", "restore", "params.yaml")
-    assert project.stages_run("repro") == {"report"}, (
-        "the rest comes back; what lies in git alone is not in DVC's cache"
-    )
+    assert project.stages_run("repro") == {"report"}, "the rest comes back; its files lie in git, not in DVC's cache"
     assert project.call("git", "status", "--porcelain") == ""
 
 

@@ -107,9 +107,8 @@ def test_a_study_of_a_collection_has_a_task_for_each_of_its_data_sets(params_tex
     tasks = ("thoracic/first", "thoracic/second")
     assert plans["_tasks"][-4:] == (*tasks, "fashion_small", "fashion")
     for name in ("_split", "_study", "_reference", "l2", "cocktail"):
-        assert [(task, entry.task) for task, entry in plans[f"thoracic/{name}"].items()] == [
-            (task, task) for task in tasks
-        ]
+        planned = plans[f"thoracic/{name}"]
+        assert [*planned] == [entry.task for entry in planned.values()] == [*tasks]
     assert [plans["thoracic/_study"][task].dataset for task in tasks] == ["pair/first", "pair/second"]
     assert list(plans["_datasets/pair"]) == ["pair/first", "pair/second"]
     first, second = (runs[task, "l2"] for task in tasks)
@@ -235,11 +234,9 @@ def test_plans_of_a_study_hold_what_params_say_of_it(params_text: str) -> None:
     for name, study in params.studies.items():
         split, compared = plans[f"{name}/_split"][name], plans[f"{name}/_study"][name]
         settings, (dataset,) = study.settings, study.datasets
-        kind, fetched = declared[dataset].kind, plans[f"_datasets/{dataset}"][dataset]
-        raw = {file: pin.sha256 for file, pin in KINDS[kind].pins(fetched).items()}
-        assert split == SplitPlan(
-            name, dataset, declared[dataset], settings.features, settings.protocol, fields["seed"], raw
-        )
+        data, fetched = declared[dataset], plans[f"_datasets/{dataset}"][dataset]
+        raw = {file: pin.sha256 for file, pin in KINDS[data.kind].pins(fetched).items()}
+        assert split == SplitPlan(name, dataset, data, settings.features, settings.protocol, fields["seed"], raw)
         images = dataset == "fashion_mnist"
         facts = (10, "Fashion-MNIST", "images") if images else (1, "Thoracic Surgery", "patients")
         assert (compared.outputs, compared.title, compared.unit) == facts

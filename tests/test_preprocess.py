@@ -19,7 +19,7 @@ from stages.lib.core.records import save_plans
 from stages.lib.data.dataset import Rows
 from stages.lib.data.fashion_mnist import FashionMnist
 from stages.lib.data.kinds import SplitPlan
-from stages.lib.data.protocols import FixedTest, RepeatedStratifiedKFold, Split
+from stages.lib.data.protocols import FixedTest, Protocol, RepeatedStratifiedKFold, Split
 from stages.lib.data.samples import (
     Development,
     Encoder,
@@ -65,9 +65,7 @@ def breast_cancer() -> pd.DataFrame:
     return load_breast_cancer(as_frame=True).frame
 
 
-def run_table(
-    frame: pd.DataFrame, protocol: RepeatedStratifiedKFold | FixedTest, declaration: Table = MINE
-) -> tuple[Development, HeldOut]:
+def run_table(frame: pd.DataFrame, protocol: Protocol, declaration: Table = MINE) -> tuple[Development, HeldOut]:
     plan = SplitPlan("mine", "mine", declaration, "encoded", protocol, 3, {})
     return run(plan, {"table.csv": frame.to_csv(index=False).encode()}.__getitem__)
 
@@ -87,7 +85,7 @@ def test_held_out_patients_shape_nothing_that_training_sees(load_thoracic: Load,
 
 @pytest.mark.parametrize("protocol", [K_FOLD, HOLD_OUT])
 def test_rows_of_a_group_stay_together_and_held_out_rows_carry_it(
-    breast_cancer: pd.DataFrame, protocol: RepeatedStratifiedKFold | FixedTest
+    breast_cancer: pd.DataFrame, protocol: Protocol
 ) -> None:
     visits = breast_cancer.assign(patient=np.arange(len(breast_cancer)) // 3)
     development, held_out = run_table(visits, protocol, MINE.model_copy(update={"group": "patient"}))

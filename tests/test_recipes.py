@@ -249,9 +249,7 @@ def test_all_that_was_added_is_trained_and_judged(extended: Project) -> None:
 def test_a_search_is_trained_and_judged_against_the_best_single_regularizer(extended: Project) -> None:
     strengths = load_run("thoracic", "penalty_and_dropout").strengths
     l2, dropout = (strengths[name].reshape(16, 3)[:, 0] for name in ("l2", "dropout"))
-    assert (l2[0], dropout[0], set(strengths["batch_norm"])) == (0.01, 0.5, {0.99}), (
-        "the first point is that of the knobs"
-    )
+    assert (l2[0], dropout[0], set(strengths["batch_norm"])) == (0.01, 0.5, {0.99}), "the knobs are the first point"
     assert len(set(zip(l2, dropout, strict=True))) >= 14, "but for points without either"
     assert l2.min() == 0 < l2.max() <= 0.1 and dropout.min() == 0 < 0.1 <= dropout[dropout > 0].min()
     study = read_study(extended)

@@ -27,14 +27,8 @@ def models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The folder of a study, of which the lock names the outputs NAMED by one hash; beside the project another one."""
     (tmp_path / "project").mkdir()
     monkeypatch.chdir(tmp_path / "project")
-    folders = (
-        "models/study/kept",
-        "models/study/gone",
-        "models/study/my_backup",
-        "models/study/other",
-        "../other/gone",
-    )
-    for folder in map(Path, (*folders, "models/study/added")):
+    names = ("kept", "gone", "other", "added", "my_backup")
+    for folder in (Path("../other/gone"), *(Path("models/study", name) for name in names)):
         (folder / "parts").mkdir(parents=True)
         (folder / "parts/lanes.npz").write_text("mine" if folder.name == "other" else "weights")
     Path("models/study/added/more").touch()

@@ -80,10 +80,7 @@ def test_simulated_arms_are_what_their_names_say():
     """Equal arms do without as many blocks as the baseline, better ones without fewer; no two are the same."""
     kept = {name: set(columns.tolist()) for name, columns in simulated.choose_features(5).items()}
     assert len(kept) == simulated.NUM_ARMS + 1 == len({frozenset(columns) for columns in kept.values()})
-    sizes = {
-        name.split("_")[0]: {len(kept[each]) for each in kept if each.startswith(name)}
-        for name in ("equal_", "better_")
-    }
+    sizes = {kind: {len(kept[name]) for name in kept if name.startswith(kind)} for kind in ("equal", "better")}
     fewest = len(kept["unregularized"])
     assert sizes == {"equal": {fewest}, "better": {fewest + simulated.LEFT_OUT - 1}}
 
@@ -180,9 +177,8 @@ def test_which_differences_are_none_by_construction(setting, against, score, arm
 
 def test_noise_is_judged_by_each_method_and_counted(study):
     full = replace(study, study=replace(study.study, protocol=PROTOCOL))
-    findings = calibrate.prepare(
-        "none", [training.judge_twin(make_predicted(seed), full, methods=training.METHODS) for seed in range(3)]
-    )
+    judged = [training.judge_twin(make_predicted(seed), full, methods=training.METHODS) for seed in range(3)]
+    findings = calibrate.prepare("none", judged)
     counts = calibrate.count_findings(findings)
     assert (counts["tables"], "best_set" in counts) == (3, False)
     error = counts["baseline"]["family_wise_error"]["by_row"]
@@ -200,9 +196,7 @@ def test_noise_is_judged_by_each_method_and_counted(study):
 def test_sets_of_the_best_are_counted_for_arms_that_are_best():
     row = {"method": "as_used", "against": "unregularized", "score": "auc", "verdict": "undecided", "asked": True}
     row |= {"difference": 0.0, "low": -1.0, "high": 1.0, "own": 1.0}
-    table = pd.DataFrame(
-        [row | {"arm": "equal_7/at_knob", "in_best": False}, row | {"arm": "better_1/at_knob", "in_best": True}]
-    )
+    table = pd.DataFrame(row | {"arm": ["equal_7/at_knob", "better_1/at_knob"], "in_best": [False, True]})
     found = [calibrate.prepare(setting, [table, table]) for setting in ("equal", "some_better")]
     shares = [calibrate.count_findings(each)["best_set"]["auc"] for each in found]
     assert [(share["count"], share["of"]) for share in shares] == [(0, 2), (2, 2)]

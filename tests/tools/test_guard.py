@@ -359,9 +359,8 @@ def test_a_file_that_dvc_add_tracks_is_taken_in_and_not_removed(home: Home) -> N
     own = home.project / "mine.csv"
     own.write_text("first")
     home.pipeline.call("dvc", "add", "--quiet", own.name)
-    (home.project / "dvc.yaml").write_text(
-        f"stages: {{copy: {{cmd: cp {own.name} copy, deps: [{own.name}], outs: [copy]}}}}\n"
-    )
+    stage = f"stages: {{copy: {{cmd: cp {own.name} copy, deps: [{own.name}], outs: [copy]}}}}\n"
+    (home.project / "dvc.yaml").write_text(stage)
     home.pipeline.run()
     own.chmod(0o644)
     own.write_text("second")

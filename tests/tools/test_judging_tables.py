@@ -223,9 +223,8 @@ def test_the_recipe_is_that_of_the_study_of_public_tables() -> None:
 
 
 def test_entries_are_added_without_another_change_and_taken_out_again(folder: Path) -> None:
-    (folder / "my table.csv").write_text(
-        GOOD.replace("age", '"Age, in years"').replace("\n1.", "\n?").replace("?", "NA", 2)
-    )
+    text = GOOD.replace("age", '"Age, in years"').replace("\n1.", "\n?").replace("?", "NA", 2)
+    (folder / "my table.csv").write_text(text)
     before = read_all(folder)
     given = {"DATA": "my table.csv", "TARGET": "died", "POSITIVE": "yes"}
     assert judge.judge_file(given) == "my_table"

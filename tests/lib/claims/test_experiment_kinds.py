@@ -91,9 +91,8 @@ def test_all_units_of_one_hidden_layer_are_the_geometric_mean_of_thinned_network
     weights = kinds.train_run(run, development).weights
     weights = {name: 3 * value for name, value in weights.items()}  # so that the networks differ
     all_units = kinds.predict_run(run, weights, development, development.validation)
-    arithmetic, geometric = kinds.average_thinned(
-        run, weights, development, generator=np.random.default_rng(1), number=8000
-    )
+    generator = np.random.default_rng(1)
+    arithmetic, geometric = kinds.average_thinned(run, weights, development, generator=generator, number=8000)
     apart = np.abs(geometric - all_units).max()
     assert apart < 0.02 if equal else apart > 0.02
     assert np.abs(arithmetic - all_units).max() > 0.03

@@ -68,11 +68,6 @@ class Handler(BaseHTTPRequestHandler):
         pass
 
 
-def serve_all(server: Server) -> None:
-    for name, data in FILES.items():
-        server.serve(f"{name}.gz", gzip.compress(data))
-
-
 def unused_url() -> str:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))

@@ -222,9 +222,8 @@ def test_file_that_is_missing_is_named() -> None:
     def read(path: str) -> bytes:
         raise FileNotFoundError(2, "No such file or directory", path)
 
-    with pytest.raises(
-        DataError, match=r"data/source/mine\.csv cannot be read \(No such file or directory\), expected"
-    ):
+    told = r"data/source/mine\.csv cannot be read \(No such file or directory\), expected"
+    with pytest.raises(DataError, match=told):
         declare().facts(read)
 
 
