@@ -19,10 +19,7 @@ from stages.lib.lock import prune_outputs
 
 def run(plan: AuditParams, records: Records) -> list[ClaimResult]:
     """Every claim of the table, in its order."""
-    return [
-        judge_claim(name, claim, records, plan.rules[name], confidence=plan.confidence)
-        for name, claim in CLAIMS.items()
-    ]
+    return [judge_claim(name, claim, records, plan) for name, claim in CLAIMS.items()]
 
 
 def load_records() -> Records:

@@ -92,10 +92,8 @@ def on_both(
 
 PATIENTS, IMAGES = ["tutorial_thoracic"], ["tutorial_fashion"]
 LAMBDAS = ("l1", "l2", "l1_proximal", "weight_decay", "activity_l1")  # strengths that are called lambda
-DECAYS = ("l2", "weight_decay")
 PENALTIES = ("dropout", "l1", "l2", "activity_l1")  # the tutorial's, dropout among them
 RECIPES = tuple(of.PRINTED)[1:]  # those with penalties
-SQUARED, ABSOLUTE = of.SQUARED, of.ABSOLUTE
 
 # fmt: off
 CLAIMS: dict[str, Claim] = {
@@ -105,7 +103,7 @@ CLAIMS: dict[str, Claim] = {
     ),
     "C2": Claim("Weight decay keeps weights from growing large.",
         Quantity("norm", "share of the weights' norm that L2 and decoupled decay take off",
-                 [TABLES, SIZES_OF_ALL._replace(sampled=True)], of.norm_taken_off, variants=DECAYS),
+                 [TABLES, SIZES_OF_ALL._replace(sampled=True)], of.norm_taken_off, variants=["l2", "weight_decay"]),
     ),
     "C3": Claim("A weight constraint limits the size of the weights, and it does better than plain decay.",
         Quantity("over_bound", "share of units at their bound or over it that are over it",
@@ -145,10 +143,10 @@ CLAIMS: dict[str, Claim] = {
     "C8": Claim(
         "Where outliers may be ignored the absolute loss is the better one, where they matter the squared loss.",
         Quantity("clean", "litres of error that the absolute loss saves on clean rows",
-                 ["outliers"], of.error_saved, by=ABSOLUTE, over=SQUARED, quantity="clean_error",
+                 ["outliers"], of.error_saved, by=of.ABSOLUTE, over=of.SQUARED, quantity="clean_error",
                  where="where outliers may be ignored"),
         Quantity("with_outliers", "litres of error that the squared loss saves on rows with outliers",
-                 ["outliers"], of.error_saved, by=SQUARED, over=ABSOLUTE, quantity="all_error",
+                 ["outliers"], of.error_saved, by=of.SQUARED, over=of.ABSOLUTE, quantity="all_error",
                  where="where outliers matter"),
     ),
     "C9": Claim("L1 drives the weights of useless features to zero, so it selects features; L2 does not.",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -103,14 +103,12 @@ class ClaimResult:
 LAYOUT = TypeAdapter(list[ClaimResult])
 
 
-def judge_claim(
-    name: str, claim: Claim, records: Records, thresholds: Mapping[str, Threshold], *, confidence: float
-) -> ClaimResult:
-    """Judge one claim; confidence: of all intervals together that decide on it."""
-    each = 1 - (1 - confidence) / len(claim.quantities)
+def judge_claim(name: str, claim: Claim, records: Records, plan: AuditParams) -> ClaimResult:
+    """Judge one claim. All intervals together that decide on it have the confidence of the plan."""
+    each = 1 - (1 - plan.confidence) / len(claim.quantities)
     try:
         evidence = replace(records, confidence=each)
-        quantities = [judge_quantity(one, evidence, thresholds[one.rule]) for one in claim.quantities]
+        quantities = [judge_quantity(one, evidence, plan.rules[name][one.rule]) for one in claim.quantities]
     except MissingEvidenceError as missing:
         return ClaimResult(name, claim.text, "undecided", [], missing.args[0])
     return ClaimResult(name, claim.text, combine([quantity.verdict for quantity in quantities]), quantities)
