@@ -43,8 +43,8 @@ def make_plans(params: Params, facts: Mapping[str, Facts], read: Callable[[str],
             named |= {f"{name}/{variant}": {} for variant in params.sections["variants"]}
         for variant in study.variants:
             named[f"{name}/{variant}"] = {task.name: run_plan(params, task, variant) for task in tasks}
-    for name, experiment in params.sections["experiments"].items():
-        named[f"{EXPERIMENT_PLANS}/{name}"] = experiment_plan(params, name, experiment, facts)
+    for name in params.sections["experiments"]:
+        named[f"{EXPERIMENT_PLANS}/{name}"] = experiment_plan(params, name, facts)
     return named
 
 
@@ -62,9 +62,8 @@ def list_tasks(study: ResolvedStudy, facts: Mapping[str, Facts]) -> list[Task]:
 
 
 def split_plan(params: Params, task: Task, raw: dict[str, str]) -> SplitPlan:
-    settings, declaration = task.study.settings, params.sections["datasets"][task.dataset]
-    seed = params.fields["seed"]
-    return SplitPlan(task.name, task.dataset, declaration, settings.features, settings.protocol, seed, raw)
+    settings, data, seed = task.study.settings, params.sections["datasets"][task.dataset], params.fields["seed"]
+    return SplitPlan(task.name, task.dataset, data, settings.features, settings.protocol, seed, raw)
 
 
 def study_plan(params: Params, task: Task) -> StudyPlan:
@@ -167,10 +166,9 @@ def plan_strengths(params: Params, variant: Variant, name: str) -> dict[str, tup
     return strengths | draw_points(variant.search, knobs, seed=params.fields["seed"], name=name)
 
 
-def experiment_plan(
-    params: Params, name: str, experiment: ExperimentParams, facts: Mapping[str, Facts]
-) -> ExperimentPlan:
+def experiment_plan(params: Params, name: str, facts: Mapping[str, Facts]) -> ExperimentPlan:
     """An experiment's runs: those of the first task of its study, with its own replicates and epochs."""
+    experiment: ExperimentParams = params.sections["experiments"][name]
     study, most = params.studies[experiment.study], experiment.replicates
     first = list_tasks(study, facts)[0]
 

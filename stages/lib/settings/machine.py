@@ -72,9 +72,7 @@ def estimate_rows(facts: Facts) -> float:
     return facts.num_rows * facts.num_inputs * (1 if facts.image else 2 * DOUBLE)
 
 
-def find_too_large(
-    params: Params, plans: Mapping[str, Any], facts: Mapping[str, Facts], room: Room
-) -> Iterator[Mistake]:
+def find_too_large(params: Params, plans: dict[str, Any], facts: Mapping[str, Facts], room: Room) -> Iterator[Mistake]:
     """The runs that this machine has not the memory for, the studies that it has not the disk for.
 
     facts: of each data set.

@@ -162,7 +162,6 @@ class Variant(fields.Strict):
 
 
 Change = Annotated[dict[str, Any], BeforeValidator(fields.empty_if_none)]  # of entries of a variant
-NO_SETTINGS = {"study", "baseline", "regularizers", "strengths", "path", "search"}  # what holds no setting
 
 
 class OwnVariant(Variant):
@@ -236,12 +235,9 @@ def refuse_strength(name: str, strength: float) -> float:
     return strength
 
 
-KNOBS: dict[str, Any] = {
-    name: Annotated[float, EXACT, AfterValidator(partial(refuse_strength, name))] for name in CATALOGUE
-}
 FIELDS: dict[str, Any] = {
     "seed": Annotated[fields.Seed, Field(strict=True)],
-    **KNOBS,
+    **{name: Annotated[float, EXACT, AfterValidator(partial(refuse_strength, name))] for name in CATALOGUE},
     "callbacks": CallbacksParams,
     "references": ReferencesParams,
     "statistics": StatisticsPlan,
@@ -290,7 +286,7 @@ class ResolvedStudy:
 
     def recipe_of(self, name: str) -> Recipe:
         """The study's network and training settings, with what the variant changes."""
-        changed = self.variants[name].model_dump(exclude=NO_SETTINGS, exclude_none=True)
+        changed = self.variants[name].model_dump(include={*Recipe.model_fields}, exclude_none=True)
         network, training = self.settings.network.model_dump(), self.settings.training.model_dump()
         return Recipe.model_construct(**{**network, **training, **changed})
 
@@ -322,10 +318,9 @@ def read_params(values: Any) -> tuple[Params, list[Mistake]]:
     given = validate(dict[str, Any], values, (), mistakes) or (values if isinstance(values, dict) else None)
     if given is None:
         return Params({}, {name: {} for name in SECTIONS}, {}), mistakes
-    mistakes += [Mistake((name,), MISSING) for name in (*FIELDS, *SECTIONS) if name not in {*given, *OPTIONAL}]
-    mistakes += [
-        Mistake((name,), UNKNOWN) for name in given if isinstance(name, str) and name not in {*FIELDS, *SECTIONS}
-    ]
+    known = [*FIELDS, *SECTIONS]
+    mistakes += [Mistake((name,), MISSING) for name in known if name not in {*given, *OPTIONAL}]
+    mistakes += [Mistake((name,), UNKNOWN) for name in given if isinstance(name, str) and name not in known]
     found = {name: validate(kind, given[name], (name,), mistakes) for name, kind in FIELDS.items() if name in given}
     sections = {
         name: read_entries(kind, bounds, given[name], (name,), mistakes) if name in given else {}

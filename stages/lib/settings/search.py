@@ -66,8 +66,7 @@ def read_range(name: str, value: Any) -> Range | None:
     is_list, usual = isinstance(value, list) and len(value) in (2, 3), CATALOGUE[name].scale
     if not is_list or not all(map(is_number, value[:2])) or value[2:] not in ([], *([scale] for scale in SCALES)):
         third = f"as a third entry one of {', '.join(SCALES)} for another scale than {usual}"
-        expected = f"expected [least strength, greatest strength], and {third}"
-        raise ValueError(f"is {shorten(value)}, {expected}: change it")
+        raise ValueError(f"is {shorten(value)}, expected [least strength, greatest strength], and {third}: change it")
     low, high, scale = float(value[0]), float(value[1]), value[2] if len(value) == 3 else usual
     wrong = [f"holds {text}" for strength in value[:2] if (text := check_strength(name, strength))]
     if not low < high:
