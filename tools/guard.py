@@ -251,8 +251,7 @@ def name_up_to(names: Sequence[str], most: int) -> str:
 
 def print_error(error: Exception) -> None:
     """What is wrong, each of several mistakes in its line."""
-    is_told = isinstance(error, (UserError, ModuleNotFoundError))  # else it is of the disk
-    text = str(error) if is_told else explain_disk(error)
+    text = str(error) if isinstance(error, (UserError, ModuleNotFoundError)) else explain_disk(error)
     print("\n".join(f"error: {line}" for line in text.splitlines()), file=sys.stderr)
 
 

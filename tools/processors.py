@@ -114,8 +114,7 @@ def run_work(processor: str | None) -> dict[str, str]:
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     if done.returncode:
         raise UserError(f"{' '.join(command)} failed, expected digests: {done.stderr.strip().splitlines()[-1]}")
-    digests: dict[str, str] = json.loads(done.stdout)
-    return digests
+    return dict(json.loads(done.stdout))
 
 
 def main() -> None:

@@ -66,8 +66,7 @@ def build_trainer(
         return (params, means, squares, step + 1), losses
 
     train = jax.jit(lambda state, batches: jax.lax.scan(train_step, state, batches), donate_argnums=0)
-    zeros = jax.tree.map(jnp.zeros_like, params)
-    state = (params, zeros, jax.tree.map(jnp.zeros_like, params), jnp.ones(()))
+    state = (params, *(jax.tree.map(jnp.zeros_like, params) for _ in range(2)), jnp.ones(()))
 
     def train_epoch() -> None:
         nonlocal state

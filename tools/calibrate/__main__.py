@@ -143,9 +143,8 @@ def calibrate(settings: Sequence[str], num_twins: int, *, seed: int, jobs: int) 
     """What metrics/calibration.json holds: setting -> counts, and the same of settings that are pooled."""
     study = plan_study()
     numbers = {setting: num_twins * PER_TABLE.get(setting, 1) for setting in settings}
-    train_missing(
-        {setting: numbers[setting] for setting in settings if setting in SETTINGS}, study, seed=seed, jobs=jobs
-    )
+    trained = {setting: number for setting, number in numbers.items() if setting in SETTINGS}
+    train_missing(trained, study, seed=seed, jobs=jobs)
     findings: dict[str, pd.DataFrame] = {}
     with multiprocessing.get_context("spawn").Pool(jobs, configure) as pool:
         for setting in [setting for setting in settings if setting in JUDGES]:

@@ -25,11 +25,7 @@ from tools.calibrate import training
 NUM_SHARED, NUM_BLOCKS, NUM_NOISE = 6, 24, 30  # features: for all arms, one in each block, and useless ones
 SHARED_WEIGHT, BLOCK_WEIGHT, RATE = 0.35, 0.25, 0.2  # logits per standard deviation; share of class 1
 NUM_ARMS, LEFT_OUT, RIDGE = 20, 4, 0.3  # beside the baseline; blocks that an arm does without; penalty per row
-SIMULATED = {
-    "equal": (470, 0),
-    "some_better": (470, 5),
-    "large": (1500, 5),
-}  # rows, arms that leave out one block alone
+SIMULATED = {"equal": (470, 0), "some_better": (470, 5), "large": (1500, 5)}  # rows, arms that lack one block alone
 NUM_TABLES, TABLE_ARMS = 12, 20  # of one study over tables
 NUM_COMPARED = 30  # simulated studies of a setting whose sets of the best are counted, and other methods tried
 SETS = ("equal_7/at_knob", "better_1/at_knob")  # arms whose place in the set is counted

@@ -193,9 +193,8 @@ def train_missing(counts: Mapping[str, int], study: PlannedStudy, *, seed: int, 
         return
     with multiprocessing.get_context("spawn").Pool(jobs, configure) as pool:
         if kept and not pool.apply(is_as_trained_now, kept[:1], {"study": study, "seed": seed}):
-            raise UserError(
-                f"the twins in {KEPT} are not what this code and {PARAMS} give, expected the same: remove that folder"
-            )
+            found = f"the twins in {KEPT} are not what this code and {PARAMS} give"
+            raise UserError(f"{found}, expected the same: remove that folder")
         work = pool.imap_unordered(partial(keep_group, study=study, seed=seed, folder=KEPT), missing)
         for _ in track(work, "Training twins", total=len(missing)):
             pass

@@ -67,18 +67,17 @@ def draw_twin(population: Population, setting: str, number: int, seed: int) -> R
     risk, strength = SETTINGS[setting]
     num_rows = SMALL_TABLE if setting in SMALL else len(population.table)
     offset, scale = scale_risk(population, risk, strength)
-    patients = population.draw_patients(num_rows, rng)
-    columns = expand_columns(patients)
+    columns = expand_columns(population.draw_patients(num_rows, rng))
     died = rng.random(num_rows) < expit(offset + scale * risk(population, population.encoder.transform(columns)))
     return Rows(died.astype(np.uint8), columns, FEATURES, fit=fit_thoracic_encoder)
 
 
-def scale_risk(population: Population, risk: Risk, strength: float, *, seed: int = 0) -> tuple[float, float]:
+def scale_risk(population: Population, risk: Risk, strength: float) -> tuple[float, float]:
     """Offset and scale: the chance of death is expit(offset + scale * risk).
 
     They give the real death rate, and the best possible AUC its value at this strength.
     """
-    patients = population.draw_patients(NUM_CALIBRATION, np.random.default_rng(seed))
+    patients = population.draw_patients(NUM_CALIBRATION, np.random.default_rng(0))
     features = population.encoder.transform(expand_columns(patients))
     score, logit = risk(population, features), strength * logistic(population, features)
     target = expected_auc(logit, fit_offset(logit, population.prevalence))

@@ -31,6 +31,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from stages.lib.core.cli import UserError, make_parser
 from stages.lib.data.dataset import DataError
+from stages.lib.data.table import to_number
 from stages.lib.judge.comparison import load_comparison
 from stages.lib.settings.mistakes import PARAMS
 from stages.lib.settings.yaml_text import load_document
@@ -59,9 +60,7 @@ def read_keys() -> dict[str, str]:
 
 def read_wishes(given: dict[str, str]) -> Wishes:
     drop = tuple(dict.fromkeys(name.strip() for name in given.get("DROP", "").split(",") if name.strip()))
-    minutes = 0.0
-    with suppress(ValueError):
-        minutes = float(given.get("MINUTES", 5))
+    minutes = to_number(given.get("MINUTES", "5")) or 0.0
     if not 0 < minutes < 10_000:
         raise DataError(f"MINUTES is '{given['MINUTES']}', expected a number of minutes above 0: mend it")
     return Wishes(given["TARGET"], given.get("GROUP", ""), given.get("POSITIVE", ""), drop, minutes)
@@ -93,9 +92,7 @@ def name_study(path: Path) -> str:
 
 def tell(shown: dict[str, Any]) -> str:
     """What is seen and what is decided."""
-    environment = Environment(
-        loader=PackageLoader("tools.judge", "."), undefined=StrictUndefined, trim_blocks=True, autoescape=False
-    )
+    environment = Environment(loader=PackageLoader("tools.judge", "."), undefined=StrictUndefined, trim_blocks=True)
     environment.filters["named"] = partial(name_up_to, most=MOST_NAMED)
     return environment.get_template("seen.jinja").render(shown)
 

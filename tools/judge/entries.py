@@ -55,14 +55,12 @@ def write_entries(name: str, columns: Columns, design: StudyDesign, wishes: Wish
 
 
 def describe_table(file: str, columns: Columns, wishes: Wishes) -> dict[str, Any]:
-    """The fields of stages.lib.data.table.Table."""
+    """The fields of stages.lib.data.table.Table, but for those that would be empty."""
     left_out = [*wishes.drop, *(column for names in columns.left_out.values() for column in names)]
-    entry: dict[str, Any] = {"file": file, "target": wishes.target}
-    entry |= {"positive": wishes.positive} if wishes.positive else {}
-    entry |= {"group": wishes.group} if wishes.group not in ("", "none") else {}
-    entry |= {"drop": left_out} if left_out else {}
-    entry |= {"categorical": list(columns.categorical)} if columns.categorical else {}
-    return entry | ({"missing": "impute"} if columns.missing else {})
+    entry: dict[str, Any] = {"file": file, "target": wishes.target, "positive": wishes.positive}
+    entry |= {"group": "" if wishes.group == "none" else wishes.group, "drop": left_out}
+    entry |= {"categorical": list(columns.categorical), "missing": "impute" if columns.missing else ""}
+    return {name: value for name, value in entry.items() if value}
 
 
 def describe_study(name: str, design: StudyDesign, command: str, catalogue: Container[str]) -> list[str]:

@@ -77,15 +77,13 @@ def describe(result: Review) -> dict[str, Any]:
 def count_others(result: Review) -> dict[str, int]:
     """In words -> how many arms came or went, or cannot be compared, or have changed by noise alone."""
     base, head = result.base.arms, result.head.arms
+    by_noise = {change.key.arm for change in result.changes} - result.arms.keys()
+    rescored = [key for key in base.keys() & head if base[key].judged.keys() != head[key].judged.keys()]
     also = {
         "new": result.added,
         "removed": result.removed,
-        "with a score that only one of the two judges by": [
-            key for key in base.keys() & head if base[key].judged.keys() != head[key].judged.keys()
-        ],
-        "recomputed although no input that DVC tracks changed, none by more than noise": (
-            {change.key.arm for change in result.changes} - result.arms.keys()
-        ),
+        "with a score that only one of the two judges by": rescored,
+        "recomputed although no input that DVC tracks changed, none by more than noise": by_noise,
     }
     return {words: len(arms) for words, arms in also.items() if arms}
 
@@ -128,13 +126,11 @@ def list_places(change: Change) -> tuple[float, ...]:
 
 def describe_basis(study: str, result: Review) -> str:
     """On what the differences of a study are judged, and what its intervals do not cover."""
+    compared = result.head.comparison[study]
     if reason := result.basis[study]:
-        fixed = result.head.comparison[study].protocol.fixed_test
-        covered = "; other seeds on the same test rows, not other rows" if fixed else ""
+        covered = "; other seeds on the same test rows, not other rows" if compared.protocol.fixed_test else ""
         return f"{study} by replicate ({reason}{covered})"
-    coarse = [
-        SCORES[score].label for score in result.head.comparison[study].scores.values() if not SCORES[score].by_row
-    ]
+    coarse = [SCORES[score].label for score in compared.scores.values() if not SCORES[score].by_row]
     return f"{study} by row, from DVC's cache" + (f" ({', '.join(coarse)} by replicate)" if coarse else "")
 
 

@@ -86,11 +86,10 @@ class Snapshot:
     def read(self, path: str, parse: Callable[[str], Content]) -> Content:
         """A file, parsed; FileNotFoundError where there is none, UserError where it cannot be used."""
         try:
-            content = (
-                ask_git(self.revision, path, "cat-file", "blob")
-                if self.revision
-                else read_plain(Path(path), most=MAX_BYTES)
-            )
+            if self.revision:
+                content = ask_git(self.revision, path, "cat-file", "blob")
+            else:
+                content = read_plain(Path(path), most=MAX_BYTES)
             return parse(decode(content, limit=MAX_BYTES))
         except TextError as error:
             raise UserError(f"{path} of {self.name}{',' if error.line else ''} {error}") from None
@@ -105,8 +104,7 @@ class Snapshot:
             files = [path.name for path in COMPARISON.glob("*")]
         names = sorted(name for name in files if re.fullmatch(r"\w+\.json", name))
         if not names:
-            expected = "expected the output of a complete run: run make"
-            raise UserError(f"{COMPARISON} of {self.name} has no file, {expected}")
+            raise UserError(f"{COMPARISON} of {self.name} has no file, expected the output of a complete run: run make")
         read = [self.read(f"{COMPARISON}/{name}", check_comparison) for name in names]
         return {task: result for comparison in read for task, result in comparison.items()}
 
