@@ -52,8 +52,7 @@ class GuardError(UserError):
 
 def check_records() -> None:
     """GuardError with every fault of dvc.lock and of files *.dvc."""
-    faults = [fault for path in list_records() for fault in check_record(path)]
-    if faults:
+    if faults := [fault for path in list_records() for fault in check_record(path)]:
         raise GuardError("\n".join(faults))
 
 

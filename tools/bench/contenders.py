@@ -128,9 +128,8 @@ def time_lanes(work: Workload) -> Timing:
     inputs, labels = work.make_rows()
     rows = np.tile(np.arange(work.rows, dtype=np.int32), (work.num_lanes // work.strengths, 1))
     names = tuple(map(str, range(work.sizes[0])))
-    development = Development(
-        inputs, labels.astype(np.uint8), rows[0], rows, rows[:, :NUM_VALIDATION], names, work.scale
-    )
+    validation, labels = rows[:, :NUM_VALIDATION], labels.astype(np.uint8)
+    development = Development(inputs, labels, rows[0], rows, validation, names, work.scale)
     passed: dict[int, float] = {}  # rows seen by a lane -> when
 
     def report(done: int) -> None:

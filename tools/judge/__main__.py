@@ -43,7 +43,6 @@ from tools.judge.sheet import is_in_project, read_sheet
 
 KEYS = ("DATA", "TARGET", "GROUP", "POSITIVE", "DROP", "MINUTES", "NAME", "STUDY", "UNDO")
 PUBLIC = ("thoracic", "tables")  # studies of public tables
-ANSWER = "metrics/studies/{study}/answer.txt"
 MOST_NAMED = 6  # columns or classes in a line
 
 
@@ -102,7 +101,7 @@ def run(study: str) -> int:
     if study not in load_document(read_text(PARAMS))[0]["studies"]:
         raise DataError(f"{PARAMS} has no study {study}, expected one of its studies: mend STUDY")
     status = subprocess.call([sys.executable, "-m", "tools.repro", f"draw@{study}"])
-    answer = Path(ANSWER.format(study=study))
+    answer = Path("metrics/studies", study, "answer.txt")
     if status == 0 and answer.is_file():
         print("", answer.read_text(encoding="utf-8").rstrip(), *tell_expected(), sep="\n")
         print(f"\nFigures and tables: make show STUDY={study}")

@@ -208,8 +208,7 @@ class Pipeline:
             entries, names = content["stages"], set[str]()
             with suppress(OSError, ValueError, TypeError):  # none, or damaged
                 names = self.stages.keys() & set(json.loads(APPENDED.read_text()))
-            late = {name: entries.pop(name) for name in list(entries) if name in names}
-            recorded = late | self.recorded
+            recorded = {name: entries.pop(name) for name in list(entries) if name in names} | self.recorded
             appended = [name for name in self.stages if name in recorded and name not in entries]
             entries |= {name: recorded[name] for name in self.stages if name in recorded}
             with self.repo.scm_context() as context:
