@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -19,7 +20,7 @@ from threadpoolctl import threadpool_limits
 from stages.lib.core.cli import parse_arguments, run_main
 from stages.lib.core.records import round_number, split_task
 from stages.lib.data.checks import Check, load_checks
-from stages.lib.judge.arms import ArmKey, arm_at, build_arms, choose_points, measure_lanes
+from stages.lib.judge.arms import ArmKey, arm_at, build_arms, choose_points, measure_lanes, measure_parts
 from stages.lib.judge.comparison import PathPoint, SearchPoint, StudyResult, save_comparison, save_points
 from stages.lib.judge.findings import check_result
 from stages.lib.judge.judge import Judge, judge_study
@@ -39,11 +40,12 @@ def run(
     plan: StudyPlan, settings: StatisticsPlan, predicted: StudyPredictions, checks: Sequence[Check] = ()
 ) -> Outcome:
     """Compare the arms of one task; checks: what was found in its data set."""
-    judge = Judge(plan, settings, predicted.labels, build_arms(plan, predicted))
-    result, variants = judge_study(judge), predicted.variants
+    judge, variants = Judge(plan, settings, predicted.labels, build_arms(plan, predicted)), predicted.variants
+    paths = [point for name, one in variants.items() for point in list_path_points(judge, name, one)]
+    result = judge_study(judge)
     return Outcome(
         replace(result, checks=[*checks, *check_result(judge, result, variants)]),
-        [point for name, one in variants.items() for point in list_path_points(judge, name, one)],
+        paths,
         [point for search in plan.searches for point in list_search_points(judge, search, variants[search.variant])],
     )
 
@@ -75,16 +77,18 @@ def list_path_points(judge: Judge, variant: str, predictions: Predictions) -> li
     varied = [name for name, values in predictions.strengths.items() if len(set(values)) > 1]
     if not varied or variant in (search.variant for search in judge.plan.searches):
         return []
-    arms = {ArmKey(variant, str(point)): arm_at(predictions, point) for point in range(predictions.grid.num_points)}
+    measured, points = partial(measure_parts, judge.labels, judge.scores), range(predictions.grid.num_points)
+    arms = {ArmKey(variant, str(point)): arm_at(predictions, point, measured) for point in points}
     of_path = Judge(judge.plan, judge.settings, judge.labels, arms)
-    points = []
+    of_path.design = judge.design  # of all arms; it takes long to build
+    found = []
     for score in judge.scores:
         for key, arm in sorted(arms.items(), key=lambda item: item[1].strengths[varied[0]][0]):
             estimate = of_path.estimate(score, key)
             interval = estimate.interval(judge.settings.confidence)
             numbers = (arm.strengths[varied[0]][0], estimate.value, *interval, of_path.gap(score, key, "training"))
-            points.append(PathPoint(judge.plan.task, score, variant, *map(round_number, numbers)))
-    return points
+            found.append(PathPoint(judge.plan.task, score, variant, *map(round_number, numbers)))
+    return found
 
 
 def compare_task(plan: StudyPlan) -> Outcome:

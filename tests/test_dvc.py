@@ -86,6 +86,8 @@ def test_a_fresh_clone_without_data_knows_that_it_is_in_step(project: Project, t
     assert fresh.stages_run("repro", "--allow-missing", "--dry") == set()
     assert "tutorial_thoracic" in fresh.call("dvc", "metrics", "show")
     assert fresh.call_tool("guard", "--in-step").returncode == 0
+    (fresh.folder / "data/predictions").mkdir()  # some are there, as after `make judge`, but no evidence for the audit
+    assert "dvc.lock is out of step: audit would run" in fresh.call_tool("guard", "--in-step").stderr
     params = load_yaml(fresh.folder / "params.yaml")
     params["statistics"]["confidence"] = 0.9
     save_yaml(fresh.folder / "params.yaml", params)

@@ -10,7 +10,7 @@ from sklearn import metrics
 
 from stages.evaluate import measure_mechanisms, measure_variant
 from stages.lib.claims.measurements import Case, Measured, find_study, load_measured, save_measured
-from stages.lib.judge.arms import arm_at, choose_points
+from stages.lib.judge.arms import choose_points
 from stages.lib.judge.predictions import Labels, Predictions
 from stages.lib.lanes.plan import RegularizerPlan, RunPlan
 from stages.lib.lanes.run import TrainedRun
@@ -75,13 +75,13 @@ def test_gaps_are_differences_of_losses_by_scikit_learn(
     labels: Labels, predicted: Predictions, bounded: list[Case]
 ) -> None:
     for number, case in enumerate(bounded[:2]):
-        arm = arm_at(predicted, number)
+        training, test = (part[predicted.grid.lanes_at(number)] for part in (predicted.training, predicted.test))
         losses = [
             [metrics.log_loss(*case) for case in zip(part, probability[..., 0].astype(float), strict=True)]
-            for part, probability in ((labels.test, arm.test), (labels.training, arm.training))
+            for part, probability in ((labels.test, test), (labels.training, training))
         ]
         np.testing.assert_allclose(case.values["gap"], np.subtract(*losses), atol=1e-6)
-        decided = arm.test[..., 0] > 0.5
+        decided = test[..., 0] > 0.5
         np.testing.assert_allclose(case.values["held_out_accuracy"], (decided == labels.test).mean(axis=1), atol=1e-6)
 
 

@@ -43,6 +43,8 @@ OWN_FOLDERS = {".git", ".dvc", ".venv"}
 SHOWN = 40  # characters of a value in a message
 MAX_ENTRY = 2**20  # bytes of an entry of DVC's cache of runs
 DRY_RUN = [sys.executable, "-m", "dvc", "repro", "--allow-missing", "--dry"]
+# Of a stage whose inputs have changed, and one of them is missing, DVC says the latter.
+WOULD_RUN = re.compile(r"^(?:Running stage|ERROR: failed to reproduce) '([^']*)'", re.MULTILINE)
 MOST_STAGES = 5  # named
 
 
@@ -257,7 +259,7 @@ def print_error(error: Exception) -> None:
 def check_step() -> None:
     """GuardError where stages would run. DVC itself ends with status 0 also then."""
     done = subprocess.run(DRY_RUN, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-    if stages := re.findall(r"^Running stage '([^']*)'", done.stdout, flags=re.MULTILINE):
+    if stages := WOULD_RUN.findall(done.stdout):
         found = f"{name_up_to(stages, MOST_STAGES)} would run"
         raise GuardError(f"dvc.lock is out of step: {found}, expected nothing to do: run make, commit its changes")
     if done.returncode:

@@ -248,6 +248,6 @@ def judge_twin(
 
 def make_judge(predicted: Predicted, study: PlannedStudy) -> Judge:
     """The judge of a study that compares these arms."""
-    arms = {ArmKey(*name.split("/")): Arm(rows[..., None], rows[..., None]) for name, rows in predicted.arms.items()}
+    arms = {ArmKey(*name.split("/")): Arm(rows[..., None]) for name, rows in predicted.arms.items()}
     names = dict.fromkeys(key.variant for key in arms if key.variant != BEST_SINGLE)
     return Judge(choose_variants(study.study, names), study.statistics, predicted.labels, arms)

@@ -9,12 +9,14 @@ the probabilities of several such points, which is less a matter of luck than th
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
+from itertools import product
 from typing import NamedTuple
 
 import numpy as np
+import pandas as pd
 
 from stages.lib.judge.plans import StudyPlan
 from stages.lib.judge.predictions import Labels, Predictions, StudyPredictions
@@ -34,19 +36,22 @@ class ArmKey(NamedTuple):
 NO_SKILL = ArmKey("no_skill", "")  # a guess that knows the class shares: no arm of the study, but compared with
 
 
+Measured = dict[tuple[str, str], np.ndarray]  # (score, part of the rows) -> [replicate]
+MeasureParts = Callable[..., Measured]  # `measure_parts` of a study
+
+
 @dataclass(frozen=True)
 class Arm:
-    """Probabilities [replicate, row, output]; strengths and mechanisms: name -> [replicate].
+    """test: probabilities [replicate, row, output] of held-out rows. strengths and mechanisms: name -> [replicate].
 
     A strength is NaN where a replicate does without the regulariser; an averaged arm has several of a replicate.
-    validation: empty where it is not kept.
+    measured: of training and of validation rows, whose probabilities are not kept.
     """
 
-    training: np.ndarray
     test: np.ndarray
+    measured: Measured = field(default_factory=dict)
     strengths: dict[str, np.ndarray] = field(default_factory=dict)
     mechanisms: dict[str, np.ndarray] = field(default_factory=dict)
-    validation: np.ndarray = field(default_factory=lambda: np.empty(0))
 
     @cached_property
     def is_guess(self) -> bool:
@@ -56,20 +61,24 @@ class Arm:
 
 def predict_no_skill(shares: np.ndarray, labels: Labels) -> Arm:
     """The arm without skill: the class shares [replicate, output] of each replicate, for every row."""
-    training, test = (np.repeat(shares[:, None], part.shape[1], axis=1) for part in (labels.training, labels.test))
-    return Arm(training=training, test=test)
+    return Arm(np.repeat(shares[:, None], labels.test.shape[1], axis=1))
 
 
-def arm_at(predictions: Predictions, points: int | np.ndarray) -> Arm:
+def arm_at(predictions: Predictions, points: int | np.ndarray, measured: MeasureParts) -> Arm:
     """The arm at one point of strengths, or at point points[replicate] of each replicate; point 0 holds the knobs."""
     lanes = predictions.grid.lanes_at(points)
     return Arm(
-        training=predictions.training[lanes],
-        test=predictions.test[lanes],
+        predictions.test[lanes],
+        measured(training=predictions.training[lanes], validation=predictions.validation[lanes]),
         strengths={name: strength[lanes] for name, strength in predictions.strengths.items()},
         mechanisms={name: values[lanes].astype(float) for name, values in predictions.mechanisms.items()},
-        validation=predictions.validation[lanes],
     )
+
+
+def measure_parts(labels: Labels, scores: Iterable[str], **parts: np.ndarray) -> Measured:
+    """What an arm is measured by beside its held-out rows; parts: probabilities [replicate, row, output]."""
+    pairs = product(scores, parts)
+    return {(score, part): measure(score, getattr(labels, part), parts[part]) for score, part in pairs}
 
 
 def measure_lanes(score: str, grid: Grid, labels: np.ndarray, probability: np.ndarray) -> np.ndarray:
@@ -97,70 +106,61 @@ def build_arms(plan: StudyPlan, predicted: StudyPredictions) -> dict[ArmKey, Arm
     """Every arm of a study; reference models are variants with a single arm.
 
     A search adds its best points, averaged, where it says so; the best single regulariser, tuned and averaged likewise,
-    if all its variants are among the predictions.
+    if all its variants are among the predictions. One variant is looked at after another, see `StoredPredictions`.
     """
-    predictions = predicted.variants
-    arms = {ArmKey(variant, AT_KNOB): arm_at(one, 0) for variant, one in predictions.items()}
+    labels, rated, arms, tuned = predicted.labels, {}, dict[ArmKey, Arm](), dict[ArmKey, Arm]()
+    measured = partial(measure_parts, labels, {*plan.scores.values(), plan.select_by})
+    for variant, one in predicted.variants.items():
+        rated[variant] = rate_points(one.grid, one.validation, labels.validation, select_by=plan.select_by)
+        arms[ArmKey(variant, AT_KNOB)] = arm_at(one, 0, measured)
+        if one.grid.num_points > 1:
+            tuned[ArmKey(variant, TUNED)] = arm_at(one, rated[variant].argmax(axis=0), measured)
     for name, reference in predicted.references.items():
-        arms[ArmKey(name, REFERENCE)] = Arm(reference.training, reference.test, {"strength": reference.strength})
-    chosen = [(ArmKey(variant, TUNED), [one], 1) for variant, one in predictions.items() if one.grid.num_points > 1]
-    chosen += [(ArmKey(variant, TO_END), [one], 1) for variant, one in predicted.at_end.items()]
+        own = measured(training=reference.training)
+        arms[ArmKey(name, REFERENCE)] = Arm(reference.test, own, {"strength": reference.strength})
+    arms |= tuned
+    for variant, one in predicted.at_end.items():
+        chosen = choose_points(one, labels, select_by=plan.select_by)
+        arms[ArmKey(variant, TO_END)] = arm_at(one, chosen, measured)
     for search in plan.searches:
         for key, members, count in (
             (ArmKey(search.best_single, TUNED), search.singles, 1),
             (ArmKey(search.best_singles, AVERAGED), search.singles, search.average),
             (ArmKey(search.variant, AVERAGED), (search.variant,), search.average),
         ):
-            if members and count and predictions.keys() >= set(members):
-                chosen.append((key, [predictions[member] for member in members], count))
-    for key, rivals, count in chosen:
-        arms[key] = average_best(rivals, predicted.labels, select_by=plan.select_by, count=count)
+            if members and count and rated.keys() >= set(members):
+                best = find_best_points([rated[member] for member in members], count)
+                rivals = (predicted.variants[member] for member in members)
+                arms[key] = average_points(rivals, best, count, measured)
     return arms
 
 
-def average_best(predictions: Sequence[Predictions], labels: Labels, *, select_by: str, count: int) -> Arm:
-    """The mean probabilities of the `count` best points of several variants on each replicate's validation rows.
+def find_best_points(rated: Sequence[np.ndarray], count: int) -> list[np.ndarray]:
+    """Which of each variant's points are among the best of all variants, [point, replicate]; the first of equals.
 
-    Strengths are those of the points, [place * replicate].
+    rated: of each variant, by `rate_points`.
     """
-    best = find_best_lanes(predictions, labels, select_by=select_by, count=count)
-
-    def pick(parts: Sequence[np.ndarray]) -> np.ndarray:
-        """[lane, ...] of each variant as [place, replicate, ...] of the best points, float64."""
-        return np.array([[parts[variant][lane] for variant, lane in row] for row in best], np.float64)
-
-    def average(parts: Sequence[np.ndarray]) -> np.ndarray:
-        return (pick(parts) * (1 / len(best))).sum(axis=0)
-
-    names = dict.fromkeys(name for one in predictions for name in one.strengths)
-    strengths = {
-        name: pick([one.strengths.get(name, np.full(len(one.replicate), np.nan)) for one in predictions]).ravel()
-        for name in names
-    }
-
-    def average_rows(part: str) -> np.ndarray:
-        return average([getattr(one, part) for one in predictions]).astype(np.float32)
-
-    return Arm(
-        training=average_rows("training"),
-        test=average_rows("test"),
-        strengths={name: values for name, values in strengths.items() if not np.isnan(values).all()},
-        mechanisms={name: average([one.mechanisms[name] for one in predictions]) for name in predictions[0].mechanisms},
-        validation=average_rows("validation"),
-    )
+    order = np.argsort(-np.concatenate(rated), axis=0, kind="stable")
+    place = np.argsort(order, axis=0)
+    return np.split(place < count, np.cumsum([len(points) for points in rated])[:-1])
 
 
-def find_best_lanes(
-    predictions: Sequence[Predictions], labels: Labels, *, select_by: str, count: int
-) -> list[list[tuple[int, int]]]:
-    """[place][replicate]: the variant and its lane at the best points on validation rows, the first of equals.
+def average_points(
+    predictions: Iterable[Predictions], chosen: Sequence[np.ndarray], count: int, measured: MeasureParts
+) -> Arm:
+    """The mean probabilities at the chosen points of several variants, `count` for each replicate.
 
-    Places are in the order of the variants and of their points.
+    chosen: of each variant, by `find_best_points`. Strengths are those of all chosen points, [point].
     """
-    rated = np.concatenate(
-        [rate_points(one.grid, one.validation, labels.validation, select_by=select_by) for one in predictions]
-    )
-    best = np.sort(np.argsort(-rated, axis=0, kind="stable")[:count], axis=0)  # [place, replicate]
-    points = [(variant, point) for variant, one in enumerate(predictions) for point in range(one.grid.num_points)]
-    lanes = [(variant, predictions[variant].grid.lanes_at(point)) for variant, point in points]
-    return [[(lanes[number][0], lanes[number][1][replicate]) for replicate, number in enumerate(row)] for row in best]
+    sums, strengths = dict[str, np.ndarray](), []
+    for one, points in zip(predictions, chosen, strict=True):
+        lanes, (_, num_replicates) = np.flatnonzero(points), points.shape
+        strengths.append(pd.DataFrame({name: values[lanes] for name, values in one.strengths.items()}))
+        averaged = {"training": one.training, "validation": one.validation, "test": one.test} | one.mechanisms
+        for name, values in averaged.items():
+            total = sums.setdefault(name, np.zeros((num_replicates, *values.shape[1:])))
+            np.add.at(total, lanes % num_replicates, values[lanes].astype(np.float64) * (1 / count))
+    training, validation, test = (sums.pop(part).astype(np.float32) for part in ("training", "validation", "test"))
+    of_points = pd.concat(strengths).dropna(axis="columns", how="all")
+    named = {str(name): column.to_numpy() for name, column in of_points.items()}
+    return Arm(test, measured(training=training, validation=validation), strengths=named, mechanisms=sums)

@@ -64,14 +64,15 @@ def find_ends(judge: Judge, predicted: Mapping[str, Predictions]) -> Iterator[st
     plan = judge.plan
     searched = {search.variant for search in plan.searches}
     baseline = judge.measure(plan.select_by, ArmKey(plan.baseline, AT_KNOB), "validation").mean()
-    for variant, one in predicted.items():
+    for variant in predicted:
         key = ArmKey(variant, TUNED)
         if variant in searched or key not in judge.arms:
             continue
         gained = SCORES[plan.select_by].sign * (judge.measure(plan.select_by, key, "validation").mean() - baseline)
+        if gained <= judge.settings.equivalence[plan.select_by]:
+            continue
+        tried = predicted[variant].strengths
         for name, chosen in judge.arms[key].strengths.items():
-            tried = one.strengths[name]
-            ends = {tried.min(), tried.max()}
-            is_mostly = any((chosen == end).mean() > OFTEN for end in ends)
-            if len(ends) == 2 and is_mostly and gained > judge.settings.equivalence[plan.select_by]:
+            ends = {tried[name].min(), tried[name].max()}
+            if len(ends) == 2 and any((chosen == end).mean() > OFTEN for end in ends):
                 yield variant

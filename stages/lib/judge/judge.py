@@ -8,7 +8,7 @@ baseline, and networks and models against no skill, are judged together, over ar
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import cached_property
+from functools import cached_property, lru_cache, partial
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -25,6 +25,7 @@ from stages.lib.judge.scores import SCORES, gives_one_answer, list_scores, measu
 from stages.lib.judge.verdicts import Member, Together
 
 CHOSEN = (TUNED, TO_END, AVERAGED)  # kinds of arms whose points are chosen on validation rows
+NUM_KEPT = 22_000_000  # numbers of `contributions` in memory: of a table of 16 MB, for all pairs in `find_best`
 NUM_BEST_DRAWS = 2_000  # of the joint distribution of each arm's rivals
 RIVALRIES = {TUNED: "against_best_single", AVERAGED: "averaged_against_best_single"}  # in place of the kind of arm
 
@@ -52,6 +53,8 @@ class Judge:
         self.plan, self.settings, self.labels = plan, settings, labels
         self.arms = {**arms, NO_SKILL: predict_no_skill(labels.shares, labels)}
         self.scores = tuple(plan.scores.values())  # discrimination first
+        of_arm = partial(find_contributions, labels.test, self.arms)  # and not of self, which would hold on to itself
+        self.contributions = lru_cache(max(2, NUM_KEPT // labels.test.size))(of_arm)
 
     @cached_property
     def baselines(self) -> dict[str, str]:
@@ -72,19 +75,10 @@ class Judge:
         numbers = self.labels.test_numbers, self.labels.training_numbers
         return designs.CrossValidation(*numbers, protocol.repeats, groups if groups.size else None)
 
-    @cached_property
-    def contributions(self) -> dict[tuple[str, ArmKey], np.ndarray]:
-        """What each row adds to a score of an arm, [replicate, row]; of scores and designs that know rows."""
-        scores = {score: by_row for score in self.scores if self.design and (by_row := SCORES[score].by_row)}
-        return {
-            (score, key): by_row(self.labels.test, squeeze(arm.test))
-            for score, by_row in scores.items()
-            for key, arm in self.arms.items()
-        }
-
     def measure(self, score: str, key: ArmKey, part: Part = "test") -> np.ndarray:
         """A score on held-out rows or others, [replicate]."""
-        return measure(score, getattr(self.labels, part), getattr(self.arms[key], part))
+        arm = self.arms[key]
+        return measure(score, self.labels.test, arm.test) if part == "test" else arm.measured[score, part]
 
     def gap(self, score: str, key: ArmKey, part: Part) -> float:
         """The score on training rows, or on the validation rows that chose the arm's points, less that held out."""
@@ -92,14 +86,14 @@ class Judge:
 
     def estimate(self, score: str, key: ArmKey) -> Estimate:
         """The mean of a score with its standard error."""
-        if self.design and (score, key) in self.contributions:
-            return self.design.estimate(self.contributions[score, key], alone=True)
+        if self.design and (rows := self.contributions(score, key)) is not None:
+            return self.design.estimate(rows, alone=True)
         return designs.resampled_mean(self.measure(score, key), test_train_ratio=self.plan.protocol.test_train_ratio)
 
     def compare(self, score: str, key: ArmKey, other: ArmKey) -> Estimate:
         """A score of one arm less that of another."""
-        if self.design and (score, key) in self.contributions:
-            rows = self.contributions[score, key] - self.contributions[score, other]
+        if self.design and (rows := self.contributions(score, key)) is not None:
+            rows = rows - self.contributions(score, other)
             return self.design.estimate(rows, alone=self.arms[key].is_guess or self.arms[other].is_guess)
         replicates = self.measure(score, key) - self.measure(score, other)
         return designs.resampled_mean(replicates, test_train_ratio=self.plan.protocol.test_train_ratio)
@@ -111,6 +105,12 @@ class Judge:
             for key, other in pairs.items()
             for score in self.scores
         }
+
+
+def find_contributions(label: np.ndarray, arms: Mapping[ArmKey, Arm], score: str, key: ArmKey) -> np.ndarray | None:
+    """What each row adds to a score of an arm, [replicate, row]; None where the score is not known by row."""
+    by_row = SCORES[score].by_row
+    return by_row(label, squeeze(arms[key].test)) if by_row else None
 
 
 def judge_all(

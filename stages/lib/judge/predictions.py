@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -83,6 +83,28 @@ class StudyPredictions:
     at_end: Mapping[str, Predictions] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class StoredPredictions(Mapping[str, Predictions]):
+    """Predictions by name, read each time that one is asked for: those of a large table do not fit into memory at once.
+
+    read: a file's members.
+    """
+
+    paths: Mapping[str, Path]
+    read: Callable[[Path], dict[str, Any]]
+
+    def __getitem__(self, name: str) -> Predictions:
+        fields = self.read(self.paths[name])
+        strengths, mechanisms = pop_prefix("strength", fields), pop_prefix("mechanism", fields)
+        return Predictions(**fields, strengths=strengths, mechanisms=mechanisms)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.paths)
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+
 def class_shares(labels: np.ndarray, outputs: int) -> np.ndarray:
     """Share of each class among the rows of labels [replicate, row]; [replicate, output], one output is class 1."""
     classes = [1] if outputs == 1 else range(outputs)
@@ -99,12 +121,6 @@ def save_predictions(predicted: Predictions, task: str, variant: str) -> None:
     fields = dict(vars(predicted))
     fields |= add_prefix("strength", fields.pop("strengths")) | add_prefix("mechanism", fields.pop("mechanisms"))
     write_arrays(FOLDER / task / f"{variant}.npz", fields)
-
-
-def parse_predictions(fields: dict[str, Any]) -> Predictions:
-    """Predictions from the members of their file."""
-    strengths, mechanisms = pop_prefix("strength", fields), pop_prefix("mechanism", fields)
-    return Predictions(**fields, strengths=strengths, mechanisms=mechanisms)
 
 
 def save_references(study: str, references: Mapping[str, ReferencePredictions]) -> None:
@@ -127,7 +143,7 @@ def load_study_predictions(
     models = [name for name in plan.references if names is None or name in names]
     return StudyPredictions(
         labels=Labels(**read(folder / "_labels.npz")),
-        variants={name: parse_predictions(read(folder / f"{name}.npz")) for name in variants},
+        variants=StoredPredictions({name: folder / f"{name}.npz" for name in variants}, read),
         references={name: ReferencePredictions(**read(references / f"{name}.npz")) for name in models},
-        at_end={name: parse_predictions(read(folder / f"{name}-end.npz")) for name in variants if plan.stopped},
+        at_end=StoredPredictions({name: folder / f"{name}-end.npz" for name in variants if plan.stopped}, read),
     )

@@ -110,9 +110,9 @@ def draw_statistics(members: Sequence[Estimate], *, seed: int, num_draws: int) -
     rng = np.random.default_rng(seed)
     rows, seeds = np.stack([member.rows for member in members]), np.stack([member.seeds for member in members])
     parts = np.array([member.errors for member in members])  # [member, part, (error, df)]
-    spread = np.sqrt((rows**2).sum(axis=1))
-    unit = rows / np.where(spread > 0, spread, 1)[:, None]
-    factor = np.linalg.cholesky((unit @ unit.T + RIDGE * np.eye(len(unit))) / (1 + RIDGE))
+    spread = np.array([np.sqrt((row**2).sum()) for row in rows])
+    rows /= np.where(spread > 0, spread, 1)[:, None]
+    factor = np.linalg.cholesky((rows @ rows.T + RIDGE * np.eye(len(rows))) / (1 + RIDGE))
     for first in range(0, num_draws, CHUNK):
         size = min(CHUNK, num_draws - first)
         moved = rng.standard_normal((size, len(members))) @ factor.T * spread

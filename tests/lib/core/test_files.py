@@ -1,6 +1,7 @@
 """Files are whole or absent, their bytes repeat, and what is missing is named with the stage that writes it."""
 
 import resource
+from collections.abc import Mapping
 from dataclasses import is_dataclass, replace
 from pathlib import Path
 
@@ -51,7 +52,7 @@ def assert_same(found: object, expected: object) -> None:
     """Equal field by field, types of arrays included."""
     if is_dataclass(expected):
         found, expected = vars(found), vars(expected)
-    if isinstance(expected, dict):
+    if isinstance(expected, Mapping):
         assert found.keys() == expected.keys()
         for name, value in expected.items():
             assert_same(found[name], value)

@@ -14,13 +14,11 @@ from stages.lib.judge.arms import ArmKey
 from stages.lib.judge.findings import find_ends, find_without_spread, is_thinned
 from stages.lib.judge.judge import Judge
 
-LABELS = np.tile(np.arange(20) % 2, (4, 1))
-
 
 def make_arm(probability: float, strengths: list[float] | None = None) -> Any:
     """Networks [4 replicates] that give the right class this probability on validation rows."""
-    validation = np.where(LABELS == 1, probability, 1 - probability)[..., None].astype(np.float32)
-    return SimpleNamespace(validation=validation, strengths={"l2": np.array(strengths or [])} if strengths else {})
+    measured = {("log_loss", "validation"): np.full(4, -np.log(probability))}
+    return SimpleNamespace(measured=measured, strengths={"l2": np.array(strengths or [])} if strengths else {})
 
 
 CHOSEN = {  # strengths that replicates choose of 0.1, 1, 10 -> probability of the right class, whether it is told
@@ -37,7 +35,6 @@ def test_a_variant_is_told_whose_best_strength_is_mostly_an_end_and_helps_there(
     judge: Any = SimpleNamespace(
         plan=SimpleNamespace(searches=(), baseline="none", select_by="log_loss"),
         settings=SimpleNamespace(equivalence={"log_loss": 0.01}),
-        labels=SimpleNamespace(validation=LABELS),
         arms={ArmKey("none", "at_knob"): make_arm(0.7), ArmKey("l2", "tuned"): make_arm(probability, strengths)},
     )
     judge.measure = partial(Judge.measure, judge)

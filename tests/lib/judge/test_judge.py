@@ -2,19 +2,23 @@
 
 import dataclasses
 import re
+import weakref
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from stages import compare
+from stages.lib.core.files import add_prefix
 from stages.lib.data.protocols import FixedTest, Protocol
 from stages.lib.judge import judge
-from stages.lib.judge.arms import find_best_lanes
+from stages.lib.judge.arms import find_best_points, rate_points
 from stages.lib.judge.comparison import PathPoint, join_points, load_paths, save_points
 from stages.lib.judge.designs import CrossValidation
 from stages.lib.judge.plans import ComparedSearch, ComparedVariant, StudyPlan
-from stages.lib.judge.predictions import Predictions, StudyPredictions
+from stages.lib.judge.predictions import Predictions, StoredPredictions, StudyPredictions
 from stages.lib.report.answers import tell_search
 from tests.test_compare import K_FOLD, LABELS, REPLICATES, STATISTICS, make_predictions, same
 from tests.test_compare import make_plan as make_study_plan
@@ -253,5 +257,25 @@ def test_a_network_without_finite_weights_spoils_no_average() -> None:
 
 def test_the_first_of_equal_points_are_averaged() -> None:
     points = predict({}, [np.full(REPLICATES, skill) for skill in 4 * (-8.0,) + 4 * (8.0,)], seed=5)
-    best = find_best_lanes([points], LABELS, select_by="accuracy", count=2)
-    assert [{int(lane) // REPLICATES for _, lane in place} for place in best] == [{4}, {5}]
+    rated = rate_points(points.grid, points.validation, LABELS.validation, select_by="accuracy")
+    (best,) = find_best_points([rated], 2)
+    assert np.flatnonzero(best.all(axis=1)).tolist() == [4, 5] and best.sum() == 2 * REPLICATES
+
+
+def test_a_large_table_is_judged_alike_one_variant_in_memory_at_a_time(
+    outcome: compare.Outcome, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read, most = list[weakref.ref](), 0
+
+    def read_arrays(path: Path) -> dict[str, Any]:
+        nonlocal most
+        most = max(most, sum(one() is not None for one in read))
+        fields = dict(vars(PREDICTED[path.name]))
+        fields |= add_prefix("strength", fields.pop("strengths")) | add_prefix("mechanism", fields.pop("mechanisms"))
+        read.append(weakref.ref(test := fields["test"].copy()))
+        return fields | {"test": test}
+
+    monkeypatch.setattr(judge, "NUM_KEPT", 1)
+    stored = StoredPredictions({name: Path(name) for name in PREDICTED}, read_arrays)
+    assert compare.run(make_plan(SEARCH), STATISTICS, StudyPredictions(LABELS, stored)) == outcome
+    assert most <= 2, "of four; those before it, until the next one has taken their place"
