@@ -21,7 +21,7 @@ QUICK = 20  # a quick run does this part of the work
 WARM_UP = 2  # epochs that the lanes train before the clock that leaves tracing out starts
 NUM_VALIDATION = 10  # rows; the lanes cannot do without, the others have none
 
-Timing = tuple[float, float]  # seconds of all lanes: without and with what is done once (tracing, compiling)
+Timing = tuple[float, float]  # seconds of all lanes: without and with what is done once (building, tracing, compiling)
 Measured = dict[str, float]  # one line of a run
 Run = tuple[str, str]  # who does it, and the name of its work
 Results = Mapping[Run, Sequence[Measured]]  # run -> its line in every round
@@ -84,18 +84,18 @@ def time_stock(work: Workload) -> Timing:
     _, *hidden, outputs = work.sizes
     layers = [keras.layers.Dense(units, "relu", kernel_regularizer=penalty) for units in hidden]
     layers.append(keras.layers.Dense(outputs, "sigmoid" if outputs == 1 else "softmax"))
+    start = perf_counter()
     model = keras.Sequential([keras.Input((work.sizes[0],)), *layers])
     model.compile("adam", work.loss)
 
     def train(epochs: int) -> None:
         model.fit(inputs, labels, batch_size=work.batch_size, epochs=epochs, verbose=0)
 
-    return time_training(train, work.epochs)
+    return time_training(train, work.epochs, start)
 
 
-def time_training(train: Callable[[int], None], epochs: int) -> Timing:
-    """`train` trains so many epochs; the first one that it ever trains compiles."""
-    start = perf_counter()
+def time_training(train: Callable[[int], None], epochs: int, start: float) -> Timing:
+    """`train` trains so many epochs; the first one that it ever trains compiles. start: when networks were begun."""
     train(1)
     compiled = perf_counter()
     train(epochs)
@@ -167,13 +167,14 @@ def time_jax(work: Workload) -> Timing:
     from tools.bench.jax_lanes import build_trainer  # holds the process to one core
 
     lanes = {"num_lanes": work.num_lanes, "batch_size": work.batch_size}
-    train_epoch = build_trainer(work.make_rows(), work.sizes, **lanes, l2=work.l2, scale=work.scale)
+    rows, start = work.make_rows(), perf_counter()
+    train_epoch = build_trainer(rows, work.sizes, **lanes, l2=work.l2, scale=work.scale)
 
     def train(epochs: int) -> None:
         for _ in range(epochs):
             train_epoch()
 
-    return time_training(train, work.epochs)
+    return time_training(train, work.epochs, start)
 
 
 TIMERS: dict[str, Callable[[Workload], Timing]] = {
