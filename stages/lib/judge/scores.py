@@ -43,7 +43,12 @@ def gives_one_answer(probability: NDArray[np.floating]) -> NDArray[np.bool_]:
 
 def rank(values: NDArray[np.floating]) -> Array:
     """Mid-ranks of each replicate's rows, [replicate, row]: from 1, tied rows share the mean of their ranks."""
-    return (count_up_to(values) + 1 + values.shape[1] - count_up_to(-values)) / 2
+    ranks = np.empty(values.shape)
+    for row, found in zip(values, ranks, strict=True):
+        order = np.argsort(row)
+        ordered = row[order]  # looked up in its own order, which is several times faster than in any other
+        found[order] = (np.searchsorted(ordered, ordered) + 1 + np.searchsorted(ordered, ordered, side="right")) / 2
+    return ranks
 
 
 def count_up_to(values: NDArray[np.floating]) -> NDArray[np.intp]:
