@@ -264,7 +264,7 @@ def draw_reliability(probabilities: Mapping[str, np.ndarray], labels: np.ndarray
     tables = [summarize_reliability(labels, predicted).assign(arm=arm) for arm, predicted in probabilities.items()]
     rows, arms = pd.concat(tables, ignore_index=True), list(probabilities)
     highest = min(1.0, 1.1 * float(rows[["predicted", "observed"]].max().max()))
-    scale, axis = alt.Scale(domain=[0, highest], nice=False), alt.Axis(tickCount=5, format="~%", grid=True)
+    scale, axis = alt.Scale(domain=[0, highest], nice=False), alt.Axis(tickCount=5, labelExpr=charts.PERCENT, grid=True)
     x = alt.X("predicted:Q", title=f"predicted probability of {meant}", scale=scale, axis=axis)
     y = alt.Y("observed:Q", title="share that came true", scale=scale, axis=axis)
     legend = alt.Legend(columns=1, labelLimit=240, symbolType="stroke")
