@@ -107,7 +107,7 @@ def tell_quantity(quantity: QuantityResult) -> str:
 
 def list_measured(audit: Sequence[ClaimResult], calibration: Mapping[str, Any]) -> list[Part]:
     """What there is beside the studies; a project without claims has no audit."""
-    errors = {"errors and power": tabulate_errors(calibration)}
+    errors = {"errors and power: in which share of the tables a difference is found": tabulate_errors(calibration)}
     figures = [charts.make_figure("calibration", draw_calibration(calibration))]
     versions: list[Row] = [{"library": name, "version": version} for name, version in find_versions().items()]
     claims = {"claims": tabulate_claims(audit)}

@@ -31,12 +31,12 @@ ANSWERS: dict[str, str] = styles.WORDS["answers"]  # whether the regulariser tha
 def tell_study(study: StudyResult, confidence: float) -> list[str]:
     """The answer to one study in some fifteen lines: does a regulariser help, and what to do next."""
     score = study.scores["probabilities"]
-    checks = {(check.name.replace("margin", "reach"), check.columns): check for check in study.checks}  # one for both
-    warnings = [f"Beware: {tell_check(check)}." for check in checks.values() if check.name in WARNINGS]
+    # Of the two on how far a study reaches, the second tells of both.
+    checks = {(check.name.replace("margin", "reach"), check.columns): check for check in study.checks}.values()
+    warnings = [f"Beware: {tell_check(check)}." for check in checks if check.name in WARNINGS]
     told = [*warnings, *tell_failures(study), tell_chosen(study, score, confidence), tell_leaders(study, score)]
     told += [*tell_effects(study, score), tell_training_on(study, confidence), *tell_scores(study)]
-    others = [check for check in checks.values() if check.name not in WARNINGS]
-    told += [f"Check: {tell_check(check, study.reach.get(score))}." for check in others]
+    told += [f"Check: {tell_check(check, study.reach.get(score))}." for check in checks if check.name not in WARNINGS]
     return [line for line in [*told, f"Next: {tell_next(study)}."] if line]
 
 

@@ -219,7 +219,8 @@ def draw_learning(learning: pd.DataFrame, *, baseline: str, same_loss: bool) -> 
     domain = [min(0.0, float(learning["mean"].min())), high] if same_loss else alt.Undefined
     scale = alt.Scale(domain=domain, nice=not same_loss)
     x = alt.X("epoch:Q", title="epoch", axis=alt.Axis(tickCount=4, grid=False), scale=alt.Scale(nice=False))
-    y = alt.Y("mean:Q", title=None, scale=scale, axis=alt.Axis(tickCount=3, labelExpr=SHORT))
+    axis = alt.Axis(tickCount=3, labelExpr=SHORT, labelFlush=6)  # labels at the ends stay inside, so panels are in line
+    y = alt.Y("mean:Q", title=None, scale=scale, axis=axis)
     dashes = alt.StrokeDash("part:N", title=None, scale=alt.Scale(domain=list(PARTS), range=[[4, 3], [1, 0]]))
     tooltip = ["part:N", "epoch:Q", "mean:Q", "low:Q", "high:Q"]
     base = charts.ROWS.encode(x=x, color=colour_variants(learning["variant"]))

@@ -189,7 +189,8 @@ def draw_overview(overview: Overview) -> Chart:
         ROWS.mark_rect(stroke=MUTED, strokeWidth=0.3).encode(x=x, y=y, color=colour, opacity=opacity, tooltip=tooltip),
         ROWS.mark_text(color=INK, fontSize=11).encode(x=x, y=y, text="_text:N"),
     ).properties(width=alt.Step(CELL), height=alt.Step(ROW))
-    title = "What each regulariser does, on data that the network has not seen"
+    group = answers.GROUPS["settings" if overview.settings.issuperset(overview.rows) else "regularizers"]
+    title = f"What each {group[0]} does, on data that the network has not seen"
     return finish_chart(chart, rows, title=title, note=read_overview(overview))
 
 

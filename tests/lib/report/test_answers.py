@@ -7,7 +7,7 @@ from stages.lib.data.protocols import RepeatedStratifiedKFold
 from stages.lib.judge.arms import ArmKey
 from stages.lib.judge.comparison import ArmResult, Difference, Judgement, Reach, SearchResult, StudyResult, Use, Verdict
 from stages.lib.report.answers import tell_study
-from stages.lib.report.overview import survey, tell_overview
+from stages.lib.report.overview import count_tried, survey, tell_overview
 from stages.lib.report.styles import WORDS, tell_check
 from tests.made import STATISTICS
 from tests.test_report import find_contradictions
@@ -80,11 +80,11 @@ def test_the_answer_tells_sizes_scores_and_stopping() -> None:
     assert "no regulariser, stopped 0.500, a guess by class shares 0.690, logistic regression 0.500" in told
     assert "Shown of 2 regularisers: 2 to help (dropout by 0.050, mix of regularisers by 0.050), none to hurt." in told
     assert "By log loss, 1 of 2 (dropout) or no regulariser may be the best." in told
+    assert count_tried({"dropout", "ema", "decay"}, {"decay"}) == "3 (2 regularisers and 1 setting of training)"
 
 
 def test_every_check_is_told_with_what_to_do() -> None:
     for name in WORDS["checks"]:
         check = Check(name, ("log_loss",) * (name in ("reach", "margin")) or ("a", "b", "c", "d"), 0.5)
         told = tell_check(check, Reach(0.25, 0.5, 0.01))
-        assert "{" not in told
-        assert ":" in told
+        assert "{" not in told and ":" in told
