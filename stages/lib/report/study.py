@@ -61,7 +61,7 @@ def draw_study(result: StudyResult, records: StudyRecords) -> StudyPart:
     """Everything that pages show of one task."""
     plan, settings = records.plan, records.settings
     rows, is_table = count_rows(result, records), plan.unit == "rows"
-    name = (split_task(plan.task)[1] or plan.task).replace("_", " ").capitalize()
+    name = plan.task.replace("/", ", ").replace("_", " ").capitalize()
     recipe = describe_recipe(records.recipes[plan.baseline], records.runs[plan.baseline])
     protocol = answers.capitalize(result.protocol.describe())
     *told, following = answers.tell_study(result, settings.confidence)
