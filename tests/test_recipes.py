@@ -200,8 +200,8 @@ def test_every_arm_of_a_table_is_judged(extended: Project) -> None:
     values = [value for task in scored.values() for row in task.values() for value in row.values()]
     assert all(np.isfinite(value) for value in values if not isinstance(value, str))
     headings = [line for line in extended.read("metrics/report.md").decode().splitlines() if line.startswith("## ")]
-    told = [heading.partition(": ")[0].removeprefix("## ") for heading in headings]
-    assert set(told) >= {task.replace("_", " ").capitalize() for task in TASKS}
+    told = [heading.partition(" (")[0].removeprefix("## ") for heading in headings]
+    assert set(told) >= {task.replace("/", ", ").replace("_", " ").capitalize() for task in TASKS}
 
 
 # Additions to the code ----------------------------------------------------------------------------------------------

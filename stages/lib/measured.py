@@ -31,7 +31,7 @@ def draw_calibration(calibration: Mapping[str, Any]) -> charts.Chart:
     ]
     table = pd.DataFrame(rows)
     scale = alt.Scale(domain=[min(0.8, float(table["low"].min())), 1], nice=False, clamp=True)
-    x = alt.X("value:Q", title="coverage", scale=scale, axis=alt.Axis(values=[0.8, 0.9, 1], format="~%"))
+    x = alt.X("value:Q", title="coverage", scale=scale, axis=alt.Axis(values=[0.8, 0.9, 1], labelExpr=charts.PERCENT))
     y = alt.Y("setting:N", sort=None, title=None, axis=alt.Axis(labelLimit=LABELS, labelColor=charts.INK))
     tooltip = ["setting:N", "arm:N", "value:Q", "low:Q", "high:Q", "tables:Q"]
     base = charts.ROWS.encode(y=y)
@@ -79,10 +79,10 @@ def tabulate_errors(calibration: Mapping[str, Any]) -> list[Row]:
     for setting, against, counts in list_families(calibration):
         if error := counts.get("family_wise_error", {}).get("by_row"):
             what = f"any false difference from {against}"
-            rows.append({"what": what, "setting": setting, "true difference": "", **read_share(error)})
+            rows.append({"what": what, "setting": setting, "true difference": "none", **read_share(error)})
     for setting, against, label, arm, count in list_arms(calibration):
         if (truth := count["true_difference"]) and (share := count["by_row"].get("found")):
-            what, true = f"difference from {against} found", f"{arm}: {truth:+.3f} in {label}"
+            what, true = f"difference from {against} found", f"{arm}: {truth:+z.3f} in {label}"
             rows.append({"what": what, "setting": setting, "true difference": true, **read_share(share)})
     return rows
 
@@ -107,7 +107,7 @@ def tell_quantity(quantity: QuantityResult) -> str:
 
 def list_measured(audit: Sequence[ClaimResult], calibration: Mapping[str, Any]) -> list[Part]:
     """What there is beside the studies; a project without claims has no audit."""
-    errors = {"errors and power": tabulate_errors(calibration)}
+    errors = {"errors and power: in which share of the tables a difference is found": tabulate_errors(calibration)}
     figures = [charts.make_figure("calibration", draw_calibration(calibration))]
     versions: list[Row] = [{"library": name, "version": version} for name, version in find_versions().items()]
     claims = {"claims": tabulate_claims(audit)}

@@ -3,36 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 
 from stages.lib.judge.arms import AT_KNOB, REFERENCE, TO_END, TUNED, ArmKey
 from stages.lib.judge.comparison import ArmResult, Difference, Judgement, SearchResult, StudyResult, Use
 from stages.lib.judge.scores import SCORES
 from stages.lib.judge.verdicts import Pooled
+from stages.lib.report import styles
 from stages.lib.report.styles import VERDICTS, WARNINGS, describe_range, first_of, show_interval, style_of, tell_check
 
 Effect = Difference | Pooled  # of an arm, on one data set or on several
 
 NUM_NAMED = 3  # variants that a sentence names; the others are counted
-GROUPS = {  # of one, of several
-    "regularizers": ("regulariser", "regularisers"),
-    "settings": ("setting of training", "settings of training"),
-}
 NUM_MATTER = 5
-FAILURES = {"diverged": "diverged in training", "one_answer": "puts all held-out rows into one class"}
 MANY = 3  # regularisers that a survey compares at least
-IN_WORDS = {
-    "better": "shown to help",
-    "worse": "shown to hurt",
-    "equivalent": "shown to make no difference that matters",
-    "undecided": "not shown to help or to hurt",
-    "not_asked": "no part of any question",
-}  # of a regulariser, or of training to the end
-ANSWERS = {
-    "better": "Yes",
-    "worse": "No, it hurts",
-    "equivalent": "No, by no more than matters",
-    "undecided": "Not shown",
-}  # whether the regulariser that validation rows choose helps
+TO_THE_END = " to the end"
+GROUPS: dict[str, list[str]] = styles.WORDS["groups"]  # in the singular and in the plural
+FAILURES: dict[str, str] = styles.WORDS["failures"]
+MECHANISMS: dict[str, tuple[float, str]] = styles.WORDS["mechanisms"]  # name -> the least that is told, in words
+IN_WORDS: dict[str, str] = styles.WORDS["in_words"]  # of a regulariser, or of training to the end
+ANSWERS: dict[str, str] = styles.WORDS["answers"]  # whether the regulariser that validation rows choose helps
 
 
 # A study in sentences ------------------------------------------------------------------------------------------------
@@ -41,10 +31,12 @@ ANSWERS = {
 def tell_study(study: StudyResult, confidence: float) -> list[str]:
     """The answer to one study in some fifteen lines: does a regulariser help, and what to do next."""
     score = study.scores["probabilities"]
-    warnings = [f"Beware: {tell_check(check)}." for check in study.checks if check.name in WARNINGS]
+    # Of the two on how far a study reaches, the second tells of both.
+    checks = {(check.name.replace("margin", "reach"), check.columns): check for check in study.checks}.values()
+    warnings = [f"Beware: {tell_check(check)}." for check in checks if check.name in WARNINGS]
     told = [*warnings, *tell_failures(study), tell_chosen(study, score, confidence), tell_leaders(study, score)]
     told += [*tell_effects(study, score), tell_training_on(study, confidence), *tell_scores(study)]
-    told += [f"Check: {tell_check(check)}." for check in study.checks if check.name not in WARNINGS]
+    told += [f"Check: {tell_check(check, study.reach.get(score))}." for check in checks if check.name not in WARNINGS]
     return [line for line in [*told, f"Next: {tell_next(study)}."] if line]
 
 
@@ -59,8 +51,8 @@ def tell_more(study: StudyResult, confidence: float) -> list[str]:
 def tell_failures(study: StudyResult) -> list[str]:
     """Networks, all of whose lanes have failed, with which others are compared: a difference from them says little."""
     return [
-        f"Beware: every network of the baseline, {style_of(name).label}, {words}, so a difference from it does not say "
-        "that a regulariser helps."
+        f"Beware: every network of the baseline, {style_of(name).label}, {words}, so it says little that another "
+        "differs from it."
         for name in dict.fromkeys(arm.baseline for _, arm in study.list_arms())
         for mechanism, words in FAILURES.items()
         if is_failure(study, name, mechanism)
@@ -94,7 +86,7 @@ def name_first(names: Sequence[str], most: int = NUM_NAMED) -> str:
 def tell_skill(study: StudyResult) -> str:
     """How many networks differ from predictions that know the class shares alone."""
     told, networks = [], [arm for key, arm in study.list_arms() if key.kind != REFERENCE]
-    for score in study.scores.values():
+    for score in reversed(study.scores.values()):
         verdicts = [arm.judged[score].skill.verdict for arm in networks]
         counts = [f"{verdicts.count(verdict)} {VERDICTS[verdict].label}" for verdict in ("better", "worse")]
         told.append(f"by {SCORES[score].label}, of {len(verdicts)} arms, {' and '.join(counts)}")
@@ -111,39 +103,30 @@ def tell_search(variant: str, search: SearchResult) -> Iterator[str]:
     yield f"{lead} single is: {tell_uses(search.singles)}." if search.singles else ""
 
 
-def tell_claim(subject: str, against: Mapping[str, Difference]) -> str:
+def tell_claim(subject: str, against: dict[str, Difference]) -> str:
     """The verdict by each score, with its interval; the best single regulariser is chosen in the same way."""
     claims = [
-        f"by {SCORES[score].label} {difference.value:+.3f} ({show_interval(difference.low, difference.high, '+')})"
+        f"by {SCORES[score].label} {difference.value:+z.3f} ({show_interval(difference.low, difference.high, '+')})"
         + ("" if difference.verdict in ("undecided", "not_asked") else f", {VERDICTS[difference.verdict].label}")
-        for score, difference in against.items()
+        for score, difference in reversed(against.items())
     ]
     rival = "against the best single regulariser, chosen in the same way"
     return f"{subject}, {rival}: {'; '.join(claims)}." if claims else ""
 
 
 def tell_uses(uses: Mapping[str, Use]) -> str:
-    """`L2 penalty 0.01 to 0.1 in 90%, dropout 0.5 in 40%`: the most used first."""
+    """`L2 penalty 0.01 to 0.1 in 90 %, dropout 0.5 in 40 %`: the most used first."""
     ranked = sorted(uses.items(), key=lambda entry: -entry[1].share)
     return ", ".join(
         f"{style_of(name).label} {describe_range([use.low, use.high])} in {use.share:.0%}" for name, use in ranked
-    )
-
-
-MECHANISMS = (
-    ("zero_share", 0.005, "{zero_share:.0%} of the weights are exactly zero"),
-    ("bound_share", 0.005, "{bound_share:.0%} of the units that it bounds are at their bound"),
-    ("stopped_early", 0.0, "{stopped_early:.0%} of the networks stopped early; {epochs_run:.1f} epochs on average"),
-    ("diverged", 0.0, "{diverged:.0%} of the networks diverged"),
-    ("one_answer", 1.0, "every network puts all held-out rows into one class"),
-)  # name, the least that is told, in words
+    ).replace("%", " %")
 
 
 def tell_mechanisms(mechanisms: Mapping[str, float]) -> str:
     """What the regulariser did inside the network, where it did something."""
     told = [
-        words.format_map(mechanisms)
-        for name, least, words in MECHANISMS
+        words.format_map(mechanisms).replace("%", " %")
+        for name, (least, words) in MECHANISMS.items()
         if mechanisms.get(name, 0.0) > 0 and mechanisms[name] >= least
     ]
     return "; ".join(told)
@@ -157,7 +140,8 @@ def capitalize(text: str) -> str:
 def tell_chosen(study: StudyResult, score: str, confidence: float) -> str:
     """Whether a regulariser helps: the one that validation rows choose, over the baseline that stops in time."""
     if is_failure(study, study.baseline):
-        return "Whether a regulariser helps cannot be told here: there is no baseline that learns."
+        never = "Whether a regulariser helps cannot be told here: there is no baseline that learns."
+        return never if list_findings(study, score, group="regularizers") else ""
     difference = find_difference(find_choice(study), score)
     if difference is None:
         return ""
@@ -177,11 +161,26 @@ def tell_change(effect: Effect, score: str, interval: str = "") -> str:
 def tell_leaders(study: StudyResult, score: str) -> str:
     """The arms that no other is shown to beat, the best first."""
     keys = [key for key in sort_arms(study, score) if key in study.may_be_best.get(score, [])]
-    names = [style_of(key.variant).label + (" to the end" if key.kind == TO_END else "") for key in keys]
-    if not names or len(study.arms) == 1:
+    if not keys or len(study.arms) == 1:
         return ""
-    several, one = f"{len(names)} may be the best{name_first(names)}", f"one is shown to be the best: {names[0]}"
-    return f"By {SCORES[score].label}, {several if names[1:] else one}."
+    names = [style_of(key.variant).label + TO_THE_END * (key.kind == TO_END) for key in keys]
+    plain = style_of(study.baseline).label
+    tried = [key for key, arm in study.list_arms() if is_used(study, key) and arm.baseline == study.baseline]
+    return f"By {SCORES[score].label}, {tell_best(names, (plain, plain + TO_THE_END), len(tried) - 1)}."
+
+
+def tell_best(arms: Sequence[str], plain: Sequence[str], tried: int = 0) -> str:
+    """`9 of 19 may be the best (dropout, 8 more), or no regulariser`; plain: arms of the baseline, none of the 19."""
+    if len(arms) == 1:
+        return f"shown to be the best: {arms[0]}"
+    named, also = [arm for arm in arms if arm not in plain], [arm for arm in plain if arm in arms]
+    counted = f"{len(named)}{f' of {tried}' * bool(tried)}" if named else also.pop(0)
+    names = name_first(named) if tried and named else ""
+    return f"{counted} may be the best{names}{''.join(f', or {arm}' for arm in also)}"
+
+
+def join_words(words: Sequence[str]) -> str:
+    return " and ".join(filter(None, (", ".join(words[:-1]), words[-1])))
 
 
 def tell_effects(study: StudyResult, score: str) -> Iterator[str]:
@@ -198,8 +197,9 @@ def tell_effects(study: StudyResult, score: str) -> Iterator[str]:
             ]
             told.append(f"{len(names) or 'none'} {effect}{name_first(names) if names else ''}")
         by = "" if score == study.scores["probabilities"] else f" by {SCORES[score].label}"
+        apart = "".join(f" (1{over})" for over in map(partial(name_baseline, study), findings) if over)
         if findings:
-            yield f"Shown{by} of {len(findings)} {labels[len(findings) != 1]}: {', '.join(told)}."
+            yield f"Shown{by} of {len(findings)} {labels[len(findings) != 1]}{apart}: {', '.join(told)}."
 
 
 def name_baseline(study: StudyResult, variant: str) -> str:
@@ -220,9 +220,9 @@ def tell_training_on(study: StudyResult, confidence: float) -> str:
 
 def tell_scores(study: StudyResult) -> Iterator[str]:
     """The baseline, a guess without skill and the reference models, by each score."""
-    for score in study.scores.values():
+    for score in reversed(study.scores.values()):
         stopped = ", stopped" if TO_END in study.arms[study.baseline] else ""
-        values = {f"no regulariser{stopped}": study.baseline_result.judged[score].value}
+        values = {f"{style_of(study.baseline).label}{stopped}": study.baseline_result.judged[score].value}
         values |= {"a guess by class shares": study.no_skill[score]}
         values |= {style_of(name).label: judged.value for name, judged in list_models(study, score).items()}
         way = "greater" if SCORES[score].greater_is_better else "less"
@@ -247,8 +247,8 @@ def tell_next(study: StudyResult) -> str:
     if chosen and chosen.verdict == "better":
         uses = next(search.singles for search in study.searches.values() if search.singles)
         most = max(uses, key=lambda name: uses[name].share)
-        at = f"{style_of(most).label} {describe_range([uses[most].low, uses[most].high])}"
-        return f"stop in time and choose the regulariser on validation rows, most often {at} ({uses[most].share:.0%})"
+        at = f"most often {tell_uses({most: uses[most]})} of replicates"
+        return f"stop in time and choose the regulariser on validation rows, {at}"
     findings = list_findings(study, score, group="regularizers")
     if helping := [name for name, one in findings.items() if one.verdict == "better"]:
         return f"stop in time, on validation rows, and try {style_of(helping[0]).label}, which is shown to help"
@@ -300,9 +300,9 @@ def is_used(study: StudyResult, key: ArmKey) -> bool:
 def rank_arms(study: StudyResult, score: str | None = None) -> list[tuple[ArmKey, ArmResult]]:
     """All arms: the baseline, then by verdict from better to worse, then by difference, the best first.
 
-    score: the study's score of discrimination if none is given.
+    score: the study's score of probabilities if none is given.
     """
-    name, order = score or study.scores["discrimination"], ["baseline", *VERDICTS]
+    name, order = score or study.scores["probabilities"], ["baseline", *VERDICTS]
 
     def place(entry: tuple[ArmKey, ArmResult]) -> tuple[int, float]:
         judged = entry[1].judged[name]

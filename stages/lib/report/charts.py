@@ -47,6 +47,7 @@ CONFIG: dict[str, Any] = {
     "view": {"stroke": None},
     "rule": {"color": MUTED},
 }  # fmt: skip
+PERCENT = "format(100 * datum.value, '~f') + ' %'"  # labels of an axis
 SIGNIFICANT = 6  # digits of a number in a chart's data, of which tables show three
 ROWS = alt.Chart(alt.NamedData("rows"))  # what every part of a chart starts from
 Chart = alt.LayerChart | alt.FacetChart

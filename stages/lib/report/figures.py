@@ -219,7 +219,8 @@ def draw_learning(learning: pd.DataFrame, *, baseline: str, same_loss: bool) -> 
     domain = [min(0.0, float(learning["mean"].min())), high] if same_loss else alt.Undefined
     scale = alt.Scale(domain=domain, nice=not same_loss)
     x = alt.X("epoch:Q", title="epoch", axis=alt.Axis(tickCount=4, grid=False), scale=alt.Scale(nice=False))
-    y = alt.Y("mean:Q", title=None, scale=scale, axis=alt.Axis(tickCount=3, labelExpr=SHORT))
+    axis = alt.Axis(tickCount=3, labelExpr=SHORT, labelFlush=6)  # labels at the ends stay inside, so panels are in line
+    y = alt.Y("mean:Q", title=None, scale=scale, axis=axis)
     dashes = alt.StrokeDash("part:N", title=None, scale=alt.Scale(domain=list(PARTS), range=[[4, 3], [1, 0]]))
     tooltip = ["part:N", "epoch:Q", "mean:Q", "low:Q", "high:Q"]
     base = charts.ROWS.encode(x=x, color=colour_variants(learning["variant"]))
@@ -264,7 +265,7 @@ def draw_reliability(probabilities: Mapping[str, np.ndarray], labels: np.ndarray
     tables = [summarize_reliability(labels, predicted).assign(arm=arm) for arm, predicted in probabilities.items()]
     rows, arms = pd.concat(tables, ignore_index=True), list(probabilities)
     highest = min(1.0, 1.1 * float(rows[["predicted", "observed"]].max().max()))
-    scale, axis = alt.Scale(domain=[0, highest], nice=False), alt.Axis(tickCount=5, format="~%", grid=True)
+    scale, axis = alt.Scale(domain=[0, highest], nice=False), alt.Axis(tickCount=5, labelExpr=charts.PERCENT, grid=True)
     x = alt.X("predicted:Q", title=f"predicted probability of {meant}", scale=scale, axis=axis)
     y = alt.Y("observed:Q", title="share that came true", scale=scale, axis=axis)
     legend = alt.Legend(columns=1, labelLimit=240, symbolType="stroke")

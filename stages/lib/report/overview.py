@@ -17,6 +17,7 @@ from stages.lib.judge.comparison import Comparison, Difference, StudyResult
 from stages.lib.judge.plans import StatisticsPlan, Subject
 from stages.lib.judge.scores import SCORES
 from stages.lib.judge.verdicts import Pooled, find_unbeaten, pool
+from stages.lib.report import answers
 from stages.lib.report.answers import IN_WORDS, Effect, is_failure, is_survey, is_used, name_first, tell_change
 from stages.lib.report.charts import INK, MUTED, ROWS, Chart, finish_chart, read_note, scale_colours
 from stages.lib.report.styles import CHOSEN, VERDICTS, first_of, style_of
@@ -24,8 +25,8 @@ from stages.lib.report.styles import CHOSEN, VERDICTS, first_of, style_of
 SIGNS, STAR = {"better": "▲", "worse": "▼", "equivalent": "=", "undecided": " ", "not_asked": " "}, "★"
 CELL, ROW, LABELS = 61, 21, 132  # pixels of a column, of a row and of their names: letters stay legible on a phone
 NUM_NAMED = 5  # arms that a sentence names
-TO_THE_END = "no regulariser, to the end"
 BASELINE = "no regulariser"
+TO_THE_END = BASELINE + answers.TO_THE_END
 
 
 @dataclass(frozen=True)
@@ -45,11 +46,12 @@ class DataColumn:
 
 @dataclass(frozen=True)
 class Overview:
-    """score: its label. margin: the least difference of it that matters."""
+    """score: its label. margin: the least difference of it that matters. settings: arms that are no regularisers."""
 
     score: str
     margin: float
     columns: list[DataColumn]
+    settings: set[str]
 
     @property
     def rows(self) -> dict[str, dict[str, Effect]]:
@@ -87,7 +89,9 @@ def survey(comparison: Comparison, names: Mapping[str, str], settings: Statistic
             columns[title] = tell_several(title, list(tasks.values()), score, settings)
         else:
             columns[title] = tell_one(title, tasks[first], score)
-    return Overview(SCORES[score].label, settings.equivalence[score], list(columns.values()))
+    arms = [(key, arm) for task in chosen for key, arm in comparison[task].list_arms()]
+    no_regularizers = {style_of(key.variant).label for key, arm in arms if arm.group == "settings"}
+    return Overview(SCORES[score].label, settings.equivalence[score], list(columns.values()), no_regularizers)
 
 
 def tell_one(title: str, study: StudyResult, score: str) -> DataColumn:
@@ -185,7 +189,8 @@ def draw_overview(overview: Overview) -> Chart:
         ROWS.mark_rect(stroke=MUTED, strokeWidth=0.3).encode(x=x, y=y, color=colour, opacity=opacity, tooltip=tooltip),
         ROWS.mark_text(color=INK, fontSize=11).encode(x=x, y=y, text="_text:N"),
     ).properties(width=alt.Step(CELL), height=alt.Step(ROW))
-    title = "What each regulariser does, on data that the network has not seen"
+    group = answers.GROUPS["settings" if overview.settings.issuperset(overview.rows) else "regularizers"]
+    title = f"What each {group[0]} does, on data that the network has not seen"
     return finish_chart(chart, rows, title=title, note=read_overview(overview))
 
 
@@ -209,15 +214,22 @@ def tell_all(overview: Overview) -> str:
     if barren := [column for column in overview.columns if column.learns and column.title not in reached]:
         beyond = "On top of that, none" if told else "None"
         tried, where = {arm for one in barren for arm in one.effects if is_regularizer(arm)}, join_titles(barren)
-        told.append(f"{beyond} of {len(tried)} regularisers and settings is shown to help on {where}.")
+        told.append(f"{beyond} of {count_tried(tried, overview.settings)} is shown to help on {where}.")
     if helping:
         most, *others = helping
         falls = f"{overview.score} falls by {tell_range(shown[most].values())}"
-        also = f"; in places also {join_words(first_of(others, NUM_NAMED))}" if others else ""
+        also = f"; in places also {answers.join_words(first_of(others, NUM_NAMED))}" if others else ""
         told.append(f"Shown to help: {most}, {tell_where(shown[most])} ({falls}){also}.")
     if failed := [column for column in overview.columns if not column.learns]:
-        told.append(f"Whether one helps cannot be told on {join_titles(failed)}: no network without one learns there.")
+        told.append(f"What helps cannot be told on {join_titles(failed)}: no network of the baseline learns there.")
     return " ".join(told)
+
+
+def count_tried(arms: set[str], settings: set[str]) -> str:
+    """`20 (17 regularisers and 3 settings of training)`."""
+    numbers = {"regularizers": len(arms - settings), "settings": len(arms & settings)}
+    counted = [f"{number} {answers.GROUPS[group][number != 1]}" for group, number in numbers.items() if number]
+    return f"{len(arms)} ({answers.join_words(counted)})" if counted[1:] else counted[0]
 
 
 def tell_where(columns: Collection[str]) -> str:
@@ -241,11 +253,7 @@ def join_columns(columns: Iterable[str]) -> str:
     for column in columns:
         number, _, noun = column.rpartition(" ") if column[:1].isdigit() else ("", "", column)
         counted.setdefault(noun, []).append(number)
-    return join_words([f"{join_words(numbers)} {noun}".strip() for noun, numbers in counted.items()])
-
-
-def join_words(words: Sequence[str]) -> str:
-    return " and ".join(filter(None, (", ".join(words[:-1]), words[-1])))
+    return answers.join_words([f"{answers.join_words(numbers)} {noun}".strip() for noun, numbers in counted.items()])
 
 
 def tell_overview(overview: Overview) -> list[str]:
@@ -257,7 +265,7 @@ def tell_overview(overview: Overview) -> list[str]:
 def tell_column(column: DataColumn, score: str) -> str:
     """What stopping in time does, what validation rows choose, and how many are shown to help."""
     if not column.learns:
-        return "whether a regulariser helps cannot be told: no network without one learns"
+        return "what helps cannot be told: no network of the baseline learns"
     effects = column.effects
     subjects = {CHOSEN: "the regulariser that validation rows choose", TO_THE_END: "going on"}
     words = IN_WORDS | {"undecided": VERDICTS["undecided"].label}
@@ -266,7 +274,8 @@ def tell_column(column: DataColumn, score: str) -> str:
         for arm, subject in subjects.items()
         if arm in effects
     ]
-    return "; ".join([*parts, tell_helping(effects), tell_rivals(column.may_be_best)])
+    rivals = answers.tell_best(sorted(column.may_be_best), (BASELINE, TO_THE_END))
+    return "; ".join([*parts, tell_helping(effects), rivals])
 
 
 def tell_helping(effects: Mapping[str, Effect]) -> str:
@@ -275,14 +284,6 @@ def tell_helping(effects: Mapping[str, Effect]) -> str:
     helping = sorted((arm for arm in tried if effects[arm].verdict == "better"), key=lambda arm: effects[arm].value)
     names = name_first(helping) if helping else ""
     return f"{len(helping) or 'none'} of {len(tried)} {'is' if len(helping) < 2 else 'are'} shown to help{names}"
-
-
-def tell_rivals(arms: set[str]) -> str:
-    """`12 may be best, or none`."""
-    named = arms - {BASELINE}
-    if len(arms) == 1:
-        return f"shown to be best: {next(iter(arms))}"
-    return f"{len(named)} may be best{', or none' if BASELINE in arms else ''}"
 
 
 def is_regularizer(arm: str) -> bool:

@@ -30,15 +30,14 @@ Row = dict[str, Any]  # of a table, by headings
 class StudyPart:
     """What pages show of a task, a study on one of its data sets.
 
-    rows: how many, of what. data: the same where it says which data these are, else with the task's name. is_table: a
-    table; there may be many, so the report links to their figures. about: data, recipe, protocol. answers: sentences.
-    table: every arm. mechanisms: what regularisers did inside the networks. card: of its models. series: name -> table
-    for `dvc plots`, as CSV.
+    title: in words, with how many rows it has. data: the rows where they say which data these are, else with the task's
+    name. is_table: a table; there may be many, so the report links to their figures. about: data, recipe, protocol.
+    answers: sentences. table: every arm. mechanisms: what regularisers did inside the networks. card: of its models.
+    series: name -> table for `dvc plots`, as CSV.
     """
 
     name: str
     title: str
-    rows: str
     data: str
     is_table: bool
     about: str

@@ -61,6 +61,7 @@ def draw_study(result: StudyResult, records: StudyRecords) -> StudyPart:
     """Everything that pages show of one task."""
     plan, settings = records.plan, records.settings
     rows, is_table = count_rows(result, records), plan.unit == "rows"
+    name = plan.task.replace("/", ", ").replace("_", " ").capitalize()
     recipe = describe_recipe(records.recipes[plan.baseline], records.runs[plan.baseline])
     protocol = answers.capitalize(result.protocol.describe())
     *told, following = answers.tell_study(result, settings.confidence)
@@ -69,8 +70,7 @@ def draw_study(result: StudyResult, records: StudyRecords) -> StudyPart:
     forest = pd.concat([figures.list_differences(result, score) for score in result.scores.values()])
     return StudyPart(
         name=plan.task,
-        title=plan.task.replace("_", " ").capitalize(),
-        rows=rows,
+        title=rows if name.endswith(rows.split()[0].replace(",", "")) else f"{name} ({rows})",
         data=f"{plan.task} ({rows})" if is_table else rows,
         is_table=is_table,
         about=f"{plan.title}; {recipe}. {protocol}.",
@@ -136,7 +136,7 @@ def tabulate_arms(result: StudyResult) -> list[Row]:
 
 def tabulate_arm(key: ArmKey, arm: ArmResult) -> Row:
     row: Row = {"arm": name_arm(*key)}
-    for score, judged in arm.judged.items():
+    for score, judged in reversed(arm.judged.items()):
         label, difference = SCORES[score].label, judged.difference
         row |= {
             label: judged.value,
@@ -169,7 +169,7 @@ def render_card(result: StudyResult, records: StudyRecords, told: str, recipe: s
         recipe=recipe,
         told=told,
         protocol=answers.capitalize(result.protocol.describe()),
-        scores={score: SCORES[score].label for score in result.scores.values()},
+        scores={score: SCORES[score].label for score in reversed(result.scores.values())},
         arms={key: result.find(key).judged for key in records.arms},
         versions=find_versions(),
     )

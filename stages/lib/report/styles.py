@@ -18,6 +18,7 @@ import numpy as np
 import yaml
 
 from stages.lib.data.checks import Check
+from stages.lib.judge.comparison import Reach
 from stages.lib.judge.plans import BEST_SINGLE
 from stages.lib.judge.references import REFERENCES
 from stages.lib.judge.scores import SCORES
@@ -76,10 +77,10 @@ def first_of(entries: Sequence[str], most: int) -> list[str]:
 
 
 def show_interval(low: float, high: float, sign: str = "", places: int = 3) -> str:
-    """`0.014 to 0.176`; sign: `+` for that of a difference. Where it leaves 0 out, neither end is rounded to 0."""
-    least = 0.5 * 10**-places if low * high > 0 else 0.0
-    shown = [min(9, ceil(-log10(abs(end)))) if abs(end) < least else places for end in (low, high)]
-    return f"{low + 0.0:{sign}.{shown[0]}f} to {high + 0.0:{sign}.{shown[1]}f}"  # a 0 has no minus
+    """`0.014 to 0.176`; sign: `+` for that of a difference. An end is shown as 0 only where it is 0."""
+    least = 0.5 * 10**-places
+    shown = [min(9, ceil(-log10(abs(end)))) if 1e-9 < abs(end) < least else places for end in (low, high)]
+    return f"{low:{sign}z.{shown[0]}f} to {high:{sign}z.{shown[1]}f}"  # a 0 has no minus
 
 
 def show_number(value: float) -> str:
@@ -98,13 +99,13 @@ NUM_NAMED = 3  # columns that a sentence names
 WARNINGS = ("groups", "gives_away", "no_skill", "no_overfitting")  # they change what the answer means
 
 
-def tell_check(check: Check) -> str:
-    """columns of a check are columns of the table, or variants, or a score."""
+def tell_check(check: Check, reach: Reach | None = None) -> str:
+    """columns of a check are columns of the table, or variants, or a score; reach: of the study, by that score."""
     labels = dict.fromkeys(("path_ends", "no_spread"), lambda name: style_of(name).label)
     labels |= dict.fromkeys(("reach", "margin"), lambda name: SCORES[name].label)
-    columns = [labels.get(check.name, str)(name) for name in check.columns]
-    more = f" and {len(columns) - NUM_NAMED} more" if len(columns) > NUM_NAMED else ""
-    return str(WORDS["checks"][check.name]).format(columns=", ".join(columns[:NUM_NAMED]) + more, value=check.value)
+    columns = first_of([labels.get(check.name, str)(name) for name in check.columns], NUM_NAMED)
+    numbers = {"value": check.value, "percent": 100 * check.value, "reach": reach}
+    return str(WORDS["checks"][check.name]).format(columns=", ".join(columns), **numbers)
 
 
 # Text of others in Markdown: what was committed is shown as it is written, and does nothing else ----------------------

@@ -218,8 +218,8 @@ def test_the_answer_is_in_words(outcome: compare.Outcome) -> None:
     rival = "against the best single regulariser, chosen in the same way: "
     assert tuned.startswith(f"Mix of regularisers, 3 mixtures, tuned together, {rival}")
     assert averaged.startswith(f"Mix of regularisers, 3 mixtures, the 2 best averaged, {rival}")
-    assert uses.endswith("the best mixture uses: max norm 0.5 to 1.5 in 100%, L2 penalty 0.01 in 50%.")
-    assert singles.endswith("the best single is: dropout 0.2 in 50%, mixup (blended rows) 0.2 in 50%.")
+    assert uses.endswith("the best mixture uses: max norm 0.5 to 1.5 in 100 %, L2 penalty 0.01 in 50 %.")
+    assert singles.endswith("the best single is: dropout 0.2 in 50 %, mixup (blended rows) 0.2 in 50 %.")
 
 
 def test_a_search_without_rivals_is_asked_nothing() -> None:

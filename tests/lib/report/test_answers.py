@@ -5,9 +5,9 @@ from __future__ import annotations
 from stages.lib.data.checks import Check
 from stages.lib.data.protocols import RepeatedStratifiedKFold
 from stages.lib.judge.arms import ArmKey
-from stages.lib.judge.comparison import ArmResult, Difference, Judgement, SearchResult, StudyResult, Use, Verdict
+from stages.lib.judge.comparison import ArmResult, Difference, Judgement, Reach, SearchResult, StudyResult, Use, Verdict
 from stages.lib.report.answers import tell_study
-from stages.lib.report.overview import survey, tell_overview
+from stages.lib.report.overview import count_tried, survey, tell_overview
 from stages.lib.report.styles import WORDS, tell_check
 from tests.made import STATISTICS
 from tests.test_report import find_contradictions
@@ -51,7 +51,7 @@ def make_result(chosen: Effect = OPEN, *checks: Check, model: Effect = OPEN, eac
 GROUPED, COIN = Check("groups", ("patient",)), Check("no_skill")
 CASES = {  # what is made -> the first line's answer, what comes next
     "nothing helps": (make_result(), "Not shown: ", "a regulariser is not shown to add to that"),
-    "dropout helps": (make_result((-0.05, "better")), "Yes: ", "most often dropout 0.1 to 0.3 (80%)"),
+    "dropout helps": (make_result((-0.05, "better")), "Yes: ", "most often dropout 0.1 to 0.3 in 80 % of"),
     "dropout hurts": (make_result((0.05, "worse")), "No, it hurts: ", "a regulariser is not shown to add to that"),
     "dropout helps, the choice does not": (make_result(each=(-0.05, "better")), "Not shown: ", "try dropout, which is"),
     "nothing matters": (make_result((0.001, "equivalent")), "No, by no more than matters", "not shown to add"),
@@ -79,11 +79,12 @@ def test_the_answer_tells_sizes_scores_and_stopping() -> None:
     assert "To train to the end is shown to hurt: it changes log loss by +0.300" in told
     assert "no regulariser, stopped 0.500, a guess by class shares 0.690, logistic regression 0.500" in told
     assert "Shown of 2 regularisers: 2 to help (dropout by 0.050, mix of regularisers by 0.050), none to hurt." in told
-    assert "2 may be the best (dropout, no regulariser)" in told
+    assert "By log loss, 1 of 2 may be the best (dropout), or no regulariser." in told
+    assert count_tried({"dropout", "ema", "decay"}, {"decay"}) == "3 (2 regularisers and 1 setting of training)"
 
 
 def test_every_check_is_told_with_what_to_do() -> None:
     for name in WORDS["checks"]:
-        told = tell_check(Check(name, ("log_loss",) * (name in ("reach", "margin")) or ("a", "b", "c", "d"), 0.5))
-        assert "{" not in told
-        assert ":" in told
+        check = Check(name, ("log_loss",) * (name in ("reach", "margin")) or ("a", "b", "c", "d"), 0.5)
+        told = tell_check(check, Reach(0.25, 0.5, 0.01))
+        assert "{" not in told and ":" in told
