@@ -119,7 +119,7 @@ def tell_expected() -> list[str]:
         if len(found := [difference for difference in known if difference]) > 2:
             pooled = pool({"choice": found}, sign=-1, margin=0, confidence=0.95)["choice"]
             chosen = f"On {len(found)} public tables, the regulariser that validation rows choose changes log loss by"
-            new = f"on a new one by {pooled.new_low:+z.3f} to {pooled.new_high:+z.3f} (95 %)"
+            new = f"on a new table by {pooled.new_low:+z.3f} to {pooled.new_high:+z.3f} (95 %)"
             return [f"{chosen} {pooled.value:+z.3f} on average, {new}."]
     return []
 

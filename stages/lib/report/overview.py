@@ -26,7 +26,7 @@ SIGNS, STAR = {"better": "▲", "worse": "▼", "equivalent": "=", "undecided": 
 CELL, ROW, LABELS = 61, 21, 132  # pixels of a column, of a row and of their names: letters stay legible on a phone
 NUM_NAMED = 5  # arms that a sentence names
 BASELINE = "no regulariser"
-TO_THE_END = BASELINE + answers.TO_THE_END
+TO_THE_END = "training to the end"
 
 
 @dataclass(frozen=True)

@@ -39,7 +39,7 @@ WORDS = yaml.safe_load(Path(__file__).with_name("words.yaml").read_text(encoding
 # Variants by their names; other names are shown as they are, grey.
 VARIANTS = {name: Style(label, COLOURS[colour], shape) for name, (label, colour, shape) in WORDS["variants"].items()}
 
-CHOSEN = "chosen on validation rows"  # the best single regulariser of a study
+CHOSEN = "chosen on validation data"  # the best single regulariser of a study
 # Losses and reference models whose names are no words.
 OTHERS = {"r_squared": "R squared"} | {name: model.label for name, model in REFERENCES.items()}
 
