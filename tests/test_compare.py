@@ -257,7 +257,7 @@ def test_a_variant_without_finite_weights_still_gives_finite_numbers() -> None:
 
 def test_the_answer_follows_from_the_verdicts(result: StudyResult) -> None:
     by_loss, by_auc = "\n".join(tell_study(result, 0.95)), "\n".join(tell_more(result, 0.95))
-    shown = r"of 4 regularisers \(1 over strong\): 1 to help \(strong by [\d.]+\), \d to hurt \(.*hurt by [\d.]+"
+    shown = r"of 4 regularisers \(1 of them over strong\): 1 to help \(strong by [\d.]+\), \d to hurt \(.*hurt by [\d.]+"
     assert re.search(f"^Shown {shown}", by_loss, re.MULTILINE)
     assert re.search(f"^Shown by AUC {shown}", by_auc, re.MULTILINE)
     leading = r"^By log loss, (\d of 3 \(|shown to be the best: )strong"
@@ -275,7 +275,7 @@ def test_the_answer_tells_what_other_models_give(result: StudyResult) -> None:
 
 
 MADE_UP = {  # skills of the baseline and of three arms; the answer by log loss, how many help, how many may be best
-    "nothing helps": ([2, 2, 2, 2], "Not shown|No, by no more than matters", 0, 5),
+    "nothing helps": ([2, 2, 2, 2], "Not shown|No difference that matters", 0, 5),
     "everything helps": ([1, 4, 4, 4], "Yes", 4, 4),
     "one arm helps": ([1, 1, 4, 1], "Yes", 2, 2),
     "everything hurts": ([3, 0, 0, 0], "No, it hurts", 0, 1),

@@ -16,7 +16,6 @@ from itertools import product
 from typing import NamedTuple
 
 import numpy as np
-import pandas as pd
 
 from stages.lib.judge.plans import StudyPlan
 from stages.lib.judge.predictions import Labels, Predictions, StudyPredictions
@@ -152,15 +151,18 @@ def average_points(
 
     chosen: of each variant, by `find_best_points`. Strengths are those of all chosen points, [point].
     """
-    sums, strengths = dict[str, np.ndarray](), []
+    sums, strengths = dict[str, np.ndarray](), list[tuple[int, dict[str, np.ndarray]]]()
     for one, points in zip(predictions, chosen, strict=True):
         lanes, (_, num_replicates) = np.flatnonzero(points), points.shape
-        strengths.append(pd.DataFrame({name: values[lanes] for name, values in one.strengths.items()}))
+        strengths.append((len(lanes), {name: values[lanes] for name, values in one.strengths.items()}))
         averaged = {"training": one.training, "validation": one.validation, "test": one.test} | one.mechanisms
         for name, values in averaged.items():
             total = sums.setdefault(name, np.zeros((num_replicates, *values.shape[1:])))
             np.add.at(total, lanes % num_replicates, values[lanes].astype(np.float64) * (1 / count))
     training, validation, test = (sums.pop(part).astype(np.float32) for part in ("training", "validation", "test"))
-    of_points = pd.concat(strengths).dropna(axis="columns", how="all")
-    named = {str(name): column.to_numpy() for name, column in of_points.items()}
+    names = dict.fromkeys(name for number, of_lanes in strengths if number for name in of_lanes)
+    named = {
+        name: np.concatenate([of_lanes.get(name, np.full(number, np.nan)) for number, of_lanes in strengths])
+        for name in names
+    }
     return Arm(test, measured(training=training, validation=validation), strengths=named, mechanisms=sums)

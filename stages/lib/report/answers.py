@@ -197,7 +197,7 @@ def tell_effects(study: StudyResult, score: str) -> Iterator[str]:
             ]
             told.append(f"{len(names) or 'none'} {effect}{name_first(names) if names else ''}")
         by = "" if score == study.scores["probabilities"] else f" by {SCORES[score].label}"
-        apart = "".join(f" (1{over})" for over in map(partial(name_baseline, study), findings) if over)
+        apart = "".join(f" (1 of them{over})" for over in map(partial(name_baseline, study), findings) if over)
         if findings:
             yield f"Shown{by} of {len(findings)} {labels[len(findings) != 1]}{apart}: {', '.join(told)}."
 
@@ -244,17 +244,22 @@ def tell_next(study: StudyResult) -> str:
     if models:
         best = max(models, key=lambda name: SCORES[score].sign * models[name].value)
         return f"use {style_of(best).label}, which is shown to beat the network"
+    findings = list_findings(study, score, group="regularizers")
+    helping = [name for name, one in findings.items() if one.verdict == "better"]
+    if helping and [key.variant for key in study.may_be_best.get(score, [])] == helping[:1]:
+        return f"stop in time, on validation rows, and use {style_of(helping[0]).label}, which is shown to be the best"
     if chosen and chosen.verdict == "better":
         uses = next(search.singles for search in study.searches.values() if search.singles)
         most = max(uses, key=lambda name: uses[name].share)
         at = f"most often {tell_uses({most: uses[most]})} of replicates"
         return f"stop in time and choose the regulariser on validation rows, {at}"
-    findings = list_findings(study, score, group="regularizers")
-    if helping := [name for name, one in findings.items() if one.verdict == "better"]:
+    if helping:
         return f"stop in time, on validation rows, and try {style_of(helping[0]).label}, which is shown to help"
     if TO_END not in study.arms[study.baseline]:
         return "add none of them"
-    return "stop in time, on validation rows; a regulariser is not shown to add to that"
+    to_end = find_difference(study.arms[study.baseline][TO_END], score)
+    aside = "" if to_end and to_end.verdict == "worse" else " (here that is not shown to matter)"
+    return f"stop in time, on validation rows{aside}; a regulariser is not shown to add to that"
 
 
 # What sentences are made of -------------------------------------------------------------------------------------------

@@ -123,6 +123,7 @@ def draw_paths(study: StudyResult, score: str, points: Sequence[PathPoint]) -> c
     if table.empty:
         return None
     label, places = SCORES[score].label, list(zip(table["variant"], table["strength"], strict=True))
+    baselines = [study.arms[study.arms[variant]["at_knob"].baseline]["at_knob"] for variant in table["variant"]]
     rows = pd.DataFrame(
         {
             "variant": [style_of(variant).label for variant in table["variant"]],
@@ -132,7 +133,7 @@ def draw_paths(study: StudyResult, score: str, points: Sequence[PathPoint]) -> c
             "high": table["ci_high"],
             "knob": [strength in list_strengths(study, variant, "at_knob") for variant, strength in places],
             "chosen": [strength in list_strengths(study, variant, "tuned") for variant, strength in places],
-            "baseline": study.baseline_result.judged[score].value,
+            "baseline": [arm.judged[score].value for arm in baselines],
         }
     )
     scale = scale_bands(rows)

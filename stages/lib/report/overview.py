@@ -211,10 +211,10 @@ def tell_all(overview: Overview) -> str:
     if TO_THE_END in shown:
         hurts = f"going on is shown to hurt {tell_where(shown[TO_THE_END])}"
         told.append(f"Stop training where validation loss is lowest: {hurts}.")
-    if barren := [column for column in overview.columns if column.learns and column.title not in reached]:
-        beyond = "On top of that, none" if told else "None"
-        tried, where = {arm for one in barren for arm in one.effects if is_regularizer(arm)}, join_titles(barren)
-        told.append(f"{beyond} of {count_tried(tried, overview.settings)} is shown to help on {where}.")
+    barren = [column for column in overview.columns if column.learns and column.title not in reached]
+    if tried := {arm for column in barren for arm in column.effects if is_regularizer(arm)}:
+        none = f"{'On top of that, none' if told else 'None'} of {count_tried(tried, overview.settings)}"
+        told.append(f"{none} is shown to lower {overview.score} on {join_titles(barren)}.")
     if helping:
         most, *others = helping
         falls = f"{overview.score} falls by {tell_range(shown[most].values())}"

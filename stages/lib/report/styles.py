@@ -77,9 +77,9 @@ def first_of(entries: Sequence[str], most: int) -> list[str]:
 
 
 def show_interval(low: float, high: float, sign: str = "", places: int = 3) -> str:
-    """`0.014 to 0.176`; sign: `+` for that of a difference. An end is shown as 0 only where it is 0."""
-    least = 0.5 * 10**-places
-    shown = [min(9, ceil(-log10(abs(end)))) if 1e-9 < abs(end) < least else places for end in (low, high)]
+    """`0.014 to 0.176`; sign: `+` for that of a difference. Where it leaves 0 out, neither end is shown as 0."""
+    most, least = 9 if low * high > 0 else places + 1, 0.5 * 10**-places
+    shown = [ceil(-log10(abs(end))) if 10**-most <= abs(end) < least else places for end in (low, high)]
     return f"{low:{sign}z.{shown[0]}f} to {high:{sign}z.{shown[1]}f}"  # a 0 has no minus
 
 

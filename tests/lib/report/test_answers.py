@@ -54,7 +54,7 @@ CASES = {  # what is made -> the first line's answer, what comes next
     "dropout helps": (make_result((-0.05, "better")), "Yes: ", "most often dropout 0.1 to 0.3 in 80 % of"),
     "dropout hurts": (make_result((0.05, "worse")), "No, it hurts: ", "a regulariser is not shown to add to that"),
     "dropout helps, the choice does not": (make_result(each=(-0.05, "better")), "Not shown: ", "try dropout, which is"),
-    "nothing matters": (make_result((0.001, "equivalent")), "No, by no more than matters", "not shown to add"),
+    "nothing matters": (make_result((0.001, "equivalent")), "No difference that matters", "not shown to add"),
     "a model is better": (make_result(model=(-0.1, "better")), "Not shown: ", "use logistic regression"),
     "rows belong together": (make_result(OPEN, GROUPED), "Not shown", "which rows belong together"),
     "coin flips": (make_result(OPEN, COIN), "Not shown", "columns that say more of the target"),
