@@ -80,7 +80,7 @@ def list_path_points(judge: Judge, variant: str, predictions: Predictions) -> li
     measured, points = partial(measure_parts, judge.labels, judge.scores), range(predictions.grid.num_points)
     arms = {ArmKey(variant, str(point)): arm_at(predictions, point, measured) for point in points}
     of_path = Judge(judge.plan, judge.settings, judge.labels, arms)
-    of_path.design = judge.design  # of all arms; it takes long to build
+    of_path.design = judge.design  # the same for all arms; it takes long to build
     found = []
     for score in judge.scores:
         for key, arm in sorted(arms.items(), key=lambda item: item[1].strengths[varied[0]][0]):

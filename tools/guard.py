@@ -44,7 +44,7 @@ SHOWN = 40  # characters of a value in a message
 MAX_ENTRY = 2**20  # bytes of an entry of DVC's cache of runs
 DRY_RUN = [sys.executable, "-m", "dvc", "repro", "--allow-missing", "--dry"]
 # Of a stage whose inputs have changed, and one of them is missing, DVC says the latter.
-WOULD_RUN = re.compile(r"^(?:Running stage|ERROR: failed to reproduce) '([^']*)'", re.MULTILINE)
+WOULD_RUN = re.compile(r"^(?:Running stage|ERROR: failed to reproduce) '([^']*)':(?:$|.* No such file)", re.MULTILINE)
 MOST_STAGES = 5  # named
 
 

@@ -97,6 +97,14 @@ def test_ridge_by_moments_is_ridge_by_rows():
     np.testing.assert_allclose(found[7, :, 0], expected, rtol=1e-5)
 
 
+def test_a_simulated_study_is_judged_by_every_arm(study, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(simulated.SIMULATED, "equal", (90, 0))
+    full = replace(study, study=replace(study.study, protocol=PROTOCOL))
+    found = simulated.judge_simulated(simulated.NUM_COMPARED, setting="equal", study=full, seed=1)
+    names = {f"equal_{number + 1}/at_knob" for number in range(simulated.NUM_ARMS)}
+    assert set(found.arm) >= names | {"unregularized/to_end", "best_single/tuned"}
+
+
 def test_over_tables_intervals_hold_as_often_as_they_say(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """By the command, with few tables; no other process is started for them."""
     monkeypatch.setitem(calibrate.PER_TABLE, "over_tables", 30)

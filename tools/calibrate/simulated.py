@@ -79,14 +79,14 @@ class Ridge:
         self.cross = np.einsum("krc,kr->kc", centred, outcome - self.rate) / inputs.shape[1]
 
     def predict(self, columns: np.ndarray, penalty: float) -> Predictions:
-        """Probabilities within [0.01, 0.99] of the validation and test rows."""
+        """Probabilities within [0.01, 0.99] of the training, validation and test rows."""
         gram = self.gram[:, columns][:, :, columns] + penalty * np.eye(len(columns))
         slope = np.linalg.solve(gram, self.cross[:, columns, None])[..., 0]
         offset = self.rate - (self.mean[:, columns] * slope).sum(axis=1, keepdims=True)
         raw = np.clip(slope @ self.features[:, columns].T + offset, 0.01, 0.99)[..., None].astype(np.float32)
         places = np.arange(len(raw))[:, None]
-        validation, test = raw[places, self.split.validation], raw[places, self.split.test]
-        return Predictions(places[:, 0], {}, validation, validation, test, {})
+        training, validation, test = (raw[places, rows] for rows in self.split)
+        return Predictions(places[:, 0], {}, training, validation, test, {})
 
 
 def draw_repeated(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

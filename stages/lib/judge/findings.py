@@ -69,7 +69,7 @@ def find_ends(judge: Judge, predicted: Mapping[str, Predictions]) -> Iterator[st
         if variant in searched or key not in judge.arms:
             continue
         gained = SCORES[plan.select_by].sign * (judge.measure(plan.select_by, key, "validation").mean() - baseline)
-        if gained <= judge.settings.equivalence[plan.select_by]:
+        if gained <= judge.settings.equivalence.get(plan.select_by, 0.0):
             continue
         tried = predicted[variant].strengths
         for name, chosen in judge.arms[key].strengths.items():

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from functools import partial
 
 from stages.lib.judge.arms import AT_KNOB, REFERENCE, TO_END, TUNED, ArmKey
 from stages.lib.judge.comparison import ArmResult, Difference, Judgement, SearchResult, StudyResult, Use
@@ -17,7 +17,7 @@ Effect = Difference | Pooled  # of an arm, on one data set or on several
 NUM_NAMED = 3  # variants that a sentence names; the others are counted
 NUM_MATTER = 5
 MANY = 3  # regularisers that a survey compares at least
-TO_THE_END = " to the end"
+TO_THE_END = "training to the end"
 GROUPS: dict[str, list[str]] = styles.WORDS["groups"]  # in the singular and in the plural
 FAILURES: dict[str, str] = styles.WORDS["failures"]
 MECHANISMS: dict[str, tuple[float, str]] = styles.WORDS["mechanisms"]  # name -> the least that is told, in words
@@ -161,12 +161,12 @@ def tell_change(effect: Effect, score: str, interval: str = "") -> str:
 def tell_leaders(study: StudyResult, score: str) -> str:
     """The arms that no other is shown to beat, the best first."""
     keys = [key for key in sort_arms(study, score) if key in study.may_be_best.get(score, [])]
-    if not keys or len(study.arms) == 1:
-        return ""
-    names = [style_of(key.variant).label + TO_THE_END * (key.kind == TO_END) for key in keys]
-    plain = style_of(study.baseline).label
     tried = [key for key, arm in study.list_arms() if is_used(study, key) and arm.baseline == study.baseline]
-    return f"By {SCORES[score].label}, {tell_best(names, (plain, plain + TO_THE_END), len(tried) - 1)}."
+    if not keys or (len(tried) == 1 and TO_END not in study.arms[study.baseline]):
+        return ""
+    names = [TO_THE_END if key.kind == TO_END else style_of(key.variant).label for key in keys]
+    plain = style_of(study.baseline).label, TO_THE_END
+    return f"By {SCORES[score].label}, {tell_best(names, plain, len(tried) - 1)}."
 
 
 def tell_best(arms: Sequence[str], plain: Sequence[str], tried: int = 0) -> str:
@@ -197,7 +197,8 @@ def tell_effects(study: StudyResult, score: str) -> Iterator[str]:
             ]
             told.append(f"{len(names) or 'none'} {effect}{name_first(names) if names else ''}")
         by = "" if score == study.scores["probabilities"] else f" by {SCORES[score].label}"
-        apart = "".join(f" (1 of them{over})" for over in map(partial(name_baseline, study), findings) if over)
+        baselines = Counter(name_baseline(study, variant) for variant in findings)
+        apart = "".join(f" ({number} of them{over})" for over, number in baselines.items() if over)
         if findings:
             yield f"Shown{by} of {len(findings)} {labels[len(findings) != 1]}{apart}: {', '.join(told)}."
 
@@ -258,8 +259,8 @@ def tell_next(study: StudyResult) -> str:
     if TO_END not in study.arms[study.baseline]:
         return "add none of them"
     to_end = find_difference(study.arms[study.baseline][TO_END], score)
-    aside = "" if to_end and to_end.verdict == "worse" else " (here that is not shown to matter)"
-    return f"stop in time, on validation rows{aside}; a regulariser is not shown to add to that"
+    stopping = styles.WORDS["stopping"][to_end.verdict if to_end else "not_asked"]
+    return f"{stopping}; a regulariser is not shown to add to that"
 
 
 # What sentences are made of -------------------------------------------------------------------------------------------

@@ -25,8 +25,7 @@ from stages.lib.report.styles import CHOSEN, VERDICTS, first_of, style_of
 SIGNS, STAR = {"better": "▲", "worse": "▼", "equivalent": "=", "undecided": " ", "not_asked": " "}, "★"
 CELL, ROW, LABELS = 61, 21, 132  # pixels of a column, of a row and of their names: letters stay legible on a phone
 NUM_NAMED = 5  # arms that a sentence names
-BASELINE = "no regulariser"
-TO_THE_END = "training to the end"
+BASELINE, TO_THE_END = "no regulariser", answers.TO_THE_END
 
 
 @dataclass(frozen=True)
@@ -189,7 +188,8 @@ def draw_overview(overview: Overview) -> Chart:
         ROWS.mark_rect(stroke=MUTED, strokeWidth=0.3).encode(x=x, y=y, color=colour, opacity=opacity, tooltip=tooltip),
         ROWS.mark_text(color=INK, fontSize=11).encode(x=x, y=y, text="_text:N"),
     ).properties(width=alt.Step(CELL), height=alt.Step(ROW))
-    group = answers.GROUPS["settings" if overview.settings.issuperset(overview.rows) else "regularizers"]
+    tried = set(filter(is_regularizer, overview.rows))
+    group = answers.GROUPS["settings" if tried and tried <= overview.settings else "regularizers"]
     title = f"What each {group[0]} does, on data that the network has not seen"
     return finish_chart(chart, rows, title=title, note=read_overview(overview))
 
@@ -208,7 +208,7 @@ def tell_all(overview: Overview) -> str:
     helping = [arm for arm in arms if shown[arm]]
     reached = {title for arm in helping for title in shown[arm]}
     told = []
-    if TO_THE_END in shown:
+    if shown.get(TO_THE_END):
         hurts = f"going on is shown to hurt {tell_where(shown[TO_THE_END])}"
         told.append(f"Stop training where validation loss is lowest: {hurts}.")
     barren = [column for column in overview.columns if column.learns and column.title not in reached]

@@ -70,7 +70,7 @@ def draw_study(result: StudyResult, records: StudyRecords) -> StudyPart:
     forest = pd.concat([figures.list_differences(result, score) for score in result.scores.values()])
     return StudyPart(
         name=plan.task,
-        title=rows if name.endswith(rows.split()[0].replace(",", "")) else f"{name} ({rows})",
+        title=rows if plan.task == f"{plan.unit}_{rows.split()[0].replace(',', '')}" else f"{name} ({rows})",
         data=f"{plan.task} ({rows})" if is_table else rows,
         is_table=is_table,
         about=f"{plan.title}; {recipe}. {protocol}.",

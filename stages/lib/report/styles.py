@@ -43,7 +43,7 @@ CHOSEN = "chosen on validation data"  # the best single regulariser of a study
 # Losses and reference models whose names are no words.
 OTHERS = {"r_squared": "R squared"} | {name: model.label for name, model in REFERENCES.items()}
 
-# The one place of a verdict's word and mark; from the best to the worst.
+# The word and the mark of a verdict in tables and pictures; from the best to the worst.
 VERDICTS: dict[str, Style] = {
     "better": Style("better", BLUE, "triangle-up"),
     "undecided": Style("undecided", GREY, "circle"),

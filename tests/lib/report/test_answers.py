@@ -84,6 +84,7 @@ def test_the_answer_tells_sizes_scores_and_stopping() -> None:
 
 
 def test_every_check_is_told_with_what_to_do() -> None:
+    assert WORDS["stopping"].keys() == WORDS["answers"].keys() == WORDS["in_words"].keys()
     for name in WORDS["checks"]:
         check = Check(name, ("log_loss",) * (name in ("reach", "margin")) or ("a", "b", "c", "d"), 0.5)
         told = tell_check(check, Reach(0.25, 0.5, 0.01))
