@@ -75,7 +75,7 @@ def list_path_points(judge: Judge, variant: str, predictions: Predictions) -> li
     An interval is that of the score itself, not of a difference.
     """
     varied = [name for name, values in predictions.strengths.items() if len(set(values)) > 1]
-    if not varied or variant in (search.variant for search in judge.plan.searches):
+    if not predictions.tried or not varied or variant in (search.variant for search in judge.plan.searches):
         return []
     measured, points = partial(measure_parts, judge.labels, judge.scores), range(predictions.grid.num_points)
     arms = {ArmKey(variant, str(point)): arm_at(predictions, point, measured) for point in points}

@@ -9,22 +9,25 @@ One process works on a whole study: starting TensorFlow takes seconds, predictin
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from stages.lib.claims.measurements import Case, Measured, find_study, save_measured, to_values
+from stages.lib.claims.measurements import At, Case, Measured, find_study, load_measured, save_measured, to_values
 from stages.lib.core.cli import Progress, parse_arguments, run_main
-from stages.lib.core.records import find_plan
-from stages.lib.data.samples import Development, HeldOut, Samples, load_samples
+from stages.lib.core.records import find_plan, to_json
+from stages.lib.data.samples import Development, HeldOut, Samples, find_development, find_held_out, load_samples
 from stages.lib.judge import predictions as stored
 from stages.lib.judge.arms import choose_points, measure_lanes, rate_points
 from stages.lib.judge.plans import StudyPlan, load_study_plans
 from stages.lib.judge.predictions import NUM_TRAINING_ROWS, Labels, Predictions, class_shares
 from stages.lib.lanes import runtime
 from stages.lib.lanes.graph import predict_lanes
+from stages.lib.lanes.kept import recall
 from stages.lib.lanes.network import draw_weights
-from stages.lib.lanes.plan import MODELS, RegularizerPlan, RunPlan, load_run_plan
+from stages.lib.lanes.plan import MODELS, RegularizerPlan, RunPlan, find_run, load_run_plan
 from stages.lib.lanes.run import Arrays, TrainedRun, Weights, load_run, stop_in_time
 from stages.lib.lock import prune_outputs
 
@@ -51,11 +54,11 @@ def run(
         np.copyto(probability, np.tile(shares, (len(lanes) // len(shares), 1, 1)), where=~np.isfinite(probability))
         return probability
 
-    lanes = np.arange(plan.grid.num_lanes)
+    lanes, chosen = np.arange(plan.grid.num_lanes), {"knob": plan.knob, "tried": plan.tried}
     validation = predict(development, of_validation, lanes)
     if select_by:
         rated = rate_points(plan.grid, validation, development.labels[of_validation], select_by=select_by)
-        lanes = plan.grid.lanes_at(rated.argmax(axis=0))
+        lanes, chosen = plan.grid.lanes_at(rated[: plan.tried or None].argmax(axis=0)), {}
     mechanisms = {name: getattr(trained, name) for name in TRAINING_HISTORY} | measure_mechanisms(plan, trained.weights)
     return Predictions(
         replicate=trained.replicate[lanes],
@@ -64,6 +67,7 @@ def run(
         training=predict(development, of_training[:, :NUM_TRAINING_ROWS], lanes),
         validation=validation[lanes] if select_by else validation,
         test=predict(held_out, held_out.test[replicates], lanes),
+        **chosen,
     )
 
 
@@ -73,7 +77,7 @@ def run(
 def measure_variant(
     run: RunPlan, trained: TrainedRun, predicted: Predictions, labels: Labels, select_by: str
 ) -> list[Case]:
-    """All quantities at every point of the run's strengths; select_by: the score that chooses the tuned point.
+    """All quantities at the knob, at every point that is tried, and tuned; select_by: the score that chooses the point.
 
     Of the weights that are handed in; the loss of training alone is that of all epochs.
     """
@@ -83,13 +87,14 @@ def measure_variant(
     of_lanes["learning_loss"] = trained.history.groupby("lane")["loss"].mean().to_numpy()
     of_lanes["num_weights"] = np.full(len(own), sum(weight[0].size for weight in trained.weights.values()))
 
-    def measure_at(lanes: np.ndarray, **point: Any) -> Case:
-        return Case(run.variant, to_values({name: values[lanes] for name, values in of_lanes.items()}), **point)
+    def measure_at(points: Any, at: At) -> Case:
+        lanes = grid.lanes_at(points)
+        level = 0.0 if at == "tuned" else float(own[lanes[0]])
+        return Case(run.variant, to_values({name: values[lanes] for name, values in of_lanes.items()}), level, at)
 
-    cases = [measure_at(lanes, level=float(own[lanes[0]])) for lanes in map(grid.lanes_at, range(grid.num_points))]
-    if grid.num_points > 1:
-        tuned = choose_points(predicted, labels, select_by=select_by)
-        cases.append(measure_at(grid.lanes_at(tuned), tuned=True))
+    cases = [measure_at(run.knob, "knob"), *(measure_at(point, "tried") for point in range(run.tried))]
+    if run.tried:
+        cases.append(measure_at(choose_points(predicted, labels, select_by=select_by), "tuned"))
     return cases
 
 
@@ -174,30 +179,42 @@ def collect_labels(development: Development, held_out: HeldOut, *, outputs: int)
     )
 
 
-def evaluate_variant(plan: StudyPlan, name: str, samples: tuple[Development, HeldOut], labels: Labels) -> list[Case]:
-    """`run` on a variant of a task, and what its networks show beside their scores; the arrays do not stay."""
+def evaluate_variant(
+    plan: StudyPlan, name: str, samples: tuple[Development, HeldOut], labels: Labels, folder: Path
+) -> None:
+    """Predict by one variant of a task and measure it; the files are kept until its networks change."""
     run_plan, trained = load_run_plan(plan.task, name), load_run(plan.task, name)
     if run_plan.stopped:
         # To the end a variant is judged at the strength that validation rows choose, and at no other.
-        stored.save_predictions(run(run_plan, trained, *samples, select_by=plan.select_by), plan.task, f"{name}-end")
+        stored.save_predictions(run(run_plan, trained, *samples, select_by=plan.select_by), folder, f"{name}-end")
         trained = stop_in_time(trained)
     predicted = run(run_plan, trained, *samples)
-    stored.save_predictions(predicted, plan.task, name)
-    return measure_variant(run_plan, trained, predicted, labels, plan.select_by)
+    stored.save_predictions(predicted, folder, name)
+    cases = measure_variant(run_plan, trained, predicted, labels, plan.select_by)
+    save_measured(Measured(plan.protocol.test_train_ratio, cases), folder / f"_{name}.json")
 
 
 def evaluate_task(plan: StudyPlan) -> None:
-    """`evaluate_variant` on every variant of a task."""
+    """`evaluate_variant` on every variant of a task whose networks have changed."""
     development, held_out = load_samples(plan.task)
     if np.array_equal(development.inputs, held_out.inputs, equal_nan=True):  # cross-validation, before the encoding
         held_out = replace(held_out, inputs=development.inputs)
-    labels = collect_labels(development, held_out, outputs=plan.outputs)
-    cases: list[Case] = []
+    samples, labels = (development, held_out), collect_labels(development, held_out, outputs=plan.outputs)
+    folder, measured = stored.FOLDER / plan.task, list[Measured]()
+    rows = find_development(plan.task), find_held_out(plan.task)
     with Progress(len(plan.variants), label=plan.task, unit="variants") as progress:
         for done, variant in enumerate(plan.variants, start=1):
-            cases += evaluate_variant(plan, variant.name, (development, held_out), labels)
+            name = variant.name
+            networks = sorted(find_run(plan.task, name).glob("*lanes.npz"))
+            inputs: list[str | Path] = [to_json(load_run_plan(plan.task, name)), plan.select_by, *networks, *rows]
+            make = partial(evaluate_variant, plan, name, samples, labels)
+            recall(f"evaluate/{plan.task}/{name}", inputs, make, folder)
+            path = folder / f"_{name}.json"
+            measured.append(load_measured(path, written_by="evaluate"))
+            path.unlink()
             progress.report(done)
     stored.save_labels(plan.task, labels)
+    cases = [case for one in measured for case in one.cases]
     save_measured(Measured(plan.protocol.test_train_ratio, cases), find_study(plan.task))
 
 

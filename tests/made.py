@@ -116,6 +116,7 @@ def make_predictions(
     return Predictions(
         np.tile(np.arange(REPLICATES), len(points)), {variant: strengths}, probability, probability, probability,
         {name: np.full(lanes, value) for name, value in mechanisms.items()},
+        tried=len(points) if variant in PATHS else 0,
     )  # fmt: skip
 
 

@@ -92,8 +92,8 @@ def test_a_setting_that_a_study_changes_in_a_variant_leaves_the_others_of_the_ca
     """An entry that is empty changes nothing, one that is null takes back what the catalogue has."""
     runs = expand(params_text)
     assert runs["fashion", "l2"].regularizers[0].strengths == (0.0001,)
-    assert runs["thoracic", "l2"].regularizers[0].strengths[:2] == (0.01, 0.001)
-    assert runs["fashion_small", "l2"].regularizers[0].strengths == (0.01, 0.0001, 0.001, 0.003)
+    assert runs["thoracic", "l2"].regularizers[0].strengths[:2] == (0.001, 0.003)
+    assert runs["fashion_small", "l2"].regularizers[0].strengths == (0.0001, 0.001, 0.003, 0.01)
     assert runs["fashion", "cocktail"].grid.num_points == 1 and runs["fashion", "cocktail"].network.hidden == (256, 128)
     for new in ("      l2: {}", "      l2:"):
         run = expand(replace(params_text, ("      l2: {path: [0.0001, 0.001, 0.003]}", new)))["fashion_small", "l2"]
@@ -133,15 +133,32 @@ def test_a_plan_survives_its_file(params_text: str) -> None:
         assert from_json(RunPlan, to_json(run)) == run
 
 
-def test_a_path_starts_with_the_knob_and_is_free_of_repetitions(params_text: str) -> None:
-    path = (
-        "own_variants:\n",
-        "own_variants:\n  path: {study: tutorial_fashion, path: [0.1, 0.01, 0.001], regularizers: [l2]}\n",
-    )
-    run = expand(replace(params_text, path))["tutorial_fashion", "path"]
-    assert run.regularizers[0].strengths == (0.01, 0.001, 0.1)
-    assert run.grid.num_points == 3
-    assert run.lane_strengths(run.regularizers[0]).tolist() == [0.01] * 10 + [0.001] * 10 + [0.1] * 10
+@pytest.mark.parametrize(
+    ("knob", "place"), [(0.01, 1), (0.02, 3), (0.001, 0), (0.1, 2), (0.0, 3), (5.0, 3)]
+)  # on the path, off it, its ends, none, beyond
+def test_a_knob_is_a_point_of_its_own_and_leaves_what_is_tried_as_it_is(
+    params_text: str, knob: float, place: int
+) -> None:
+    variant = "  path: {study: tutorial_fashion, path: '0.1, 0.01, 0.001', regularizers: l2}\n"
+    text = replace(params_text, ("own_variants:\n", f"own_variants:\n{variant}"), ("l2: 0.01 ", f"l2: {knob} "))
+    run = expand(text)["tutorial_fashion", "path"]
+    first, *others = run.parts
+    assert (run.knob, run.tried, run.grid.num_points) == (place, 3, max(3, place + 1))
+    assert first.regularizers[0].strengths == (0.001, 0.01, 0.1), "the same bytes, whatever the knob is"
+    assert run.at_knob.regularizers[0].strengths == (knob,)
+    assert others == ([run.at_knob] if place == 3 else [])
+    assert run.lane_strengths(run.regularizers[0])[:30].tolist() == [0.001] * 10 + [0.01] * 10 + [0.1] * 10
+
+
+def test_a_study_like_another_takes_over_what_it_does_not_say(params_text: str) -> None:
+    more = "  more: {like: fashion_small, data: fashion_mnist, protocol: {training: 500}, strengths: {dropout: 0.25}}\n"
+    text = replace(params_text, ("# The tutorial's own studies", f"{more}\n# The tutorial's own studies"))
+    params, runs = read_params(text), expand(text)
+    one, other = (params.studies[name].settings for name in ("fashion_small", "more"))
+    assert other.protocol == one.protocol.model_copy(update={"training": 500})
+    assert (other.network, other.variants) == (one.network, one.variants)
+    assert runs["more", "dropout"].at_knob.regularizers[0].strengths == (0.25,), "in the place of the knob"
+    assert runs["more", "l2"].regularizers == runs["fashion_small", "l2"].regularizers
 
 
 def test_a_variant_takes_the_place_of_settings_of_its_study(params_text: str) -> None:

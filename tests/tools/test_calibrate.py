@@ -122,7 +122,7 @@ def test_the_study_is_that_of_params_yaml(params, monkeypatch):
     params["l2"] = 0.02
     planned = plan_study(params, monkeypatch)
     assert planned.runs["l2"].epochs == planned.runs["unregularized"].epochs == 7
-    assert planned.runs["l2"].regularizers[0].strengths[0] == 0.02
+    assert planned.runs["l2"].at_knob.regularizers[0].strengths == (0.02,)
 
 
 def test_twins_that_train_together_keep_their_rows_apart(study, monkeypatch):
@@ -144,7 +144,8 @@ def test_twins_train_as_real_lanes(study, monkeypatch):
     assert in_time.test.shape == to_end.test.shape == (5 * 2, twins.SMALL_TABLE // 2, 1)
     assert (in_time.mechanisms["best_epoch"] <= to_end.mechanisms["best_epoch"]).all()
     ends = (in_time, to_end)
-    at_knob = [replace(one, replicate=one.replicate[:2], validation=one.validation[:2]) for one in ends]
+    alone = {"replicate": in_time.replicate[:2], "knob": 0, "tried": 0}
+    at_knob = [replace(one, validation=one.validation[:2], **alone) for one in ends]
     trained = {"l2": [in_time]}
     monkeypatch.setattr(training, "train_and_predict", lambda run, samples, seed: trained.get(run.variant, at_knob))
     arms = training.train_arms(study, samples, 1)

@@ -118,10 +118,9 @@ def train_and_predict(run: RunPlan, samples: Samples, seed: int) -> list[Predict
 def train_arms(study: PlannedStudy, samples: Samples, seed: int) -> Arms:
     """Those that `compare` makes of the baseline, its equal with other seeds, l2 with its path, and two more knobs."""
     from stages.evaluate import collect_labels
-    from stages.lib.claims.experiment_kinds import keep_knobs
 
     baseline, runs = study.study.baseline, study.runs
-    knobs = {name: keep_knobs(runs[name]) for name in AT_ONE}
+    knobs = {name: runs[name].at_knob for name in AT_ONE}
     trained = {name: train_and_predict(run, samples, seed) for name, run in {**runs, **knobs}.items()}
     trained["other_seeds"] = train_and_predict(runs[baseline], samples, seed + OTHER_SEEDS)
     predicted = StudyPredictions(

@@ -80,11 +80,6 @@ def take_rows(development: Development, plan: ExperimentPlan) -> Development:
     return replace(development, training=training[:, : plan.rows], validation=validation)
 
 
-def keep_knobs(run: RunPlan) -> RunPlan:
-    """The run at its knobs alone."""
-    return replace(run, regularizers=tuple(replace(entry, strengths=entry.strengths[:1]) for entry in run.regularizers))
-
-
 def train_run(run: RunPlan, development: Development, dtype: str = "float32") -> TrainedRun:
     """Train on the replicates' training rows; with the weights of the best epoch where the run keeps those."""
     from stages.lib.lanes.run import stop_in_time
@@ -119,7 +114,7 @@ def make_case(name: str, level: float = 0.0, **arrays: np.ndarray) -> Case:
 
 def follow_stopping(plan: ExperimentPlan, development: Development) -> list[Case]:
     """What choosing an epoch seems to be worth on the very rows that choose it; means over two halves of the rows."""
-    run = keep_knobs(plan.run)
+    run = plan.run.at_knob
     run = replace(
         run,
         regularizers=tuple(entry for entry in run.regularizers if entry.name != "early_stopping"),
@@ -160,7 +155,7 @@ def compare_thinned(plan: ExperimentPlan, development: Development) -> list[Case
     probabilities of all thinned networks: that of their logits' mean (Hinton et al. 2012). The arithmetic mean is
     what an ensemble usually takes.
     """
-    run, rows = keep_knobs(plan.run), development.validation
+    run, rows = plan.run.at_knob, development.validation
     weights, number = train_run(run, development).weights, int(plan.levels[0])
     arithmetic, geometric = average_thinned(run, weights, development, generator=generator_of(plan), number=number)
     probabilities = {
@@ -249,13 +244,13 @@ def compare_decays(plan: ExperimentPlan, development: Development) -> list[Case]
 
     levels: one learning rate of plain gradient descent; Adam takes that of the run.
     """
-    (strength,) = {entry.strengths[0] for entry in plan.run.regularizers}
-    layers, cases = plan.run.regularizers[0].layers, []
+    (entry,) = plan.run.at_knob.regularizers
+    (strength,), layers, cases = entry.strengths, entry.layers, []
     for optimizer in (OptimizerPlan("sgd", plan.levels[0], 0.0), replace(plan.run.optimizer, name="adam")):
         weights = []
         for name, size in (("l2", strength), ("weight_decay", 2 * strength)):
             entry = RegularizerPlan(name, (size,), layers)
-            run = replace(plan.run, optimizer=optimizer, regularizers=(entry,), stopped=False)
+            run = replace(plan.run.at_knob, optimizer=optimizer, regularizers=(entry,), stopped=False)
             weights.append(join_weights(train_run(run, development, dtype="float64").weights))
         distance = np.linalg.norm(weights[0] - weights[1], axis=1) / np.linalg.norm(weights[0], axis=1)
         cases.append(make_case(optimizer.name, distance=distance))
@@ -316,7 +311,7 @@ def follow_patients(plan: ExperimentPlan, development: Development) -> list[Case
 
     The first variant is trained on all. The last one is repaired: one that does not answer the same for everybody.
     """
-    runs = [keep_knobs(run) for run in plan.runs.values()]
+    runs = [run.at_knob for run in plan.runs.values()]
     return [*repair_columns(runs[-1], development), train_on_all(runs[0], development), *label_tumours(development)]
 
 

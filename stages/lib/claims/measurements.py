@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from pydantic import TypeAdapter
@@ -16,18 +17,21 @@ STUDIES, EXPERIMENTS = Path("data/predictions"), Path("data/evidence")
 EXPERIMENT_PLANS = "_experiments"  # their folder in the plan folder, and the plan of their names
 
 
+At = Literal["knob", "tried", "tuned"]
+
+
 @dataclass(frozen=True)
 class Case:
     """What was measured of a variant of a study, or of one thing of an experiment. values: quantity -> [replicate].
 
     level: of what an experiment varies; or the strength of the regulariser that a variant has its name from.
-    tuned: of a variant, at the points with the best validation scores, whatever their strengths.
+    at: of a variant, its knob, a point that is tried, or tuned: those with the best validation scores.
     """
 
     name: str
     values: Values
     level: float = 0.0
-    tuned: bool = False
+    at: At = "tried"
 
 
 @dataclass(frozen=True)
@@ -35,7 +39,6 @@ class Measured:
     """A study, on held-out rows, or an experiment, on the validation rows of its study.
 
     test_train_ratio: of the rows that it is judged on, see `resampled_mean`; 0 where each replicate has its own.
-    cases: the first one of a variant is at its knobs.
     """
 
     test_train_ratio: float

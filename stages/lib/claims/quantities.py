@@ -13,7 +13,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from stages.lib.claims.measurements import Case, Measured
+from stages.lib.claims.measurements import At, Case, Measured
 from stages.lib.core.records import read, split_task
 from stages.lib.judge.comparison import ArmResult, Comparison, Kind
 from stages.lib.judge.designs import resampled_mean
@@ -69,12 +69,15 @@ class Records:
         known = Interval(difference.value, difference.own_low, difference.own_high)
         return widen(known, at=self.compared_at, confidence=self.confidence)
 
-    def cases(self, source: str, name: str, *, tuned: bool = False) -> list[Case]:
-        """What was measured of a variant of a study, its knobs first, or of a thing of an experiment."""
-        found = [case for case in self.measured[source].cases if case.name == name and case.tuned == tuned]
-        if not found and not tuned:
+    def cases(self, source: str, name: str, *preferred: At) -> list[Case]:
+        """What was measured of a variant of a study, or of a thing of an experiment, at the first of these that it has.
+
+        All that was measured where it has none.
+        """
+        found = [case for case in self.measured[source].cases if case.name == name]
+        if not found:
             raise MissingEvidenceError(name)
-        return found
+        return next(filter(None, ([case for case in found if case.at == at] for at in preferred)), found)
 
     def values(self, source: str, name: str, quantity: str, kind: Kind = "at_knob") -> np.ndarray:
         """A quantity of a variant of a study, or of a case of an experiment, [replicate].
@@ -85,13 +88,13 @@ class Records:
         if quantity in SCORES and source in self.comparison:
             values = np.array(self.arm(source, name, kind).judged[quantity].replicates)
         else:
-            tuned = self.cases(source, name, tuned=True) if kind == "tuned" else []
-            values = read((tuned or self.cases(source, name))[0].values[quantity])
+            preferred: tuple[At, ...] = ("tuned", "knob") if kind == "tuned" else ("knob",)
+            values = read(self.cases(source, name, *preferred)[0].values[quantity])
         return expect_finite(values, f"{quantity} of {name}")
 
     def over_levels(self, source: str, name: str, quantity: str) -> np.ndarray:
         """A quantity of a variant or case at each of its levels, from the least to the greatest, [level, replicate]."""
-        cases = sorted(self.cases(source, name), key=lambda case: case.level)
+        cases = sorted(self.cases(source, name, "tried"), key=lambda case: case.level)
         return np.stack([expect_finite(read(case.values[quantity]), f"{quantity} of {name}") for case in cases])
 
     def mean(self, source: str, values: np.ndarray) -> Interval:

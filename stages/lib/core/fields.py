@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import suppress
 from reprlib import Repr
 from typing import Annotated, Any, TypeVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 
 class Shortened(Repr):
@@ -77,7 +78,23 @@ def refuse_repetition(values: list[Any]) -> list[Any]:
     return values
 
 
+def to_list(value: Any) -> Any:
+    """`l1, l2` means [l1, l2], and 0.1 means [0.1]: DVC's writer gives each entry of a list a line of its own."""
+    if isinstance(value, str):
+        return [to_number(part.strip()) for part in value.split(",")]
+    return [value] if isinstance(value, int | float) and not isinstance(value, bool) else value
+
+
+def to_number(text: str) -> int | float | str:
+    for kind in (int, float):
+        with suppress(ValueError):
+            return kind(text)
+    return text
+
+
 Entry = TypeVar("Entry")
-Listed = Annotated[list[Entry], Field(max_length=LONGEST_LIST)]
-Unrepeated = Annotated[list[Entry], Field(max_length=LONGEST_LIST), AfterValidator(refuse_repetition)]
+Listed = Annotated[list[Entry], BeforeValidator(to_list), Field(max_length=LONGEST_LIST)]
+Unrepeated = Annotated[
+    list[Entry], BeforeValidator(to_list), Field(max_length=LONGEST_LIST), AfterValidator(refuse_repetition)
+]
 Strengths = Annotated[Unrepeated[Entry], Field(min_length=1)]

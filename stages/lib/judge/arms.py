@@ -1,10 +1,10 @@
 """The arms of a study: what is judged. A variant at its knobs, a variant tuned, or a reference model.
 
-A tuned arm takes, for each replicate, the point of strengths that does best on the replicate's own validation rows. It
-is judged on held-out rows without any further training. An arm to the end is tuned likewise, with the weights of the
-last epoch in the place of the best one's. So is the best single regulariser: for each replicate, the
-variant of one regulariser and the point of it that do best on the validation rows. An averaged arm takes the mean of
-the probabilities of several such points, which is less a matter of luck than the best of them.
+A tuned arm takes, for each replicate, the point of its path or search that does best on the replicate's own validation
+rows; the knob has no part in that. It is judged on held-out rows without any further training. An arm to the end is
+tuned likewise, with the weights of the last epoch in the place of the best one's. So is the best single regulariser:
+for each replicate, the variant of one regulariser and the point of it that do best on the validation rows. An averaged
+arm takes the mean of the probabilities of several such points, which is less a matter of luck than the best of them.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ def predict_no_skill(shares: np.ndarray, labels: Labels) -> Arm:
 
 
 def arm_at(predictions: Predictions, points: int | np.ndarray, measured: MeasureParts) -> Arm:
-    """The arm at one point of strengths, or at point points[replicate] of each replicate; point 0 holds the knobs."""
+    """The arm at one point of strengths, or at point points[replicate] of each replicate."""
     lanes = predictions.grid.lanes_at(points)
     return Arm(
         predictions.test[lanes],
@@ -97,8 +97,14 @@ def rate_points(grid: Grid, validation: np.ndarray, labels: np.ndarray, *, selec
 
 
 def choose_points(predictions: Predictions, labels: Labels, *, select_by: str) -> np.ndarray:
-    """The point [replicate] with the best validation score; the first of equals, so the knobs win ties."""
-    return rate_points(predictions.grid, predictions.validation, labels.validation, select_by=select_by).argmax(axis=0)
+    """The point [replicate] with the best validation score of those that are tried; the first of equals."""
+    return rate_tried(predictions, labels, select_by=select_by).argmax(axis=0)
+
+
+def rate_tried(predictions: Predictions, labels: Labels, *, select_by: str) -> np.ndarray:
+    """`rate_points` of the points that validation rows choose from; of the knob where it is alone."""
+    rated = rate_points(predictions.grid, predictions.validation, labels.validation, select_by=select_by)
+    return rated[: predictions.tried or None]
 
 
 def build_arms(plan: StudyPlan, predicted: StudyPredictions) -> dict[ArmKey, Arm]:
@@ -110,9 +116,9 @@ def build_arms(plan: StudyPlan, predicted: StudyPredictions) -> dict[ArmKey, Arm
     labels, rated, arms, tuned = predicted.labels, {}, dict[ArmKey, Arm](), dict[ArmKey, Arm]()
     measured = partial(measure_parts, labels, {*plan.scores.values(), plan.select_by})
     for variant, one in predicted.variants.items():
-        rated[variant] = rate_points(one.grid, one.validation, labels.validation, select_by=plan.select_by)
-        arms[ArmKey(variant, AT_KNOB)] = arm_at(one, 0, measured)
-        if one.grid.num_points > 1:
+        rated[variant] = rate_tried(one, labels, select_by=plan.select_by)
+        arms[ArmKey(variant, AT_KNOB)] = arm_at(one, one.knob, measured)
+        if one.tried:
             tuned[ArmKey(variant, TUNED)] = arm_at(one, rated[variant].argmax(axis=0), measured)
     for name, reference in predicted.references.items():
         own = measured(training=reference.training)

@@ -71,8 +71,9 @@ def find_ends(judge: Judge, predicted: Mapping[str, Predictions]) -> Iterator[st
         gained = SCORES[plan.select_by].sign * (judge.measure(plan.select_by, key, "validation").mean() - baseline)
         if gained <= judge.settings.equivalence.get(plan.select_by, 0.0):
             continue
-        tried = predicted[variant].strengths
+        one = predicted[variant]
         for name, chosen in judge.arms[key].strengths.items():
-            ends = {tried[name].min(), tried[name].max()}
+            tried = one.grid.by_point(one.strengths[name])[: one.tried]
+            ends = {tried.min(), tried.max()}
             if len(ends) == 2 and any((chosen == end).mean() > OFTEN for end in ends):
                 yield variant

@@ -1,8 +1,9 @@
 """Judge the arms of a study: measure them, compare them, and say which differences are real and which matter.
 
 Every arm is compared with its baseline and with no skill, by both scores of its study. Of the networks the questions of
-params.yaml are asked, in their order; what none of them asks has no verdict. The reference models against the study's
-baseline, and networks and models against no skill, are judged together, over arms and scores, each by itself.
+params.yaml are asked, in their order; what none of them asks has no verdict. These are families of their own, each
+judged over its arms and scores: variants at their knobs, where they have a tuned arm as well; the reference models
+against the study's baseline; networks, and models, against no skill. So a knob takes nothing from the questions.
 """
 
 from __future__ import annotations
@@ -191,7 +192,13 @@ def judge_networks(judge: Judge, networks: Sequence[ArmKey]) -> tuple[Difference
     }
     for together, level in levels:
         differences |= {key: describe_difference(together, key, level, settings) for key in together.members}
-    return differences, levels
+    knobs = {key: one for key, one in family.items() if key.kind == AT_KNOB and is_tuned(judge, key.variant)}
+    return differences | judge_all(knobs, settings, seed=judge.plan.seed), levels
+
+
+def is_tuned(judge: Judge, variant: str) -> bool:
+    """Whether a variant has a path or a search, so that its knob is an arm beside the tuned one."""
+    return ArmKey(variant, TUNED) in judge.arms
 
 
 def find_best(judge: Judge, score: str) -> list[ArmKey]:
@@ -245,7 +252,7 @@ def is_asked(judge: Judge, key: ComparisonKey, ask: Subject, by: Question) -> bo
     """Whether a question is about a comparison."""
     plan, arm = judge.plan, ArmKey(key.variant, key.kind)
     choices = {search.best_single for search in plan.searches} | {search.best_singles for search in plan.searches}
-    is_used = key.kind == TUNED or (key.kind == AT_KNOB and ArmKey(key.variant, TUNED) not in judge.arms)
+    is_used = key.kind == TUNED or (key.kind == AT_KNOB and not is_tuned(judge, key.variant))
     about = {
         "choice": key.kind == TUNED and key.variant in choices and find_baseline(judge, arm).variant == plan.baseline,
         "arms": is_used and key.variant not in choices,

@@ -48,7 +48,8 @@ class StatisticsPlan(Strict):
     questions: of a study, in their order: what is asked -> which of its scores answers -> its share of 1 - confidence.
         `choice`: what validation rows choose among the variants of one regulariser. `arms`: each variant once, tuned
         where it has a path. `to_end`: the baseline not stopped in time. Each is compared with its baseline. `mixtures`:
-        each search, compared with the choice. What none asks has no verdict.
+        each search, compared with the choice. Knobs of variants that are tuned are judged apart; what none asks has
+        no verdict.
     equivalence: score -> the greatest difference that does not matter.
     """
 

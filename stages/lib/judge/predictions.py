@@ -41,7 +41,7 @@ class Predictions:
 
     A lane whose weights are not finite predicts the shares of the classes among its training rows.
     strengths: regulariser -> its strength. mechanisms: what the regularisers did to the weights, and how the training
-    went; see `evaluate` and `TrainedRun`.
+    went; see `evaluate` and `TrainedRun`. knob, tried: as in `RunPlan`.
     """
 
     replicate: np.ndarray
@@ -50,6 +50,8 @@ class Predictions:
     validation: np.ndarray
     test: np.ndarray
     mechanisms: dict[str, np.ndarray]
+    knob: int = 0
+    tried: int = 0
 
     @property
     def grid(self) -> Grid:
@@ -116,11 +118,11 @@ def save_labels(task: str, labels: Labels) -> None:
     write_arrays(FOLDER / task / "_labels.npz", vars(labels))
 
 
-def save_predictions(predicted: Predictions, task: str, variant: str) -> None:
+def save_predictions(predicted: Predictions, folder: Path, variant: str) -> None:
     """variant: and `-end`, of the last epoch's weights where a study judges both."""
     fields = dict(vars(predicted))
     fields |= add_prefix("strength", fields.pop("strengths")) | add_prefix("mechanism", fields.pop("mechanisms"))
-    write_arrays(FOLDER / task / f"{variant}.npz", fields)
+    write_arrays(folder / f"{variant}.npz", fields)
 
 
 def save_references(study: str, references: Mapping[str, ReferencePredictions]) -> None:

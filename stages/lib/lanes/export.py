@@ -25,8 +25,10 @@ SHARED_OBJECT = r'(?<="shared_object_id": )\d+'
 def build_keras(plan: RunPlan, weights: Weights, *, lane: int, scale: float) -> keras.Model:
     """A plain Keras model of ordinary layers with the weights of one lane; it takes rows as preprocessed.
 
-    Penalties, constraints, batch normalisation and dropout are Keras' own in it, at their first strengths, so it can
-    be trained further. What Keras does outside the network (input noise, mixing of rows, averaging) is not in it.
+    plan: at one point of strengths, that of the lane.
+
+    Penalties, constraints, batch normalisation and dropout are Keras' own in it, at the plan's strengths, so it can be
+    trained further. What Keras does outside the network (input noise, mixing of rows, averaging) is not in it.
     """
     model = keras.Sequential([keras.Input((weights["kernel_1"].shape[1],), name="rows")], name=plan.variant)
     if scale != 1:

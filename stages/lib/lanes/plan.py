@@ -7,7 +7,7 @@ so an edit there retrains nothing.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -25,8 +25,8 @@ Monitor = Annotated[str, one_of(["loss", "val_loss", "val_accuracy", "val_auc"])
 class RegularizerPlan:
     """One regulariser of a run.
 
-    strengths: one, or one for each point; the first is the knob. layers: the layers it acts on, counted from 1 (the
-    last number is the output layer); empty for what acts on the batch or on the whole network.
+    strengths: one, or one for each point. layers: the layers it acts on, counted from 1 (the last number is the output
+    layer); empty for what acts on the batch or on the whole network.
     """
 
     name: str
@@ -92,6 +92,8 @@ class CallbacksPlan:
 class RunPlan:
     """One variant of one task: all that `train` reads besides the development rows.
 
+    knob: the point of strengths that params.yaml sets. tried: the number of points that validation rows choose from,
+        those of a path or a search, which come first; 0 where there is the knob alone.
     stopped: the weights of each lane's best epoch, by log loss on validation rows, are kept beside those handed on.
     """
 
@@ -107,6 +109,27 @@ class RunPlan:
     batch_size: int
     epochs: int
     stopped: bool = False
+    knob: int = 0
+    tried: int = 0
+
+    def at_points(self, points: slice) -> RunPlan:
+        """The run at some of its points alone, by themselves."""
+        entries = [replace(entry, strengths=entry.strengths[points] or entry.strengths) for entry in self.regularizers]
+        return replace(self, regularizers=tuple(entries), knob=0, tried=0)
+
+    @property
+    def at_knob(self) -> RunPlan:
+        return self.at_points(slice(self.knob, self.knob + 1))
+
+    @property
+    def parts(self) -> list[RunPlan]:
+        """The run in parts that are trained each by itself: the points that are tried, and a knob beside them.
+
+        So the bytes of the first do not depend on the knob, and a knob that is changed trains its own point alone.
+        """
+        if not self.tried or self.grid.num_points == self.tried:
+            return [self.at_points(slice(None))]
+        return [self.at_points(slice(self.tried)), self.at_knob]
 
     @property
     def grid(self) -> Grid:
@@ -131,7 +154,7 @@ def load_run_plan(task: str, variant: str) -> RunPlan:
 
 @dataclass(frozen=True)
 class Grid:
-    """Points times replicates. Lane p * num_replicates + r is replicate r at point p; point 0 holds the knobs."""
+    """Points times replicates. Lane p * num_replicates + r is replicate r at point p."""
 
     num_points: int
     num_replicates: int

@@ -5,15 +5,14 @@ Trained blocks of lanes are kept until the run is whole, so that a run which was
 
 from __future__ import annotations
 
-import hashlib
 import io
 import shutil
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from importlib.metadata import distributions
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -28,6 +27,7 @@ from stages.lib.core.files import (
     write_arrays,
     write_bytes,
 )
+from stages.lib.lanes.kept import digest
 from stages.lib.lanes.plan import find_run
 
 Arrays = dict[str, np.ndarray]
@@ -69,48 +69,58 @@ def stop_in_time(run: TrainedRun) -> TrainedRun:
     return replace(run, weights=run.stopped, best_epoch=run.stopped_epoch)
 
 
-def save_run(run: TrainedRun, model: bytes, task: str, variant: str) -> None:
-    """Write the folder of a run; model: a .keras file."""
-    folder, fields = find_run(task, variant), dict(vars(run))
+PARTS = "", "knob_"  # how files of a run begin: of the points that are tried, or of all; of a knob beside them
+
+
+def save_part(run: TrainedRun, folder: Path, part: str) -> None:
+    """Write what was trained of a part of a run."""
+    fields = dict(vars(run))
     history = fields.pop("history").to_csv(index=False, float_format="%.7g", lineterminator="\n")
     for name, prefix in NESTED.items():
         fields |= add_prefix(prefix, fields.pop(name))
-    write_arrays(folder / "lanes.npz", fields)
-    write_bytes(folder / "history.csv", history.encode())
-    write_bytes(folder / "model.keras", model)
+    write_arrays(folder / f"{part}lanes.npz", fields)
+    write_bytes(folder / f"{part}history.csv", history.encode())
 
 
-def load_run(task: str, variant: str) -> TrainedRun:
-    folder, stage = find_run(task, variant), "train"
-    fields = read_arrays(folder / "lanes.npz", written_by=stage)
+def load_part(folder: Path, part: str) -> TrainedRun:
+    fields = read_arrays(folder / f"{part}lanes.npz", written_by="train")
     fields |= {name: pop_prefix(prefix, fields) for name, prefix in NESTED.items()}
-    history = pd.read_csv(io.BytesIO(read_bytes(folder / "history.csv", written_by=stage)))
+    history = pd.read_csv(io.BytesIO(read_bytes(folder / f"{part}history.csv", written_by="train")))
     return TrainedRun(**fields, history=history)
 
 
+def load_run(task: str, variant: str) -> TrainedRun:
+    """All lanes of a run."""
+    folder = find_run(task, variant)
+    first, *others = [load_part(folder, part) for part in PARTS if not part or (folder / f"{part}lanes.npz").exists()]
+    return join_parts(first, *others) if others else first
+
+
+def join_parts(first: TrainedRun, second: TrainedRun) -> TrainedRun:
+    """The lanes of one part behind those of another."""
+    joined: dict[str, Any] = {
+        name: {key: np.concatenate([value[key], getattr(second, name)[key]]) for key in value}
+        if isinstance(value, dict)
+        else np.concatenate([value, getattr(second, name)])
+        for name, value in vars(first).items()
+        if name != "history"
+    }
+    later = second.history.assign(lane=second.history["lane"] + len(first.replicate))
+    return TrainedRun(**joined, history=pd.concat([first.history, later], ignore_index=True))
+
+
 UNFINISHED = Path(".dvc/tmp/unfinished")
-LIBRARY = Path(__file__).parents[1]
-CODE = ("core/*.py", "lanes/*.py", "data/samples.py")  # of the library: what a training depends on
 
 
 class UnfinishedRun:
-    """The blocks of one run that have been trained.
+    """The blocks that have been trained of a part of a run; inputs: what shapes it, as for `kept.recall`."""
 
-    inputs: the files that shape it, code left out.
-    """
-
-    def __init__(self, task: str, variant: str, inputs: Iterable[Path]):
-        self.of_run, self.inputs = UNFINISHED / task / variant, tuple(inputs)
+    def __init__(self, name: str, inputs: Sequence[str | Path]):
+        self.of_run, self.inputs = UNFINISHED / name, inputs
 
     @cached_property
     def folder(self) -> Path:
-        """Named by a digest of the inputs, of the code of a training, and of the versions of all that is installed."""
-        code = sorted(path for pattern in CODE for path in LIBRARY.glob(pattern))
-        installed = sorted((found.name, found.version) for found in distributions())
-        digest = hashlib.sha256(repr(installed).encode())
-        for path in (*self.inputs, *code):
-            digest.update(hashlib.sha256(path.read_bytes()).digest())
-        return self.of_run / digest.hexdigest()[:16]
+        return self.of_run / digest(self.inputs)
 
     def recall(self, train: Callable[[int], Arrays], number: int) -> Arrays:
         """A block by its number in the run; it is trained and kept where it is missing or damaged."""

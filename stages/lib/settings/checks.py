@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
-from stages.lib.claims.claims import CLAIMS
 from stages.lib.core.fields import shorten
 from stages.lib.data.dataset import DataError, Dataset, Facts, list_examples
 from stages.lib.judge.plans import BEST_SINGLE
@@ -35,7 +34,6 @@ def find_mistakes(params: Params, facts: Mapping[str, Facts], *, whole: bool) ->
 def list_checks(params: Params, facts: Mapping[str, Facts]) -> Iterator[Iterator[Mistake]]:
     """Each check by itself; none has begun."""
     yield find_wrong_names(params)
-    yield find_wrong_rules(params)
     for name, experiment in params.sections["experiments"].items():
         if experiment is not None:
             yield find_wrong_experiment(params, name, experiment)
@@ -92,17 +90,6 @@ def find_wrong_names(params: Params) -> Iterator[Mistake]:
             if name.startswith(BEST_SINGLE):
                 text = "is the name of an arm that a search has, expected another name: rename the variant"
                 yield Mistake((section, name), text)
-
-
-def find_wrong_rules(params: Params) -> Iterator[Mistake]:
-    """Each claim of the audit has the thresholds that judge it, and no others."""
-    given = {name: set(quantities) for name, quantities in params.fields["audit"].rules.items()}
-    expected = {name: {quantity.rule for quantity in claim.quantities} for name, claim in CLAIMS.items()}
-    for name in dict.fromkeys([*expected, *given]):
-        if given.get(name) != expected.get(name):
-            found = f"audit.rules.{limit(name)} holds {name_some(map(limit, sorted(given.get(name, []))))}"
-            rules = ", ".join(sorted(expected.get(name, []))) or "no such entry"
-            yield Mistake((), f"{found}, expected {rules}: change it", ("audit", "rules", name))
 
 
 def find_wrong_experiment(params: Params, name: str, experiment: ExperimentParams) -> Iterator[Mistake]:

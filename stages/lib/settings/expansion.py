@@ -134,7 +134,7 @@ def run_plan(params: Params, task: Task, variant_name: str) -> RunPlan:
     """One variant with everything that shapes its networks, and nothing else: what is absent here retrains nothing."""
     variant, recipe = task.study.variants[variant_name], task.study.recipe_of(variant_name)
     names = [name for name in CATALOGUE if name in variant.regularizers]  # one order, whatever params.yaml says
-    strengths = plan_strengths(params, variant, f"{task.name}/{variant_name}")
+    points = plan_points(params, task.study, variant, name=f"{task.name}/{variant_name}")
     used = {*recipe.callbacks, *names}  # early stopping is one of the regularisers
     callbacks = {name: settings for name, settings in params.fields["callbacks"] if name in used}
     return RunPlan(
@@ -143,27 +143,41 @@ def run_plan(params: Params, task: Task, variant_name: str) -> RunPlan:
         seed=params.fields["seed"],
         replicates=tuple(range(task.study.settings.protocol.num_replicates)),
         network=NetworkPlan(tuple(recipe.hidden), recipe.activation, task.facts.outputs),
-        regularizers=tuple(RegularizerPlan(name, strengths[name], recipe.layers_of(name)) for name in names),
+        regularizers=tuple(RegularizerPlan(name, points.strengths[name], recipe.layers_of(name)) for name in names),
         callbacks=CallbacksPlan(**callbacks, terminate_on_nan="terminate_on_nan" in recipe.callbacks),
         loss=recipe.loss_for(task.facts.outputs),
         optimizer=OptimizerPlan(recipe.optimizer, recipe.learning_rate, recipe.momentum, recipe.schedule),
         batch_size=recipe.batch_size,
         epochs=recipe.count_epochs(task.study.settings.protocol.count_training(task.facts)),
         stopped=task.study.settings.stopped,
+        knob=points.knob,
+        tried=points.tried,
     )
 
 
-def plan_strengths(params: Params, variant: Variant, name: str) -> dict[str, tuple[float, ...]]:
-    """Regulariser -> its strength at every point, the knob first; the knob alone where no path or search varies it.
+class Points(NamedTuple):
+    """Regulariser -> its strength at every point, or the one that it has at all; knob, tried: as in `RunPlan`."""
+
+    strengths: dict[str, tuple[float, ...]]
+    knob: int
+    tried: int
+
+
+def plan_points(params: Params, study: ResolvedStudy, variant: Variant, *, name: str) -> Points:
+    """The points of a path or a search, and behind them that of the knobs where it is none of them.
 
     name: of the run, from which a search draws.
     """
-    knobs = {name: params.strength(name, variant) for name in variant.regularizers}
-    path = sorted(set(variant.path))  # of the only regulariser
-    strengths = {name: (knob, *(strength for strength in path if strength != knob)) for name, knob in knobs.items()}
-    if not variant.search:
-        return strengths
-    return strengths | draw_points(variant.search, knobs, seed=params.fields["seed"], name=name)
+    knobs = {name: params.strength(name, variant, study.settings) for name in variant.regularizers}
+    drawn = {one: tuple(sorted(set(variant.path))) for one in variant.regularizers if variant.path}
+    if variant.search:
+        drawn = draw_points(variant.search, seed=params.fields["seed"], name=name)
+    points = list(zip(*drawn.values(), strict=True))
+    own = tuple(knobs[name] for name in drawn)
+    places = points if own in points or not points else [*points, own]
+    strengths: dict[str, tuple[float, ...]] = {name: (knob,) for name, knob in knobs.items()}
+    strengths |= dict(zip(drawn, zip(*places, strict=True), strict=True))
+    return Points(strengths, places.index(own) if points else 0, len(points))
 
 
 def experiment_plan(params: Params, name: str, facts: Mapping[str, Facts]) -> ExperimentPlan:

@@ -27,7 +27,7 @@ from stages.lib.lanes.losses import LOSSES
 from stages.lib.lanes.optimizers import SCHEDULES
 from stages.lib.lanes.plan import CheckpointSettings, EarlyStoppingSettings, PlateauSettings
 from stages.lib.lanes.regularizers import CATALOGUE
-from stages.lib.settings.mistakes import MISSING, UNKNOWN, Mistake, explain, raise_all
+from stages.lib.settings.mistakes import MISSING, UNKNOWN, Mistake, explain, limit, raise_all
 from stages.lib.settings.search import Search, check_strength
 from stages.lib.settings.yaml_text import load_document
 
@@ -41,7 +41,7 @@ ReferenceName = Annotated[str, fields.one_of(REFERENCES)]
 OptimizerName = Literal["sgd", "rmsprop", "adam"]  # adam with the regulariser weight_decay is AdamW
 CallbackName = Literal["checkpoint", "reduce_lr_on_plateau", "terminate_on_nan"]
 Activation = Literal["linear", "relu", "tanh", "sigmoid", "elu", "selu", "gelu", "silu", "softplus"]
-Hidden = Annotated[list[fields.Units], Field(max_length=32)]
+Hidden = Annotated[fields.Listed[fields.Units], Field(max_length=32)]
 Path = Annotated[fields.Unrepeated[float], Field(max_length=100)]
 Layers = dict[RegularizerName, fields.Listed[fields.Layer]]
 
@@ -59,20 +59,21 @@ class NetworkParams(fields.Strict):
 
 
 class TrainingParams(fields.Strict):
-    """loss: `crossentropy` is the binary one for two classes and the categorical one for more.
+    """What is left out is the same in most studies.
 
+    loss: `crossentropy` is the binary one for two classes and the categorical one for more.
     steps: the number of epochs is what makes about so many training steps, in place of `epochs`.
     """
 
-    loss: LossName
-    optimizer: OptimizerName
+    loss: LossName = EITHER_CROSSENTROPY
+    optimizer: OptimizerName = "adam"
     momentum: fields.Momentum = 0.0
     learning_rate: fields.Positive
     schedule: ScheduleName = "constant"
     batch_size: fields.Count
     epochs: fields.Epochs | None = None
     steps: fields.Count | None = None
-    callbacks: fields.Listed[CallbackName] = Field(default_factory=list)
+    callbacks: fields.Listed[CallbackName] = Field(default_factory=lambda: list[CallbackName](["terminate_on_nan"]))
 
     @model_validator(mode="after")
     def check_length(self) -> Self:
@@ -114,7 +115,7 @@ class Variant(fields.Strict):
 
     baseline: the variant it is compared with, in place of the study's baseline; itself if it is compared with none.
     strengths: in place of the knobs, for regularisers that the variant names.
-    path, search: strengths that are trained beside them, of one regulariser or of several at once.
+    path, search: strengths from which validation rows choose, of one regulariser or of several at once.
     """
 
     baseline: fields.Name | None = None
@@ -154,11 +155,16 @@ class Variant(fields.Strict):
             for name in (name for name in named if name not in names):
                 expected = f"expected one of the variant's regularizers {names}: add it there or remove it here"
                 yield f"{field} names {name}, {expected}"
-        tried = [(f"strengths.{name}", name, strength) for name, strength in self.strengths.items()]
-        tried += [("path", names[0], strength) for strength in self.path if len(names) == 1]
-        for field, name, strength in tried:
-            if text := check_strength(name, strength):
-                yield f"{field} holds {text}"
+        yield from find_wrong_strengths(self.strengths)
+        for strength in self.path if len(names) == 1 else ():
+            if text := check_strength(names[0], strength):
+                yield f"path holds {text}"
+
+
+def find_wrong_strengths(strengths: Mapping[str, float]) -> Iterator[str]:
+    for name, strength in strengths.items():
+        if text := check_strength(name, strength):
+            yield f"strengths.{name} holds {text}"
 
 
 Change = Annotated[dict[str, Any], BeforeValidator(fields.empty_if_none)]  # of entries of a variant
@@ -183,9 +189,11 @@ OwnReferencesParams: Any = create_model("OwnReferencesParams", __base__=fields.S
 class Study(fields.Strict):
     """One study.
 
+    like: a study above it, whose entry it changes; `merge` says how.
     data: an entry of `datasets`: a data set, or a collection of them, each of which is judged by itself.
-    only: the variants of the catalogue that it compares, all if none are named.
-    variants: what it changes in variants of the catalogue.
+    only: the variants of the catalogue that it compares with its baseline, all if none are named.
+    variants: what it changes in variants of the catalogue; `merge` says how.
+    strengths: in place of the knobs, in all its variants.
     scores: AUC for two classes and accuracy for more, and log loss, if none are given.
     select_by: the score that chooses strengths on validation rows.
     stopped: networks are judged with the weights of their best epoch on validation rows, and at the end beside that;
@@ -193,19 +201,29 @@ class Study(fields.Strict):
     reference_strengths: what its reference models try, in place of the strengths under `references`.
     """
 
+    like: fields.Name | None = None
     data: fields.Name
     features: fields.Name = "encoded"
-    baseline: fields.Name
+    baseline: fields.Name = "unregularized"
     scores: ScoresParams | None = None
     protocol: Protocol
     network: NetworkParams
     training: TrainingParams
     only: fields.Unrepeated[fields.Name] = Field(default_factory=list)
     variants: dict[fields.Name, Change] = Field(default_factory=dict)
+    strengths: dict[RegularizerName, float] = Field(default_factory=dict)
     select_by: ScoreName = "log_loss"
     stopped: bool = True
     references: fields.Unrepeated[ReferenceName] = Field(default_factory=list)
-    reference_strengths: OwnReferencesParams = Field(default_factory=OwnReferencesParams)
+    reference_strengths: Annotated[OwnReferencesParams, BeforeValidator(fields.empty_if_none)] = Field(
+        default_factory=OwnReferencesParams
+    )
+
+    @model_validator(mode="after")
+    def check(self) -> Self:
+        if mistakes := list(find_wrong_strengths(self.strengths)):
+            raise ValueError("\n".join(mistakes))
+        return self
 
     def scores_for(self, outputs: int) -> dict[Question, str]:
         """Question -> the score that answers it for networks with so many outputs."""
@@ -304,9 +322,9 @@ class Params:
     sections: dict[str, dict[str, Any]]
     studies: dict[str, ResolvedStudy]
 
-    def strength(self, name: str, variant: Variant) -> float:
-        """The strength of a regulariser in a variant: the variant's own, else the knob."""
-        return float(variant.strengths[name] if name in variant.strengths else self.fields[name])
+    def strength(self, name: str, variant: Variant, study: Study) -> float:
+        """The strength of a regulariser in a variant: the variant's own, else the study's, else the knob."""
+        return float((self.fields | study.strengths | variant.strengths)[name])
 
 
 MOST_RUNS = 5000  # each a variant on one data set; so many are planned within seconds
@@ -320,6 +338,8 @@ def read_params(values: Any) -> tuple[Params, list[Mistake]]:
         return Params({}, {name: {} for name in SECTIONS}, {}), mistakes
     known = [*FIELDS, *SECTIONS]
     mistakes += [Mistake((name,), MISSING) for name in known if name not in {*given, *OPTIONAL}]
+    for name in given.keys() & {"studies", "tutorial"}:
+        given = given | {name: merge_studies(given[name], name, mistakes)}
     mistakes += [Mistake((name,), UNKNOWN) for name in given if isinstance(name, str) and name not in known]
     found = {name: validate(kind, given[name], (name,), mistakes) for name, kind in FIELDS.items() if name in given}
     sections = {
@@ -334,6 +354,31 @@ def read_params(values: Any) -> tuple[Params, list[Mistake]]:
         text = f"train {num_runs:,} variants on data sets, expected at most {MOST_RUNS:,}: name fewer of either"
         return Params(valid, sections, {}), [*mistakes, Mistake(("studies",), text)]
     return Params(valid, sections, studies), mistakes
+
+
+def merge_studies(entries: Any, section: str, mistakes: list[Mistake]) -> Any:
+    """The entries of a section of studies, each merged into the one above that it is `like`."""
+    merged: dict[Any, Any] = {}
+    for name, entry in entries.items() if isinstance(entries, dict) else ():
+        above = entry.get("like") if isinstance(entry, dict) else None
+        if isinstance(above, str) and isinstance(merged.get(above), dict):
+            common = {key: value for key, value in merged[above].items() if key != "data"}  # which dvc.yaml looks up
+            entry = merge(common, entry)
+        elif above is not None:
+            expected = f"expected one of the studies above it ({', '.join(map(limit, merged)) or 'none'})"
+            mistakes.append(Mistake((section, name, "like"), f"is {fields.shorten(above)}, {expected}: change it"))
+        merged[name] = entry
+    return merged if isinstance(entries, dict) else entries
+
+
+def merge(entry: Any, change: Any) -> Any:
+    """An entry with a change: mappings key by key, all else in its place.
+
+    A change that names regularisers is another set of them, with strengths of its own, so it takes the place of all.
+    """
+    if not isinstance(entry, dict) or not isinstance(change, dict) or "regularizers" in change:
+        return change
+    return entry | {name: merge(entry.get(name), value) for name, value in change.items()}
 
 
 def validate(kind: Any, value: Any, where: tuple[str, ...], mistakes: list[Mistake]) -> Any:
@@ -400,19 +445,20 @@ def add_catalogue(
     study: ResolvedStudy, given: Mapping[str, Any], catalogue: Mapping[str, Any], mistakes: list[Mistake]
 ) -> None:
     """Add the variants of the catalogue, each with what the study changes in it; none to a study of the tutorial."""
-    changes, only = study.settings.variants, study.settings.only or list(catalogue)
+    changes, only = study.settings.variants, [study.settings.baseline, *study.settings.only]
+    only = only if study.settings.only else list(catalogue)
     if study.where[0] == "tutorial":
         mistakes += [Mistake((*study.where, "variants", name), NOT_COMPARED) for name in changes]
         return
-    unknown = [name for name in only if name not in catalogue]
+    unknown = [name for name in study.settings.only if name not in catalogue]
     mistakes += [Mistake((*study.where, "only"), f"names {name}, {EXPECT_VARIANT}") for name in unknown]
-    left_out = [name for name in changes if name not in catalogue or name not in only]
-    mistakes += [Mistake((*study.where, "variants", name), NOT_IN_CATALOGUE) for name in left_out]
+    absent = [name for name in changes if name not in catalogue]
+    mistakes += [Mistake((*study.where, "variants", name), NOT_IN_CATALOGUE) for name in absent]
     for name in (name for name in catalogue if name in only):
         place = (*study.where, "variants", name) if name in changes else ("variants", name)
         entry, study.places[name] = catalogue[name], place
         if entry and name in changes:
-            entry = validate(Variant, (given["variants"][name] or {}) | changes[name], place, mistakes)
+            entry = validate(Variant, merge(given["variants"][name] or {}, changes[name]), place, mistakes)
         if entry:
             study.variants[name] = entry
 

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import math
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import partial
 from typing import Annotated, Any, NamedTuple, Self
 
 import numpy as np
 from pydantic import Field, PlainValidator, create_model, model_validator
 
-from stages.lib.core.fields import LARGEST, MOST_ROUNDS, Strict, shorten
+from stages.lib.core.fields import LARGEST, MOST_ROUNDS, Strict, shorten, to_list
 from stages.lib.lanes.regularizers import CATALOGUE, INFINITY
 
-FEWEST_POINTS, MOST_POINTS = 2, 2**16  # the knobs' point and one that is drawn; what one run may hold
+FEWEST_POINTS, MOST_POINTS = 2, 2**16  # to choose from; what one run may hold
 DIGITS = 4  # of a drawn strength, so that plans and reports can be read
 
 
@@ -63,6 +63,7 @@ def read_range(name: str, value: Any) -> Range | None:
     """A range from its list in params.yaml; ValueError, one line a mistake."""
     if value is None:
         return None
+    value = to_list(value)
     is_list, usual = isinstance(value, list) and len(value) in (2, 3), CATALOGUE[name].scale
     if not is_list or not all(map(is_number, value[:2])) or value[2:] not in ([], *([scale] for scale in SCALES)):
         third = f"as a third entry one of {', '.join(SCALES)} for another scale than {usual}"
@@ -87,7 +88,7 @@ def is_number(value: Any) -> bool:
 class SearchCounts(Strict):
     """How a search draws.
 
-    points: of strengths, that of the knobs included.
+    points: of strengths that are drawn.
     off: share of the drawn points in which a regulariser is off, where one can be: a strength of 0 is no effect.
     average: number of the best points whose probabilities are averaged; 0 for none.
     """
@@ -118,8 +119,8 @@ RANGES: dict[str, Any] = {
 Search: Any = create_model("Search", __base__=SearchCounts, **RANGES)  # counts, and a range for some regularisers
 
 
-def draw_points(search: SearchCounts, knobs: Mapping[str, float], *, seed: int, name: str) -> dict[str, tuple]:
-    """Regulariser -> its strength at every point: the knob, then draws of a scrambled Sobol sequence (Owen 1998).
+def draw_points(search: SearchCounts, *, seed: int, name: str) -> dict[str, tuple[float, ...]]:
+    """Regulariser -> its strength at every point, by draws of a scrambled Sobol sequence (Owen 1998).
 
     The first points of a search are those of a larger one. `name` keeps searches apart that share a seed.
     """
@@ -127,9 +128,9 @@ def draw_points(search: SearchCounts, knobs: Mapping[str, float], *, seed: int, 
 
     generator = np.random.default_rng([seed, zlib.crc32(name.encode())])
     sequence = qmc.Sobol(len(search.ranges), scramble=True, rng=generator)
-    shares = sequence.random_base2(math.ceil(math.log2(search.points)))[1 : search.points]
+    shares = sequence.random_base2(math.ceil(math.log2(search.points + 1)))[1 : search.points + 1]
     return {
-        regularizer: (knobs[regularizer], *(place_draw(search, regularizer, share) for share in column))
+        regularizer: tuple(place_draw(search, regularizer, share) for share in column)
         for regularizer, column in zip(search.ranges, shares.T.tolist(), strict=True)
     }
 

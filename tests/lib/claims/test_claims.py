@@ -76,7 +76,7 @@ FLIPS: dict[tuple[str, str], list[Flip]] = {
     ("T2", "parameters"): [(IMAGES, [DECAY], "num_weights", 1)],
     ("T3", "accuracy"): [(IMAGES, [DECAY], "accuracy", 0.7)],
 }
-QUANTITIES = [(name, quantity.rule) for name, claim in CLAIMS.items() for quantity in claim.quantities]
+QUANTITIES = [(name, quantity.name) for name, claim in CLAIMS.items() for quantity in claim.quantities]
 
 
 def turn(
@@ -106,7 +106,7 @@ def test_claims_and_defects_have_at_most_two_quantities_each_told_in_a_line() ->
 def test_claims_that_are_true_in_the_files_are_supported(plan: AuditParams) -> None:
     for name, result in judge(plan, make_files()).items():
         assert (result.verdict, result.missing) == ("supported", ""), name
-        assert [one.rule for one in result.quantities] == [rule for claim, rule in QUANTITIES if claim == name]
+        assert [one.name for one in result.quantities] == [rule for claim, rule in QUANTITIES if claim == name]
         assert all(one.low <= one.value <= one.high and one.sources for one in result.quantities), name
 
 
@@ -118,7 +118,7 @@ def test_a_quantity_that_is_turned_round_refutes_and_the_verdict_follows(
     for flip in FLIPS[name, rule]:
         turn(files, *flip)
     result = judge(plan, files)[name]
-    verdicts = {quantity.rule: quantity.verdict for quantity in result.quantities}
+    verdicts = {quantity.name: quantity.verdict for quantity in result.quantities}
     assert verdicts[rule] == "refuted"
     assert result.verdict == ("refuted" if set(verdicts.values()) == {"refuted"} else "depends")
     if (name, rule) == ("C1", "images"):

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from stages.lib.data.samples import Development
-from stages.lib.lanes import blocks, training
+from stages.lib.lanes import blocks, kept, training
 from stages.lib.lanes.blocks import cut_into_blocks
 from stages.lib.lanes.graph import Graph
 from stages.lib.lanes.plan import Grid, RegularizerPlan, RunPlan
@@ -126,7 +126,7 @@ def unfinished(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> UnfinishedRun
     """In a folder of its own, as are its inputs."""
     monkeypatch.chdir(tmp_path)
     Path("plan.json").write_text("{}")
-    return UnfinishedRun("study", "variant", [Path("plan.json")])
+    return UnfinishedRun("study/variant", [Path("plan.json")])
 
 
 def stop_after(num_blocks: int, monkeypatch: pytest.MonkeyPatch) -> list[int]:
@@ -173,10 +173,12 @@ def test_a_damaged_block_is_trained_anew(unfinished, monkeypatch):
 def test_blocks_of_other_inputs_are_not_taken(unfinished, monkeypatch):
     train_in_blocks(*make_run(), monkeypatch, size=8, unfinished=unfinished)
     Path("plan.json").write_text("{ }")
-    other = UnfinishedRun("study", "variant", [Path("plan.json")])
+    other = UnfinishedRun("study/variant", [Path("plan.json")])
     assert other.folder != unfinished.folder and [*unfinished.folder.iterdir()]
-    monkeypatch.setattr("stages.lib.lanes.run.distributions", list)
-    assert UnfinishedRun("study", "variant", [Path("plan.json")]).folder != other.folder
+    kept.describe_process.cache_clear()
+    monkeypatch.setattr(kept, "distributions", list)
+    assert UnfinishedRun("study/variant", [Path("plan.json")]).folder != other.folder
+    kept.describe_process.cache_clear()
 
 
 def test_a_run_of_one_block_keeps_nothing(unfinished):

@@ -19,13 +19,13 @@ def find_points(text: str, variant: str = "set") -> dict[str, tuple[float, ...]]
     return {entry.name: entry.strengths for entry in expand(text)["tutorial_thoracic", variant].regularizers}
 
 
-def test_a_search_begins_with_the_knobs_and_keeps_to_its_ranges(params_text: str) -> None:
+def test_a_search_keeps_to_its_ranges_and_the_knobs_stand_behind_it(params_text: str) -> None:
     knobs, found = read_params(params_text).fields, find_points(replace(params_text, SEARCH))
     assert found["batch_norm"] == (knobs["batch_norm"],), "it has no range, so it stays at its knob"
-    assert found["l2"][0] == knobs["l2"] and found["early_stopping"][0] == 10
+    assert found["l2"][-1] == knobs["l2"] and found["early_stopping"][-1] == 10
     for name, (low, high) in BOUNDS.items():
-        drawn = found[name][1:]
-        assert len(drawn) == 19
+        drawn = found[name][:-1]
+        assert len(drawn) == 20
         on = [strength for strength in drawn if strength or not CATALOGUE[name].inert_at_zero]
         assert all(low <= strength <= high for strength in on), name
         assert len(set(on)) >= (5 if name == "early_stopping" else len(on) - 1), name
@@ -42,24 +42,24 @@ def test_the_stated_share_of_points_does_without_a_regularizer(
     found = find_points(text)
     for name in BOUNDS:
         expected = num_off if CATALOGUE[name].inert_at_zero else 0
-        assert len(found[name]) == points
-        assert abs(found[name].count(0.0) - expected) <= 2, name
+        assert len(found[name]) == points + 1
+        assert abs(found[name][:-1].count(0.0) - expected) <= 2, name
 
 
 def test_draws_are_even_on_the_scale_of_the_range(params_text: str) -> None:
-    """Of every eighth of a range as many draws as of another, give or take the point that the knobs take."""
+    """Of every eighth of a range as many draws as of another, give or take one."""
     text = replace(params_text, SEARCH, ("points: 20, off: 0.25", "points: 256, off: 0"))
     axes = {"l2": np.log10, "max_norm": np.log10, "dropout": lambda x: x, "ema": lambda x: np.log10(1 - x)}
     found = find_points(text)
     for name, axis in axes.items():
         low, high = sorted(float(axis(np.array(bound, float))) for bound in BOUNDS[name])
-        counts, _ = np.histogram(axis(np.array(found[name][1:])), bins=8, range=(low - 1e-3, high + 1e-3))
+        counts, _ = np.histogram(axis(np.array(found[name][:-1])), bins=8, range=(low - 1e-3, high + 1e-3))
         assert set(counts) <= {31, 32, 33}, name
     halved = find_points(replace(text, ("off: 0,", "off: 0.5,")))["dropout"]  # those that are on reach over all of it
-    counts, _ = np.histogram([strength for strength in halved[1:] if strength], bins=4, range=BOUNDS["dropout"])
+    counts, _ = np.histogram([strength for strength in halved[:-1] if strength], bins=4, range=BOUNDS["dropout"])
     assert set(counts) <= {31, 32, 33}
     linear = replace(text, ("l2: [0.001, 0.1], dropout", "l2: [0, 0.1, linear], dropout"))
-    counts, _ = np.histogram(find_points(linear)["l2"][1:], bins=8, range=(0, 0.1))
+    counts, _ = np.histogram(find_points(linear)["l2"][:-1], bins=8, range=(0, 0.1))
     assert set(counts) <= {31, 32, 33}
 
 
@@ -67,7 +67,7 @@ def test_points_of_a_search_depend_on_seed_and_name_and_begin_those_of_a_larger_
     text = replace(params_text, SEARCH)
     found = find_points(text)
     larger = find_points(replace(text, ("points: 20", "points: 50")))
-    assert all(larger[name][: len(found[name])] == found[name] for name in found)
+    assert all(larger[name][:20] == found[name][:20] for name in found)
     assert find_points(replace(text, ("seed: 3", "seed: 4")))["l2"][1:] != found["l2"][1:]
     renamed = replace(text, ("set: {", "other: {"), ("baseline: set", "baseline: other"))
     assert find_points(renamed, "other")["l2"][1:] != found["l2"][1:]
