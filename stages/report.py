@@ -2,7 +2,7 @@
 
 Reads   data/plan/{_tasks,_statistics}.json, metrics/comparison/<study>.json, data/points/<study>/,
         metrics/studies/<study>/, metrics/audit.json; metrics/calibration.json, which `make calibrate` has measured
-Writes  metrics/metrics.json      study -> variant -> its two scores (means over replicates at the knobs) and verdicts
+Writes  metrics/metrics.json      study -> variant -> arm -> its two scores, means over replicates, and verdicts
         metrics/searches.csv; metrics/paths.csv, metrics/series/{forest,learning}/<study>.csv, for `dvc plots`
         metrics/{report.html,report.md,answer.txt,answer.json}, metrics/figures/<figure>.svg, metrics/cards/<study>.md
 
@@ -16,16 +16,23 @@ import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from statistics import fmean
 from typing import Any
-
-import pandas as pd
 
 from stages.lib.claims.judging import ClaimResult, load_audit
 from stages.lib.core.cli import parse_arguments, run_main
 from stages.lib.core.files import write_bytes, write_json
 from stages.lib.core.records import split_task
 from stages.lib.judge.arms import NO_SKILL
-from stages.lib.judge.comparison import METRICS, POINTS, Comparison, StudyResult, join_points, load_comparison
+from stages.lib.judge.comparison import (
+    METRICS,
+    POINTS,
+    Comparison,
+    Difference,
+    StudyResult,
+    join_points,
+    load_comparison,
+)
 from stages.lib.judge.plans import StatisticsPlan, load_statistics_plan, load_studies
 from stages.lib.judge.verdicts import Pooled
 from stages.lib.lock import prune_outputs
@@ -34,6 +41,7 @@ from stages.lib.report.answers import is_survey
 from stages.lib.report.charts import THEMES, make_figure, paint, stand_alone
 from stages.lib.report.overview import Overview, draw_overview, read_overview, survey, tell_overview
 from stages.lib.report.page import STUDIES, Part, StudyPart, render_page
+from stages.lib.report.styles import VERDICTS
 from stages.lib.versions import find_versions
 
 FIGURES = METRICS / "figures"
@@ -79,11 +87,11 @@ def tell_answer(sentences: Sequence[str], overview: Overview) -> str:
     return json.dumps(content, indent=2, ensure_ascii=False) + "\n"
 
 
-Metrics = dict[str, dict[str, float | str]]
+Metrics = dict[str, dict[str, dict[str, float | str]]]  # variant or model -> arm -> score, or the verdict on it
 
 
 def tabulate_comparison(comparison: Comparison) -> dict[str, Metrics]:
-    """What `dvc metrics diff` shows: study -> variant -> score."""
+    """What `dvc metrics diff` shows: study -> variant -> arm -> score."""
     studies: dict[str, list[Metrics]] = {}
     for task, result in comparison.items():
         studies.setdefault(split_task(task)[0], []).append(tabulate_metrics(result))
@@ -91,30 +99,36 @@ def tabulate_comparison(comparison: Comparison) -> dict[str, Metrics]:
 
 
 def tabulate_metrics(result: StudyResult) -> Metrics:
-    """variant -> score -> mean at the knobs, and verdict where one is asked; reference models and no skill included."""
-    shown: Metrics = {
-        key.variant: round_as_shown({score: judged.value for score, judged in arm.judged.items()})
-        | {f"verdict_{score}": judged.verdict for score, judged in arm.judged.items() if judged.verdict != "not_asked"}
-        for key, arm in result.list_arms()
-        if key.kind in ("at_knob", "reference")
-    }
+    """Every arm by both scores, each with its verdict and the interval that it follows from; and no skill."""
+    shown: Metrics = {}
+    for key, arm in result.list_arms():
+        row: dict[str, float | str] = {}
+        for score, judged in arm.judged.items():
+            row |= round_as_shown({score: judged.value})
+            row |= {f"{score}_verdict": tell_verdict(judged.difference)} if judged.difference else {}
+        shown.setdefault(key.variant, {})[key.kind] = row
     guess = {score: result.no_skill[score] for score in result.scores.values()}
-    return shown | {NO_SKILL.variant: round_as_shown(guess)}
+    return shown | {NO_SKILL.variant: {"guess": {**round_as_shown(guess)}}}
+
+
+def tell_verdict(difference: Difference) -> str:
+    """`better, -0.0290 (-0.0410 to -0.0171)`: it changes wherever a score does, also where the word stays the same."""
+    word = VERDICTS[difference.verdict].label
+    return f"{word}, {difference.value:+z.4f} ({difference.low:z.4f} to {difference.high:z.4f})"
 
 
 def average_metrics(tables: Sequence[Metrics]) -> Metrics:
-    """What a review needs of a study of several data sets: the mean over them, of the scores that all have."""
-    every = pd.concat({place: pd.DataFrame.from_dict(table, orient="index") for place, table in enumerate(tables)})
-    scores = every[[name for name in every if not str(name).startswith("verdict_")]].astype(float)
-    means = scores.groupby(level=1).mean().where(scores.groupby(level=1).count() == len(tables))
-    rows = means.to_dict(orient="index")
-    return {
-        variant: round_as_shown({str(name): value for name, value in rows[variant].items() if value == value})
-        for variant in tables[0]
-    }
+    """The mean over several data sets, of the arms and scores that all have."""
+    means: Metrics = {}
+    for variant, arm in [(variant, arm) for variant, arms in tables[0].items() for arm in arms]:
+        every = [table.get(variant, {}).get(arm, {}) for table in tables]
+        values = {name: [value for one in every if isinstance(value := one.get(name), float)] for name in every[0]}
+        common = {name: found for name, found in values.items() if len(found) == len(tables)}
+        means.setdefault(variant, {})[arm] = {**round_as_shown({name: fmean(found) for name, found in common.items()})}
+    return means
 
 
-def round_as_shown(values: Mapping[str, float]) -> dict[str, float | str]:
+def round_as_shown(values: Mapping[str, float]) -> dict[str, float]:
     """Round to the five decimals that `dvc metrics diff` shows: what looks the same there is the same."""
     return {name: round(value, 5) + 0.0 for name, value in values.items()}  # + 0.0: no negative zero
 

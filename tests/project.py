@@ -120,5 +120,5 @@ def find_users(params: dict, knob: str) -> set[tuple[str, str]]:
         (study, name)
         for study, settings in plan.check(json.dumps(params), None)[0].studies.items()
         for name, variant in settings.variants.items()
-        if knob in variant.regularizers and knob not in variant.strengths
+        if knob in variant.regularizers and knob not in {**settings.settings.strengths, **variant.strengths}
     }

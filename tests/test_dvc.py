@@ -63,8 +63,8 @@ def test_one_run_fills_the_metrics(project: Project) -> None:
     metrics = json.loads(project.read("metrics/metrics.json"))
     assert set(metrics[PATIENTS]) == {T1, POISSON, "logistic_regression", "no_skill"}
     assert set(metrics[IMAGES]) == {PLAIN, DROPOUT, "no_skill"}
-    values = [value for study in metrics.values() for scores in study.values() for value in scores.values()]
-    assert np.isfinite([value for value in values if not isinstance(value, str)]).all()
+    arms = [arm for study in metrics.values() for arms in study.values() for arm in arms.values()]
+    assert all(np.isfinite(value) for arm in arms for value in arm.values() if not isinstance(value, str))
     assert {name for name in project.ran if name.startswith("train")} == set(TRAINED.values())
 
 

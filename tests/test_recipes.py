@@ -190,14 +190,19 @@ def test_every_arm_of_a_table_is_judged(extended: Project) -> None:
         is_baseline = (variant, kind) == (comparison[task].baseline, "at_knob")
         for judged in arm.judged.values():
             assert (judged.difference is None) == is_baseline
-            unasked = variant == "l2" and kind != "tuned"
-            verdicts = ["not_asked"] if unasked else ["better", "worse", "equivalent", "undecided"]
+            verdicts = (
+                ["not_asked"]
+                if kind == "to_end" and variant == "l2"
+                else ["better", "worse", "equivalent", "undecided"]
+            )
             assert judged.verdict in (["baseline"] if is_baseline else verdicts)
     for result in comparison.values():
         easy = result.scores["discrimination"]
         assert result.no_skill[easy] <= 0.5 < 0.9 < result.baseline_result.judged[easy].value
     scored = json.loads(extended.read("metrics/metrics.json"))
-    values = [value for task in scored.values() for row in task.values() for value in row.values()]
+    values = [
+        value for task in scored.values() for arms in task.values() for row in arms.values() for value in row.values()
+    ]
     assert all(np.isfinite(value) for value in values if not isinstance(value, str))
     headings = [line for line in extended.read("metrics/report.md").decode().splitlines() if line.startswith("## ")]
     told = [heading.partition(" (")[0].removeprefix("## ") for heading in headings]

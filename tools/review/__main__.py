@@ -107,6 +107,9 @@ def list_cells(change: Change, result: Review, shown: Sequence[Change]) -> dict[
         "adjusted p": f"{numbers.p_adjusted:.4f}",
         f"○ at {base}, ● now": Markup(f"`{draw_change(change, shown)}`"),
         "verdict": change.verdict,
+        f"over its baseline at {base}, now": " → ".join(
+            side.arms[change.key.arm].judged[change.key.score].verdict for side in (result.base, result.head)
+        ),
     }
 
 
