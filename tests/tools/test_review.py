@@ -535,8 +535,8 @@ def run_pipeline(
     save_plans({"made/_study": {task: plan}})
     stored.save_labels(task, LABELS)
     for name, each in predicted.items():
-        stored.save_predictions(each, task, name)
-        stored.save_predictions(at_end[name], task, f"{name}-end")
+        stored.save_predictions(each, stored.FOLDER / task, name)
+        stored.save_predictions(at_end[name], stored.FOLDER / task, f"{name}-end")
     stored.save_references(task, references)
     result, *_ = compare.run(plan, SETTINGS, stored.StudyPredictions(LABELS, predicted, references, at_end))
     repository.write(LAYOUT.dump_python({task: result}, mode="json"))

@@ -100,6 +100,9 @@ def list_cells(change: Change, result: Review, shown: Sequence[Change]) -> dict[
         "variant": change.key.arm.variant,
         "arm": ARMS[change.key.arm.kind] + (" (recomputed)" if change.recomputed else ""),
         "score": SCORES[change.key.score].label,
+        f"over its baseline at {base}, now": " → ".join(
+            side.arms[change.key.arm].judged[change.key.score].verdict for side in (result.base, result.head)
+        ),
         f"at {base}": f"{change.base:.4f}",
         "now": f"{change.head:.4f}",
         "difference": f"{numbers.value:+.4f}",
@@ -107,9 +110,6 @@ def list_cells(change: Change, result: Review, shown: Sequence[Change]) -> dict[
         "adjusted p": f"{numbers.p_adjusted:.4f}",
         f"○ at {base}, ● now": Markup(f"`{draw_change(change, shown)}`"),
         "verdict": change.verdict,
-        f"over its baseline at {base}, now": " → ".join(
-            side.arms[change.key.arm].judged[change.key.score].verdict for side in (result.base, result.head)
-        ),
     }
 
 

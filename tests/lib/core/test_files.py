@@ -72,16 +72,20 @@ def test_samples_survive_their_files() -> None:
 
 
 def test_a_run_survives_its_files() -> None:
-    trained.save_run(RUN, b"a model", "s", "v")
+    folder = Path("models/s/v")
+    trained.save_part(RUN, folder, trained.PARTS[0])
     assert_same(trained.load_run("s", "v"), RUN)
-    assert Path("models/s/v/model.keras").read_bytes() == b"a model"
+    trained.save_part(RUN, folder, trained.PARTS[1])
+    both, lanes = trained.load_run("s", "v"), len(RUN.replicate)
+    assert len(both.replicate) == 2 * lanes and both.history["lane"].max() == RUN.history["lane"].max() + lanes
+    assert both.weights.keys() == RUN.weights.keys() and both.strengths.keys() == RUN.strengths.keys()
 
 
 def test_predictions_survive_their_files() -> None:
     at_end, model = replace(PREDICTED, test=PREDICTED.test / 2), predictions.ReferencePredictions(*np.eye(3))
     predictions.save_labels("made", LABELS)
     for name, each in (("v", PREDICTED), ("v-end", at_end)):
-        predictions.save_predictions(each, "made", name)
+        predictions.save_predictions(each, predictions.FOLDER / "made", name)
     predictions.save_references("made", {"model": model})
     found = predictions.load_study_predictions(replace(make_plan("v"), references=("model",), stopped=True))
     assert_same(found, predictions.StudyPredictions(LABELS, {"v": PREDICTED}, {"model": model}, {"v": at_end}))
