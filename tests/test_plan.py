@@ -150,6 +150,23 @@ def test_a_knob_is_a_point_of_its_own_and_leaves_what_is_tried_as_it_is(
     assert run.lane_strengths(run.regularizers[0])[:30].tolist() == [0.001] * 10 + [0.01] * 10 + [0.1] * 10
 
 
+@pytest.mark.parametrize("knob", [*CATALOGUE])
+def test_no_knob_changes_what_another_is_compared_with(params_text: str, knob: str) -> None:
+    """Over the catalogue, for a knob on each point of its path, between them, at 0 and beyond: no path changes."""
+    rule, before = CATALOGUE[knob], expand(params_text)
+    users = {key for key, run in before.items() if knob in {entry.name for entry in run.regularizers}}
+    path = next(run.regularizers[0].strengths for (_, name), run in before.items() if name == knob and run.tried)
+    beyond = (min(path) / 2, max(path) * 1.03) if not rule.whole_number else (max(path) + 1,)
+    given = {strength for strength in (*path, 0.0, *beyond) if rule.minimum <= strength < rule.below}
+    number = re.search(rf"(?m)^{knob}: \S+", params_text)
+    for strength in sorted(given) if number else []:
+        after = expand(replace(params_text, (number[0], f"{knob}: {strength}")))
+        assert {key for key in before if after[key] != before[key]} <= users
+        tried = {key: (run.tried, after[key].tried) for key, run in before.items() if run.tried}
+        assert all(was == now for was, now in tried.values())
+        assert all(after[key].parts[0] == before[key].parts[0] for key in tried)
+
+
 def test_a_study_like_another_takes_over_what_it_does_not_say(params_text: str) -> None:
     more = "  more: {like: fashion_small, data: fashion_mnist, protocol: {training: 500}, strengths: {dropout: 0.25}}\n"
     text = replace(params_text, ("# The tutorial's own studies", f"{more}\n# The tutorial's own studies"))
