@@ -5,6 +5,7 @@ import copy
 import errno
 import json
 import os
+import pty
 import re
 import shutil
 import signal
@@ -738,6 +739,50 @@ def test_what_the_first_answer_needs_goes_first_and_of_that_the_longest_way() ->
     run = Run(make_stages(upstream, "y", "z", **took | {"x": 10.0}), SimpleNamespace(slots=2))
     ranks = run.rank_stages()
     assert min(upstream, key=ranks.__getitem__) == "x", "else one core would work alone at the end"
+
+
+def set_answers(pipeline: Pipeline, slow: float) -> None:
+    """slow: the seconds that the second study takes."""
+    (pipeline.folder / "dvc.yaml").write_text((PIPELINES / "answers.yaml").read_text().format(slow=slow))
+
+
+def test_each_answer_is_told_as_soon_as_it_is_known_and_again_after_a_kill(tmp_path: Path) -> None:
+    pipeline, told = Pipeline(tmp_path / "project", {}), ["first: first helps\n", "second: second helps\n"]
+    set_answers(pipeline, slow=600)
+    with pipeline.start(jobs=1) as tool:
+        lines = [tool.stdout.readline() for _ in range(3)]
+        wait_for_sleep(tool.pid, 1)
+        os.killpg(tool.pid, signal.SIGKILL)
+    assert (lines[0][:19], lines[1][:18], lines[2]) == ("[1/5] train@first  ", "[2/5] draw@first  ", told[0])
+    assert not (pipeline.folder / "dvc.lock").exists()
+    set_answers(pipeline, slow=0.0)
+    again = pipeline.run(jobs=1)
+    assert f"train@first  restored\n[2/5] draw@first  restored\n{told[0]}[3/5] train@second  0:" in again
+    assert again.endswith(": 2 restored, 3 run\n")
+    assert again.count(told[1]) == 2, "once as it was known, once at the end"
+    (pipeline.folder / "source").write_text("two")
+    (pipeline.folder / "metrics/answer.txt").unlink()
+    assert "helps" not in pipeline.run("train@second", jobs=1)
+
+
+def test_a_terminal_shows_answers_and_how_far_the_run_is_and_no_line_for_each_stage(tmp_path: Path) -> None:
+    pipeline, (ours, theirs) = Pipeline(tmp_path / "project", {}), pty.openpty()
+    set_answers(pipeline, slow=1.0)
+    command = [sys.executable, "-m", "tools.repro", "--jobs", "1"]
+    environment = pipeline.tools_environment | {"TERM": "xterm", "COLUMNS": "80", "NO_COLOR": "1"}
+    with subprocess.Popen(command, cwd=pipeline.folder, env=environment, stdout=theirs) as tool:
+        os.close(theirs)
+        seen = b""
+        with suppress(OSError):  # where all has been read
+            while part := os.read(ours, 4096):
+                seen += part
+    text = re.sub(r"\x1b\[[0-9;?]*\w", "", seen.decode())
+    assert tool.returncode == 0, text
+    assert " 2 of 5 stages, 0:00:0" in text
+    assert re.search(r"^ +\d+ s  train@second\s", text, re.MULTILINE)
+    for line in ("first: first helps", "second: second helps", "the end"):
+        assert text.count(line) == 1
+    assert "[1/5]" not in text
 
 
 def test_a_line_says_how_long_the_rest_may_take() -> None:

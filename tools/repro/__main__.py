@@ -1,8 +1,9 @@
 """Bring the pipeline up to date, or some of its stages and what they need, independent ones side by side.
 
-The result is that of `dvc repro` where nothing is left of stages that are gone: that is removed. A stage that fails
-stops those that depend on it, and no other. Ctrl-C stops everything; what is done comes back from DVC's cache in the
-next run, and dvc.lock is written at the end of one.
+The result is that of `dvc repro` where nothing is left of stages that are gone: that is removed. Studies are run in
+the order of params.yaml, and the answer of each is printed as soon as it is known. A stage that fails stops those that
+depend on it, and no other. Ctrl-C stops everything; what is done comes back from DVC's cache in the next run, also
+after a run that was killed, and dvc.lock is written at the end of one.
 
 exit status:
   0    everything, or what was asked for, is up to date

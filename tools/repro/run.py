@@ -20,7 +20,7 @@ from tools.repro.pipeline import Pipeline, explain_dvc
 if TYPE_CHECKING:
     from rich.live import Live
 
-BAR = 30  # columns
+BAR = 20  # columns
 AHEAD = 2  # stages that are made ready before there is a place for them
 
 
@@ -219,10 +219,10 @@ class Run:
 
         self.live, self.shown = self.live or live.Live(transient=True), time.monotonic()
         self.live.start()
-        lines, ended = table.Table.grid(padding=(0, 1)), self.counts.total()
-        bar = progress_bar.ProgressBar(self.num_stages, ended, width=BAR)
+        head, ended = table.Table.grid(padding=(0, 1)), self.counts.total()
         since = timedelta(seconds=round(self.shown - self.started))
-        lines.add_row(bar, f"{ended} of {self.num_stages} stages, {since}{self.tell_rest()}")
+        told = text.Text(f"{ended} of {self.num_stages} stages, {since}{self.tell_rest()}", no_wrap=True)
+        head.add_row(progress_bar.ProgressBar(self.num_stages, ended, width=BAR), told)
         running = [job for job in self.jobs.values() if job.started]
-        told = [f"{self.shown - job.started:5.0f} s  {'  '.join([job.name, *job.read_end(1)])}" for job in running]
-        self.live.update(console.Group(lines, text.Text("\n".join(told), no_wrap=True, overflow="ellipsis")))
+        lines = [f"{self.shown - job.started:5.0f} s  {'  '.join([job.name, *job.read_end(1)])}" for job in running]
+        self.live.update(console.Group(head, text.Text("\n".join(lines), no_wrap=True, overflow="ellipsis")))
