@@ -2,7 +2,7 @@
 
 Reads   data/plan/{<study>/,_statistics.json}, metrics/comparison/<study>.json, data/points/<study>/paths.csv,
         data/{predictions,reference}/<study>/, models/<study>/
-Writes  metrics/studies/<study>/{page.html,answer.txt}, and for each of its data sets (in a folder of its
+Writes  metrics/studies/<study>/{page.html,answer.txt,headline.txt}, and for each of its data sets (in a folder of its
         name, where there are several) part.json, of which `report` is made
 """
 
@@ -33,6 +33,7 @@ def run(
     return {
         STUDIES / study / "page.html": render_page("study/study.html.jinja", settings, **context),
         STUDIES / study / "answer.txt": "\n".join(alone if len(parts) == 1 else sentences) + "\n",
+        STUDIES / study / "headline.txt": "\n".join(sentences) + "\n",  # which `make` prints as soon as it is there
     }
 
 

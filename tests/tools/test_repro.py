@@ -5,6 +5,7 @@ import copy
 import errno
 import json
 import os
+import pty
 import re
 import shutil
 import signal
@@ -327,7 +328,7 @@ def test_a_run_after_some_with_a_killed_stage_leaves_the_dvc_lock_of_any_other(t
     for slow in ("ac", "c"):
         ours.set_items({name: 600 if name in slow else 0.0 for name in "abcd"})
         with ours.start(jobs=4) as tool:
-            wait_until(lambda: all((ours.folder / "out" / name).exists() for name in "bd"))
+            wait_until(lambda done=set("abcd") - set(slow): all((ours.folder / "out" / name).exists() for name in done))
             for process in [one for one, name in wait_for_sleep(tool.pid, len(slow)).items() if name == "sleep"]:
                 process.parent().kill()
             tool.communicate()
@@ -453,8 +454,8 @@ def test_a_disk_that_a_stage_cannot_use_stops_what_needs_it_and_nothing_else(err
             raise error
         return "restored"
 
-    upstream, seconds = {"a": set[str](), "b": set[str](), "c": {"a"}}, dict.fromkeys("abc", 1.0)
-    pipeline = SimpleNamespace(upstream=upstream, seconds=seconds, begin=begin, close=lambda **how: None)
+    pipeline = make_stages({"a": set(), "b": set(), "c": {"a"}})
+    pipeline.begin, pipeline.is_changed, pipeline.close = begin, lambda name: True, lambda **how: None
     run = Run(pipeline, SimpleNamespace(slots=1))
     asyncio.run(run.run())
     assert run.counts == {"failed": 1, "skipped": 1, "restored": 1}
@@ -722,22 +723,76 @@ def test_a_command_that_is_killed_takes_what_it_has_started_with_it(engine: Loca
         assert has_ended(psutil.Process(int(Path("number").read_text())))
 
 
-def test_the_longest_way_to_the_end_goes_first(inside: Path) -> None:
-    upstream = {"a": set[str](), "b": set[str](), "c": {"a"}, "d": {"b", "c"}, "e": {"b"}}
-    seconds = dict.fromkeys(upstream, 1.0) | {"e": 5.0}
-    run = Run(SimpleNamespace(upstream=upstream, seconds=seconds), None)
-    assert run.ranks == {"a": 3, "b": 6, "c": 2, "d": 1, "e": 5}
-    assert [run.ready.get_nowait()[1] for _ in range(2)] == ["b", "a"]
+def make_stages(upstream: dict[str, set[str]], *answers: str, **seconds: float) -> SimpleNamespace:
+    """What a run asks of its pipeline; seconds: that stages took the last time."""
+    told = dict.fromkeys(answers, Path("headline.txt"))
+    return SimpleNamespace(upstream=upstream, seconds=seconds, answers=told, typical={"report": 2.0})
 
 
-def test_a_line_says_how_long_the_rest_may_take(inside: Path) -> None:
+def test_what_the_first_answer_needs_goes_first_and_of_that_the_longest_way() -> None:
+    upstream = {"a": set[str](), "b": set[str](), "c": {"a"}, "x": set[str](), "y": {"b", "c"}, "z": {"b", "x"}}
+    took = {"x": 5.0, "a": 1.0, "b": 3.0, "c": 1.0, "y": 1.0, "z": 1.0}
+    for answers, first in {("y", "z"): "bacyxz", ("z", "y"): "xbzacy", (): "xbacyz"}.items():
+        run = Run(make_stages(upstream, *answers, **took), SimpleNamespace(slots=1))
+        ranks = run.rank_stages()
+        assert "".join(sorted(upstream, key=ranks.__getitem__)) == first
+    run = Run(make_stages(upstream, "y", "z", **took | {"x": 10.0}), SimpleNamespace(slots=2))
+    ranks = run.rank_stages()
+    assert min(upstream, key=ranks.__getitem__) == "x", "else one core would work alone at the end"
+
+
+def set_answers(pipeline: Pipeline, slow: float) -> None:
+    """slow: the seconds that the second study takes."""
+    (pipeline.folder / "dvc.yaml").write_text((PIPELINES / "answers.yaml").read_text().format(slow=slow))
+
+
+def test_each_answer_is_told_as_soon_as_it_is_known_and_again_after_a_kill(tmp_path: Path) -> None:
+    pipeline, told = Pipeline(tmp_path / "project", {}), ["first: first helps\n", "second: second helps\n"]
+    set_answers(pipeline, slow=600)
+    with pipeline.start(jobs=1) as tool:
+        lines = [tool.stdout.readline() for _ in range(3)]
+        wait_for_sleep(tool.pid, 1)
+        os.killpg(tool.pid, signal.SIGKILL)
+    assert (lines[0][:19], lines[1][:18], lines[2]) == ("[1/5] train@first  ", "[2/5] draw@first  ", told[0])
+    assert not (pipeline.folder / "dvc.lock").exists()
+    set_answers(pipeline, slow=0.0)
+    again = pipeline.run(jobs=1)
+    assert f"train@first  restored\n[2/5] draw@first  restored\n{told[0]}[3/5] train@second  0:" in again
+    assert again.endswith(": 2 restored, 3 run\n")
+    assert again.count(told[1]) == 2, "once as it was known, once at the end"
+    (pipeline.folder / "source").write_text("two")
+    (pipeline.folder / "metrics/answer.txt").unlink()
+    assert "helps" not in pipeline.run("train@second", jobs=1)
+
+
+def test_a_terminal_shows_answers_and_how_far_the_run_is_and_no_line_for_each_stage(tmp_path: Path) -> None:
+    pipeline, (ours, theirs) = Pipeline(tmp_path / "project", {}), pty.openpty()
+    set_answers(pipeline, slow=1.0)
+    command = [sys.executable, "-m", "tools.repro", "--jobs", "1"]
+    environment = pipeline.tools_environment | {"TERM": "xterm", "COLUMNS": "80", "NO_COLOR": "1"}
+    with subprocess.Popen(command, cwd=pipeline.folder, env=environment, stdout=theirs) as tool:
+        os.close(theirs)
+        seen = b""
+        with suppress(OSError):  # where all has been read
+            while part := os.read(ours, 4096):
+                seen += part
+    text = re.sub(r"\x1b\[[0-9;?]*\w", "", seen.decode())
+    assert tool.returncode == 0, text
+    assert " 2 of 5 stages, 0:00:0" in text
+    assert re.search(r"^ +\d+ s  train@second\s", text, re.MULTILINE)
+    for line in ("first: first helps", "second: second helps", "the end"):
+        assert text.count(line) == 1
+    assert "[1/5]" not in text
+
+
+def test_a_line_says_how_long_the_rest_may_take() -> None:
     upstream = {"plan": set[str]()} | {f"train@{key}": {"plan"} for key in "abc"} | {"report": {"train@c"}}
-    pipeline = SimpleNamespace(upstream=upstream, seconds={"train@a": 10.0, "train@b": 20.0})
+    pipeline = make_stages(upstream, **{"train@a": 10.0, "train@b": 20.0})
     run = Run(pipeline, SimpleNamespace(slots=2))
-    assert run.tell_rest() == "  (rest: at least 0:00:24)", "(1 + 10 + 20 + (10 + 20) / 2 + 1) / 2, two never timed"
+    assert run.tell_rest() == "  (rest: at least 0:00:24)", "(1 + 10 + 20 + (10 + 20) / 2 + 2) / 2, two never timed"
     pipeline.seconds |= {"plan": 1.0, "report": 30.0, "gone": 100.0}
     assert run.tell_rest() == "  (rest: up to 0:00:46)", "1 + 15 + 30, one after the other"
-    run.left, run.jobs = ["train@b"], [Job("train@b", "", "", started=time.monotonic() - 8)]
+    run.left, run.jobs = ["train@b"], {"train@b": Job("train@b", "", "", started=time.monotonic() - 8)}
     assert run.tell_rest() == "  (rest: up to 0:00:12)"
     run.left = []
     assert run.tell_rest() == ""

@@ -1,8 +1,9 @@
 """Bring the pipeline up to date, or some of its stages and what they need, independent ones side by side.
 
-The result is that of `dvc repro` where nothing is left of stages that are gone: that is removed. A stage that fails
-stops those that depend on it, and no other. Ctrl-C stops everything; what is done comes back from DVC's cache in the
-next run, and dvc.lock is written at the end of one.
+The result is that of `dvc repro` where nothing is left of stages that are gone: that is removed. Studies are run in
+the order of params.yaml, and the answer of each is printed as soon as it is known. A stage that fails stops those that
+depend on it, and no other. Ctrl-C stops everything; what is done comes back from DVC's cache in the next run, also
+after a run that was killed, and dvc.lock is written at the end of one.
 
 exit status:
   0    everything, or what was asked for, is up to date
@@ -39,6 +40,7 @@ PARAMS = Path("params.yaml")
 SCHEMA = Path("stages/lib")  # the rules stand in several of its modules
 UNCHANGED = FOLDER / "unchanged.json"  # the state of all files after which a run had nothing to do
 ANSWER, REPORT = Path("metrics/answer.txt"), Path("metrics/report.html")
+SHOWN = set[str]()  # lines of answers that stand on the terminal
 
 
 def set_params(text: str) -> None:
@@ -91,11 +93,20 @@ def count_unchanged() -> int:
     return 0
 
 
+def show_text(path: Path) -> None:
+    """Print what a stage has written for a terminal, but for lines that one shows already."""
+    if path.is_file():  # printed as it is, but for what would steer a terminal
+        text = "".join(c for c in path.read_text(encoding="utf-8") if c.isprintable() or c == "\n")
+        if sys.stdout.isatty():
+            lines = [line for line in text.splitlines(keepends=True) if line not in SHOWN]
+            SHOWN.update(lines)
+            text = lay_out("".join(lines))
+        print(text, end="", flush=True)
+
+
 def show_answer() -> None:
-    """Print the answer that the stage `report` has written for a terminal."""
-    if ANSWER.is_file():  # printed as it is, but for what would steer a terminal
-        text = "".join(c for c in ANSWER.read_text(encoding="utf-8") if c.isprintable() or c == "\n")
-        print(lay_out(text) if sys.stdout.isatty() else text, end="")
+    """Print the answer that the stage `report` has written."""
+    show_text(ANSWER)
     if REPORT.is_file():
         print(f"Figures and tables: {REPORT} (make show)", end="")
 
@@ -136,7 +147,8 @@ def reproduce(options: argparse.Namespace) -> int:
     from tools.repro.pipeline import Pipeline
     from tools.repro.run import Run
 
-    run = Run(Pipeline(options.targets), make_engine(options))
+    tell = None if options.targets else show_text
+    run = Run(Pipeline(options.targets), make_engine(options), tell=tell)
     files, all_stages = run.pipeline.list_files(), len(run.pipeline.stages)
     state = describe_files(**files)
     asyncio.run(run.run())

@@ -34,6 +34,7 @@ from tools.repro.engine import FOLDER, PAUSE, QUICK, SECONDS, Job, explain_disk
 
 APPENDED = FOLDER / "appended.json"  # the entries that a run in which a stage failed has put at the end of dvc.lock
 SHOWN = 3  # paths in a message
+STUDIES, HEADLINE = Path("metrics/studies"), "headline.txt"  # what a stage tells of a study in a line or two
 
 
 class Inspector:
@@ -92,10 +93,16 @@ class Pipeline:
             raise UserError(explain_dvc(error)) from error
         check_outputs([Path(out.fs_path) for stage in steps for out in stage.outs], self.repo.cache.local.path)
         self.stages, self.recorded = {stage.addressing: stage for stage in steps}, dict[str, object]()
+        outs = [(stage.addressing, Path(out.def_path)) for stage in steps for out in stage.outs]
+        self.answers = {
+            name: path / HEADLINE for name, path in outs if path.parent == STUDIES
+        }  # as params.yaml has them
         self.inputs = dict[str, set[tuple[str, str]]]()  # stage -> path and hash of each, before its command starts
         self.inspector = Inspector()
         self.prune()
         self.upstream = {stage.addressing: {needed.addressing for needed in graph.successors(stage)} for stage in steps}
+        meta = {stage.addressing: stage.meta for stage in steps if stage.meta}
+        self.typical = {name: float(content["seconds"]) for name, content in meta.items() if "seconds" in content}
         self.seconds = dict[str, float]()
         with suppress(OSError, ValueError, TypeError, AttributeError):  # none yet, or damaged
             self.seconds = {name: float(seconds) for name, seconds in json.loads(SECONDS.read_text()).items()}
@@ -137,11 +144,13 @@ class Pipeline:
         """Whether there is something to do for any stage."""
         return any(map(Inspector().is_changed, self.stages.values()))
 
+    def is_changed(self, name: str) -> bool:
+        """Whether there is something to do for a stage."""
+        return self.inspector.is_changed(self.stages[name])
+
     def begin(self, name: str) -> str | Job:
-        """Do what needs no command, and say what was done; the stage's job if it needs one."""
+        """Do for a changed stage what needs no command, and say what was done; its job if it needs one."""
         stage = self.stages[name]
-        if not self.inspector.is_changed(stage):
-            return "unchanged"
         if stage.cmd is None:  # a file *.dvc: DVC takes in what is there
             stage.dump(update_pipeline=False) if stage.reproduce() else None
             return "run"
