@@ -25,6 +25,7 @@ import sqlite3
 import sys
 import textwrap
 import time
+import warnings
 from collections.abc import Sequence
 from contextlib import suppress
 from datetime import timedelta
@@ -32,7 +33,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from stages.lib.core.cli import UserError, make_parser
-from tools.guard import check_records, print_error
+from tools.guard import check_lock, print_error
 from tools.repro.engine import FOLDER, SIGNALS, LocalEngine
 
 PARAMS = Path("params.yaml")
@@ -127,7 +128,7 @@ def reproduce(options: argparse.Namespace) -> int:
     started = time.monotonic()
     if number := 0 if options.targets or options.set else count_unchanged():
         return tell_end(options, started, {"unchanged": number})
-    check_records()
+    check_lock()
     check_params()
     if options.set:
         set_params(options.set)
@@ -173,6 +174,10 @@ def main() -> int:
     options = parser.parse_args()
     if options.jobs < 1:
         parser.error(f"--jobs: {options.jobs} given, expected a whole number of at least 1")
+    if sys.warnoptions:  # such as -W error: warnings of libraries are shown, and end nothing
+        sys.warnoptions.clear()  # which the processes of stages would be given
+        os.environ.pop("PYTHONWARNINGS", None)
+        warnings.simplefilter("default")
     signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)  # they wait to be looked at: no step of DVC's is cut short
     try:
         return reproduce(options)

@@ -29,7 +29,7 @@ from dvc_objects.errors import ObjectFormatError
 from stages.lib.core.cli import UserError
 from stages.lib.core.files import write_bytes
 from stages.lib.lock import prune_outputs
-from tools.guard import check_cache, check_outputs, name_up_to
+from tools.guard import REMEDY, check_cache, check_lock, check_outputs, name_up_to
 from tools.repro.engine import FOLDER, PAUSE, QUICK, SECONDS, Job, explain_disk
 
 APPENDED = FOLDER / "appended.json"  # the entries that a run in which a stage failed has put at the end of dvc.lock
@@ -197,26 +197,33 @@ class Pipeline:
         self.recorded[stage.name] = to_single_stage_lockfile(stage)
 
     def close(self, *, stopped: bool, failed: bool) -> None:
-        """At the end of a run, write what it has recorded to dvc.lock, in the order in which `dvc repro` appends it.
+        """At the end of a run, write what it has recorded to dvc.lock; GuardError where that has become unreadable."""
+        try:
+            if self.recorded and not stopped:
+                self.write_lock(failed=failed)
+        finally:
+            write_bytes(SECONDS, json.dumps(self.seconds).encode())
+            self.repo.lock.unlock()
+
+    def write_lock(self, *, failed: bool) -> None:
+        """Write what a run has recorded to dvc.lock, in the order in which `dvc repro` appends it.
 
         `dvc repro` ends with the first stage that fails. So what a run has appended beside one is appended anew by the
         next, where stages that come before it are there.
         """
-        if self.recorded and not stopped:
-            before = Path("dvc.lock").read_text(encoding="utf-8") if Path("dvc.lock").exists() else ""
-            content = {"schema": "2.0", "stages": {}} | (loads_yaml(before) or {})
-            entries, names = content["stages"], set[str]()
-            with suppress(OSError, ValueError, TypeError):  # none, or damaged
-                names = self.stages.keys() & set(json.loads(APPENDED.read_text()))
-            recorded = {name: entries.pop(name) for name in list(entries) if name in names} | self.recorded
-            appended = [name for name in self.stages if name in recorded and name not in entries]
-            entries |= {name: recorded[name] for name in self.stages if name in recorded}
-            with self.repo.scm_context() as context:
-                write_bytes(Path("dvc.lock"), dumps_yaml(content).encode())
-                context.track_file("dvc.lock")
-            write_bytes(APPENDED, json.dumps(appended if failed else []).encode())
-        write_bytes(SECONDS, json.dumps(self.seconds).encode())
-        self.repo.lock.unlock()
+        check_lock()
+        before = Path("dvc.lock").read_text(encoding="utf-8") if Path("dvc.lock").exists() else ""
+        content = {"schema": "2.0", "stages": {}} | (loads_yaml(before) or {})
+        entries, names = content["stages"], set[str]()
+        with suppress(OSError, ValueError, TypeError):  # none, or damaged
+            names = self.stages.keys() & set(json.loads(APPENDED.read_text()))
+        recorded = {name: entries.pop(name) for name in list(entries) if name in names} | self.recorded
+        appended = [name for name in self.stages if name in recorded and name not in entries]
+        entries |= {name: recorded[name] for name in self.stages if name in recorded}
+        with self.repo.scm_context() as context:
+            write_bytes(Path("dvc.lock"), dumps_yaml(content).encode())
+            context.track_file("dvc.lock")
+        write_bytes(APPENDED, json.dumps(appended if failed else []).encode())
 
 
 def list_inputs(stage: PipelineStage) -> set[tuple[str, str]]:
@@ -266,5 +273,5 @@ def explain_dvc(error: Exception) -> str:
     if "not a git repository" in text:
         return "DVC needs a git repository and this folder is none: make it one with `git init`, or let `make` do it"
     if "dvc.lock" in text:
-        return f"{text}: restore it with `git checkout dvc.lock`, or delete it (results come back from DVC's cache)"
+        return f"{text}: {REMEDY}"
     return f"{text}: mend it; `dvc stage list` shows the place" if "dvc.yaml" in text else text
