@@ -1,20 +1,27 @@
 """`make judge`: what it reads, refuses, sees, decides and writes."""
 
+import re
 import shutil
+import subprocess
 import sys
+from hashlib import md5
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 
 from stages.lib.core.cli import UserError
 from stages.lib.data.dataset import DataError
+from stages.lib.lock import find_object
 from tests.conftest import ROOT, keep_studies, keep_variants
-from tests.project import load_yaml, make_project
+from tests.project import Project, load_yaml, make_project
+from tests.tools.test_repro import has_ended, wait_until
 from tools.judge import __main__ as judge
 from tools.judge.design import BATCH, MIN_STEPS, NUM_POINTS, Wishes, choose_design, look_at
 from tools.judge.entries import RATE, RATES, undo
 from tools.judge.sheet import read_sheet
+from tools.repro.engine import FOLDER
 
 Files = dict[str, bytes]
 
@@ -254,17 +261,37 @@ def test_no_file_is_taken_out_but_the_copy_of_the_table(folder: Path, file: str)
     assert (folder.parent / "victim.csv").exists()
 
 
-def test_a_table_is_judged_run_again_and_taken_out_by_one_command_each(tmp_path: Path) -> None:
-    """With few variants, through the real pipeline; the table is separable by its only column."""
+@pytest.fixture
+def project(tmp_path: Path) -> Project:
+    """A real pipeline with few variants, and a table beside it that is separable by one column."""
     params = load_yaml(ROOT / "params.yaml")
     params = keep_variants(keep_studies(params, "thoracic"), "unregularized", "l2", "cocktail")
     params["variants"]["cocktail"]["search"] |= {"points": 2, "average": 2}
     params |= {"tutorial": {}, "own_variants": {}, "experiments": {}}
     params["references"] |= {"logistic_regression": [1], "random_forest": [10]}
-    project = make_project(tmp_path, params)
+    project = make_project(tmp_path / "project", params)
     rows = [["a", "b", "died"], *([str(i * i), str(i * 7 % 5), "ny"[i >= 60]] for i in range(120))]
-    (tmp_path / "my.csv").write_text(to_text(rows))
+    (project.folder / "my.csv").write_text(to_text(rows))
+    project.make("plan")
     project.commit()
+    return project
+
+
+def expect_taken_out(project: Project) -> str:
+    """Take the table out; neither git nor DVC has anything of it then. What is printed."""
+    undone = project.call_tool("judge", "UNDO=my")
+    assert undone.returncode == 0, undone.stdout + undone.stderr
+    assert not project.call("git", "status", "--porcelain", "--untracked-files=all")
+    left = [path for path in project.folder.rglob("*") if re.search(r"(^|@)my\b", path.name)]
+    table, cache = project.folder / "my.csv", project.folder / ".dvc/cache"
+    assert left == [table]
+    assert not find_object(cache / "files/md5", md5(table.read_bytes()).hexdigest()).exists()
+    named = {found for path in (cache / "runs").glob("*/*/*") for found in re.findall(r"^cmd: .*", path.read_text())}
+    assert named == {"cmd: python -m stages.plan"}
+    return undone.stdout
+
+
+def test_a_table_is_judged_run_again_and_taken_out_by_one_command_each(project: Project) -> None:
     judged = project.call_tool("judge", "DATA=my.csv", "TARGET=died", "MINUTES=0.5")
     assert judged.returncode == 0, judged.stdout + judged.stderr
     assert "Beware: a alone ranks the rows almost perfectly" in judged.stdout
@@ -275,6 +302,23 @@ def test_a_table_is_judged_run_again_and_taken_out_by_one_command_each(tmp_path:
     own = {"params.yaml", "dvc.lock", "data/source/my.csv", "metrics/comparison/my.json"}
     assert {path for path in changed if not path.startswith("metrics/studies/my/")} == own
     assert project.call_tool("judge", "STUDY=my").returncode == 0
+    assert "stays:" not in expect_taken_out(project)
+
+
+def test_what_a_commit_names_stays_in_the_cache_and_is_told(project: Project) -> None:
+    project.call_tool("judge", "DATA=my.csv", "TARGET=died", "MINUTES=0.5")
+    project.commit()
     undone = project.call_tool("judge", "UNDO=my")
-    assert undone.returncode == 0, undone.stdout + undone.stderr
-    assert not project.call("git", "status", "--porcelain", "params.yaml", "data/source", "metrics")
+    assert re.search(r"^  stays: \d+ objects of DVC's cache, which .* in git name$", undone.stdout, re.MULTILINE)
+    objects = project.folder / ".dvc/cache/files/md5"
+    assert find_object(objects, md5((project.folder / "my.csv").read_bytes()).hexdigest()).exists()
+
+
+def test_what_a_killed_judge_has_started_ends_and_nothing_of_it_is_left(project: Project) -> None:
+    command = [sys.executable, "-m", "tools.judge", "DATA=my.csv", "TARGET=died", "MINUTES=0.5"]
+    with subprocess.Popen(command, cwd=project.folder, env=project.tools_environment) as judging:
+        wait_until(lambda: list((project.folder / FOLDER).glob("train@my-*.log")))
+        started = psutil.Process(judging.pid).children(recursive=True)
+        judging.kill()
+    expect_taken_out(project)
+    assert all(map(has_ended, started))

@@ -38,7 +38,7 @@ from stages.lib.settings.yaml_text import load_document
 from stages.plan import check, read_text
 from tools.guard import name_up_to, print_error
 from tools.judge.design import FOLDS, Wishes, choose_design, look_at
-from tools.judge.entries import NAME, undo, write_entries
+from tools.judge.entries import NAME, take_out, write_entries
 from tools.judge.sheet import is_in_project, read_sheet
 
 KEYS = ("DATA", "TARGET", "GROUP", "POSITIVE", "DROP", "MINUTES", "NAME", "STUDY", "UNDO")
@@ -100,7 +100,7 @@ def run(study: str) -> int:
     """Bring this study up to date, and print its answer and what other tables lead one to expect."""
     if study not in load_document(read_text(PARAMS))[0]["studies"]:
         raise DataError(f"{PARAMS} has no study {study}, expected one of its studies: mend STUDY")
-    status = subprocess.call([sys.executable, "-m", "tools.repro", f"draw@{study}"])
+    status = subprocess.call([sys.executable, "-m", "tools.repro", "--with-parent", f"draw@{study}"])
     answer = Path("metrics/studies", study, "answer.txt")
     if status == 0 and answer.is_file():
         print("", answer.read_text(encoding="utf-8").rstrip(), *tell_expected(), sep="\n")
@@ -129,7 +129,7 @@ def main() -> int:
     try:
         check(read_text(PARAMS), read=None)
         if "UNDO" in given:
-            print("Taken out:", *undo(given["UNDO"]), sep="\n  ")
+            print("Taken out:", *take_out(given["UNDO"]), sep="\n  ")
             return subprocess.call([sys.executable, "-m", "tools.repro", "plan"], stdout=subprocess.DEVNULL)
         return run(given["STUDY"] if "STUDY" in given else judge_file(given))
     except (UserError, OSError) as error:

@@ -67,6 +67,29 @@ def identify(dep: Dependency) -> tuple[str, str]:
     return dep.fs_path, str(dep.hash_info)
 
 
+def take_lock(repo: Repo) -> None:
+    """Take DVC's lock; wait until nothing else is at work in this project, and say so."""
+    if others := find_others(repo):
+        print(f"Waiting: {others} (Ctrl-C gives up)", flush=True)
+    while others and (others := find_others(repo)):
+        if signal.sigpending():
+            raise KeyboardInterrupt
+        time.sleep(PAUSE)
+
+
+def find_others(repo: Repo) -> str:
+    """What else is at work in this project, in words; empty, and DVC's lock is taken, if nothing is."""
+    try:
+        repo.lock.lock()  # the system frees that of a process that is killed
+    except LockError:
+        return f"process {Path(repo.lock.lockfile).read_text().strip()} is at work in this project already"
+    if stages := find_stages():
+        repo.lock.unlock()
+        return f"another run is at work in this project: {', '.join(stages)}"
+    Path(repo.tmp_dir, "rwlock").unlink(missing_ok=True)  # of killed processes, whose numbers are given anew
+    return ""
+
+
 class Pipeline:
     """The stages that `dvc repro` would go through, in its order. DVC's lock is held: nothing else may change them."""
 
@@ -76,12 +99,7 @@ class Pipeline:
             logging.getLogger(name).setLevel(logging.CRITICAL)  # its remarks would go across the progress view
         try:
             self.repo = Repo()
-            if others := self.find_others():
-                print(f"Waiting: {others} (Ctrl-C gives up)", flush=True)
-            while others and (others := self.find_others()):
-                if signal.sigpending():
-                    raise KeyboardInterrupt
-                time.sleep(PAUSE)
+            take_lock(self.repo)
             graph = get_active_graph(self.repo.index.graph)
             stages = [stage for stage in self.repo.index.stages if stage.relpath == "dvc.yaml"]
             wanted = collect_stages(self.repo, targets) if targets else stages
@@ -99,18 +117,6 @@ class Pipeline:
         self.seconds = dict[str, float]()
         with suppress(OSError, ValueError, TypeError, AttributeError):  # none yet, or damaged
             self.seconds = {name: float(seconds) for name, seconds in json.loads(SECONDS.read_text()).items()}
-
-    def find_others(self) -> str:
-        """What else is at work in this project, in words; empty, and DVC's lock is taken, if nothing is."""
-        try:
-            self.repo.lock.lock()  # the system frees that of a process that is killed
-        except LockError:
-            return f"process {Path(self.repo.lock.lockfile).read_text().strip()} is at work in this project already"
-        if stages := find_stages():
-            self.repo.lock.unlock()
-            return f"another run is at work in this project: {', '.join(stages)}"
-        Path(self.repo.tmp_dir, "rwlock").unlink(missing_ok=True)  # of killed processes, whose numbers are given anew
-        return ""
 
     def prune(self) -> None:
         """Remove what stages that are gone have left in folders that are inputs here, before any input is hashed.
