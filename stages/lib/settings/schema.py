@@ -27,7 +27,7 @@ from stages.lib.lanes.losses import LOSSES
 from stages.lib.lanes.optimizers import SCHEDULES
 from stages.lib.lanes.plan import CheckpointSettings, EarlyStoppingSettings, PlateauSettings
 from stages.lib.lanes.regularizers import CATALOGUE
-from stages.lib.settings.mistakes import MISSING, UNKNOWN, Mistake, explain, raise_all
+from stages.lib.settings.mistakes import MISSING, UNKNOWN, Mistake, explain, is_whole, raise_all, salvage
 from stages.lib.settings.search import Search, check_strength
 from stages.lib.settings.yaml_text import load_document
 
@@ -337,12 +337,12 @@ def read_params(values: Any) -> tuple[Params, list[Mistake]]:
 
 
 def validate(kind: Any, value: Any, where: tuple[str, ...], mistakes: list[Mistake]) -> Any:
-    """The value as its type has it, or None; what is wrong with it is added to the mistakes."""
+    """The value as its type has it, else what is valid of it, or None; what is wrong is added to the mistakes."""
     try:
         return adapter_of(kind).validate_python(value)
     except ValidationError as error:
         mistakes += [mistake for entry in error.errors() for mistake in explain(entry, where)]
-        return None
+        return salvage(kind, value, where, mistakes)
 
 
 def read_entries(kind: Any, bounds: Any, value: Any, where: tuple[str, ...], mistakes: list[Mistake]) -> dict[str, Any]:
@@ -383,7 +383,7 @@ def resolve_studies(
     resolved = {}
     for section in ("tutorial", "studies"):
         for name, study in sections[section].items():
-            if study is not None:
+            if all(hasattr(study, field) for field in ("data", "only", "variants")):
                 datasets = [dataset for dataset in sections["datasets"] if dataset.partition("/")[0] == study.data]
                 resolved[name] = ResolvedStudy((section, name), study, datasets, {}, {})
                 add_catalogue(resolved[name], given, sections["variants"], mistakes)
@@ -411,7 +411,7 @@ def add_catalogue(
     for name in (name for name in catalogue if name in only):
         place = (*study.where, "variants", name) if name in changes else ("variants", name)
         entry, study.places[name] = catalogue[name], place
-        if entry and name in changes:
+        if name in changes and is_whole(entry):
             entry = validate(Variant, (given["variants"][name] or {}) | changes[name], place, mistakes)
         if entry:
             study.variants[name] = entry

@@ -105,6 +105,28 @@ def test_one_mistake_hides_no_other(params_text: str) -> None:
         assert words in told, words
 
 
+def test_a_mistake_of_type_hides_none_of_meaning(params_text: str) -> None:
+    """Of the same study, its network and its protocol, or of the same variant."""
+    text = replace(
+        params_text,
+        ("optimizer: adam", "optimizer: lion"),
+        ("folds: 5", "folds: 99"),
+        ("layers: {dropout: [1]} ", "layers: {dropout: [7]} "),
+        ("activation: relu\n      layers", "activation: rely\n      layers"),
+        ("regularizers: [l2, activity_l1]}", "regularizers: [l2, activity_l1], path: [1], epochs: much}"),
+    )
+    told = "\n".join(tell(text))
+    for words in (
+        "training.optimizer: is 'lion'",
+        "folds is 99",
+        "activation: is 'rely'",
+        "dropout acts on layers [7]",
+        "epochs: is 'much'",
+        "path goes with 2 regularizers",
+    ):
+        assert words in told, told
+
+
 def test_the_line_is_that_of_the_key(params_text: str) -> None:
     for old, new in (
         ("dropout: 0.5 ", "dropout: 2 "),
