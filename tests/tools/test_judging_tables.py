@@ -1,6 +1,7 @@
 """`make judge`: what it reads, refuses, sees, decides and writes."""
 
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -18,7 +19,7 @@ from tests.conftest import ROOT, keep_studies, keep_variants
 from tests.project import Project, load_yaml, make_project
 from tests.tools.test_repro import has_ended, wait_until
 from tools.judge import __main__ as judge
-from tools.judge.design import BATCH, MIN_STEPS, NUM_POINTS, Wishes, choose_design, look_at
+from tools.judge.design import BATCH, MIN_EPOCHS, MIN_STEPS, NUM_POINTS, Wishes, choose_design, look_at
 from tools.judge.entries import RATE, RATES, undo
 from tools.judge.sheet import read_sheet
 from tools.repro.engine import FOLDER
@@ -204,6 +205,54 @@ def write_coin_flips(path: Path, *, as_text: bool = False) -> None:
             measured = [f"{value:.3f}" for value in values + generator.normal(size=3) / 10]
             rows.append([f"p{number}" if as_text else str(number), *measured, str(died)])
     path.write_text(to_text(rows))
+
+
+ASKED = {  # column -> whether it may name what rows belong to; labels agree in nearly all rows of a value, or do not
+    "patient id": True,
+    "PatientID": True,
+    "dropped_id": True,
+    "patient_age": False,
+    "dose": False,
+}
+
+
+@pytest.mark.parametrize("name", ASKED)
+@pytest.mark.parametrize("agree", [0.97, 0.5])
+def test_a_column_that_is_called_an_id_and_repeats_is_asked_about(folder: Path, name: str, *, agree: float) -> None:
+    generator = np.random.default_rng(0)
+    values, labels = np.repeat(generator.permutation(150), 4), np.repeat(generator.integers(0, 2, 150), 4)
+    labels = np.where(generator.random(600) < agree, labels, 1 - labels)
+    cells = zip(
+        map(str, values), (f"{value:.4f}" for value in generator.normal(size=600)), map(str, labels), strict=True
+    )
+    (folder / "my.csv").write_text(to_text([[name, "noise", "died"], *map(list, cells)]))
+    wishes = Wishes("died", drop=(name,) * (name == "dropped_id"))
+    if ASKED[name]:
+        with pytest.raises(DataError, match="is called an id, and its values repeat") as asked:
+            look_at(read_sheet(Path("my.csv")), wishes)
+        assert shlex.split(re.search(r"write (.*) to keep", str(asked.value))[1]) == [f"GROUP={name}"]
+    else:
+        assert look_at(read_sheet(Path("my.csv")), wishes).numeric == [name, "noise"]
+
+
+def test_advice_and_commands_may_be_pasted_and_say_what_is_assumed(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = {"DATA": "my table.csv", "TARGET": "died at home"}
+    (folder / "my table.csv").write_text(GOOD.replace("died", "died at home").replace("age", "age in years"))
+    judge.judge_file(given)
+    assert "Assumed: each row is a case of its own" in capsys.readouterr().out
+    (command,) = re.findall(r"# (make judge .*)", (folder / "params.yaml").read_text())
+    assert shlex.split(command) == ["make", "judge", *(f"{key}={value}" for key, value in given.items())]
+    text = change(row=3, column=0, cell="unknown").replace("age", "age in years")
+    (folder / "my table.csv").write_text(text)
+    with pytest.raises(DataError, match="leave it out by 'DROP=age in years'"):
+        look_at(read_sheet(Path("my table.csv")), Wishes("died"))
+
+
+def test_networks_train_for_at_least_30_epochs_on_tables_of_any_size() -> None:
+    designs = [choose_design(num_rows, 20, 2, minutes) for num_rows in range(100, 9000, 67) for minutes in (1, 5)]
+    assert min(design.epochs for design in designs) == MIN_EPOCHS
 
 
 DESIGNS = {  # rows, inputs, classes, minutes -> repeats, most training rows, units, epochs

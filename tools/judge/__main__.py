@@ -20,6 +20,7 @@ exit status:
 """
 
 import re
+import shlex
 import subprocess
 import sys
 from contextlib import suppress
@@ -72,7 +73,9 @@ def judge_file(given: dict[str, str]) -> str:
     columns = look_at(sheet, wishes)
     design = choose_design(len(sheet.lines), columns.num_inputs, len(columns.classes), wishes.minutes)
     shown = path.resolve().relative_to(Path.cwd()) if is_in_project(path) else path.name
-    command = " ".join(["make judge", *(f"{key}={value}" for key, value in (given | {"DATA": str(shown)}).items())])
+    command = shlex.join(
+        ["make", "judge", *(f"{key}={value}" for key, value in (given | {"DATA": str(shown)}).items())]
+    )
     name = given.get("NAME") or name_study(path)
     if not NAME.fullmatch(name):
         raise DataError(f"NAME is '{name}', expected small letters, digits and _, a letter first: mend it")
