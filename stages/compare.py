@@ -44,7 +44,7 @@ def run(
     paths = [point for name, one in variants.items() for point in list_path_points(judge, name, one)]
     result = judge_study(judge)
     return Outcome(
-        replace(result, checks=[*checks, *check_result(judge, result, variants)]),
+        replace(result, checks=[*checks, *check_result(judge, result)]),
         paths,
         [point for search in plan.searches for point in list_search_points(judge, search, variants[search.variant])],
     )

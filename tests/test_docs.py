@@ -30,7 +30,6 @@ TESTED = {
     r"make processors": f"{TOOLS}/test_processors.py::test_what_differs_on_a_processor_is_named",
     r"make judge.*": f"{TOOLS}/test_judging_tables.py::test_a_table_is_judged_run_again_and_taken_out_by_one_command",
     r"python -m tools.judge --help": "tests/lib/core/test_cli.py::test_help_is_the_docstring",
-    r"python -m tools.guard": f"{TOOLS}/test_guard.py::test_a_hostile_lock_is_refused_before_dvc_reads_it",
     r"python -m tools.review": f"{TOOLS}/test_review.py::test_a_regression_ends_with_status_1",
     r"python -c .*": "tests/test_recipes.py::test_a_table_takes_few_lines_and_no_python",
     r"ssh .*|make CLUSTER=.*": f"{TOOLS}/test_cluster.py::test_two_machines_by_ssh_run_a_stage",

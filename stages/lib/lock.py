@@ -18,7 +18,6 @@ import yaml
 
 LOCK = Path("dvc.lock")
 HASH = re.compile(r"[0-9a-f]{32}(\.dir)?", re.ASCII)
-MAX_LISTING = 2**26  # bytes of the list of a folder's files
 Loader: Any = getattr(yaml, "CBaseLoader", yaml.BaseLoader)  # which makes text of each value, as it is written
 
 
@@ -63,17 +62,21 @@ def is_cached(path: Path, md5: str, cache: Path) -> bool:
 
 
 def read_listing(path: Path) -> dict[str, str] | None:
-    """The files of a folder with their hashes, as DVC's cache lists them; None where it is no list that DVC writes."""
+    """The files of a folder with their hashes, as DVC's cache lists them; None where it is damaged or leads out."""
     try:
-        entries: Any = json.loads(path.read_bytes()) if path.stat().st_size <= MAX_LISTING else None
-        listed = {entry["relpath"]: entry["md5"] for entry in entries}
-        folders = {str(parent) for name in listed for parent in PurePosixPath(name).parents}
-        good = isinstance(entries, list) and all(len(entry) == 2 for entry in entries) and len(listed) == len(entries)
-        good = good and all(is_inside(name) and str(PurePosixPath(name)) == name for name in listed)
-        good = good and all(len(md5) == 32 and HASH.fullmatch(md5) for md5 in listed.values())
-    except (OSError, ValueError, TypeError, LookupError, AttributeError, RecursionError):
+        listed = {entry["relpath"]: entry["md5"] for entry in json.loads(path.read_bytes())}
+        return listed if all(map(is_inside, listed)) else None
+    except (OSError, ValueError, TypeError, LookupError, AttributeError):
         return None
-    return listed if good and folders.isdisjoint(listed) else None
+
+
+def read_entry(path: Path) -> dict[str, str]:
+    """Path and hash of the outputs that an entry of DVC's cache of runs names; none if it is damaged."""
+    try:
+        entry = yaml.load(path.read_bytes(), Loader=Loader)
+        return {out["path"]: out["md5"] for out in entry["outs"]}
+    except (OSError, ValueError, LookupError, TypeError, yaml.YAMLError):
+        return {}
 
 
 def is_inside(path: str) -> bool:

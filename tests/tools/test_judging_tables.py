@@ -1,20 +1,28 @@
 """`make judge`: what it reads, refuses, sees, decides and writes."""
 
+import re
+import shlex
 import shutil
+import subprocess
 import sys
+from hashlib import md5
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 
 from stages.lib.core.cli import UserError
 from stages.lib.data.dataset import DataError
+from stages.lib.lock import find_object
 from tests.conftest import ROOT, keep_studies, keep_variants
-from tests.project import load_yaml, make_project
+from tests.project import Project, load_yaml, make_project
+from tests.tools.test_repro import has_ended, wait_until
 from tools.judge import __main__ as judge
-from tools.judge.design import BATCH, MIN_STEPS, NUM_POINTS, Wishes, choose_design, look_at
+from tools.judge.design import BATCH, MIN_EPOCHS, MIN_STEPS, NUM_POINTS, Wishes, choose_design, look_at
 from tools.judge.entries import RATE, RATES, undo
 from tools.judge.sheet import read_sheet
+from tools.repro.engine import FOLDER
 
 Files = dict[str, bytes]
 
@@ -199,6 +207,54 @@ def write_coin_flips(path: Path, *, as_text: bool = False) -> None:
     path.write_text(to_text(rows))
 
 
+ASKED = {  # column -> whether it may name what rows belong to; labels agree in nearly all rows of a value, or do not
+    "patient id": True,
+    "PatientID": True,
+    "dropped_id": True,
+    "patient_age": False,
+    "dose": False,
+}
+
+
+@pytest.mark.parametrize("name", ASKED)
+@pytest.mark.parametrize("agree", [0.97, 0.5])
+def test_a_column_that_is_called_an_id_and_repeats_is_asked_about(folder: Path, name: str, *, agree: float) -> None:
+    generator = np.random.default_rng(0)
+    values, labels = np.repeat(generator.permutation(150), 4), np.repeat(generator.integers(0, 2, 150), 4)
+    labels = np.where(generator.random(600) < agree, labels, 1 - labels)
+    cells = zip(
+        map(str, values), (f"{value:.4f}" for value in generator.normal(size=600)), map(str, labels), strict=True
+    )
+    (folder / "my.csv").write_text(to_text([[name, "noise", "died"], *map(list, cells)]))
+    wishes = Wishes("died", drop=(name,) * (name == "dropped_id"))
+    if ASKED[name]:
+        with pytest.raises(DataError, match="is called an id, and its values repeat") as asked:
+            look_at(read_sheet(Path("my.csv")), wishes)
+        assert shlex.split(re.search(r"write (.*) to keep", str(asked.value))[1]) == [f"GROUP={name}"]
+    else:
+        assert look_at(read_sheet(Path("my.csv")), wishes).numeric == [name, "noise"]
+
+
+def test_advice_and_commands_may_be_pasted_and_say_what_is_assumed(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = {"DATA": "my table.csv", "TARGET": "died at home"}
+    (folder / "my table.csv").write_text(GOOD.replace("died", "died at home").replace("age", "age in years"))
+    judge.judge_file(given)
+    assert "Assumed: each row is a case of its own" in capsys.readouterr().out
+    (command,) = re.findall(r"# (make judge .*)", (folder / "params.yaml").read_text())
+    assert shlex.split(command) == ["make", "judge", *(f"{key}={value}" for key, value in given.items())]
+    text = change(row=3, column=0, cell="unknown").replace("age", "age in years")
+    (folder / "my table.csv").write_text(text)
+    with pytest.raises(DataError, match="leave it out by 'DROP=age in years'"):
+        look_at(read_sheet(Path("my table.csv")), Wishes("died"))
+
+
+def test_networks_train_for_at_least_30_epochs_on_tables_of_any_size() -> None:
+    designs = [choose_design(num_rows, 20, 2, minutes) for num_rows in range(100, 9000, 67) for minutes in (1, 5)]
+    assert min(design.epochs for design in designs) == MIN_EPOCHS
+
+
 DESIGNS = {  # rows, inputs, classes, minutes -> repeats, most training rows, units, epochs
     (178, 13, 3, 5): (10, None, 64, 75),
     (1000, 61, 2, 5): (5, None, 64, 30),
@@ -254,17 +310,37 @@ def test_no_file_is_taken_out_but_the_copy_of_the_table(folder: Path, file: str)
     assert (folder.parent / "victim.csv").exists()
 
 
-def test_a_table_is_judged_run_again_and_taken_out_by_one_command_each(tmp_path: Path) -> None:
-    """With few variants, through the real pipeline; the table is separable by its only column."""
+@pytest.fixture
+def project(tmp_path: Path) -> Project:
+    """A real pipeline with few variants, and a table beside it that is separable by one column."""
     params = load_yaml(ROOT / "params.yaml")
     params = keep_variants(keep_studies(params, "thoracic"), "unregularized", "l2", "cocktail")
     params["variants"]["cocktail"]["search"] |= {"points": 2, "average": 2}
     params |= {"tutorial": {}, "own_variants": {}, "experiments": {}}
     params["references"] |= {"logistic_regression": [1], "random_forest": [10]}
-    project = make_project(tmp_path, params)
+    project = make_project(tmp_path / "project", params)
     rows = [["a", "b", "died"], *([str(i * i), str(i * 7 % 5), "ny"[i >= 60]] for i in range(120))]
-    (tmp_path / "my.csv").write_text(to_text(rows))
+    (project.folder / "my.csv").write_text(to_text(rows))
+    project.make("plan")
     project.commit()
+    return project
+
+
+def expect_taken_out(project: Project) -> str:
+    """Take the table out; neither git nor DVC has anything of it then. What is printed."""
+    undone = project.call_tool("judge", "UNDO=my")
+    assert undone.returncode == 0, undone.stdout + undone.stderr
+    assert not project.call("git", "status", "--porcelain", "--untracked-files=all")
+    left = [path for path in project.folder.rglob("*") if re.search(r"(^|@)my\b", path.name)]
+    table, cache = project.folder / "my.csv", project.folder / ".dvc/cache"
+    assert left == [table]
+    assert not find_object(cache / "files/md5", md5(table.read_bytes()).hexdigest()).exists()
+    named = {found for path in (cache / "runs").glob("*/*/*") for found in re.findall(r"^cmd: .*", path.read_text())}
+    assert named == {"cmd: python -m stages.plan"}
+    return undone.stdout
+
+
+def test_a_table_is_judged_run_again_and_taken_out_by_one_command_each(project: Project) -> None:
     judged = project.call_tool("judge", "DATA=my.csv", "TARGET=died", "MINUTES=0.5")
     assert judged.returncode == 0, judged.stdout + judged.stderr
     assert "Beware: a alone ranks the rows almost perfectly" in judged.stdout
@@ -275,6 +351,23 @@ def test_a_table_is_judged_run_again_and_taken_out_by_one_command_each(tmp_path:
     own = {"params.yaml", "dvc.lock", "data/source/my.csv", "metrics/comparison/my.json"}
     assert {path for path in changed if not path.startswith("metrics/studies/my/")} == own
     assert project.call_tool("judge", "STUDY=my").returncode == 0
+    assert "stays:" not in expect_taken_out(project)
+
+
+def test_what_a_commit_names_stays_in_the_cache_and_is_told(project: Project) -> None:
+    project.call_tool("judge", "DATA=my.csv", "TARGET=died", "MINUTES=0.5")
+    project.commit()
     undone = project.call_tool("judge", "UNDO=my")
-    assert undone.returncode == 0, undone.stdout + undone.stderr
-    assert not project.call("git", "status", "--porcelain", "params.yaml", "data/source", "metrics")
+    assert re.search(r"^  stays: \d+ objects of DVC's cache, which .* in git name$", undone.stdout, re.MULTILINE)
+    objects = project.folder / ".dvc/cache/files/md5"
+    assert find_object(objects, md5((project.folder / "my.csv").read_bytes()).hexdigest()).exists()
+
+
+def test_what_a_killed_judge_has_started_ends_and_nothing_of_it_is_left(project: Project) -> None:
+    command = [sys.executable, "-m", "tools.judge", "DATA=my.csv", "TARGET=died", "MINUTES=0.5"]
+    with subprocess.Popen(command, cwd=project.folder, env=project.tools_environment) as judging:
+        wait_until(lambda: list((project.folder / FOLDER).glob("train@my-*.log")))
+        started = psutil.Process(judging.pid).children(recursive=True)
+        judging.kill()
+    expect_taken_out(project)
+    assert all(map(has_ended, started))

@@ -7,6 +7,7 @@ import json
 import os
 import pty
 import re
+import resource
 import shutil
 import signal
 import sqlite3
@@ -32,7 +33,7 @@ from tests.forked import run_module
 from tests.project import Project, make_project, put_scripts
 from tools.repro import __main__ as repro
 from tools.repro import pipeline as pipelines
-from tools.repro.engine import FOLDER, Job, LocalEngine
+from tools.repro.engine import FOLDER, Job, LocalEngine, explain_disk
 from tools.repro.run import Run
 
 ROOT = Path(__file__).parents[2]
@@ -408,7 +409,6 @@ def test_a_run_waits_for_a_stage_that_a_killed_dvc_repro_has_left(tmp_path: Path
 
 
 WRONG: list[tuple[str, str | None, str]] = [  # file, what stands in it or that it is gone, what is told
-    ("dvc.lock", "stages: {", r"dvc\.lock.*restore it with `git checkout dvc\.lock`.*"),
     ("dvc.yaml", "stages: {a: {cmd: ls, dep: [b]}}", r".*dvc\.yaml' validation failed.*: mend it.*"),
     (".git", None, "DVC needs a git repository.*"),
     ("dvc.yaml", None, r"\S+/project has no dvc\.yaml, expected the folder of a DVC project: .*"),
@@ -715,6 +715,21 @@ def test_libraries_that_were_imported_for_other_code_are_imported_anew(engine: L
     environment = os.environ | {"PYTHONPATH": f"{inside}{os.pathsep}{ROOT}"}
     done = subprocess.run([sys.executable, "-c", EDITED_CODE], env=environment, capture_output=True, text=True)
     assert done.stdout == "1\n2\n", done.stderr
+
+
+def test_a_limit_that_kills_what_starts_stages_is_told_in_one_line(engine: LocalEngine) -> None:
+    Path("stages/slow.py").write_text("while True:\n    pass\n")  # which it imports beforehand
+    forkserver.ensure_running()
+    resource.prlimit(forkserver._forkserver._forkserver_pid, resource.RLIMIT_CPU, (1, 1))
+    with pytest.raises(OSError, match="starts stages was killed, expected more time") as told:
+        run_job(LocalEngine(2), "python -m stages.speak a b")
+    assert explain_disk(told.value) == str(told.value)
+
+
+def test_warnings_of_libraries_are_no_errors(tmp_path: Path) -> None:
+    pipeline = Pipeline(tmp_path / "project", {"a": 0.0})
+    pipeline.environment["PYTHONWARNINGS"] = "error"
+    assert pipeline.call_tool("repro").stdout.endswith(": 3 run\n")
 
 
 def test_a_command_that_is_killed_takes_what_it_has_started_with_it(engine: LocalEngine) -> None:

@@ -20,6 +20,7 @@ exit status:
 """
 
 import re
+import shlex
 import subprocess
 import sys
 from contextlib import suppress
@@ -38,7 +39,7 @@ from stages.lib.settings.yaml_text import load_document
 from stages.plan import check, read_text
 from tools.guard import name_up_to, print_error
 from tools.judge.design import FOLDS, Wishes, choose_design, look_at
-from tools.judge.entries import NAME, undo, write_entries
+from tools.judge.entries import NAME, take_out, write_entries
 from tools.judge.sheet import is_in_project, read_sheet
 
 KEYS = ("DATA", "TARGET", "GROUP", "POSITIVE", "DROP", "MINUTES", "NAME", "STUDY", "UNDO")
@@ -72,7 +73,9 @@ def judge_file(given: dict[str, str]) -> str:
     columns = look_at(sheet, wishes)
     design = choose_design(len(sheet.lines), columns.num_inputs, len(columns.classes), wishes.minutes)
     shown = path.resolve().relative_to(Path.cwd()) if is_in_project(path) else path.name
-    command = " ".join(["make judge", *(f"{key}={value}" for key, value in (given | {"DATA": str(shown)}).items())])
+    command = shlex.join(
+        ["make", "judge", *(f"{key}={value}" for key, value in (given | {"DATA": str(shown)}).items())]
+    )
     name = given.get("NAME") or name_study(path)
     if not NAME.fullmatch(name):
         raise DataError(f"NAME is '{name}', expected small letters, digits and _, a letter first: mend it")
@@ -100,7 +103,7 @@ def run(study: str) -> int:
     """Bring this study up to date, and print its answer and what other tables lead one to expect."""
     if study not in load_document(read_text(PARAMS))[0]["studies"]:
         raise DataError(f"{PARAMS} has no study {study}, expected one of its studies: mend STUDY")
-    status = subprocess.call([sys.executable, "-m", "tools.repro", f"draw@{study}"])
+    status = subprocess.call([sys.executable, "-m", "tools.repro", "--with-parent", f"draw@{study}"])
     answer = Path("metrics/studies", study, "answer.txt")
     if status == 0 and answer.is_file():
         print("", answer.read_text(encoding="utf-8").rstrip(), *tell_expected(), sep="\n")
@@ -129,7 +132,7 @@ def main() -> int:
     try:
         check(read_text(PARAMS), read=None)
         if "UNDO" in given:
-            print("Taken out:", *undo(given["UNDO"]), sep="\n  ")
+            print("Taken out:", *take_out(given["UNDO"]), sep="\n  ")
             return subprocess.call([sys.executable, "-m", "tools.repro", "plan"], stdout=subprocess.DEVNULL)
         return run(given["STUDY"] if "STUDY" in given else judge_file(given))
     except (UserError, OSError) as error:

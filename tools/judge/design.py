@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -9,7 +10,7 @@ from difflib import get_close_matches
 
 import numpy as np
 
-from stages.lib.data.checks import find_groups, is_counter
+from stages.lib.data.checks import find_groups, is_counter, is_repeated_id
 from stages.lib.data.dataset import DataError, list_examples
 from stages.lib.data.table import MOSTLY, holds_dates, make_keys, to_number
 from tools.judge.sheet import Sheet
@@ -73,7 +74,7 @@ def look_at(sheet: Sheet, wishes: Wishes) -> Columns:
             questions += sort_column(columns, name, cells, sheet.lines)
     if not wishes.group and not questions:
         names = [*columns.numeric, *columns.categorical, *columns.left_out.get(TOO_MANY, [])]
-        questions += ask_about_groups(sheet, wishes.target, names)
+        questions += ask_about_groups(sheet, wishes, names)
     if not questions and not columns.numeric and not columns.categorical:
         questions.append("no column is left to learn from, expected one beside target and group: DROP fewer")
     if columns.num_inputs > MOST_INPUTS:
@@ -121,7 +122,7 @@ def sort_column(columns: Columns, name: str, cells: Sequence[str], lines: Sequen
     elif MOSTLY * known <= num_numbers < known:
         rows = zip(cells, lines, strict=True)
         wrong = list_examples([f"'{cell}' in line {line}" for cell, line in rows if cell in texts])
-        mend = f"mend or empty these cells, or leave it out by DROP={name}"
+        mend = f"mend or empty these cells, or leave it out by {shlex.quote(f'DROP={name}')}"
         return [f"column '{name}' holds numbers but for {wrong}: {mend}"]
     elif not texts and known == len(cells) and is_counter(np.array([to_number(cell) for cell in cells])):
         reason = "count the rows"
@@ -139,15 +140,19 @@ def sort_column(columns: Columns, name: str, cells: Sequence[str], lines: Sequen
     return []
 
 
-def ask_about_groups(sheet: Sheet, target: str, names: Sequence[str]) -> list[str]:
-    """A column that seems to name what rows belong to."""
-    labels = encode(sheet.columns[target]).astype(np.uint8)
-    found = find_groups(labels, {name: encode(sheet.columns[name]) for name in names})
+def ask_about_groups(sheet: Sheet, wishes: Wishes, names: Sequence[str]) -> list[str]:
+    """A column that seems to name what rows belong to: it is called an id, be it dropped or not, or acts as one."""
+    found = [name for name in (*names, *wishes.drop) if is_repeated_id(name, sheet.columns[name])]
+    seen = "is called an id, and its values repeat"
+    if not found:
+        labels = encode(sheet.columns[wishes.target]).astype(np.uint8)
+        found = find_groups(labels, {name: encode(sheet.columns[name]) for name in names})
+        seen = f"has values that repeat and determine '{wishes.target}'"
     if not found:
         return []
-    seen = f"column '{found[0]}' has values that repeat and determine '{target}'"
     reason = "as if rows of one value belonged together; such rows on both sides of a split would flatter every model"
-    return [f"{seen}, {reason}: write GROUP={found[0]} to keep them together, or GROUP=none if they do not"]
+    mend = f"write {shlex.quote(f'GROUP={found[0]}')} to keep them together, or GROUP=none if they do not"
+    return [f"column '{found[0]}' {seen}, {reason}: {mend}"]
 
 
 def encode(cells: Sequence[str]) -> np.ndarray:
@@ -190,7 +195,7 @@ def choose_design(num_rows: int, num_inputs: int, num_classes: int, minutes: flo
 
     def make(training: int, repeats: int) -> StudyDesign:
         units = next(units for most, units in WIDTHS if training <= most)
-        steps = max(MIN_STEPS, -(-MIN_EPOCHS * training // BATCH))
+        steps = max(MIN_STEPS, MIN_EPOCHS * -(-training // BATCH))
         weights = num_inputs * units + units * units + units * (num_classes if num_classes > 2 else 1)
         visits = steps * BATCH + steps * BATCH / training * validation * outside / 3  # a forward pass is a third
         seconds = FIXED_SECONDS + SECONDS_PER_VISIT * FOLDS * repeats * NUM_POINTS * visits * weights

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import re
 import shutil
-from collections.abc import Container
+import subprocess
+from collections.abc import Container, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +14,11 @@ from stages.lib.core.cli import UserError
 from stages.lib.core.files import write_bytes
 from stages.lib.data.dataset import DataError
 from stages.lib.data.table import FOLDER, Table
-from stages.lib.judge.comparison import find_comparison
-from stages.lib.lock import LOCK
+from stages.lib.lock import LOCK, find_object, read_entry, read_listing
 from stages.lib.settings.mistakes import PARAMS
 from stages.lib.settings.yaml_text import load_document
 from stages.plan import check, read_source, read_text
+from tools.guard import check_lock
 from tools.judge.design import BATCH, FOLDS, Columns, StudyDesign, Wishes
 
 NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
@@ -100,25 +101,99 @@ def remove(text: str, name: str) -> str:
     return text
 
 
-def undo(name: str) -> list[str]:
-    """Take out the entries of a judged table, its CSV and its results; return what was taken out."""
+def undo(name: str, made: Sequence[Path] = ()) -> list[str]:
+    """Take out the entries of a judged table, its CSV and what was made of it; return what was taken out."""
     text = read_text(PARAMS)
-    if not (NAME.fullmatch(name) and f"\n  {name}:\n    # make judge " in text):
-        raise UserError(f"{PARAMS} has no study {name} that `make judge` wrote, expected its name: mend UNDO")
+    expect_judged(name, text)
     file, changed = Path(FOLDER, f"{name}.csv"), remove(text, name)  # and no other file, whatever the entry says now
     is_copy = f"DATA={file} " not in text and str(file) not in changed
+    check(changed, read=None)
     write_bytes(Path(PARAMS), changed.encode())
-    results = [find_comparison(name), Path("metrics/studies", name)]
-    gone = [file] if is_copy and file.is_file() else []
-    gone += [path for path in results if path.exists()]
+    gone = [path for path in ([file] if is_copy else []) + [*made] if path.exists()]
     for path in gone:
-        shutil.rmtree(path) if path.is_dir() else path.unlink()
+        shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
     if Path(LOCK).is_file():
         write_bytes(Path(LOCK), forget_stages(Path(LOCK).read_text(encoding="utf-8"), name).encode())
     return [f"the entries of {name} in {PARAMS} and {LOCK}", *map(str, gone)]
 
 
+def expect_judged(name: str, text: str) -> None:
+    """UserError where params.yaml has no such study that `make judge` wrote."""
+    if not (NAME.fullmatch(name) and f"\n  {name}:\n    # make judge " in text):
+        raise UserError(f"{PARAMS} has no study {name} that `make judge` wrote, expected its name: mend UNDO")
+
+
+def is_of(name: str, command: object) -> bool:
+    """Whether a command is that of a stage of a study or of its data set."""
+    return bool(re.fullmatch(rf"python -m stages\.(?!experiment )\w+ {name}( \w+)?", str(command)))
+
+
 def forget_stages(text: str, name: str) -> str:
     """dvc.lock without the stages of a study and its data set."""
     blocks = re.split(r"^(?=  \S)", text, flags=re.MULTILINE)
-    return "".join(block for block in blocks if not re.match(rf"  \w+@{name}(-\w+)?:", block))
+    commands = [re.search(r"^    cmd: (.*)$", block, re.MULTILINE) for block in blocks]
+    return "".join(block for block, cmd in zip(blocks, commands, strict=True) if not (cmd and is_of(name, cmd[1])))
+
+
+def take_out(name: str) -> list[str]:
+    """Undo a judged table once no run is at work, with all that stages have made of it, also in DVC's cache.
+
+    Returns what was taken out, and what stays: objects of the cache that anything else names.
+    """
+    from dvc.repo import Repo  # slow to import, as is what imports it
+
+    from tools.repro.engine import Job
+    from tools.repro.pipeline import take_lock
+
+    expect_judged(name, read_text(PARAMS))
+    check_lock()
+    take_lock(repo := Repo())
+    own = [stage for stage in repo.index.stages if is_of(name, stage.cmd)]
+    outs = [Path(out.fs_path) for stage in own for out in stage.outs]
+    others = {Path(out.fs_path).parent for stage in repo.index.stages if stage not in own for out in stage.outs}
+    folders = {path.parent for path in outs if path.parent.name == name} - others  # models/<name>
+    paths = sorted({path if path.parent not in folders else path.parent for path in outs})
+    runs, named, kept = sort_runs(name, Path(repo.stage_cache.cache_dir))
+    named |= {out.hash_info.value for stage in own for out in stage.outs}
+    told = undo(name, [path.relative_to(Path.cwd()) for path in paths])
+    kept |= find_hashes(Path(LOCK).read_text(encoding="utf-8") if Path(LOCK).is_file() else "") | list_committed()
+    gone, left = (list_objects(Path(repo.cache.local.path), hashes) for hashes in (named, kept))
+    for path in [*runs, *(Job(stage.addressing, "", "").log for stage in own), *gone - left]:
+        path.unlink(missing_ok=True)
+    repo.lock.unlock()
+    told.append(f"{len(gone - left)} objects and {len(runs)} entries of DVC's cache")
+    stays = f"stays: {len(gone & left)} objects of DVC's cache, which other stages or a dvc.lock in git name"
+    return [*told, stays] if gone & left else told
+
+
+def sort_runs(name: str, folder: Path) -> tuple[list[Path], set[str], set[str]]:
+    """Of DVC's cache of runs the entries of a study, the hashes of outputs that they name, and those that others do."""
+    own, named, others = list[Path](), set[str](), set[str]()
+    for path in folder.glob("*/*/*"):
+        text = path.read_text(errors="replace")
+        found = re.search(r"^cmd: (.*)$", text, re.MULTILINE)
+        if found and is_of(name, found[1]):
+            own.append(path)
+            named |= {*read_entry(path).values()}
+        else:
+            others |= find_hashes(text)
+    return own, named, others
+
+
+def find_hashes(text: str) -> set[str]:
+    return set(re.findall(r"\b[0-9a-f]{32}(?:\.dir)?", text))
+
+
+def list_committed() -> set[str]:
+    """The hashes in dvc.lock of every branch and tag, and of HEAD."""
+    names = subprocess.run(["git", "for-each-ref", "--format=%(refname)"], capture_output=True, text=True).stdout
+    wanted = "".join(f"{name}:{LOCK}\n" for name in ["HEAD", *names.split()])
+    command = ["git", "cat-file", "--batch"]
+    return find_hashes(subprocess.run(command, input=wanted, capture_output=True, text=True, errors="replace").stdout)
+
+
+def list_objects(objects: Path, hashes: Iterable[str]) -> set[Path]:
+    """The objects of DVC's cache with these hashes, and with those of the files of a folder among them."""
+    paths = {find_object(objects, md5) for md5 in hashes if md5}
+    listed = {md5 for path in paths if path.suffix for md5 in (read_listing(path) or {}).values()}
+    return {path for path in paths | {find_object(objects, md5) for md5 in listed} if path.exists()}

@@ -26,15 +26,17 @@ import sqlite3
 import sys
 import textwrap
 import time
+import warnings
 from collections.abc import Sequence
 from contextlib import suppress
 from datetime import timedelta
 from importlib.util import find_spec
 from pathlib import Path
+from threading import Thread
 
 from stages.lib.core.cli import UserError, make_parser
-from tools.guard import check_records, print_error
-from tools.repro.engine import FOLDER, SIGNALS, LocalEngine
+from tools.guard import check_lock, print_error
+from tools.repro.engine import FOLDER, PAUSE, SIGNALS, LocalEngine
 
 PARAMS = Path("params.yaml")
 SCHEMA = Path("stages/lib")  # the rules stand in several of its modules
@@ -138,7 +140,7 @@ def reproduce(options: argparse.Namespace) -> int:
     started = time.monotonic()
     if number := 0 if options.targets or options.set else count_unchanged():
         return tell_end(options, started, {"unchanged": number})
-    check_records()
+    check_lock()
     check_params()
     if options.set:
         set_params(options.set)
@@ -175,6 +177,13 @@ def tell_end(options: argparse.Namespace, started: float, counts: dict[str, int]
     return 0
 
 
+def stop_with(parent: int) -> None:
+    """Stop this run, as SIGTERM does, once its parent is gone, however that ended."""
+    while os.getppid() == parent:
+        time.sleep(PAUSE)
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
 def main() -> int:
     parser = make_parser("tools.repro", __doc__)
     told = "a stage (train@tables-l2) or all of a matrix (train), with what it needs; default: all stages"
@@ -182,10 +191,17 @@ def main() -> int:
     parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="stages at once here (default: the cores)")
     parser.add_argument("--cluster", help="run them on a Dask cluster: its scheduler's address, or the file it writes")
     parser.add_argument("--set", help="first set these in params.yaml, as dvc exp run -S does: 'dropout=0.3 l2=0.02'")
+    parser.add_argument("--with-parent", action="store_true", help="stop where the process that has started this ends")
     options = parser.parse_args()
     if options.jobs < 1:
         parser.error(f"--jobs: {options.jobs} given, expected a whole number of at least 1")
+    if sys.warnoptions:  # such as -W error: warnings of libraries are shown, and end nothing
+        sys.warnoptions.clear()  # which the processes of stages would be given
+        os.environ.pop("PYTHONWARNINGS", None)
+        warnings.simplefilter("default")
     signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)  # they wait to be looked at: no step of DVC's is cut short
+    if options.with_parent:
+        Thread(target=stop_with, args=(os.getppid(),), daemon=True).start()
     try:
         return reproduce(options)
     except (UserError, ModuleNotFoundError, OSError, sqlite3.Error) as error:

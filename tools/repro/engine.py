@@ -93,13 +93,19 @@ class LocalEngine:
         fork = FORKS.Process(target=run_command, args=arguments)
         multiprocessing.resource_tracker.ensure_running()  # else starting a process does, which unblocks signals
         signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
-        fork.start()
+        try:
+            fork.start()
+        except (EOFError, ConnectionError):
+            expected = "expected more time and memory for it: raise what `ulimit -a` shows, run this again"
+            raise ChildProcessError(f"the process that starts stages was killed, {expected}") from None
         return fork.pid, lambda: fork.exitcode  # type: ignore[return-value]
 
 
 def explain_disk(error: Exception) -> str:
-    """That the disk is full, or a folder cannot be written to, in one line."""
+    """That the disk is full, a folder cannot be written to, or what starts stages is gone, in one line."""
     text = " ".join(str(error).split())
+    if isinstance(error, ChildProcessError):
+        return text
     is_full = getattr(error, "errno", None) == errno.ENOSPC or "disk is full" in text  # of the system, or of SQLite
     expected = "room on the disk" if is_full else "a folder that can be written to"
     return f"{text}, expected {expected}: mend it, run this again"

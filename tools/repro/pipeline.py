@@ -29,7 +29,7 @@ from dvc_objects.errors import ObjectFormatError
 from stages.lib.core.cli import UserError
 from stages.lib.core.files import write_bytes
 from stages.lib.lock import prune_outputs
-from tools.guard import check_cache, check_outputs, name_up_to
+from tools.guard import REMEDY, check_cache, check_lock, check_outputs, name_up_to
 from tools.repro.engine import FOLDER, PAUSE, QUICK, SECONDS, Job, explain_disk
 
 APPENDED = FOLDER / "appended.json"  # the entries that a run in which a stage failed has put at the end of dvc.lock
@@ -68,6 +68,29 @@ def identify(dep: Dependency) -> tuple[str, str]:
     return dep.fs_path, str(dep.hash_info)
 
 
+def take_lock(repo: Repo) -> None:
+    """Take DVC's lock; wait until nothing else is at work in this project, and say so."""
+    if others := find_others(repo):
+        print(f"Waiting: {others} (Ctrl-C gives up)", flush=True)
+    while others and (others := find_others(repo)):
+        if signal.sigpending():
+            raise KeyboardInterrupt
+        time.sleep(PAUSE)
+
+
+def find_others(repo: Repo) -> str:
+    """What else is at work in this project, in words; empty, and DVC's lock is taken, if nothing is."""
+    try:
+        repo.lock.lock()  # the system frees that of a process that is killed
+    except LockError:
+        return f"process {Path(repo.lock.lockfile).read_text().strip()} is at work in this project already"
+    if stages := find_stages():
+        repo.lock.unlock()
+        return f"another run is at work in this project: {', '.join(stages)}"
+    Path(repo.tmp_dir, "rwlock").unlink(missing_ok=True)  # of killed processes, whose numbers are given anew
+    return ""
+
+
 class Pipeline:
     """The stages that `dvc repro` would go through, in its order. DVC's lock is held: nothing else may change them."""
 
@@ -77,12 +100,7 @@ class Pipeline:
             logging.getLogger(name).setLevel(logging.CRITICAL)  # its remarks would go across the progress view
         try:
             self.repo = Repo()
-            if others := self.find_others():
-                print(f"Waiting: {others} (Ctrl-C gives up)", flush=True)
-            while others and (others := self.find_others()):
-                if signal.sigpending():
-                    raise KeyboardInterrupt
-                time.sleep(PAUSE)
+            take_lock(self.repo)
             graph = get_active_graph(self.repo.index.graph)
             stages = [stage for stage in self.repo.index.stages if stage.relpath == "dvc.yaml"]
             wanted = collect_stages(self.repo, targets) if targets else stages
@@ -106,18 +124,6 @@ class Pipeline:
         self.seconds = dict[str, float]()
         with suppress(OSError, ValueError, TypeError, AttributeError):  # none yet, or damaged
             self.seconds = {name: float(seconds) for name, seconds in json.loads(SECONDS.read_text()).items()}
-
-    def find_others(self) -> str:
-        """What else is at work in this project, in words; empty, and DVC's lock is taken, if nothing is."""
-        try:
-            self.repo.lock.lock()  # the system frees that of a process that is killed
-        except LockError:
-            return f"process {Path(self.repo.lock.lockfile).read_text().strip()} is at work in this project already"
-        if stages := find_stages():
-            self.repo.lock.unlock()
-            return f"another run is at work in this project: {', '.join(stages)}"
-        Path(self.repo.tmp_dir, "rwlock").unlink(missing_ok=True)  # of killed processes, whose numbers are given anew
-        return ""
 
     def prune(self) -> None:
         """Remove what stages that are gone have left in folders that are inputs here, before any input is hashed.
@@ -206,26 +212,33 @@ class Pipeline:
         self.recorded[stage.name] = to_single_stage_lockfile(stage)
 
     def close(self, *, stopped: bool, failed: bool) -> None:
-        """At the end of a run, write what it has recorded to dvc.lock, in the order in which `dvc repro` appends it.
+        """At the end of a run, write what it has recorded to dvc.lock; GuardError where that has become unreadable."""
+        try:
+            if self.recorded and not stopped:
+                self.write_lock(failed=failed)
+        finally:
+            write_bytes(SECONDS, json.dumps(self.seconds).encode())
+            self.repo.lock.unlock()
+
+    def write_lock(self, *, failed: bool) -> None:
+        """Write what a run has recorded to dvc.lock, in the order in which `dvc repro` appends it.
 
         `dvc repro` ends with the first stage that fails. So what a run has appended beside one is appended anew by the
         next, where stages that come before it are there.
         """
-        if self.recorded and not stopped:
-            before = Path("dvc.lock").read_text(encoding="utf-8") if Path("dvc.lock").exists() else ""
-            content = {"schema": "2.0", "stages": {}} | (loads_yaml(before) or {})
-            entries, names = content["stages"], set[str]()
-            with suppress(OSError, ValueError, TypeError):  # none, or damaged
-                names = self.stages.keys() & set(json.loads(APPENDED.read_text()))
-            recorded = {name: entries.pop(name) for name in list(entries) if name in names} | self.recorded
-            appended = [name for name in self.stages if name in recorded and name not in entries]
-            entries |= {name: recorded[name] for name in self.stages if name in recorded}
-            with self.repo.scm_context() as context:
-                write_bytes(Path("dvc.lock"), dumps_yaml(content).encode())
-                context.track_file("dvc.lock")
-            write_bytes(APPENDED, json.dumps(appended if failed else []).encode())
-        write_bytes(SECONDS, json.dumps(self.seconds).encode())
-        self.repo.lock.unlock()
+        check_lock()
+        before = Path("dvc.lock").read_text(encoding="utf-8") if Path("dvc.lock").exists() else ""
+        content = {"schema": "2.0", "stages": {}} | (loads_yaml(before) or {})
+        entries, names = content["stages"], set[str]()
+        with suppress(OSError, ValueError, TypeError):  # none, or damaged
+            names = self.stages.keys() & set(json.loads(APPENDED.read_text()))
+        recorded = {name: entries.pop(name) for name in list(entries) if name in names} | self.recorded
+        appended = [name for name in self.stages if name in recorded and name not in entries]
+        entries |= {name: recorded[name] for name in self.stages if name in recorded}
+        with self.repo.scm_context() as context:
+            write_bytes(Path("dvc.lock"), dumps_yaml(content).encode())
+            context.track_file("dvc.lock")
+        write_bytes(APPENDED, json.dumps(appended if failed else []).encode())
 
 
 def list_inputs(stage: PipelineStage) -> set[tuple[str, str]]:
@@ -275,5 +288,5 @@ def explain_dvc(error: Exception) -> str:
     if "not a git repository" in text:
         return "DVC needs a git repository and this folder is none: make it one with `git init`, or let `make` do it"
     if "dvc.lock" in text:
-        return f"{text}: restore it with `git checkout dvc.lock`, or delete it (results come back from DVC's cache)"
+        return f"{text}: {REMEDY}"
     return f"{text}: mend it; `dvc stage list` shows the place" if "dvc.yaml" in text else text

@@ -35,7 +35,6 @@ from stages.lib.settings.yaml_text import TextError, compose, decode, load_docum
 PLANS, METRICS = "data/plan", "metrics/metrics.json"  # what the first stage writes, and the last one
 MAX_BYTES = 2**26  # of one file; the largest, of a comparison, has a hundredth of that
 MAX_OBJECT = 2**30  # bytes of one output: the largest predictions have a twentieth of that
-MAX_VALUES = 2**18  # of dvc.lock, which has a tenth of that with 113 stages
 # What holds parts of all arms of a study or project. What an arm uses of it is recorded by itself.
 SHARED = re.compile(r"(data/(plan|predictions|reference)|models)(/\w+)?|data/plan/(\w+/)?_(study|statistics)\.json")
 ABSENT = "(none)"
@@ -212,7 +211,7 @@ def check_comparison(text: str) -> Comparison:
 
 def read_record(text: str) -> Record:
     """Parse dvc.lock; TextError where it is no YAML, or does not hold what a run of this project records."""
-    compose(text, most=MAX_VALUES)  # which refuses what the parser of DVC would choke on
+    compose(text)  # which refuses what the parser of DVC would choke on
     try:
         stages = parse_yaml(text, LOCK.name)["stages"]
         records = [

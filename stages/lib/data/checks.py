@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
@@ -20,9 +21,8 @@ FEW_ROWS = 50  # of a class: ten in each of five folds
 GIVES_AWAY = 0.995  # AUC of one column alone
 MIN_GROUPS = 20  # values of a column that may name groups
 SURE, SURPRISING = 0.95, 0.25  # share of pairs of rows that agree in a group; by how much more than neighbours do
-ID_NAME = re.compile(
-    r"(^|[^a-z])(id|nr|key|patient|subject|person|customer|client|user|household|group)([^a-z]|$)", re.I
-)
+OWNERS = ("patient", "subject", "person", "customer", "client", "user", "household", "group")  # of several rows
+IDS = {"id", "nr", "key", "mrn", *OWNERS, *(f"{owner}id" for owner in OWNERS)}  # the last word of an id's name
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,20 @@ def names_groups(labels: np.ndarray, name: str, column: np.ndarray) -> bool:
     by_value = np.average((repeated * (repeated - 1)).sum(axis=1) / (num * (num - 1)), weights=num)
     shares = counts / sizes[:, None]
     by_neighbour = (shares[1:] * shares[:-1]).sum(axis=1).mean()
-    return bool(by_value >= SURE and (ID_NAME.search(name) or by_value - by_neighbour >= SURPRISING))
+    return bool(by_value >= SURE and (is_id(name) or by_value - by_neighbour >= SURPRISING))
+
+
+def is_id(name: str) -> bool:
+    """Whether a column is called an id: `patient`, `PatientID`, `id 2`."""
+    words = re.findall(r"[A-Z]?[a-z]+|[A-Z]+", name)
+    return bool(words) and words[-1].lower() in IDS
+
+
+def is_repeated_id(name: str, cells: Iterable[str]) -> bool:
+    """Whether a column is called an id, holds no fractions, and some value of it names several rows."""
+    counts = Counter(cell for cell in cells if cell)
+    is_fraction = any(re.fullmatch(r"[+-]?\d*\.\d*[1-9]\d*", cell) for cell in counts)
+    return is_id(name) and not is_fraction and len(counts) >= MIN_GROUPS and max(counts.values()) > 1
 
 
 Checks = dict[str, list[Check]]  # task -> what was found in its data set

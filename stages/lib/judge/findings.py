@@ -1,22 +1,19 @@
-"""What a reader of a study's result has to know: whether there is anything to cure, and how far strengths reach."""
+"""What a reader of a study's result has to know: whether there is anything to cure, and what it could have shown."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
 from stages.lib.data.checks import Check
-from stages.lib.judge.arms import AT_KNOB, REFERENCE, TUNED, ArmKey
+from stages.lib.judge.arms import REFERENCE
 from stages.lib.judge.comparison import StudyResult
 from stages.lib.judge.judge import Judge
-from stages.lib.judge.predictions import Predictions
-from stages.lib.judge.scores import SCORES
 
 OVERFITS = 0.5  # training loss at the end, as a share of that on held-out rows, under which a network has overfitted
-OFTEN = 0.5  # share of replicates that choose the end of a path
 
 
-def check_result(judge: Judge, result: StudyResult, predicted: Mapping[str, Predictions]) -> Iterator[Check]:
-    """Findings in a study's result; predicted: its variants' networks at all strengths."""
+def check_result(judge: Judge, result: StudyResult) -> Iterator[Check]:
+    """Findings in a study's result."""
     score = result.scores["probabilities"]
     at_end = result.arms[result.baseline].get("to_end")
     if at_end and (loss := at_end.judged[score].value) > 0:
@@ -26,8 +23,6 @@ def check_result(judge: Judge, result: StudyResult, predicted: Mapping[str, Pred
     networks = [arm for key, arm in result.list_arms() if key.kind != REFERENCE]
     if not any(judged.skill.verdict == "better" for arm in networks for judged in arm.judged.values()):
         yield Check("no_skill")
-    elif ends := tuple(find_ends(judge, predicted)):
-        yield Check("path_ends", ends)
     if same := tuple(dict.fromkeys(find_without_spread(result))):
         yield Check("no_spread", same)
     if is_thinned(judge):
@@ -54,26 +49,3 @@ def is_thinned(judge: Judge) -> bool:
     if protocol.fixed_test or not training:
         return False
     return training < (1 - protocol.validation) * num_held_out / protocol.test_train_ratio - 1
-
-
-def find_ends(judge: Judge, predicted: Mapping[str, Predictions]) -> Iterator[str]:
-    """Variants whose best strength is mostly an end of their path, and does better there than the baseline.
-
-    At the weak end a regulariser has no effect, and is no better than the baseline.
-    """
-    plan = judge.plan
-    searched = {search.variant for search in plan.searches}
-    baseline = judge.measure(plan.select_by, ArmKey(plan.baseline, AT_KNOB), "validation").mean()
-    for variant in predicted:
-        key = ArmKey(variant, TUNED)
-        if variant in searched or key not in judge.arms:
-            continue
-        gained = SCORES[plan.select_by].sign * (judge.measure(plan.select_by, key, "validation").mean() - baseline)
-        if gained <= judge.settings.equivalence.get(plan.select_by, 0.0):
-            continue
-        one = predicted[variant]
-        for name, chosen in judge.arms[key].strengths.items():
-            tried = one.grid.by_point(one.strengths[name])[: one.tried]
-            ends = {tried.min(), tried.max()}
-            if len(ends) == 2 and any((chosen == end).mean() > OFTEN for end in ends):
-                yield variant

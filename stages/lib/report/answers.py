@@ -36,7 +36,9 @@ def tell_study(study: StudyResult, confidence: float) -> list[str]:
     warnings = [f"Beware: {tell_check(check)}." for check in checks if check.name in WARNINGS]
     told = [*warnings, *tell_failures(study), tell_chosen(study, score, confidence), tell_leaders(study, score)]
     told += [*tell_effects(study, score), tell_training_on(study, confidence), *tell_scores(study)]
-    told += [f"Check: {tell_check(check, study.reach.get(score))}." for check in checks if check.name not in WARNINGS]
+    reach, thinned = study.reach.get(score), any(check.name == "thinned" for check in checks)
+    rest = [check for check in checks if check.name not in WARNINGS]
+    told += [f"Check: {tell_check(check, reach, thinned=thinned)}." for check in rest]
     return [line for line in [*told, f"Next: {tell_next(study)}."] if line]
 
 

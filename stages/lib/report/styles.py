@@ -99,12 +99,16 @@ NUM_NAMED = 3  # columns that a sentence names
 WARNINGS = ("groups", "gives_away", "no_skill", "no_overfitting")  # they change what the answer means
 
 
-def tell_check(check: Check, reach: Reach | None = None) -> str:
-    """columns of a check are columns of the table, or variants, or a score; reach: of the study, by that score."""
-    labels = dict.fromkeys(("path_ends", "no_spread"), lambda name: style_of(name).label)
+def tell_check(check: Check, reach: Reach | None = None, *, thinned: bool = False) -> str:
+    """columns of a check are columns of the table, or variants, or a score; reach: of the study, by that score.
+
+    thinned: the study trains on fewer rows than there are.
+    """
+    labels = {"no_spread": lambda name: style_of(name).label}
     labels |= dict.fromkeys(("reach", "margin"), lambda name: SCORES[name].label)
     columns = first_of([labels.get(check.name, str)(name) for name in check.columns], NUM_NAMED)
     numbers = {"value": check.value, "percent": 100 * check.value, "reach": reach}
+    numbers["mend"] = WORDS["mends"][thinned]
     return str(WORDS["checks"][check.name]).format(columns=", ".join(columns), **numbers)
 
 

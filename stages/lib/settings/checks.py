@@ -25,7 +25,7 @@ def find_mistakes(params: Params, facts: Mapping[str, Facts], *, whole: bool) ->
     """
     for found in list_checks(params, facts):
         try:
-            yield from list(found)
+            yield from found
         except (AttributeError, KeyError):
             if whole:
                 raise
@@ -76,7 +76,7 @@ def find_wrong_names(params: Params) -> Iterator[Mistake]:
         if name in sections["studies"]:
             yield Mistake(("tutorial", name), "stands under studies, too, expected it once: rename one of the two")
     for name, variant in sections["own_variants"].items():
-        if variant is None:
+        if not hasattr(variant, "study"):
             continue
         known = [*sections["studies"], *sections["tutorial"]]
         if variant.study not in known:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import cache
 from itertools import accumulate
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import yaml
+from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from stages.lib.core.cli import UserError
 from stages.lib.core.fields import shorten
@@ -98,6 +100,50 @@ def explain(entry: Any, within: tuple[str | int, ...]) -> list[Mistake]:
         context["length"] = len(entry["input"])  # pydantic does not count to the end
     told = {name: write_number(value) for name, value in context.items()}
     return [Mistake(where, text.format(**told, input=shorten(entry["input"])))]
+
+
+PARTIAL = "partial"  # is set in a model that lacks fields
+
+
+def salvage(kind: Any, value: Any, where: tuple[str | int, ...], mistakes: list[Mistake]) -> Any:
+    """A model with those of its fields that are valid, so that no mistake hides another; None where it is no model.
+
+    A check that needs a field which it lacks ends in an AttributeError. What the model's own checks find is added.
+    """
+    kind = getattr(kind, "__origin__", kind)  # of Annotated
+    if not (isinstance(kind, type) and issubclass(kind, BaseModel) and isinstance(value, dict)):
+        return None
+    found, lacking = dict[str, Any](), {name for name, field in kind.model_fields.items() if field.is_required()}
+    for name in (name for name in kind.model_fields if name in value):
+        try:
+            found[name] = adapt_field(kind, name).validate_python(value[name])
+        except ValidationError:
+            lacking.add(name)
+            if part := salvage(kind.model_fields[name].annotation, value[name], (*where, name), mistakes):
+                found[name] = part
+    model = kind.model_construct(_fields_set={PARTIAL}, **found)
+    for name in lacking - found.keys():
+        model.__dict__.pop(name, None)
+    for decorator in kind.__pydantic_decorators__.model_validators.values():
+        try:
+            decorator.func(model)
+        except AttributeError:
+            pass
+        except ValueError as error:
+            mistakes += [Mistake(where, line) for line in str(error).splitlines()]
+    return model
+
+
+def is_whole(model: Any) -> bool:
+    """Whether all of a model is valid; not of None."""
+    return model is not None and PARTIAL not in model.model_fields_set
+
+
+@cache
+def adapt_field(kind: type[BaseModel], name: str) -> TypeAdapter[Any]:
+    """What validates a field by itself."""
+    field: Any = kind.model_fields[name]
+    return TypeAdapter(Annotated[field.annotation, field])
 
 
 def write_number(value: Any) -> Any:

@@ -27,7 +27,7 @@ from stages.lib.lanes.losses import LOSSES
 from stages.lib.lanes.optimizers import SCHEDULES
 from stages.lib.lanes.plan import CheckpointSettings, EarlyStoppingSettings, PlateauSettings
 from stages.lib.lanes.regularizers import CATALOGUE
-from stages.lib.settings.mistakes import MISSING, UNKNOWN, Mistake, explain, limit, raise_all
+from stages.lib.settings.mistakes import MISSING, UNKNOWN, Mistake, explain, is_whole, limit, raise_all, salvage
 from stages.lib.settings.search import Search, check_strength
 from stages.lib.settings.yaml_text import load_document
 
@@ -382,12 +382,12 @@ def merge(entry: Any, change: Any) -> Any:
 
 
 def validate(kind: Any, value: Any, where: tuple[str, ...], mistakes: list[Mistake]) -> Any:
-    """The value as its type has it, or None; what is wrong with it is added to the mistakes."""
+    """The value as its type has it, else what is valid of it, or None; what is wrong is added to the mistakes."""
     try:
         return adapter_of(kind).validate_python(value)
     except ValidationError as error:
         mistakes += [mistake for entry in error.errors() for mistake in explain(entry, where)]
-        return None
+        return salvage(kind, value, where, mistakes)
 
 
 def read_entries(kind: Any, bounds: Any, value: Any, where: tuple[str, ...], mistakes: list[Mistake]) -> dict[str, Any]:
@@ -428,7 +428,7 @@ def resolve_studies(
     resolved = {}
     for section in ("tutorial", "studies"):
         for name, study in sections[section].items():
-            if study is not None:
+            if all(hasattr(study, field) for field in ("data", "only", "variants")):
                 datasets = [dataset for dataset in sections["datasets"] if dataset.partition("/")[0] == study.data]
                 resolved[name] = ResolvedStudy((section, name), study, datasets, {}, {})
                 add_catalogue(resolved[name], given, sections["variants"], mistakes)
@@ -445,19 +445,19 @@ def add_catalogue(
     study: ResolvedStudy, given: Mapping[str, Any], catalogue: Mapping[str, Any], mistakes: list[Mistake]
 ) -> None:
     """Add the variants of the catalogue, each with what the study changes in it; none to a study of the tutorial."""
-    changes, only = study.settings.variants, [study.settings.baseline, *study.settings.only]
-    only = only if study.settings.only else list(catalogue)
+    changes, named = study.settings.variants, study.settings.only
+    only = [*named, getattr(study.settings, "baseline", "")] if named else list(catalogue)  # it may not be valid
     if study.where[0] == "tutorial":
         mistakes += [Mistake((*study.where, "variants", name), NOT_COMPARED) for name in changes]
         return
-    unknown = [name for name in study.settings.only if name not in catalogue]
+    unknown = [name for name in named if name not in catalogue]
     mistakes += [Mistake((*study.where, "only"), f"names {name}, {EXPECT_VARIANT}") for name in unknown]
     absent = [name for name in changes if name not in catalogue]
     mistakes += [Mistake((*study.where, "variants", name), NOT_IN_CATALOGUE) for name in absent]
     for name in (name for name in catalogue if name in only):
         place = (*study.where, "variants", name) if name in changes else ("variants", name)
         entry, study.places[name] = catalogue[name], place
-        if entry and name in changes:
+        if name in changes and is_whole(entry):
             entry = validate(Variant, merge(given["variants"][name] or {}, changes[name]), place, mistakes)
         if entry:
             study.variants[name] = entry

@@ -1,8 +1,4 @@
-"""YAML from elsewhere: its limits, its faults in one line, and the line of each key.
-
-What is read is what anybody may have sent. libyaml looks through it first, which takes a hundredth of the time that
-ruamel.yaml needs for it, and without recursion.
-"""
+"""YAML: its limits, its faults in one line, and the line of each key."""
 
 from __future__ import annotations
 
@@ -19,7 +15,6 @@ from stages.lib.core.cli import UserError
 
 MAX_BYTES = 2**17  # of params.yaml, which has a tenth of that; ruamel.yaml takes a second for so much
 MAX_DEPTH = 24
-MAX_VALUES = 20_000  # keys and values, those behind aliases counted wherever they stand
 MARKER = re.compile(r"^(<{7}|={7}|>{7}|\|{7})( |$)", re.MULTILINE)
 Lines = dict[tuple[str | int, ...], int]
 Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -44,48 +39,34 @@ def decode(data: bytes, *, limit: int = MAX_BYTES) -> str:
         raise TextError("is not UTF-8 text, expected UTF-8: save it as such", line) from None
 
 
-def compose(text: str, *, most: int = MAX_VALUES) -> yaml.Node | None:
+def compose(text: str) -> yaml.Node | None:
     """The nodes of a document, each with its place; None of an empty one.
 
-    Raises TextError where it is no YAML, is nested too deeply, or has more than so many values.
+    Raises TextError where it is no YAML, or is nested too deeply.
     """
     if found := MARKER.search(text):
         told = f"holds a conflict marker of git ({found[1]}), expected none: choose one side and remove the markers"
         raise TextError(told, text.count("\n", 0, found.start()) + 1)
     try:
-        number, root = count_values(text, most), yaml.compose(text, Loader=Loader)
+        check_depth(text)
+        return yaml.compose(text, Loader=Loader)
     except yaml.YAMLError as error:
         raise explain_yaml(error, text) from None
     except (ValueError, RecursionError) as error:  # such as a character that no text has
         raise TextError(f"is not YAML ({' '.join(str(error).split())}), expected YAML: correct it") from None
-    if number > most:
-        raise TextError(f"has more than {most:,} values (aliases written out), expected at most that: shorten it")
-    return root
 
 
-def count_values(text: str, most: int) -> int:
-    """The values of a document, aliases written out; one that contains itself counts as more than `most`.
-
-    Raises TextError at a tag, and where it is nested too deeply.
-    """
-    number, sizes, starts = 0, dict[Any, int](), list[tuple[Any, int]]()  # of values, by anchor, of open collections
+def check_depth(text: str) -> None:
+    """TextError where a document is nested too deeply, such as one that contains itself: parsers use recursion."""
+    anchors = list[str | None]()  # of the collections around a place
     for event in yaml.parse(text, Loader=Loader):
-        line = event.start_mark.line + 1
-        if tag := getattr(event, "tag", None):  # it makes another thing of a value, such as a key that merges
-            raise TextError(f"has the tag {tag[:40]!r}, expected none: remove it", line)
-        if isinstance(event, yaml.CollectionEndEvent):
-            anchor, start = starts.pop()
-            sizes[anchor] = number - start
-        elif isinstance(event, yaml.AliasEvent):
-            number += sizes.get(event.anchor, most + 1)
-        elif isinstance(event, yaml.ScalarEvent):
-            number, sizes[event.anchor] = number + 1, 1
-        elif isinstance(event, yaml.CollectionStartEvent):
-            starts.append((event.anchor, number))
-            number, sizes[event.anchor] = number + 1, most + 1  # until it ends: what names it meanwhile is inside
-        if len(starts) > MAX_DEPTH:
-            raise TextError(f"is nested more than {MAX_DEPTH} levels deep, expected fewer: remove brackets", line)
-    return number
+        if isinstance(event, yaml.CollectionStartEvent):
+            anchors.append(event.anchor)
+        elif isinstance(event, yaml.CollectionEndEvent):
+            anchors.pop()
+        if len(anchors) > MAX_DEPTH or (isinstance(event, yaml.AliasEvent) and event.anchor in anchors):
+            told = f"is nested more than {MAX_DEPTH} levels deep, expected fewer: remove brackets"
+            raise TextError(told, event.start_mark.line + 1)
 
 
 def explain_yaml(error: Any, text: str) -> TextError:

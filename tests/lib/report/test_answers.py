@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from stages.lib.data.checks import Check
 from stages.lib.data.protocols import RepeatedStratifiedKFold
 from stages.lib.judge.arms import ArmKey
@@ -81,6 +83,14 @@ def test_the_answer_tells_sizes_scores_and_stopping() -> None:
     assert "Shown of 2 regularisers: 2 to help (dropout by 0.050, mix of regularisers by 0.050), none to hurt." in told
     assert "By log loss, 1 of 2 may be the best (dropout), or no regulariser." in told
     assert count_tried({"dropout", "ema", "decay"}, {"decay"}) == "3 (2 regularisers and 1 setting of training)"
+
+
+def test_where_fewer_rows_are_trained_on_than_there_are_minutes_would_help_and_no_more_rows() -> None:
+    checks = [Check("thinned", (), 1000), Check("margin", ("log_loss",), 0.5)]
+    study = replace(make_result((-0.05, "better"), *checks), reach={"log_loss": Reach(0.25, 0.5, 0.01)})
+    told = "\n".join(tell_study(study, 0.95))
+    assert "more training rows would help, by MINUTES of make judge" in told
+    assert "more rows would help" not in told
 
 
 def test_every_check_is_told_with_what_to_do() -> None:
