@@ -13,16 +13,19 @@ from stages.lib.core.records import find_plan
 from stages.lib.data.samples import Development, find_development, load_development
 from stages.lib.lanes import runtime
 from stages.lib.lanes.export import build_keras, to_file
+from stages.lib.lanes.graph import Graph
 from stages.lib.lanes.plan import MODELS, RunPlan, load_run_plans
 from stages.lib.lanes.run import TrainedRun, UnfinishedRun, save_run
 from stages.lib.lanes.training import train_lanes
 
 
-def run(plan: RunPlan, development: Development, unfinished: UnfinishedRun) -> tuple[TrainedRun, bytes]:
-    """The trained lanes, and the first replicate at its knobs as a .keras file."""
+def run(
+    plan: RunPlan, development: Development, unfinished: UnfinishedRun, graphs: dict[str, Graph]
+) -> tuple[TrainedRun, bytes]:
+    """The trained lanes, and the first replicate at its knobs as a .keras file; graphs: see `train_lanes`."""
     num_rows = plan.epochs * development.training.shape[1]
     with Progress(num_rows, label=f"{plan.task} {plan.variant}", unit="rows") as progress:
-        trained = train_lanes(plan, development, report=progress.report, unfinished=unfinished)
+        trained = train_lanes(plan, development, report=progress.report, unfinished=unfinished, graphs=graphs)
     weights = trained.stopped or trained.weights
     return trained, to_file(build_keras(plan, weights, lane=0, scale=development.scale))
 
@@ -34,9 +37,10 @@ def main() -> None:
         (MODELS / study / variant).mkdir(parents=True, exist_ok=True)
         return
     runtime.configure()
+    graphs = dict[str, Graph]()
     for task, plan in plans.items():
         unfinished = UnfinishedRun(task, variant, inputs=(find_plan(f"{study}/{variant}"), find_development(task)))
-        trained, model = run(plan, load_development(task), unfinished)
+        trained, model = run(plan, load_development(task), unfinished, graphs)
         save_run(trained, model, task, variant)
         unfinished.forget()
 

@@ -98,12 +98,12 @@ def test_lanes_that_fill_up_a_block_are_trained_for_nothing(monkeypatch):
 
 
 def test_blocks_share_one_trace(monkeypatch):
-    graphs = []
-    monkeypatch.setattr(training, "Graph", lambda *parts: graphs.append(Graph(*parts)) or graphs[-1])
-    train_in_blocks(*make_run(), monkeypatch, size=4)
-    (graph,) = graphs
+    graphs = dict[str, Graph]()
+    train_in_blocks(*make_run(), monkeypatch, size=4, graphs=graphs)
+    (graph,) = graphs.values()
     # Of batches of four rows, and of the last one of two, as well.
-    assert {traced.experimental_get_tracing_count() for traced in (graph._run_steps, graph.validate, graph.keep)} == {1}
+    traced = graph._run_steps, graph._validate, graph.keep
+    assert {function.experimental_get_tracing_count() for function in traced} == {1}
 
 
 @pytest.mark.parametrize(("size", "seen"), [(8, [56, 58, 114, 116]), (4, [28, 29, 57, 58, 86, 87, 115, 116])])
