@@ -51,9 +51,10 @@ def find_keras_parts(plan: RunPlan, layer: int) -> dict[str, list[Any]]:
     """Place -> what Keras has there for the regularisers that act on a layer."""
     parts = defaultdict[str, list[Any]](list)
     for entry in plan.regularizers:
-        found = CATALOGUE[entry.name].keras_part(entry.strengths[0], f"{entry.name}_{layer}")
-        if found and layer in entry.layers:
-            parts[found.place].append(found.part)
+        if layer in entry.layers:
+            found = CATALOGUE[entry.name].keras_part(entry.strengths[0], f"{entry.name}_{layer}")
+            if found:
+                parts[found.place].append(found.part)
     return parts
 
 

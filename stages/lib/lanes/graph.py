@@ -250,12 +250,11 @@ class Graph:
         return losses, self.network.output(all_logits)
 
     @tf.function(autograph=False)
-    def keep(self, lanes: tf.Tensor, improved: tf.Tensor) -> None:
-        """Remember the present weights of the lanes that are True in [lane], to hand on, and of those that improved."""
-        for name, value in self.evaluated().items():
-            self.kept[name].assign(tf.where(per_lane(lanes, value), value, self.kept[name]))
-            if self.stopped:
-                self.stopped[name].assign(tf.where(per_lane(improved, value), value, self.stopped[name]))
+    def keep(self, lanes: tf.Tensor, place: str) -> None:
+        """Remember the present weights of the lanes that are True in [lane], in `kept` or in `stopped`."""
+        values, kept = self.evaluated(), getattr(self, place)
+        for name, variable in kept.items():
+            variable.assign(tf.where(per_lane(lanes, variable), values[name], variable))
 
     def _any_batches(self, part: tf.Tensor) -> tf.TensorSpec:
         """What stands for [step, replicate or lane, row, ...], with any number of steps, of rows and of features."""

@@ -110,14 +110,14 @@ class Optimizer:
         self.momentum = {"sgd": float(np.float32(plan.momentum)), "rmsprop": plan.momentum, "adam": 0.0}[plan.name]
         self.slots, self.buffers = self._pairs(), self._pairs() if rate_per_lane else []
         self.learning_rate = zeros([weights[0].shape[0]] if rate_per_lane else [], self.dtype)
-        self.num_taken = self.num_steps = 0
+        self.num_taken, self.steps = 0, self._list_steps(0)
 
     def _pairs(self) -> list[tuple[tf.Variable, tf.Variable]]:
         return [(zeros(weight.shape, self.dtype), zeros(weight.shape, self.dtype)) for weight in self.weights]
 
     def begin(self, num_steps: int) -> None:
         """Set all to how it is before the first of so many steps; the weights are set already."""
-        self.num_taken, self.num_steps = 0, num_steps
+        self.num_taken, self.steps = 0, self._list_steps(num_steps)
         for pairs in (self.slots, self.buffers):
             for weight, pair in zip(self.weights, pairs, strict=bool(pairs)):
                 for variable in pair:
@@ -125,15 +125,15 @@ class Optimizer:
         self.learning_rate.assign(tf.fill(self.learning_rate.shape, self._constant(self.plan.learning_rate)))
 
     def take_steps(self, num_steps: int) -> np.ndarray:
-        """Count the next steps as taken, and give what depends on their numbers: [step, column of Step].
+        """Count the next steps as taken, and give what depends on their numbers: [step, column of Step]."""
+        first, self.num_taken = self.num_taken, self.num_taken + num_steps
+        return self.steps[first : self.num_taken]
 
-        NumPy works them out for a whole call; in the graph they would be thirteen operations of each step.
-        """
-        dtype = self.dtype.as_numpy_dtype
-        numbers = np.arange(self.num_taken + 1, self.num_taken + num_steps + 1)
-        self.num_taken += num_steps
+    def _list_steps(self, num_steps: int) -> np.ndarray:
+        """[step, column of Step] of so many steps; in the graph these would be thirteen operations of each step."""
+        dtype, numbers = self.dtype.as_numpy_dtype, np.arange(1, num_steps + 1)
         units = keras_correction(numbers) if self.plan.name == "adam" else np.ones(num_steps)
-        schedule = SCHEDULES[self.plan.schedule](numbers, self.num_steps)
+        schedule = SCHEDULES[self.plan.schedule](numbers, num_steps)
         powers = (np.power(dtype(beta), numbers.astype(dtype)) for beta in (BETA_1, BETA_2))
         return np.column_stack(Step(numbers, units, schedule, *powers)).astype(dtype)
 

@@ -93,7 +93,7 @@ class BlockTraining:
         self.labels = block.grid.over_points(development.labels[validation])
         self.validate = graph.prepare_validation(validation)
         chosen = tf.TensorSpec([len(block.lanes)], tf.bool)
-        self.keep_weights = graph.keep.get_concrete_function(chosen, chosen)
+        self.keep = {place: graph.keep.get_concrete_function(chosen, place) for place in ("kept", "stopped")}
         self.best = Best(LOG_LOSS, 0, len(block.lanes), dtype)
         self.stopped_epoch = np.zeros(len(block.lanes), int)
         self.noise = NoiseSource(graph.list_noises(block), seed=plan.seed, replicates=replicates)
@@ -113,8 +113,9 @@ class BlockTraining:
             if not self.callbacks.keeps_best and epoch + 1 < self.plan.epochs:
                 kept = kept & ~self.callbacks.running  # later weights of the others will replace these
             improved = self._find_improved(epoch, logs, running)
-            if kept.any() or improved.any():
-                self.keep_weights(tf.constant(kept), tf.constant(improved))
+            for place, lanes in (("kept", kept), ("stopped", improved)):
+                if lanes.any():
+                    self.keep[place](tf.constant(lanes))
             if self.plan.callbacks.reduce_lr_on_plateau:
                 self.graph.optimizer.learning_rate.assign(self.callbacks.learning_rate)
             rows = {"epoch": np.full(len(running), epoch + 1), "lane": self.block.lanes, **logs}
