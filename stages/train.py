@@ -10,6 +10,7 @@ of lanes that are trained are kept in .dvc/tmp/unfinished until all are: a run t
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 from stages.lib.core.cli import Progress, parse_arguments, run_main
@@ -18,17 +19,11 @@ from stages.lib.core.records import to_json
 from stages.lib.data.samples import Development, find_development, load_development
 from stages.lib.lanes import runtime
 from stages.lib.lanes.export import build_keras, to_file
+from stages.lib.lanes.graph import Graph
 from stages.lib.lanes.kept import recall
 from stages.lib.lanes.plan import MODELS, RunPlan, find_run, load_run_plans
 from stages.lib.lanes.run import PARTS, TrainedRun, UnfinishedRun, load_run, save_part
 from stages.lib.lanes.training import train_lanes
-
-
-def run(plan: RunPlan, development: Development, unfinished: UnfinishedRun) -> TrainedRun:
-    """The trained lanes of a part of a run."""
-    num_rows = plan.epochs * development.training.shape[1]
-    with Progress(num_rows, label=f"{plan.task} {plan.variant}", unit="rows") as progress:
-        return train_lanes(plan, development, report=progress.report, unfinished=unfinished)
 
 
 def export(plan: RunPlan, trained: TrainedRun, development: Development) -> bytes:
@@ -37,7 +32,7 @@ def export(plan: RunPlan, trained: TrainedRun, development: Development) -> byte
     return to_file(build_keras(plan.at_knob, trained.stopped or trained.weights, lane=lane, scale=development.scale))
 
 
-def train_task(plan: RunPlan) -> None:
+def train_task(plan: RunPlan, graphs: dict[str, Graph]) -> None:
     """Train a run in its parts, or take those that are kept."""
     development, folder = load_development(plan.task), find_run(plan.task, plan.variant)
     for name in PARTS:
@@ -45,13 +40,25 @@ def train_task(plan: RunPlan) -> None:
     for name, part in zip(PARTS, plan.parts, strict=False):
         kept_as, inputs = f"train/{plan.task}/{plan.variant}/{name}lanes", (to_json(part), find_development(plan.task))
         unfinished = UnfinishedRun(kept_as, inputs)
-
-        def make(target: Path, part: RunPlan = part, name: str = name, unfinished: UnfinishedRun = unfinished) -> None:
-            save_part(run(part, development, unfinished), target, name)
-
+        make = partial(train_part, part, development, unfinished, graphs, name)
         recall(kept_as, inputs, make, folder)
         unfinished.forget()
     write_bytes(folder / "model.keras", export(plan, load_run(plan.task, plan.variant), development))
+
+
+def train_part(
+    part: RunPlan,
+    development: Development,
+    unfinished: UnfinishedRun,
+    graphs: dict[str, Graph],
+    name: str,
+    folder: Path,
+) -> None:
+    """Train a part of a run into a folder; name: one of `PARTS`. unfinished, graphs: see `train_lanes`."""
+    num_rows = part.epochs * development.training.shape[1]
+    with Progress(num_rows, label=f"{part.task} {part.variant}", unit="rows") as progress:
+        trained = train_lanes(part, development, report=progress.report, unfinished=unfinished, graphs=graphs)
+    save_part(trained, folder, name)
 
 
 def main() -> None:
@@ -61,8 +68,9 @@ def main() -> None:
         (MODELS / study / variant).mkdir(parents=True, exist_ok=True)
         return
     runtime.configure()
+    graphs = dict[str, Graph]()
     for plan in plans.values():
-        train_task(plan)
+        train_task(plan, graphs)
 
 
 if __name__ == "__main__":

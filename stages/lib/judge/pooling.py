@@ -1,9 +1,10 @@
 """What arms do on average over several data sets, which may be the best there, and one data set beside the others.
 
-The data sets are the sample, each with the same weight. Tests flip signs: if an arm and its baseline are equal, an effect
-could as well have the other sign. One sign for all arms of a data set keeps how their effects go together, and nothing
-is asked of variances: independent data sets, effects symmetric about 0 where there is none (Canay, Romano and Shaikh
-2017). Studentised, so that the means of effects which are not symmetric are tested as well where data sets are many.
+The data sets are the sample, each with the same weight. Tests flip signs: if an arm and its baseline are equal, an
+effect could as well have the other sign. One sign for all arms of a data set keeps how their effects go together, and
+nothing is asked of variances: independent data sets, effects symmetric about 0 where there is none (Canay, Romano and
+Shaikh 2017). Studentised, so that the means of effects which are not symmetric are tested as well where data sets are
+many.
 """
 
 from __future__ import annotations
@@ -19,7 +20,10 @@ from stages.lib.judge.comparison import Difference, Verdict
 from stages.lib.judge.designs import Array, Estimate
 from stages.lib.judge.verdicts import find_interval, verdict
 
-NUM_FLIPS, NUM_SET_FLIPS = 100_000, 20_000  # of a mean, and of a set: more than 2^16 and 2^14, below which all are taken
+NUM_FLIPS, NUM_SET_FLIPS = (
+    100_000,
+    20_000,
+)  # of a mean, of a set: over 2^16 and 2^14, below which all are taken
 CHUNK = 10_000  # flips held at once
 SEED = 1  # of the flips
 TOLERANCE = 1e-9  # below which sums that differ by rounding are equal
@@ -66,7 +70,7 @@ def pool(
 ) -> dict[str, Pooled]:
     """Arm -> its differences on the same data sets, at least two, pooled; all arms are one family.
 
-    An arm is better or worse where its step-down adjusted p is at most 1 - confidence. Its interval is the mean plus and
+    An arm is better or worse where its step-down adjusted p is at most 1 - confidence. Its interval is the mean plus or
     minus the same number of standard errors for all arms, cut off at 0 where step-down shows more than it, stretched to
     0 where nothing is shown; so word and interval agree.
 
@@ -156,7 +160,7 @@ def draw_signs(num: int, num_flips: int) -> Iterator[Array]:
     for first in range(0, total, CHUNK):
         numbers = np.arange(first, min(first + CHUNK, total))[:, None]
         flips = numbers >> np.arange(num) & 1 if is_exact else rng.integers(0, 2, (len(numbers), num)) * (numbers > 0)
-        yield 1.0 - 2.0 * flips
+        yield (1 - 2 * flips).astype(float)
 
 
 def count_shown(effects: Sequence[Difference], *, positive: bool, alpha: float) -> int:

@@ -30,9 +30,9 @@ def build_keras(plan: RunPlan, weights: Weights, *, lane: int, scale: float) -> 
     Penalties, constraints, batch normalisation and dropout are Keras' own in it, at the plan's strengths, so it can be
     trained further. What Keras does outside the network (input noise, mixing of rows, averaging) is not in it.
     """
-    model = keras.Sequential([keras.Input((weights["kernel_1"].shape[1],), name="rows")], name=plan.variant)
+    layers = [keras.Input((weights["kernel_1"].shape[1],), name="rows")]
     if scale != 1:
-        model.add(keras.layers.Rescaling(scale, name="rescaling"))
+        layers.append(keras.layers.Rescaling(scale, name="rescaling"))
     network = plan.network
     activations = [(network.activation, f"activation_{layer}") for layer, _ in enumerate(network.hidden, start=1)]
     activations.append(("sigmoid" if network.outputs == 1 else "softmax", "probability"))
@@ -40,10 +40,10 @@ def build_keras(plan: RunPlan, weights: Weights, *, lane: int, scale: float) -> 
         parts = find_keras_parts(plan, layer)
         penalty = keras.regularizers.L1L2(**dict(parts["penalty"])) if parts["penalty"] else None
         last = next(reversed(parts["constraint"]), None)
-        model.add(keras.layers.Dense(units, kernel_regularizer=penalty, kernel_constraint=last, name=f"dense_{layer}"))
+        dense = keras.layers.Dense(units, kernel_regularizer=penalty, kernel_constraint=last, name=f"dense_{layer}")
         activation, name = activations[layer - 1]
-        for added in (*parts["sums"], keras.layers.Activation(activation, name=name), *parts["activity"]):
-            model.add(added)
+        layers += [dense, *parts["sums"], keras.layers.Activation(activation, name=name), *parts["activity"]]
+    model = keras.Sequential(layers, name=plan.variant)  # all at once: with each one that is added Keras builds anew
     for layer in model.layers:
         layer.set_weights(lane_weights(layer.name, weights, lane))
     return model
@@ -53,9 +53,10 @@ def find_keras_parts(plan: RunPlan, layer: int) -> dict[str, list[Any]]:
     """Place -> what Keras has there for the regularisers that act on a layer."""
     parts = defaultdict[str, list[Any]](list)
     for entry in plan.regularizers:
-        found = CATALOGUE[entry.name].keras_part(entry.strengths[0], f"{entry.name}_{layer}")
-        if found and layer in entry.layers:
-            parts[found.place].append(found.part)
+        if layer in entry.layers:
+            found = CATALOGUE[entry.name].keras_part(entry.strengths[0], f"{entry.name}_{layer}")
+            if found:
+                parts[found.place].append(found.part)
     return parts
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from functools import partial
 
 import numpy as np
 
@@ -38,21 +40,27 @@ def build_regularizers(
 
 
 class Graph:
-    """The lanes of a block, their weights and their training step."""
+    """The lanes of a block, their weights and their training step.
+
+    Runs whose data sets differ in rows and features alone are trained in one graph, one after another.
+    """
 
     def __init__(self, plan: RunPlan, development: Development, start: Weights, block: Block, dtype: str):
         """start: weights [replicate of the run, ...]. block: any; all that are trained are of its size."""
-        self.plan, self.development, self.start, self.grid = plan, development, start, block.grid
-        self.num_lanes, self.dtype = block.grid.num_lanes, tf.as_dtype(dtype)
-        self.inputs, self.labels = tf.constant(development.inputs), tf.constant(development.labels.astype(np.int32))
-        numbers = self._choose_encoders(block)
-        self.encoders = {name: tf.Variable(values, trainable=False) for name, values in numbers.items()}
+        self.num_lanes, self.dtype, self.grid = block.grid.num_lanes, tf.as_dtype(dtype), block.grid
+        self.loss = LOSSES[plan.loss]
+        self.inputs = zeros([None, None], tf.as_dtype(development.inputs.dtype))
+        self.targets = zeros([None], tf.int32) if self.loss.sparse else zeros([None, plan.network.outputs], self.dtype)
+        self.encoders = {
+            name: zeros([block.grid.num_replicates, 1, None], tf.as_dtype(numbers.dtype))
+            for name, numbers in development.encoders.items()
+        }
         self.lanes = tf.Variable(block.lanes, trainable=False)
+        self.load(plan, development, start)
         some = None if block.grid == plan.grid else self.lanes
         self.regularizers = build_regularizers(plan, dtype, development.image, some)
         self.kernels = [(entry, f"kernel_{layer}") for entry in self.regularizers for layer in entry.layers]
         self.network = Network(plan.network, self.regularizers)
-        self.loss = LOSSES[plan.loss]
         trained = trained_names(start)
         self.weights, self.kept = self._variables(start), self._variables(start)
         self.stopped = self._variables(start) if plan.stopped else {}
@@ -63,13 +71,22 @@ class Graph:
             plan.optimizer,
             self.trained,
             rate_per_lane=plan.callbacks.reduce_lr_on_plateau is not None,
-            num_steps=plan.epochs * -(-development.training.shape[1] // plan.batch_size),
         )
         self._traced: Callable[..., tf.Tensor] | None = None  # of any number of steps and of rows in a batch
 
+    def load(self, plan: RunPlan, development: Development, start: Weights) -> None:
+        """Take in a run that needs the same graph, see `find_graph`."""
+        self.plan, self.development, self.start = plan, development, start
+        self.inputs.assign(development.inputs)
+        labels, outputs = development.labels.astype(np.int32), plan.network.outputs
+        shares = labels if self.loss.sparse else labels[:, None] if outputs == 1 else np.eye(outputs)[labels]
+        self.targets.assign(shares.astype(self.targets.dtype.as_numpy_dtype))
+
     def _variables(self, names: Iterable[str]) -> dict[str, tf.Variable]:
-        """Name of a weight -> [lane, ...], without its values."""
-        return {name: zeros([self.num_lanes, *self.start[name].shape[1:]], self.dtype) for name in names}
+        """Name of a weight -> [lane, ...], without its values; the first kernel has any number of inputs."""
+        first = {"kernel_1": (None, self.start["kernel_1"].shape[2])}
+        shapes = {name: self.start[name].shape[1:] for name in names} | first
+        return {name: zeros([self.num_lanes, *shape], self.dtype) for name, shape in shapes.items()}
 
     def _choose_encoders(self, block: Block) -> dict[str, np.ndarray]:
         """Field of `Encoder` -> [replicate of the block, 1, feature]; empty where rows are encoded."""
@@ -77,7 +94,7 @@ class Graph:
         return {name: numbers[replicates, None] for name, numbers in self.development.encoders.items()}
 
     def begin(self, block: Block) -> None:
-        """Set all lanes to how a block starts."""
+        """Set all lanes of the run that is loaded to how a block starts."""
         self.lanes.assign(block.lanes)
         for name, values in self._choose_encoders(block).items():
             self.encoders[name].assign(values)
@@ -85,7 +102,7 @@ class Graph:
         for variables in (self.weights, self.averages, self.kept, self.stopped):
             for name, variable in variables.items():
                 variable.assign(start[name])
-        self.optimizer.begin()
+        self.optimizer.begin(self.plan.epochs * -(-self.development.training.shape[1] // self.plan.batch_size))
 
     def list_noises(self, block: Block) -> list[Noise]:
         """The random numbers that each step of a block needs."""
@@ -110,7 +127,7 @@ class Graph:
             # One trace for all batches, the last of an epoch too; TensorFlow would trace each number of steps or rows.
             # It would also look the trace up at each call, which takes as long as a step of small networks.
             any_steps = tf.TensorSpec([None, *numbers.shape[1:]], numbers.dtype)
-            specs = tf.nest.map_structure(any_batches, (order, noise))
+            specs = tf.nest.map_structure(self._any_batches, (order, noise))
             self._traced = self._run_steps.get_concrete_function(any_steps, *specs, losses)
         return self._traced(numbers, order, noise, losses)
 
@@ -120,8 +137,8 @@ class Graph:
         self, numbers: tf.Tensor, order: tf.Tensor, noise: Mapping[str, tf.Tensor], losses: tf.Tensor
     ) -> tf.Tensor:
         def train(step: tf.Tensor, losses: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-            draws = {name: values[step] for name, values in noise.items()}
-            added = self._train(Step(*tf.unstack(numbers[step])), order[step], draws)
+            own, rows, draws = tf.nest.map_structure(lambda values: tf.gather(values, step), (numbers, order, noise))
+            added = self._train(Step(*tf.unstack(own)), rows, draws)
             return step + 1, losses + tf.cast(added, losses.dtype)
 
         num_steps = tf.shape(order)[0]
@@ -137,7 +154,7 @@ class Graph:
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(self.trained)
             logits, penalty, moved = self.network.forward(self.weights, inputs, noise)
-            losses = self.compare(targets, logits) + penalty + self.kernel_penalty(self.weights)
+            losses = self._add_penalties(self.compare(targets, logits), penalty, self.weights)
         gradients = tape.gradient(losses, self.trained)
         for name, value in moved.items():
             self.weights[name].assign(value)
@@ -163,8 +180,10 @@ class Graph:
             if changed is not None:
                 self.weights[name].assign(changed)
 
-    def kernel_penalty(self, weights: Tensors) -> tf.Tensor | float:
-        return total(entry.penalize_kernel(weights[name]) for entry, name in self.kernels)
+    def _add_penalties(self, losses: tf.Tensor, activity: tf.Tensor | None, weights: Tensors) -> tf.Tensor:
+        """The losses [lane] with the penalties on activities and on kernels."""
+        kernels = total(entry.penalize_kernel(weights[name]) for entry, name in self.kernels)
+        return total([losses, activity, kernels])
 
     def compare(self, targets: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
         """The losses [lane] of targets and logits [lane, row, output], penalties left out."""
@@ -187,12 +206,7 @@ class Graph:
 
     def _gather_targets(self, rows: tf.Tensor) -> tf.Tensor:
         """Class numbers [lane, row], or [lane, row, output]: 0 or 1 for a sigmoid, one-hot for a softmax."""
-        labels, outputs = tf.gather(self.labels, rows), self.plan.network.outputs
-        if self.loss.sparse:
-            return self._over_lanes(labels)
-        binary = outputs == 1
-        targets = tf.cast(labels, self.dtype)[..., None] if binary else tf.one_hot(labels, outputs, dtype=self.dtype)
-        return self._over_lanes(targets)
+        return self._over_lanes(tf.gather(self.targets, rows))
 
     def _over_lanes(self, values: tf.Tensor) -> tf.Tensor:
         """Give every lane what belongs to its replicate; what is drawn lane by lane already stays as it is."""
@@ -207,42 +221,62 @@ class Graph:
             weights[name] = weights[name] if constrained is None else constrained
         return {name: tf.convert_to_tensor(value) for name, value in weights.items()}
 
-    @tf.function(autograph=False)
-    def validate(self, rows: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """Validation losses [lane], penalties included as Keras does, and probabilities [lane, row, output].
+    def prepare_validation(self, rows: np.ndarray) -> Callable[[], tuple[tf.Tensor, tf.Tensor]]:
+        """What validates on the rows [replicate, row] of the pool.
 
-        Args:
-            rows: [replicate, row] numbers of rows in the pool.
+        It gives losses [lane], penalties included as Keras does, and probabilities [lane, row, output].
         """
-        weights, num_rows = self.evaluated(), rows.shape[1]
-        logits: list[tf.Tensor] = []
-        penalty = tf.zeros(self.num_lanes, self.dtype)
         # Pieces along the rows whose inputs are small enough to hold at once.
-        widest = max(self.inputs.shape[1], *self.plan.network.hidden, self.plan.network.outputs)
+        widest = max(self.development.inputs.shape[1], *self.plan.network.hidden, self.plan.network.outputs)
         size = max(1, CHUNK_BYTES // (self.plan.grid.num_lanes * widest * self.dtype.size))
-        for first in range(0, num_rows, size):
-            chunk = rows[:, first : first + size]
+        chunks = np.split(rows.astype(np.int32), range(size, rows.shape[1], size), axis=1)
+        shares = tf.constant([chunk.shape[1] / rows.shape[1] for chunk in chunks], self.dtype)
+        any_rows = [tf.TensorSpec([len(rows), None], tf.int32)] * len(chunks)
+        traced = self._validate.get_concrete_function(any_rows, shares)  # looked up once, not each epoch
+        return partial(traced, [tf.constant(chunk) for chunk in chunks], shares)
+
+    @tf.function(autograph=False)
+    def _validate(self, chunks: list[tf.Tensor], shares: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        weights, logits, penalties = self.evaluated(), list[tf.Tensor](), list[tf.Tensor]()
+        for chunk, share in zip(chunks, tf.unstack(shares, len(chunks)), strict=True):
             with tf.control_dependencies(logits[-1:]):  # else all chunks are held at once
                 turn = tf.identity(chunk)
             part, activity, _ = self.network.forward(weights, self._gather_inputs(turn), None)
             logits.append(part)
-            penalty += activity * (chunk.shape[1] / num_rows)
-        all_logits = tf.concat(logits, axis=1)
-        losses = self.compare(self._gather_targets(rows), all_logits) + penalty + self.kernel_penalty(weights)
+            if activity is not None:
+                penalties.append(activity * share)
+        all_logits, targets = tf.concat(logits, axis=1), self._gather_targets(tf.concat(chunks, axis=1))
+        losses = self._add_penalties(self.compare(targets, all_logits), total(penalties), weights)
         return losses, self.network.output(all_logits)
 
     @tf.function(autograph=False)
-    def keep(self, lanes: tf.Tensor, improved: tf.Tensor) -> None:
-        """Remember the present weights of the lanes that are True in [lane], to hand on, and of those that improved."""
-        for name, value in self.evaluated().items():
-            self.kept[name].assign(tf.where(per_lane(lanes, value), value, self.kept[name]))
-            if self.stopped:
-                self.stopped[name].assign(tf.where(per_lane(improved, value), value, self.stopped[name]))
+    def keep(self, lanes: tf.Tensor, place: str) -> None:
+        """Remember the present weights of the lanes that are True in [lane], in `kept` or in `stopped`."""
+        values, kept = self.evaluated(), getattr(self, place)
+        for name, variable in kept.items():
+            variable.assign(tf.where(per_lane(lanes, variable), values[name], variable))
+
+    def _any_batches(self, part: tf.Tensor) -> tf.TensorSpec:
+        """What stands for [step, replicate or lane, row, ...], with any number of steps, of rows and of features."""
+        others = [None if size == self.development.inputs.shape[1] else size for size in part.shape[3:]]
+        return tf.TensorSpec([None, part.shape[1], None, *others], part.dtype)
 
 
-def any_batches(part: tf.Tensor) -> tf.TensorSpec:
-    """What stands for [step, replicate or lane, row, ...], with any number of steps and of rows."""
-    return tf.TensorSpec([None, part.shape[1], None, *part.shape[3:]], part.dtype)
+def find_graph(
+    graphs: dict[str, Graph], plan: RunPlan, development: Development, start: Weights, block: Block, dtype: str
+) -> Graph:
+    """The one of the graphs that fits a run, which is loaded; it is built where there is none.
+
+    graphs: by what they depend on: all of a run but the number of rows and of features.
+    """
+    alike = replace(plan, task="", epochs=0, batch_size=0)
+    pool = development.inputs.dtype, development.scale, development.image, [*development.encoders]
+    key = repr((alike, pool, block.grid, dtype))
+    if key in graphs:
+        graphs[key].load(plan, development, start)
+    else:
+        graphs[key] = Graph(plan, development, start, block, dtype)
+    return graphs[key]
 
 
 def predict_lanes(

@@ -52,11 +52,16 @@ def binary_crossentropy(target: tf.Tensor, logit: tf.Tensor, probability: tf.Ten
     For a softmax network Keras' binary cross-entropy takes each class's logit as that of a sigmoid, and so do lanes.
     """
 
-    @with_gradient(lambda slope, logit: slope * (tf.sigmoid(logit) - target))
-    def compute(logit: tf.Tensor) -> tf.Tensor:
-        return tf.nn.sigmoid_cross_entropy_with_logits(target, logit)
+    def differentiate(slope: tf.Tensor, logit: tf.Tensor) -> tf.Tensor:
+        count = tf.cast(tf.shape(logit)[1] * logit.shape[2], logit.dtype)
+        return tf.reshape(slope / count, [-1, 1, 1]) * (tf.sigmoid(logit) - target)
 
-    return tf.reduce_mean(compute(logit), axis=(1, 2))
+    @with_gradient(differentiate)
+    def compute(logit: tf.Tensor) -> tf.Tensor:
+        values = tf.nn.relu(logit) - logit * target + tf.math.log1p(tf.exp(-tf.abs(logit)))
+        return tf.reduce_mean(values, axis=(1, 2))
+
+    return compute(logit)
 
 
 def mean_squared_logarithmic_error(target: tf.Tensor, logit: tf.Tensor, probability: tf.Tensor) -> tf.Tensor:

@@ -7,7 +7,9 @@ layer's parts is Dense, BatchNormalization, activation, Dropout.
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Iterable, Mapping, Sequence
+from functools import reduce
 from itertools import pairwise
 
 import numpy as np
@@ -62,18 +64,19 @@ class Network:
 
     def forward(
         self, weights: Tensors, inputs: tf.Tensor, noise: Tensors | None
-    ) -> tuple[tf.Tensor, tf.Tensor, dict[str, tf.Tensor]]:
+    ) -> tuple[tf.Tensor, tf.Tensor | None, dict[str, tf.Tensor]]:
         """Run the network on inputs [lane, row, feature], or [1, row, feature] for all lanes.
 
         Args:
             noise: random numbers of a training step; None runs the network as in use: no noise, moving statistics.
 
         Returns:
-            Logits [lane, row, output], activity penalties [lane], and new values of the weights that are not trained.
+            Logits [lane, row, output], activity penalties [lane] or None, and new values of the weights that are not
+            trained.
         """
         hidden, training = inputs, noise is not None
         moved: dict[str, tf.Tensor] = {}
-        penalty = tf.zeros(inputs.shape[0], inputs.dtype)
+        penalties = []
         for layer in range(1, self.num_layers):
             acting = [entry for entry in self.regularizers if layer in entry.layers]
             hidden = apply_dense(weights, layer, hidden)
@@ -81,11 +84,11 @@ class Network:
                 hidden, statistics = regularizer.transform_sums(layer, hidden, weights, training=training)
                 moved |= statistics
             hidden = self.activation(hidden)
-            penalty += total(regularizer.penalize_activity(hidden) for regularizer in acting)
+            penalties.append(total(regularizer.penalize_activity(hidden) for regularizer in acting))
             if noise is not None:
                 for regularizer in acting:
                     hidden = regularizer.transform_activity(layer, hidden, noise)
-        return apply_dense(weights, self.num_layers, hidden), penalty, moved
+        return apply_dense(weights, self.num_layers, hidden), total(penalties), moved
 
 
 def gelu(values: tf.Tensor) -> tf.Tensor:
@@ -97,6 +100,7 @@ def apply_dense(weights: Tensors, layer: int, inputs: tf.Tensor) -> tf.Tensor:
     return tf.matmul(inputs, weights[f"kernel_{layer}"]) + weights[f"bias_{layer}"]
 
 
-def total(penalties: Iterable[tf.Tensor | None]) -> tf.Tensor | float:
-    """The sum of the penalties that are there."""
-    return sum(penalty for penalty in penalties if penalty is not None)
+def total(parts: Iterable[tf.Tensor | None]) -> tf.Tensor | None:
+    """The sum of the losses and penalties that are there; None without any, since to add 0 is an operation, too."""
+    there = [part for part in parts if part is not None]
+    return reduce(operator.add, there) if there else None

@@ -7,7 +7,6 @@ they fill a buffer with the change at rate 1, which is then scaled lane by lane.
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -24,8 +23,9 @@ def per_lane(vector: tf.Tensor, like: tf.Tensor) -> tf.Tensor:
     return tf.reshape(vector, [-1] + [1] * (len(like.shape) - 1))
 
 
-def zeros(shape: Sequence[int], dtype: tf.DType) -> tf.Variable:
-    return tf.Variable(tf.zeros(shape, dtype), trainable=False)
+def zeros(shape: Sequence[int | None], dtype: tf.DType) -> tf.Variable:
+    """A variable; where an axis has no length it can have any, and none as yet."""
+    return tf.Variable(tf.zeros([length or 0 for length in shape], dtype), trainable=False, shape=shape)
 
 
 Change = dict[str, Any]  # what every kernel takes: var, grad, lr
@@ -103,35 +103,37 @@ class Optimizer:
     adam       m, s moments, w -= rate * sqrt(1 - b2^t) / (1 - b1^t) * m / (sqrt(s) + eps) (Kingma and Ba 2015, sec. 2)
     """
 
-    def __init__(self, plan: OptimizerPlan, weights: Sequence[tf.Variable], *, rate_per_lane: bool, num_steps: int):
-        """rate_per_lane: `learning_rate` is a variable [lane]; else one number. num_steps: of the whole training."""
-        self.plan, self.weights, self.dtype, self.num_steps = plan, list(weights), weights[0].dtype, num_steps
+    def __init__(self, plan: OptimizerPlan, weights: Sequence[tf.Variable], *, rate_per_lane: bool):
+        """rate_per_lane: `learning_rate` is a variable [lane]; else one number."""
+        self.plan, self.weights, self.dtype = plan, list(weights), weights[0].dtype
         # Keras rounds the momentum of sgd to float32 in every precision, that of rmsprop in none.
         self.momentum = {"sgd": float(np.float32(plan.momentum)), "rmsprop": plan.momentum, "adam": 0.0}[plan.name]
         self.slots, self.buffers = self._pairs(), self._pairs() if rate_per_lane else []
         self.learning_rate = zeros([weights[0].shape[0]] if rate_per_lane else [], self.dtype)
-        self.num_taken = 0
+        self.num_taken, self.steps = 0, self._list_steps(0)
 
     def _pairs(self) -> list[tuple[tf.Variable, tf.Variable]]:
         return [(zeros(weight.shape, self.dtype), zeros(weight.shape, self.dtype)) for weight in self.weights]
 
-    def begin(self) -> None:
-        """Set all to how it is before the first step."""
-        self.num_taken = 0
-        for variable in itertools.chain(*self.slots, *self.buffers):
-            variable.assign(tf.zeros_like(variable))
+    def begin(self, num_steps: int) -> None:
+        """Set all to how it is before the first of so many steps; the weights are set already."""
+        self.num_taken, self.steps = 0, self._list_steps(num_steps)
+        for pairs in (self.slots, self.buffers):
+            for weight, pair in zip(self.weights, pairs, strict=bool(pairs)):
+                for variable in pair:
+                    variable.assign(tf.zeros_like(weight))
         self.learning_rate.assign(tf.fill(self.learning_rate.shape, self._constant(self.plan.learning_rate)))
 
     def take_steps(self, num_steps: int) -> np.ndarray:
-        """Count the next steps as taken, and give what depends on their numbers: [step, column of Step].
+        """Count the next steps as taken, and give what depends on their numbers: [step, column of Step]."""
+        first, self.num_taken = self.num_taken, self.num_taken + num_steps
+        return self.steps[first : self.num_taken]
 
-        NumPy works them out for a whole call; in the graph they would be thirteen operations of each step.
-        """
-        dtype = self.dtype.as_numpy_dtype
-        numbers = np.arange(self.num_taken + 1, self.num_taken + num_steps + 1)
-        self.num_taken += num_steps
+    def _list_steps(self, num_steps: int) -> np.ndarray:
+        """[step, column of Step] of so many steps; in the graph these would be thirteen operations of each step."""
+        dtype, numbers = self.dtype.as_numpy_dtype, np.arange(1, num_steps + 1)
         units = keras_correction(numbers) if self.plan.name == "adam" else np.ones(num_steps)
-        schedule = SCHEDULES[self.plan.schedule](numbers, self.num_steps)
+        schedule = SCHEDULES[self.plan.schedule](numbers, num_steps)
         powers = (np.power(dtype(beta), numbers.astype(dtype)) for beta in (BETA_1, BETA_2))
         return np.column_stack(Step(numbers, units, schedule, *powers)).astype(dtype)
 

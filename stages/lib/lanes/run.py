@@ -93,10 +93,10 @@ def load_run(task: str, variant: str) -> TrainedRun:
     """All lanes of a run."""
     folder = find_run(task, variant)
     first, *others = [load_part(folder, part) for part in PARTS if not part or (folder / f"{part}lanes.npz").exists()]
-    return join_parts(first, *others) if others else first
+    return append_lanes(first, *others) if others else first
 
 
-def join_parts(first: TrainedRun, second: TrainedRun) -> TrainedRun:
+def append_lanes(first: TrainedRun, second: TrainedRun) -> TrainedRun:
     """The lanes of one part behind those of another."""
     joined: dict[str, Any] = {
         name: {key: np.concatenate([value[key], getattr(second, name)[key]]) for key in value}

@@ -12,7 +12,7 @@ from stages.lib.core.files import add_prefix, pop_prefix
 from stages.lib.data.samples import Development
 from stages.lib.lanes.blocks import Block, cut_into_blocks
 from stages.lib.lanes.callbacks import MONITORS, Best, Callbacks, choose_monitor
-from stages.lib.lanes.graph import Graph
+from stages.lib.lanes.graph import Graph, find_graph
 from stages.lib.lanes.network import draw_weights
 from stages.lib.lanes.plan import RunPlan
 from stages.lib.lanes.randomness import NoiseSource, batch_orders
@@ -33,6 +33,7 @@ def train_lanes(
     dtype: str = "float32",
     report: Callable[[int], None] = lambda done: None,
     unfinished: UnfinishedRun | None = None,
+    graphs: dict[str, Graph] | None = None,
 ) -> TrainedRun:
     """Train all lanes of a run.
 
@@ -42,6 +43,7 @@ def train_lanes(
         report: called now and then with the number of training rows that a lane has seen so far, of
             epochs * training rows in all; the mean over the lanes where blocks of them are trained in turn.
         unfinished: keeps blocks that are trained and gives back those that are kept; None trains all of them.
+        graphs: those of earlier runs, by `find_graph`; to build one takes as long as to train a small table.
     """
     if start is None:
         normalized = [layer for entry in plan.regularizers if entry.name == "batch_norm" for layer in entry.layers]
@@ -49,7 +51,7 @@ def train_lanes(
         start = draw_weights(*shape, seed=plan.seed, replicates=plan.replicates, normalized=normalized)
     num_weights = sum(values[0].size for values in start.values())
     blocks = cut_into_blocks(plan.grid, num_weights * np.dtype(dtype).itemsize)
-    graph = Graph(plan, development, start, blocks[0], dtype)
+    graph = find_graph({} if graphs is None else graphs, plan, development, start, blocks[0], dtype)
 
     def train_block(number: int) -> Arrays:
         num_before = number * plan.epochs * development.training.shape[1]
@@ -89,11 +91,9 @@ class BlockTraining:
         replicates = np.asarray(plan.replicates)[block.replicates].tolist()
         validation = development.validation[replicates]
         self.labels = block.grid.over_points(development.labels[validation])
-        self.validation = tf.constant(validation.astype(np.int32))
-        # Traces are looked up once, not each epoch.
-        self.validate = graph.validate.get_concrete_function(self.validation)
+        self.validate = graph.prepare_validation(validation)
         chosen = tf.TensorSpec([len(block.lanes)], tf.bool)
-        self.keep_weights = graph.keep.get_concrete_function(chosen, chosen)
+        self.keep = {place: graph.keep.get_concrete_function(chosen, place) for place in ("kept", "stopped")}
         self.best = Best(LOG_LOSS, 0, len(block.lanes), dtype)
         self.stopped_epoch = np.zeros(len(block.lanes), int)
         self.noise = NoiseSource(graph.list_noises(block), seed=plan.seed, replicates=replicates)
@@ -113,8 +113,9 @@ class BlockTraining:
             if not self.callbacks.keeps_best and epoch + 1 < self.plan.epochs:
                 kept = kept & ~self.callbacks.running  # later weights of the others will replace these
             improved = self._find_improved(epoch, logs, running)
-            if kept.any() or improved.any():
-                self.keep_weights(tf.constant(kept), tf.constant(improved))
+            for place, lanes in (("kept", kept), ("stopped", improved)):
+                if lanes.any():
+                    self.keep[place](tf.constant(lanes))
             if self.plan.callbacks.reduce_lr_on_plateau:
                 self.graph.optimizer.learning_rate.assign(self.callbacks.learning_rate)
             rows = {"epoch": np.full(len(running), epoch + 1), "lane": self.block.lanes, **logs}
@@ -153,7 +154,7 @@ class BlockTraining:
         sums = self._run_batches(order[:, :num_full], batch_size)
         if num_full < num_rows:
             sums = sums + self._run_batches(order[:, num_full:], num_rows - num_full)
-        val_loss, probability = self.validate(self.validation)
+        val_loss, probability = self.validate()
         names = [self.monitor, "log_loss"] if self.plan.stopped else [self.monitor]
         scores = {f"val_{name}": MONITORS[name](self.labels, probability.numpy()) for name in names}
         return {"loss": sums / num_rows, "val_loss": val_loss.numpy(), **scores}

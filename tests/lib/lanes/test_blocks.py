@@ -98,12 +98,23 @@ def test_lanes_that_fill_up_a_block_are_trained_for_nothing(monkeypatch):
 
 
 def test_blocks_share_one_trace(monkeypatch):
-    graphs = []
-    monkeypatch.setattr(training, "Graph", lambda *parts: graphs.append(Graph(*parts)) or graphs[-1])
-    train_in_blocks(*make_run(), monkeypatch, size=4)
-    (graph,) = graphs
+    graphs = dict[str, Graph]()
+    train_in_blocks(*make_run(), monkeypatch, size=4, graphs=graphs)
+    (graph,) = graphs.values()
     # Of batches of four rows, and of the last one of two, as well.
-    assert {traced.experimental_get_tracing_count() for traced in (graph._run_steps, graph.validate, graph.keep)} == {1}
+    traced = graph._run_steps, graph._validate, graph.keep  # the last one for the weights in two places
+    assert [function.experimental_get_tracing_count() for function in traced] == [1, 1, 2]
+
+
+def test_a_data_set_of_other_rows_and_features_has_the_same_bytes_in_the_graph_of_another():
+    plan, development = make_run()
+    fewer = {"training": development.training[:, :-3], "validation": development.validation[:, :7]}
+    smaller = replace(development, inputs=development.inputs[:, :3], **fewer)
+    other = replace(plan, task="other", epochs=plan.epochs + 1), smaller
+    graphs = dict[str, Graph]()
+    train_lanes(plan, development, graphs=graphs)
+    check_same(train_lanes(*other, graphs=graphs), train_lanes(*other))
+    assert len(graphs) == 1
 
 
 @pytest.mark.parametrize(("size", "seen"), [(8, [56, 58, 114, 116]), (4, [28, 29, 57, 58, 86, 87, 115, 116])])
