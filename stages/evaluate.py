@@ -202,9 +202,8 @@ def evaluate_task(plan: StudyPlan) -> None:
     samples, labels = (development, held_out), collect_labels(development, held_out, outputs=plan.outputs)
     folder, measured = stored.FOLDER / plan.task, list[Measured]()
     rows = find_development(plan.task), find_held_out(plan.task)
-    with Progress(len(plan.variants), label=plan.task, unit="variants") as progress:
-        for done, variant in enumerate(plan.variants, start=1):
-            name = variant.name
+    with Progress(len(plan.runs), label=plan.task, unit="variants") as progress:
+        for done, name in enumerate(plan.runs, start=1):
             networks = sorted(find_run(plan.task, name).glob("*lanes.npz"))
             inputs: list[str | Path] = [to_json(load_run_plan(plan.task, name)), plan.select_by, *networks, *rows]
             make = partial(evaluate_variant, plan, name, samples, labels)

@@ -47,6 +47,7 @@ Rounds = Annotated[int, Field(ge=0, le=MOST_ROUNDS)]  # of waiting
 Repeats = Annotated[int, Field(ge=1, le=1000)]
 Folds = Annotated[int, Field(ge=2, le=1000)]
 Seeds = Annotated[int, Field(ge=2, le=10_000)]
+Members = Annotated[int, Field(ge=2, le=100)]  # of an ensemble
 Positive = Annotated[float, Field(gt=0, le=LARGEST)]
 NotNegative = Annotated[float, Field(ge=0, le=LARGEST)]
 Share = Annotated[float, Field(gt=0, lt=1)]

@@ -115,7 +115,10 @@ def build_arms(plan: StudyPlan, predicted: StudyPredictions) -> dict[ArmKey, Arm
     """
     labels, rated, arms, tuned = predicted.labels, {}, dict[ArmKey, Arm](), dict[ArmKey, Arm]()
     measured = partial(measure_parts, labels, {*plan.scores.values(), plan.select_by})
-    for variant, one in predicted.variants.items():
+    for compared in plan.variants:
+        if compared.networks not in predicted.variants:
+            continue
+        variant, one = compared.name, predicted.variants[compared.networks].average(compared.members)
         rated[variant] = rate_tried(one, labels, select_by=plan.select_by)
         arms[ArmKey(variant, AT_KNOB)] = arm_at(one, one.knob, measured)
         if one.tried:
@@ -135,7 +138,7 @@ def build_arms(plan: StudyPlan, predicted: StudyPredictions) -> dict[ArmKey, Arm
         ):
             if members and count and rated.keys() >= set(members):
                 best = find_best_points([rated[member] for member in members], count)
-                rivals = (predicted.variants[member] for member in members)
+                rivals = (predicted.variants[member].average(1) for member in members)
                 arms[key] = average_points(rivals, best, count, measured)
     return arms
 

@@ -18,7 +18,7 @@ from stages.lib.core.files import read_bytes, write_bytes, write_json
 from stages.lib.data.checks import Check
 from stages.lib.data.protocols import Protocol
 from stages.lib.judge.arms import ArmKey
-from stages.lib.judge.plans import Question
+from stages.lib.judge.plans import Group, Question
 from stages.lib.judge.scores import SCORES
 
 METRICS = Path("metrics")
@@ -81,7 +81,7 @@ class ArmResult:
     """One arm.
 
     baseline: the variant, at its knobs, that it is compared with.
-    group: what it differs in from its baseline: regularizers, settings, or model for a reference model.
+    group: what it differs in from its baseline; model for a reference model.
     judged: score -> judgement; the score of discrimination first, then that of probabilities.
     strengths: regulariser -> the strengths that its replicates use, each once.
     scores: name -> mean over replicates; `gap` is the score of probabilities on training rows less that on held-out
@@ -93,7 +93,7 @@ class ArmResult:
     """
 
     baseline: str
-    group: Literal["regularizers", "settings", "model"]
+    group: Group | Literal["model"]
     judged: Annotated[dict[str, Judgement], AfterValidator(check_values)]
     strengths: dict[str, list[FiniteFloat]]
     scores: dict[str, FiniteFloat]

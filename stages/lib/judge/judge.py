@@ -20,7 +20,7 @@ from stages.lib.judge import designs, verdicts
 from stages.lib.judge.arms import AT_KNOB, AVERAGED, NO_SKILL, REFERENCE, TO_END, TUNED, Arm, ArmKey, predict_no_skill
 from stages.lib.judge.comparison import ArmResult, Difference, Judgement, Reach, SearchResult, StudyResult, Use, Verdict
 from stages.lib.judge.designs import Design, Estimate
-from stages.lib.judge.plans import ComparedSearch, Question, StatisticsPlan, StudyPlan, Subject
+from stages.lib.judge.plans import ENSEMBLE, ComparedSearch, Question, StatisticsPlan, StudyPlan, Subject
 from stages.lib.judge.predictions import Labels, class_shares
 from stages.lib.judge.scores import SCORES, gives_one_answer, list_scores, measure, measure_no_skill, squeeze
 from stages.lib.judge.verdicts import Member, Together
@@ -253,9 +253,11 @@ def is_asked(judge: Judge, key: ComparisonKey, ask: Subject, by: Question) -> bo
     plan, arm = judge.plan, ArmKey(key.variant, key.kind)
     choices = {search.best_single for search in plan.searches} | {search.best_singles for search in plan.searches}
     is_used = key.kind == TUNED or (key.kind == AT_KNOB and not is_tuned(judge, key.variant))
+    is_ensemble = ENSEMBLE in key.variant
     about = {
         "choice": key.kind == TUNED and key.variant in choices and find_baseline(judge, arm).variant == plan.baseline,
-        "arms": is_used and key.variant not in choices,
+        "arms": is_used and key.variant not in choices and not is_ensemble,
+        "ensembles": is_used and is_ensemble,
         "to_end": arm == ArmKey(plan.baseline, TO_END),
         "mixtures": key.kind == RIVALRIES[TUNED],
     }

@@ -12,8 +12,9 @@ from stages.lib.core.records import load_plan, load_task_plan, split_task
 from stages.lib.data.protocols import Protocol
 
 Question = Literal["discrimination", "probabilities"]
-Subject = Literal["choice", "arms", "to_end", "mixtures"]
+Subject = Literal["choice", "arms", "to_end", "ensembles", "mixtures"]
 
+ENSEMBLE = "_ensemble_"  # in the name of an ensemble, behind that of its variant
 BEST_SINGLE = "best_single"  # begins the name of an arm of the best points of all variants of one regulariser
 
 
@@ -47,9 +48,9 @@ class StatisticsPlan(Strict):
     confidence: from one half down, two one-sided tests make no interval.
     questions: of a study, in their order: what is asked -> which of its scores answers -> its share of 1 - confidence.
         `choice`: what validation rows choose among the variants of one regulariser. `arms`: each variant once, tuned
-        where it has a path. `to_end`: the baseline not stopped in time. Each is compared with its baseline. `mixtures`:
-        each search, compared with the choice. Knobs of variants that are tuned are judged apart; what none asks has
-        no verdict.
+        where it has a path. `to_end`: the baseline not stopped in time. `ensembles`: means of several networks, those
+        with a regulariser against as many without. Each is compared with its baseline. `mixtures`: each search,
+        compared with the choice. Knobs of variants that are tuned are judged apart; what none asks has no verdict.
     equivalence: score -> the greatest difference that does not matter.
     """
 
@@ -58,13 +59,30 @@ class StatisticsPlan(Strict):
     equivalence: dict[str, NotNegative]
 
 
+Group = Literal["regularizers", "settings", "ensembles"]
+
+
 @dataclass(frozen=True)
 class ComparedVariant:
-    """A variant, the variant it is compared with (itself where with none), and what the two differ in."""
+    """A variant, or an ensemble of its networks, the variant it is compared with (itself where with none), and what the
+    two differ in.
+
+    run: the variant whose networks it has, its own name if empty. members: how many of them are averaged.
+    """
 
     name: str
     baseline: str
-    group: Literal["regularizers", "settings"]
+    group: Group
+    run: str = ""
+    members: int = 1
+
+    @property
+    def networks(self) -> str:
+        return self.run or self.name
+
+
+def name_ensemble(variant: str, members: int) -> str:
+    return f"{variant}{ENSEMBLE}{members}"
 
 
 @dataclass(frozen=True)
@@ -108,6 +126,11 @@ class StudyPlan:
     unit: str = "rows"  # what a row of it is, in the plural
     class_names: tuple[str, ...] = ()
     stopped: bool = False  # networks are judged at their best epoch, and at their last one beside it
+
+    @property
+    def runs(self) -> list[str]:
+        """The variants that are trained."""
+        return list(dict.fromkeys(variant.networks for variant in self.variants))
 
 
 def load_reference_plans(study: str) -> dict[str, ReferencePlan]:

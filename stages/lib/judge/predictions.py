@@ -141,7 +141,8 @@ def load_study_predictions(
 ) -> StudyPredictions:
     """The predictions of a task, of all its variants and reference models or of these; read: a file's members."""
     folder, references = FOLDER / plan.task, REFERENCE_FOLDER / plan.task
-    variants = [variant.name for variant in plan.variants if names is None or variant.name in names]
+    chosen = [variant.networks for variant in plan.variants if names is None or variant.name in names]
+    variants = list(dict.fromkeys(chosen))
     models = [name for name in plan.references if names is None or name in names]
     return StudyPredictions(
         labels=Labels(**read(folder / "_labels.npz")),

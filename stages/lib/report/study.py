@@ -45,7 +45,7 @@ def load_study_records(result: StudyResult, study: str, paths: Sequence[PathPoin
     """The records of one study, with the predictions of those arms alone that matter; paths: the points of all."""
     plan, keys = load_study_plan(study), answers.choose_arms(result)
     predicted = load_study_predictions(plan, [key.variant for key in keys])
-    arms, names = build_arms(plan, predicted), [variant.name for variant in plan.variants]
+    arms, names = build_arms(plan, predicted), plan.runs
     return StudyRecords(
         plan=plan,
         settings=load_statistics_plan(),

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from stages.lib.core.fields import shorten
 from stages.lib.data.dataset import DataError, Dataset, Facts, list_examples
-from stages.lib.judge.plans import BEST_SINGLE
+from stages.lib.judge.plans import BEST_SINGLE, ENSEMBLE
 from stages.lib.judge.scores import SCORES, list_scores
 from stages.lib.lanes.callbacks import choose_monitor
 from stages.lib.lanes.losses import LOSSES
@@ -41,7 +41,7 @@ def list_checks(params: Params, facts: Mapping[str, Facts]) -> Iterator[Iterator
         for check in (find_wrong_baseline, find_wrong_references, find_wrong_dataset, find_missing_margins):
             yield check(params, study)
         for variant in study.variants:
-            for check_variant in (find_wrong_layers, find_wrong_loss, find_wrong_difference):
+            for check_variant in (find_wrong_layers, find_wrong_loss, find_wrong_difference, find_wrong_members):
                 yield check_variant(study, variant)
         for dataset in study.datasets:
             for of_data in (find_wrong_protocol, find_wrong_scores, find_undefined_losses, find_wrong_monitors):
@@ -87,8 +87,8 @@ def find_wrong_names(params: Params) -> Iterator[Mistake]:
             yield Mistake(("own_variants", name), text)
     for section in ("variants", "own_variants"):
         for name in sections[section]:
-            if name.startswith(BEST_SINGLE):
-                text = "is the name of an arm that a search has, expected another name: rename the variant"
+            if name.startswith(BEST_SINGLE) or ENSEMBLE in name:
+                text = "is the name of an arm that a search or an ensemble has, expected another: rename the variant"
                 yield Mistake((section, name), text)
 
 
@@ -210,6 +210,17 @@ def find_wrong_difference(study: ResolvedStudy, name: str) -> Iterator[Mistake]:
         expected = "expected one of the two, so that a difference has one cause"
         mend = f"name a baseline with the same settings, as `baseline: <variant>` (or `baseline: {name}` to compare it"
         yield blame(study, name, f"{found}, {expected}: {mend} with none)")
+
+
+def find_wrong_members(study: ResolvedStudy, name: str) -> Iterator[Mistake]:
+    """An ensemble is compared with one of its baseline that is as large."""
+    baseline = study.baseline_of(name)
+    if baseline in study.variants and (
+        more := set(study.variants[name].members) - set(study.variants[baseline].members)
+    ):
+        found = f"members holds {min(more)}, and those of its baseline {baseline} do not"
+        text = f"{found}, expected an ensemble of as many to compare it with: add it there or remove it here"
+        yield blame(study, name, text, ("members",))
 
 
 def list_changed_settings(before: Recipe, after: Recipe) -> list[str]:

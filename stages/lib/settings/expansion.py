@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -11,7 +11,7 @@ from stages.lib.claims.experiment_kinds import ExperimentPlan
 from stages.lib.claims.measurements import EXPERIMENT_PLANS
 from stages.lib.data.dataset import Facts, FetchPlan, make_fetch_plan
 from stages.lib.data.kinds import SplitPlan
-from stages.lib.judge.plans import BEST_SINGLE, ComparedSearch, ComparedVariant, ReferencePlan, StudyPlan
+from stages.lib.judge.plans import BEST_SINGLE, ComparedSearch, ComparedVariant, ReferencePlan, StudyPlan, name_ensemble
 from stages.lib.lanes.plan import CallbacksPlan, NetworkPlan, OptimizerPlan, RegularizerPlan, RunPlan
 from stages.lib.lanes.regularizers import CATALOGUE
 from stages.lib.settings.checks import list_changed_settings
@@ -79,7 +79,7 @@ def study_plan(params: Params, task: Task) -> StudyPlan:
         select_by=settings.select_by,
         protocol=settings.protocol,
         seed=params.fields["seed"],
-        variants=tuple(compared_variant(study, name) for name in study.variants),
+        variants=tuple(compared for name in study.variants for compared in list_compared(study, name)),
         references=tuple(settings.references),
         searches=tuple(compared_search(study, name, search) for name, search in searched.items()),
         title=facts.title or task.dataset,
@@ -89,11 +89,17 @@ def study_plan(params: Params, task: Task) -> StudyPlan:
     )
 
 
-def compared_variant(study: ResolvedStudy, name: str) -> ComparedVariant:
-    """A variant with its baseline, and what it differs in from it."""
+def list_compared(study: ResolvedStudy, name: str) -> Iterator[ComparedVariant]:
+    """A variant with its baseline, and what it differs in from it; its ensembles, each compared with one as large.
+
+    Those of a baseline are compared with one network of it.
+    """
     baseline = study.baseline_of(name)
     same = set(study.variants[name].regularizers) == set(study.variants[baseline].regularizers)
-    return ComparedVariant(name, baseline, group="settings" if same and name != baseline else "regularizers")
+    yield ComparedVariant(name, baseline, group="settings" if same and name != baseline else "regularizers")
+    for members in study.variants[name].members:
+        rival = baseline if name == baseline else name_ensemble(baseline, members)
+        yield ComparedVariant(name_ensemble(name, members), rival, "ensembles", run=name, members=members)
 
 
 def compared_search(study: ResolvedStudy, name: str, search: Search) -> ComparedSearch:
@@ -152,6 +158,7 @@ def run_plan(params: Params, task: Task, variant_name: str) -> RunPlan:
         stopped=task.study.settings.stopped,
         knob=points.knob,
         tried=points.tried,
+        members=max([1, *variant.members]),
     )
 
 

@@ -116,6 +116,7 @@ class Variant(fields.Strict):
     baseline: the variant it is compared with, in place of the study's baseline; itself if it is compared with none.
     strengths: in place of the knobs, for regularisers that the variant names.
     path, search: strengths from which validation rows choose, of one regulariser or of several at once.
+    members: numbers of networks, from starts of their own, whose probabilities are averaged: an ensemble for each.
     """
 
     baseline: fields.Name | None = None
@@ -123,6 +124,7 @@ class Variant(fields.Strict):
     strengths: dict[RegularizerName, float] = Field(default_factory=dict)
     path: Path = Field(default_factory=list)
     search: Search | None = None
+    members: fields.Unrepeated[fields.Members] = Field(default_factory=list)
     hidden: Hidden | None = None
     activation: Activation | None = None
     layers: Layers | None = None
