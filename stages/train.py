@@ -19,12 +19,13 @@ from stages.lib.lanes.training import train_lanes
 
 
 def run(plan: RunPlan, development: Development, unfinished: UnfinishedRun) -> tuple[TrainedRun, bytes]:
-    """The trained lanes, and the first replicate at its knobs as a .keras file."""
+    """The trained lanes, and the first replicate at its knobs, all its members, as a .keras file."""
     num_rows = plan.epochs * development.training.shape[1]
     with Progress(num_rows, label=f"{plan.task} {plan.variant}", unit="rows") as progress:
         trained = train_lanes(plan, development, report=progress.report, unfinished=unfinished)
     weights = trained.stopped or trained.weights
-    return trained, to_file(build_keras(plan, weights, lane=0, scale=development.scale))
+    lanes = plan.grid.lanes_at(0)[:: len(plan.replicates)].tolist()
+    return trained, to_file(build_keras(plan, weights, lanes=lanes, scale=development.scale))
 
 
 def main() -> None:
