@@ -41,12 +41,12 @@ def run(
 ) -> Outcome:
     """Compare the arms of one task; checks: what was found in its data set."""
     judge, variants = Judge(plan, settings, predicted.labels, build_arms(plan, predicted)), predicted.variants
-    paths = [point for name, one in variants.items() for point in list_path_points(judge, name, one)]
+    paths = [point for name, one in variants.items() for point in list_path_points(judge, name, one.average(1))]
     result = judge_study(judge)
     return Outcome(
         replace(result, checks=[*checks, *check_result(judge, result)]),
         paths,
-        [point for search in plan.searches for point in list_search_points(judge, search, variants[search.variant])],
+        [point for search in plan.searches for point in list_search_points(judge, search, variants[search.variant].average(1))],
     )
 
 

@@ -27,9 +27,9 @@ from stages.lib.lanes.training import train_lanes
 
 
 def export(plan: RunPlan, trained: TrainedRun, development: Development) -> bytes:
-    """The first replicate at its knobs as a .keras file."""
-    lane = int(plan.grid.lanes_at(plan.knob)[0])
-    return to_file(build_keras(plan.at_knob, trained.stopped or trained.weights, lane=lane, scale=development.scale))
+    """The first replicate at its knobs, all its members, as a .keras file."""
+    lanes = plan.grid.lanes_at(plan.knob)[:: len(plan.replicates)].tolist()
+    return to_file(build_keras(plan.at_knob, trained.stopped or trained.weights, lanes=lanes, scale=development.scale))
 
 
 def train_task(plan: RunPlan, graphs: dict[str, Graph]) -> None:

@@ -140,7 +140,7 @@ def run_plan(params: Params, task: Task, variant_name: str) -> RunPlan:
     """One variant with everything that shapes its networks, and nothing else: what is absent here retrains nothing."""
     variant, recipe = task.study.variants[variant_name], task.study.recipe_of(variant_name)
     names = [name for name in CATALOGUE if name in variant.regularizers]  # one order, whatever params.yaml says
-    points = plan_points(params, task.study, variant, name=f"{task.name}/{variant_name}")
+    points = plan_points(params, task.study, variant, name=f"{task.study.name}/{variant_name}")
     used = {*recipe.callbacks, *names}  # early stopping is one of the regularisers
     callbacks = {name: settings for name, settings in params.fields["callbacks"] if name in used}
     return RunPlan(
@@ -173,7 +173,7 @@ class Points(NamedTuple):
 def plan_points(params: Params, study: ResolvedStudy, variant: Variant, *, name: str) -> Points:
     """The points of a path or a search, and behind them that of the knobs where it is none of them.
 
-    name: of the run, from which a search draws.
+    name: of the study and the variant, from which a search draws: the same points on all data sets of a study.
     """
     knobs = {name: params.strength(name, variant, study.settings) for name in variant.regularizers}
     drawn = {one: tuple(sorted(set(variant.path))) for one in variant.regularizers if variant.path}
