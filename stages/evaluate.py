@@ -27,7 +27,7 @@ from stages.lib.lanes import runtime
 from stages.lib.lanes.graph import predict_lanes
 from stages.lib.lanes.kept import recall
 from stages.lib.lanes.network import draw_weights
-from stages.lib.lanes.plan import MODELS, RegularizerPlan, RunPlan, find_run, load_run_plan
+from stages.lib.lanes.plan import MODELS, Grid, RegularizerPlan, RunPlan, find_run, load_run_plan
 from stages.lib.lanes.run import Arrays, TrainedRun, Weights, load_run, stop_in_time
 from stages.lib.lock import prune_outputs
 
@@ -39,9 +39,9 @@ TRAINING_HISTORY = ("epochs_run", "best_epoch", "stopped_early", "diverged")  # 
 def run(
     plan: RunPlan, trained: TrainedRun, development: Development, held_out: HeldOut, *, select_by: str = ""
 ) -> Predictions:
-    """The predictions of one run: of all its lanes, or of the best one of each replicate on validation rows.
+    """The predictions of one run: of all its lanes, or of those at each replicate's best point on validation rows.
 
-    select_by: the score by which the best is chosen; empty for all lanes.
+    select_by: the score by which the best is chosen, that of the members' average; empty for all lanes.
     """
     replicates = list(plan.replicates)
     of_training, of_validation = development.training[replicates], development.validation[replicates]
@@ -54,14 +54,16 @@ def run(
         np.copyto(probability, np.tile(shares, (len(lanes) // len(shares), 1, 1)), where=~np.isfinite(probability))
         return probability
 
-    lanes, chosen = np.arange(plan.grid.num_lanes), {"knob": plan.knob, "tried": plan.tried}
+    grid, lanes, chosen = plan.grid, np.arange(plan.grid.num_lanes), {"knob": plan.knob, "tried": plan.tried}
     validation = predict(development, of_validation, lanes)
     if select_by:
-        rated = rate_points(plan.grid, validation, development.labels[of_validation], select_by=select_by)
-        lanes, chosen = plan.grid.lanes_at(rated[: plan.tried or None].argmax(axis=0)), {}
+        points, averaged = Grid(grid.num_points, grid.num_replicates), grid.average_members(validation)
+        rated = rate_points(points, averaged, development.labels[of_validation], select_by=select_by)
+        lanes, chosen = grid.lanes_at(rated[: plan.tried or None].argmax(axis=0)), {}
     mechanisms = {name: getattr(trained, name) for name in TRAINING_HISTORY} | measure_mechanisms(plan, trained.weights)
     return Predictions(
         replicate=trained.replicate[lanes],
+        member=trained.member[lanes],
         strengths={name: strength[lanes] for name, strength in trained.strengths.items()},
         mechanisms={name: values[lanes] for name, values in mechanisms.items()},
         training=predict(development, of_training[:, :NUM_TRAINING_ROWS], lanes),
@@ -79,12 +81,15 @@ def measure_variant(
 ) -> list[Case]:
     """All quantities at the knob, at every point that is tried, and tuned; select_by: the score that chooses the point.
 
-    Of the weights that are handed in; the loss of training alone is that of all epochs.
+    Of the first member alone. Of the weights that are handed in; the loss of training alone is that of all epochs.
     """
+    predicted = predicted.average(1)
     grid, own = predicted.grid, predicted.strengths.get(run.variant, np.zeros(len(predicted.replicate)))
-    of_lanes = measure_fit(labels, predicted) | measure_bounds(run, trained.weights)
+    losses, bounds = trained.history.groupby("lane")["loss"].mean().to_numpy(), measure_bounds(run, trained.weights)
+    of_lanes = measure_fit(labels, predicted)
+    of_lanes |= {name: run.grid.average_members(values, 1) for name, values in bounds.items()}
     of_lanes["zero_share"] = predicted.mechanisms["zero_share"]
-    of_lanes["learning_loss"] = trained.history.groupby("lane")["loss"].mean().to_numpy()
+    of_lanes["learning_loss"] = run.grid.average_members(losses, 1)
     of_lanes["num_weights"] = np.full(len(own), sum(weight[0].size for weight in trained.weights.values()))
 
     def measure_at(points: Any, at: At) -> Case:
@@ -131,8 +136,7 @@ def measure_bounds(run: RunPlan, weights: Weights) -> Arrays:
     if not bound:
         return {}
     ratio = compare_with_bound(run, weights, bound)
-    size, replicates = weights["kernel_1"].shape[1], list(run.replicates)
-    start = draw_weights(run.network, size, seed=run.seed, replicates=replicates, normalized=[])
+    start = draw_weights(run.network, weights["kernel_1"].shape[1], seed=run.seed, starts=run.starts, normalized=[])
     return {
         "num_bounded": np.full(len(ratio), ratio.shape[1]),
         "num_at_bound": count_units(np.abs(ratio) <= BOUND_TOLERANCE, ratio),

@@ -32,9 +32,9 @@ def run(plan: RunPlan, development: Development, unfinished: UnfinishedRun) -> T
 
 
 def export(plan: RunPlan, trained: TrainedRun, development: Development) -> bytes:
-    """The first replicate at its knobs as a .keras file."""
-    lane = int(plan.grid.lanes_at(plan.knob)[0])
-    return to_file(build_keras(plan.at_knob, trained.stopped or trained.weights, lane=lane, scale=development.scale))
+    """The first replicate at its knobs, the average of its members, as a .keras file."""
+    weights, lanes = trained.stopped or trained.weights, plan.grid.lanes_at(plan.knob)[:: len(plan.replicates)]
+    return to_file(build_keras(plan.at_knob, weights, lanes=lanes.tolist(), scale=development.scale))
 
 
 def train_task(plan: RunPlan) -> None:

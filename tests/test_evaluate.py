@@ -8,13 +8,15 @@ import pandas as pd
 import pytest
 from sklearn import metrics
 
-from stages.evaluate import measure_mechanisms, measure_variant
+from stages.evaluate import collect_labels, measure_mechanisms, measure_variant, run
 from stages.lib.claims.measurements import Case, Measured, find_study, load_measured, save_measured
+from stages.lib.data.samples import HeldOut
 from stages.lib.judge.arms import choose_points
 from stages.lib.judge.predictions import Labels, Predictions
-from stages.lib.lanes.plan import RegularizerPlan, RunPlan
+from stages.lib.lanes.plan import Grid, RegularizerPlan, RunPlan
 from stages.lib.lanes.run import TrainedRun
-from tests.lib.lanes.cases import make_plan
+from stages.lib.lanes.training import train_lanes
+from tests.lib.lanes.cases import make_development, make_plan
 from tests.test_compare import REPLICATES, make_labels, make_predictions, same
 
 BOUND, UNITS = 0.5, 4
@@ -105,6 +107,29 @@ def test_units_at_and_over_their_bound_are_counted(bounded: list[Case]) -> None:
 def test_losses_of_training_are_means_over_epochs_and_weights_are_counted(bounded: list[Case]) -> None:
     np.testing.assert_allclose(bounded[0].values["learning_loss"], 0.4)
     assert bounded[0].values["num_weights"] == [3 * UNITS + UNITS + UNITS] * REPLICATES
+
+
+def test_members_are_averaged_and_share_a_point_also_where_one_has_diverged() -> None:
+    """To the end: the point that is best by the average; a member without finite weights predicts class shares."""
+    development = make_development(num_replicates=3)
+    rows = development.inputs, development.labels, development.identifiers
+    samples = development, HeldOut(*rows, test=development.validation)
+    plan = make_plan(RegularizerPlan("l2", (0.0, 0.5), (1,)), replicates=(0, 1, 2), members=3)
+    trained = train_lanes(plan, development)
+    trained.weights["kernel_1"][3] = np.nan  # member 1 of replicate 0 at the first point
+    predicted = run(plan, trained, *samples)
+    assert predicted.grid == plan.grid
+    labels = collect_labels(*samples, outputs=1)
+    np.testing.assert_array_equal(predicted.test[3], np.broadcast_to(labels.shares[0], predicted.test[3].shape))
+    for count, lanes in ((1, [0]), (2, [0, 3]), (3, [0, 3, 6])):
+        averaged = predicted.average(count)
+        assert averaged.grid == Grid(2, 3) and averaged.strengths["l2"].tolist() == [0] * 3 + [0.5] * 3
+        np.testing.assert_allclose(averaged.test[0], predicted.test[lanes].mean(axis=0), rtol=1e-6)
+    chosen = run(plan, trained, *samples, select_by="log_loss")
+    best = choose_points(predicted.average(), labels, select_by="log_loss")
+    np.testing.assert_array_equal(chosen.test, predicted.test[plan.grid.lanes_at(best)])
+    cases = measure_variant(plan, trained, predicted, labels, "log_loss")
+    assert [len(case.values["learning_loss"]) for case in cases] == [3, 3, 3]
 
 
 def test_a_network_that_has_diverged_has_no_units_at_a_bound_rather_than_0(

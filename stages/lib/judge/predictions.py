@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +41,8 @@ class Predictions:
 
     A lane whose weights are not finite predicts the shares of the classes among its training rows.
     strengths: regulariser -> its strength. mechanisms: what the regularisers did to the weights, and how the training
-    went; see `evaluate` and `TrainedRun`. knob, tried: as in `RunPlan`.
+    went; see `evaluate` and `TrainedRun`. knob, tried: as in `RunPlan`. member: counted from 0; empty where each
+    replicate and point has one.
     """
 
     replicate: np.ndarray
@@ -52,11 +53,29 @@ class Predictions:
     mechanisms: dict[str, np.ndarray]
     knob: int = 0
     tried: int = 0
+    member: np.ndarray = field(default_factory=lambda: np.zeros(0, int))
 
     @property
     def grid(self) -> Grid:
         """Replicates are numbered from 0."""
-        return Grid.of_lanes(len(self.replicate), int(self.replicate.max()) + 1)
+        num_members = int(self.member.max(initial=0)) + 1
+        return Grid.of_lanes(len(self.replicate), int(self.replicate.max()) + 1, num_members)
+
+    def average(self, num_members: int | None = None) -> Predictions:
+        """The first members, or all, as one: the means of their probabilities and of their mechanisms."""
+        grid = self.grid
+        if grid.num_members == 1:
+            return self
+        return replace(
+            self,
+            member=np.zeros(0, int),
+            replicate=grid.average_members(self.replicate, 1),
+            strengths={name: grid.average_members(values, 1) for name, values in self.strengths.items()},
+            mechanisms={name: grid.average_members(values, num_members) for name, values in self.mechanisms.items()},
+            training=grid.average_members(self.training, num_members),
+            validation=grid.average_members(self.validation, num_members),
+            test=grid.average_members(self.test, num_members),
+        )
 
 
 @dataclass(frozen=True)

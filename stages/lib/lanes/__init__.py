@@ -1,5 +1,6 @@
-"""Many networks trained in one graph. A lane is one replicate at one strength; arrays have the lane axis first.
+"""Many networks trained in one graph. A lane is one member of a replicate at one point; the lane axis comes first.
 
-Lane s * R + r is replicate r (of R) at strength s; strength 0 is the knob. Stock Keras is the oracle: a lane's weights
-follow what `Model.fit` gives from the same start on the same batches.
+A start is a replicate and a member: it has start weights, an order of batches and noise of its own, the same at every
+point of strengths. `Grid` says in which order lanes stand. Stock Keras is the oracle: a lane's weights follow what
+`Model.fit` gives from the same start on the same batches.
 """

@@ -31,13 +31,13 @@ class Block:
     lanes: numbers of the lanes in the run.
     counted: [lane], False for a lane that fills up the last block and has been trained before.
     grid: of the block's lanes.
-    replicates: [replicate of the block], positions among the replicates of the run.
+    starts: [start of the block], positions among the starts of the run.
     """
 
     lanes: np.ndarray
     counted: np.ndarray
     grid: Grid
-    replicates: np.ndarray
+    starts: np.ndarray
 
 
 def cut_into_blocks(grid: Grid, bytes_per_lane: int) -> list[Block]:
@@ -47,13 +47,13 @@ def cut_into_blocks(grid: Grid, bytes_per_lane: int) -> list[Block]:
         grid: of the run.
         bytes_per_lane: of its weights.
     """
-    num_lanes, replicates = grid.num_lanes, np.arange(grid.num_replicates)
+    num_lanes, starts = grid.num_lanes, np.arange(grid.num_starts)
     size = max(1, BLOCK_BYTES // (COPIES * bytes_per_lane) // LANE_STEP) * LANE_STEP
     num_blocks = -(-num_lanes // size)
     if num_blocks == 1 or num_blocks * size > num_lanes * (1 + MOST_FILLING):
-        return [Block(np.arange(num_lanes), np.ones(num_lanes, bool), grid, replicates)]
+        return [Block(np.arange(num_lanes), np.ones(num_lanes, bool), grid, starts)]
     places = np.arange(num_blocks * size).reshape(num_blocks, size)
-    of_lanes = grid.over_points(replicates)
+    of_lanes = grid.over_points(starts)
     return [
         Block(lanes, place < num_lanes, Grid(1, size), of_lanes[lanes])
         for lanes, place in zip(places % num_lanes, places, strict=True)

@@ -1,4 +1,4 @@
-"""One lane as an ordinary Keras model, in a file whose bytes repeat."""
+"""A lane, or the average of several, as an ordinary Keras model, in a file whose bytes repeat."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import re
 import tempfile
 import zipfile
 from collections import defaultdict
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,15 +23,28 @@ from stages.lib.lanes.runtime import keras
 SHARED_OBJECT = r'(?<="shared_object_id": )\d+'
 
 
-def build_keras(plan: RunPlan, weights: Weights, *, lane: int, scale: float) -> keras.Model:
+def build_keras(plan: RunPlan, weights: Weights, *, lanes: Sequence[int], scale: float) -> keras.Model:
     """A plain Keras model of ordinary layers with the weights of one lane; it takes rows as preprocessed.
 
-    plan: at one point of strengths, that of the lane.
+    plan: at one point of strengths, that of the lanes. Of several lanes it is the mean of their probabilities.
 
     Penalties, constraints, batch normalisation and dropout are Keras' own in it, at the plan's strengths, so it can be
     trained further. What Keras does outside the network (input noise, mixing of rows, averaging) is not in it.
     """
-    model = keras.Sequential([keras.Input((weights["kernel_1"].shape[1],), name="rows")], name=plan.variant)
+    if len(lanes) == 1:
+        return build_lane(plan, weights, lanes[0], scale=scale, name=plan.variant)
+    rows = keras.Input((weights["kernel_1"].shape[1],), name="rows")
+    members = [
+        build_lane(plan, weights, lane, scale=scale, name=f"member_{number}")
+        for number, lane in enumerate(lanes, start=1)
+    ]
+    average = keras.layers.Average(name="probability")([member(rows) for member in members])
+    return keras.Model(rows, average, name=plan.variant)
+
+
+def build_lane(plan: RunPlan, weights: Weights, lane: int, *, scale: float, name: str) -> keras.Sequential:
+    """The model of one lane; see `build_keras`."""
+    model = keras.Sequential([keras.Input((weights["kernel_1"].shape[1],), name="rows")], name=name)
     if scale != 1:
         model.add(keras.layers.Rescaling(scale, name="rescaling"))
     network = plan.network
@@ -41,8 +55,8 @@ def build_keras(plan: RunPlan, weights: Weights, *, lane: int, scale: float) -> 
         penalty = keras.regularizers.L1L2(**dict(parts["penalty"])) if parts["penalty"] else None
         last = next(reversed(parts["constraint"]), None)
         model.add(keras.layers.Dense(units, kernel_regularizer=penalty, kernel_constraint=last, name=f"dense_{layer}"))
-        activation, name = activations[layer - 1]
-        for added in (*parts["sums"], keras.layers.Activation(activation, name=name), *parts["activity"]):
+        activation, label = activations[layer - 1]
+        for added in (*parts["sums"], keras.layers.Activation(activation, name=label), *parts["activity"]):
             model.add(added)
     for layer in model.layers:
         layer.set_weights(lane_weights(layer.name, weights, lane))

@@ -41,7 +41,7 @@ class Graph:
     """The lanes of a block, their weights and their training step."""
 
     def __init__(self, plan: RunPlan, development: Development, start: Weights, block: Block, dtype: str):
-        """start: weights [replicate of the run, ...]. block: any; all that are trained are of its size."""
+        """start: weights [start of the run, ...]. block: any; all that are trained are of its size."""
         self.plan, self.development, self.start, self.grid = plan, development, start, block.grid
         self.num_lanes, self.dtype = block.grid.num_lanes, tf.as_dtype(dtype)
         self.inputs, self.labels = tf.constant(development.inputs), tf.constant(development.labels.astype(np.int32))
@@ -72,8 +72,9 @@ class Graph:
         return {name: zeros([self.num_lanes, *self.start[name].shape[1:]], self.dtype) for name in names}
 
     def _choose_encoders(self, block: Block) -> dict[str, np.ndarray]:
-        """Field of `Encoder` -> [replicate of the block, 1, feature]; empty where rows are encoded."""
-        replicates = np.asarray(self.plan.replicates)[block.replicates]
+        """Field of `Encoder` -> [start of the block, 1, feature]; empty where rows are encoded."""
+        starts = self.plan.starts
+        replicates = [starts[place].replicate for place in block.starts]
         return {name: numbers[replicates, None] for name, numbers in self.development.encoders.items()}
 
     def begin(self, block: Block) -> None:
@@ -81,7 +82,7 @@ class Graph:
         self.lanes.assign(block.lanes)
         for name, values in self._choose_encoders(block).items():
             self.encoders[name].assign(values)
-        start = {name: block.grid.over_points(values[block.replicates]) for name, values in self.start.items()}
+        start = {name: block.grid.over_points(values[block.starts]) for name, values in self.start.items()}
         for variables in (self.weights, self.averages, self.kept, self.stopped):
             for name, variable in variables.items():
                 variable.assign(start[name])
@@ -97,8 +98,8 @@ class Graph:
         """Train on a sequence of batches, the optimiser's next steps.
 
         Args:
-            order: [step, replicate, row] numbers of rows in the pool.
-            noise: name -> [step, replicate or lane, row, ...].
+            order: [step, start, row] numbers of rows in the pool.
+            noise: name -> [step, start or lane, row, ...].
             losses: float64 [lane], the sum so far: one sum over all calls does not depend on how many there are.
 
         Returns:
@@ -129,7 +130,7 @@ class Graph:
         return tf.while_loop(lambda step, losses: step < num_steps, train, (0, losses), parallel_iterations=1)[1]
 
     def _train(self, step: Step, rows: tf.Tensor, noise: Mapping[str, tf.Tensor]) -> tf.Tensor:
-        """One step on the rows [replicate, row] of a batch: the losses [lane] before it."""
+        """One step on the rows [start, row] of a batch: the losses [lane] before it."""
         noise = {name: self._over_lanes(draws) for name, draws in noise.items()}
         inputs, targets = self._gather_inputs(rows), self._gather_targets(rows)
         for regularizer in self.regularizers:
@@ -173,12 +174,12 @@ class Graph:
         return self.loss.function(targets, logits, self.network.output(logits))
 
     def _gather_inputs(self, rows: tf.Tensor) -> tf.Tensor:
-        """Inputs [lane, row, feature] of rows [replicate, row] of the pool."""
+        """Inputs [lane, row, feature] of rows [start, row] of the pool."""
         inputs, scale = tf.cast(self._encode(tf.gather(self.inputs, rows)), self.dtype), self.development.scale
         return self._over_lanes(inputs if scale == 1 else inputs * tf.constant(scale, self.dtype))
 
     def _encode(self, columns: tf.Tensor) -> tf.Tensor:
-        """Inputs of columns [replicate, row, feature], as `Encoder` makes them; what is encoded stays as it is."""
+        """Inputs of columns [start, row, feature], as `Encoder` makes them; what is encoded stays as it is."""
         if not self.encoders:
             return columns
         low, high, mean, scale, fill = (self.encoders[name] for name in ("low", "high", "mean", "scale", "fill"))
@@ -195,7 +196,7 @@ class Graph:
         return self._over_lanes(targets)
 
     def _over_lanes(self, values: tf.Tensor) -> tf.Tensor:
-        """Give every lane what belongs to its replicate; what is drawn lane by lane already stays as it is."""
+        """Give every lane what belongs to its start; what is drawn lane by lane already stays as it is."""
         values = tf.cast(values, self.dtype) if values.dtype.is_floating else values
         return values if values.shape[0] == self.num_lanes else self.grid.over_points(values, tf.tile)
 
@@ -212,7 +213,7 @@ class Graph:
         """Validation losses [lane], penalties included as Keras does, and probabilities [lane, row, output].
 
         Args:
-            rows: [replicate, row] numbers of rows in the pool.
+            rows: [start, row] numbers of rows in the pool.
         """
         weights, num_rows = self.evaluated(), rows.shape[1]
         logits: list[tf.Tensor] = []
@@ -241,7 +242,7 @@ class Graph:
 
 
 def any_batches(part: tf.Tensor) -> tf.TensorSpec:
-    """What stands for [step, replicate or lane, row, ...], with any number of steps and of rows."""
+    """What stands for [step, start or lane, row, ...], with any number of steps and of rows."""
     return tf.TensorSpec([None, part.shape[1], None, *part.shape[3:]], part.dtype)
 
 

@@ -12,7 +12,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from stages.lib.lanes.plan import NetworkPlan
+from stages.lib.lanes.plan import NetworkPlan, Start
 from stages.lib.lanes.randomness import draw_glorot, generators
 from stages.lib.lanes.regularizers import Regularizer, Tensors
 from stages.lib.lanes.run import Weights
@@ -22,17 +22,17 @@ NOT_TRAINED = ("moving_mean", "moving_variance")
 
 
 def draw_weights(
-    plan: NetworkPlan, num_features: int, *, seed: int, replicates: Sequence[int], normalized: Sequence[int]
+    plan: NetworkPlan, num_features: int, *, seed: int, starts: Sequence[Start], normalized: Sequence[int]
 ) -> Weights:
-    """Start weights [replicate, ...] of every layer; `normalized` are the layers with batch normalisation.
+    """Start weights [start, ...] of every layer; `normalized` are the layers with batch normalisation.
 
-    They depend on (seed, replicate) and the shape of the network alone.
+    They depend on (seed, replicate, member) and the shape of the network alone.
     """
     sizes = [num_features, *plan.hidden, plan.outputs]
-    streams = generators(seed, replicates, "weights")
-    num_replicates, weights = len(replicates), {}
+    streams = generators(seed, starts, "weights")
+    weights = {}
     for layer, (num_inputs, num_outputs) in enumerate(pairwise(sizes), start=1):
-        row = (num_replicates, 1, num_outputs)
+        row = (len(starts), 1, num_outputs)
         weights[f"kernel_{layer}"] = np.stack([draw_glorot(stream, num_inputs, num_outputs) for stream in streams])
         weights[f"bias_{layer}"] = np.zeros(row)
         if layer in normalized:

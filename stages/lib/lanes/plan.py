@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 
@@ -88,6 +88,13 @@ class CallbacksPlan:
     terminate_on_nan: bool = False
 
 
+class Start(NamedTuple):
+    """What start weights, orders of batches and noise are drawn for. member: counted from 0."""
+
+    replicate: int
+    member: int = 0
+
+
 @dataclass(frozen=True)
 class RunPlan:
     """One variant of one task: all that `train` reads besides the development rows.
@@ -95,6 +102,7 @@ class RunPlan:
     knob: the point of strengths that params.yaml sets. tried: the number of points that validation rows choose from,
         those of a path or a search, which come first; 0 where there is the knob alone.
     stopped: the weights of each lane's best epoch, by log loss on validation rows, are kept beside those handed on.
+    members: networks of each replicate and point, which differ by their starts; their probabilities are averaged.
     """
 
     task: str
@@ -111,6 +119,7 @@ class RunPlan:
     stopped: bool = False
     knob: int = 0
     tried: int = 0
+    members: int = 1
 
     def at_points(self, points: slice) -> RunPlan:
         """The run at some of its points alone, by themselves."""
@@ -134,13 +143,18 @@ class RunPlan:
     @property
     def grid(self) -> Grid:
         num_points = max((len(entry.strengths) for entry in self.regularizers), default=1)
-        return Grid(num_points, len(self.replicates))
+        return Grid(num_points, len(self.replicates), self.members)
+
+    @property
+    def starts(self) -> list[Start]:
+        """In the grid's order."""
+        return [Start(replicate, member) for member in range(self.members) for replicate in self.replicates]
 
     def lane_strengths(self, entry: RegularizerPlan) -> np.ndarray:
         """The strength of a regulariser in every lane [lane]; one with a single strength has it in all."""
         grid = self.grid
         strengths = entry.strengths if len(entry.strengths) > 1 else entry.strengths * grid.num_points
-        return grid.over_replicates(strengths)
+        return grid.over_starts(strengths)
 
 
 def load_run_plans(study: str, variant: str) -> dict[str, RunPlan]:
@@ -154,37 +168,54 @@ def load_run_plan(task: str, variant: str) -> RunPlan:
 
 @dataclass(frozen=True)
 class Grid:
-    """Points times replicates. Lane p * num_replicates + r is replicate r at point p."""
+    """Points times starts, which are members times replicates.
+
+    Start m * num_replicates + r is member m of replicate r. Lane p * num_starts + s is start s at point p.
+    """
 
     num_points: int
     num_replicates: int
+    num_members: int = 1
 
     @classmethod
-    def of_lanes(cls, num_lanes: int, num_replicates: int) -> Grid:
+    def of_lanes(cls, num_lanes: int, num_replicates: int, num_members: int = 1) -> Grid:
         """The grid of so many lanes; ValueError where they are no whole number of points."""
-        if num_lanes % num_replicates:
-            raise ValueError(f"{num_lanes} lanes are no multiple of {num_replicates} replicates")
-        return cls(num_lanes // num_replicates, num_replicates)
+        if num_lanes % (num_replicates * num_members):
+            found = f"{num_lanes} lanes are no multiple of {num_replicates} replicates"
+            raise ValueError(found if num_members == 1 else f"{found} of {num_members} members")
+        return cls(num_lanes // (num_replicates * num_members), num_replicates, num_members)
+
+    @property
+    def num_starts(self) -> int:
+        return self.num_members * self.num_replicates
 
     @property
     def num_lanes(self) -> int:
-        return self.num_points * self.num_replicates
+        return self.num_points * self.num_starts
 
     def over_points(self, values: Any, tile: Callable[..., Any] = np.tile) -> Any:
-        """Repeat [replicate, ...] at every point: [lane, ...]. `tile` is NumPy's or TensorFlow's."""
+        """Repeat [start, ...] at every point: [lane, ...]. `tile` is NumPy's or TensorFlow's."""
         return values if self.num_points == 1 else tile(values, [self.num_points] + [1] * (len(values.shape) - 1))
 
-    def over_replicates(self, values: Sequence[float]) -> np.ndarray:
-        """Give every replicate of a point the point's value: [point] to [lane]."""
-        return np.repeat(np.asarray(values), self.num_replicates)
+    def over_starts(self, values: Sequence[float]) -> np.ndarray:
+        """Give every start of a point the point's value: [point] to [lane]."""
+        return np.repeat(np.asarray(values), self.num_starts)
 
     def by_point(self, values: np.ndarray) -> np.ndarray:
-        """[lane, ...] as [point, replicate, ...]."""
-        return values.reshape(self.num_points, self.num_replicates, *values.shape[1:])
+        """[lane, ...] as [point, start, ...]."""
+        return values.reshape(self.num_points, self.num_starts, *values.shape[1:])
+
+    def average_members(self, values: np.ndarray, num_members: int | None = None) -> np.ndarray:
+        """The means over the first members, or over all: [lane, ...] as they are in a grid of one member."""
+        shape = self.num_points, self.num_members, self.num_replicates, *values.shape[1:]
+        chosen = values.reshape(shape)[:, :num_members]
+        averaged = chosen[:, 0] if chosen.shape[1] == 1 else chosen.mean(axis=1)
+        return averaged.reshape(-1, *values.shape[1:])
 
     def lanes_at(self, points: Any) -> np.ndarray:
-        """The lane [replicate] of each replicate at its point; points: one number, or [replicate]."""
-        return np.broadcast_to(points, self.num_replicates) * self.num_replicates + np.arange(self.num_replicates)
+        """The lane [start] of each start at its replicate's point; points: one number, or [replicate]."""
+        places = np.tile(np.broadcast_to(points, self.num_replicates), self.num_members)
+        return places * self.num_starts + np.arange(self.num_starts)
 
 
 def find_run(task: str, variant: str) -> Path:

@@ -1,4 +1,4 @@
-"""Every random number of a run, drawn by NumPy from (seed, replicate, stream) and from nothing else.
+"""Every random number of a run, drawn by NumPy from (seed, replicate, stream, member) and from nothing else.
 
 Thus all variants and strengths share start weights and batch order (a paired comparison), the draws of a lane do not
 depend on the lanes trained beside it, and tests can play the same masks back to stock Keras.
@@ -15,13 +15,16 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from stages.lib.lanes.plan import Grid
+from stages.lib.lanes.plan import Grid, Start
 
 
-def generators(seed: int, replicates: Sequence[int], stream: str) -> list[np.random.Generator]:
-    """One independent generator per replicate. SFC64 is NumPy's fastest bit generator."""
+def generators(seed: int, starts: Sequence[Start], stream: str) -> list[np.random.Generator]:
+    """One independent generator per start. SFC64 is NumPy's fastest bit generator.
+
+    NumPy fills up fewer than four numbers with 0, so the first member has the numbers of (seed, replicate, stream).
+    """
     key = zlib.crc32(stream.encode())
-    return [np.random.Generator(np.random.SFC64([seed, replicate, key])) for replicate in replicates]
+    return [np.random.Generator(np.random.SFC64([seed, replicate, key, member])) for replicate, member in starts]
 
 
 def draw_glorot(generator: np.random.Generator, num_inputs: int, num_outputs: int) -> np.ndarray:
@@ -30,16 +33,16 @@ def draw_glorot(generator: np.random.Generator, num_inputs: int, num_outputs: in
     return generator.uniform(-limit, limit, (num_inputs, num_outputs))
 
 
-def batch_orders(seed: int, replicates: Sequence[int], training: np.ndarray) -> Iterator[np.ndarray]:
-    """Epoch after epoch, the order in which each replicate sees its rows.
+def batch_orders(seed: int, starts: Sequence[Start], training: np.ndarray) -> Iterator[np.ndarray]:
+    """Epoch after epoch, the order in which each start sees its rows.
 
     Args:
-        training: [replicate, row], numbers of the training rows in the pool.
+        training: [start, row], numbers of the training rows in the pool.
 
     Yields:
-        [replicate, row] int32: the same numbers, each replicate's in an order of its own.
+        [start, row] int32: the same numbers, each start's in an order of its own.
     """
-    streams = generators(seed, replicates, "order")
+    streams = generators(seed, starts, "order")
     while True:
         orders = [stream.permutation(rows) for stream, rows in zip(streams, training, strict=True)]
         yield np.stack(orders).astype(np.int32)
@@ -50,7 +53,7 @@ class Noise(NamedTuple):
 
     uniform: float32 in [0, 1). permutation: int32, an order of the batch's rows.
     normal: float32, mean 0, deviation 1, one of 65,536 equally likely values.
-    kept: bool, False with a probability equal to the strength, to within 1 / 65,536. All strengths of a replicate use
+    kept: bool, False with a probability equal to the strength, to within 1 / 65,536. All strengths of a start use
         the same draw: what a small strength drops, a larger one drops too.
     beta: float32 from Beta(strength, strength), drawn for each lane.
     """
@@ -68,39 +71,37 @@ class Noise(NamedTuple):
 class NoiseSource:
     """Draws the random numbers that `noises` lists, step after step.
 
-    The draws of a replicate are one sequence. They do not depend on how many steps are drawn at once, nor on which
-    replicates are drawn beside it. A replicate that is listed twice, as in a block of lanes, is drawn once (beta: for
-    each lane).
+    The draws of a start are one sequence. They do not depend on how many steps are drawn at once, nor on which starts
+    are drawn beside it. A start that is listed twice, as in a block of lanes, is drawn once (beta: for each lane).
     """
 
-    def __init__(self, noises: Sequence[Noise], *, seed: int, replicates: Sequence[int]):
+    def __init__(self, noises: Sequence[Noise], *, seed: int, starts: Sequence[Start]):
         self.noises = noises
-        unique, self.places = np.unique(replicates, return_inverse=True)  # places: [replicate] among the unique ones
+        unique = {start: place for place, start in enumerate(dict.fromkeys(starts))}
+        self.places = [unique[start] for start in starts]  # [start] among the unique ones
         self.streams = {}
         for noise in noises:
-            owners = unique
-            if noise.kind == "beta":
-                owners = Grid.of_lanes(len(noise.strengths), len(replicates)).over_points(np.asarray(replicates))
-            self.streams[noise.name] = generators(seed, owners.tolist(), noise.name)
+            owners = [*starts] * (len(noise.strengths) // len(starts)) if noise.kind == "beta" else [*unique]
+            self.streams[noise.name] = generators(seed, owners, noise.name)
 
     def bytes_per_step(self, num_rows: int) -> int:
         return sum(self._bytes_per_draw(noise) * num_rows * math.prod(noise.shape) for noise in self.noises)
 
     def _bytes_per_draw(self, noise: Noise) -> int:
-        """Bytes of one number for each replicate or lane."""
+        """Bytes of one number for each start or lane."""
         return (1 if noise.kind == "kept" else 4) * max(len(self.places), len(noise.strengths))
 
     def draw(self, num_steps: int, num_rows: int) -> dict[str, np.ndarray]:
-        """Name -> [step, replicate (kept, beta: lane), row, ...]."""
+        """Name -> [step, start (kept, beta: lane), row, ...]."""
         return {noise.name: self._draw(noise, num_steps, num_rows) for noise in self.noises}
 
     def _draw(self, noise: Noise, num_steps: int, num_rows: int) -> np.ndarray:
         streams, size = self.streams[noise.name], (num_steps, num_rows, *noise.shape)
         if noise.kind == "uniform":
-            return self._over_replicates([stream.random(size, np.float32) for stream in streams])
+            return self._over_starts([stream.random(size, np.float32) for stream in streams])
         if noise.kind == "permutation":
             rows = np.tile(np.arange(num_rows, dtype=np.int32), (num_steps, 1))
-            return self._over_replicates([stream.permuted(rows, axis=1) for stream in streams])
+            return self._over_starts([stream.permuted(rows, axis=1) for stream in streams])
         if noise.kind == "beta":
             draws = [
                 stream.beta(alpha, alpha, size) if alpha > 0 else np.ones(size)  # alpha 0: every row stays as it is
@@ -111,11 +112,11 @@ class NoiseSource:
         if noise.kind == "normal":
             values = look_up(normal_quantiles(), [bits[place] for place in self.places])
         else:
-            values = mark_kept(self._over_replicates(bits), noise.strengths)
+            values = mark_kept(self._over_starts(bits), noise.strengths)
         return values.reshape(num_steps, -1, *size[1:])
 
-    def _over_replicates(self, draws: Sequence[np.ndarray]) -> np.ndarray:
-        """[step, replicate, ...] from the draws [step, ...] of each of the unique ones."""
+    def _over_starts(self, draws: Sequence[np.ndarray]) -> np.ndarray:
+        """[step, start, ...] from the draws [step, ...] of each of the unique ones."""
         return np.stack([draws[place] for place in self.places], axis=1)
 
 
@@ -129,21 +130,21 @@ def draw_bits(generator: np.random.Generator, num_steps: int, count: int) -> np.
 
 
 def mark_kept(bits: np.ndarray, rates: np.ndarray) -> np.ndarray:
-    """Which draws [step, replicate, count] are at least their rate [lane]: [step, point, replicate, count]."""
+    """Which draws [step, start, count] are at least their rate [lane]: [step, point, start, count]."""
     thresholds = np.minimum(np.round(rates * 65536), 65535).astype(np.uint16)
     grid = Grid.of_lanes(len(rates), bits.shape[1])
     return bits[:, None] >= grid.by_point(thresholds)[..., None]
 
 
 def look_up(table: np.ndarray, places: Sequence[np.ndarray]) -> np.ndarray:
-    """table[places], [step, replicate, ...] from the places [step, ...] of each replicate.
+    """table[places], [step, start, ...] from the places [step, ...] of each start.
 
     Each piece goes right to where it stays: to write it twice, into new memory, takes three times as long.
     """
     values = np.empty((len(places[0]), len(places), *places[0].shape[1:]), table.dtype)
-    for replicate, part in enumerate(places):
+    for start, part in enumerate(places):
         for step, chosen in enumerate(part):
-            np.take(table, chosen.astype(np.intp), out=values[step, replicate], mode="clip")
+            np.take(table, chosen.astype(np.intp), out=values[step, start], mode="clip")
     return values
 
 

@@ -31,7 +31,7 @@ from stages.lib.lanes.kept import digest
 from stages.lib.lanes.plan import find_run
 
 Arrays = dict[str, np.ndarray]
-Weights = Arrays  # name of a weight -> [lane or replicate, ...]
+Weights = Arrays  # name of a weight -> [lane or start, ...]
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class TrainedRun:
     weights: name -> float32, as they are handed on.
     stopped: name -> float32, those of the epoch with the least log loss on validation rows; empty where not kept.
     stopped_epoch: that epoch, counted from 1; 0 where not kept.
-    replicate: the lane's replicate.
+    replicate, member: the lane's; members are counted from 0.
     strengths: regulariser -> its strength.
     epochs_run: epochs trained.
     best_epoch: the epoch, counted from 1, whose weights are handed on.
@@ -58,6 +58,7 @@ class TrainedRun:
     history: pd.DataFrame
     stopped: Weights = field(default_factory=dict)
     stopped_epoch: np.ndarray = field(default_factory=lambda: np.zeros(0, int))
+    member: np.ndarray = field(default_factory=lambda: np.zeros(0, int))
 
 
 # Fields that hold arrays by name -> how these begin in the file.

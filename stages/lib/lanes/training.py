@@ -37,7 +37,7 @@ def train_lanes(
     """Train all lanes of a run.
 
     Args:
-        start: start weights [replicate, ...]; drawn from the plan's seed where it is None.
+        start: start weights [start, ...]; drawn from the plan's seed where it is None.
         dtype: float32, or float64 to compare with another implementation.
         report: called now and then with the number of training rows that a lane has seen so far, of
             epochs * training rows in all; the mean over the lanes where blocks of them are trained in turn.
@@ -46,7 +46,7 @@ def train_lanes(
     if start is None:
         normalized = [layer for entry in plan.regularizers if entry.name == "batch_norm" for layer in entry.layers]
         shape = plan.network, development.inputs.shape[1]
-        start = draw_weights(*shape, seed=plan.seed, replicates=plan.replicates, normalized=normalized)
+        start = draw_weights(*shape, seed=plan.seed, starts=plan.starts, normalized=normalized)
     num_weights = sum(values[0].size for values in start.values())
     blocks = cut_into_blocks(plan.grid, num_weights * np.dtype(dtype).itemsize)
     graph = Graph(plan, development, start, blocks[0], dtype)
@@ -67,10 +67,12 @@ def join_parts(plan: RunPlan, blocks: list[Block], parts: list[Arrays]) -> Train
         for name in parts[0]
     }
     weights, stopped = pop_prefix("weight", ends), pop_prefix("at_best", ends)
+    replicate, member = plan.grid.over_points(np.array(plan.starts)).T
     return TrainedRun(
         weights=weights,
         stopped=stopped,
-        replicate=plan.grid.over_points(np.asarray(plan.replicates)),
+        replicate=replicate,
+        member=member,
         strengths={entry.name: plan.lane_strengths(entry) for entry in plan.regularizers},
         **ends,
         history=pd.concat(histories, ignore_index=True).sort_values(["epoch", "lane"], ignore_index=True),
@@ -86,7 +88,9 @@ class BlockTraining:
         plan, development, dtype = graph.plan, graph.development, graph.dtype.name
         graph.begin(block)
         self.monitor = choose_monitor(plan.network.outputs)
-        replicates = np.asarray(plan.replicates)[block.replicates].tolist()
+        of_run = plan.starts
+        starts = [of_run[place] for place in block.starts]
+        replicates = [start.replicate for start in starts]
         validation = development.validation[replicates]
         self.labels = block.grid.over_points(development.labels[validation])
         self.validation = tf.constant(validation.astype(np.int32))
@@ -96,8 +100,8 @@ class BlockTraining:
         self.keep_weights = graph.keep.get_concrete_function(chosen, chosen)
         self.best = Best(LOG_LOSS, 0, len(block.lanes), dtype)
         self.stopped_epoch = np.zeros(len(block.lanes), int)
-        self.noise = NoiseSource(graph.list_noises(block), seed=plan.seed, replicates=replicates)
-        self.orders = batch_orders(plan.seed, replicates, development.training[replicates])
+        self.noise = NoiseSource(graph.list_noises(block), seed=plan.seed, starts=starts)
+        self.orders = batch_orders(plan.seed, starts, development.training[replicates])
         strengths = {entry.name: plan.lane_strengths(entry) for entry in plan.regularizers}
         patience = strengths.get("early_stopping", np.full(plan.grid.num_lanes, NEVER)).astype(int)[block.lanes]
         self.callbacks = Callbacks(plan.callbacks, patience, learning_rate=plan.optimizer.learning_rate, dtype=dtype)
@@ -159,7 +163,7 @@ class BlockTraining:
         return {"loss": sums / num_rows, "val_loss": val_loss.numpy(), **scores}
 
     def _run_batches(self, order: np.ndarray, batch_size: int) -> np.ndarray:
-        """Train on the rows of `order` [replicate, row], a whole number of batches: the sum of their losses [lane]."""
+        """Train on the rows of `order` [start, row], a whole number of batches: the sum of their losses [lane]."""
         steps = order.reshape(order.shape[0], -1, batch_size).swapaxes(0, 1)
         per_call = max(1, min(STEPS_PER_CALL, NOISE_BYTES // max(self.noise.bytes_per_step(batch_size), 1)))
         losses = tf.constant(np.zeros(self.graph.num_lanes))  # in a third of the time of tf.zeros

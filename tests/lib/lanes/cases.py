@@ -83,16 +83,16 @@ def make_development(
 
 
 def make_start(plan: RunPlan, num_features: int = NUM_FEATURES) -> Weights:
-    """Start weights [replicate, ...], all of them away from 0, where a mistake would not show."""
+    """Start weights [start, ...], all of them away from 0, where a mistake would not show."""
     generator, start = np.random.default_rng(1), {}
     normalized = {layer for entry in plan.regularizers if entry.name == "batch_norm" for layer in entry.layers}
-    sizes, num_replicates = [num_features, *plan.network.hidden, plan.network.outputs], len(plan.replicates)
+    sizes, num_starts = [num_features, *plan.network.hidden, plan.network.outputs], plan.grid.num_starts
     for layer, (num_inputs, units) in enumerate(pairwise(sizes), start=1):
-        kernels = generator.normal(size=(num_replicates, num_inputs, units)) / np.sqrt(num_inputs)
-        start |= {f"kernel_{layer}": kernels, f"bias_{layer}": generator.normal(size=(num_replicates, 1, units)) / 4}
+        kernels = generator.normal(size=(num_starts, num_inputs, units)) / np.sqrt(num_inputs)
+        start |= {f"kernel_{layer}": kernels, f"bias_{layer}": generator.normal(size=(num_starts, 1, units)) / 4}
         if layer in normalized:
             for name in ("gamma", "beta", "moving_mean", "moving_variance"):
-                start[f"{name}_{layer}"] = generator.uniform(0.5, 1.5, (num_replicates, 1, units))
+                start[f"{name}_{layer}"] = generator.uniform(0.5, 1.5, (num_starts, 1, units))
     return {name: values.astype(np.float32) for name, values in start.items()}
 
 
@@ -103,11 +103,12 @@ def compare_with_stock(
     development, tolerance = development or make_development(plan.network.outputs), tolerance or TOLERANCE[dtype]
     start = make_start(plan, development.inputs.shape[1])
     run = train_lanes(plan, development, start=start, dtype=dtype)
-    point, replicate = divmod(lane, len(plan.replicates))  # written a second time: see Grid
-    assert run.replicate[lane] == plan.replicates[replicate]
+    rest, replicate = divmod(lane, len(plan.replicates))  # written a second time: see Grid
+    point, member = divmod(rest, plan.members)
+    assert (run.replicate[lane], run.member[lane]) == (plan.replicates[replicate], member)
     for entry in plan.regularizers:
         assert run.strengths[entry.name][lane] == strength_at(entry, point)
-    stock = fit_stock(plan, development, start, replicate=replicate, point=point, dtype=dtype)
+    stock = fit_stock(plan, development, start, replicate=replicate, member=member, point=point, dtype=dtype)
     check_weights({name: values[lane] for name, values in run.weights.items()}, stock.weights, tolerance)
     if plan.stopped:
         check_weights({name: values[lane] for name, values in run.stopped.items()}, stock.stopped, tolerance)

@@ -14,7 +14,7 @@ import keras
 import numpy as np
 
 from stages.lib.data.samples import Development
-from stages.lib.lanes.plan import CallbacksPlan, RegularizerPlan, RunPlan
+from stages.lib.lanes.plan import CallbacksPlan, RegularizerPlan, RunPlan, Start
 from stages.lib.lanes.randomness import Noise, NoiseSource, batch_orders
 from tests.lib.lanes.parts import (
     InTurn,
@@ -57,20 +57,21 @@ def fit_stock(
     start: Weights,
     *,
     replicate: int = 0,
+    member: int = 0,
     point: int = 0,
     dtype: str = "float32",
 ) -> Fitted:
     """Train one lane with `Model.fit`.
 
     Args:
-        start: start weights [replicate, ...].
+        start: start weights [start, ...]: all replicates of one member after those of another.
         replicate: position in plan.replicates. point: position in the path.
     """
     with floatx(dtype):
-        lane = Lane(plan, development, replicate, point)
+        lane = Lane(plan, development, Start(plan.replicates[replicate], member), point)
         model = lane.build_model()
         for name, variable in named_weights(model):
-            variable.assign(start[name][replicate].reshape(variable.shape))
+            variable.assign(start[name][member * len(plan.replicates) + replicate].reshape(variable.shape))
         rows = development.validation[plan.replicates[replicate]]
         with TemporaryDirectory() as folder:
             checkpoint, best = Path(folder) / "checkpoint.weights.h5", Path(folder) / "best.weights.h5"
@@ -96,9 +97,9 @@ def fit_stock(
 class Lane:
     """One lane of a plan: its strengths, its batches, its stock model."""
 
-    def __init__(self, plan: RunPlan, development: Development, replicate: int, point: int):
+    def __init__(self, plan: RunPlan, development: Development, start: Start, point: int):
         self.plan, self.development, self.dtype = plan, development, keras.config.floatx()
-        self.number = plan.replicates[replicate]
+        self.start, self.number = start, start.replicate
         self.layers = {entry.name: entry.layers for entry in plan.regularizers}
         self.strengths = {entry.name: strength_at(entry, point) for entry in plan.regularizers}
         self.batches = list(self._batches())
@@ -127,9 +128,9 @@ class Lane:
         return self.plan.loss == own
 
     def _batches(self) -> Iterator[Batch]:
-        """Batches with their draws, one step at a time and for this replicate alone."""
-        noise = NoiseSource(self._noises(), seed=self.plan.seed, replicates=[self.number])
-        orders = batch_orders(self.plan.seed, [self.number], self.development.training[[self.number]])
+        """Batches with their draws, one step at a time and for this lane alone."""
+        noise = NoiseSource(self._noises(), seed=self.plan.seed, starts=[self.start])
+        orders = batch_orders(self.plan.seed, [self.start], self.development.training[[self.number]])
         for _ in range(self.plan.epochs):
             rows = next(orders)[0]
             for first in range(0, len(rows), self.plan.batch_size):

@@ -30,16 +30,17 @@ ALL_NOISE = (
 )
 
 
-def make_run(num_replicates: int = 8, *, optimizer: str = "adam") -> tuple[RunPlan, Development]:
+def make_run(num_starts: int = 8, *, optimizer: str = "adam") -> tuple[RunPlan, Development]:
     settings = {"callbacks": CALLBACKS, "optimizer": OPTIMIZERS[optimizer], "stopped": True}
-    plan = make_plan(*ALL_NOISE, outputs=10, replicates=tuple(range(num_replicates)), **settings)
-    development = make_development(10, num_replicates=num_replicates)
+    replicates, members = tuple(range(num_starts // 2)), 2
+    plan = make_plan(*ALL_NOISE, outputs=10, replicates=replicates, members=members, **settings)
+    development = make_development(10, num_replicates=len(replicates))
     return plan, replace(development, validation=development.validation[:, :10])
 
 
 @cache
-def train_whole(num_replicates: int = 8, *, optimizer: str = "adam") -> TrainedRun:
-    return train_lanes(*make_run(num_replicates, optimizer=optimizer))
+def train_whole(num_starts: int = 8, *, optimizer: str = "adam") -> TrainedRun:
+    return train_lanes(*make_run(num_starts, optimizer=optimizer))
 
 
 def train_in_blocks(
@@ -56,7 +57,7 @@ def lane_bytes(size: int) -> int:
 
 @pytest.mark.parametrize(
     ("grid", "size", "num_blocks"),
-    [(Grid(4, 10), 4, 10), (Grid(3, 10), 4, 8), (Grid(6, 50), 8, 38), (Grid(5, 6), 5, 8)],
+    [(Grid(4, 10), 4, 10), (Grid(3, 10), 4, 8), (Grid(6, 50), 8, 38), (Grid(2, 5, 3), 5, 8)],
 )
 def test_blocks_are_consecutive_lanes_of_one_size(grid, size, num_blocks):
     found = cut_into_blocks(grid, lane_bytes(size))
@@ -67,7 +68,7 @@ def test_blocks_are_consecutive_lanes_of_one_size(grid, size, num_blocks):
     for block in found:
         assert block.lanes[0] % blocks.LANE_STEP == len(block.lanes) % blocks.LANE_STEP == 0
         assert block.grid == Grid(1, len(block.lanes))
-        np.testing.assert_array_equal(block.replicates, block.lanes % grid.num_replicates)
+        np.testing.assert_array_equal(block.starts, block.lanes % grid.num_starts)
 
 
 @pytest.mark.parametrize(
@@ -79,7 +80,7 @@ def test_a_run_that_gains_nothing_is_not_cut(grid, size):
     (block,) = cut_into_blocks(grid, lane_bytes(size))
     assert block.grid == grid and block.counted.all()
     assert block.lanes.tolist() == list(range(grid.num_lanes))
-    assert block.replicates.tolist() == list(range(grid.num_replicates))
+    assert block.starts.tolist() == list(range(grid.num_starts))
 
 
 @pytest.mark.parametrize(("optimizer", "size"), [("adam", 4), ("sgd_momentum", 8)])

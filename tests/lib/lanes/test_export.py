@@ -44,18 +44,19 @@ def train_case(outputs: int) -> tuple[RunPlan, Development, dict[str, np.ndarray
     return plan, development, train_lanes(plan, development).weights
 
 
-def test_a_stranger_loads_the_models_and_predicts_as_lane_0(tmp_path: Path) -> None:
-    for outputs in (1, 10):
+def test_a_stranger_loads_the_models_and_predicts_as_the_lanes_do_on_average(tmp_path: Path) -> None:
+    cases = {"one": (1, [0]), "ten": (10, [0]), "one_averaged": (1, [0, 1]), "ten_averaged": (10, [1, 0])}
+    for name, (outputs, lanes) in cases.items():
         plan, development, weights = train_case(outputs)
-        model = to_file(build_keras(plan, weights, lane=0, scale=development.scale))
-        (tmp_path / f"{outputs}.keras").write_bytes(model)
-        np.save(tmp_path / f"{outputs}.npy", development.inputs)
-    subprocess.run([sys.executable, "-I", "-c", LOAD, "1", "10"], cwd=tmp_path, check=True, capture_output=True)
-    for outputs in (1, 10):
+        model = to_file(build_keras(plan, weights, lanes=lanes, scale=development.scale))
+        (tmp_path / f"{name}.keras").write_bytes(model)
+        np.save(tmp_path / f"{name}.npy", development.inputs)
+    subprocess.run([sys.executable, "-I", "-c", LOAD, *cases], cwd=tmp_path, check=True, capture_output=True)
+    for name, (outputs, lanes) in cases.items():
         plan, development, weights = train_case(outputs)
         every_row = np.tile(np.arange(len(development.labels)), (2, 1))
-        lanes = predict_lanes(plan, weights, development, every_row)
-        np.testing.assert_allclose(np.load(tmp_path / f"{outputs}_answer.npy"), lanes[0], atol=1e-6)
+        expected = predict_lanes(plan, weights, development, every_row)[lanes].mean(axis=0)
+        np.testing.assert_allclose(np.load(tmp_path / f"{name}_answer.npy"), expected, atol=1e-6)
 
 
 @pytest.mark.parametrize(("chunk_bytes", "num_rows"), [(graph.CHUNK_BYTES, 4), (400, 1)])
@@ -77,7 +78,7 @@ def test_rows_of_one_replicate_are_predicted_as_rows_of_all(chunk_bytes, num_row
 def test_constraints_stand_where_the_plan_has_them(strength: float) -> None:
     plan, development, _ = train_case(10)
     plan = dataclasses.replace(plan, regularizers=(RegularizerPlan("unit_norm", (strength,), HIDDEN),))
-    model = build_keras(plan, train_lanes(plan, development).weights, lane=0, scale=1.0)
+    model = build_keras(plan, train_lanes(plan, development).weights, lanes=[0], scale=1.0)
     kernel = np.random.Generator(np.random.PCG64(0)).normal(size=(5, 4)).astype(np.float32)
     for layer in HIDDEN:
         constrained = np.asarray(model.get_layer(f"dense_{layer}").kernel_constraint(kernel))
@@ -87,7 +88,7 @@ def test_constraints_stand_where_the_plan_has_them(strength: float) -> None:
 
 def test_layers_and_penalties_have_the_first_strengths() -> None:
     plan, _, weights = train_case(1)
-    model = build_keras(plan, weights, lane=0, scale=1.0)
+    model = build_keras(plan, weights, lanes=[0], scale=1.0)
     for name, field, value in (("activity_l1", "l1", 1e-4), ("dropout", "rate", 0.3), ("batch_norm", "momentum", 0.9)):
         assert [getattr(model.get_layer(f"{name}_{layer}"), field) for layer in HIDDEN] == [value, value]
     penalties = [model.get_layer(f"dense_{layer}").kernel_regularizer.get_config() for layer in (1, 2, 3)]
@@ -96,7 +97,7 @@ def test_layers_and_penalties_have_the_first_strengths() -> None:
 
 def test_the_file_is_the_same_bytes_every_time() -> None:
     plan, _, weights = train_case(1)
-    first, second = (to_file(build_keras(plan, weights, lane=0, scale=1.0)) for _ in range(2))
+    first, second = (to_file(build_keras(plan, weights, lanes=[0, 1], scale=1.0)) for _ in range(2))
     assert first == second
 
 

@@ -15,7 +15,7 @@ from stages.lib.lanes import blocks, graph, training
 from stages.lib.lanes.blocks import cut_into_blocks
 from stages.lib.lanes.graph import predict_lanes
 from stages.lib.lanes.network import draw_weights
-from stages.lib.lanes.plan import NetworkPlan, RegularizerPlan
+from stages.lib.lanes.plan import NetworkPlan, RegularizerPlan, Start
 from stages.lib.lanes.runtime import silent_start
 from stages.lib.lanes.training import train_lanes
 from stages.preprocess import store
@@ -62,6 +62,32 @@ def test_number_and_order_of_lanes_do_not_matter():
     many, few = train_lanes(plan, development), train_lanes(replace(plan, replicates=(31, 49, 7)), development)
     assert few.replicate.tolist() == [31, 49, 7]
     check_near({name: values[few.replicate] for name, values in many.weights.items()}, few.weights)
+
+
+MEMBERS = {"replicates": (2, 0), "members": 3, "stopped": True}
+
+
+@pytest.mark.parametrize("lane", [2, 9])  # member 1 of the first strength, 1 of the second
+def test_members_equal_stock(lane):
+    """The same rows and strengths as the first member's; start, order, noise and best epoch are a member's own."""
+    noisy = (
+        RegularizerPlan("dropout", (0.2, 0.4), (1,)),
+        RegularizerPlan("mixup", (0.4, 0.2), ()),
+        RegularizerPlan("gaussian_noise", (0.1,), ()),
+    )
+    run, _ = compare_with_stock(make_plan(*noisy, **MEMBERS), lane=lane, dtype="float64")
+    assert run.replicate.tolist() == [2, 0] * 6 and run.member.tolist() == [0, 0, 1, 1, 2, 2] * 2
+
+
+def test_the_first_member_is_the_network_of_a_run_without_members():
+    development, path = make_development(), RegularizerPlan("l2", (0.01, 0.1), (1, 2))
+    plan = make_plan(path, *NOISY[1:], **MEMBERS)
+    several, one = train_lanes(plan, development), train_lanes(replace(plan, members=1), development)
+    first = several.member == 0
+    for found, expected in ((several.weights, one.weights), (several.stopped, one.stopped)):
+        check_near({name: values[first] for name, values in found.items()}, expected)
+    kernels = plan.grid.by_point(several.weights["kernel_1"])[0]
+    assert len(np.unique(kernels.round(2), axis=0)) == len(kernels)
 
 
 TRAIN_ON_MANY_ROWS = """
@@ -142,7 +168,7 @@ def test_one_chunk_of_validation_rows_is_held_at_a_time(chunk_bytes, num_chunks,
     plan, development = make_plan(), make_development()
     (block,) = cut_into_blocks(plan.grid, 1)
     built = graph.Graph(plan, development, make_start(plan), block, "float32")
-    validate = built.validate.get_concrete_function(development.validation[block.replicates])
+    validate = built.validate.get_concrete_function(development.validation[block.starts])
     waiting = [one for one in validate.graph.get_operations() if one.control_inputs and is_read_by_gather(one)]
     assert len(waiting) == num_chunks - 1  # the first need not wait
 
@@ -157,9 +183,9 @@ def test_a_batch_may_be_larger_than_the_rows():
 
 def test_start_weights_depend_on_seed_and_replicate_alone():
     network = NetworkPlan((6, 5), "relu", 10)
-    plain = draw_weights(network, 4, seed=3, replicates=[0, 1], normalized=[])
-    normalized = draw_weights(network, 4, seed=3, replicates=[1], normalized=[1, 2])
-    other = draw_weights(network, 4, seed=4, replicates=[0, 1], normalized=[])
+    plain = draw_weights(network, 4, seed=3, starts=[Start(0), Start(1)], normalized=[])
+    normalized = draw_weights(network, 4, seed=3, starts=[Start(1)], normalized=[1, 2])
+    other = draw_weights(network, 4, seed=4, starts=[Start(0), Start(1)], normalized=[])
     for name, values in plain.items():
         np.testing.assert_array_equal(normalized[name][0], values[1])
     assert {name: values.shape for name, values in normalized.items() if name.endswith("_1")} == {
