@@ -30,17 +30,16 @@ ALL_NOISE = (
 )
 
 
-def make_run(num_starts: int = 8, *, optimizer: str = "adam") -> tuple[RunPlan, Development]:
+def make_run(num_replicates: int = 8, *, optimizer: str = "adam") -> tuple[RunPlan, Development]:
     settings = {"callbacks": CALLBACKS, "optimizer": OPTIMIZERS[optimizer], "stopped": True}
-    replicates, members = tuple(range(num_starts // 2)), 2
-    plan = make_plan(*ALL_NOISE, outputs=10, replicates=replicates, members=members, **settings)
-    development = make_development(10, num_replicates=len(replicates))
+    plan = make_plan(*ALL_NOISE, outputs=10, replicates=tuple(range(num_replicates)), **settings)
+    development = make_development(10, num_replicates=num_replicates)
     return plan, replace(development, validation=development.validation[:, :10])
 
 
 @cache
-def train_whole(num_starts: int = 8, *, optimizer: str = "adam") -> TrainedRun:
-    return train_lanes(*make_run(num_starts, optimizer=optimizer))
+def train_whole(num_replicates: int = 8, *, optimizer: str = "adam") -> TrainedRun:
+    return train_lanes(*make_run(num_replicates, optimizer=optimizer))
 
 
 def train_in_blocks(
@@ -95,6 +94,14 @@ def test_lanes_have_the_same_bytes_in_blocks(optimizer, size, monkeypatch):
 def test_lanes_that_fill_up_a_block_are_trained_for_nothing(monkeypatch):
     whole, cut = train_whole(10), train_in_blocks(*make_run(10), monkeypatch, size=4)
     assert len(cut.replicate) == 30 and len(cut.history) == len(whole.history)
+    check_near(cut.weights, whole.weights)
+
+
+def test_members_are_cut_as_other_lanes_are(monkeypatch):
+    plan, development = make_run(4)
+    plan = replace(plan, members=3)
+    whole, cut = train_lanes(plan, development), train_in_blocks(plan, development, monkeypatch, size=4)
+    assert (cut.member == whole.member).all() and (cut.stopped_epoch == whole.stopped_epoch).all()
     check_near(cut.weights, whole.weights)
 
 
