@@ -98,6 +98,14 @@ def test_lanes_that_fill_up_a_block_are_trained_for_nothing(monkeypatch):
     check_near(cut.weights, whole.weights)
 
 
+def test_members_are_cut_as_other_lanes_are(monkeypatch):
+    plan, development = make_run(4)
+    plan = replace(plan, members=3)
+    whole, cut = train_lanes(plan, development), train_in_blocks(plan, development, monkeypatch, size=4)
+    assert (cut.member == whole.member).all() and (cut.stopped_epoch == whole.stopped_epoch).all()
+    check_near(cut.weights, whole.weights)
+
+
 def test_blocks_share_one_trace(monkeypatch):
     graphs = dict[str, Graph]()
     train_in_blocks(*make_run(), monkeypatch, size=4, graphs=graphs)
