@@ -46,12 +46,17 @@ def run(
     return Outcome(
         replace(result, checks=[*checks, *check_result(judge, result)]),
         paths,
-        [point for search in plan.searches for point in list_search_points(judge, search, variants[search.variant].average(1))],
+        [
+            point
+            for search in plan.searches
+            for point in list_search_points(judge, search, variants[search.variant].average(1))
+        ],
     )
 
 
 def list_search_points(judge: Judge, search: ComparedSearch, predictions: Predictions) -> list[SearchPoint]:
     """Both scores of every point of a search, one row for each of its regularisers."""
+    predictions = predictions.average(1)
     plan, labels, grid = judge.plan, judge.labels, predictions.grid
     best = choose_points(predictions, labels, select_by=plan.select_by)
     chosen = np.bincount(best, minlength=grid.num_points) / grid.num_replicates

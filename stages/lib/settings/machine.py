@@ -55,7 +55,7 @@ def estimate(plan: RunPlan, facts: Facts, protocol: RepeatedStratifiedKFold | Fi
     history = lanes * plan.epochs * HISTORY
     rows = facts.num_rows * facts.num_inputs * (1 if facts.image else DOUBLE)  # encoded in advance only where few
     seen = protocol.count_training(facts) / (1 - protocol.validation)  # by a replicate, which has their numbers
-    training = COPIES * (lanes * weights * FLOAT + rows + seen * len(plan.replicates) * NUMBER) + history
+    training = COPIES * (lanes * weights * FLOAT + rows + seen * plan.grid.num_starts * NUMBER) + history
     trained = lanes * weights * FLOAT * (1 + plan.stopped)  # of the best epoch beside those of the last
     return Room(max(training, predicted), trained + predicted + history)
 

@@ -30,17 +30,16 @@ ALL_NOISE = (
 )
 
 
-def make_run(num_starts: int = 8, *, optimizer: str = "adam") -> tuple[RunPlan, Development]:
+def make_run(num_replicates: int = 8, *, optimizer: str = "adam") -> tuple[RunPlan, Development]:
     settings = {"callbacks": CALLBACKS, "optimizer": OPTIMIZERS[optimizer], "stopped": True}
-    replicates, members = tuple(range(num_starts // 2)), 2
-    plan = make_plan(*ALL_NOISE, outputs=10, replicates=replicates, members=members, **settings)
-    development = make_development(10, num_replicates=len(replicates))
+    plan = make_plan(*ALL_NOISE, outputs=10, replicates=tuple(range(num_replicates)), **settings)
+    development = make_development(10, num_replicates=num_replicates)
     return plan, replace(development, validation=development.validation[:, :10])
 
 
 @cache
-def train_whole(num_starts: int = 8, *, optimizer: str = "adam") -> TrainedRun:
-    return train_lanes(*make_run(num_starts, optimizer=optimizer))
+def train_whole(num_replicates: int = 8, *, optimizer: str = "adam") -> TrainedRun:
+    return train_lanes(*make_run(num_replicates, optimizer=optimizer))
 
 
 def train_in_blocks(

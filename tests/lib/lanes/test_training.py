@@ -168,13 +168,13 @@ def test_one_chunk_of_validation_rows_is_held_at_a_time(chunk_bytes, num_chunks,
     plan, development = make_plan(), make_development()
     (block,) = cut_into_blocks(plan.grid, 1)
     built = graph.Graph(plan, development, make_start(plan), block, "float32")
-    validate = built.validate.get_concrete_function(development.validation[block.starts])
-    waiting = [one for one in validate.graph.get_operations() if one.control_inputs and is_read_by_gather(one)]
+    validate = built.prepare_validation(development.validation[block.starts])
+    waiting = [one for one in validate.func.graph.get_operations() if one.control_inputs and is_read_by_gather(one)]
     assert len(waiting) == num_chunks - 1  # the first need not wait
 
 
 def is_read_by_gather(operation):
-    return any(reader.type == "GatherV2" for output in operation.outputs for reader in output.consumers())
+    return any(reader.type == "ResourceGather" for output in operation.outputs for reader in output.consumers())
 
 
 def test_a_batch_may_be_larger_than_the_rows():
