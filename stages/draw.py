@@ -15,7 +15,7 @@ from stages.lib.core.cli import parse_arguments, run_main
 from stages.lib.core.files import write_bytes
 from stages.lib.judge.comparison import Comparison, load_comparison, load_paths
 from stages.lib.judge.plans import StatisticsPlan, load_statistics_plan
-from stages.lib.report.answers import tell_study
+from stages.lib.report.answers import is_survey, tell_study
 from stages.lib.report.charts import make_figure
 from stages.lib.report.overview import draw_overview, survey, tell_overview
 from stages.lib.report.page import STUDIES, StudyPart, render_page
@@ -29,11 +29,12 @@ def run(
     overview = survey(comparison, {task: part.data for task, part in parts.items()}, settings)
     sentences, effects = tell_overview(overview)[1:], make_figure(f"answer-{study}", draw_overview(overview))
     context = {"study": study, "sentences": sentences, "answer": effects, "parts": list(parts.values())}
+    headline = sentences if any(map(is_survey, comparison.values())) else []  # as the answer over all studies has it
     alone = [line for result in comparison.values() for line in tell_study(result, settings.confidence)]
     return {
         STUDIES / study / "page.html": render_page("study/study.html.jinja", settings, **context),
         STUDIES / study / "answer.txt": "\n".join(alone if len(parts) == 1 else sentences) + "\n",
-        STUDIES / study / "headline.txt": "\n".join(sentences) + "\n",  # which `make` prints as soon as it is there
+        STUDIES / study / "headline.txt": "".join(f"{line}\n" for line in headline),  # `make` prints it at once
     }
 
 
