@@ -14,6 +14,7 @@ from stages.lib.core.cli import UserError
 from stages.lib.core.files import write_bytes
 from stages.lib.data.dataset import DataError
 from stages.lib.data.table import FOLDER, Table
+from stages.lib.lanes.kept import KEPT
 from stages.lib.lock import LOCK, find_object, read_entry, read_listing
 from stages.lib.settings.mistakes import PARAMS
 from stages.lib.settings.yaml_text import load_document
@@ -159,7 +160,7 @@ def take_out(name: str) -> list[str]:
     told = forget_objects(name, Path(repo.cache.local.path), Path(repo.stage_cache.cache_dir), {*outs.values()})
     for stage in own:
         Job(stage.addressing, "", "").log.unlink(missing_ok=True)
-    told += undo(name, sorted(path.relative_to(Path.cwd()) for path in paths))
+    told += undo(name, sorted({*(path.relative_to(Path.cwd()) for path in paths), *KEPT.glob(f"*/{name}")}))
     repo.lock.unlock()
     return told
 
