@@ -14,6 +14,7 @@ from stages.lib.core.cli import UserError
 from stages.lib.core.files import write_bytes
 from stages.lib.data.dataset import DataError
 from stages.lib.data.table import FOLDER, Table
+from stages.lib.lanes.kept import KEPT
 from stages.lib.lock import LOCK, find_object, read_entry, read_listing
 from stages.lib.settings.mistakes import PARAMS
 from stages.lib.settings.yaml_text import load_document
@@ -102,18 +103,21 @@ def remove(text: str, name: str) -> str:
 
 
 def undo(name: str, made: Sequence[Path] = ()) -> list[str]:
-    """Take out the entries of a judged table, its CSV and what was made of it; return what was taken out."""
+    """Take out a judged table's CSV, what was made of it, and its entries, these last, so that it can be repeated.
+
+    Returns what was taken out.
+    """
     text = read_text(PARAMS)
     expect_judged(name, text)
     file, changed = Path(FOLDER, f"{name}.csv"), remove(text, name)  # and no other file, whatever the entry says now
     is_copy = f"DATA={file} " not in text and str(file) not in changed
     check(changed, read=None)
-    write_bytes(Path(PARAMS), changed.encode())
     gone = [path for path in ([file] if is_copy else []) + [*made] if path.exists()]
     for path in gone:
         shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
-    if Path(LOCK).is_file():
-        write_bytes(Path(LOCK), forget_stages(Path(LOCK).read_text(encoding="utf-8"), name).encode())
+    if LOCK.is_file():
+        write_bytes(LOCK, forget_stages(name).encode())
+    write_bytes(Path(PARAMS), changed.encode())
     return [f"the entries of {name} in {PARAMS} and {LOCK}", *map(str, gone)]
 
 
@@ -128,9 +132,9 @@ def is_of(name: str, command: object) -> bool:
     return bool(re.fullmatch(rf"python -m stages\.(?!experiment )\w+ {name}( \w+)?", str(command)))
 
 
-def forget_stages(text: str, name: str) -> str:
-    """dvc.lock without the stages of a study and its data set."""
-    blocks = re.split(r"^(?=  \S)", text, flags=re.MULTILINE)
+def forget_stages(name: str) -> str:
+    """The text of dvc.lock without the stages of a study and its data set."""
+    blocks = re.split(r"^(?=  \S)", LOCK.read_text(encoding="utf-8") if LOCK.is_file() else "", flags=re.MULTILINE)
     commands = [re.search(r"^    cmd: (.*)$", block, re.MULTILINE) for block in blocks]
     return "".join(block for block, cmd in zip(blocks, commands, strict=True) if not (cmd and is_of(name, cmd[1])))
 
@@ -149,35 +153,40 @@ def take_out(name: str) -> list[str]:
     check_lock()
     take_lock(repo := Repo())
     own = [stage for stage in repo.index.stages if is_of(name, stage.cmd)]
-    outs = [Path(out.fs_path) for stage in own for out in stage.outs]
+    outs = {Path(out.fs_path): out.hash_info.value for stage in own for out in stage.outs}
     others = {Path(out.fs_path).parent for stage in repo.index.stages if stage not in own for out in stage.outs}
     folders = {path.parent for path in outs if path.parent.name == name} - others  # models/<name>
-    paths = sorted({path if path.parent not in folders else path.parent for path in outs})
-    runs, named, kept = sort_runs(name, Path(repo.stage_cache.cache_dir))
-    named |= {out.hash_info.value for stage in own for out in stage.outs}
-    told = undo(name, [path.relative_to(Path.cwd()) for path in paths])
-    kept |= find_hashes(Path(LOCK).read_text(encoding="utf-8") if Path(LOCK).is_file() else "") | list_committed()
-    gone, left = (list_objects(Path(repo.cache.local.path), hashes) for hashes in (named, kept))
-    for path in [*runs, *(Job(stage.addressing, "", "").log for stage in own), *gone - left]:
-        path.unlink(missing_ok=True)
+    paths = {path.parent if path.parent in folders else path for path in outs}
+    told = forget_objects(name, Path(repo.cache.local.path), Path(repo.stage_cache.cache_dir), {*outs.values()})
+    for stage in own:
+        Job(stage.addressing, "", "").log.unlink(missing_ok=True)
+    told += undo(name, sorted({*(path.relative_to(Path.cwd()) for path in paths), *KEPT.glob(f"*/{name}")}))
     repo.lock.unlock()
-    told.append(f"{len(gone - left)} objects and {len(runs)} entries of DVC's cache")
-    stays = f"stays: {len(gone & left)} objects of DVC's cache, which other stages or a dvc.lock in git name"
-    return [*told, stays] if gone & left else told
+    return told
 
 
-def sort_runs(name: str, folder: Path) -> tuple[list[Path], set[str], set[str]]:
-    """Of DVC's cache of runs the entries of a study, the hashes of outputs that they name, and those that others do."""
-    own, named, others = list[Path](), set[str](), set[str]()
-    for path in folder.glob("*/*/*"):
+def forget_objects(name: str, objects: Path, runs: Path, named: set[str]) -> list[str]:
+    """Remove from DVC's cache what it has of a study, but what anything else names; what was removed, and what stays.
+
+    objects, runs: its folders. named: the hashes of the study's outputs.
+    """
+    if not objects.resolve().is_relative_to(Path.cwd().resolve()):
+        return [f"nothing of DVC's cache: {objects} may serve other projects, too"]
+    own, kept = list[Path](), find_hashes(forget_stages(name)) | list_committed()
+    for path in runs.glob("*/*/*"):
         text = path.read_text(errors="replace")
         found = re.search(r"^cmd: (.*)$", text, re.MULTILINE)
         if found and is_of(name, found[1]):
             own.append(path)
             named |= {*read_entry(path).values()}
         else:
-            others |= find_hashes(text)
-    return own, named, others
+            kept |= find_hashes(text)
+    gone, left = (list_objects(objects, hashes) for hashes in (named, kept))
+    for path in [*own, *gone - left]:
+        path.unlink()
+    told = [f"{len(gone - left)} objects and {len(own)} entries of DVC's cache"]
+    stays = f"stays: {len(gone & left)} objects of DVC's cache, which other stages or a dvc.lock in git name"
+    return [*told, stays] if gone & left else told
 
 
 def find_hashes(text: str) -> set[str]:
@@ -187,9 +196,9 @@ def find_hashes(text: str) -> set[str]:
 def list_committed() -> set[str]:
     """The hashes in dvc.lock of every branch and tag, and of HEAD."""
     names = subprocess.run(["git", "for-each-ref", "--format=%(refname)"], capture_output=True, text=True).stdout
-    wanted = "".join(f"{name}:{LOCK}\n" for name in ["HEAD", *names.split()])
-    command = ["git", "cat-file", "--batch"]
-    return find_hashes(subprocess.run(command, input=wanted, capture_output=True, text=True, errors="replace").stdout)
+    wanted, command = [f"{name}:./{LOCK}\n" for name in ["HEAD", *names.split()]], ["git", "cat-file", "--batch"]
+    done = subprocess.run(command, input="".join(wanted), capture_output=True, text=True, errors="replace")
+    return find_hashes(done.stdout)
 
 
 def list_objects(objects: Path, hashes: Iterable[str]) -> set[Path]:
