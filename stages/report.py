@@ -27,7 +27,7 @@ from stages.lib.core.records import split_task
 from stages.lib.judge.arms import NO_SKILL
 from stages.lib.judge.comparison import METRICS, POINTS, Comparison, StudyResult, join_points, load_comparison
 from stages.lib.judge.plans import StatisticsPlan, load_statistics_plan, load_studies
-from stages.lib.judge.verdicts import Pooled
+from stages.lib.judge.pooling import Pooled
 from stages.lib.lock import prune_outputs
 from stages.lib.measured import list_measured
 from stages.lib.report.answers import is_survey
