@@ -34,7 +34,7 @@ from stages.lib.judge.comparison import (
     load_comparison,
 )
 from stages.lib.judge.plans import StatisticsPlan, load_statistics_plan, load_studies
-from stages.lib.judge.verdicts import Pooled
+from stages.lib.judge.pooling import Pooled
 from stages.lib.lock import prune_outputs
 from stages.lib.measured import list_measured
 from stages.lib.report.answers import is_survey

@@ -5,7 +5,7 @@ under several risks. Constants of the method were chosen on some; the others had
 twins are kept in .dvc/tmp/calibration, so that a run which was stopped goes on from there, and a change of the
 statistics trains nothing. Two of the kept twins are trained again each time, to see if what is kept is out of date.
 Beside them stand simulated studies with as many arms as real ones, simulated tables with several rows of each patient,
-and simulated effects on twelve tables. At the end, `frontier` says what other ways of judging would give.
+and simulated effects on several tables. At the end, `frontier` says what other ways of judging would give.
 """
 
 from __future__ import annotations
@@ -13,8 +13,9 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -25,13 +26,13 @@ from stages.lib.core.cli import UserError, make_parser, run_main
 from stages.lib.core.files import write_json
 from stages.lib.judge.arms import NO_SKILL
 from stages.lib.lanes.runtime import configure
-from tools.calibrate.simulated import SIMULATED, judge_repeated, judge_simulated, simulate_tables
+from tools.calibrate.simulated import SIMULATED, WORLDS, judge_repeated, judge_simulated, simulate_tables
 from tools.calibrate.training import AS_USED, judge_kept, plan_study, train_missing
 from tools.calibrate.twins import CHOSEN_ON, SETTINGS
 
 OUTPUT = Path("metrics/calibration.json")
 JUDGES = dict.fromkeys(SETTINGS, judge_kept) | dict.fromkeys(SIMULATED, judge_simulated) | {"repeated": judge_repeated}
-PER_TABLE = dict.fromkeys(SIMULATED, 4) | {"repeated": 7, "over_tables": 50}  # simulations for each twin of a setting
+PER_TABLE = dict.fromkeys(SIMULATED, 4) | {"repeated": 7, "over_tables": 30}  # simulations for each twin of a setting
 POOLED = {
     "chosen_on": CHOSEN_ON,
     "unused_risks": tuple(setting for setting in SETTINGS if setting not in CHOSEN_ON),
@@ -129,6 +130,14 @@ def count_method(findings: pd.DataFrame) -> dict[str, Any]:
     }
 
 
+def count_tables(rows: Sequence[Mapping[str, Any]]) -> dict[int, dict[str, Any]]:
+    """Number of tables -> what is counted -> its share of the simulated studies that say something of it."""
+    counts: dict[int, dict[str, Any]] = {}
+    for number, each in pd.DataFrame(rows).groupby("tables"):
+        counts[int(str(number))] = {str(name): count_share(each[name].dropna()) for name in each.columns.drop("tables")}
+    return counts
+
+
 def count_share(cases: pd.Series) -> dict[str, float]:
     """A counted share, with its exact binomial interval at 95 % (Clopper and Pearson 1934)."""
     count, total = int(cases.sum()), len(cases)
@@ -146,16 +155,19 @@ def calibrate(settings: Sequence[str], num_twins: int, *, seed: int, jobs: int) 
     trained = {setting: number for setting, number in numbers.items() if setting in SETTINGS}
     train_missing(trained, study, seed=seed, jobs=jobs)
     findings: dict[str, pd.DataFrame] = {}
+    tables: dict[str, list[Any]] = {}
     with multiprocessing.get_context("spawn").Pool(jobs, configure) as pool:
         for setting in [setting for setting in settings if setting in JUDGES]:
             work = partial(JUDGES[setting], setting=setting, study=study, seed=seed)
             findings[setting] = prepare(setting, list(pool.imap(work, range(numbers[setting]))))
+        for world in WORLDS if "over_tables" in settings else ():
+            simulate = partial(simulate_tables, world=world, seed=seed, confidence=study.statistics.confidence)
+            tables[world] = list(pool.imap(simulate, range(numbers["over_tables"]), chunksize=10))
     result: dict[str, Any] = {"seed": seed, "confidence": study.statistics.confidence, "frontier": {}}
     for setting, each in findings.items():
         result[setting] = {"chosen_on": setting in CHOSEN_ON} | count_findings(each)
-    if "over_tables" in settings:
-        tables = simulate_tables(numbers["over_tables"], seed, confidence=study.statistics.confidence)
-        result["over_tables"] = {name: count_share(each) for name, each in pd.DataFrame(tables).items()}
+    if tables:
+        result["over_tables"] = {world: count_tables(list(chain(*each))) for world, each in tables.items()}
     for name, members in POOLED.items():
         if parts := [findings[setting] for setting in members if setting in findings]:
             pooled = pd.concat(parts)

@@ -7,26 +7,29 @@ them stand tables with several rows of each patient, and effects on several tabl
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+from scipy import stats
 from scipy.special import expit
 from sklearn.linear_model import LogisticRegression
 
 from stages.lib.data.protocols import Split
 from stages.lib.judge.comparison import Difference
 from stages.lib.judge.plans import StudyPlan
+from stages.lib.judge.pooling import find_unbeaten, pool
 from stages.lib.judge.predictions import Predictions, StudyPredictions
-from stages.lib.judge.verdicts import find_unbeaten, pool
 from tools.calibrate import training
 
 NUM_SHARED, NUM_BLOCKS, NUM_NOISE = 6, 24, 30  # features: for all arms, one in each block, and useless ones
 SHARED_WEIGHT, BLOCK_WEIGHT, RATE = 0.35, 0.25, 0.2  # logits per standard deviation; share of class 1
 NUM_ARMS, LEFT_OUT, RIDGE = 20, 4, 0.3  # beside the baseline; blocks that an arm does without; penalty per row
 SIMULATED = {"equal": (470, 0), "some_better": (470, 5), "large": (1500, 5)}  # rows, arms that lack one block alone
-NUM_TABLES, TABLE_ARMS = 12, 20  # of one study over tables
+NUM_TABLES, TABLE_ARMS, NUM_FLIPS = (11, 27, 60), 22, 2_500  # of studies over tables
+TABLE_SPREAD = 0.6  # of true effects between tables, as a part of the spread of those that are seen
+EFFECTS = {"l1": -0.015 / 0.016, "l2": -0.011 / 0.0125, "label_smoothing": -0.009 / 0.0118}  # mean / spread of tables
+SHARE_BEFORE, ARMS_BEFORE = 0.2 / 0.75, 19  # of the chance of an error, for a question about so many arms
 NUM_COMPARED = 30  # simulated studies of a setting whose sets of the best are counted, and other methods tried
 SETS = ("equal_7/at_knob", "better_1/at_knob")  # arms whose place in the set is counted
 NUM_PATIENTS, NUM_VISITS, VISIT_SD = 150, 3, 0.1  # rows of a patient; noise between them, of features with variance 1
@@ -122,26 +125,73 @@ def fit_logistic(features: np.ndarray, label: np.ndarray, split: Split, penalty:
     return np.array(both)[..., 1]
 
 
-def simulate_tables(num_studies: int, seed: int, *, confidence: float) -> Iterator[dict[str, bool]]:
-    """Whether the intervals over tables hold the truth, all means at once, and the set of the best its best arm.
+@dataclass(frozen=True)
+class World:
+    """Tables on which effects are simulated.
 
-    Effects vary between tables as much as half a table's own error, as much, or twice; arms share a part of it.
+    skewness: of a table's error, as that of a mean over rows of which few count most. ratio: of the greatest standard
+    error of a table to the least. grows: whether true effects are in proportion to the standard error.
     """
-    rng = np.random.default_rng(seed)
-    blank = Difference(0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, "undecided")
-    for number in range(num_studies):
-        spread = (0.5, 1.0, 2.0)[number % 3]
-        truth = np.where(np.arange(TABLE_ARMS) < 5, 0.5, 0.0)
-        own = truth[:, None] + spread * rng.normal(size=(TABLE_ARMS, NUM_TABLES + 1))
-        noise = rng.normal(size=NUM_TABLES + 1) + rng.normal(size=own.shape)  # of the baseline, and of each arm
-        seen = own + noise * np.exp(rng.normal(0, 0.5, NUM_TABLES + 1))
-        effects = {str(arm): [replace(blank, value=value) for value in row[:-1]] for arm, row in enumerate(seen)}
-        pooled = pool(effects, sign=1, margin=0.0, confidence=confidence)
-        alone = pool({"0": effects["0"]}, sign=1, margin=0.0, confidence=confidence)["0"]
-        best = find_unbeaten({arm: seen[int(arm), :-1] for arm in effects}, sign=1, confidence=confidence)
-        yield {
-            "mean": alone.low <= truth[0] <= alone.high,
-            "all_means": all(one.low <= truth[int(arm)] <= one.high for arm, one in pooled.items()),
-            "new_table": alone.new_low <= own[0, -1] <= alone.new_high,
-            "best_set": "0" in best,
+
+    skewness: float = 0.0
+    ratio: float = 1.0
+    grows: bool = False
+
+    def draw(self, truth: np.ndarray, num_tables: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        """Effects as they are seen and as they are, [table, arm], in units of their spread; truth: their means.
+
+        An error is in equal parts that of the baseline, which arms share, and of the arm.
+        """
+        error = rng.permutation(np.geomspace(1, self.ratio, num_tables))[:, None]
+        error /= np.sqrt((error**2).mean())
+        sizes = error if self.grows else np.ones_like(error)
+        shape = (num_tables, 1 + len(truth))
+        noise = rng.normal(size=shape)
+        if self.skewness:
+            degree = 4 / self.skewness**2  # of a gamma distribution
+            noise = (rng.gamma(degree, size=shape) - degree) / np.sqrt(degree)
+        own = truth * sizes / sizes.mean() + TABLE_SPREAD * sizes * rng.normal(size=(num_tables, len(truth)))
+        return own + error * (noise[:, :1] + noise[:, 1:]) * np.sqrt((1 - TABLE_SPREAD**2) / 2), own
+
+
+WORLDS = {
+    "alike": World(),
+    "skewed": World(skewness=1.0),
+    "unequal": World(ratio=10.0),
+    "growing": World(skewness=1.0, ratio=10.0, grows=True),
+}
+
+
+def simulate_tables(number: int, *, world: str, seed: int, confidence: float) -> list[dict[str, bool | int]]:
+    """One study for each number of tables, whether what is said of it is right; every second one without any effect.
+
+    found_...: whether an arm that helps is found, as now, and by what was done before: a t-test by Bonferroni, within
+    the share that the question about regularisers had.
+    """
+    rng, rows = np.random.default_rng([seed, number, *world.encode()]), []
+    truth = np.zeros(TABLE_ARMS)
+    if number % 2:
+        truth[: len(EFFECTS)] = list(EFFECTS.values())
+    blank = (0.0, 0.0, 0.0, 0.0, 0.5, 0.5)
+    for num_tables in NUM_TABLES:
+        seen, own = WORLDS[world].draw(truth, num_tables + 1, rng)
+        seen, new = seen[:-1], own[-1, -1]
+        values = {str(arm): column for arm, column in enumerate(seen.T)}
+        effects = {arm: [Difference(each, *blank, "undecided") for each in column] for arm, column in values.items()}
+        pooled = pool(effects, sign=-1, margin=0.0, confidence=confidence, num_flips=NUM_FLIPS)
+        last, found = pooled[str(TABLE_ARMS - 1)], [pooled[arm].verdict in ("better", "worse") for arm in effects]
+        p_before = stats.ttest_1samp(seen, 0).pvalue
+        row: dict[str, bool | int] = {
+            "tables": num_tables,
+            "family_wise_error": any(np.array(found)[truth == 0]),
+            "all_intervals": all(pooled[arm].low <= truth[int(arm)] <= pooled[arm].high for arm in effects),
+            "new_table": bool(last.new_low <= new <= last.new_high),
         }
+        if number % 2:
+            best = find_unbeaten(values, sign=-1, confidence=confidence, num_flips=NUM_FLIPS)
+            row["best_set"] = "0" in best
+            for place, arm in enumerate(EFFECTS):
+                row[f"found_{arm}"] = found[place]
+                row[f"found_{arm}_before"] = bool(p_before[place] < (1 - confidence) * SHARE_BEFORE / ARMS_BEFORE)
+        rows.append(row)
+    return rows

@@ -113,7 +113,7 @@ def run(study: str) -> int:
 
 def tell_expected() -> list[str]:
     """What the public tables say of a new one, as far as their results are there: with the weight of one table each."""
-    from stages.lib.judge.verdicts import pool  # here, as SciPy takes a second
+    from stages.lib.judge.pooling import pool  # here, as SciPy takes a second
     from stages.lib.report.answers import find_choice, find_difference
 
     with suppress(UserError):

@@ -2,9 +2,9 @@
 
 The data sets are the sample, each with the same weight. Tests flip signs: if an arm and its baseline are equal, an
 effect could as well have the other sign. One sign for all arms of a data set keeps how their effects go together, and
-nothing is asked of variances: independent data sets, effects symmetric about 0 where there is none (Canay, Romano and
-Shaikh 2017). Studentised, so that the means of effects which are not symmetric are tested as well where data sets are
-many.
+nothing is asked of variances: only independent data sets, and effects symmetric about 0 where there is none (Canay,
+Romano and Shaikh 2017). Signs leave each sum of squares as it is, so a sum and its t give the same p, and where data
+sets are many the means of effects that are not symmetric are tested, too.
 """
 
 from __future__ import annotations
@@ -14,21 +14,19 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from stages.lib.judge.comparison import Difference, Verdict
 from stages.lib.judge.designs import Array, Estimate
 from stages.lib.judge.verdicts import find_interval, verdict
 
-NUM_FLIPS, NUM_SET_FLIPS = (
-    100_000,
-    20_000,
-)  # of a mean, of a set: over 2^16 and 2^14, below which all are taken
+NUM_FLIPS, NUM_SET_FLIPS = 100_000, 20_000  # of means, and for the set; all 2^n where they are no more
 CHUNK = 10_000  # flips held at once
 SEED = 1  # of the flips
 TOLERANCE = 1e-9  # below which sums that differ by rounding are equal
 DISAGREE = 2.0  # standard errors between a data set and the others from which they say nothing about it
-NUM_POINTS = 800  # at which the bias of a shrunken estimate may lie
+NUM_POINTS = 300  # at which the bias of a shrunken estimate may lie
+LEAST_SQUARE = 1e-4  # of that bias in standard errors: less makes no difference, and the program ill-conditioned
 
 
 @dataclass(frozen=True)
@@ -70,8 +68,8 @@ def pool(
 ) -> dict[str, Pooled]:
     """Arm -> its differences on the same data sets, at least two, pooled; all arms are one family.
 
-    An arm is better or worse where its step-down adjusted p is at most 1 - confidence. Its interval is the mean plus or
-    minus the same number of standard errors for all arms, cut off at 0 where step-down shows more than it, stretched to
+    An arm is better or worse where its step-down adjusted p is at most 1 - confidence. Its interval is the mean plus
+    and minus the same number of standard errors for all arms, cut off at 0 where the p shows more than it, stretched to
     0 where nothing is shown; so word and interval agree.
 
     sign, margin: as for `verdicts.verdict`. baselines: the baseline's score on each data set.
@@ -80,10 +78,14 @@ def pool(
         return {}
     names, alpha = sorted(effects), 1 - confidence
     values = np.array([[difference.value for difference in effects[arm]] for arm in names]).T
+    own_p = np.array([[difference.p_value for difference in effects[arm]] for arm in names]).T
+    shown = count_shown(values, own_p, alpha=alpha / 2)  # half, since the direction is that of the mean
+    ratios = average_ratios(values, baselines)
     values = values[np.lexsort(values.T)]  # so that the order of data sets does not matter
     p_values, critical = flip_means(values, alpha=alpha, num_flips=num_flips)
     pooled = {}
-    for arm, own, p_value in zip(names, values.T, p_values.tolist(), strict=True):
+    for place, arm in enumerate(names):
+        own, p_value = values[:, place], float(p_values[place])
         mean, new = estimate_mean(own)
         word = verdict(mean, 0.0 if p_value <= alpha else np.inf, margin=margin, sign=sign, alpha=alpha)
         low, high = find_interval(mean, critical * mean.standard_error, word, alpha=alpha)
@@ -97,8 +99,8 @@ def pool(
             *(mean.value, low, high, *new.interval(confidence), word),
             dict(sorted(Counter(difference.verdict for difference in effects[arm]).items())),
             *(p_value, float(np.median(own)), int((sign * own > 0).sum())),
-            count_shown(effects[arm], positive=mean.value > 0, alpha=alpha / 2),
-            average_ratio([difference.value for difference in effects[arm]], baselines),
+            int(shown[place]),
+            ratios[place],
         )
     return {arm: pooled[arm] for arm in effects}
 
@@ -122,29 +124,40 @@ def centre(values: Array) -> Array:
 def flip_means(values: Array, *, alpha: float, num_flips: int = NUM_FLIPS) -> tuple[Array, float]:
     """Step-down adjusted p of each mean, two-sided, and the critical t of intervals that hold together.
 
-    values [data set, arm]. |t| rises with |sum| / root of the sum of squares, which no flip changes: so it is the
-    columns scaled to length 1 that are flipped, and the largest |sum| of an arm and all with less evidence is what the
-    arm has to exceed (Westfall and Young 1993; Romano and Wolf 2005). Intervals: the same of deviations from the means,
-    over all arms; never narrower than the t-interval of one arm, or wider than that by Bonferroni.
+    values [data set, arm]. The p of an arm alone is the share of flips with a |sum| as large as its own; adjusted, the
+    share of flips in which it or an arm with less evidence has a p as small (min-p: Westfall and Young 1993, step-down;
+    Romano and Wolf 2005). With the largest t in the place of the least p, one arm whose effects vary much between data
+    sets, all with one sign, would be missed. Intervals: the largest |t| of deviations from the means, over all arms;
+    never narrower than the t-interval of one arm, or wider than that by Bonferroni.
     """
     from scipy.special import stdtrit  # here, as in `designs`
 
     num, num_arms = values.shape
-    scaled, centred = scale(values), scale(centre(values))
-    observed = np.abs(scaled.sum(axis=0))
-    order = np.argsort(observed, kind="stable")
-    bound, scaled = observed[order] - TOLERANCE, scaled[:, order]
-    exceeding, largest = np.zeros(num_arms), []
+    scaled, centred, pieces, largest = scale(values), scale(centre(values)), [], []
     for signs in draw_signs(num, num_flips):
-        sums = np.maximum.accumulate(np.abs(signs @ scaled), axis=1)
-        exceeding += (sums >= bound).sum(axis=0)
+        pieces.append(np.abs(signs @ scaled))
         largest.append(np.abs(signs @ centred).max(axis=1))
-    ordered = np.sort(np.concatenate(largest))[::-1]
+    columns = zip(*[piece.T for piece in pieces], strict=True)
+    counts = np.stack([count_exceeding(np.concatenate(column)) for column in columns])  # [arm, flip]
+    order = np.argsort(-counts[:, 0], kind="stable")  # the most evidence last
+    least = np.minimum.accumulate(counts[order], axis=0)
     p_values = np.empty(num_arms)
-    p_values[order] = np.maximum.accumulate(exceeding[::-1])[::-1] / len(ordered)
+    shares = (least <= counts[order, :1]).mean(axis=1)
+    p_values[order] = np.maximum.accumulate(shares[::-1])[::-1]
+    # |t| rises with |sum| of a column of length 1, as no flip changes a sum of squares.
+    ordered = np.sort(np.concatenate(largest))[::-1]
     share = min(float(ordered[int(alpha * len(ordered))] ** 2) / num, 1 - TOLERANCE)
-    least, most = -stdtrit(num - 1, alpha / 2), -stdtrit(num - 1, alpha / 2 / num_arms)
-    return p_values, float(np.clip(np.sqrt((num - 1) * share / (1 - share)), least, most))
+    bounds = -stdtrit(num - 1, alpha / 2), -stdtrit(num - 1, alpha / 2 / num_arms)
+    return p_values, float(np.clip(np.sqrt((num - 1) * share / (1 - share)), *bounds))
+
+
+def count_exceeding(sums: Array) -> NDArray[np.int32]:
+    """How many of the sums [flip] are as large as each; those that differ by rounding are equal."""
+    order = np.argsort(sums)
+    is_first = np.diff(sums[order], prepend=-np.inf) > TOLERANCE
+    counts = np.empty(len(sums), dtype=np.int32)
+    counts[order] = len(sums) - np.maximum.accumulate(np.where(is_first, np.arange(len(sums)), 0))
+    return counts
 
 
 def scale(values: Array) -> Array:
@@ -159,30 +172,37 @@ def draw_signs(num: int, num_flips: int) -> Iterator[Array]:
     total = 2**num if is_exact else num_flips
     for first in range(0, total, CHUNK):
         numbers = np.arange(first, min(first + CHUNK, total))[:, None]
-        flips = numbers >> np.arange(num) & 1 if is_exact else rng.integers(0, 2, (len(numbers), num)) * (numbers > 0)
-        yield (1 - 2 * flips).astype(float)
+        if is_exact:
+            flips = numbers >> np.arange(num) & 1
+        else:
+            flips = rng.integers(0, 2, (len(numbers), num), dtype=np.int8) * (numbers > 0)
+        yield (1 - 2 * flips).astype(np.float64)
 
 
-def count_shown(effects: Sequence[Difference], *, positive: bool, alpha: float) -> int:
-    """The least number of data sets whose effects have one direction (partial conjunction: Benjamini and Heller 2008).
+def count_shown(values: Array, p_values: Array, *, alpha: float) -> NDArray[np.integer]:
+    """The least number of data sets on which effects have the direction of their mean, for each arm.
 
-    At least u have where Fisher's combination of all but the u - 1 least one-sided p-values shows that one has, for
-    this u and each less. alpha: one-sided, so half of a two-sided one, since the direction is that of the mean.
+    values, p_values: [data set, arm], two-sided. At least u have it where Fisher's combination of all but the u - 1
+    least one-sided p-values shows that one has, for this u and each less (partial conjunction: Benjamini and Heller
+    2008). Data sets have to be independent.
     """
     from scipy.special import chdtrc
 
-    one_sided = [each.p_value / 2 if (each.value > 0) == positive else 1 - each.p_value / 2 for each in effects]
-    logs = np.log(np.maximum(np.sort(one_sided), np.finfo(float).tiny))
-    left = np.arange(len(logs), 0, -1)  # p-values that are combined, for u = 1, 2, ...
-    is_shown = chdtrc(2 * left, -2 * np.cumsum(logs[::-1])[::-1]) <= alpha
-    return int(np.logical_and.accumulate(is_shown).sum())
+    agrees = np.sign(values) == np.sign(values.mean(axis=0))
+    one_sided = np.sort(np.where(agrees, p_values / 2, 1 - p_values / 2), axis=0)
+    logs = np.log(np.maximum(one_sided, np.finfo(float).tiny))
+    left = np.arange(len(logs), 0, -1)[:, None]  # p-values that are combined, for u = 1, 2, ...
+    is_shown = chdtrc(2 * left, -2 * np.cumsum(logs[::-1], axis=0)[::-1]) <= alpha
+    return np.logical_and.accumulate(is_shown).sum(axis=0)
 
 
-def average_ratio(effects: Sequence[float], baselines: Sequence[float]) -> float | None:
-    """Geometric mean over data sets of (baseline + effect) / baseline, as a change in per cent."""
-    if not len(baselines) or min(baselines) <= 0 or min(np.add(baselines, effects)) <= 0:
-        return None
-    return float(100 * np.expm1(np.log1p(np.divide(effects, baselines)).mean()))
+def average_ratios(values: Array, baselines: Sequence[float]) -> list[float | None]:
+    """Geometric mean over data sets of (baseline + effect) / baseline, as a change in per cent, for each arm."""
+    before = np.array(baselines)[:, None] if len(baselines) else np.zeros((len(values), 1))
+    if before.min() <= 0:
+        return [None] * values.shape[1]
+    changes = values / before
+    return [float(100 * np.expm1(np.log1p(each).mean())) if each.min() > -1 else None for each in changes.T]
 
 
 def find_unbeaten(
@@ -193,7 +213,7 @@ def find_unbeaten(
     An arm is beaten where the least of its p-values against each rival, one-sided by flips of their difference, is less
     than chance makes the least of them (min-p: Westfall and Young 1993). The p of an arm that is worse than a rival on
     all n data sets is the least that there is, 2^-n. So it is never in the set if there are data sets enough: rivals /
-    2^n is at most 1 - confidence. The largest t would not do, as a rival with one very great lead has a small one.
+    2^n is at most 1 - confidence.
     """
     names = sorted(values)
     table = sign * np.array([np.asarray(values[arm], dtype=np.float64) for arm in names])  # [arm, data set]
@@ -273,9 +293,7 @@ def find_critical(square: float, kurtosis: float = np.inf, *, alpha: float = 0.0
     from scipy.optimize import brentq, linprog
     from scipy.special import ndtr, ndtri
 
-    alone = float(-ndtri(alpha / 2))
-    if square == 0:
-        return alone
+    alone, square = float(-ndtri(alpha / 2)), max(square, LEAST_SQUARE)
 
     def exceed(critical: float) -> float:
         bias = np.append(np.linspace(0, critical + 8, NUM_POINTS), np.sqrt(square))

@@ -2,10 +2,8 @@
 
 The comparisons of a question are judged together: the chance that any of their intervals misses is at most the level of
 the question. A study asks several questions, and their levels add up to alpha; `share_levels` says which has how much.
-At the end: what an arm does over several data sets, its mean effect, and what to expect on a new one.
 """
 
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
@@ -13,8 +11,8 @@ from typing import Generic, TypeVar
 import numpy as np
 
 from stages.lib.judge import designs
-from stages.lib.judge.comparison import Difference, Verdict
-from stages.lib.judge.designs import ALPHA, Array, Estimate, resampled_mean
+from stages.lib.judge.comparison import Verdict
+from stages.lib.judge.designs import ALPHA, Array, Estimate
 
 Member = TypeVar("Member", bound=str | tuple[str, ...])  # names a comparison; what can be sorted
 
@@ -203,61 +201,3 @@ def smallest_margin(estimate: Estimate, *, power: float = POWER, alpha: float = 
     Half-width at 1 - 2 alpha plus that at `power`: both ends of the interval have to be inside.
     """
     return estimate.half_width(2 * alpha) + estimate.half_width(1 - power)
-
-
-# Over several data sets -----------------------------------------------------------------------------------------------
-# The data sets are the sample, each with the same weight. So the interval of the mean is that of Hartung and Knapp
-# (2001) with equal weights, and the interval for a new data set is that of Higgins, Thompson and Spiegelhalter (2009).
-# An effect's own error is part of the spread between data sets, so the interval for a new one is rather too wide.
-
-
-@dataclass(frozen=True)
-class Pooled:
-    """The mean effect of an arm, a difference from its baseline.
-
-    low, high: its interval, which holds together with those of the arms that were pooled with it (Bonferroni); of an
-        equivalent arm the one that shows it (Hsu, Hwang, Liu and Ruberg 1994).
-    new_low, new_high: where the effect on a new data set lies, for this arm alone.
-    counts: verdict -> number of data sets.
-    """
-
-    value: float
-    low: float
-    high: float
-    new_low: float
-    new_high: float
-    verdict: Verdict
-    counts: dict[Verdict, int]
-
-
-def pool(
-    effects: Mapping[str, Sequence[Difference]], *, sign: int, margin: float, confidence: float, share: float = 1.0
-) -> dict[str, Pooled]:
-    """Arm -> its differences on the same data sets, at least two, pooled.
-
-    sign, margin: as for `verdict`. share: of 1 - confidence, what the intervals of these arms may spend together; a
-        prediction, and each one-sided test for equivalence, has all of it.
-    """
-    own_alpha, pooled = 1 - confidence, {}
-    alpha = share * own_alpha / max(1, len(effects))
-    for arm, differences in effects.items():
-        mean = resampled_mean([difference.value for difference in differences], test_train_ratio=0)
-        ((error, degrees),) = mean.errors
-        new = Estimate(mean.value, ((error * np.sqrt(len(differences) + 1), degrees),))
-        half_width = mean.half_width(alpha)
-        word = verdict(mean, half_width, margin=margin, sign=sign, alpha=own_alpha)
-        interval = find_interval(mean, half_width, word, alpha=own_alpha)
-        counts = dict(sorted(Counter(difference.verdict for difference in differences).items()))
-        pooled[arm] = Pooled(mean.value, *interval, *new.interval(confidence), word, counts)
-    return pooled
-
-
-def find_unbeaten(values: Mapping[str, np.ndarray], *, sign: int, confidence: float) -> set[str]:
-    """The arms that no other is shown to beat on average (Hsu 1984, by Bonferroni); values: arm -> [data set]."""
-    alpha = (1 - confidence) / max(1, len(values) - 1)
-
-    def beats(other: np.ndarray, arm: np.ndarray) -> bool:
-        gained = resampled_mean(sign * (other - arm), test_train_ratio=0)
-        return gained.value > gained.half_width(2 * alpha)
-
-    return {arm for arm, own in values.items() if not any(beats(other, own) for other in values.values())}

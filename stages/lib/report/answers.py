@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from stages.lib.judge.arms import AT_KNOB, REFERENCE, TO_END, TUNED, ArmKey
 from stages.lib.judge.comparison import ArmResult, Difference, Judgement, SearchResult, StudyResult, Use
+from stages.lib.judge.pooling import Pooled
 from stages.lib.judge.scores import SCORES
-from stages.lib.judge.verdicts import Pooled
 from stages.lib.report import styles
 from stages.lib.report.styles import VERDICTS, WARNINGS, describe_range, first_of, show_interval, style_of, tell_check
 

@@ -14,9 +14,9 @@ import pandas as pd
 from stages.lib.core.records import split_task
 from stages.lib.judge.arms import AT_KNOB, TO_END, TUNED, ArmKey
 from stages.lib.judge.comparison import Comparison, Difference, StudyResult
-from stages.lib.judge.plans import StatisticsPlan, Subject
+from stages.lib.judge.plans import StatisticsPlan
+from stages.lib.judge.pooling import find_unbeaten, pool
 from stages.lib.judge.scores import SCORES
-from stages.lib.judge.verdicts import Pooled, find_unbeaten, pool
 from stages.lib.report import answers
 from stages.lib.report.answers import IN_WORDS, Effect, is_failure, is_survey, is_used, name_first, tell_change
 from stages.lib.report.charts import INK, MUTED, ROWS, Chart, finish_chart, read_note, scale_colours
@@ -112,21 +112,15 @@ def tell_several(title: str, studies: Sequence[StudyResult], score: str, setting
     first, *others = effects = [list_effects(study, score) for study in studies]
     common = {arm: [one[arm] for one in effects] for arm in first if all(arm in one for one in others)}
     margin, sign = settings.equivalence[score], SCORES[score].sign
-    asked = {ask: shares["probabilities"] for ask, shares in settings.questions.items() if "probabilities" in shares}
-    subjects: dict[str, Subject] = {CHOSEN: "choice", TO_THE_END: "to_end"}
-    asks = {arm: subjects.get(arm, "arms") for arm in common}
-    pooled: dict[str, Pooled] = {}
-    for ask in dict.fromkeys(asks.values()):
-        members = {arm: found for arm, found in common.items() if asks[arm] == ask}
-        share = asked[ask] / sum(asked.values()) if ask in asked else 1.0
-        pooled |= pool(members, sign=sign, margin=margin, confidence=settings.confidence, share=share)
+    baselines = [study.baseline_result.judged[score].value for study in studies]
+    pooled = pool(common, sign=sign, margin=margin, confidence=settings.confidence, baselines=baselines)
     values = {arm: np.array([one.value for one in found]) for arm, found in common.items() if arm != CHOSEN}
     values[BASELINE] = np.zeros(len(studies))
     best = find_unbeaten(values, sign=sign, confidence=settings.confidence)
+    best -= {arm for arm, one in pooled.items() if one.verdict == "worse"} | {BASELINE}
     if all(one.verdict != "better" for one in pooled.values()):
         best |= {BASELINE}  # as for one data set: `judge.keep_baseline`
-    baseline = sum(study.baseline_result.judged[score].value for study in studies) / len(studies)
-    column = DataColumn(title, pooled, baseline, best)
+    column = DataColumn(title, pooled, float(np.mean(baselines)), best)
     return without_verdicts(column) if any(is_failure(study, study.baseline) for study in studies) else column
 
 

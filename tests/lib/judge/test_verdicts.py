@@ -1,7 +1,4 @@
-"""Intervals that hold together, levels handed on and verdicts, against loops and hand-worked cases; on noise.
-
-What several data sets say together: intervals against simulated truth, and the words.
-"""
+"""Intervals that hold together, levels handed on and verdicts, against loops and hand-worked cases; on noise."""
 
 import numpy as np
 import pytest
@@ -9,7 +6,6 @@ from scipy import stats
 from scipy.special import stdtrit
 
 from stages.lib.judge import designs
-from stages.lib.judge.comparison import Difference
 from stages.lib.judge.designs import CrossedEffects, Estimate
 from stages.lib.judge.verdicts import (
     CHUNK,
@@ -17,10 +13,8 @@ from stages.lib.judge.verdicts import (
     detectable_difference,
     draw_statistics,
     find_interval,
-    find_unbeaten,
     flip_seeds,
     judge_together,
-    pool,
     share_levels,
     smallest_margin,
     vary_errors,
@@ -242,58 +236,3 @@ def test_signs_of_seeds_hold_the_family_wise_error(num_seeds, row_sd):
         together = judge_together(family, seed=1, num_draws=999)
         found.append(min(map(together.p_value, family)) < 0.05)
     assert np.mean(found) <= 0.05 + slack(0.05, len(found))
-
-
-# Over several data sets -----------------------------------------------------------------------------------------------
-
-
-def make_effects(*values: float) -> list[Difference]:
-    return [Difference(value, *(value - 1, value + 1) * 2, 0.5, 0.5, "undecided") for value in values]
-
-
-def pool_log_loss(effects: dict[str, list[Difference]]):
-    return pool(effects, sign=-1, margin=0.01, confidence=0.95)
-
-
-def test_the_mean_and_its_interval_are_those_of_a_t_test() -> None:
-    values = [-0.03, -0.01, -0.05, 0.01, -0.02]
-    pooled = pool_log_loss({"l2": make_effects(*values)})["l2"]
-    expected = stats.ttest_1samp(values, 0).confidence_interval(0.95)
-    assert (pooled.low, pooled.high) == pytest.approx(tuple(expected))
-    assert pooled.new_high - pooled.value == pytest.approx(pooled.value - pooled.new_low)
-    assert pooled.new_high - pooled.value == pytest.approx((pooled.high - pooled.value) * np.sqrt(1 + len(values)))
-    assert pooled.value == pytest.approx(np.mean(values))
-    assert pooled.counts == {"undecided": 5}
-
-
-@pytest.mark.parametrize(
-    ("values", "verdict"),
-    [
-        ([-0.05, -0.06, -0.05, -0.055], "better"),
-        ([0.05, 0.06, 0.05, 0.055], "worse"),
-        ([0.001, -0.001, 0.002, 0.0], "equivalent"),
-        ([0.05, -0.06, 0.05, -0.055], "undecided"),
-        ([0.0, 0.0, 0.0, 0.0], "undecided"),
-    ],
-)
-def test_the_word_follows_from_the_interval(values: list[float], verdict: str) -> None:
-    assert pool_log_loss({"l2": make_effects(*values)})["l2"].verdict == verdict
-
-
-def test_more_arms_make_wider_intervals_of_means_alone() -> None:
-    values = [-0.03, -0.01, -0.05, 0.01, -0.02]
-    alone = pool_log_loss({"l2": make_effects(*values)})["l2"]
-    among = pool_log_loss({name: make_effects(*values) for name in ("l2", "l1", "ema")})["l2"]
-    assert among.low < alone.low and among.high > alone.high
-    assert (among.new_low, among.new_high) == (alone.new_low, alone.new_high)
-
-
-@pytest.mark.parametrize(("share", "unbeaten"), [(0.99, {"best", "plain"}), (1.01, {"best"})])
-def test_an_arm_is_beaten_where_another_is_better_on_average_by_more_than_chance(
-    share: float, unbeaten: set[str]
-) -> None:
-    """By a one-sided t-test of its differences from each of two rivals, at half of 0.05."""
-    noise = np.tile([0.01, -0.01], 4)
-    bound = stats.t.isf(0.025, 7) * noise.std(ddof=1) / np.sqrt(8)
-    values = {"best": noise - share * bound, "plain": np.zeros(8), "worst": np.ones(8)}
-    assert find_unbeaten(values, sign=-1, confidence=0.95) == unbeaten
