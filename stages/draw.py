@@ -1,4 +1,4 @@
-"""Draw one study: its sentences, tables, figures and model cards, and a page of this study alone.
+"""Draw one study: its sentences, tables, figures, and a page of this study alone.
 
 Reads   data/plan/{<study>/,_statistics.json}, metrics/comparison/<study>.json, data/points/<study>/paths.csv,
         data/{predictions,reference}/<study>/, models/<study>/
@@ -28,10 +28,11 @@ def run(
     """What is written of a study beside its parts, by the paths; comparison, parts: task -> those of the study."""
     overview = survey(comparison, {task: part.data for task, part in parts.items()}, settings)
     sentences, effects = tell_overview(overview)[1:], make_figure(f"answer-{study}", draw_overview(overview))
-    context = {"study": study, "sentences": sentences, "answer": effects, "parts": list(parts.values())}
+    name = next(iter(parts.values())).title if len(parts) == 1 else study.replace("_", " ")
+    context = {"name": name, "sentences": sentences, "answer": effects, "parts": [*parts.values()], "measured": []}
     alone = [line for result in comparison.values() for line in tell_study(result, settings.confidence)]
     return {
-        STUDIES / study / "page.html": render_page("study/study.html.jinja", settings, **context),
+        STUDIES / study / "page.html": render_page("study/page.html.jinja", settings, **context),
         STUDIES / study / "answer.txt": "\n".join(alone if len(parts) == 1 else sentences) + "\n",
         STUDIES / study / "headline.txt": "\n".join(sentences) + "\n",  # which `make` prints as soon as it is there
     }

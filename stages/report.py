@@ -4,7 +4,7 @@ Reads   data/plan/{_tasks,_statistics}.json, metrics/comparison/<study>.json, da
         metrics/studies/<study>/, metrics/audit.json; metrics/calibration.json, which `make calibrate` has measured
 Writes  metrics/metrics.json      study -> variant -> arm -> its two scores, means over replicates, and verdicts
         metrics/searches.csv; metrics/paths.csv, metrics/series/{forest,learning}/<study>.csv, for `dvc plots`
-        metrics/{report.html,report.md,answer.txt,answer.json}, metrics/figures/<figure>.svg, metrics/cards/<study>.md
+        metrics/{report.html,report.md,answer.txt,answer.json}, metrics/figures/<figure>.svg
 
 Nothing of a single study is judged or drawn here.
 """
@@ -59,18 +59,17 @@ def run(
     overview = survey(comparison, {task: part.data for task, part in parts.items()}, settings)
     effects, sentences = make_figure("answer", draw_overview(overview)), tell_overview(overview)
     measured = list_measured(audit, calibration)
-    context = {"answer": effects, "sentences": sentences, "studies": studies, "measured": measured}
+    context = {"name": "", "answer": effects, "sentences": sentences, "parts": studies, "measured": measured}
     files = {
-        METRICS / "report.html": render_page("report.html.jinja", settings, **context),
+        METRICS / "report.html": render_page("study/page.html.jinja", settings, **context),
         METRICS / "report.md": render_page("report.md.jinja", settings, **context),
         METRICS / "answer.txt": "\n".join(sentences) + "\n",
         METRICS / "answer.json": tell_answer(sentences, overview),
     }
     files |= {FIGURES / f"answer-{theme}.svg": paint(effects.svg, theme) for theme in THEMES}
     shown: list[StudyPart | Part] = [*studies, *measured]
-    files |= {FIGURES / f"{one.key}.svg": stand_alone(one.svg) for part in shown for one in part.figures}
+    files |= {FIGURES / f"{one.key}.svg": stand_alone(one.svg) for part in shown for one in part.figures[:1]}  # of report.md
     for task, part in parts.items():
-        files[METRICS / "cards" / f"{task}.md"] = part.card
         files |= {METRICS / "series" / name / f"{task}.csv": table for name, table in part.series.items()}
     return files
 

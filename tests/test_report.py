@@ -11,16 +11,14 @@ import altair as alt
 import numpy as np
 import pandas as pd
 import pytest
-import yaml
 from markupsafe import escape
 
 from stages.lib.measured import draw_calibration
 from stages.lib.report import styles
-from stages.lib.report.answers import choose_arms
 from stages.lib.report.charts import make_figure
 from stages.lib.report.page import StudyPart
 from stages.lib.report.study import draw_study
-from stages.lib.report.styles import VERDICTS, name_arm
+from stages.lib.report.styles import VERDICTS
 from tests.conftest import ROOT
 from tests.made import HOSTILE, make_calibration, make_files, make_parts, make_studies
 from tools.repro.__main__ import lay_out
@@ -43,11 +41,12 @@ def test_the_same_results_give_the_same_bytes(files: dict[Path, str]) -> None:
     assert make_files() == files
 
 
-@pytest.mark.parametrize(("path", "show"), [(REPORT, escape), (TEXT, lambda text: styles.escape(text, most=9999))])
-def test_every_sentence_and_every_arm_is_there(parts, files: dict[Path, str], path: Path, show) -> None:
+def test_every_sentence_and_every_arm_is_there(parts, files: dict[Path, str]) -> None:
+    """All of them on the page, those that decide in Markdown."""
     for part in parts:
-        told = [*part.answers, *(row["arm"] for row in part.table)]
-        assert [text for text in told if str(show(text)) not in files[path].replace("\xa0", " ")] == []
+        page, text = ([*told, *(row["arm"] for row in rows)] for told, rows in ((part.answers, part.table), (part.brief, part.summary)))
+        assert [told for told in page if str(escape(told)) not in files[REPORT].replace("\xa0", " ")] == []
+        assert [told for told in text if styles.escape(told, most=9999) not in files[TEXT]] == []
 
 
 def test_the_answer_for_a_terminal_is_a_line_for_each_study(parts, files: dict[Path, str]) -> None:
@@ -157,7 +156,7 @@ def test_files_are_written_for_every_study(parts, files: dict[Path, str]) -> Non
     written = {str(path.relative_to(METRICS)) for path in files}
     expected = {"figures/answer-light.svg", "figures/answer-dark.svg", "figures/calibration.svg", "answer.json"}
     for part in parts:
-        expected |= {f"figures/{figure.key}.svg" for figure in part.figures} | {f"cards/{part.name}.md"}
+        expected |= {f"figures/{figure.key}.svg" for figure in part.figures[:1]}
         expected |= {f"series/{name}/{part.name}.csv" for name in ("forest", "learning")}
     assert written == expected | {"report.html", "report.md", "answer.txt"}
 
@@ -175,25 +174,12 @@ def test_the_series_are_tables_with_the_names_of_the_records(files: dict[Path, s
     assert set(learning["part"]) == {"training", "validation"}
 
 
-def test_a_card_opens_as_yaml_whatever_the_data_set_is_called(files: dict[Path, str]) -> None:
-    for result, records in make_studies():
-        _, head, text = files[METRICS / f"cards/{records.plan.task}.md"].split("---\n", maxsplit=2)
-        card = yaml.safe_load(head)
-        assert (card["library_name"], card["metrics"]) == ("keras", list(result.scores.values())[::-1])
-        assert card["datasets"] == [result.dataset]
-        (index,) = card["model-index"]
-        names = [name_arm(*key) for key in choose_arms(result) if key.kind != "reference"]
-        assert [entry["task"]["name"] for entry in index["results"]] == names
-        assert "<img" not in text
-
-
 def test_names_do_nothing_but_show(files: dict[Path, str]) -> None:
     page = re.sub(r"<script.*?</script>", "", files[REPORT], flags=re.DOTALL)
     shown = {REPORT: page} | {path: text for path, text in files.items() if path.suffix in (".md", ".svg")}
     for path, text in shown.items():
-        body = text.split("---\n")[-1] if path.parent.name == "cards" else text
-        assert "<img src=x" not in body, path
-        assert "<early>" not in body, path
+        assert "<img src=x" not in text, path
+        assert "<early>" not in text, path
     assert str(escape(HOSTILE)) in page
     scripts = re.findall(r'<script type="application/json">(.*?)</script>', files[REPORT], flags=re.DOTALL)
     assert scripts and not any("<" in script for script in scripts)
@@ -207,17 +193,16 @@ def test_the_word_of_a_verdict_stands_in_one_place(monkeypatch: pytest.MonkeyPat
     files[REPORT] = files[REPORT].split("<!--")[0]  # what follows is Vega's
     told = {str(path): text for path, text in files.items() if path.parent.name != "series" and path.suffix != ".csv"}
     assert {(path, word) for path, text in told.items() for word in old if re.search(rf"\b{word}\b", text)} == set()
-    for path in (REPORT, TEXT, METRICS / "cards/table.md"):
+    for path in (REPORT, TEXT):
         assert re.search(r"word\d", files[path])
 
 
 def test_escaping_leaves_the_page_in_markdown_its_form(files: dict[Path, str]) -> None:
     text = files[TEXT]
     assert "0.01 in AUC, 0.002 in accuracy, 0.01 in log loss." in text
-    assert text.count("<details open>") == 2
     tables = re.findall(r"(?:^\|.*\n)+", text, flags=re.MULTILINE)
     widths = [{len(re.findall(r"(?<!\\)\|", line)) for line in table.splitlines()} for table in tables]
-    assert len(tables) == 5 and all(len(width) == 1 for width in widths), "every row has as many cells as the head"
+    assert len(tables) == 4 and all(len(width) == 1 for width in widths), "every row has as many cells as the head"
 
 
 def test_a_page_and_a_picture_need_nothing_but_themselves(files: dict[Path, str]) -> None:

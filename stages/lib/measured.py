@@ -111,9 +111,10 @@ def list_measured(audit: Sequence[ClaimResult], calibration: Mapping[str, Any]) 
     figures = [charts.make_figure("calibration", draw_calibration(calibration))]
     versions: list[Row] = [{"library": name, "version": version} for name, version in find_versions().items()]
     claims = {"claims": tabulate_claims(audit)}
+    short: list[Row] = [{"id": one.id, "verdict": one.verdict, "claim": one.claim} for one in audit]
     parts = [
-        Part("audit", "The tutorial's claims", charts.read_note("audit", TEMPLATE), claims),
+        Part("audit", "The tutorial's claims", charts.read_note("audit", TEMPLATE), claims, short=short),
         Part("calibration", "Are the intervals right?", charts.read_note("calibration", TEMPLATE), errors, figures),
-        Part("run", "What ran", charts.read_note("run", TEMPLATE, machine=platform.machine()), {"versions": versions}),
+        Part("run", "What ran", charts.read_note("run", TEMPLATE, machine=platform.machine()), {"versions": versions}, short=[find_versions()]),
     ]
     return parts if audit else parts[1:]

@@ -50,6 +50,13 @@ def tell_more(study: StudyResult, confidence: float) -> list[str]:
     return [line for line in [*told, tell_skill(study)] if line]
 
 
+def tell_brief(study: StudyResult, confidence: float) -> list[str]:
+    """The same in a few lines, for a page of all studies."""
+    score = study.scores["probabilities"]
+    told = [*tell_failures(study), tell_chosen(study, score, confidence), *tell_effects(study, score)]
+    return [line for line in [*told, tell_training_on(study, confidence), f"Next: {tell_next(study)}."] if line]
+
+
 def tell_failures(study: StudyResult) -> list[str]:
     """Networks, all of whose lanes have failed, with which others are compared: a difference from them says little."""
     return [

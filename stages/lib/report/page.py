@@ -32,8 +32,7 @@ class StudyPart:
 
     title: in words, with how many rows it has. data: the rows where they say which data these are, else with the task's
     name. is_table: a table; there may be many, so the report links to their figures. about: data, recipe, protocol.
-    answers: sentences. table: every arm. mechanisms: what regularisers did inside the networks. card: of its models.
-    series: name -> table for `dvc plots`, as CSV.
+    answers, brief: sentences, and the first of them. table: every arm; summary: what is decided. mechanisms: what regularisers did inside the networks. series: name -> table for `dvc plots`, as CSV.
     """
 
     name: str
@@ -42,10 +41,11 @@ class StudyPart:
     is_table: bool
     about: str
     answers: list[str]
+    brief: list[str]
     table: list[Row]
+    summary: list[Row]
     mechanisms: list[str]
     figures: list[Figure]
-    card: str
     series: dict[str, str]
 
     def save(self) -> None:
@@ -58,13 +58,17 @@ class StudyPart:
 
 @dataclass(frozen=True)
 class Part:
-    """Something beside the studies: a heading, what to know, tables by their captions, and figures."""
+    """Something beside the studies: a heading, what to know, tables by their captions, and figures.
+
+    short: a table for the report in Markdown.
+    """
 
     key: str
     title: str
     note: str
     tables: dict[str, list[Row]]
     figures: Sequence[Figure] = ()
+    short: Sequence[Row] = ()
 
 
 # Templates -----------------------------------------------------------------------------------------------------------
@@ -82,7 +86,6 @@ def render_page(template: str, settings: StatisticsPlan, **context: Any) -> str:
     )
     environment.filters |= {
         "cell": show_cell, "percent": show_percent, "verdict": styles.name_verdict, "by_column": turn_rows,
-        "arm": lambda key: styles.name_arm(*key),
     }  # fmt: skip
     environment.policies["json.dumps_kwargs"] = {"separators": (",", ":"), "ensure_ascii": False}
     context |= {

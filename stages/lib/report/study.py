@@ -1,4 +1,4 @@
-"""One study in the report: its sentences, tables, figures and model card, drawn from the records of its stages."""
+"""One study in the report: its sentences, tables and figures, drawn from the records of its stages."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from stages.lib.core.records import split_task
-from stages.lib.judge.arms import Arm, ArmKey, build_arms
+from stages.lib.judge.arms import AT_KNOB, Arm, ArmKey, build_arms
 from stages.lib.judge.comparison import ArmResult, PathPoint, StudyResult
 from stages.lib.judge.plans import StatisticsPlan, StudyPlan, load_statistics_plan, load_study_plan
 from stages.lib.judge.predictions import Labels, load_study_predictions
@@ -17,10 +17,10 @@ from stages.lib.lanes.plan import RunPlan, load_run_plan
 from stages.lib.lanes.run import TrainedRun, load_run
 from stages.lib.report import answers, figures
 from stages.lib.report.charts import Figure, make_figure
-from stages.lib.report.page import Row, StudyPart, render_page
+from stages.lib.report.page import Row, StudyPart
 from stages.lib.report.styles import describe_range, name_arm, name_verdict, show_interval, style_of
-from stages.lib.versions import find_versions
 
+NUM_SHOWN = 10  # arms of a short table
 NO_SKILL_ROW = "a guess that knows the class shares alone"
 
 
@@ -75,10 +75,11 @@ def draw_study(result: StudyResult, records: StudyRecords) -> StudyPart:
         is_table=is_table,
         about=f"{plan.title}; {recipe}. {protocol}.",
         answers=told,
+        brief=answers.tell_brief(result, settings.confidence),
         table=tabulate_arms(result),
+        summary=summarize_arms(result),
         mechanisms=list_mechanisms(result),
         figures=draw_figures(result, records, learning),
-        card=render_card(result, records, " ".join(told), recipe),
         series={
             name: table.to_csv(index=False, float_format="%.5g", lineterminator="\n")
             for name, table in (("forest", forest), ("learning", learning))
@@ -154,22 +155,33 @@ def tabulate_arm(key: ArmKey, arm: ArmResult) -> Row:
     }
 
 
+def summarize_arms(result: StudyResult) -> list[Row]:
+    """The arms as one would use them: the baseline, what is decided by the score of probabilities, the models; a guess.
+
+    At most NUM_SHOWN, the best first.
+    """
+    *_, score = result.scores.values()
+    rows = [summarize_arm(key, arm) for key, arm in answers.rank_arms(result, score) if is_told(result, key, arm, score)]
+    guess = {"arm": NO_SKILL_ROW} | {SCORES[name].label: result.no_skill[name] for name in reversed(result.scores.values())}
+    return [*rows[:NUM_SHOWN], dict.fromkeys(rows[0], "") | guess]
+
+
+def is_told(result: StudyResult, key: ArmKey, arm: ArmResult, score: str) -> bool:
+    """Whether an arm is in the short table."""
+    asked = key.kind != AT_KNOB or answers.is_used(result, key)
+    return arm.judged[score].verdict in ("baseline", "better", "worse", "equivalent") and asked
+
+
+def summarize_arm(key: ArmKey, arm: ArmResult) -> Row:
+    """Each score with its change, interval and verdict."""
+    row: Row = {"arm": name_arm(*key)}
+    for score, judged in reversed(arm.judged.items()):
+        label, found = SCORES[score].label, judged.difference
+        change = f"{found.value:+z.3f} ({show_interval(found.low, found.high, '+')})" if found else ""
+        row |= {label: judged.value, f"change of {label}": change, f"by {label}": name_verdict(judged.verdict)}
+    return row
+
+
 def list_mechanisms(result: StudyResult) -> list[str]:
     arms = [(name_arm(*key), answers.tell_mechanisms(arm.mechanisms)) for key, arm in answers.rank_arms(result)]
     return [f"{name}: {told}." for name, told in arms if told]
-
-
-def render_card(result: StudyResult, records: StudyRecords, told: str, recipe: str) -> str:
-    """The model card of a study (huggingface.co/docs/hub/model-cards): YAML, then Markdown."""
-    return render_page(
-        "study/card.md.jinja",
-        records.settings,
-        plan=records.plan,
-        labels=records.labels,
-        recipe=recipe,
-        told=told,
-        protocol=answers.capitalize(result.protocol.describe()),
-        scores={score: SCORES[score].label for score in reversed(result.scores.values())},
-        arms={key: result.find(key).judged for key in records.arms},
-        versions=find_versions(),
-    )
