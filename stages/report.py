@@ -68,7 +68,9 @@ def run(
     }
     files |= {FIGURES / f"answer-{theme}.svg": paint(effects.svg, theme) for theme in THEMES}
     shown: list[StudyPart | Part] = [*studies, *measured]
-    files |= {FIGURES / f"{one.key}.svg": stand_alone(one.svg) for part in shown for one in part.figures[:1]}  # of report.md
+    files |= {
+        FIGURES / f"{one.key}.svg": stand_alone(one.svg) for part in shown for one in part.figures[:1]
+    }  # of report.md
     for task, part in parts.items():
         files |= {METRICS / "series" / name / f"{task}.csv": table for name, table in part.series.items()}
     return files

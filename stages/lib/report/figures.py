@@ -15,7 +15,7 @@ from stages.lib.lanes.plan import Grid
 from stages.lib.lanes.run import TrainedRun
 from stages.lib.report import charts
 from stages.lib.report.answers import rank_arms
-from stages.lib.report.styles import VERDICTS, name_arm, style_of
+from stages.lib.report.styles import NOTES, VERDICTS, name_arm, say, style_of
 
 ROW, LABELS, FOREST_WIDTH = 17, 250, 230
 WIDEST = 3  # times the typical end of an interval: what lies further out is cut, with an arrow
@@ -75,7 +75,7 @@ def draw_forest(study: StudyResult, score: str, margin: float, confidence: float
         inside.mark_point(filled=True, size=55, opacity=1).encode(x=x, shape=shape, tooltip=tooltip),
         *mark_ends(base, scale, edge),
     )
-    note = charts.read_note("forest", confidence=confidence)
+    note = say("forest", NOTES, confidence=confidence)
     chart = chart.properties(width=FOREST_WIDTH, height=alt.Step(ROW))
     return charts.finish_chart(chart, name_rows(rows), title=f"Each arm, by {label}", note=note)
 
@@ -149,7 +149,7 @@ def draw_paths(study: StudyResult, score: str, points: Sequence[PathPoint]) -> c
         base.mark_point(filled=True, opacity=1, clip=True).encode(y=y, size=size, tooltip=tooltip),
         base.transform_filter(alt.datum.chosen).mark_point(size=70, clip=True).encode(y=y, color=alt.value(charts.INK)),
     )
-    note = charts.read_note("paths", score=label)
+    note = say("paths", NOTES, score=label)
     return facet_variants(chart, rows, title=f"Each strength, by {label}", note=note)
 
 
@@ -232,7 +232,7 @@ def draw_learning(learning: pd.DataFrame, *, baseline: str, same_loss: bool) -> 
         base.mark_line(strokeWidth=1.8, clip=True).encode(y=y, strokeDash=dashes),
         base.mark_point(size=60, opacity=0, clip=True).encode(y=y, tooltip=tooltip),
     )
-    note = charts.read_note("learning")
+    note = say("learning", NOTES)
     labelled = learning.assign(variant=[style_of(variant).label for variant in learning["variant"]])
     return facet_variants(
         chart, labelled, title="Learning curves", note=note, y="shared" if same_loss else "independent"
@@ -282,5 +282,5 @@ def draw_reliability(probabilities: Mapping[str, np.ndarray], labels: np.ndarray
     ends = {"x": alt.datum(0), "y": alt.datum(0), "x2": alt.datum(highest), "y2": alt.datum(highest)}
     diagonal = charts.ROWS.mark_rule(strokeDash=[2, 3]).encode(**ends)
     chart = alt.layer(diagonal, lines).properties(width=SIZE, height=SIZE)
-    note = charts.read_note("reliability")
+    note = say("reliability", NOTES)
     return charts.finish_chart(chart, rows, title="Are the probabilities right?", note=note)

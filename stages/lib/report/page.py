@@ -32,7 +32,8 @@ class StudyPart:
 
     title: in words, with how many rows it has. data: the rows where they say which data these are, else with the task's
     name. is_table: a table; there may be many, so the report links to their figures. about: data, recipe, protocol.
-    answers, brief: sentences, and the first of them. table: every arm; summary: what is decided. mechanisms: what regularisers did inside the networks. series: name -> table for `dvc plots`, as CSV.
+    answers, brief: sentences, and the few of the report in Markdown. table: every arm; summary: what is decided, for
+    that report. mechanisms: what regularisers did inside the networks. series: name -> table for `dvc plots`, as CSV.
     """
 
     name: str

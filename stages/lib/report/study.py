@@ -18,10 +18,18 @@ from stages.lib.lanes.run import TrainedRun, load_run
 from stages.lib.report import answers, figures
 from stages.lib.report.charts import Figure, make_figure
 from stages.lib.report.page import Row, StudyPart
-from stages.lib.report.styles import describe_range, name_arm, name_verdict, show_interval, style_of
+from stages.lib.report.styles import (
+    NO_SKILL,
+    capitalize,
+    describe_range,
+    name_arm,
+    name_found,
+    show_change,
+    show_interval,
+    style_of,
+)
 
 NUM_SHOWN = 10  # arms of a short table
-NO_SKILL_ROW = "a guess that knows the class shares alone"
 
 
 @dataclass(frozen=True)
@@ -63,7 +71,7 @@ def draw_study(result: StudyResult, records: StudyRecords) -> StudyPart:
     rows, is_table = count_rows(result, records), plan.unit == "rows"
     name = plan.task.replace("/", ", ").replace("_", " ").capitalize()
     recipe = describe_recipe(records.recipes[plan.baseline], records.runs[plan.baseline])
-    protocol = answers.capitalize(result.protocol.describe())
+    protocol = capitalize(result.protocol.describe())
     *told, following = answers.tell_study(result, settings.confidence)
     told = list(dict.fromkeys([*told, *answers.tell_more(result, settings.confidence), following]))
     learning = figures.tabulate_learning(records.runs)
@@ -131,8 +139,11 @@ def describe_recipe(plan: RunPlan, run: TrainedRun) -> str:
 def tabulate_arms(result: StudyResult) -> list[Row]:
     """A row for every arm, the best first by verdict; and what a guess would score."""
     rows = [tabulate_arm(key, arm) for key, arm in answers.rank_arms(result)]
-    guess = {"arm": NO_SKILL_ROW} | {SCORES[score].label: result.no_skill[score] for score in result.scores.values()}
-    return [*rows, dict.fromkeys(rows[0], "") | guess]
+    return [*rows, dict.fromkeys(rows[0], "") | describe_guess(result)]
+
+
+def describe_guess(result: StudyResult) -> Row:
+    return {"arm": NO_SKILL} | {SCORES[score].label: result.no_skill[score] for score in result.scores.values()}
 
 
 def tabulate_arm(key: ArmKey, arm: ArmResult) -> Row:
@@ -143,15 +154,15 @@ def tabulate_arm(key: ArmKey, arm: ArmResult) -> Row:
             label: judged.value,
             f"{label}: difference": difference.value if difference else "",
             f"{label}: interval": show_interval(difference.low, difference.high, "+") if difference else "",
-            f"{label}: verdict": name_verdict(judged.verdict),
+            f"{label}: verdict": name_found(difference),
         }
     compared = any(judged.difference for judged in arm.judged.values())
     strengths = [f"{style_of(name).label} {describe_range(values)}" for name, values in arm.strengths.items()]
     return row | {
         "compared with": style_of(arm.baseline).label if compared else "",
         "strengths": ", ".join(strengths),
-        "training less held-out": arm.scores["gap"],
-        "validation less held-out": next(iter(arm.optimism.values()), ""),
+        "train-test gap": arm.scores["gap"],
+        "validation-test gap": next(iter(arm.optimism.values()), ""),
     }
 
 
@@ -161,9 +172,9 @@ def summarize_arms(result: StudyResult) -> list[Row]:
     At most NUM_SHOWN, the best first.
     """
     *_, score = result.scores.values()
-    rows = [summarize_arm(key, arm) for key, arm in answers.rank_arms(result, score) if is_told(result, key, arm, score)]
-    guess = {"arm": NO_SKILL_ROW} | {SCORES[name].label: result.no_skill[name] for name in reversed(result.scores.values())}
-    return [*rows[:NUM_SHOWN], dict.fromkeys(rows[0], "") | guess]
+    ranked = answers.rank_arms(result, score)
+    rows = [summarize_arm(result, key, arm) for key, arm in ranked if is_told(result, key, arm, score)]
+    return [*rows[:NUM_SHOWN], dict.fromkeys(rows[0], "") | describe_guess(result)]
 
 
 def is_told(result: StudyResult, key: ArmKey, arm: ArmResult, score: str) -> bool:
@@ -172,13 +183,13 @@ def is_told(result: StudyResult, key: ArmKey, arm: ArmResult, score: str) -> boo
     return arm.judged[score].verdict in ("baseline", "better", "worse", "equivalent") and asked
 
 
-def summarize_arm(key: ArmKey, arm: ArmResult) -> Row:
+def summarize_arm(result: StudyResult, key: ArmKey, arm: ArmResult) -> Row:
     """Each score with its change, interval and verdict."""
     row: Row = {"arm": name_arm(*key)}
     for score, judged in reversed(arm.judged.items()):
         label, found = SCORES[score].label, judged.difference
-        change = f"{found.value:+z.3f} ({show_interval(found.low, found.high, '+')})" if found else ""
-        row |= {label: judged.value, f"change of {label}": change, f"by {label}": name_verdict(judged.verdict)}
+        change = show_change(found, answers.find_share(result, arm, score)) if found else ""
+        row |= {label: judged.value, f"change of {label}": change, f"by {label}": name_found(found)}
     return row
 
 
