@@ -296,12 +296,12 @@ def tell_column(column: DataColumn, score: str) -> str:
         for arm, subject in {CHOSEN: f"{CHOSEN} regulariser", TO_THE_END: TO_THE_END}.items()
         if (effect := column.effects.get(arm))
     ]
-    for by, effects in (("", column.effects), (column.by, column.other)):
-        helping = column.list_helping(effects)
-        if not by or helping:
-            parts.append(say("helping", number=len(helping), tried=len(column.tried), score=by, names=helping))
-    rivals = say("best", arms=sorted(column.may_be_best), tried=0, plain=(BASELINE, TO_THE_END))
-    return say("column", title=column.title, parts=[*parts, rivals])
+    by_score = {"": column.list_helping()}
+    by_score |= {column.by: column.list_helping(column.other)} if column.by else {}
+    counts = [(by, len(helping), helping) for by, helping in by_score.items() if helping or not by]
+    parts.append(say("helping", tried=len(column.tried), counts=counts))
+    best = [say("best", arms=[*column.may_be_best], tried=0, plain=())] if len(column.may_be_best) == 1 else []
+    return say("column", title=column.title, parts=[*parts, *best])
 
 
 def is_variant(arm: str) -> bool:
