@@ -13,14 +13,7 @@ from stages.lib.judge.comparison import ArmResult, Difference, Judgement, Search
 from stages.lib.judge.scores import SCORES
 from stages.lib.report import styles
 from stages.lib.report.styles import (
-    VERDICTS,
-    WARNINGS,
-    capitalize,
-    describe_range,
-    say,
-    show_change,
-    style_of,
-    tell_check,
+    VERDICTS, WARNINGS, capitalize, describe_range, say, show_change, style_of, tell_check,
 )  # fmt: skip
 
 NUM_MATTER = 5
@@ -107,10 +100,10 @@ def tell_skill(study: StudyResult) -> str:
 
 def tell_search(variant: str, search: SearchResult) -> Iterator[str]:
     """Whether a set of regularisers, tuned together, beats the best single one, tuned too; what each consists of."""
-    rivals = {0: search.against_best_single, search.average: search.averaged_against_best_single}
-    for average, against in rivals.items():
+    rivals = (0, search.against_best_single), (search.average, search.averaged_against_best_single)
+    for average, against in rivals:
         claims = [
-            (SCORES[score].label, show_change(found), IN_WORDS[found.verdict])
+            (SCORES[score].label, show_change(found), styles.name_found(found))
             for score, found in reversed(against.items())
         ]
         if claims:
