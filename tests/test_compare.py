@@ -261,7 +261,8 @@ def test_a_variant_without_finite_weights_still_gives_finite_numbers() -> None:
 
 def test_the_answer_follows_from_the_verdicts(result: StudyResult) -> None:
     by_loss, by_auc = "\n".join(tell_study(result, 0.95)), "\n".join(tell_more(result, 0.95))
-    shown = r"f 4 regularisers \(1 of them over strong\), 1 is shown to help \(strong [-+][^)]+\)?\), \d to hurt \(.*hurt \S"
+    apart = r"f 4 regularisers \(1 of them over strong\)"
+    shown = apart + r", 1 is shown to help \(strong [-+][^)]+\)?\), \d to hurt \(.*hurt \S"
     assert re.search(f"^O{shown}", by_loss, re.MULTILINE)
     assert re.search(f"^By AUC, o{shown}", by_auc, re.MULTILINE)
     leading = r"^By log loss, (strong is shown to be the best|not separable from the best: \d of 3 variants \(strong)"

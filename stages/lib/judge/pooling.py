@@ -19,7 +19,10 @@ from stages.lib.judge.comparison import Difference, Verdict
 from stages.lib.judge.designs import Array, Estimate
 from stages.lib.judge.verdicts import find_interval, verdict
 
-NUM_FLIPS, NUM_SET_FLIPS = 100_000, 20_000  # of a mean, and of a set: more than 2^16 and 2^14, below which all are taken
+NUM_FLIPS, NUM_SET_FLIPS = (
+    100_000,
+    20_000,
+)  # of a mean, and of a set: more than 2^16 and 2^14, below which all are taken
 CHUNK = 10_000  # flips held at once
 SEED = 1  # of the flips
 TOLERANCE = 1e-9  # below which sums that differ by rounding are equal

@@ -13,7 +13,14 @@ from stages.lib.judge.comparison import ArmResult, Difference, Judgement, Search
 from stages.lib.judge.scores import SCORES
 from stages.lib.report import styles
 from stages.lib.report.styles import (
-    VERDICTS, WARNINGS, capitalize, describe_range, say, show_change, style_of, tell_check,
+    VERDICTS,
+    WARNINGS,
+    capitalize,
+    describe_range,
+    say,
+    show_change,
+    style_of,
+    tell_check,
 )  # fmt: skip
 
 NUM_MATTER = 5
