@@ -52,14 +52,21 @@ def test_a_changed_dropout_is_read_in_a_few_lines() -> None:
     assert 0 < len(changed) <= MOST_LINES
 
 
+def read_baseline(task: str, baseline: str) -> pd.DataFrame:
+    """The learning curves of a task's baseline; those of several data sets stand in one file, by its name."""
+    study, _, dataset = task.partition("/")
+    table = pd.read_csv(METRICS / f"series/learning/{study}.csv")
+    return table[table["variant"] == (dataset or baseline)]
+
+
 def test_every_baseline_has_more_epochs_than_it_needs(params: Params) -> None:
     """Its mean loss on validation rows is least within the first 60 % of them, so that there is something to stop."""
     late = {}
     for name in params.sections["studies"]:
         study = params.studies[name]
         for task in study.tasks:
-            table = pd.read_csv(METRICS / f"series/learning/{task}.csv")
-            curve = table[(table["variant"] == study.settings.baseline) & (table["part"] == "validation")]
+            table = read_baseline(task, study.settings.baseline)
+            curve = table[table["part"] == "validation"]
             share = curve["epoch"][curve["mean"].idxmin()] / curve["epoch"].max()
             late |= {task: share} if share > MOST else {}
     assert late == {}
@@ -69,8 +76,8 @@ def test_the_network_learns_tables_by_heart_where_they_can_be(params: Params) ->
     """To the end its training loss is less than half of that on validation rows: there is something to cure."""
     slow = set()
     for task in params.studies["tables"].tasks:
-        table = pd.read_csv(METRICS / f"series/learning/{task}.csv")
-        last = table[(table["variant"] == "unregularized") & (table["epoch"] == table["epoch"].max())]
+        table = read_baseline(task, "unregularized")
+        last = table[table["epoch"] == table["epoch"].max()]
         loss = last.set_index("part")["mean"]
         slow |= {task} if loss["training"] >= loss["validation"] / 2 else set()
     assert slow <= CANNOT_BE_LEARNT
@@ -136,10 +143,10 @@ def test_every_sentence_of_the_answer_is_true_of_the_records(overview: Overview)
     _, *lines = tell_overview(overview)
     for line, column in zip(lines, overview.columns, strict=True):
         told = line.removeprefix(f"{column.title}: ").removesuffix(".").split("; ")
-        for subject, arm in ((f"{CHOSEN} regulariser", CHOSEN), (TO_THE_END, TO_THE_END)):
-            said = [part for part in ";".join(told).split("), ") if f"{subject} " in part]
+        for arm in (CHOSEN, TO_THE_END):
+            said = [part for part in ";".join(told).split("), ") if f"{arm} " in part]
             assert bool(said) == (arm in column.effects), line
-            assert not said or f"{subject} {column.effects[arm].value:+z.3f} (" in said[0]
+            assert not said or f"{arm} {column.effects[arm].value:+z.3f} (" in said[0]
         better, also = (
             [arm for arm in column.tried if arm in effects and effects[arm].verdict == "better"]
             for effects in (column.effects, column.other)

@@ -35,7 +35,7 @@ from stages.lib.report.styles import (
 
 SIGNS, STAR = {"better": "▲", "worse": "▼", "equivalent": "=", "undecided": " ", "not_asked": " "}, "★"
 CELL, ROW, LABELS = 61, 21, 132  # pixels of a column, of a row and of their names: letters stay legible on a phone
-NUM_NAMED = 5  # arms that a sentence names
+NUM_NAMED = 3  # arms that a sentence names
 
 
 @dataclass(frozen=True)
@@ -292,8 +292,8 @@ def tell_column(column: DataColumn, score: str) -> str:
     if not column.learns:
         return say("column", title=column.title, parts=[say("barren")])
     parts = [
-        say("effect", subject=subject, change=show_change(effect, column.baseline), verdict=IN_WORDS[effect.verdict])
-        for arm, subject in {CHOSEN: f"{CHOSEN} regulariser", TO_THE_END: TO_THE_END}.items()
+        say("effect", subject=arm, change=show_change(effect, column.baseline), verdict=IN_WORDS[effect.verdict])
+        for arm in (CHOSEN, TO_THE_END)
         if (effect := column.effects.get(arm))
     ]
     by_score = {"": column.list_helping()}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -28,18 +28,17 @@ Row = dict[str, Any]  # of a table, by headings
 
 @dataclass(frozen=True)
 class StudyPart:
-    """What pages show of a task, a study on one of its data sets.
+    """What pages show of a study, or of one of its data sets.
 
-    title: in words, with how many rows it has. data: the rows where they say which data these are, else with the task's
-    name. is_table: a table; there may be many, so the report links to their figures. about: data, recipe, protocol.
+    title: in words, with how many rows it has. data: task -> what its data are called. about: data, recipe, protocol.
     answers, brief: sentences, and the few of the report in Markdown. table: every arm; summary: what is decided, for
-    that report. mechanisms: what regularisers did inside the networks. series: name -> table for `dvc plots`, as CSV.
+    that report. tables: a row for each data set, where there are several. mechanisms: what regularisers did inside the
+    networks. series: name -> table for `dvc plots`.
     """
 
     name: str
     title: str
-    data: str
-    is_table: bool
+    data: dict[str, str]
     about: str
     answers: list[str]
     brief: list[str]
@@ -48,13 +47,14 @@ class StudyPart:
     mechanisms: list[str]
     figures: list[Figure]
     series: dict[str, str]
+    tables: list[Row] = field(default_factory=list)
 
     def save(self) -> None:
         write_bytes(STUDIES / self.name / "part.json", adapter_of(StudyPart).dump_json(self))
 
     @staticmethod
-    def load(task: str) -> StudyPart:
-        return adapter_of(StudyPart).validate_json(read_bytes(STUDIES / task / "part.json", written_by="draw"))
+    def load(study: str) -> StudyPart:
+        return adapter_of(StudyPart).validate_json(read_bytes(STUDIES / study / "part.json", written_by="draw"))
 
 
 @dataclass(frozen=True)

@@ -139,7 +139,7 @@ NOTES = "study/notes.jinja"  # how each figure is read
 def load_macros(template: str) -> Any:
     """Its macros, without the spaces that blocks leave."""
     environment = Environment(loader=PackageLoader("stages"), undefined=StrictUndefined)
-    environment.filters["named"] = lambda names: ", ".join(first_of(names, NUM_NAMED))
+    environment.filters["named"] = lambda names, most=NUM_NAMED: ", ".join(first_of(names, most))
     return environment.get_template(template).module
 
 
