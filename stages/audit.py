@@ -1,6 +1,6 @@
 """Judge the tutorial's claims and defects by what the studies and the experiments have measured.
 
-Reads   data/plan/{_audit,_experiments,_statistics,_tasks}.json, metrics/comparison/<study>.json,
+Reads   data/plan/{_audit,_experiments,_statistics,_tasks}.json, data/points/<study>/comparison.json,
         data/predictions/<study>/_measurements.json, data/evidence/<experiment>/evidence.json
 Writes  metrics/audit.json
 """
@@ -28,7 +28,7 @@ def load_records() -> Records:
     for name in measurements.load_experiments():
         files[name] = measurements.find_experiment(name), f"experiment@{name}"
     measured = {name: measurements.load_measured(path, written_by=stage) for name, (path, stage) in files.items()}
-    return Records(load_statistics_plan().confidence, load_comparison(*load_studies()), measured)
+    return Records(load_statistics_plan().confidence, load_comparison(*load_studies(), whole=True), measured)
 
 
 def main() -> None:

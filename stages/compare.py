@@ -2,7 +2,8 @@
 
 Reads   data/plan/{_statistics,<study>/_study}.json, data/checks/<study>.json, data/predictions/<study>/,
         data/reference/<study>/
-Writes  metrics/comparison/<study>.json   task -> arms: scores, differences from baseline and no skill, verdicts
+Writes  data/points/<study>/comparison.json  task -> arms: scores, differences from baseline and no skill, verdicts
+        metrics/comparison/<study>.json   the same, of several data sets a summary
         data/points/<study>/paths.csv     both scores at each strength of each path, with its interval
         data/points/<study>/searches.csv  both scores at each point of each search
 """

@@ -1,6 +1,6 @@
-"""Draw one study: its sentences, tables, figures and model cards, and a page of this study alone.
+"""Draw one study: its sentences, tables, figures, and a page of this study alone.
 
-Reads   data/plan/{<study>/,_statistics.json}, metrics/comparison/<study>.json, data/points/<study>/paths.csv,
+Reads   data/plan/{<study>/,_statistics.json}, data/points/<study>/{comparison.json,paths.csv},
         data/{predictions,reference}/<study>/, models/<study>/
 Writes  metrics/studies/<study>/{page.html,answer.txt,headline.txt}, and for each of its data sets (in a folder of its
         name, where there are several) part.json, of which `report` is made
@@ -19,20 +19,24 @@ from stages.lib.report.answers import is_survey, tell_study
 from stages.lib.report.charts import make_figure
 from stages.lib.report.overview import draw_overview, survey, tell_overview
 from stages.lib.report.page import STUDIES, StudyPart, render_page
-from stages.lib.report.study import draw_study, load_study_records
+from stages.lib.report.study import draw_several, draw_study, load_study_records
 
 
 def run(
     study: str, comparison: Comparison, parts: Mapping[str, StudyPart], settings: StatisticsPlan
-) -> dict[Path, str]:
-    """What is written of a study beside its parts, by the paths; comparison, parts: task -> those of the study."""
-    overview = survey(comparison, {task: part.data for task, part in parts.items()}, settings)
+) -> tuple[StudyPart, dict[Path, str]]:
+    """The part of a study, and what else is written, by the paths; comparison, parts: task -> those of the study."""
+    overview = survey(comparison, {task: part.data[task] for task, part in parts.items()}, settings)
     sentences, effects = tell_overview(overview)[1:], make_figure(f"answer-{study}", draw_overview(overview))
-    context = {"study": study, "sentences": sentences, "answer": effects, "parts": list(parts.values())}
     headline = sentences if any(map(is_survey, comparison.values())) else []  # as the answer over all studies has it
+    part, *others = parts.values()
+    if others:
+        part = draw_several(study, overview.columns[0], comparison, parts, settings)
+    shown = [part, *parts.values()] if others else [part]
+    context = {"name": part.title, "sentences": sentences, "answer": effects, "parts": shown, "measured": []}
     alone = [line for result in comparison.values() for line in tell_study(result, settings.confidence)]
-    return {
-        STUDIES / study / "page.html": render_page("study/study.html.jinja", settings, **context),
+    return part, {
+        STUDIES / study / "page.html": render_page("study/page.html.jinja", settings, **context),
         STUDIES / study / "answer.txt": "\n".join(alone if len(parts) == 1 else sentences) + "\n",
         STUDIES / study / "headline.txt": "".join(f"{line}\n" for line in headline),  # `make` prints it at once
     }
@@ -40,11 +44,11 @@ def run(
 
 def main() -> None:
     (study,) = parse_arguments(__doc__, "study")
-    comparison, points = load_comparison(study), load_paths(study)
+    comparison, points = load_comparison(study, whole=True), load_paths(study)
     parts = {task: draw_study(result, load_study_records(result, task, points)) for task, result in comparison.items()}
-    for part in parts.values():
-        part.save()
-    for path, content in run(study, comparison, parts, load_statistics_plan()).items():
+    part, files = run(study, comparison, parts, load_statistics_plan())
+    part.save()
+    for path, content in files.items():
         write_bytes(path, content.encode())
 
 

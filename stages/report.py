@@ -1,10 +1,10 @@
 """Write the report: all studies, claims and measurements on one page that opens offline, the same in Markdown, in text.
 
-Reads   data/plan/{_tasks,_statistics}.json, metrics/comparison/<study>.json, data/points/<study>/,
+Reads   data/plan/{_tasks,_statistics}.json, data/points/<study>/,
         metrics/studies/<study>/, metrics/audit.json; metrics/calibration.json, which `make calibrate` has measured
 Writes  metrics/metrics.json      study -> variant -> arm -> its two scores, means over replicates, and verdicts
         metrics/searches.csv; metrics/paths.csv, metrics/series/{forest,learning}/<study>.csv, for `dvc plots`
-        metrics/{report.html,report.md,answer.txt,answer.json}, metrics/figures/<figure>.svg, metrics/cards/<study>.md
+        metrics/{report.html,report.md,answer.txt,answer.json}, metrics/figures/<figure>.svg
 
 Nothing of a single study is judged or drawn here.
 """
@@ -54,24 +54,25 @@ def run(
     calibration: Mapping[str, Any],
     settings: StatisticsPlan,
 ) -> dict[Path, str]:
-    """All texts and pictures, by their paths; comparison, parts: task -> what earlier stages have left of it."""
-    studies = [parts[task] for task in sorted(parts, key=lambda task: not is_survey(comparison[task]))]
-    overview = survey(comparison, {task: part.data for task, part in parts.items()}, settings)
+    """All texts and pictures, by their paths; comparison: of all tasks. parts: study -> what `draw` has left of it."""
+    names = {task: name for part in parts.values() for task, name in part.data.items()}
+    studies = sorted(parts.values(), key=lambda part: not any(is_survey(comparison[task]) for task in part.data))
+    overview = survey(comparison, names, settings)
     effects, sentences = make_figure("answer", draw_overview(overview)), tell_overview(overview)
     measured = list_measured(audit, calibration)
-    context = {"answer": effects, "sentences": sentences, "studies": studies, "measured": measured}
+    context = {"name": "", "answer": effects, "sentences": sentences, "parts": studies, "measured": measured}
     files = {
-        METRICS / "report.html": render_page("report.html.jinja", settings, **context),
+        METRICS / "report.html": render_page("study/page.html.jinja", settings, **context),
         METRICS / "report.md": render_page("report.md.jinja", settings, **context),
         METRICS / "answer.txt": "\n".join(sentences) + "\n",
         METRICS / "answer.json": tell_answer(sentences, overview),
     }
     files |= {FIGURES / f"answer-{theme}.svg": paint(effects.svg, theme) for theme in THEMES}
     shown: list[StudyPart | Part] = [*studies, *measured]
-    files |= {FIGURES / f"{one.key}.svg": stand_alone(one.svg) for part in shown for one in part.figures}
-    for task, part in parts.items():
-        files[METRICS / "cards" / f"{task}.md"] = part.card
-        files |= {METRICS / "series" / name / f"{task}.csv": table for name, table in part.series.items()}
+    in_markdown = [figure for part in shown for figure in part.figures[:1]]
+    files |= {FIGURES / f"{figure.key}.svg": stand_alone(figure.svg) for figure in in_markdown}
+    for study, part in parts.items():
+        files |= {METRICS / "series" / name / f"{study}.csv": table for name, table in part.series.items()}
     return files
 
 
@@ -138,10 +139,11 @@ def main() -> None:
     names = load_studies()
     for folder in (POINTS, STUDIES):
         prune_outputs(folder, names)
-    comparison = load_comparison(*names)
+    comparison = load_comparison(*names, whole=True)
     write_json(METRICS / "metrics.json", tabulate_comparison(comparison))
-    join_points(names)
-    parts = {task: StudyPart.load(task) for task in comparison}
+    parts = {name: StudyPart.load(name) for name in names}
+    alone = [name for name, part in parts.items() if not part.tables]  # points of many data sets would be megabytes
+    join_points(alone or names[:1])
     calibration = json.loads((METRICS / "calibration.json").read_bytes())
     files = run(comparison, parts, load_audit(), calibration, load_statistics_plan())
     for path, content in files.items():

@@ -53,14 +53,14 @@ def make_studies() -> tuple[tuple[StudyResult, StudyRecords], ...]:
     return make_study("table", 1), make_study("pictures", 3)
 
 
-def make_study(name: str, outputs: int) -> tuple[StudyResult, StudyRecords]:
-    """A study and what its stages have left."""
+def make_study(name: str, outputs: int, task: str = "") -> tuple[StudyResult, StudyRecords]:
+    """A study and what its stages have left; task: of one data set among several."""
     generator = np.random.default_rng(outputs)
     labels = make_labels(generator, outputs)
     predicted = {variant: make_predictions(generator, labels, outputs, variant) for variant in SKILL}
     at_end = {variant: make_predictions(generator, labels, outputs, variant, share=0.6) for variant in SKILL}
     plan = StudyPlan(
-        task=name, dataset=f"{DATASET} {name}", features="encoded", outputs=outputs, baseline="unregularized",
+        task=task or name, dataset=f"{DATASET} {name}", features="encoded", outputs=outputs, baseline="unregularized",
         scores={"discrimination": "auc" if outputs == 1 else "accuracy", "probabilities": "log_loss"},
         select_by="log_loss", protocol=FixedTest(kind="fixed_test", seeds=REPLICATES, validation=0.2, test=0.2), seed=3,
         variants=tuple(ComparedVariant(variant, "unregularized", "regularizers") for variant in SKILL), references=(),

@@ -154,7 +154,7 @@ def test_an_arm_to_the_end_is_tuned_by_itself_and_compared_with_the_network_that
     stopped = result.baseline_result.judged["log_loss"].value
     assert misled.judged["log_loss"].difference.value == pytest.approx(misled.judged["log_loss"].value - stopped)
     size = f"{plain.judged['log_loss'].value - stopped:.3f}"
-    assert f"To train to the end is shown to hurt: it changes log loss by +{size} (" in str(tell_study(result, 0.95))
+    assert f"the log loss of the baseline (no regulariser) changes by +{size} (" in str(tell_study(result, 0.95))
     assert choose_arms(result)[0] == ArmKey("unregularized", "at_knob")
     assert all(key.kind != "to_end" for key in choose_arms(result))
 
@@ -261,12 +261,13 @@ def test_a_variant_without_finite_weights_still_gives_finite_numbers() -> None:
 
 def test_the_answer_follows_from_the_verdicts(result: StudyResult) -> None:
     by_loss, by_auc = "\n".join(tell_study(result, 0.95)), "\n".join(tell_more(result, 0.95))
-    shown = r"of 4 regularisers \(1 of them over strong\): 1 to help \(strong by [\d.]+\), \d to hurt \(.*hurt by \d"
-    assert re.search(f"^Shown {shown}", by_loss, re.MULTILINE)
-    assert re.search(f"^Shown by AUC {shown}", by_auc, re.MULTILINE)
-    leading = r"^By log loss, (\d of 3 \(|shown to be the best: )strong"
-    assert re.search(leading, by_loss, re.MULTILINE) and by_loss.count("often missed") == 1
-    assert re.search(r"^Against a guess that knows the class shares alone: by log loss, of ", by_auc, re.MULTILINE)
+    apart = r"f 4 regularisers \(1 of them over strong\)"
+    shown = apart + r", 1 is shown to help \(strong [-+][^)]+\)?\), \d to hurt \(.*hurt \S"
+    assert re.search(f"^O{shown}", by_loss, re.MULTILINE)
+    assert re.search(f"^By AUC, o{shown}", by_auc, re.MULTILINE)
+    leading = r"^By log loss, (strong is shown to be the best|not separable from the best: \d of 3 variants \(strong)"
+    assert re.search(leading, by_loss, re.MULTILINE) and by_loss.count("detectable at 80 % power") == 1
+    assert re.search(r"^Compared with the class-prior baseline, of \d+ networks by log loss ", by_auc, re.MULTILINE)
 
 
 def test_the_answer_tells_what_other_models_give(result: StudyResult) -> None:
@@ -275,11 +276,11 @@ def test_the_answer_tells_what_other_models_give(result: StudyResult) -> None:
     forest = {"random_forest": {"reference": dataclasses.replace(strong, judged=judged)}}
     told = tell_study(dataclasses.replace(result, arms=result.arms | forest), 0.95)
     assert any("random forest 0.700" in line for line in told)
-    assert not any(line.startswith(("Does a regulariser help", "To train to the end")) for line in told)
+    assert not any(line.startswith(("Does a regulariser help", "Without early stopping")) for line in told)
 
 
 MADE_UP = {  # skills of the baseline and of three arms; the answer by log loss, how many help, how many may be best
-    "nothing helps": ([2, 2, 2, 2], "Not shown|No difference that matters", 0, 5),
+    "nothing helps": ([2, 2, 2, 2], "Inconclusive|No, it is equivalent", 0, 5),
     "everything helps": ([1, 4, 4, 4], "Yes", 4, 4),
     "one arm helps": ([1, 1, 4, 1], "Yes", 2, 2),
     "everything hurts": ([3, 0, 0, 0], "No, it hurts", 0, 1),
@@ -302,14 +303,15 @@ def test_the_answer_is_true_of_made_up_results(name: str) -> None:
     search = ComparedSearch("mixture", 2, ("l2",), (), ("first", "second", "third"), "best_single")
     result = judge(make_study(skills), searches=(search,))
     chosen, leaders, effects, *_ = tell_study(result, 0.95)
-    assert re.match(rf"Does a regulariser help\? ({title}): the one that validation rows choose ", chosen)
+    assert re.match(rf"Does a regulariser help\? ({title}): the validation-selected one ", chosen)
     number = r"(\d\.\d+)"
-    size = rf"changes AUC by [+-]{number} \(95 % interval -?{number} to -?{number}\)"
+    size = rf"changes AUC by [+-]{number} \(95 % interval [+-]{number} to [+-]{number}\)"
     by_auc, *_ = tell_more(result, 0.95)
-    assert re.match(rf"Does a regulariser help by AUC\? ({title}): the one that validation rows choose {size}", by_auc)
-    assert f"of 4 regularisers: {num_helping or 'none'} to help" in effects
+    assert re.match(rf"Does a regulariser help by AUC\? ({title}): the validation-selected one {size}", by_auc)
+    assert re.match(rf"Of 4 regularisers, {num_helping or 'none'} (is|are) shown to help", effects)
     assert len(result.may_be_best["log_loss"]) == num_best
-    best = f"{num_best - (num_helping == 0)} of 4 may" if num_best > 1 else "shown to be the best: no regulariser."
+    several = f"not separable from the best: {num_best - (num_helping == 0)} of 4 variants ("
+    best = several if num_best > 1 else "no regulariser is shown to be the best of 4."
     assert leaders.startswith(f"By log loss, {best}")
     assert any(key.variant == "unregularized" for key in result.may_be_best["log_loss"]) == (num_helping == 0)
 
@@ -331,7 +333,7 @@ def test_the_arms_that_matter_are_the_baseline_the_best_and_the_worst(result: St
 def test_a_study_of_its_baseline_alone_is_answered() -> None:
     result = judge({"unregularized": PREDICTED["unregularized"]})
     (told,) = tell_more(result, 0.95)
-    assert told.startswith("Against a guess")
+    assert told.startswith("Compared with the class-prior baseline")
     assert result.reach == {}
 
 

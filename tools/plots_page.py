@@ -14,11 +14,11 @@ from stages.lib.report.charts import VEGA_LITE
 from stages.lib.report.page import NOTICES
 
 PAGE = Path(".dvc/plots_page.html")
-# No place on the page have a file without rows of its kind, records that are no plots, and single ones of many tables.
+# No place on the page have a file without rows of its kind, and records that are no plots.
 EMBED = """
 window.vegaEmbed = (place, spec, options) => {
   const name = spec.title?.text ?? spec.title ?? "";
-  const isPlot = !/^metrics[/](comparison|series[/]\\w+[/]\\w+)[/]/.test(name);
+  const isPlot = !/^metrics[/]comparison[/]/.test(name);
   if (isPlot && spec.data?.values?.length) return vegaEmbed(place, spec, options);
   document.querySelector(place).remove();
 };

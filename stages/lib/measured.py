@@ -13,13 +13,13 @@ from stages.lib.claims.judging import ClaimResult, QuantityResult
 from stages.lib.judge.scores import SCORES
 from stages.lib.report import charts
 from stages.lib.report.page import Part, Row
-from stages.lib.report.styles import SHORT_ARMS, WORDS, name_arm, show_number, style_of
+from stages.lib.report.styles import SHORT_ARMS, WORDS, name_arm, say, show_number, style_of
 from stages.lib.versions import find_versions
 
 TEMPLATE = "measured.jinja"  # has the words
 WIDTH, ROW, LABELS = 160, 17, 190
 SETTINGS: dict[str, str] = WORDS["calibration"]
-AGAINST = {"baseline": "the baseline", "no_skill": "no skill"}
+AGAINST = {"baseline": "the baseline", "no_skill": "the class-prior baseline"}
 
 
 def draw_calibration(calibration: Mapping[str, Any]) -> charts.Chart:
@@ -42,7 +42,7 @@ def draw_calibration(calibration: Mapping[str, Any]) -> charts.Chart:
     ).properties(width=WIDTH, height=alt.Step(ROW))
     facet = alt.Facet("panel:N", sort=table["panel"].unique().tolist(), title=None)
     chart = panel.facet(facet, columns=2).resolve_axis(x="independent")
-    note = charts.read_note("coverage", TEMPLATE, confidence=confidence)
+    note = say("coverage", TEMPLATE, confidence=confidence)
     return charts.finish_chart(chart, table, title="How often the intervals are right", note=note)
 
 
@@ -111,9 +111,16 @@ def list_measured(audit: Sequence[ClaimResult], calibration: Mapping[str, Any]) 
     figures = [charts.make_figure("calibration", draw_calibration(calibration))]
     versions: list[Row] = [{"library": name, "version": version} for name, version in find_versions().items()]
     claims = {"claims": tabulate_claims(audit)}
+    short: list[Row] = [{"id": one.id, "verdict": one.verdict, "claim": one.claim} for one in audit]
     parts = [
-        Part("audit", "The tutorial's claims", charts.read_note("audit", TEMPLATE), claims),
-        Part("calibration", "Are the intervals right?", charts.read_note("calibration", TEMPLATE), errors, figures),
-        Part("run", "What ran", charts.read_note("run", TEMPLATE, machine=platform.machine()), {"versions": versions}),
+        Part("audit", "The tutorial's claims", say("audit", TEMPLATE), claims, short=short),
+        Part("calibration", "Are the intervals right?", say("calibration", TEMPLATE), errors, figures),
+        Part(
+            "run",
+            "What ran",
+            say("run", TEMPLATE, machine=platform.machine()),
+            {"versions": versions},
+            short=[find_versions()],
+        ),
     ]
     return parts if audit else parts[1:]

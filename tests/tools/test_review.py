@@ -30,6 +30,7 @@ from stages.lib.judge.comparison import (
     Judgement,
     StudyResult,
     find_comparison,
+    lay_out,
 )
 from stages.lib.judge.judge import Judge, judge_all
 from stages.lib.judge.plans import ComparedSearch, StatisticsPlan, StudyPlan
@@ -327,7 +328,7 @@ def test_what_comes_and_goes_is_told(repository: Repository) -> None:
     text = render(repository.compare(head | {"other": head["made"]}))
     assert text.splitlines()[0].endswith("different held-out scores. Also: 5 arms new, 2 arms removed.")
     assert (
-        "\nNew:\n\n- other: Shown of 1 regulariser: none to help, 1 to hurt (mine by 0.100).\n"
+        "\nNew:\n\n- other: Of 1 regulariser, none is shown to help, 1 to hurt (mine +0.100 (+25.4 %)).\n"
         "- made mine at the knob, compared with unregularized: AUC 0.7000 (better), log loss 0.4000 (worse)\n"
     ) in text
     assert text.endswith("\n\nRemoved: made dropout at the knob; made dropout tuned.")
@@ -620,6 +621,25 @@ def test_by_row_the_best_single_regularizer_moves_with_its_members(repository: R
     assert not any(change.recomputed for change in result.changes)
     for score in ("auc", "log_loss"):
         assert moved["best_single", "tuned", score] == moved["dropout", "tuned", score]
+
+
+def test_of_several_data_sets_changes_are_judged_by_the_cache_or_named_alone(repository: Repository) -> None:
+    """Git keeps their means alone, which is enough where the predictions of both are there."""
+    for skills in ({}, {"l2": 1.6}):
+        run_pipeline(repository, task="made/german", **skills)
+        whole = LAYOUT.validate_json(find_comparison("made").read_bytes())
+        find_comparison("made").write_bytes(lay_out(whole, summary=True))
+        record_run(repository, *skills)
+        repository.commit()
+    result = review(Snapshot("HEAD~1"), Snapshot("HEAD"))
+    assert (result.basis, result.unjudged) == ({"made/german": ""}, [])
+    assert {change.key.arm.variant for change in result.changes} == {"l2"}
+    shutil.rmtree(".dvc")
+    result = review(Snapshot("HEAD~1"), Snapshot("HEAD"))
+    assert {key.arm.variant for key in result.unjudged} == {"l2"} and result.changes == []
+    told = render(result)
+    assert "Also: 3 arms with other scores, which cannot be judged here." in told
+    assert "\n- made/german not at all (the predictions of " in told
 
 
 def test_by_row_one_of_the_data_sets_of_a_study(repository: Repository) -> None:

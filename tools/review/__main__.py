@@ -32,7 +32,7 @@ from stages.lib.core.cli import UserError, make_parser
 from stages.lib.judge.scores import SCORES
 from stages.lib.report.answers import tell_chosen, tell_effects
 from stages.lib.report.styles import ARMS, escape, first_of, show_interval
-from tools.review.judging import Change, Review, review
+from tools.review.judging import Change, Review, ScoreKey, review
 from tools.review.snapshot import Key, Snapshot, find_base
 
 MOST_NAMED, MOST_LISTED = 3, 100  # of what is named in a sentence, of the rows of a table or list
@@ -61,14 +61,15 @@ def describe(result: Review) -> dict[str, Any]:
     """What the template tells beside the review itself."""
     arms = result.arms.values()
     shown = [change for change in arms if change.verdict != "equivalent"]
+    told = [*(change.key for change in shown), *result.unjudged]
     return {
         "review": result,
         "counts": Counter(change.verdict for change in arms),
         "also": count_others(result),
         "shown": shown,
         "rows": [list_cells(change, result, shown) for change in shown[:MOST_LISTED]],
-        "num_same": len(result.base.arms.keys() & result.head.arms) - len({each.key.arm for each in result.changes}),
-        "judged": [describe_basis(study, result) for study in dict.fromkeys(each.key.arm.study for each in shown)],
+        "num_same": len(result.base.arms.keys() & result.head.arms) - len({key.arm for key in list_changed(result)}),
+        "judged": [describe_basis(study, result) for study in dict.fromkeys(key.arm.study for key in told)],
         "new": list_new(result),
         "removed": [spell_arm(key) for key in result.removed],
     }
@@ -84,8 +85,13 @@ def count_others(result: Review) -> dict[str, int]:
         "removed": result.removed,
         "with a score that only one of the two judges by": rescored,
         "recomputed although no input that DVC tracks changed, none by more than noise": by_noise,
+        "with other scores, which cannot be judged here": {key.arm for key in result.unjudged},
     }
     return {words: len(arms) for words, arms in also.items() if arms}
+
+
+def list_changed(result: Review) -> list[ScoreKey]:
+    return [*(change.key for change in result.changes), *result.unjudged]
 
 
 def spell_arm(key: Key) -> str:
@@ -130,6 +136,8 @@ def list_places(change: Change) -> tuple[float, ...]:
 def describe_basis(study: str, result: Review) -> str:
     """On what the differences of a study are judged, and what its intervals do not cover."""
     compared = result.head.comparison[study]
+    if study in {key.arm.study for key in result.unjudged}:
+        return f"{study} not at all ({result.basis[study]}; git keeps no replicates of several data sets)"
     if reason := result.basis[study]:
         covered = "; other seeds on the same test rows, not other rows" if compared.protocol.fixed_test else ""
         return f"{study} by replicate ({reason}{covered})"

@@ -1,7 +1,8 @@
 """The judge on two revisions: which arms have changed, and which changes are more than noise.
 
 An arm at the head is compared with itself at the base, by both scores of its study: row by row, as `compare` compares
-it with its baseline, where DVC's cache holds the predictions of both, else by the scores of its replicates alone.
+it with its baseline, where DVC's cache holds the predictions of both, else by the scores of its replicates alone. Of a
+study of several data sets git keeps no replicates: without the cache its changes are named, and not judged.
 
 The changed arms of a study and both of its scores are one family. The chance of a false finding, 1 - confidence, is
 shared equally between the studies with changed arms: adjusted p-values are multiplied by their number. Arms whose
@@ -66,6 +67,7 @@ class Review:
     """What differs between a base and a head.
 
     changes: the scores that differ of the arms that both have.
+    unjudged: those of them that nothing is left of but a mean.
     basis: study -> why its differences are not judged row by row; empty if they are.
     params: `key: before -> after` for every parameter that changed.
     """
@@ -73,6 +75,7 @@ class Review:
     base: Snapshot
     head: Snapshot
     changes: list[Change]
+    unjudged: list[ScoreKey]
     basis: dict[str, str]
     params: list[str]
     confidence: float
@@ -111,8 +114,10 @@ def review(base: Snapshot, head: Snapshot) -> Review:
     arms = {key.arm for keys in moved.values() for key in keys}
     untouched = {arm for arm in arms if (inputs := base.find_inputs(arm)) and inputs == head.find_inputs(arm)}
     families, basis, changes = defaultdict[tuple[bool, str], dict](dict), dict[str, str](), list[Change]()
+    unjudged = list[ScoreKey]()
     for study, keys in moved.items():
         estimates, basis[study] = compare_study(keys, base, head, plan)
+        unjudged += [key for key in keys if key not in estimates]
         for key, estimate in estimates.items():
             families[key.arm in untouched, study][key] = estimate
     studies = Counter(recomputed for recomputed, _ in families)
@@ -121,7 +126,7 @@ def review(base: Snapshot, head: Snapshot) -> Review:
         for key, difference in judged.items():
             was, now = (side.arms[key.arm].judged[key.score].value for side in (base, head))
             changes.append(Change(key, was, now, difference, recomputed))
-    return Review(base, head, changes, basis, params, settings.confidence)
+    return Review(base, head, changes, unjudged, basis, params, settings.confidence)
 
 
 def find_moved(base: Snapshot, head: Snapshot) -> dict[str, list[ScoreKey]]:
@@ -130,7 +135,9 @@ def find_moved(base: Snapshot, head: Snapshot) -> dict[str, list[ScoreKey]]:
     for key, arm in head.arms.items():
         before = base.arms[key].judged if key in base.arms else {}
         for score, judged in arm.judged.items():
-            if score in before and before[score].replicates != judged.replicates:
+            was = before.get(score)
+            both = was and was.replicates and judged.replicates
+            if was and (was.value != judged.value or (both and was.replicates != judged.replicates)):
                 moved[key.study].append(ScoreKey(key, score))
     return moved
 
@@ -142,10 +149,11 @@ def compare_study(
     before, after = (side.comparison[keys[0].arm.study] for side in (base, head))
     earlier, ratio = before.protocol.test_train_ratio, after.protocol.test_train_ratio
     scores = {key: [side.arms[key.arm].judged[key.score].replicates for side in (head, base)] for key in keys}
-    if not after.is_judged_on_the_same_rows(before) or any(len(now) != len(was) for now, was in scores.values()):
+    known = {key: both for key, both in scores.items() if all(both)}
+    if not after.is_judged_on_the_same_rows(before) or any(len(now) != len(was) for now, was in known.values()):
         unpaired = {
             key: welch(resampled_mean(now, test_train_ratio=ratio), resampled_mean(was, test_train_ratio=earlier))
-            for key, (now, was) in scores.items()
+            for key, (now, was) in known.items()
         }
         return unpaired, "protocol, data, seed or number of replicates differ, so that none are paired"
     try:
@@ -157,7 +165,7 @@ def compare_study(
         reason = str(error)
     except Exception as error:  # there is no end to what reading, parsing and scoring damaged arrays may raise
         reason = f"the predictions in DVC's cache are damaged, or of another layout: {type(error).__name__}"
-    paired = {key: np.subtract(now, was) for key, (now, was) in scores.items()}
+    paired = {key: np.subtract(now, was) for key, (now, was) in known.items()}
     return {key: resampled_mean(change, test_train_ratio=ratio) for key, change in paired.items()}, reason
 
 
@@ -177,8 +185,9 @@ def compare_rows(
     for key in keys:
         now, was = ArmKey(key.arm.variant, key.arm.kind), ArmKey(key.arm.variant, BEFORE + key.arm.kind)
         for side, arm in ((head, now), (base, was)):
-            recorded = side.arms[key.arm].judged[key.score].replicates
-            if not np.allclose(judge.measure(key.score, arm), recorded, rtol=1e-6, atol=1e-9):  # seven digits
+            recorded, found = side.arms[key.arm].judged[key.score], judge.measure(key.score, arm)
+            expected = recorded.replicates or [recorded.value]
+            if not np.allclose(found if recorded.replicates else found.mean(), expected, rtol=1e-6, atol=1e-9):
                 others = f"not those of its {find_comparison(split_task(key.arm.study)[0])}"
                 raise RowsUnknownError(f"the predictions that {LOCK} of {side.name} names are {others}")
         compared[key] = judge.compare(key.score, now, was)

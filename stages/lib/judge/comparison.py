@@ -1,12 +1,16 @@
 """The record of a comparison: what `compare` writes of each study, and what audit, report and review read.
 
-metrics/comparison/<study>.json is typed here once. Its structure is data; who shows it makes sentences of it.
+data/points/<study>/comparison.json, in DVC's cache, has all of it. metrics/comparison/<study>.json, in git, is the same
+for a study of one data set. Of several data sets it is the summary that a reader or a review needs, a line for each arm
+and data set: whatever has a default here is left out. Its structure is data; who shows it makes sentences of it.
 """
 
 from __future__ import annotations
 
 import csv
 import io
+import json
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
@@ -14,7 +18,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, FiniteFloat, TypeAdapter
 
-from stages.lib.core.files import read_bytes, write_bytes, write_json
+from stages.lib.core.files import read_bytes, write_bytes
 from stages.lib.data.checks import Check
 from stages.lib.data.protocols import Protocol
 from stages.lib.judge.arms import ArmKey
@@ -23,7 +27,7 @@ from stages.lib.judge.scores import SCORES
 
 METRICS = Path("metrics")
 COMPARISON, POINTS = METRICS / "comparison", Path("data/points")  # a file, or a folder, for each study
-PATHS, SEARCHES = "paths.csv", "searches.csv"
+RECORD, PATHS, SEARCHES = "comparison.json", "paths.csv", "searches.csv"
 
 Kind = Literal["at_knob", "tuned", "to_end", "averaged", "reference"]
 Verdict = Literal["better", "worse", "equivalent", "undecided", "not_asked"]
@@ -42,11 +46,14 @@ class Difference:
     value: FiniteFloat
     low: FiniteFloat
     high: FiniteFloat
-    own_low: FiniteFloat
-    own_high: FiniteFloat
-    p_value: FiniteFloat
-    p_adjusted: FiniteFloat
-    verdict: Verdict
+    own_low: FiniteFloat = 0.0
+    own_high: FiniteFloat = 0.0
+    p_value: FiniteFloat = 1.0
+    p_adjusted: FiniteFloat = 1.0
+    verdict: Verdict = "not_asked"
+
+    def summarize(self) -> Difference:
+        return Difference(self.value, self.low, self.high, p_adjusted=self.p_adjusted, verdict=self.verdict)
 
 
 @dataclass(frozen=True)
@@ -59,9 +66,12 @@ class Judgement:
     """
 
     value: FiniteFloat
-    replicates: Annotated[list[FiniteFloat], Field(min_length=2)]
-    difference: Difference | None
-    skill: Difference
+    replicates: Annotated[list[FiniteFloat], Field(min_length=2)] = field(default_factory=list)
+    difference: Difference | None = None
+    skill: Difference = Difference(0.0, 0.0, 0.0)
+
+    def summarize(self) -> Judgement:
+        return Judgement(self.value, difference=self.difference and self.difference.summarize())
 
     @property
     def verdict(self) -> str:
@@ -95,10 +105,14 @@ class ArmResult:
     baseline: str
     group: Group | Literal["model"]
     judged: Annotated[dict[str, Judgement], AfterValidator(check_values)]
-    strengths: dict[str, list[FiniteFloat]]
-    scores: dict[str, FiniteFloat]
-    mechanisms: dict[str, FiniteFloat]
+    strengths: dict[str, list[FiniteFloat]] = field(default_factory=dict)
+    scores: dict[str, FiniteFloat] = field(default_factory=dict)
+    mechanisms: dict[str, FiniteFloat] = field(default_factory=dict)
     optimism: dict[str, FiniteFloat] = field(default_factory=dict)
+
+    def summarize(self) -> ArmResult:
+        judged = {score: one.summarize() for score, one in self.judged.items()}
+        return ArmResult(self.baseline, self.group, judged)
 
 
 @dataclass(frozen=True)
@@ -194,7 +208,7 @@ class StudyResult:
 
 Comparison = dict[str, StudyResult]  # task -> result
 
-LAYOUT = TypeAdapter(Comparison)
+LAYOUT, ARM = TypeAdapter(Comparison), TypeAdapter(ArmResult)
 
 
 @dataclass(frozen=True)
@@ -234,13 +248,27 @@ def find_comparison(study: str) -> Path:
 
 
 def save_comparison(study: str, comparison: Comparison) -> None:
-    """comparison: of the study's tasks."""
-    write_json(find_comparison(study), LAYOUT.dump_python(comparison, mode="json"))
+    """All of it for the stages that follow, and what stays in git; comparison: of the study's tasks."""
+    write_bytes(POINTS / study / RECORD, lay_out(comparison))
+    write_bytes(find_comparison(study), lay_out(comparison, summary=len(comparison) > 1))
 
 
-def load_comparison(*studies: str) -> Comparison:
-    """All tasks of these studies."""
-    texts = [read_bytes(find_comparison(study), written_by="compare") for study in studies]
+def lay_out(comparison: Comparison, *, summary: bool = False) -> bytes:
+    """JSON with a line for each arm, so that a change is read as such. ValueError where a number is not finite."""
+    content, lines = LAYOUT.dump_python(comparison, mode="json"), list[str]()
+    for task, result in comparison.items():
+        for key, arm in result.list_arms():
+            content[task]["arms"][key.variant][key.kind] = f"@{len(lines)}"
+            kept = ARM.dump_python(arm.summarize() if summary else arm, mode="json", exclude_defaults=summary)
+            lines.append(json.dumps(kept, separators=(",", ":"), allow_nan=False))
+    text = json.dumps(content, indent=1, allow_nan=False)
+    return (re.sub(r'"@(\d+)"', lambda found: lines[int(found[1])], text) + "\n").encode()
+
+
+def load_comparison(*studies: str, whole: bool = False) -> Comparison:
+    """All tasks of these studies, as git keeps them, or the whole record, as the cache has it."""
+    paths = [POINTS / study / RECORD if whole else find_comparison(study) for study in studies]
+    texts = [read_bytes(path, written_by="compare") for path in paths]
     return {task: result for text in texts for task, result in parse_comparison(text).items()}
 
 
@@ -267,7 +295,7 @@ def load_paths(study: str) -> list[PathPoint]:
 
 
 def join_points(studies: Sequence[str]) -> None:
-    """Put the tables of all studies together."""
+    """Put the tables of studies together."""
     for name in (PATHS, SEARCHES):
         first, *others = [read_bytes(POINTS / study / name, written_by="compare") for study in studies]
         write_bytes(METRICS / name, b"".join([first, *(text.partition(b"\n")[2] for text in others)]))

@@ -1,28 +1,36 @@
-"""The answer of a study in sentences, each of which follows from verdicts: for a terminal, and more for a page."""
+"""The answer of a study in sentences, each of which follows from verdicts: for a terminal, and more for a page.
+
+Here is what the sentences are made of; their words stand in templates/study/sentences.jinja and in words.yaml.
+"""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 
 from stages.lib.judge.arms import AT_KNOB, REFERENCE, TO_END, TUNED, ArmKey
 from stages.lib.judge.comparison import ArmResult, Difference, Judgement, SearchResult, StudyResult, Use
-from stages.lib.judge.pooling import Pooled
 from stages.lib.judge.scores import SCORES
 from stages.lib.report import styles
-from stages.lib.report.styles import VERDICTS, WARNINGS, describe_range, first_of, show_interval, style_of, tell_check
+from stages.lib.report.styles import (
+    VERDICTS,
+    WARNINGS,
+    capitalize,
+    describe_range,
+    say,
+    show_change,
+    style_of,
+    tell_check,
+)  # fmt: skip
 
-Effect = Difference | Pooled  # of an arm, on one data set or on several
-
-NUM_NAMED = 3  # variants that a sentence names; the others are counted
 NUM_MATTER = 5
 MANY = 3  # regularisers that a survey compares at least
-TO_THE_END = "training to the end"
+TO_THE_END, BASELINE = styles.ARMS["to_end"], "no regulariser"
 GROUPS: dict[str, list[str]] = styles.WORDS["groups"]  # in the singular and in the plural
 FAILURES: dict[str, str] = styles.WORDS["failures"]
 MECHANISMS: dict[str, tuple[float, str]] = styles.WORDS["mechanisms"]  # name -> the least that is told, in words
-IN_WORDS: dict[str, str] = styles.WORDS["in_words"]  # of a regulariser, or of training to the end
-ANSWERS: dict[str, str] = styles.WORDS["answers"]  # whether the regulariser that validation rows choose helps
+IN_WORDS: dict[str, str] = styles.WORDS["in_words"]  # of a regulariser, or of training without early stopping
+ANSWERS: dict[str, str] = styles.WORDS["answers"]  # whether the validation-selected regulariser helps
 
 
 # A study in sentences ------------------------------------------------------------------------------------------------
@@ -33,13 +41,13 @@ def tell_study(study: StudyResult, confidence: float) -> list[str]:
     score = study.scores["probabilities"]
     # Of the two on how far a study reaches, the second tells of both.
     checks = {(check.name.replace("margin", "reach"), check.columns): check for check in study.checks}.values()
-    warnings = [f"Beware: {tell_check(check)}." for check in checks if check.name in WARNINGS]
-    told = [*warnings, *tell_failures(study), tell_chosen(study, score, confidence), tell_leaders(study, score)]
+    told = [say("warned", told=tell_check(check)) for check in checks if check.name in WARNINGS]
+    told += [*tell_failures(study), tell_chosen(study, score, confidence), tell_leaders(study, score)]
     told += [*tell_effects(study, score), tell_training_on(study, confidence), *tell_scores(study)]
     reach, thinned = study.reach.get(score), any(check.name == "thinned" for check in checks)
     rest = [check for check in checks if check.name not in WARNINGS]
-    told += [f"Check: {tell_check(check, reach, thinned=thinned)}." for check in rest]
-    return [line for line in [*told, f"Next: {tell_next(study)}."] if line]
+    told += [say("checked", told=tell_check(check, reach, thinned=thinned)) for check in rest]
+    return [line for line in [*told, say("next", told=tell_next(study))] if line]
 
 
 def tell_more(study: StudyResult, confidence: float) -> list[str]:
@@ -50,11 +58,18 @@ def tell_more(study: StudyResult, confidence: float) -> list[str]:
     return [line for line in [*told, tell_skill(study)] if line]
 
 
+def tell_brief(study: StudyResult, confidence: float) -> list[str]:
+    """The answer in a few lines, for a page of all studies."""
+    score = study.scores["probabilities"]
+    told = [*tell_failures(study), tell_chosen(study, score, confidence), *tell_effects(study, score)]
+    told += [tell_training_on(study, confidence), say("next", told=tell_next(study))]
+    return [line for line in told if line]
+
+
 def tell_failures(study: StudyResult) -> list[str]:
     """Networks, all of whose lanes have failed, with which others are compared: a difference from them says little."""
     return [
-        f"Beware: every network of the baseline, {style_of(name).label}, {words}, so it says little that another "
-        "differs from it."
+        say("failed", baseline=style_of(name).label, how=words)
         for name in dict.fromkeys(arm.baseline for _, arm in study.list_arms())
         for mechanism, words in FAILURES.items()
         if is_failure(study, name, mechanism)
@@ -80,40 +95,30 @@ def is_survey(study: StudyResult) -> bool:
     return TO_END in study.arms[study.baseline] and len(regularizers) >= MANY
 
 
-def name_first(names: Sequence[str], most: int = NUM_NAMED) -> str:
-    """The first names in brackets, and the number of the others."""
-    return f" ({', '.join(first_of(names, most))})"
-
-
 def tell_skill(study: StudyResult) -> str:
     """How many networks differ from predictions that know the class shares alone."""
-    told, networks = [], [arm for key, arm in study.list_arms() if key.kind != REFERENCE]
+    counts, networks = {}, [arm for key, arm in study.list_arms() if key.kind != REFERENCE]
     for score in reversed(study.scores.values()):
         verdicts = [arm.judged[score].skill.verdict for arm in networks]
-        counts = [f"{verdicts.count(verdict)} {VERDICTS[verdict].label}" for verdict in ("better", "worse")]
-        told.append(f"by {SCORES[score].label}, of {len(verdicts)} arms, {' and '.join(counts)}")
-    return f"Against a guess that knows the class shares alone: {'; '.join(told)}."
+        found = (f"{verdicts.count(verdict)} {VERDICTS[verdict].label}" for verdict in ("better", "worse"))
+        counts[SCORES[score].label] = [*found]
+    return say("skill", arms=len(networks), counts=counts)
 
 
 def tell_search(variant: str, search: SearchResult) -> Iterator[str]:
     """Whether a set of regularisers, tuned together, beats the best single one, tuned too; what each consists of."""
-    subject = f"{capitalize(style_of(variant).label)}, {search.num_points} mixtures"
-    lead = "By share of replicates, the best"
-    yield tell_claim(f"{subject}, tuned together", search.against_best_single)
-    yield tell_claim(f"{subject}, the {search.average} best averaged", search.averaged_against_best_single)
-    yield f"{lead} mixture uses: {tell_uses(search.uses)}." if search.uses else ""
-    yield f"{lead} single is: {tell_uses(search.singles)}." if search.singles else ""
-
-
-def tell_claim(subject: str, against: dict[str, Difference]) -> str:
-    """The verdict by each score, with its interval; the best single regulariser is chosen in the same way."""
-    claims = [
-        f"by {SCORES[score].label} {difference.value:+z.3f} ({show_interval(difference.low, difference.high, '+')})"
-        + ("" if difference.verdict in ("undecided", "not_asked") else f", {VERDICTS[difference.verdict].label}")
-        for score, difference in reversed(against.items())
-    ]
-    rival = "against the best single regulariser, chosen in the same way"
-    return f"{subject}, {rival}: {'; '.join(claims)}." if claims else ""
+    rivals = (0, search.against_best_single), (search.average, search.averaged_against_best_single)
+    for average, against in rivals:
+        claims = [
+            (SCORES[score].label, show_change(found), styles.name_found(found))
+            for score, found in reversed(against.items())
+        ]
+        if claims:
+            subject = capitalize(style_of(variant).label)
+            yield say("search", subject=subject, number=search.num_points, average=average, claims=claims)
+    for what, uses in (("selected combination", search.uses), ("selected single regulariser", search.singles)):
+        if uses:
+            yield say("uses", what=what, uses=tell_uses(uses))
 
 
 def tell_uses(uses: Mapping[str, Use]) -> str:
@@ -134,30 +139,20 @@ def tell_mechanisms(mechanisms: Mapping[str, float]) -> str:
     return "; ".join(told)
 
 
-def capitalize(text: str) -> str:
-    """The first letter large, the others as they are."""
-    return text[:1].upper() + text[1:]
+def find_share(study: StudyResult, arm: ArmResult, score: str) -> float | None:
+    """What a change of an arm is a share of: its baseline's score, where less is better; else a ratio says nothing."""
+    return None if SCORES[score].greater_is_better else study.arms[arm.baseline]["at_knob"].judged[score].value
 
 
 def tell_chosen(study: StudyResult, score: str, confidence: float) -> str:
     """Whether a regulariser helps: the one that validation rows choose, over the baseline that stops in time."""
     if is_failure(study, study.baseline):
-        never = "Whether a regulariser helps cannot be told here: there is no baseline that learns."
-        return never if list_findings(study, score, group="regularizers") else ""
-    difference = find_difference(find_choice(study), score)
-    if difference is None:
+        return say("not_chosen") if list_findings(study, score, group="regularizers") else ""
+    arm = find_choice(study)
+    if not arm or not (found := arm.judged[score].difference):
         return ""
-    change = tell_change(difference, SCORES[score].label, f"{100 * confidence:g} % interval ")
-    by = "" if score == study.scores["probabilities"] else f" by {SCORES[score].label}"
-    return f"Does a regulariser help{by}? {ANSWERS[difference.verdict]}: the one that validation rows choose {change}."
-
-
-def tell_change(effect: Effect, score: str, interval: str = "") -> str:
-    """`changes log loss by -0.020 (95 % interval -0.030 to -0.010)`, signed as in the picture.
-
-    score: its label. interval: what its bounds are called.
-    """
-    return f"changes {score} by {effect.value:+z.3f} ({interval}{show_interval(effect.low, effect.high)})"
+    by, change = score != study.scores["probabilities"], show_change(found, find_share(study, arm, score), confidence)
+    return say("chosen", answer=ANSWERS[found.verdict], score=SCORES[score].label, change=change, by=by)
 
 
 def tell_leaders(study: StudyResult, score: str) -> str:
@@ -168,41 +163,33 @@ def tell_leaders(study: StudyResult, score: str) -> str:
         return ""
     names = [TO_THE_END if key.kind == TO_END else style_of(key.variant).label for key in keys]
     plain = style_of(study.baseline).label, TO_THE_END
-    return f"By {SCORES[score].label}, {tell_best(names, plain, len(tried) - 1)}."
-
-
-def tell_best(arms: Sequence[str], plain: Sequence[str], tried: int = 0) -> str:
-    """`9 of 19 may be the best (dropout, 8 more), or no regulariser`; plain: arms of the baseline, none of the 19."""
-    if len(arms) == 1:
-        return f"shown to be the best: {arms[0]}"
-    named, also = [arm for arm in arms if arm not in plain], [arm for arm in plain if arm in arms]
-    counted = f"{len(named)}{f' of {tried}' * bool(tried)}" if named else also.pop(0)
-    names = name_first(named) if tried and named else ""
-    return f"{counted} may be the best{names}{''.join(f', or {arm}' for arm in also)}"
-
-
-def join_words(words: Sequence[str]) -> str:
-    return " and ".join(filter(None, (", ".join(words[:-1]), words[-1])))
+    told = say("best", arms=names, tried=len(tried) - 1, plain=plain)
+    return say("leaders", score=SCORES[score].label, told=told)
 
 
 def tell_effects(study: StudyResult, score: str) -> Iterator[str]:
     """Which regularisers and settings are shown to help, and which to hurt, where there is a baseline that learns."""
     if is_failure(study, study.baseline):
         return
+    by = "" if score == study.scores["probabilities"] else SCORES[score].label
     for group, labels in GROUPS.items():
-        findings, told = list_findings(study, score, group=group), []
-        for verdict, effect in (("better", "to help"), ("worse", "to hurt")):
-            names = [
-                f"{style_of(variant).label} by {abs(found.value):.3f}{name_baseline(study, variant)}"
-                for variant, found in findings.items()
-                if found.verdict == verdict
-            ]
-            told.append(f"{len(names) or 'none'} {effect}{name_first(names) if names else ''}")
-        by = "" if score == study.scores["probabilities"] else f" by {SCORES[score].label}"
+        findings = list_findings(study, score, group=group)
+        helping, hurting = (
+            [name_effect(study, name, score, found) for name, found in findings.items() if found.verdict == verdict]
+            for verdict in ("better", "worse")
+        )
         baselines = Counter(name_baseline(study, variant) for variant in findings)
         apart = "".join(f" ({number} of them{over})" for over, number in baselines.items() if over)
+        shown = {"group": labels[len(findings) != 1], "apart": apart, "helping": helping, "hurting": hurting}
         if findings:
-            yield f"Shown{by} of {len(findings)} {labels[len(findings) != 1]}{apart}: {', '.join(told)}."
+            yield say("effects", by=by, number=len(findings), **shown)
+
+
+def name_effect(study: StudyResult, variant: str, score: str, found: Difference) -> str:
+    """`dropout -0.050 (-10.0 %) over max norm`: a variant with its change."""
+    share_of = find_share(study, next(iter(study.arms[variant].values())), score)
+    change = show_change(found, share_of, interval=False)
+    return f"{style_of(variant).label} {change}{name_baseline(study, variant)}"
 
 
 def name_baseline(study: StudyResult, variant: str) -> str:
@@ -212,25 +199,24 @@ def name_baseline(study: StudyResult, variant: str) -> str:
 
 
 def tell_training_on(study: StudyResult, confidence: float) -> str:
-    """What it costs not to stop in time."""
-    score = study.scores["probabilities"]
-    difference = find_difference(study.arms[study.baseline].get("to_end"), score)
-    if difference is None or is_failure(study, study.baseline):
+    """What it costs the baseline not to stop in time."""
+    score, arm = study.scores["probabilities"], study.arms[study.baseline].get("to_end")
+    if not arm or not (found := arm.judged[score].difference) or is_failure(study, study.baseline):
         return ""
-    change = tell_change(difference, SCORES[score].label, f"{100 * confidence:g} % interval ")
-    return f"To train to the end is {IN_WORDS[difference.verdict]}: it {change}."
+    words = {"score": SCORES[score].label, "verdict": IN_WORDS[found.verdict]}
+    change = show_change(found, find_share(study, arm, score), confidence)
+    return say("training_on", baseline=style_of(study.baseline).label, change=change, **words)
 
 
 def tell_scores(study: StudyResult) -> Iterator[str]:
     """The baseline, a guess without skill and the reference models, by each score."""
     for score in reversed(study.scores.values()):
-        stopped = ", stopped" if TO_END in study.arms[study.baseline] else ""
+        stopped = " with early stopping" if TO_END in study.arms[study.baseline] else ""
         values = {f"{style_of(study.baseline).label}{stopped}": study.baseline_result.judged[score].value}
-        values |= {"a guess by class shares": study.no_skill[score]}
+        values |= {styles.NO_SKILL: study.no_skill[score]}
         values |= {style_of(name).label: judged.value for name, judged in list_models(study, score).items()}
-        way = "greater" if SCORES[score].greater_is_better else "less"
-        listed = ", ".join(f"{name} {value:.3f}" for name, value in values.items())
-        yield f"{capitalize(SCORES[score].label)} ({way} is good): {listed}."
+        way = "higher" if SCORES[score].greater_is_better else "lower"
+        yield say("scores", score=capitalize(SCORES[score].label), way=way, values=values)
 
 
 def tell_next(study: StudyResult) -> str:

@@ -14,7 +14,6 @@ from typing import Any
 import altair as alt
 import pandas as pd
 import vl_convert
-from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from stages.lib.report.styles import Style
 
@@ -65,12 +64,6 @@ class Figure:
     note: str
     spec: dict[str, Any]
     svg: str
-
-
-def read_note(name: str, template: str = "study/notes.jinja", **shown: Any) -> str:
-    """How a figure is read, in the words of a macro of a template."""
-    environment = Environment(loader=PackageLoader("stages"), undefined=StrictUndefined)
-    return " ".join(getattr(environment.get_template(template).module, name)(**shown).split())
 
 
 def finish_chart(chart: Chart, rows: pd.DataFrame, *, title: str, note: str) -> Chart:

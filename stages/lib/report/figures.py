@@ -15,7 +15,7 @@ from stages.lib.lanes.plan import Grid
 from stages.lib.lanes.run import TrainedRun
 from stages.lib.report import charts
 from stages.lib.report.answers import rank_arms
-from stages.lib.report.styles import VERDICTS, name_arm, style_of
+from stages.lib.report.styles import NOTES, VERDICTS, name_arm, say, style_of
 
 ROW, LABELS, FOREST_WIDTH = 17, 250, 230
 WIDEST = 3  # times the typical end of an interval: what lies further out is cut, with an arrow
@@ -46,26 +46,26 @@ def list_differences(study: StudyResult, score: str) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=columns)
 
 
-def draw_forest(study: StudyResult, score: str, margin: float, confidence: float) -> charts.Chart | None:
-    """The arms that a question is about and the reference models by one score, the largest gain on top."""
-    rows = list_differences(study, score)
-    rows = rows[rows["verdict"] != "not_asked"].sort_values("difference", ascending=SCORES[score].sign < 0)
+def draw_forest(rows: pd.DataFrame, score: str, margin: float, *, title: str, note: str) -> charts.Chart | None:
+    """The rows of `list_differences` in words by one score, the largest gain on top; None without a row."""
+    rows = rows.sort_values("difference", ascending=SCORES[score].sign < 0)
     if rows.empty:
         return None
     low, high = fit_axis(rows, margin)
     edge = (high - low) / 30  # where a mark would lie below an arrow
     label, better = SCORES[score].label, VERDICTS["better"].label
-    title = f"{better}: more {label} →" if SCORES[score].greater_is_better else f"← {better}: less {label}"
+    direction = f"{better}: higher {label} →" if SCORES[score].greater_is_better else f"← {better}: lower {label}"
     scale = alt.Scale(domain=[low, high], nice=False, clamp=True)
     ticks = alt.Axis(tickCount=3, labelOverlap=True, labelSeparation=4, labelExpr=SIGNED)
-    x = alt.X("difference:Q", title=title, scale=scale, axis=ticks)
+    x = alt.X("difference:Q", title=direction, scale=scale, axis=ticks)
     y = alt.Y("arm:N", sort=None, title=None, axis=alt.Axis(labelLimit=LABELS, labelPadding=8, labelColor=charts.INK))
-    styles = [style for verdict, style in VERDICTS.items() if verdict in set(rows["verdict"])]
+    styles = [style for style in VERDICTS.values() if style.label in set(rows["verdict"])]
     shapes = alt.Scale(domain=[style.label for style in styles], range=[style.shape for style in styles])
     legend = alt.Legend(columns=2)
     shape = alt.Shape("verdict:N", scale=shapes, legend=legend)
     colour = alt.Color("verdict:N", scale=charts.scale_colours(styles), legend=legend)
-    tooltip = ["arm:N", "baseline:N", "verdict:N", "value:Q", "difference:Q", "low:Q", "high:Q"]
+    tooltip = [f"{name}:N" for name in rows if name in ("arm", "baseline", "verdict")]
+    tooltip += ["value:Q", "difference:Q", "low:Q", "high:Q"]
     base = charts.ROWS.encode(y=y, color=colour)
     inside = base.transform_filter((alt.datum.difference > low + edge) & (alt.datum.difference < high - edge))
     chart = alt.layer(
@@ -75,13 +75,13 @@ def draw_forest(study: StudyResult, score: str, margin: float, confidence: float
         inside.mark_point(filled=True, size=55, opacity=1).encode(x=x, shape=shape, tooltip=tooltip),
         *mark_ends(base, scale, edge),
     )
-    note = charts.read_note("forest", confidence=confidence)
     chart = chart.properties(width=FOREST_WIDTH, height=alt.Step(ROW))
-    return charts.finish_chart(chart, name_rows(rows), title=f"Each arm, by {label}", note=note)
+    return charts.finish_chart(chart, rows, title=title, note=note)
 
 
 def name_rows(rows: pd.DataFrame) -> pd.DataFrame:
-    """The rows of `list_differences` in words."""
+    """The rows of `list_differences` that a question is about, in words."""
+    rows = rows[rows["verdict"] != "not_asked"]
     return rows.drop(columns=["score", "variant"]).assign(
         arm=[name_arm(*key) for key in zip(rows["variant"], rows["arm"], strict=True)],
         baseline=[style_of(baseline).label for baseline in rows["baseline"]],
@@ -149,7 +149,7 @@ def draw_paths(study: StudyResult, score: str, points: Sequence[PathPoint]) -> c
         base.mark_point(filled=True, opacity=1, clip=True).encode(y=y, size=size, tooltip=tooltip),
         base.transform_filter(alt.datum.chosen).mark_point(size=70, clip=True).encode(y=y, color=alt.value(charts.INK)),
     )
-    note = charts.read_note("paths", score=label)
+    note = say("paths", NOTES, score=label)
     return facet_variants(chart, rows, title=f"Each strength, by {label}", note=note)
 
 
@@ -232,7 +232,7 @@ def draw_learning(learning: pd.DataFrame, *, baseline: str, same_loss: bool) -> 
         base.mark_line(strokeWidth=1.8, clip=True).encode(y=y, strokeDash=dashes),
         base.mark_point(size=60, opacity=0, clip=True).encode(y=y, tooltip=tooltip),
     )
-    note = charts.read_note("learning")
+    note = say("learning", NOTES)
     labelled = learning.assign(variant=[style_of(variant).label for variant in learning["variant"]])
     return facet_variants(
         chart, labelled, title="Learning curves", note=note, y="shared" if same_loss else "independent"
@@ -282,5 +282,5 @@ def draw_reliability(probabilities: Mapping[str, np.ndarray], labels: np.ndarray
     ends = {"x": alt.datum(0), "y": alt.datum(0), "x2": alt.datum(highest), "y2": alt.datum(highest)}
     diagonal = charts.ROWS.mark_rule(strokeDash=[2, 3]).encode(**ends)
     chart = alt.layer(diagonal, lines).properties(width=SIZE, height=SIZE)
-    note = charts.read_note("reliability")
+    note = say("reliability", NOTES)
     return charts.finish_chart(chart, rows, title="Are the probabilities right?", note=note)

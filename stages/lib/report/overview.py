@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import altair as alt
@@ -18,14 +18,24 @@ from stages.lib.judge.plans import StatisticsPlan
 from stages.lib.judge.pooling import find_unbeaten, pool
 from stages.lib.judge.scores import SCORES
 from stages.lib.report import answers
-from stages.lib.report.answers import IN_WORDS, Effect, is_failure, is_survey, is_used, name_first, tell_change
-from stages.lib.report.charts import INK, MUTED, ROWS, Chart, finish_chart, read_note, scale_colours
-from stages.lib.report.styles import CHOSEN, VERDICTS, first_of, style_of
+from stages.lib.report.answers import BASELINE, IN_WORDS, TO_THE_END, is_failure, is_survey, is_used
+from stages.lib.report.charts import INK, MUTED, ROWS, Chart, finish_chart, scale_colours
+from stages.lib.report.styles import (
+    CHOSEN,
+    NOTES,
+    VERDICTS,
+    Effect,
+    first_of,
+    join_words,
+    name_variant,
+    say,
+    show_change,
+    style_of,
+)
 
 SIGNS, STAR = {"better": "▲", "worse": "▼", "equivalent": "=", "undecided": " ", "not_asked": " "}, "★"
 CELL, ROW, LABELS = 61, 21, 132  # pixels of a column, of a row and of their names: letters stay legible on a phone
-NUM_NAMED = 5  # arms that a sentence names
-BASELINE, TO_THE_END = "no regulariser", answers.TO_THE_END
+NUM_NAMED = 3  # arms that a sentence names
 
 
 @dataclass(frozen=True)
@@ -33,7 +43,8 @@ class DataColumn:
     """What arms do on one data set, or on several as their mean. effects: by the arm.
 
     baseline: its score. may_be_best: the arms that no other is shown to beat, the baseline among them. learns: whether
-    networks of the baseline do; else no effect has a verdict, since it does not say that a regulariser helps.
+    networks of the baseline do; else no effect has a verdict, since it does not say that a regulariser helps. other:
+    the effects by the score of discrimination, whose label is by; on one data set alone.
     """
 
     title: str
@@ -41,6 +52,18 @@ class DataColumn:
     baseline: float
     may_be_best: set[str]
     learns: bool = True
+    other: Mapping[str, Effect] = field(default_factory=dict)
+    by: str = ""
+
+    @property
+    def tried(self) -> list[str]:
+        return [arm for arm in self.effects if is_variant(arm)]
+
+    def list_helping(self, effects: Mapping[str, Effect] | None = None) -> list[str]:
+        """The variants that are shown to help, the largest effect first; effects: by another score."""
+        found = self.effects if effects is None else effects
+        helping = [arm for arm in found if is_variant(arm) and found[arm].verdict == "better"]
+        return sorted(helping, key=lambda arm: -abs(found[arm].value))
 
 
 @dataclass(frozen=True)
@@ -96,8 +119,11 @@ def survey(comparison: Comparison, names: Mapping[str, str], settings: Statistic
 def tell_one(title: str, study: StudyResult, score: str) -> DataColumn:
     """The effects on one data set, as it was judged."""
     names = {ArmKey(study.baseline, TO_END): TO_THE_END, ArmKey(study.baseline, AT_KNOB): BASELINE}
-    best = {names.get(key) or style_of(key.variant).label for key in study.may_be_best.get(score, [])}
-    column = DataColumn(title, list_effects(study, score), study.baseline_result.judged[score].value, best)
+    best = {names.get(key) or name_variant(*key) for key in study.may_be_best.get(score, [])}
+    other = study.scores["discrimination"]
+    effects, baseline = list_effects(study, score), study.baseline_result.judged[score].value
+    by, also = SCORES[other].label, list_effects(study, other)
+    column = DataColumn(title, effects, baseline, best, other=also, by=by)
     return without_verdicts(column) if is_failure(study, study.baseline) else column
 
 
@@ -137,14 +163,14 @@ def list_effects(study: StudyResult, score: str) -> dict[str, Difference]:
         elif key == ArmKey(study.baseline, TO_END):
             effects[TO_THE_END] = difference
         elif is_used(study, key):
-            effects[style_of(key.variant).label] = difference
+            effects[name_variant(*key)] = difference
     return effects
 
 
 def read_overview(overview: Overview) -> str:
     """How the picture is read."""
     words: dict[str, Any] = {"signs": SIGNS, "verdicts": VERDICTS, "star": STAR, "stopped": TO_THE_END in overview.rows}
-    return read_note("overview", score=overview.score, margin=overview.margin, **words)
+    return say("overview", NOTES, score=overview.score, margin=overview.margin, **words)
 
 
 def draw_overview(overview: Overview) -> Chart:
@@ -182,63 +208,68 @@ def draw_overview(overview: Overview) -> Chart:
         ROWS.mark_rect(stroke=MUTED, strokeWidth=0.3).encode(x=x, y=y, color=colour, opacity=opacity, tooltip=tooltip),
         ROWS.mark_text(color=INK, fontSize=11).encode(x=x, y=y, text="_text:N"),
     ).properties(width=alt.Step(CELL), height=alt.Step(ROW))
-    tried = set(filter(is_regularizer, overview.rows))
+    tried = set(filter(is_variant, overview.rows))
     group = answers.GROUPS["settings" if tried and tried <= overview.settings else "regularizers"]
     title = f"What each {group[0]} does, on data that the network has not seen"
     return finish_chart(chart, rows, title=title, note=read_overview(overview))
 
 
-def tell_all(overview: Overview) -> str:
+def tell_overview(overview: Overview) -> list[str]:
+    """The answer over all columns, and a sentence for each, from its verdicts."""
+    return [" ".join(tell_all(overview)), *(tell_column(column, overview.score) for column in overview.columns)]
+
+
+def tell_all(overview: Overview) -> Iterator[str]:
     """The answer over all columns in a few sentences, from verdicts alone."""
-    shown = {
-        arm: {
-            title: abs(effect.value)
-            for title, effect in effects.items()
-            if effect.verdict == ("worse" if arm == TO_THE_END else "better")
-        }
-        for arm, effects in overview.rows.items()
-    }
-    arms = sorted(filter(is_regularizer, shown), key=lambda arm: -len(shown[arm]))
-    helping = [arm for arm in arms if shown[arm]]
-    reached = {title for arm in helping for title in shown[arm]}
-    told = []
-    if shown.get(TO_THE_END):
-        hurts = f"going on is shown to hurt {tell_where(shown[TO_THE_END])}"
-        told.append(f"Stop training where validation loss is lowest: {hurts}.")
-    barren = [column for column in overview.columns if column.learns and column.title not in reached]
-    if tried := {arm for column in barren for arm in column.effects if is_regularizer(arm)}:
-        none = f"{'On top of that, none' if told else 'None'} of {count_tried(tried, overview.settings)}"
-        told.append(f"{none} is shown to lower {overview.score} on {join_titles(barren)}.")
-    if helping:
-        most, *others = helping
-        falls = f"{overview.score} falls by {tell_range(shown[most].values())}"
-        also = f"; in places also {answers.join_words(first_of(others, NUM_NAMED))}" if others else ""
-        told.append(f"Shown to help: {most}, {tell_where(shown[most])} ({falls}){also}.")
+    learning, score = [column for column in overview.columns if column.learns], overview.score
+    hurt = [one for one in learning if TO_THE_END in one.effects and one.effects[TO_THE_END].verdict == "worse"]
+    if hurt:
+        yield say("stop", score=score, where=join_titles(hurt), change=tell_range(TO_THE_END, hurt))
+    if barren := [column for column in learning if column.tried and not column.list_helping()]:
+        where = join_words([f"{column.title} ({len(column.tried)} tried)" for column in barren])
+        yield say("none_helps", first=not hurt, score=score, where=where)
+    helped: dict[str, list[DataColumn]] = {}
+    for column in learning:
+        for arm in column.list_helping():
+            helped.setdefault(arm, []).append(column)
+    if helped:
+        most, *others = sorted(helped, key=lambda arm: -len(helped[arm]))
+        shown = {"where": join_titles(helped[most]), "change": tell_range(most, helped[most])}
+        also = join_words(first_of(others, NUM_NAMED)) if others else ""
+        yield say("helps", arm=most, score=score, others=also, **shown)
+    yield from tell_others(learning)
     if failed := [column for column in overview.columns if not column.learns]:
-        told.append(f"What helps cannot be told on {join_titles(failed)}: no network of the baseline learns there.")
-    return " ".join(told)
+        yield say("cannot_tell", where=join_titles(failed))
 
 
-def count_tried(arms: set[str], settings: set[str]) -> str:
-    """`20 (17 regularisers and 3 settings of training)`."""
-    numbers = {"regularizers": len(arms - settings), "settings": len(arms & settings)}
-    counted = [f"{number} {answers.GROUPS[group][number != 1]}" for group, number in numbers.items() if number]
-    return f"{len(arms)} ({answers.join_words(counted)})" if counted[1:] else counted[0]
+def tell_others(columns: Sequence[DataColumn]) -> Iterator[str]:
+    """What helps by the scores of discrimination: a sentence for each of them."""
+    asked = [one for one in columns if any(effect.verdict != "not_asked" for effect in one.other.values())]
+    for by in dict.fromkeys(column.by for column in asked):
+        helped, barren = [], []
+        for column in asked:
+            if column.by == by and (arms := column.list_helping(column.other)):
+                sizes = sorted(column.other[arm].value for arm in arms)
+                ends = " to ".join(dict.fromkeys(f"{size:+z.3f}" for size in (sizes[0], sizes[-1])))
+                helped.append({"number": len(arms), "tried": len(column.tried), "where": column.title, "change": ends})
+            elif column.by == by:
+                barren.append(column)
+        yield say("also", score=by, helped=helped, barren=join_titles(barren))
 
 
-def tell_where(columns: Collection[str]) -> str:
-    """`on 500 and 2,000 images`."""
-    return f"on {join_columns(columns)}" if columns else "nowhere"
+def tell_range(arm: str, columns: Sequence[DataColumn]) -> str:
+    """`-0.024 to -0.044, -5.3 to -9.8 %`: the smallest change and the largest, and those by their shares."""
+    changes = sorted((column.effects[arm].value for column in columns), key=abs)
+    shares = sorted((100 * column.effects[arm].value / column.baseline for column in columns), key=abs)
+    value, share = (
+        " to ".join(dict.fromkeys(f"{number:+z.{places}f}" for number in (numbers[0], numbers[-1])))
+        for numbers, places in ((changes, 3), (shares, 1))
+    )
+    return f"{value}, {share} %"
 
 
 def join_titles(columns: Sequence[DataColumn]) -> str:
     return join_columns([column.title for column in columns])
-
-
-def tell_range(sizes: Collection[float]) -> str:
-    """From the least to the most."""
-    least, most = f"{min(sizes):.3f}", f"{max(sizes):.3f}"
-    return least if least == most else f"{least} to {most}"
 
 
 def join_columns(columns: Iterable[str]) -> str:
@@ -247,39 +278,26 @@ def join_columns(columns: Iterable[str]) -> str:
     for column in columns:
         number, _, noun = column.rpartition(" ") if column[:1].isdigit() else ("", "", column)
         counted.setdefault(noun, []).append(number)
-    return answers.join_words([f"{answers.join_words(numbers)} {noun}".strip() for noun, numbers in counted.items()])
-
-
-def tell_overview(overview: Overview) -> list[str]:
-    """The answer over all columns, and a sentence for each, from its verdicts."""
-    told = (f"{column.title}: {tell_column(column, overview.score)}." for column in overview.columns)
-    return [tell_all(overview), *told]
+    return join_words([f"{join_words(numbers)} {noun}".strip() for noun, numbers in counted.items()])
 
 
 def tell_column(column: DataColumn, score: str) -> str:
-    """What stopping in time does, what validation rows choose, and how many are shown to help."""
+    """What the validation-selected regulariser and training without early stopping do, and how many help."""
     if not column.learns:
-        return "what helps cannot be told: no network of the baseline learns"
-    effects = column.effects
-    subjects = {CHOSEN: "the regulariser that validation rows choose", TO_THE_END: "going on"}
-    words = IN_WORDS | {"undecided": VERDICTS["undecided"].label}
+        return say("column", title=column.title, parts=[say("barren")])
     parts = [
-        f"{subject} {tell_change(effects[arm], score)}: {words[effects[arm].verdict]}"
-        for arm, subject in subjects.items()
-        if arm in effects
+        say("effect", subject=arm, change=show_change(effect, column.baseline), verdict=IN_WORDS[effect.verdict])
+        for arm in (CHOSEN, TO_THE_END)
+        if (effect := column.effects.get(arm))
     ]
-    rivals = answers.tell_best(sorted(column.may_be_best), (BASELINE, TO_THE_END))
-    return "; ".join([*parts, tell_helping(effects), rivals])
+    by_score = {"": column.list_helping()}
+    by_score |= {column.by: column.list_helping(column.other)} if column.by else {}
+    counts = [(by, len(helping), helping) for by, helping in by_score.items() if helping or not by]
+    parts.append(say("helping", tried=len(column.tried), counts=counts))
+    best = [say("best", arms=[*column.may_be_best], tried=0, plain=())] if len(column.may_be_best) == 1 else []
+    return say("column", title=column.title, parts=[*parts, *best])
 
 
-def tell_helping(effects: Mapping[str, Effect]) -> str:
-    """`3 of 19 are shown to help (dropout, ...)`."""
-    tried = [arm for arm in effects if is_regularizer(arm)]
-    helping = sorted((arm for arm in tried if effects[arm].verdict == "better"), key=lambda arm: effects[arm].value)
-    names = name_first(helping) if helping else ""
-    return f"{len(helping) or 'none'} of {len(tried)} {'is' if len(helping) < 2 else 'are'} shown to help{names}"
-
-
-def is_regularizer(arm: str) -> bool:
+def is_variant(arm: str) -> bool:
     """Whether a row is a variant of its own."""
     return arm not in (CHOSEN, TO_THE_END)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -28,43 +28,48 @@ Row = dict[str, Any]  # of a table, by headings
 
 @dataclass(frozen=True)
 class StudyPart:
-    """What pages show of a task, a study on one of its data sets.
+    """What pages show of a study, or of one of its data sets.
 
-    title: in words, with how many rows it has. data: the rows where they say which data these are, else with the task's
-    name. is_table: a table; there may be many, so the report links to their figures. about: data, recipe, protocol.
-    answers: sentences. table: every arm. mechanisms: what regularisers did inside the networks. card: of its models.
-    series: name -> table for `dvc plots`, as CSV.
+    title: in words, with how many rows it has. data: task -> what its data are called. about: data, recipe, protocol.
+    answers, brief: sentences, and the few of the report in Markdown. table: every arm; summary: what is decided, for
+    that report. tables: a row for each data set, where there are several. mechanisms: what regularisers did inside the
+    networks. series: name -> table for `dvc plots`.
     """
 
     name: str
     title: str
-    data: str
-    is_table: bool
+    data: dict[str, str]
     about: str
     answers: list[str]
+    brief: list[str]
     table: list[Row]
+    summary: list[Row]
     mechanisms: list[str]
     figures: list[Figure]
-    card: str
     series: dict[str, str]
+    tables: list[Row] = field(default_factory=list)
 
     def save(self) -> None:
         write_bytes(STUDIES / self.name / "part.json", adapter_of(StudyPart).dump_json(self))
 
     @staticmethod
-    def load(task: str) -> StudyPart:
-        return adapter_of(StudyPart).validate_json(read_bytes(STUDIES / task / "part.json", written_by="draw"))
+    def load(study: str) -> StudyPart:
+        return adapter_of(StudyPart).validate_json(read_bytes(STUDIES / study / "part.json", written_by="draw"))
 
 
 @dataclass(frozen=True)
 class Part:
-    """Something beside the studies: a heading, what to know, tables by their captions, and figures."""
+    """Something beside the studies: a heading, what to know, tables by their captions, and figures.
+
+    short: a table for the report in Markdown.
+    """
 
     key: str
     title: str
     note: str
     tables: dict[str, list[Row]]
     figures: Sequence[Figure] = ()
+    short: Sequence[Row] = ()
 
 
 # Templates -----------------------------------------------------------------------------------------------------------
@@ -82,7 +87,6 @@ def render_page(template: str, settings: StatisticsPlan, **context: Any) -> str:
     )
     environment.filters |= {
         "cell": show_cell, "percent": show_percent, "verdict": styles.name_verdict, "by_column": turn_rows,
-        "arm": lambda key: styles.name_arm(*key),
     }  # fmt: skip
     environment.policies["json.dumps_kwargs"] = {"separators": (",", ":"), "ensure_ascii": False}
     context |= {

@@ -1,35 +1,57 @@
-"""One study in the report: its sentences, tables, figures and model card, drawn from the records of its stages."""
+"""One study in the report: its sentences, tables and figures, drawn from the records of its stages.
+
+A study of several data sets has one part, of what is pooled over them, with a row for each data set.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from io import StringIO
+from typing import Any
 
 import pandas as pd
 
 from stages.lib.core.records import split_task
-from stages.lib.judge.arms import Arm, ArmKey, build_arms
-from stages.lib.judge.comparison import ArmResult, PathPoint, StudyResult
+from stages.lib.judge.arms import AT_KNOB, Arm, ArmKey, build_arms
+from stages.lib.judge.comparison import ArmResult, Comparison, PathPoint, StudyResult
 from stages.lib.judge.plans import StatisticsPlan, StudyPlan, load_statistics_plan, load_study_plan
 from stages.lib.judge.predictions import Labels, load_study_predictions
 from stages.lib.judge.scores import SCORES
+from stages.lib.judge.verdicts import Pooled
 from stages.lib.lanes.plan import RunPlan, load_run_plan
 from stages.lib.lanes.run import TrainedRun, load_run
 from stages.lib.report import answers, figures
-from stages.lib.report.charts import Figure, make_figure
-from stages.lib.report.page import Row, StudyPart, render_page
-from stages.lib.report.styles import describe_range, name_arm, name_verdict, show_interval, style_of
-from stages.lib.versions import find_versions
+from stages.lib.report.answers import TO_THE_END
+from stages.lib.report.charts import Chart, Figure, make_figure
+from stages.lib.report.overview import DataColumn, is_variant, list_effects, tell_column
+from stages.lib.report.page import Row, StudyPart
+from stages.lib.report.styles import (
+    CHOSEN,
+    NO_SKILL,
+    NOTES,
+    VERDICTS,
+    Effect,
+    capitalize,
+    describe_range,
+    name_arm,
+    name_found,
+    name_verdict,
+    say,
+    show_change,
+    show_interval,
+    style_of,
+)  # fmt: skip
 
-NO_SKILL_ROW = "a guess that knows the class shares alone"
+NUM_SHOWN = 8  # arms of a short table
 
 
 @dataclass(frozen=True)
 class StudyRecords:
-    """What the stages have left of one study.
+    """What the stages have left of one data set of a study.
 
     arms: those that matter. recipes, runs: variant -> plan of its run, and its networks. paths: the points of this
-    study.
+    task. Of one among several data sets there are no arms and the baseline's run alone.
     """
 
     plan: StudyPlan
@@ -41,29 +63,34 @@ class StudyRecords:
     paths: Sequence[PathPoint]
 
 
-def load_study_records(result: StudyResult, study: str, paths: Sequence[PathPoint]) -> StudyRecords:
-    """The records of one study, with the predictions of those arms alone that matter; paths: the points of all."""
-    plan, keys = load_study_plan(study), answers.choose_arms(result)
+def load_study_records(result: StudyResult, task: str, paths: Sequence[PathPoint]) -> StudyRecords:
+    """The records of a task, with the predictions of those arms alone that matter; paths: the points of all."""
+    plan, keys = load_study_plan(task), [] if is_one_of_several(task) else answers.choose_arms(result)
     predicted = load_study_predictions(plan, [key.variant for key in keys])
-    arms, names = build_arms(plan, predicted), plan.runs
+    arms, names = build_arms(plan, predicted), [plan.baseline] if is_one_of_several(task) else plan.runs
     return StudyRecords(
         plan=plan,
         settings=load_statistics_plan(),
         labels=predicted.labels,
         arms={key: arms[key] for key in keys},
-        recipes={name: load_run_plan(study, name) for name in names},
-        runs={name: load_run(study, name) for name in names},
-        paths=[point for point in paths if point.study == study],
+        recipes={name: load_run_plan(task, name) for name in names},
+        runs={name: load_run(task, name) for name in names},
+        paths=[point for point in paths if point.study == task],
     )
+
+
+def is_one_of_several(task: str) -> bool:
+    """Whether a task is a data set of a study of several: it has no figures of its own."""
+    return bool(split_task(task)[1])
 
 
 def draw_study(result: StudyResult, records: StudyRecords) -> StudyPart:
     """Everything that pages show of one task."""
     plan, settings = records.plan, records.settings
-    rows, is_table = count_rows(result, records), plan.unit == "rows"
+    rows = count_rows(result, records)
     name = plan.task.replace("/", ", ").replace("_", " ").capitalize()
     recipe = describe_recipe(records.recipes[plan.baseline], records.runs[plan.baseline])
-    protocol = answers.capitalize(result.protocol.describe())
+    protocol = capitalize(result.protocol.describe())
     *told, following = answers.tell_study(result, settings.confidence)
     told = list(dict.fromkeys([*told, *answers.tell_more(result, settings.confidence), following]))
     learning = figures.tabulate_learning(records.runs)
@@ -71,32 +98,30 @@ def draw_study(result: StudyResult, records: StudyRecords) -> StudyPart:
     return StudyPart(
         name=plan.task,
         title=rows if plan.task == f"{plan.unit}_{rows.split()[0].replace(',', '')}" else f"{name} ({rows})",
-        data=f"{plan.task} ({rows})" if is_table else rows,
-        is_table=is_table,
+        data={plan.task: f"{plan.task} ({rows})" if plan.unit == "rows" else rows},
         about=f"{plan.title}; {recipe}. {protocol}.",
         answers=told,
+        brief=answers.tell_brief(result, settings.confidence),
         table=tabulate_arms(result),
+        summary=summarize_arms(result),
         mechanisms=list_mechanisms(result),
-        figures=draw_figures(result, records, learning),
-        card=render_card(result, records, " ".join(told), recipe),
-        series={
-            name: table.to_csv(index=False, float_format="%.5g", lineterminator="\n")
-            for name, table in (("forest", forest), ("learning", learning))
-        },
+        figures=[] if is_one_of_several(plan.task) else draw_figures(result, records, learning),
+        series={"forest": write_series(forest), "learning": write_series(learning)},
     )
 
 
-def draw_figures(result: StudyResult, records: StudyRecords, learning: pd.DataFrame) -> list[Figure]:
-    """The figures of a study that have something to show, in the order of the page.
+def write_series(table: pd.DataFrame) -> str:
+    return table.to_csv(index=False, float_format="%.5g", lineterminator="\n")
 
-    Of several data sets none has a figure of its own: a page with all of them would take ten megabytes.
-    """
-    plan, settings = records.plan, records.settings
-    if split_task(plan.task)[1]:
-        return []
-    drawn = {}
+
+def draw_figures(result: StudyResult, records: StudyRecords, learning: pd.DataFrame) -> list[Figure]:
+    """The figures of a study that have something to show, in the order of the page."""
+    plan, settings, drawn = records.plan, records.settings, dict[str, Chart | None]()
+    note = say("forest", NOTES, confidence=settings.confidence)
     for score in (result.scores["probabilities"], result.scores["discrimination"]):
-        drawn[f"forest-{score}"] = figures.draw_forest(result, score, settings.equivalence[score], settings.confidence)
+        rows, title = figures.name_rows(figures.list_differences(result, score)), f"Each arm, by {SCORES[score].label}"
+        margin = settings.equivalence[score]
+        drawn[f"forest-{score}"] = figures.draw_forest(rows, score, margin, title=title, note=note)
         drawn[f"paths-{score}"] = figures.draw_paths(result, score, records.paths)
     same_loss = len({recipe.loss for recipe in records.recipes.values()}) == 1
     drawn["learning"] = figures.draw_learning(learning, baseline=plan.baseline, same_loss=same_loss)
@@ -104,6 +129,89 @@ def draw_figures(result: StudyResult, records: StudyRecords, learning: pd.DataFr
     meant = f"“{(plan.class_names or '01')[1]}”" if plan.outputs == 1 else "the predicted class"
     drawn["reliability"] = figures.draw_reliability(predicted, records.labels.test, meant)
     return [make_figure(f"{name}-{plan.task}", chart) for name, chart in drawn.items() if chart]
+
+
+# A study of several data sets -----------------------------------------------------------------------------------------
+
+
+def draw_several(
+    study: str, column: DataColumn, results: Comparison, parts: Mapping[str, StudyPart], settings: StatisticsPlan
+) -> StudyPart:
+    """What pages show of several data sets together; column: their pooled effects. parts: task -> its own part."""
+    first = next(iter(results.values()))
+    score, label = first.scores["probabilities"], SCORES[first.scores["probabilities"]].label
+    effects = sorted(column.effects.items(), key=lambda entry: -SCORES[score].sign * entry[1].value)
+    leading = next((arm for arm, _ in effects if is_variant(arm)), effects[0][0])
+    own = {task: list_effects(result, score) for task, result in results.items()}
+    table = [
+        {
+            "arm": arm,
+            f"change of {label}": show_change(effect, column.baseline),
+            "verdict": name_verdict(effect.verdict),
+        }
+        | {f"{VERDICTS[word].label} on": effect.counts.get(word, 0) for word in ("better", "worse")}
+        for arm, effect in effects
+        if isinstance(effect, Pooled)
+    ]
+    charts = {
+        "forest": draw_effects(column.effects, column.title, "pooled", score, settings, number=len(results)),
+        "spread": draw_effects(
+            {split_task(task)[1]: found[leading] for task, found in own.items() if leading in found},
+            f"{leading}, on each data set", "spread", score, settings, arm=leading,
+        ),
+    }  # fmt: skip
+    curves = [
+        pd.read_csv(StringIO(part.series["learning"])).assign(variant=split_task(task)[1])
+        for task, part in parts.items()
+    ]
+    return StudyPart(
+        name=study,
+        title=f"{capitalize(study.replace('_', ' '))} ({len(results)} data sets)",
+        data={task: name for part in parts.values() for task, name in part.data.items()},
+        about=say("several", number=len(results), protocol=first.protocol.describe()),
+        answers=[told := tell_column(column, label)],
+        brief=[told],
+        table=table,
+        summary=table[:NUM_SHOWN],
+        mechanisms=[],
+        figures=[make_figure(f"{name}-{study}", chart) for name, chart in charts.items() if chart],
+        series={
+            "forest": write_series(pd.DataFrame([{"arm": arm, **describe_effect(effect)} for arm, effect in effects])),
+            "learning": write_series(pd.concat(curves)),
+        },
+        tables=[
+            tabulate_data_set(split_task(task)[1], part, results[task], own[task], (leading, CHOSEN, TO_THE_END))
+            for task, part in parts.items()
+        ],
+    )
+
+
+def draw_effects(
+    effects: Mapping[str, Effect], title: str, note: str, score: str, settings: StatisticsPlan, **told: Any
+) -> Chart | None:
+    """A forest plot of effects by their names."""
+    rows = [{"arm": name, **describe_effect(effect)} for name, effect in effects.items()]
+    table = pd.DataFrame(rows).assign(verdict=[name_verdict(row["verdict"]) for row in rows])
+    words = say(note, NOTES, confidence=settings.confidence, **told)
+    return figures.draw_forest(table, score, settings.equivalence[score], title=title, note=words)
+
+
+def describe_effect(effect: Effect) -> Row:
+    return {"difference": effect.value, "low": effect.low, "high": effect.high, "verdict": effect.verdict}
+
+
+def tabulate_data_set(
+    name: str, part: StudyPart, result: StudyResult, effects: Mapping[str, Effect], arms: Sequence[str]
+) -> Row:
+    """A data set among several: its baseline, and what these arms change, with the verdicts."""
+    score = result.scores["probabilities"]
+    baseline, reach = result.baseline_result.judged[score].value, result.reach.get(score)
+    row: Row = {"data set": name, "rows": part.data[f"{part.name}"].rpartition(" (")[2].removesuffix(")")}
+    row |= {f"{SCORES[score].label}: baseline": baseline, NO_SKILL: result.no_skill[score]}
+    for arm in dict.fromkeys(arms):
+        told = f"{show_change(effects[arm], baseline)} {name_verdict(effects[arm].verdict)}" if arm in effects else ""
+        row[arm] = told
+    return row | {"detectable": reach.detectable if reach else ""}
 
 
 def count_rows(result: StudyResult, records: StudyRecords) -> str:
@@ -130,8 +238,11 @@ def describe_recipe(plan: RunPlan, run: TrainedRun) -> str:
 def tabulate_arms(result: StudyResult) -> list[Row]:
     """A row for every arm, the best first by verdict; and what a guess would score."""
     rows = [tabulate_arm(key, arm) for key, arm in answers.rank_arms(result)]
-    guess = {"arm": NO_SKILL_ROW} | {SCORES[score].label: result.no_skill[score] for score in result.scores.values()}
-    return [*rows, dict.fromkeys(rows[0], "") | guess]
+    return [*rows, dict.fromkeys(rows[0], "") | describe_guess(result)]
+
+
+def describe_guess(result: StudyResult) -> Row:
+    return {"arm": NO_SKILL} | {SCORES[score].label: result.no_skill[score] for score in result.scores.values()}
 
 
 def tabulate_arm(key: ArmKey, arm: ArmResult) -> Row:
@@ -142,34 +253,45 @@ def tabulate_arm(key: ArmKey, arm: ArmResult) -> Row:
             label: judged.value,
             f"{label}: difference": difference.value if difference else "",
             f"{label}: interval": show_interval(difference.low, difference.high, "+") if difference else "",
-            f"{label}: verdict": name_verdict(judged.verdict),
+            f"{label}: verdict": name_found(difference),
         }
     compared = any(judged.difference for judged in arm.judged.values())
     strengths = [f"{style_of(name).label} {describe_range(values)}" for name, values in arm.strengths.items()]
     return row | {
         "compared with": style_of(arm.baseline).label if compared else "",
         "strengths": ", ".join(strengths),
-        "training less held-out": arm.scores["gap"],
-        "validation less held-out": next(iter(arm.optimism.values()), ""),
+        "train-test gap": arm.scores["gap"],
+        "validation-test gap": next(iter(arm.optimism.values()), ""),
     }
+
+
+def summarize_arms(result: StudyResult) -> list[Row]:
+    """The arms as one would use them: the baseline, what is decided by the score of probabilities, the models; a guess.
+
+    At most NUM_SHOWN, the best first.
+    """
+    *_, score = result.scores.values()
+    ranked = answers.rank_arms(result, score)
+    rows = [summarize_arm(result, key, arm) for key, arm in ranked if is_told(result, key, arm, score)]
+    return [*rows[:NUM_SHOWN], dict.fromkeys(rows[0], "") | describe_guess(result)]
+
+
+def is_told(result: StudyResult, key: ArmKey, arm: ArmResult, score: str) -> bool:
+    """Whether an arm is in the short table."""
+    asked = key.kind != AT_KNOB or answers.is_used(result, key)
+    return arm.judged[score].verdict in ("baseline", "better", "worse", "equivalent") and asked
+
+
+def summarize_arm(result: StudyResult, key: ArmKey, arm: ArmResult) -> Row:
+    """Each score with its change, interval and verdict."""
+    row: Row = {"arm": name_arm(*key)}
+    for score, judged in reversed(arm.judged.items()):
+        label, found = SCORES[score].label, judged.difference
+        change = show_change(found, answers.find_share(result, arm, score)) if found else ""
+        row |= {label: judged.value, f"change of {label}": change, f"by {label}": name_found(found)}
+    return row
 
 
 def list_mechanisms(result: StudyResult) -> list[str]:
     arms = [(name_arm(*key), answers.tell_mechanisms(arm.mechanisms)) for key, arm in answers.rank_arms(result)]
     return [f"{name}: {told}." for name, told in arms if told]
-
-
-def render_card(result: StudyResult, records: StudyRecords, told: str, recipe: str) -> str:
-    """The model card of a study (huggingface.co/docs/hub/model-cards): YAML, then Markdown."""
-    return render_page(
-        "study/card.md.jinja",
-        records.settings,
-        plan=records.plan,
-        labels=records.labels,
-        recipe=recipe,
-        told=told,
-        protocol=answers.capitalize(result.protocol.describe()),
-        scores={score: SCORES[score].label for score in reversed(result.scores.values())},
-        arms={key: result.find(key).judged for key in records.arms},
-        versions=find_versions(),
-    )

@@ -10,18 +10,23 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Sequence
+from functools import cache
 from math import ceil, log10
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import yaml
+from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from stages.lib.data.checks import Check
-from stages.lib.judge.comparison import Reach
+from stages.lib.judge.comparison import Difference, Reach
 from stages.lib.judge.plans import BEST_SINGLE
 from stages.lib.judge.references import REFERENCES
 from stages.lib.judge.scores import SCORES
+from stages.lib.judge.verdicts import Pooled
+
+Effect = Difference | Pooled  # of an arm, on one data set or on several
 
 
 class Style(NamedTuple):
@@ -39,18 +44,13 @@ WORDS = yaml.safe_load(Path(__file__).with_name("words.yaml").read_text(encoding
 # Variants by their names; other names are shown as they are, grey.
 VARIANTS = {name: Style(label, COLOURS[colour], shape) for name, (label, colour, shape) in WORDS["variants"].items()}
 
-CHOSEN = "chosen on validation data"  # the best single regulariser of a study
+CHOSEN = "validation-selected"  # the best single regulariser of a study
+NO_SKILL = "class-prior baseline"  # scikit-learn's DummyClassifier(strategy="prior")
 # Losses and reference models whose names are no words.
 OTHERS = {"r_squared": "R squared"} | {name: model.label for name, model in REFERENCES.items()}
 
 # The word and the mark of a verdict in tables and pictures; from the best to the worst.
-VERDICTS: dict[str, Style] = {
-    "better": Style("better", BLUE, "triangle-up"),
-    "undecided": Style("undecided", GREY, "circle"),
-    "equivalent": Style("no difference that matters", GREEN, "square"),
-    "worse": Style("worse", RED, "triangle-down"),
-    "not_asked": Style("not asked", GREY, "stroke"),
-}
+VERDICTS = {name: Style(label, COLOURS[colour], shape) for name, (label, colour, shape) in WORDS["verdicts"].items()}
 
 ARMS: dict[str, str] = WORDS["arms"]
 SHORT_ARMS = ARMS | {"at_knob": "knob", "reference": "reference"}
@@ -63,7 +63,12 @@ def style_of(variant: str) -> Style:
 
 def name_arm(variant: str, kind: str) -> str:
     """`L2 penalty (tuned)`."""
-    return f"{style_of(variant).label} ({SHORT_ARMS[kind]})"
+    return f"{name_variant(variant, kind)} ({SHORT_ARMS[kind]})"
+
+
+def name_variant(variant: str, kind: str) -> str:
+    """Its label; of a search that is left out, as at its knobs, another one."""
+    return str(WORDS["fixed"].get(variant if kind == "at_knob" else "") or style_of(variant).label)
 
 
 def name_verdict(verdict: str) -> str:
@@ -71,9 +76,21 @@ def name_verdict(verdict: str) -> str:
     return VERDICTS[verdict].label if verdict in VERDICTS else verdict
 
 
+def name_found(found: Difference | None) -> str:
+    """The verdict on a difference in words: `identical` where it is 0 in every row."""
+    if found and found.value == found.own_low == found.own_high == 0:
+        return str(WORDS["identical"])
+    return name_verdict(found.verdict if found else "baseline")
+
+
 def first_of(entries: Sequence[str], most: int) -> list[str]:
     """The first entries, and how many more there are."""
     return [*entries[:most], *([f"{len(entries) - most:,} more"] if len(entries) > most else [])]
+
+
+def join_words(words: Sequence[str]) -> str:
+    """`a, b and c`."""
+    return " and ".join(filter(None, (", ".join(words[:-1]), *words[-1:])))
 
 
 def show_interval(low: float, high: float, sign: str = "", places: int = 3) -> str:
@@ -91,6 +108,44 @@ def show_number(value: float) -> str:
 def describe_range(strengths: Sequence[float]) -> str:
     """`0.1`, or `0.1 to 0.5`, of three digits."""
     return " to ".join(dict.fromkeys(f"{float(f'{strengths[end]:.3g}'):g}" for end in (0, -1)))
+
+
+def show_change(
+    effect: Effect, share_of: float | None = None, confidence: float | None = None, *, interval: bool = True
+) -> str:
+    """`-0.050 (-10.0 %; 95 % interval -0.060 to -0.040)`, or `-0.050 (-10.0 %)`.
+
+    share_of: the score of which it is so many per cent. confidence: of the interval, if it is told.
+    """
+    told = [f"{100 * effect.value / share_of:+z.1f} %"] if share_of else []
+    if interval:
+        called = f"{100 * confidence:g} % interval " if confidence else ""
+        told.append(called + show_interval(effect.low, effect.high, "+"))
+    return f"{effect.value:+z.3f}" + (f" ({'; '.join(told)})" if told else "")
+
+
+def capitalize(text: str) -> str:
+    """The first letter large, the others as they are."""
+    return text[:1].upper() + text[1:]
+
+
+# Sentences ------------------------------------------------------------------------------------------------------------
+
+
+NOTES = "study/notes.jinja"  # how each figure is read
+
+
+@cache
+def load_macros(template: str) -> Any:
+    """Its macros, without the spaces that blocks leave."""
+    environment = Environment(loader=PackageLoader("stages"), undefined=StrictUndefined)
+    environment.filters["named"] = lambda names, most=NUM_NAMED: ", ".join(first_of(names, most))
+    return environment.get_template(template).module
+
+
+def say(name: str, template: str = "study/sentences.jinja", /, **shown: Any) -> str:
+    """A sentence, or a note: a macro of a template with named values; its lines become one."""
+    return " ".join(getattr(load_macros(template), name)(**shown).split())
 
 
 # Findings in a table or in a result as sentences, each with what to do about it ---------------------------------------

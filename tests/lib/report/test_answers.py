@@ -9,7 +9,7 @@ from stages.lib.data.protocols import RepeatedStratifiedKFold
 from stages.lib.judge.arms import ArmKey
 from stages.lib.judge.comparison import ArmResult, Difference, Judgement, Reach, SearchResult, StudyResult, Use, Verdict
 from stages.lib.report.answers import tell_study
-from stages.lib.report.overview import count_tried, survey, tell_overview
+from stages.lib.report.overview import survey, tell_overview
 from stages.lib.report.styles import WORDS, tell_check
 from tests.made import STATISTICS
 from tests.test_report import find_contradictions
@@ -52,14 +52,18 @@ def make_result(chosen: Effect = OPEN, *checks: Check, model: Effect = OPEN, eac
 
 GROUPED, COIN = Check("groups", ("patient",)), Check("no_skill")
 CASES = {  # what is made -> the first line's answer, what comes next
-    "nothing helps": (make_result(), "Not shown: ", "a regulariser is not shown to add to that"),
+    "nothing helps": (make_result(), "Inconclusive: ", "a regulariser is not shown to add to that"),
     "dropout helps": (make_result((-0.05, "better")), "Yes: ", "most often dropout 0.1 to 0.3 in 80 % of"),
     "dropout hurts": (make_result((0.05, "worse")), "No, it hurts: ", "a regulariser is not shown to add to that"),
-    "dropout helps, the choice does not": (make_result(each=(-0.05, "better")), "Not shown: ", "try dropout, which is"),
-    "nothing matters": (make_result((0.001, "equivalent")), "No difference that matters", "not shown to add"),
-    "a model is better": (make_result(model=(-0.1, "better")), "Not shown: ", "use logistic regression"),
-    "rows belong together": (make_result(OPEN, GROUPED), "Not shown", "which rows belong together"),
-    "coin flips": (make_result(OPEN, COIN), "Not shown", "columns that say more of the target"),
+    "dropout helps, the choice does not": (
+        make_result(each=(-0.05, "better")),
+        "Inconclusive: ",
+        "try dropout, which is",
+    ),
+    "nothing matters": (make_result((0.001, "equivalent")), "No, it is equivalent: ", "not shown to add"),
+    "a model is better": (make_result(model=(-0.1, "better")), "Inconclusive: ", "use logistic regression"),
+    "rows belong together": (make_result(OPEN, GROUPED), "Inconclusive: ", "which rows belong together"),
+    "coin flips": (make_result(OPEN, COIN), "Inconclusive: ", "columns that say more of the target"),
 }
 
 
@@ -77,12 +81,12 @@ def test_the_answer_follows_from_the_verdicts_and_says_what_to_do_next() -> None
 
 def test_the_answer_tells_sizes_scores_and_stopping() -> None:
     told = "\n".join(tell_study(make_result((-0.05, "better")), 0.95))
-    assert "changes log loss by -0.050 (95 % interval -0.060 to -0.040)" in told
-    assert "To train to the end is shown to hurt: it changes log loss by +0.300" in told
-    assert "no regulariser, stopped 0.500, a guess by class shares 0.690, logistic regression 0.500" in told
-    assert "Shown of 2 regularisers: 2 to help (dropout by 0.050, mix of regularisers by 0.050), none to hurt." in told
-    assert "By log loss, 1 of 2 may be the best (dropout), or no regulariser." in told
-    assert count_tried({"dropout", "ema", "decay"}, {"decay"}) == "3 (2 regularisers and 1 setting of training)"
+    assert "changes log loss by -0.050 (-10.0 %; 95 % interval -0.060 to -0.040)" in told
+    assert "the log loss of the baseline (no regulariser) changes by +0.300 (+60.0 %; 95 % interval +0.290 to" in told
+    assert "no regulariser with early stopping 0.500, class-prior baseline 0.690, logistic regression 0.500" in told
+    named = "dropout -0.050 (-10.0 %), tuned combination -0.050 (-10.0 %)"
+    assert f"Of 2 regularisers, 2 are shown to help ({named}), none to hurt." in told
+    assert "By log loss, not separable from the best: 1 of 2 variants (dropout), no regulariser." in told
 
 
 def test_where_fewer_rows_are_trained_on_than_there_are_minutes_would_help_and_no_more_rows() -> None:
