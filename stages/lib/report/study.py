@@ -16,9 +16,9 @@ from stages.lib.core.records import split_task
 from stages.lib.judge.arms import AT_KNOB, Arm, ArmKey, build_arms
 from stages.lib.judge.comparison import ArmResult, Comparison, PathPoint, StudyResult
 from stages.lib.judge.plans import StatisticsPlan, StudyPlan, load_statistics_plan, load_study_plan
+from stages.lib.judge.pooling import Pooled
 from stages.lib.judge.predictions import Labels, load_study_predictions
 from stages.lib.judge.scores import SCORES
-from stages.lib.judge.verdicts import Pooled
 from stages.lib.lanes.plan import RunPlan, load_run_plan
 from stages.lib.lanes.run import TrainedRun, load_run
 from stages.lib.report import answers, figures

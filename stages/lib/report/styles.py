@@ -22,9 +22,9 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from stages.lib.data.checks import Check
 from stages.lib.judge.comparison import Difference, Reach
 from stages.lib.judge.plans import BEST_SINGLE
+from stages.lib.judge.pooling import Pooled
 from stages.lib.judge.references import REFERENCES
 from stages.lib.judge.scores import SCORES
-from stages.lib.judge.verdicts import Pooled
 
 Effect = Difference | Pooled  # of an arm, on one data set or on several
 
