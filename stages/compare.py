@@ -10,7 +10,7 @@ Writes  data/points/<study>/comparison.json  task -> arms: scores, differences f
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import NamedTuple
@@ -19,9 +19,18 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from stages.lib.core.cli import parse_arguments, run_main
-from stages.lib.core.records import round_number, split_task
+from stages.lib.core.records import round_number
 from stages.lib.data.checks import Check, load_checks
-from stages.lib.judge.arms import ArmKey, arm_at, build_arms, choose_points, measure_lanes, measure_parts
+from stages.lib.judge.arms import (
+    ArmKey,
+    arm_at,
+    build_arms,
+    choose_defaults,
+    choose_points,
+    measure_lanes,
+    measure_parts,
+    rate_variants,
+)
 from stages.lib.judge.comparison import PathPoint, SearchPoint, StudyResult, save_comparison, save_points
 from stages.lib.judge.findings import check_result
 from stages.lib.judge.judge import Judge, judge_study
@@ -38,10 +47,16 @@ class Outcome(NamedTuple):
 
 
 def run(
-    plan: StudyPlan, settings: StatisticsPlan, predicted: StudyPredictions, checks: Sequence[Check] = ()
+    plan: StudyPlan,
+    settings: StatisticsPlan,
+    predicted: StudyPredictions,
+    checks: Sequence[Check] = (),
+    *,
+    defaults: Mapping[str, int] | None = None,
 ) -> Outcome:
-    """Compare the arms of one task; checks: what was found in its data set."""
-    judge, variants = Judge(plan, settings, predicted.labels, build_arms(plan, predicted)), predicted.variants
+    """Compare the arms of one task; checks: what was found in its data set. defaults: as for `build_arms`."""
+    arms, variants = build_arms(plan, predicted, defaults), predicted.variants
+    judge = Judge(plan, settings, predicted.labels, arms)
     paths = [point for name, one in variants.items() for point in list_path_points(judge, name, one.average(1))]
     result = judge_study(judge)
     return Outcome(
@@ -97,16 +112,21 @@ def list_path_points(judge: Judge, variant: str, predictions: Predictions) -> li
     return found
 
 
-def compare_task(plan: StudyPlan) -> Outcome:
-    """`run` on what the earlier stages have left of a task."""
-    checks = load_checks(split_task(plan.task)[0])[plan.task]
-    return run(plan, load_statistics_plan(), load_study_predictions(plan), checks)
+def compare_study(study: str) -> dict[str, Outcome]:
+    """`run` on what the earlier stages have left of each task of a study."""
+    plans, settings, checks = load_study_plans(study), load_statistics_plan(), load_checks(study)
+    predicted = {task: load_study_predictions(plan) for task, plan in plans.items()}
+    defaults = choose_defaults({task: rate_variants(plan, predicted[task]) for task, plan in plans.items()})
+    return {
+        task: run(plan, settings, predicted[task], checks[task], defaults=defaults[task])
+        for task, plan in plans.items()
+    }
 
 
 def main() -> None:
     (study,) = parse_arguments(__doc__, "study")
     with threadpool_limits(limits=1):  # products are small: two threads take three times as long, waiting
-        outcomes = {task: compare_task(plan) for task, plan in load_study_plans(study).items()}
+        outcomes = compare_study(study)
     save_comparison(study, {task: outcome.result for task, outcome in outcomes.items()})
     paths = [point for outcome in outcomes.values() for point in outcome.paths]
     searches = [point for outcome in outcomes.values() for point in outcome.searches]

@@ -5,11 +5,12 @@ rows; the knob has no part in that. It is judged on held-out rows without any fu
 tuned likewise, with the weights of the last epoch in the place of the best one's. So is the best single regulariser:
 for each replicate, the variant of one regulariser and the point of it that do best on the validation rows. An averaged
 arm takes the mean of the probabilities of several such points, which is less a matter of luck than the best of them.
+An arm at its default takes the point that does best on average on the validation rows of the study's other data sets.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from itertools import product
@@ -22,7 +23,8 @@ from stages.lib.judge.predictions import Labels, Predictions, StudyPredictions
 from stages.lib.judge.scores import SCORES, measure
 from stages.lib.lanes.plan import Grid
 
-AT_KNOB, TUNED, TO_END, AVERAGED, REFERENCE = "at_knob", "tuned", "to_end", "averaged", "reference"
+AT_KNOB, TUNED, DEFAULT, TO_END = "at_knob", "tuned", "default", "to_end"
+AVERAGED, REFERENCE = "averaged", "reference"
 
 
 class ArmKey(NamedTuple):
@@ -107,8 +109,33 @@ def rate_tried(predictions: Predictions, labels: Labels, *, select_by: str) -> n
     return rated[: predictions.tried or None]
 
 
-def build_arms(plan: StudyPlan, predicted: StudyPredictions) -> dict[ArmKey, Arm]:
+def rate_variants(plan: StudyPlan, predicted: StudyPredictions) -> dict[str, np.ndarray]:
+    """How well each point of a path or a search does, [point], mean over replicates; of variants that have some."""
+    rated = {}
+    for compared in plan.variants:
+        if (one := predicted.variants[compared.networks].average(compared.members)).tried:
+            rated[compared.name] = rate_tried(one, predicted.labels, select_by=plan.select_by).mean(axis=1)
+    return rated
+
+
+def choose_defaults(rated: Mapping[str, Mapping[str, np.ndarray]]) -> dict[str, dict[str, int]]:
+    """Data set -> variant -> the point that does best on average over the other ones; rated: by `rate_variants`.
+
+    Empty where there is no other data set.
+    """
+    others = {task: [ratings for other, ratings in rated.items() if other != task] for task in rated}
+    return {
+        task: {name: int(np.mean([one[name] for one in rest], axis=0).argmax()) for name in rated[task] if rest}
+        for task, rest in others.items()
+    }
+
+
+def build_arms(
+    plan: StudyPlan, predicted: StudyPredictions, defaults: Mapping[str, int] | None = None
+) -> dict[ArmKey, Arm]:
     """Every arm of a study; reference models are variants with a single arm.
+
+    defaults: variant -> the point that other data sets choose.
 
     A search adds its best points, averaged, where it says so; the best single regulariser, tuned and averaged likewise,
     if all its variants are among the predictions. One variant is looked at after another, see `StoredPredictions`.
@@ -121,6 +148,8 @@ def build_arms(plan: StudyPlan, predicted: StudyPredictions) -> dict[ArmKey, Arm
         variant, one = compared.name, predicted.variants[compared.networks].average(compared.members)
         rated[variant] = rate_tried(one, labels, select_by=plan.select_by)
         arms[ArmKey(variant, AT_KNOB)] = arm_at(one, one.knob, measured)
+        if variant in (defaults or {}):
+            arms[ArmKey(variant, DEFAULT)] = arm_at(one, (defaults or {})[variant], measured)
         if one.tried:
             tuned[ArmKey(variant, TUNED)] = arm_at(one, rated[variant].argmax(axis=0), measured)
     for name, reference in predicted.references.items():

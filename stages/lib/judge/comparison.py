@@ -29,7 +29,7 @@ METRICS = Path("metrics")
 COMPARISON, POINTS = METRICS / "comparison", Path("data/points")  # a file, or a folder, for each study
 RECORD, PATHS, SEARCHES = "comparison.json", "paths.csv", "searches.csv"
 
-Kind = Literal["at_knob", "tuned", "to_end", "averaged", "reference"]
+Kind = Literal["at_knob", "tuned", "default", "to_end", "averaged", "reference"]
 Verdict = Literal["better", "worse", "equivalent", "undecided", "not_asked"]
 
 

@@ -17,7 +17,18 @@ import numpy as np
 from stages.lib.core.records import round_number
 from stages.lib.data.protocols import RepeatedStratifiedKFold
 from stages.lib.judge import designs, verdicts
-from stages.lib.judge.arms import AT_KNOB, AVERAGED, NO_SKILL, REFERENCE, TO_END, TUNED, Arm, ArmKey, predict_no_skill
+from stages.lib.judge.arms import (
+    AT_KNOB,
+    AVERAGED,
+    DEFAULT,
+    NO_SKILL,
+    REFERENCE,
+    TO_END,
+    TUNED,
+    Arm,
+    ArmKey,
+    predict_no_skill,
+)
 from stages.lib.judge.comparison import ArmResult, Difference, Judgement, Reach, SearchResult, StudyResult, Use, Verdict
 from stages.lib.judge.designs import Design, Estimate
 from stages.lib.judge.plans import ENSEMBLE, ComparedSearch, Question, StatisticsPlan, StudyPlan, Subject
@@ -25,7 +36,7 @@ from stages.lib.judge.predictions import Labels, class_shares
 from stages.lib.judge.scores import SCORES, gives_one_answer, list_scores, measure, measure_no_skill, squeeze
 from stages.lib.judge.verdicts import Member, Together
 
-CHOSEN = (TUNED, TO_END, AVERAGED)  # kinds of arms whose points are chosen on validation rows
+CHOSEN = (TUNED, DEFAULT, TO_END, AVERAGED)  # kinds of arms whose points are chosen on validation rows
 NUM_KEPT = 22_000_000  # numbers of `contributions` in memory: of a table of 16 MB, for all pairs in `find_best`
 NUM_BEST_DRAWS = 2_000  # of the joint distribution of each arm's rivals
 RIVALRIES = {TUNED: "against_best_single", AVERAGED: "averaged_against_best_single"}  # in place of the kind of arm

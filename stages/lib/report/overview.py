@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from stages.lib.core.records import split_task
-from stages.lib.judge.arms import AT_KNOB, TO_END, TUNED, ArmKey
+from stages.lib.judge.arms import AT_KNOB, DEFAULT, TO_END, TUNED, ArmKey
 from stages.lib.judge.comparison import Comparison, Difference, StudyResult
 from stages.lib.judge.plans import StatisticsPlan
 from stages.lib.judge.pooling import find_unbeaten, pool
@@ -21,12 +21,14 @@ from stages.lib.report import answers
 from stages.lib.report.answers import BASELINE, IN_WORDS, TO_THE_END, is_failure, is_survey, is_used
 from stages.lib.report.charts import INK, MUTED, ROWS, Chart, finish_chart, scale_colours
 from stages.lib.report.styles import (
+    ARMS,
     CHOSEN,
     NOTES,
     VERDICTS,
     Effect,
     first_of,
     join_words,
+    name_arm,
     name_variant,
     say,
     show_change,
@@ -44,7 +46,7 @@ class DataColumn:
 
     baseline: its score. may_be_best: the arms that no other is shown to beat, the baseline among them. learns: whether
     networks of the baseline do; else no effect has a verdict, since it does not say that a regulariser helps. other:
-    the effects by the score of discrimination, whose label is by; on one data set alone.
+    the effects by the score of discrimination, whose label is by; on one data set alone. ensembles: arms that are some.
     """
 
     title: str
@@ -54,42 +56,49 @@ class DataColumn:
     learns: bool = True
     other: Mapping[str, Effect] = field(default_factory=dict)
     by: str = ""
+    ensembles: Collection[str] = ()
 
     @property
     def tried(self) -> list[str]:
-        return [arm for arm in self.effects if is_variant(arm)]
+        """The variants of one network each."""
+        return [arm for arm in self.effects if is_variant(arm) and arm not in self.ensembles]
 
     def list_helping(self, effects: Mapping[str, Effect] | None = None) -> list[str]:
         """The variants that are shown to help, the largest effect first; effects: by another score."""
         found = self.effects if effects is None else effects
-        helping = [arm for arm in found if is_variant(arm) and found[arm].verdict == "better"]
+        helping = [arm for arm in self.tried if arm in found and found[arm].verdict == "better"]
         return sorted(helping, key=lambda arm: -abs(found[arm].value))
 
 
 @dataclass(frozen=True)
 class Overview:
-    """score: its label. margin: the least difference of it that matters. settings: arms that are no regularisers."""
+    """score: its label. margin: the least difference of it that matters. groups: arm -> its group, as in words.yaml."""
 
     score: str
     margin: float
     columns: list[DataColumn]
-    settings: set[str]
+    groups: Mapping[str, str]
+
+    @property
+    def settings(self) -> set[str]:
+        """Arms that are no regularisers."""
+        return {arm for arm, group in self.groups.items() if group != "regularizers"}
 
     @property
     def rows(self) -> dict[str, dict[str, Effect]]:
         """Arm -> column -> effect. The choice of validation rows, no regulariser to the end, those on most data."""
-        arms = dict.fromkeys(arm for column in self.columns for arm in column.effects)
+        arms = dict.fromkeys(arm for column in self.columns for arm in column.effects if not is_default(arm))
         rows = {
             arm: {column.title: column.effects[arm] for column in self.columns if arm in column.effects} for arm in arms
         }
-        return dict(sorted(rows.items(), key=rank_row))
+        return dict(sorted(rows.items(), key=self.rank_row))
 
-
-def rank_row(row: tuple[str, Mapping[str, Effect]]) -> tuple[bool, bool, int, float]:
-    """Of those on as much data, the best first."""
-    arm, effects = row
-    mean = sum(effect.value for effect in effects.values()) / len(effects)
-    return arm != CHOSEN, arm != TO_THE_END, -len(effects), mean
+    def rank_row(self, row: tuple[str, Mapping[str, Effect]]) -> tuple[bool, int, bool, int, float]:
+        """Early stopping, then group by group; of those on as much data, the best first."""
+        arm, effects = row
+        mean = sum(effect.value for effect in effects.values()) / len(effects)
+        group = list(answers.GROUPS).index(self.groups.get(arm, "regularizers"))
+        return arm != TO_THE_END, group, arm != CHOSEN, -len(effects), mean
 
 
 def survey(comparison: Comparison, names: Mapping[str, str], settings: StatisticsPlan) -> Overview:
@@ -112,8 +121,8 @@ def survey(comparison: Comparison, names: Mapping[str, str], settings: Statistic
         else:
             columns[title] = tell_one(title, tasks[first], score)
     arms = [(key, arm) for task in chosen for key, arm in comparison[task].list_arms()]
-    no_regularizers = {style_of(key.variant).label for key, arm in arms if arm.group == "settings"}
-    return Overview(SCORES[score].label, settings.equivalence[score], list(columns.values()), no_regularizers)
+    groups = {style_of(key.variant).label: arm.group for key, arm in arms if arm.group != "model"}
+    return Overview(SCORES[score].label, settings.equivalence[score], list(columns.values()), groups)
 
 
 def tell_one(title: str, study: StudyResult, score: str) -> DataColumn:
@@ -123,7 +132,7 @@ def tell_one(title: str, study: StudyResult, score: str) -> DataColumn:
     other = study.scores["discrimination"]
     effects, baseline = list_effects(study, score), study.baseline_result.judged[score].value
     by, also = SCORES[other].label, list_effects(study, other)
-    column = DataColumn(title, effects, baseline, best, other=also, by=by)
+    column = DataColumn(title, effects, baseline, best, other=also, by=by, ensembles=list_ensembles(study))
     return without_verdicts(column) if is_failure(study, study.baseline) else column
 
 
@@ -146,7 +155,7 @@ def tell_several(title: str, studies: Sequence[StudyResult], score: str, setting
     best -= {arm for arm, one in pooled.items() if one.verdict == "worse"} | {BASELINE}
     if all(one.verdict != "better" for one in pooled.values()):
         best |= {BASELINE}  # as for one data set: `judge.keep_baseline`
-    column = DataColumn(title, pooled, float(np.mean(baselines)), best)
+    column = DataColumn(title, pooled, float(np.mean(baselines)), best, ensembles=list_ensembles(studies[0]))
     return without_verdicts(column) if any(is_failure(study, study.baseline) for study in studies) else column
 
 
@@ -156,12 +165,15 @@ def list_effects(study: StudyResult, score: str) -> dict[str, Difference]:
     effects: dict[str, Difference] = {}
     for key, arm in study.list_arms():
         difference = arm.judged[score].difference
-        if not difference or arm.group == "model" or arm.baseline != study.baseline:
+        others = arm.baseline != study.baseline and arm.group != "ensembles"
+        if not difference or arm.group == "model" or others:
             continue
         if key.kind == TUNED and key.variant in choices:
             effects[CHOSEN] = difference
         elif key == ArmKey(study.baseline, TO_END):
             effects[TO_THE_END] = difference
+        elif key.kind == DEFAULT:
+            effects[name_arm(*key)] = difference
         elif is_used(study, key):
             effects[name_variant(*key)] = difference
     return effects
@@ -225,6 +237,18 @@ def tell_all(overview: Overview) -> Iterator[str]:
     hurt = [one for one in learning if TO_THE_END in one.effects and one.effects[TO_THE_END].verdict == "worse"]
     if hurt:
         yield say("stop", score=score, where=join_titles(hurt), change=tell_range(TO_THE_END, hurt))
+    averaged = {
+        arm: [
+            one
+            for one in learning
+            if arm in one.ensembles and arm in one.effects and one.effects[arm].verdict == "better"
+        ]
+        for arm in dict.fromkeys(arm for column in learning for arm in column.ensembles)
+    }
+    if any(averaged.values()):
+        arm = max(averaged, key=lambda arm: len(averaged[arm]))
+        where, change = join_titles(averaged[arm]), tell_range(arm, averaged[arm])
+        yield say("averages", arm=arm, score=score, where=where, change=change)
     if barren := [column for column in learning if column.tried and not column.list_helping()]:
         where = join_words([f"{column.title} ({len(column.tried)} tried)" for column in barren])
         yield say("none_helps", first=not hurt, score=score, where=where)
@@ -300,4 +324,13 @@ def tell_column(column: DataColumn, score: str) -> str:
 
 def is_variant(arm: str) -> bool:
     """Whether a row is a variant of its own."""
-    return arm not in (CHOSEN, TO_THE_END)
+    return arm not in (CHOSEN, TO_THE_END) and not is_default(arm)
+
+
+def is_default(arm: str) -> bool:
+    """Whether it is a variant at the strength that other data sets choose, beside the tuned one."""
+    return arm.endswith(f"({ARMS[DEFAULT]})")
+
+
+def list_ensembles(study: StudyResult) -> list[str]:
+    return [name_variant(*key) for key, arm in study.list_arms() if arm.group == "ensembles"]

@@ -21,7 +21,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from stages.lib.data.checks import Check
 from stages.lib.judge.comparison import Difference, Reach
-from stages.lib.judge.plans import BEST_SINGLE
+from stages.lib.judge.plans import BEST_SINGLE, ENSEMBLE
 from stages.lib.judge.pooling import Pooled
 from stages.lib.judge.references import REFERENCES
 from stages.lib.judge.scores import SCORES
@@ -57,6 +57,10 @@ SHORT_ARMS = ARMS | {"at_knob": "knob", "reference": "reference"}
 
 
 def style_of(variant: str) -> Style:
+    variant, _, members = variant.partition(ENSEMBLE)
+    if members:
+        style, words = style_of(variant), WORDS["ensembles"]
+        return style._replace(label=words.get(variant, words["others"]).format(label=style.label, members=members))
     words = re.sub(rf"^{BEST_SINGLE}(s_\d+)?", CHOSEN, variant).replace("_", " ")
     return VARIANTS.get(variant) or Style(OTHERS.get(variant, words), GREY, "circle")
 
