@@ -154,7 +154,7 @@ def draw_several(
         if isinstance(effect, Pooled)
     ]
     charts = {
-        "forest": draw_effects(column.effects, column.title, "pooled", score, settings, number=len(results)),
+        "forest": draw_effects(column.effects, f"Each arm, mean over {column.title}", "pooled", score, settings, number=len(results)),
         "spread": draw_effects(
             {split_task(task)[1]: found[leading] for task, found in own.items() if leading in found},
             f"{leading}, on each data set", "spread", score, settings, arm=leading,
