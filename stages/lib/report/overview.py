@@ -25,6 +25,7 @@ from stages.lib.report.styles import (
     NOTES,
     VERDICTS,
     Effect,
+    find_per_cent,
     first_of,
     join_words,
     name_variant,
@@ -260,12 +261,14 @@ def tell_others(columns: Sequence[DataColumn]) -> Iterator[str]:
 def tell_range(arm: str, columns: Sequence[DataColumn]) -> str:
     """`-0.024 to -0.044, -5.3 to -9.8 %`: the smallest change and the largest, and those by their shares."""
     changes = sorted((column.effects[arm].value for column in columns), key=abs)
-    shares = sorted((100 * column.effects[arm].value / column.baseline for column in columns), key=abs)
-    value, share = (
+    found = [find_per_cent(column.effects[arm], column.baseline) for column in columns]
+    shares = sorted((share for share in found if share is not None), key=abs)
+    told = (
         " to ".join(dict.fromkeys(f"{number:+z.{places}f}" for number in (numbers[0], numbers[-1])))
         for numbers, places in ((changes, 3), (shares, 1))
+        if numbers
     )
-    return f"{value}, {share} %"
+    return ", ".join(told) + " %" * bool(shares)
 
 
 def join_titles(columns: Sequence[DataColumn]) -> str:
