@@ -117,10 +117,8 @@ def compare_study(study: str) -> dict[str, Outcome]:
     plans, settings, checks = load_study_plans(study), load_statistics_plan(), load_checks(study)
     predicted = {task: load_study_predictions(plan) for task, plan in plans.items()}
     defaults = choose_defaults({task: rate_variants(plan, predicted[task]) for task, plan in plans.items()})
-    return {
-        task: run(plan, settings, predicted[task], checks[task], defaults=defaults[task])
-        for task, plan in plans.items()
-    }
+    given = {task: (plan, settings, predicted[task], checks[task]) for task, plan in plans.items()}
+    return {task: run(*inputs, defaults=defaults[task]) for task, inputs in given.items()}
 
 
 def main() -> None:

@@ -33,7 +33,14 @@ def run(
     if others:
         part = draw_several(study, overview.columns[0], comparison, parts, settings)
     shown = [part, *parts.values()] if others else [part]
-    context = {"name": part.title, "sentences": sentences, "answer": effects, "parts": shown, "measured": []}
+    context = {
+        "name": part.title,
+        "lead": sentences,
+        "sentences": [],
+        "answer": effects,
+        "parts": shown,
+        "measured": [],
+    }
     alone = [line for result in comparison.values() for line in tell_study(result, settings.confidence)]
     return part, {
         STUDIES / study / "page.html": render_page("study/page.html.jinja", settings, **context),

@@ -39,7 +39,7 @@ from stages.lib.lock import prune_outputs
 from stages.lib.measured import list_measured
 from stages.lib.report.answers import is_survey
 from stages.lib.report.charts import THEMES, make_figure, paint, stand_alone
-from stages.lib.report.overview import Overview, draw_overview, read_overview, survey, tell_overview
+from stages.lib.report.overview import Overview, draw_overview, read_overview, survey, tell_all, tell_overview
 from stages.lib.report.page import STUDIES, Part, StudyPart, render_page
 from stages.lib.report.styles import VERDICTS
 from stages.lib.versions import find_versions
@@ -60,7 +60,8 @@ def run(
     overview = survey(comparison, names, settings)
     effects, sentences = make_figure("answer", draw_overview(overview)), tell_overview(overview)
     measured = list_measured(audit, calibration)
-    context = {"name": "", "answer": effects, "sentences": sentences, "parts": studies, "measured": measured}
+    context = {"name": "", "answer": effects, "lead": [*tell_all(overview)], "sentences": sentences[1:]}
+    context |= {"parts": studies, "measured": measured}
     files = {
         METRICS / "report.html": render_page("study/page.html.jinja", settings, **context),
         METRICS / "report.md": render_page("report.md.jinja", settings, **context),

@@ -12,7 +12,7 @@ import io
 import json
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -53,7 +53,7 @@ class Difference:
     verdict: Verdict = "not_asked"
 
     def summarize(self) -> Difference:
-        return Difference(self.value, self.low, self.high, p_adjusted=self.p_adjusted, verdict=self.verdict)
+        return replace(self, own_low=0.0, own_high=0.0)
 
 
 @dataclass(frozen=True)

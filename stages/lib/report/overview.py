@@ -26,6 +26,7 @@ from stages.lib.report.styles import (
     NOTES,
     VERDICTS,
     Effect,
+    find_per_cent,
     first_of,
     join_words,
     name_arm,
@@ -237,14 +238,10 @@ def tell_all(overview: Overview) -> Iterator[str]:
     hurt = [one for one in learning if TO_THE_END in one.effects and one.effects[TO_THE_END].verdict == "worse"]
     if hurt:
         yield say("stop", score=score, where=join_titles(hurt), change=tell_range(TO_THE_END, hurt))
-    averaged = {
-        arm: [
-            one
-            for one in learning
-            if arm in one.ensembles and arm in one.effects and one.effects[arm].verdict == "better"
-        ]
-        for arm in dict.fromkeys(arm for column in learning for arm in column.ensembles)
-    }
+    averaged: dict[str, list[DataColumn]] = {}
+    for column in learning:
+        for arm in (arm for arm in column.ensembles if arm in column.effects):
+            averaged.setdefault(arm, []).extend([column] if column.effects[arm].verdict == "better" else [])
     if any(averaged.values()):
         arm = max(averaged, key=lambda arm: len(averaged[arm]))
         where, change = join_titles(averaged[arm]), tell_range(arm, averaged[arm])
@@ -284,12 +281,14 @@ def tell_others(columns: Sequence[DataColumn]) -> Iterator[str]:
 def tell_range(arm: str, columns: Sequence[DataColumn]) -> str:
     """`-0.024 to -0.044, -5.3 to -9.8 %`: the smallest change and the largest, and those by their shares."""
     changes = sorted((column.effects[arm].value for column in columns), key=abs)
-    shares = sorted((100 * column.effects[arm].value / column.baseline for column in columns), key=abs)
-    value, share = (
+    found = [find_per_cent(column.effects[arm], column.baseline) for column in columns]
+    shares = sorted((share for share in found if share is not None), key=abs)
+    told = (
         " to ".join(dict.fromkeys(f"{number:+z.{places}f}" for number in (numbers[0], numbers[-1])))
         for numbers, places in ((changes, 3), (shares, 1))
+        if numbers
     )
-    return f"{value}, {share} %"
+    return ", ".join(told) + " %" * bool(shares)
 
 
 def join_titles(columns: Sequence[DataColumn]) -> str:

@@ -138,52 +138,44 @@ def draw_several(
     study: str, column: DataColumn, results: Comparison, parts: Mapping[str, StudyPart], settings: StatisticsPlan
 ) -> StudyPart:
     """What pages show of several data sets together; column: their pooled effects. parts: task -> its own part."""
-    first = next(iter(results.values()))
-    score, label = first.scores["probabilities"], SCORES[first.scores["probabilities"]].label
-    effects = sorted(column.effects.items(), key=lambda entry: -SCORES[score].sign * entry[1].value)
-    leading = next((arm for arm, _ in effects if is_variant(arm)), effects[0][0])
+    first, places = next(iter(results.values())), {task: split_task(task)[1] for task in results}
+    score = first.scores["probabilities"]
+    effects = dict(sorted(column.effects.items(), key=lambda entry: -SCORES[score].sign * entry[1].value))
+    leading = next(filter(is_variant, effects), next(iter(effects)))
     own = {task: list_effects(result, score) for task, result in results.items()}
-    table = [
-        {
-            "arm": arm,
-            f"change of {label}": show_change(effect, column.baseline),
-            "verdict": name_verdict(effect.verdict),
-        }
-        | {f"{VERDICTS[word].label} on": effect.counts.get(word, 0) for word in ("better", "worse")}
-        for arm, effect in effects
-        if isinstance(effect, Pooled)
-    ]
+    of_leading = {places[task]: found[leading] for task, found in own.items() if leading in found}
+    table = [tabulate_pooled(arm, effect, score) for arm, effect in effects.items() if isinstance(effect, Pooled)]
+    pooled, spread = f"Each arm, mean over {column.title}", f"{leading}, on each data set"
     charts = {
-        "forest": draw_effects(column.effects, column.title, "pooled", score, settings, number=len(results)),
-        "spread": draw_effects(
-            {split_task(task)[1]: found[leading] for task, found in own.items() if leading in found},
-            f"{leading}, on each data set", "spread", score, settings, arm=leading,
-        ),
-    }  # fmt: skip
+        "forest": draw_effects(effects, pooled, "pooled", score, settings, number=len(results)),
+        "spread": draw_effects(of_leading, spread, "spread", score, settings, arm=leading),
+    }
     curves = [
-        pd.read_csv(StringIO(part.series["learning"])).assign(variant=split_task(task)[1])
-        for task, part in parts.items()
+        pd.read_csv(StringIO(part.series["learning"])).assign(variant=places[task]) for task, part in parts.items()
     ]
+    rows, shown = [{"arm": arm, **describe_effect(one)} for arm, one in effects.items()], (leading, CHOSEN, TO_THE_END)
     return StudyPart(
         name=study,
         title=f"{capitalize(study.replace('_', ' '))} ({len(results)} data sets)",
         data={task: name for part in parts.values() for task, name in part.data.items()},
         about=say("several", number=len(results), protocol=first.protocol.describe()),
-        answers=[told := tell_column(column, label)],
+        answers=[told := tell_column(column, SCORES[score].label)],
         brief=[told],
         table=table,
         summary=table[:NUM_SHOWN],
         mechanisms=[],
         figures=[make_figure(f"{name}-{study}", chart) for name, chart in charts.items() if chart],
-        series={
-            "forest": write_series(pd.DataFrame([{"arm": arm, **describe_effect(effect)} for arm, effect in effects])),
-            "learning": write_series(pd.concat(curves)),
-        },
-        tables=[
-            tabulate_data_set(split_task(task)[1], part, results[task], own[task], (leading, CHOSEN, TO_THE_END))
-            for task, part in parts.items()
-        ],
+        series={"forest": write_series(pd.DataFrame(rows)), "learning": write_series(pd.concat(curves))},
+        tables=[tabulate_data_set(name, parts[task], results[task], own[task], shown) for task, name in places.items()],
     )
+
+
+def tabulate_pooled(arm: str, effect: Pooled, score: str) -> Row:
+    """An arm over all data sets: its mean, what to expect on a new one, and on how many it is shown to do what."""
+    counts = {f"{VERDICTS[word].label} on": effect.counts.get(word, 0) for word in ("better", "worse")}
+    new = show_interval(effect.new_low, effect.new_high, "+")
+    row: Row = {"arm": arm, f"change of {SCORES[score].label}": show_change(effect), "on a new data set": new}
+    return row | {"verdict": name_verdict(effect.verdict), "gains on": effect.gains} | counts
 
 
 def draw_effects(

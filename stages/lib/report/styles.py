@@ -121,11 +121,19 @@ def show_change(
 
     share_of: the score of which it is so many per cent. confidence: of the interval, if it is told.
     """
-    told = [f"{100 * effect.value / share_of:+z.1f} %"] if share_of else []
+    per_cent = find_per_cent(effect, share_of)
+    told = [] if per_cent is None else [f"{per_cent:+z.1f} %"]
     if interval:
         called = f"{100 * confidence:g} % interval " if confidence else ""
         told.append(called + show_interval(effect.low, effect.high, "+"))
     return f"{effect.value:+z.3f}" + (f" ({'; '.join(told)})" if told else "")
+
+
+def find_per_cent(effect: Effect, share_of: float | None) -> float | None:
+    """A change in per cent of a score; that of several data sets is a geometric mean over them."""
+    if isinstance(effect, Pooled):
+        return effect.per_cent
+    return 100 * effect.value / share_of if share_of else None
 
 
 def capitalize(text: str) -> str:
