@@ -23,10 +23,11 @@ from stages.lib.claims.judging import ClaimResult, load_audit
 from stages.lib.core.cli import parse_arguments, run_main
 from stages.lib.core.files import write_bytes, write_json
 from stages.lib.core.records import split_task
-from stages.lib.judge.arms import NO_SKILL
+from stages.lib.judge.arms import AT_KNOB, NO_SKILL, REFERENCE, TUNED, ArmKey
 from stages.lib.judge.comparison import (
     METRICS,
     POINTS,
+    ArmResult,
     Comparison,
     Difference,
     StudyResult,
@@ -34,14 +35,15 @@ from stages.lib.judge.comparison import (
     load_comparison,
 )
 from stages.lib.judge.plans import StatisticsPlan, load_statistics_plan, load_studies
-from stages.lib.judge.pooling import Pooled
+from stages.lib.judge.pooling import Pooled, pool
+from stages.lib.judge.scores import SCORES
 from stages.lib.lock import prune_outputs
 from stages.lib.measured import list_measured
 from stages.lib.report.answers import is_survey
 from stages.lib.report.charts import THEMES, make_figure, paint, stand_alone
 from stages.lib.report.overview import Overview, draw_overview, read_overview, survey, tell_all, tell_overview
 from stages.lib.report.page import STUDIES, Part, StudyPart, render_page
-from stages.lib.report.styles import VERDICTS
+from stages.lib.report.styles import VERDICTS, Effect
 from stages.lib.versions import find_versions
 
 FIGURES = METRICS / "figures"
@@ -92,42 +94,73 @@ def tell_answer(sentences: Sequence[str], overview: Overview) -> str:
 Metrics = dict[str, dict[str, dict[str, float | str]]]  # variant or model -> arm -> score, or the verdict on it
 
 
-def tabulate_comparison(comparison: Comparison) -> dict[str, Metrics]:
+def tabulate_comparison(comparison: Comparison, settings: StatisticsPlan) -> dict[str, Metrics]:
     """What `dvc metrics diff` shows: study -> variant -> arm -> score."""
-    studies: dict[str, list[Metrics]] = {}
+    studies: dict[str, list[StudyResult]] = {}
     for task, result in comparison.items():
-        studies.setdefault(split_task(task)[0], []).append(tabulate_metrics(result))
-    return {study: tables[0] if len(tables) == 1 else average_metrics(tables) for study, tables in studies.items()}
+        studies.setdefault(split_task(task)[0], []).append(result)
+    return {
+        study: tabulate_several(results, settings) if len(results) > 1 else tabulate_metrics(results[0])
+        for study, results in studies.items()
+    }
 
 
 def tabulate_metrics(result: StudyResult) -> Metrics:
     """Every arm by both scores, each with its verdict and the interval that it follows from; and no skill."""
     shown: Metrics = {}
     for key, arm in result.list_arms():
-        row: dict[str, float | str] = {}
-        for score, judged in arm.judged.items():
-            row |= round_as_shown({score: judged.value})
-            row |= {f"{score}_verdict": tell_verdict(judged.difference)} if judged.difference else {}
-        shown.setdefault(key.variant, {})[key.kind] = row
+        values = {score: judged.value for score, judged in arm.judged.items()}
+        effects = {score: judged.difference for score, judged in arm.judged.items() if judged.difference}
+        shown.setdefault(key.variant, {})[key.kind] = tabulate_arm(values, effects)
     guess = {score: result.no_skill[score] for score in result.scores.values()}
-    return shown | {NO_SKILL.variant: {"guess": {**round_as_shown(guess)}}}
+    return shown | {NO_SKILL.variant: {"guess": tabulate_arm(guess, {})}}
 
 
-def tell_verdict(difference: Difference) -> str:
+def tabulate_several(results: Sequence[StudyResult], settings: StatisticsPlan) -> Metrics:
+    """The same as means over data sets, which are judged as their sample."""
+    scores = [score for score in results[0].scores.values() if all(score in one.scores.values() for one in results)]
+    arms = [{key: arm for key, arm in result.list_arms()} for result in results]
+    common, shown = [key for key in arms[0] if all(key in one for one in arms)], Metrics()
+    pooled = {
+        score: pool_arms([{key: one[key] for key in common} for one in arms], score, settings) for score in scores
+    }
+    for key in common:
+        values = {score: fmean(one[key].judged[score].value for one in arms) for score in scores}
+        effects = {score: pooled[score][key] for score in scores if key in pooled[score]}
+        shown.setdefault(key.variant, {})[key.kind] = tabulate_arm(values, effects)
+    guess = {score: fmean(result.no_skill[score] for result in results) for score in scores}
+    return shown | {NO_SKILL.variant: {"guess": tabulate_arm(guess, {})}}
+
+
+def pool_arms(arms: Sequence[Mapping[ArmKey, ArmResult]], score: str, settings: StatisticsPlan) -> dict[ArmKey, Pooled]:
+    """What arms do on several data sets. Knobs beside a tuned arm, and reference models, are families of their own."""
+    families: dict[str, dict[ArmKey, list[Difference]]] = {}
+    for key in arms[0]:
+        differences = [one[key].judged[score].difference for one in arms]
+        is_knob = key.kind == AT_KNOB and ArmKey(key.variant, TUNED) in arms[0]
+        family = key.kind if is_knob or key.kind == REFERENCE else ""
+        if known := [one for one in differences if one]:
+            families.setdefault(family, {})[key] = known
+    rule = {"sign": SCORES[score].sign, "margin": settings.equivalence[score], "confidence": settings.confidence}
+    pooled: dict[ArmKey, Pooled] = {}
+    for family in families.values():
+        found = pool({"/".join(key): known for key, known in family.items()}, **rule)
+        pooled |= {key: found["/".join(key)] for key in family}
+    return pooled
+
+
+def tabulate_arm(values: Mapping[str, float], effects: Mapping[str, Effect]) -> dict[str, float | str]:
+    """Each score of an arm, and beside it the verdict on its difference from the baseline."""
+    row: dict[str, float | str] = {}
+    for score, value in round_as_shown(values).items():
+        row |= {score: value} | ({f"{score}_verdict": tell_verdict(effects[score])} if score in effects else {})
+    return row
+
+
+def tell_verdict(effect: Effect) -> str:
     """`better, -0.0290 (-0.0410 to -0.0171)`: it changes wherever a score does, also where the word stays the same."""
-    word = VERDICTS[difference.verdict].label
-    return f"{word}, {difference.value:+z.4f} ({difference.low:z.4f} to {difference.high:z.4f})"
-
-
-def average_metrics(tables: Sequence[Metrics]) -> Metrics:
-    """The mean over several data sets, of the arms and scores that all have."""
-    means: Metrics = {}
-    for variant, arm in [(variant, arm) for variant, arms in tables[0].items() for arm in arms]:
-        every = [table.get(variant, {}).get(arm, {}) for table in tables]
-        values = {name: [value for one in every if isinstance(value := one.get(name), float)] for name in every[0]}
-        common = {name: found for name, found in values.items() if len(found) == len(tables)}
-        means.setdefault(variant, {})[arm] = {**round_as_shown({name: fmean(found) for name, found in common.items()})}
-    return means
+    word = VERDICTS[effect.verdict].label
+    return f"{word}, {effect.value:+z.4f} ({effect.low:z.4f} to {effect.high:z.4f})"
 
 
 def round_as_shown(values: Mapping[str, float]) -> dict[str, float]:
@@ -141,7 +174,7 @@ def main() -> None:
     for folder in (POINTS, STUDIES):
         prune_outputs(folder, names)
     comparison = load_comparison(*names, whole=True)
-    write_json(METRICS / "metrics.json", tabulate_comparison(comparison))
+    write_json(METRICS / "metrics.json", tabulate_comparison(comparison, load_statistics_plan()))
     parts = {name: StudyPart.load(name) for name in names}
     alone = [name for name, part in parts.items() if not part.tables]  # points of many data sets would be megabytes
     join_points(alone or names[:1])
