@@ -119,11 +119,10 @@ def tabulate_metrics(result: StudyResult) -> Metrics:
 def tabulate_several(results: Sequence[StudyResult], settings: StatisticsPlan) -> Metrics:
     """The same as means over data sets, which are judged as their sample."""
     scores = [score for score in results[0].scores.values() if all(score in one.scores.values() for one in results)]
-    arms = [{key: arm for key, arm in result.list_arms()} for result in results]
-    common, shown = [key for key in arms[0] if all(key in one for one in arms)], Metrics()
-    pooled = {
-        score: pool_arms([{key: one[key] for key in common} for one in arms], score, settings) for score in scores
-    }
+    every = [dict(result.list_arms()) for result in results]
+    common, shown = [key for key in every[0] if all(key in one for one in every)], Metrics()
+    arms = [{key: one[key] for key in common} for one in every]
+    pooled = {score: pool_arms(arms, score, settings) for score in scores}
     for key in common:
         values = {score: fmean(one[key].judged[score].value for one in arms) for score in scores}
         effects = {score: pooled[score][key] for score in scores if key in pooled[score]}
@@ -141,11 +140,12 @@ def pool_arms(arms: Sequence[Mapping[ArmKey, ArmResult]], score: str, settings: 
         family = key.kind if is_knob or key.kind == REFERENCE else ""
         if known := [one for one in differences if one]:
             families.setdefault(family, {})[key] = known
-    rule = {"sign": SCORES[score].sign, "margin": settings.equivalence[score], "confidence": settings.confidence}
+    sign, margin = SCORES[score].sign, settings.equivalence[score]
     pooled: dict[ArmKey, Pooled] = {}
-    for family in families.values():
-        found = pool({"/".join(key): known for key, known in family.items()}, **rule)
-        pooled |= {key: found["/".join(key)] for key in family}
+    for members in families.values():
+        named = {"/".join(key): known for key, known in members.items()}
+        found = pool(named, sign=sign, margin=margin, confidence=settings.confidence)
+        pooled |= {key: found["/".join(key)] for key in members}
     return pooled
 
 

@@ -18,7 +18,7 @@ from stages.lib.judge.plans import ComparedSearch, ComparedVariant, StudyPlan
 from stages.lib.judge.predictions import Labels, Predictions, ReferencePredictions, StudyPredictions
 from stages.lib.report.answers import choose_arms, rank_arms, tell_mechanisms, tell_more, tell_study
 from stages.lib.report.overview import survey, tell_overview
-from stages.report import average_metrics, tabulate_comparison, tabulate_metrics
+from stages.report import tabulate_comparison, tabulate_metrics
 from tests.conftest import pick
 from tests.made import STATISTICS
 
@@ -205,7 +205,10 @@ def test_metrics_are_few_and_finite_and_hold_both_verdicts(result: StudyResult) 
     strong = metrics["strong"]["at_knob"]
     assert all(strong[f"{score}_verdict"].startswith("better, ") for score in ("auc", "log_loss"))
     assert set(metrics["misled"]) == {"at_knob", "tuned"} and len(strong) == 4
-    assert average_metrics([metrics, metrics])["strong"]["at_knob"] == pick(strong, ("auc", "log_loss"))
+    several = tabulate_comparison({"tables/one": result, "tables/other": result}, STATISTICS)["tables"]
+    assert several.keys() == metrics.keys()
+    assert pick(several["strong"]["at_knob"], ("auc", "log_loss")) == pick(strong, ("auc", "log_loss"))
+    assert several["strong"]["at_knob"].keys() == strong.keys(), "pooled verdicts"
 
 
 def test_verdicts_do_not_depend_on_the_order_of_arms(result: StudyResult) -> None:
@@ -248,7 +251,7 @@ def test_results_survive_their_files(outcome: compare.Outcome, inside: Path) -> 
         save_comparison(study, {study: outcome.result})
     assert load_comparison("made", "other") == {"made": outcome.result, "other": outcome.result}
     assert load_comparison("other") == {"other": outcome.result}
-    assert tabulate_comparison(load_comparison("made")) == {"made": tabulate_metrics(outcome.result)}
+    assert tabulate_comparison(load_comparison("made"), STATISTICS) == {"made": tabulate_metrics(outcome.result)}
 
 
 def test_a_variant_without_finite_weights_still_gives_finite_numbers() -> None:
