@@ -6,7 +6,7 @@ import errno
 import math
 import re
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from difflib import get_close_matches
 from functools import partial
 from pathlib import Path, PurePosixPath
@@ -31,6 +31,7 @@ MAX_LENGTH = 100  # characters of a category or a class
 LARGEST = float(np.finfo(np.float32).max)  # networks compute with float32
 NUM_NAMES = 10  # columns named in a message
 MOSTLY = 0.9  # share of the cells of a column
+REPEATED = 2  # rows that a category of text has on average, or more
 DATE = re.compile(r"\d{4}[-/.]\d{1,2}[-/.]\d{1,2}([ T].*)?|\d{1,2}[-/.]\d{1,2}[-/.]\d{2,4}( .*)?|\d{1,2}:\d\d(:\d\d)?")
 
 HOW_TO_MEND = """\
@@ -58,7 +59,8 @@ class Table(Dataset):
     """A CSV file in data/source with a target of two classes or more.
 
     positive: for two classes, the one whose probability is predicted; the second one if it is not given.
-    drop: columns that are not used. categorical: columns that are one-hot encoded; all others hold numbers.
+    drop: columns that are not used.
+    categorical: columns that are one-hot encoded, beside those of text (`is_category`); all others hold numbers.
     group: a column whose equal values name rows that belong together, such as those of one patient; no feature.
     missing: `refuse`, or `impute`: the training rows' median for numbers, a category of its own for categories.
     """
@@ -170,9 +172,11 @@ def parse_table(declaration: Table, data: bytes) -> Rows:
                 labels = read_target(column, declaration.positive)
             elif name == declaration.group:
                 groups = read_groups(column)
-            elif name in declaration.categorical:
+            elif name in declaration.drop:
+                continue
+            elif name in declaration.categorical or is_category(column.cells):
                 one_hot += read_categories(column, impute=impute)
-            elif name not in declaration.drop:
+            else:
                 numeric.append((name, read_numbers(column, impute=impute)))
         except DataError as error:
             faults.append(str(error))
@@ -185,6 +189,13 @@ def parse_table(declaration: Table, data: bytes) -> Rows:
     names, columns = zip(*numeric, *one_hot, strict=True)
     fit = partial(fit_table_encoder, num_numeric=len(numeric))
     return Rows(labels, np.stack(columns, axis=1, dtype=float), names, fit, groups=groups, dates=dates)
+
+
+def is_category(cells: Sequence[str]) -> bool:
+    """Whether most cells hold text that repeats: neither numbers with a typing error, nor dates, nor names of rows."""
+    known = [cell for cell in cells if not is_missing(cell)]
+    is_text = sum(to_number(cell) is None for cell in known) > (1 - MOSTLY) * len(known)
+    return is_text and REPEATED * len(set(known)) <= len(known) and not holds_dates(known)
 
 
 def holds_dates(cells: Iterable[str]) -> bool:

@@ -20,6 +20,7 @@ from stages.lib.core.records import adapter_of
 from stages.lib.data.dataset import Dataset
 from stages.lib.data.kinds import Declaration
 from stages.lib.data.protocols import Protocol
+from stages.lib.data.table import FOLDER
 from stages.lib.judge.plans import Question, StatisticsPlan
 from stages.lib.judge.references import REFERENCES
 from stages.lib.judge.scores import SCORES
@@ -405,7 +406,10 @@ def read_entries(kind: Any, bounds: Any, value: Any, where: tuple[str, ...], mis
 
 
 def read_datasets(entries: Mapping[str, dict[str, Any] | None], mistakes: list[Mistake]) -> dict[str, Dataset | None]:
-    """Each data set by its name; an entry without `kind`, whose values are mappings, is a collection."""
+    """Each data set by its name; an entry without `kind`, whose values are mappings, is a collection.
+
+    In it an entry without `kind` is a table, in the file of its name where it names none.
+    """
     datasets: dict[str, Dataset | None] = {}
     for name, entry in entries.items():
         where = ("datasets", name)
@@ -418,9 +422,15 @@ def read_datasets(entries: Mapping[str, dict[str, Any] | None], mistakes: list[M
             expected = "expected a mapping with a kind, or a collection of such by name: change it"
             mistakes.append(Mistake(where, f"is {fields.shorten(entry)}, {expected}"))
         else:
-            members = read_entries(Declaration, fields.Declared, entry, where, mistakes)
+            tables = {member: complete_table(member, value) for member, value in entry.items()}
+            members = read_entries(Declaration, fields.Declared, tables, where, mistakes)
             datasets |= {f"{name}/{member}": declaration for member, declaration in members.items()}
     return datasets
+
+
+def complete_table(name: str, entry: Any) -> Any:
+    is_short = isinstance(entry, dict) and "kind" not in entry
+    return {"kind": "table", "file": f"{FOLDER}/{name}.csv", **entry} if is_short else entry
 
 
 def resolve_studies(

@@ -70,6 +70,28 @@ def test_columns_are_read_by_their_roles() -> None:
     assert column_of(rows, "grade_10") == [0, 1, 0, 0]
 
 
+@pytest.mark.parametrize(
+    ("cells", "kind"),
+    [
+        (["x", "y"] * 10, "category"),
+        (["1 low", "2", "3", "4 high"] * 5, "category"),
+        (["x", "", "y", "NA"] * 5, "category"),
+        (["1"] * 19 + ["2,5"], "typing error"),
+        (["2024-01-05", "2024-01-06"] * 10, "date"),
+        ([f"name {row}" for row in range(20)], "name of the row"),
+        (["1", "2", "", "4"] * 5, "number"),
+    ],
+)
+def test_a_column_of_text_that_repeats_is_a_category(cells: list[str], kind: str) -> None:
+    text = "a,b,outcome\n" + "".join(f'"{cell}",{row},{row % 2}\n' for row, cell in enumerate(cells))
+    if kind in ("category", "number"):
+        is_split = load(text, drop=[], categorical=[], missing="impute").features != ("a", "b")
+        assert is_split == (kind == "category")
+    else:
+        (told,) = refusal(text, drop=[], categorical=[], missing="impute")
+        assert told.startswith("column 'a': expected numbers")
+
+
 def test_facts_are_class_counts() -> None:
     text = CSV + "5,east,1,50,1,yes\n"
     facts = declare().facts({FILE: text.encode()}.__getitem__)
