@@ -1,4 +1,4 @@
-"""The public tables of data/source: the bytes of the checksum file, README's counts, the countable points of its rule."""
+"""The public tables of data/source: the bytes of the checksum file, README's counts, what of its rule can be counted."""
 
 import csv
 import hashlib

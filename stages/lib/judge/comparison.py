@@ -174,6 +174,7 @@ class StudyResult:
     searches: variant -> what its search found.
     may_be_best: score -> the arms that are not shown to be worse than another; each variant once, as one would use it.
     checks: what a reader of the result has to know of the data and of it.
+    explored: as in `StudyPlan`.
     """
 
     dataset: str
@@ -188,6 +189,7 @@ class StudyResult:
     searches: dict[str, SearchResult] = field(default_factory=dict)
     may_be_best: dict[str, list[ArmKey]] = field(default_factory=dict)
     checks: list[Check] = field(default_factory=list)
+    explored: bool = False
 
     def list_arms(self) -> Iterator[tuple[ArmKey, ArmResult]]:
         for variant, kinds in self.arms.items():

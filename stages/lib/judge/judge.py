@@ -181,6 +181,7 @@ def judge_study(judge: Judge) -> StudyResult:
         arms=results,
         searches={search.variant: describe_search(judge, search, differences) for search in plan.searches},
         may_be_best={score: keep_baseline(judge, score, differences) for score in judge.scores},
+        explored=plan.explored,
     )
 
 

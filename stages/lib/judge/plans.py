@@ -126,6 +126,7 @@ class StudyPlan:
     unit: str = "rows"  # what a row of it is, in the plural
     class_names: tuple[str, ...] = ()
     stopped: bool = False  # networks are judged at their best epoch, and at their last one beside it
+    explored: bool = False  # the data set was seen while methods were chosen, so it does not confirm what they find
 
     @property
     def runs(self) -> list[str]:

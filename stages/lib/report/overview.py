@@ -119,6 +119,9 @@ def survey(comparison: Comparison, names: Mapping[str, str], settings: Statistic
         title = title if title not in columns else f"{title}, {first}"
         if others:
             columns[title] = tell_several(title, list(tasks.values()), score, settings)
+            new = [study for study in tasks.values() if not study.explored]
+            if 1 < len(new) < len(tasks):
+                columns[title := f"{len(new)} new tables"] = tell_several(title, new, score, settings)
         else:
             columns[title] = tell_one(title, tasks[first], score)
     arms = [(key, arm) for task in chosen for key, arm in comparison[task].list_arms()]

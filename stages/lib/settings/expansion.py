@@ -86,6 +86,7 @@ def study_plan(params: Params, task: Task) -> StudyPlan:
         unit=facts.unit,
         class_names=facts.class_names,
         stopped=settings.stopped,
+        explored=study.datasets.index(task.dataset) < settings.explored,
     )
 
 

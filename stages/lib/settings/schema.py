@@ -201,6 +201,7 @@ class Study(fields.Strict):
     select_by: the score that chooses strengths on validation rows.
     stopped: networks are judged with the weights of their best epoch on validation rows, and at the end beside that;
         if not, with the weights that their callbacks hand on.
+    explored: of its data sets, the first so many were seen while methods were chosen.
     reference_strengths: what its reference models try, in place of the strengths under `references`.
     """
 
@@ -217,6 +218,7 @@ class Study(fields.Strict):
     strengths: dict[RegularizerName, float] = Field(default_factory=dict)
     select_by: ScoreName = "log_loss"
     stopped: bool = True
+    explored: fields.Rounds = 0
     references: fields.Unrepeated[ReferenceName] = Field(default_factory=list)
     reference_strengths: Annotated[OwnReferencesParams, BeforeValidator(fields.empty_if_none)] = Field(
         default_factory=OwnReferencesParams
