@@ -1,4 +1,4 @@
-"""The public tables of data/source: the bytes of the checksum file, README's counts, what of its rule can be counted."""
+"""The public tables of data/source: bytes as the checksum file has them, README's counts, what its rule counts."""
 
 import csv
 import hashlib
