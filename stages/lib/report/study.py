@@ -43,7 +43,7 @@ from stages.lib.report.styles import (
     style_of,
 )  # fmt: skip
 
-NUM_SHOWN = 8  # arms of a short table
+NUM_SHOWN = 6  # arms of a short table
 
 
 @dataclass(frozen=True)
@@ -201,8 +201,8 @@ def tabulate_data_set(
     row: Row = {"data set": name, "rows": part.data[f"{part.name}"].rpartition(" (")[2].removesuffix(")")}
     row |= {f"{SCORES[score].label}: baseline": baseline, NO_SKILL: result.no_skill[score]}
     for arm in dict.fromkeys(arms):
-        told = f"{show_change(effects[arm], baseline)} {name_verdict(effects[arm].verdict)}" if arm in effects else ""
-        row[arm] = told
+        row[arm] = show_change(effects[arm], baseline) if arm in effects else ""
+        row[f"{arm}: verdict"] = name_verdict(effects[arm].verdict) if arm in effects else ""
     return row | {"detectable": reach.detectable if reach else ""}
 
 
