@@ -153,7 +153,9 @@ def draw_several(
     curves = [
         pd.read_csv(StringIO(part.series["learning"])).assign(variant=places[task]) for task, part in parts.items()
     ]
-    rows, shown = [{"arm": arm, **describe_effect(one)} for arm, one in effects.items()], (leading, CHOSEN, TO_THE_END)
+    series = {"score": score, "arm": "mean", "baseline": first.baseline}  # the columns of `list_differences`
+    rows = [series | {"variant": arm, **describe_effect(effect)} for arm, effect in effects.items()]
+    shown = (leading, CHOSEN, TO_THE_END)
     return StudyPart(
         name=study,
         title=f"{capitalize(study.replace('_', ' '))} ({len(results)} data sets)",
