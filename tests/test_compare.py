@@ -122,7 +122,7 @@ def test_the_tuned_arm_is_chosen_on_validation_rows_and_judged_on_test_rows(resu
 def test_verdicts_by_both_scores(result: StudyResult) -> None:
     for score in ("auc", "log_loss"):
         verdicts = [at_knob(result, name, score).verdict for name in ("unregularized", "strong", "hurt", "misled")]
-        assert verdicts == ["baseline", "better", "worse", "undecided"], score
+        assert verdicts == ["baseline", "better", "worse", "inconclusive"], score
 
 
 def test_a_variant_is_compared_with_its_own_baseline(result: StudyResult) -> None:
@@ -170,7 +170,7 @@ def test_every_arm_is_compared_with_no_skill(result: StudyResult) -> None:
     assert result.no_skill["log_loss"] == pytest.approx(entropy, rel=1e-5)
 
 
-def test_what_hardly_differs_from_no_skill_is_undecided_and_not_equivalent() -> None:
+def test_what_hardly_differs_from_no_skill_is_inconclusive_and_not_equivalent() -> None:
     """A strongly penalised model of coin flips: shown to be within the margin of no skill, and not shown to beat it."""
     noise = np.random.Generator(np.random.PCG64(4)).normal(0, 0.002, (*LABELS.test.shape, 1))
     timid = (LABELS.shares[:, None] + noise).astype(np.float32)
@@ -180,7 +180,7 @@ def test_what_hardly_differs_from_no_skill_is_undecided_and_not_equivalent() -> 
     result = compare.run(make_plan(*plain), STATISTICS, predicted).result
     skill = result.arms["logistic_regression"]["reference"].judged["log_loss"].skill
     assert -0.01 < skill.own_low < 0 < skill.own_high < 0.01
-    assert skill.verdict == "undecided"
+    assert skill.verdict == "inconclusive"
 
 
 def test_an_entry_can_be_checked_by_hand(result: StudyResult) -> None:
@@ -321,7 +321,7 @@ def test_the_answer_is_true_of_made_up_results(name: str) -> None:
 
 def test_arms_are_ranked_by_verdict_before_difference(result: StudyResult) -> None:
     verdicts = [arm.judged["log_loss"].verdict for _, arm in rank_arms(result)]
-    order = ["baseline", "better", "undecided", "equivalent", "worse", "not_asked"]
+    order = ["baseline", "better", "inconclusive", "equivalent", "worse", "not_asked"]
     assert verdicts == sorted(verdicts, key=order.index)
     assert set(verdicts) >= {"baseline", "better", "worse"}
 

@@ -193,7 +193,7 @@ def test_every_arm_of_a_table_is_judged(extended: Project) -> None:
             verdicts = (
                 ["not_asked"]
                 if kind == "to_end" and variant == "l2"
-                else ["better", "worse", "equivalent", "undecided"]
+                else ["better", "worse", "equivalent", "inconclusive"]
             )
             assert judged.verdict in (["baseline"] if is_baseline else verdicts)
     for result in comparison.values():

@@ -72,7 +72,7 @@ INTERVAL = r"([+-]?\d+\.\d+) to ([+-]?\d+\.\d+)\)?"
 OPEN = ("inconclusive", "Inconclusive", "equivalent")
 FOUND = ("shown to help", "shown to hurt", "better", "worse", "Yes", "helps", "hurts")
 WORD = f"({'|'.join((*OPEN, *FOUND))})"
-HOLDS_0 = {"undecided": True, "equivalent": True, "better": False, "worse": False}
+HOLDS_0 = {"inconclusive": True, "equivalent": True, "better": False, "worse": False}
 
 
 def find_contradictions(text: str) -> list[str]:

@@ -184,5 +184,5 @@ def test_a_row_of_the_picture_is_one_recipe(overview: Overview, results: dict[st
 
 
 def test_what_is_the_same_in_every_row_is_called_identical_and_not_open() -> None:
-    same = Difference(0, 0, 0, 0, 0, 1, 1, "undecided")
+    same = Difference(0, 0, 0, 0, 0, 1, 1, "inconclusive")
     assert name_found(same) == "identical" != name_found(replace(same, own_high=0.1))

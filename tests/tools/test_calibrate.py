@@ -203,7 +203,7 @@ def test_noise_is_judged_by_each_method_and_counted(study):
 
 
 def test_sets_of_the_best_are_counted_for_arms_that_are_best():
-    row = {"method": "as_used", "against": "unregularized", "score": "auc", "verdict": "undecided", "asked": True}
+    row = {"method": "as_used", "against": "unregularized", "score": "auc", "verdict": "inconclusive", "asked": True}
     row |= {"difference": 0.0, "low": -1.0, "high": 1.0, "own": 1.0}
     table = pd.DataFrame(row | {"arm": ["equal_7/at_knob", "better_1/at_knob"], "in_best": [False, True]})
     found = [calibrate.prepare(setting, [table, table]) for setting in ("equal", "some_better")]

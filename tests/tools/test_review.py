@@ -253,7 +253,7 @@ def test_a_regression_ends_with_status_1_and_names_just_what_changed(repository:
 
 
 SURE = [(0.1, 0.002, "better"), (-0.1, 0.002, "worse"), (0.02, 0.002, "better"), (0.0, 0.002, "equivalent")]
-NOISY = [(0.0, 0.05, "undecided"), (0.02, 0.05, "undecided")]
+NOISY = [(0.0, 0.05, "inconclusive"), (0.02, 0.05, "inconclusive")]
 
 
 @pytest.mark.parametrize(("difference", "noise", "verdict"), [*SURE, *NOISY])
@@ -269,11 +269,12 @@ def test_every_verdict_is_counted_and_what_is_decided_comes_first(repository: Re
     head = shift(shift(shift(BASE, "l2", 0.1), "unregularized", 0.065, noise=0.05), "dropout", 0.0)
     text = render(repository.compare(shift(head, "dropout", 0.2, score="log_loss")))
     assert text.startswith(
-        "**Worse**: 1 of 3 changed results are worse by more than noise, by at least one score (1 better, 1 undecided)"
+        "**Worse**: 1 of 3 changed results are worse by more than noise, by at least one score "
+        "(1 better, 1 inconclusive)"
     )
     assert find_contradictions("\n".join(f"{row[7]}: {row[-1]}" for row in list_rows(text))) == []  # their own would
     rows = [(row[1], row[-1]) for row in list_rows(text)]
-    assert rows == [("dropout", "worse"), ("l2", "better"), ("unregularized", "undecided")]
+    assert rows == [("dropout", "worse"), ("l2", "better"), ("unregularized", "inconclusive")]
     text = render(repository.compare(shift(BASE, "l2", 0.0)))
     assert text.startswith("**Equivalent**: 1 of 1 changed results moved by less than the margin that matters.")
     assert text.endswith("\n\nNot shown: 1 equivalent, 4 with the same scores.")
@@ -485,7 +486,7 @@ def test_a_score_without_a_margin_is_never_equivalent(repository: Repository) ->
     before, after = (judge_by(each, old="auc", new="g_mean") for each in (BASE, shift(BASE, "l2", 0, noise=1e-6)))
     repository.commit(before)
     (change,) = repository.compare(after).changes
-    assert (change.key.score, change.verdict) == ("g_mean", "undecided")
+    assert (change.key.score, change.verdict) == ("g_mean", "inconclusive")
 
 
 def test_a_change_is_drawn_to_scale_with_others_of_its_study_and_score(repository: Repository) -> None:

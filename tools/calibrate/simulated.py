@@ -177,7 +177,7 @@ def simulate_tables(number: int, *, world: str, seed: int, confidence: float) ->
         seen, own = WORLDS[world].draw(truth, num_tables + 1, rng)
         seen, new = seen[:-1], own[-1, -1]
         values = {str(arm): column for arm, column in enumerate(seen.T)}
-        effects = {arm: [Difference(each, *blank, "undecided") for each in column] for arm, column in values.items()}
+        effects = {arm: [Difference(each, *blank, "inconclusive") for each in column] for arm, column in values.items()}
         pooled = pool(effects, sign=-1, margin=0.0, confidence=confidence, num_flips=NUM_FLIPS)
         last, found = pooled[str(TABLE_ARMS - 1)], [pooled[arm].verdict in ("better", "worse") for arm in effects]
         p_before = stats.ttest_1samp(seen, 0).pvalue

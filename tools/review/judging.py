@@ -32,7 +32,12 @@ from stages.lib.settings.mistakes import PARAMS
 from stages.lib.settings.schema import read_statistics
 from tools.review.snapshot import PLANS, Key, RowsUnknownError, Snapshot, compare_params
 
-ORDER = ("worse", "better", "undecided", "equivalent")  # the first that occurs is the verdict of an arm, or of all arms
+ORDER = (
+    "worse",
+    "better",
+    "inconclusive",
+    "equivalent",
+)  # the first that occurs is the verdict of an arm, or of all arms
 SAME = ("test", "test_numbers", "training_numbers")  # fields of Labels that pair two runs row by row
 BEFORE = "before "  # begins the kind of an arm as it was at the base
 
@@ -102,7 +107,7 @@ class Review:
 
     @property
     def verdict(self) -> str:
-        """worse, better, undecided or equivalent; unchanged without a judged arm."""
+        """worse, better, inconclusive or equivalent; unchanged without a judged arm."""
         return next((change.verdict for change in self.arms.values()), "unchanged")
 
 

@@ -28,11 +28,11 @@ class Group(NamedTuple):
         return mean([one.value for one in intervals], 0, confidence) if self.sampled else average(intervals)
 
 
-Verdict = Literal["supported", "refuted", "undecided"]
+Verdict = Literal["supported", "refuted", "inconclusive"]
 
 
 class Threshold(NamedTuple):
-    """How the interval (low, high) of a quantity decides on a claim; `undecided` is the rest.
+    """How the interval (low, high) of a quantity decides on a claim; `inconclusive` is the rest.
 
     matters: an effect in the direction of the claim. Supported above 0, unless surely below this size; refuted if so.
     more_than: supported wholly above, refuted wholly below.
@@ -52,7 +52,7 @@ class Threshold(NamedTuple):
             "less_than": (high < size, low > size),
             "within": (-size < low and high < size, high < -size or low > size),
         }[self.kind]
-        return "supported" if supported else "refuted" if refuted else "undecided"
+        return "supported" if supported else "refuted" if refuted else "inconclusive"
 
 
 matters, more_than, less_than, within = (

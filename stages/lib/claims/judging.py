@@ -70,7 +70,7 @@ def judge_claim(name: str, claim: Claim, records: Records, plan: AuditParams) ->
         evidence = replace(records, confidence=each)
         quantities = [judge_quantity(one, evidence) for one in claim.quantities]
     except MissingEvidenceError as missing:
-        return ClaimResult(name, claim.text, "undecided", [], missing.args[0])
+        return ClaimResult(name, claim.text, "inconclusive", [], missing.args[0])
     return ClaimResult(name, claim.text, combine([quantity.verdict for quantity in quantities]), quantities)
 
 
@@ -82,10 +82,10 @@ def judge_quantity(quantity: Quantity, records: Records) -> QuantityResult:
 
 
 def combine(verdicts: Sequence[Verdict]) -> Verdict | Literal["depends"]:
-    """What all quantities say; `depends` where some support and some refute; else undecided."""
+    """What all quantities say; `depends` where some support and some refute; else inconclusive."""
     if {"supported", "refuted"} <= set(verdicts):
         return "depends"
-    return verdicts[0] if len(set(verdicts)) == 1 else "undecided"
+    return verdicts[0] if len(set(verdicts)) == 1 else "inconclusive"
 
 
 def load_audit_plan() -> AuditParams:

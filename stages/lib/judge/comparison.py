@@ -30,7 +30,7 @@ COMPARISON, POINTS = METRICS / "comparison", Path("data/points")  # a file, or a
 RECORD, PATHS, SEARCHES = "comparison.json", "paths.csv", "searches.csv"
 
 Kind = Literal["at_knob", "tuned", "default", "to_end", "averaged", "reference"]
-Verdict = Literal["better", "worse", "equivalent", "undecided", "not_asked"]
+Verdict = Literal["better", "worse", "equivalent", "inconclusive", "not_asked"]
 
 
 @dataclass(frozen=True)

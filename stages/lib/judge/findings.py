@@ -35,10 +35,10 @@ def check_result(judge: Judge, result: StudyResult) -> Iterator[Check]:
 
 
 def find_without_spread(result: StudyResult) -> Iterator[str]:
-    """Variants that are undecided since they differ from their baseline by the same in every row, mostly by nothing."""
+    """Variants that are inconclusive since they differ from their baseline by the same in every row, mostly by 0."""
     for key, arm in result.list_arms():
         for found in (judged.difference for judged in arm.judged.values()):
-            if found and found.verdict == "undecided" and found.own_low == found.own_high:
+            if found and found.verdict == "inconclusive" and found.own_low == found.own_high:
                 yield key.variant
 
 

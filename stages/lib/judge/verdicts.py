@@ -151,7 +151,7 @@ def verdict(difference: Estimate, half_width: float, *, margin: float, sign: int
 
     1. equivalent  the interval at 1 - 2 alpha lies inside (-margin, margin): two one-sided tests (Schuirmann 1987).
     2. better, worse  otherwise, 0 is further off than half_width, by the sign of the difference.
-    3. undecided  otherwise, and where the two differ by the same in every row, mostly by nothing: evidence without any
+    3. inconclusive  otherwise, and where the two differ by the same in every row, mostly by 0: evidence without any
        spread decides nothing.
     Equivalent comes first: a difference that is surely real but surely smaller than matters should move nobody, and
     its p-value stands beside it. Each false equivalent (true difference at least margin) has at most the chance alpha;
@@ -163,13 +163,13 @@ def verdict(difference: Estimate, half_width: float, *, margin: float, sign: int
         sign: of a difference for the better, `scores.Score.sign`.
     """
     if difference.standard_error == 0:
-        return "undecided"
+        return "inconclusive"
     low, high = difference.interval(1 - 2 * alpha)
     if -margin < low and high < margin:
         return "equivalent"
     if abs(difference.value) > half_width:
         return "better" if sign * difference.value > 0 else "worse"
-    return "undecided"
+    return "inconclusive"
 
 
 def find_interval(difference: Estimate, half_width: float, word: Verdict, *, alpha: float) -> tuple[float, float]:

@@ -36,7 +36,7 @@ from stages.lib.report.styles import (
     style_of,
 )
 
-SIGNS, STAR = {"better": "▲", "worse": "▼", "equivalent": "=", "undecided": " ", "not_asked": " "}, "★"
+SIGNS, STAR = {"better": "▲", "worse": "▼", "equivalent": "=", "inconclusive": " ", "not_asked": " "}, "★"
 CELL, ROW, LABELS = 61, 21, 132  # pixels of a column, of a row and of their names: letters stay legible on a phone
 NUM_NAMED = 3  # arms that a sentence names
 
@@ -218,7 +218,7 @@ def draw_overview(overview: Overview) -> Chart:
     )
     legend = alt.Legend(symbolOpacity=0.5, columnPadding=48, columns=2 if overview.columns[1:] else 1)
     colour = alt.Color("verdict:N", scale=shown, legend=legend)
-    opacity = alt.condition(alt.datum.verdict != VERDICTS["undecided"].label, alt.value(0.5), alt.value(0.2))
+    opacity = alt.condition(alt.datum.verdict != VERDICTS["inconclusive"].label, alt.value(0.5), alt.value(0.2))
     tooltip = ["arm:N", "column:N", "verdict:N", "value:Q", "low:Q", "high:Q"]
     chart = alt.layer(
         ROWS.mark_rect(stroke=MUTED, strokeWidth=0.3).encode(x=x, y=y, color=colour, opacity=opacity, tooltip=tooltip),

@@ -30,7 +30,7 @@ def spread(mean: float, width: float = 1e-5, number: int = REPLICATES) -> list[f
 def difference(value: float) -> Json:
     near, far = 0.9 * value, 1.1 * value
     bounds = {"own_low": min(near, far), "own_high": max(near, far), "low": min(near, far), "high": max(near, far)}
-    return {"value": value, **bounds, "p_value": 0.001, "p_adjusted": 0.001, "verdict": "undecided"}
+    return {"value": value, **bounds, "p_value": 0.001, "p_adjusted": 0.001, "verdict": "inconclusive"}
 
 
 def arm(judged: dict[str, tuple[list[float], float | None]], *, kernel_norm: float = 10.0) -> Json:

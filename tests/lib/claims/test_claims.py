@@ -185,7 +185,7 @@ def test_a_claim_without_all_its_evidence_stays_open(
     files = make_files()
     spoil(files)
     result = judge(plan, files)
-    assert (result[name].verdict, result[name].quantities, result[name].missing) == ("undecided", [], message)
+    assert (result[name].verdict, result[name].quantities, result[name].missing) == ("inconclusive", [], message)
     assert result["D2"].verdict == "supported"
 
 

@@ -13,17 +13,17 @@ from stages.lib.claims.judging import combine
         (matters(0.1), (0.01, 0.1), "supported"),
         (matters(0.1), (0.01, 0.09), "refuted"),  # surely there, surely too small to matter
         (matters(0.1), (-0.3, -0.2), "refuted"),
-        (matters(0.1), (0.0, 0.2), "undecided"),
+        (matters(0.1), (0.0, 0.2), "inconclusive"),
         (more_than(0.5), (0.51, 0.9), "supported"),
         (more_than(0.5), (0.1, 0.49), "refuted"),
-        (more_than(0.5), (0.5, 0.9), "undecided"),
+        (more_than(0.5), (0.5, 0.9), "inconclusive"),
         (less_than(0.5), (0.1, 0.49), "supported"),
         (less_than(0.5), (0.51, 0.9), "refuted"),
-        (less_than(0.5), (0.1, 0.5), "undecided"),
+        (less_than(0.5), (0.1, 0.5), "inconclusive"),
         (within(0.1), (-0.05, 0.09), "supported"),
         (within(0.1), (0.11, 0.2), "refuted"),
         (within(0.1), (-0.2, -0.11), "refuted"),
-        (within(0.1), (-0.2, 0.2), "undecided"),
+        (within(0.1), (-0.2, 0.2), "inconclusive"),
     ],
 )
 def test_an_interval_supports_or_refutes(threshold: Threshold, interval: tuple[float, float], finding: str) -> None:
@@ -36,8 +36,8 @@ def test_an_interval_supports_or_refutes(threshold: Threshold, interval: tuple[f
         (["supported"], "supported"),
         (["refuted", "refuted"], "refuted"),
         (["supported", "refuted"], "depends"),
-        (["supported", "undecided"], "undecided"),
-        (["undecided", "refuted"], "undecided"),
+        (["supported", "inconclusive"], "inconclusive"),
+        (["inconclusive", "refuted"], "inconclusive"),
     ],
 )
 def test_a_claim_is_decided_where_all_say_the_same(verdicts: list, combined: str) -> None:

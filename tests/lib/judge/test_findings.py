@@ -31,10 +31,10 @@ def test_a_variant_is_told_that_answers_as_its_baseline() -> None:
 
     arms = {
         ArmKey("none", "at_knob"): SimpleNamespace(judged={"auc": SimpleNamespace(difference=None)}),
-        ArmKey("l1", "tuned"): judge_one(0.0, 0.1, "undecided"),
+        ArmKey("l1", "tuned"): judge_one(0.0, 0.1, "inconclusive"),
         ArmKey("l2", "at_knob"): judge_one(0.0, 0.0, "not_asked"),
-        ArmKey("l2", "tuned"): judge_one(0.0, 0.0, "undecided"),
-        ArmKey("ema", "tuned"): judge_one(0.2, 0.0, "undecided"),
+        ArmKey("l2", "tuned"): judge_one(0.0, 0.0, "inconclusive"),
+        ArmKey("ema", "tuned"): judge_one(0.2, 0.0, "inconclusive"),
     }
     result: Any = SimpleNamespace(list_arms=lambda: list(arms.items()))
     assert list(find_without_spread(result)) == ["l2", "ema"]

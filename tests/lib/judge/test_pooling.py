@@ -17,7 +17,7 @@ FIVE = [-0.03, -0.01, -0.05, 0.01, -0.02]
 
 
 def make_effects(values, p_value: float = 0.5) -> list[Difference]:
-    return [Difference(float(value), *(value - 1, value + 1) * 2, p_value, 0.5, "undecided") for value in values]
+    return [Difference(float(value), *(value - 1, value + 1) * 2, p_value, 0.5, "inconclusive") for value in values]
 
 
 def pool_log_loss(values: dict, **options):
@@ -30,7 +30,7 @@ def test_one_arm_has_the_interval_of_a_t_test() -> None:
     assert (pooled.low, pooled.high) == pytest.approx(tuple(stats.ttest_1samp(FIVE, 0).confidence_interval(0.95)))
     assert pooled.new_high - pooled.value == pytest.approx((pooled.high - pooled.value) * np.sqrt(1 + len(FIVE)))
     assert (pooled.value, pooled.median, pooled.gains) == (pytest.approx(np.mean(FIVE)), -0.02, 4)
-    assert pooled.counts == {"undecided": 5}
+    assert pooled.counts == {"inconclusive": 5}
 
 
 def test_flips_of_four_data_sets_by_hand() -> None:
@@ -79,10 +79,10 @@ def test_word_and_interval_agree_whatever_the_effects(num: int, arms: int, seed:
         ([0.05, 0.06, 0.05, 0.055, 0.04, 0.07], "worse"),
         ([0.1, 0.1, 0.1, 0.2, 0.1, 3.0], "worse"),  # on all six; a t-interval holds 0
         ([0.001, -0.001, 0.002, 0.0, 0.0, 0.001], "equivalent"),
-        ([0.05, -0.06, 0.05, -0.055, 0.01, 0.02], "undecided"),
-        ([-0.05, -0.06, -0.05, -0.055, -0.04], "undecided"),  # of 2^5 flips, 2 are more than 5 %
-        ([0.0] * 6, "undecided"),
-        ([-0.02] * 6, "undecided"),  # without any spread
+        ([0.05, -0.06, 0.05, -0.055, 0.01, 0.02], "inconclusive"),
+        ([-0.05, -0.06, -0.05, -0.055, -0.04], "inconclusive"),  # of 2^5 flips, 2 are more than 5 %
+        ([0.0] * 6, "inconclusive"),
+        ([-0.02] * 6, "inconclusive"),  # without any spread
     ],
 )
 def test_the_word_of_an_arm(values: list[float], verdict: str) -> None:

@@ -29,11 +29,11 @@ from tests.lib.judge.test_designs import draw_design, slack
         (0.030, 0.010, 0.020, "better"),
         (-0.030, 0.010, 0.020, "worse"),
         (0.012, 0.010, 0.011, "better"),  # the margin asks nothing of a clear difference but not to be inside it
-        (0.030, 0.010, 0.031, "undecided"),  # its own interval excludes 0, but one of several was bound to
-        (0.001, 0.030, 0.050, "undecided"),
+        (0.030, 0.010, 0.031, "inconclusive"),  # its own interval excludes 0, but one of several was bound to
+        (0.001, 0.030, 0.050, "inconclusive"),
         (0.001, 0.008, 0.020, "equivalent"),
         (0.004, 0.003, 0.003, "equivalent"),  # surely there, and surely too small to matter
-        (0.004, 0.007, 0.010, "undecided"),
+        (0.004, 0.007, 0.010, "inconclusive"),
     ],
 )
 def test_a_verdict_and_its_interval(difference, own_half, together, word):
@@ -43,7 +43,7 @@ def test_a_verdict_and_its_interval(difference, own_half, together, word):
     assert verdict(estimate, together, margin=0.01, sign=-1) == mirrored
     low, high = find_interval(estimate, together, word, alpha=0.05)
     holds_zero, inside = low <= 0 <= high, low > -0.01 and high < 0.01
-    assert (holds_zero, inside) == (word in ("undecided", "equivalent"), word == "equivalent")
+    assert (holds_zero, inside) == (word in ("inconclusive", "equivalent"), word == "equivalent")
 
 
 def test_a_verdict_at_its_bounds():
@@ -52,7 +52,7 @@ def test_a_verdict_at_its_bounds():
     assert verdict(exact, 0.0, margin=0.0, sign=1) == "better"
     assert verdict(exact, 0.0, margin=0.25, sign=1) == "better", "an interval that ends on the margin is not inside"
     assert verdict(exact, 0.0, margin=0.26, sign=1) == "equivalent"
-    assert verdict(exact, 0.25, margin=0.2, sign=1) == "undecided"
+    assert verdict(exact, 0.25, margin=0.2, sign=1) == "inconclusive"
 
 
 @pytest.mark.parametrize("value", [0.0, 0.005, 0.25, -0.25])
@@ -60,7 +60,7 @@ def test_evidence_without_any_spread_decides_nothing(value):
     """As of two arms that answer the same in all of few rows, or of one that is right where the other never is."""
     same = Estimate(value, ((0.0, 2),), np.zeros(12))
     word = verdict(same, 0.0, margin=0.01, sign=1)
-    assert (word, find_interval(same, 0.0, word, alpha=0.05)) == ("undecided", (min(value, 0.0), max(value, 0.0)))
+    assert (word, find_interval(same, 0.0, word, alpha=0.05)) == ("inconclusive", (min(value, 0.0), max(value, 0.0)))
     assert not judge_together({"arm": same}, seed=3).is_decided(0.05)
 
 

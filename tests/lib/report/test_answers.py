@@ -16,7 +16,7 @@ from tests.test_report import find_contradictions
 
 SCORES = {"auc": 0.8, "log_loss": 0.5}
 Effect = tuple[float, Verdict]
-OPEN: Effect = (0.0, "undecided")
+OPEN: Effect = (0.0, "inconclusive")
 
 
 def make_arm(group: str, change: float = 0.0, verdict: Verdict | None = None) -> ArmResult:
