@@ -16,6 +16,7 @@ from stages.lib.judge.plans import ComparedVariant, StudyPlan
 from stages.lib.judge.predictions import Labels, Predictions, StudyPredictions
 from stages.lib.lanes.plan import CallbacksPlan, NetworkPlan, OptimizerPlan, RunPlan
 from stages.lib.lanes.run import TrainedRun
+from stages.lib.measured import OVER_TABLES
 from stages.lib.report.answers import choose_arms
 from stages.lib.report.page import StudyPart
 from stages.lib.report.study import StudyRecords, draw_study
@@ -145,4 +146,5 @@ def make_calibration():
         "confidence": 0.95,
         "table": {"tables": 100, "baseline": counts, "no_skill": counts},
         "repeated": {"baseline": repeated, "no_skill": repeated, "tables": 100},
+        "over_tables": {"alike": {"11": dict.fromkeys(OVER_TABLES, share)}},
     }

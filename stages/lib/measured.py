@@ -19,6 +19,7 @@ from stages.lib.versions import find_versions
 TEMPLATE = "measured.jinja"  # has the words
 WIDTH, ROW, LABELS = 160, 17, 190
 SETTINGS: dict[str, str] = WORDS["calibration"]
+OVER_TABLES: dict[str, str] = WORDS["calibration_over_tables"]  # what is counted -> its column
 AGAINST = {"baseline": "the baseline", "no_skill": "the class-prior baseline"}
 
 
@@ -87,6 +88,16 @@ def tabulate_errors(calibration: Mapping[str, Any]) -> list[Row]:
     return rows
 
 
+def tabulate_tables(calibration: Mapping[str, Any]) -> list[Row]:
+    """Of simulated studies of several tables: shares in per cent, a row for each kind and number of tables."""
+    return [
+        {"effects": SETTINGS[world], "tables": number}
+        | {column: f"{100 * counts[name]['value']:.1f} %" for name, column in OVER_TABLES.items()}
+        for world, sizes in calibration.get("over_tables", {}).items()
+        for number, counts in sizes.items()
+    ]
+
+
 def tabulate_claims(audit: Sequence[ClaimResult]) -> list[Row]:
     """What was claimed, and what each of the quantities that decide on it says; or what is missing."""
     rows: list[Row] = []
@@ -108,6 +119,7 @@ def tell_quantity(quantity: QuantityResult) -> str:
 def list_measured(audit: Sequence[ClaimResult], calibration: Mapping[str, Any]) -> list[Part]:
     """What there is beside the studies; a project without claims has no audit."""
     errors = {"errors and power: in which share of the tables a difference is found": tabulate_errors(calibration)}
+    errors["over several tables: share of simulated studies"] = tabulate_tables(calibration)
     figures = [charts.make_figure("calibration", draw_calibration(calibration))]
     versions: list[Row] = [{"library": name, "version": version} for name, version in find_versions().items()]
     claims = {"claims": tabulate_claims(audit)}

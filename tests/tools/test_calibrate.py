@@ -106,15 +106,22 @@ def test_a_simulated_study_is_judged_by_every_arm(study, monkeypatch: pytest.Mon
 
 
 def test_over_tables_intervals_hold_as_often_as_they_say(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """By the command, with few tables; no other process is started for them."""
-    monkeypatch.setitem(calibrate.PER_TABLE, "over_tables", 30)
-    monkeypatch.setattr(calibrate, "multiprocessing", MagicMock())
+    """By the command, with few studies and in this process."""
+    monkeypatch.setitem(calibrate.PER_TABLE, "over_tables", 4)
+    context = MagicMock()
+    context.Pool.return_value.__enter__.return_value.imap = lambda work, numbers, chunksize=1: map(work, numbers)
+    monkeypatch.setattr(calibrate.multiprocessing, "get_context", lambda _: context)
     options = ["--settings", "over_tables", "--tables", "5", "--seed", "3", "--jobs", "1"]
     monkeypatch.setattr(sys, "argv", ["calibrate", *options, "--output", str(tmp_path / "counts.json")])
     calibrate.main()
     found = json.loads((tmp_path / "counts.json").read_text())["over_tables"]
-    for share in (found[name] for name in ("mean", "all_means", "new_table", "best_set")):
-        assert share["value"] > 0.95 - 3 * np.sqrt(0.95 * 0.05 / share["of"])
+    assert list(found) == list(simulated.WORLDS) and list(found["alike"]) == [*map(str, simulated.NUM_TABLES), "any"]
+    for counts in (counts for sizes in found.values() for counts in sizes.values()):
+        for name in ("all_intervals", "new_table", "best_set"):
+            assert counts[name]["value"] > 0.95 - 3 * np.sqrt(0.95 * 0.05 / counts[name]["of"])
+    errors = [sizes["any"]["family_wise_error"]["value"] for sizes in found.values()]
+    assert np.mean(errors) < 0.05 + 3 * np.sqrt(0.95 * 0.05 / 240)
+    assert found["alike"]["60"]["found_l1"]["value"] > 0.9
 
 
 def test_the_study_is_that_of_params_yaml(params, monkeypatch):

@@ -32,7 +32,7 @@ from tools.calibrate.twins import CHOSEN_ON, SETTINGS
 
 OUTPUT = Path("metrics/calibration.json")
 JUDGES = dict.fromkeys(SETTINGS, judge_kept) | dict.fromkeys(SIMULATED, judge_simulated) | {"repeated": judge_repeated}
-PER_TABLE = dict.fromkeys(SIMULATED, 4) | {"repeated": 7, "over_tables": 30}  # simulations for each twin of a setting
+PER_TABLE = dict.fromkeys(SIMULATED, 4) | {"repeated": 7, "over_tables": 40}  # simulations for each twin of a setting
 POOLED = {
     "chosen_on": CHOSEN_ON,
     "unused_risks": tuple(setting for setting in SETTINGS if setting not in CHOSEN_ON),
@@ -130,11 +130,12 @@ def count_method(findings: pd.DataFrame) -> dict[str, Any]:
     }
 
 
-def count_tables(rows: Sequence[Mapping[str, Any]]) -> dict[int, dict[str, Any]]:
-    """Number of tables -> what is counted -> its share of the simulated studies that say something of it."""
-    counts: dict[int, dict[str, Any]] = {}
-    for number, each in pd.DataFrame(rows).groupby("tables"):
-        counts[int(str(number))] = {str(name): count_share(each[name].dropna()) for name in each.columns.drop("tables")}
+def count_tables(rows: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Number of tables, or any -> what is counted -> its share of the simulated studies that say something of it."""
+    counts: dict[str, dict[str, Any]] = {}
+    studies = pd.DataFrame(rows)
+    for number, each in [*studies.groupby("tables"), ("any", studies)]:
+        counts[str(number)] = {str(name): count_share(each[name].dropna()) for name in each.columns.drop("tables")}
     return counts
 
 

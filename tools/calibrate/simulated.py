@@ -129,8 +129,10 @@ def fit_logistic(features: np.ndarray, label: np.ndarray, split: Split, penalty:
 class World:
     """Tables on which effects are simulated.
 
-    skewness: of a table's error, as that of a mean over rows of which few count most. ratio: of the greatest standard
-    error of a table to the least. grows: whether true effects are in proportion to the standard error.
+    skewness: of a table's error, as that of a mean over rows of which few count most; on eleven real tables its root
+        mean square is 0.28, with both signs.
+    ratio: of the greatest standard error of a table to the least.
+    grows: whether true effects are in proportion to the standard error.
     """
 
     skewness: float = 0.0
@@ -156,9 +158,9 @@ class World:
 
 WORLDS = {
     "alike": World(),
-    "skewed": World(skewness=1.0),
+    "skewed": World(skewness=0.5),
     "unequal": World(ratio=10.0),
-    "growing": World(skewness=1.0, ratio=10.0, grows=True),
+    "growing": World(skewness=0.5, ratio=10.0, grows=True),
 }
 
 
@@ -168,7 +170,7 @@ def simulate_tables(number: int, *, world: str, seed: int, confidence: float) ->
     found_...: whether an arm that helps is found, as now, and by what was done before: a t-test by Bonferroni, within
     the share that the question about regularisers had.
     """
-    rng, rows = np.random.default_rng([seed, number, *world.encode()]), []
+    rng, rows, flips = np.random.default_rng([seed, number, *world.encode()]), [], NUM_FLIPS
     truth = np.zeros(TABLE_ARMS)
     if number % 2:
         truth[: len(EFFECTS)] = list(EFFECTS.values())
@@ -178,7 +180,7 @@ def simulate_tables(number: int, *, world: str, seed: int, confidence: float) ->
         seen, new = seen[:-1], own[-1, -1]
         values = {str(arm): column for arm, column in enumerate(seen.T)}
         effects = {arm: [Difference(each, *blank, "inconclusive") for each in column] for arm, column in values.items()}
-        pooled = pool(effects, sign=-1, margin=0.0, confidence=confidence, num_flips=NUM_FLIPS)
+        pooled = pool(effects, sign=-1, margin=0.0, confidence=confidence, num_flips=flips, seed=number)
         last, found = pooled[str(TABLE_ARMS - 1)], [pooled[arm].verdict in ("better", "worse") for arm in effects]
         p_before = stats.ttest_1samp(seen, 0).pvalue
         row: dict[str, bool | int] = {
@@ -188,7 +190,7 @@ def simulate_tables(number: int, *, world: str, seed: int, confidence: float) ->
             "new_table": bool(last.new_low <= new <= last.new_high),
         }
         if number % 2:
-            best = find_unbeaten(values, sign=-1, confidence=confidence, num_flips=NUM_FLIPS)
+            best = find_unbeaten(values, sign=-1, confidence=confidence, num_flips=flips, seed=number)
             row["best_set"] = "0" in best
             for place, arm in enumerate(EFFECTS):
                 row[f"found_{arm}"] = found[place]

@@ -65,6 +65,7 @@ def pool(
     confidence: float,
     baselines: Sequence[float] = (),
     num_flips: int = NUM_FLIPS,
+    seed: int = SEED,
 ) -> dict[str, Pooled]:
     """Arm -> its differences on the same data sets, at least two, pooled; all arms are one family.
 
@@ -82,7 +83,7 @@ def pool(
     shown = count_shown(values, own_p, alpha=alpha / 2)  # half, since the direction is that of the mean
     ratios = average_ratios(values, baselines)
     values = values[np.lexsort(values.T)]  # so that the order of data sets does not matter
-    p_values, critical = flip_means(values, alpha=alpha, num_flips=num_flips)
+    p_values, critical = flip_means(values, alpha=alpha, num_flips=num_flips, seed=seed)
     pooled = {}
     for place, arm in enumerate(names):
         own, p_value = values[:, place], float(p_values[place])
@@ -121,7 +122,7 @@ def centre(values: Array) -> Array:
     return np.where(np.ptp(values, axis=0) > TOLERANCE * np.abs(values).max(axis=0), deviations, 0.0)
 
 
-def flip_means(values: Array, *, alpha: float, num_flips: int = NUM_FLIPS) -> tuple[Array, float]:
+def flip_means(values: Array, *, alpha: float, num_flips: int = NUM_FLIPS, seed: int = SEED) -> tuple[Array, float]:
     """Step-down adjusted p of each mean, two-sided, and the critical t of intervals that hold together.
 
     values [data set, arm]. The p of an arm alone is the share of flips with a |sum| as large as its own; adjusted, the
@@ -134,7 +135,7 @@ def flip_means(values: Array, *, alpha: float, num_flips: int = NUM_FLIPS) -> tu
 
     num, num_arms = values.shape
     scaled, centred, pieces, largest = scale(values), scale(centre(values)), [], []
-    for signs in draw_signs(num, num_flips):
+    for signs in draw_signs(num, num_flips, seed=seed):
         pieces.append(np.abs(signs @ scaled))
         largest.append(np.abs(signs @ centred).max(axis=1))
     columns = zip(*[piece.T for piece in pieces], strict=True)
@@ -166,9 +167,9 @@ def scale(values: Array) -> Array:
     return np.divide(values, length, out=np.zeros_like(values), where=length > 0)
 
 
-def draw_signs(num: int, num_flips: int) -> Iterator[Array]:
+def draw_signs(num: int, num_flips: int, *, seed: int) -> Iterator[Array]:
     """Signs of data sets in pieces [flip, data set], none flipped first: all 2^num, or so many as num_flips drawn."""
-    rng, is_exact = np.random.default_rng(SEED), 2**num <= num_flips
+    rng, is_exact = np.random.default_rng(seed), 2**num <= num_flips
     total = 2**num if is_exact else num_flips
     for first in range(0, total, CHUNK):
         numbers = np.arange(first, min(first + CHUNK, total))[:, None]
@@ -206,7 +207,7 @@ def average_ratios(values: Array, baselines: Sequence[float]) -> list[float | No
 
 
 def find_unbeaten(
-    values: Mapping[str, ArrayLike], *, sign: int, confidence: float, num_flips: int = NUM_SET_FLIPS
+    values: Mapping[str, ArrayLike], *, sign: int, confidence: float, num_flips: int = NUM_SET_FLIPS, seed: int = SEED
 ) -> set[str]:
     """The arms that no other is shown to beat on average (Hsu 1984); values: arm -> [data set].
 
@@ -218,7 +219,7 @@ def find_unbeaten(
     names = sorted(values)
     table = sign * np.array([np.asarray(values[arm], dtype=np.float64) for arm in names])  # [arm, data set]
     table = table[:, np.lexsort(table)]
-    sums = np.concatenate([signs @ table.T for signs in draw_signs(table.shape[1], num_flips)]).T.copy()
+    sums = np.concatenate([signs @ table.T for signs in draw_signs(table.shape[1], num_flips, seed=seed)]).T.copy()
     return {
         arm
         for place, arm in enumerate(names)
