@@ -235,7 +235,7 @@ def test_a_table_of_16_megabytes_is_taken_ten_times_and_counted_a_thousand_times
     assert estimate_rows(facts) == 2 * rows
 
 
-WIDE = b",".join([b"y", *(b"c%d" % number for number in range(3000))]) + b"\n" + (b"a" + 3000 * b",x" + b"\n") * 2
+WIDE = b",".join([b"y", *(b"c%d" % number for number in range(3000))]) + b"\n" + (b"a" + 3000 * b"," + b"\n") * 2
 
 
 def test_a_table_that_cannot_be_used_is_told_in_few_words(
