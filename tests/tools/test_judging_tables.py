@@ -345,6 +345,8 @@ def test_a_table_is_judged_run_again_and_taken_out_by_one_command_each(project: 
     assert judged.returncode == 0, judged.stdout + judged.stderr
     assert "Beware: a alone ranks the rows almost perfectly" in judged.stdout
     assert "Does a regulariser help? " in judged.stdout
+    assert judged.stdout.endswith("Network: models/my.keras, trained on all rows; how to use it: models/my.txt\n")
+    assert (project.folder / "models/my.keras").exists()
     assert "train@thoracic" not in judged.stdout
     status = project.call("git", "status", "--porcelain", "--untracked-files=all").splitlines()
     changed = {line.split()[-1] for line in status} - {".dvc/.gitignore"}

@@ -107,14 +107,17 @@ def run(study: str) -> int:
     answer = Path("metrics/studies", study, "answer.txt")
     if status == 0 and answer.is_file():
         print("", answer.read_text(encoding="utf-8").rstrip(), *tell_expected(), sep="\n")
-        print(f"\nFigures and tables: make show STUDY={study}")
+        print(f"\nFigures and tables: make show STUDY={study}", flush=True)
+        from tools.judge.deliver import deliver  # here, as it imports TensorFlow
+
+        print(*deliver(study), sep="\n")
     return status
 
 
 def tell_expected() -> list[str]:
     """What the public tables say of a new one, as far as their results are there: with the weight of one table each."""
+    from stages.lib.judge.findings import find_choice, find_difference
     from stages.lib.judge.pooling import pool  # here, as SciPy takes a second
-    from stages.lib.report.answers import find_choice, find_difference
 
     with suppress(UserError):
         studies = load_comparison(*PUBLIC).values()

@@ -15,6 +15,7 @@ from stages.lib.core.files import write_bytes
 from stages.lib.data.dataset import DataError
 from stages.lib.data.table import FOLDER, Table
 from stages.lib.lanes.kept import KEPT
+from stages.lib.lanes.plan import MODELS
 from stages.lib.lock import LOCK, find_object, read_entry, read_listing
 from stages.lib.settings.mistakes import PARAMS
 from stages.lib.settings.yaml_text import load_document
@@ -102,6 +103,11 @@ def remove(text: str, name: str) -> str:
     return text
 
 
+def find_delivered(name: str) -> tuple[Path, Path]:
+    """The network that is handed over, and the text that says how to use it."""
+    return MODELS / f"{name}.keras", MODELS / f"{name}.txt"
+
+
 def undo(name: str, made: Sequence[Path] = ()) -> list[str]:
     """Take out a judged table's CSV, what was made of it, and its entries, these last, so that it can be repeated.
 
@@ -160,7 +166,8 @@ def take_out(name: str) -> list[str]:
     told = forget_objects(name, Path(repo.cache.local.path), Path(repo.stage_cache.cache_dir), {*outs.values()})
     for stage in own:
         Job(stage.addressing, "", "").log.unlink(missing_ok=True)
-    told += undo(name, sorted({*(path.relative_to(Path.cwd()) for path in paths), *KEPT.glob(f"*/{name}")}))
+    made = {*(path.relative_to(Path.cwd()) for path in paths), *KEPT.glob(f"*/{name}"), *find_delivered(name)}
+    told += undo(name, sorted(made))
     repo.lock.unlock()
     return told
 

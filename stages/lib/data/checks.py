@@ -74,7 +74,7 @@ def rank_classes(labels: np.ndarray, column: np.ndarray) -> float:
 
 
 def count_below(values: np.ndarray, others: np.ndarray) -> float:
-    """Pairs of one of each of which the first is the smaller, equal ones by half (Mann and Whitney 1947); both sorted."""
+    """Pairs whose first is the smaller, equal ones by half (Mann and Whitney 1947); both are sorted."""
     below, above = (np.searchsorted(others, values, side) for side in ("left", "right"))
     return float(len(values) * len(others) - (below + above).sum() / 2)
 

@@ -9,7 +9,16 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 
 from stages.lib.judge.arms import AT_KNOB, REFERENCE, TO_END, TUNED, ArmKey
-from stages.lib.judge.comparison import ArmResult, Difference, Judgement, SearchResult, StudyResult, Use
+from stages.lib.judge.comparison import ArmResult, Difference, SearchResult, StudyResult, Use
+from stages.lib.judge.findings import (
+    find_choice,
+    find_difference,
+    is_failure,
+    is_used,
+    list_findings,
+    list_models,
+    recommend,
+)
 from stages.lib.judge.scores import SCORES
 from stages.lib.report import styles
 from stages.lib.report.styles import (
@@ -74,19 +83,6 @@ def tell_failures(study: StudyResult) -> list[str]:
         for mechanism, words in FAILURES.items()
         if is_failure(study, name, mechanism)
     ]
-
-
-def is_failure(study: StudyResult, variant: str, *mechanisms: str) -> bool:
-    """Whether all networks of a variant at its knob have failed, in one of these ways or in any.
-
-    Where one class is rare, networks with skill give one answer, too: their probabilities differ.
-    """
-    arm = study.arms[variant]["at_knob"]
-    has_skill = any(judged.skill.verdict == "better" for judged in arm.judged.values())
-    return any(
-        arm.mechanisms.get(name, 0.0) == 1 and not (name == "one_answer" and has_skill)
-        for name in mechanisms or FAILURES
-    )
 
 
 def is_survey(study: StudyResult) -> bool:
@@ -220,75 +216,38 @@ def tell_scores(study: StudyResult) -> Iterator[str]:
 
 
 def tell_next(study: StudyResult) -> str:
-    """The first thing that follows from the result."""
-    score, found = study.scores["probabilities"], {check.name for check in study.checks}
-    models = {name: judged for name, judged in list_models(study, score).items() if judged.verdict == "better"}
-    chosen = find_difference(find_choice(study), score)
-    if "groups" in found:
-        return "say which rows belong together, and judge it again"
-    if "no_skill" in found:
-        return "look for more rows, or for columns that say more of the target"
-    if is_failure(study, study.baseline):
-        return "mend the baseline, by another learning rate for one, and judge it again"
-    if models:
-        best = max(models, key=lambda name: SCORES[score].sign * models[name].value)
-        return f"use {style_of(best).label}, which is shown to beat the network"
-    findings = list_findings(study, score, group="regularizers")
-    helping = [name for name, one in findings.items() if one.verdict == "better"]
-    if helping and [key.variant for key in study.may_be_best.get(score, [])] == helping[:1]:
-        return f"stop in time, on validation rows, and use {style_of(helping[0]).label}, which is shown to be the best"
-    if chosen and chosen.verdict == "better":
-        uses = next(search.singles for search in study.searches.values() if search.singles)
-        most = max(uses, key=lambda name: uses[name].share)
-        at = f"most often {tell_uses({most: uses[most]})} of replicates"
-        return f"stop in time and choose the regulariser on validation rows, {at}"
-    if helping:
-        return f"stop in time, on validation rows, and try {style_of(helping[0]).label}, which is shown to help"
-    if TO_END not in study.arms[study.baseline]:
-        return "add none of them"
-    to_end = find_difference(study.arms[study.baseline][TO_END], score)
-    stopping = styles.WORDS["stopping"][to_end.verdict if to_end else "not_asked"]
-    return f"{stopping}; a regulariser is not shown to add to that"
+    """What to do, how much that brings, and how sure it is."""
+    advice, score = recommend(study), study.scores["probabilities"]
+    if advice.obstacle:
+        return str(styles.WORDS["obstacles"][advice.obstacle])
+    arm, to_end = study.find(advice.network), find_difference(study.arms[study.baseline].get("to_end"), score)
+    judged, against, thinned = arm.judged[score], advice.against, any(check.name == "thinned" for check in study.checks)
+    share_of = None if SCORES[score].greater_is_better else judged.value
+    return say(
+        "advice",
+        network=name_network(study, advice.network),
+        verdict=judged.verdict,
+        stopping=styles.WORDS["stopping"][to_end.verdict] if to_end else "",
+        baseline=style_of(arm.baseline).label,
+        score=SCORES[score].label,
+        change=show_change(judged.difference, find_share(study, arm, score)) if judged.difference else "",
+        model=style_of(advice.model).label,
+        against=show_change(against, share_of) if against else "",
+        standing=against.verdict if against else "",
+        mend=styles.WORDS["mends"][True] if thinned else "",
+    ).replace(" ;", ";")
+
+
+def name_network(study: StudyResult, key: ArmKey) -> str:
+    """`L1 penalty (tuned, 0.001 to 0.01)`: an arm of networks with the strengths that it has in the study."""
+    if any(key == (search.best_single, TUNED) for search in study.searches.values()):
+        return f"the {styles.CHOSEN} regulariser"
+    ranges = [describe_range(strengths) for strengths in study.find(key).strengths.values() if strengths]
+    told = [*([] if key.kind == AT_KNOB else [styles.ARMS[key.kind]]), *(ranges if len(ranges) == 1 else [])]
+    return styles.name_variant(*key) + (f" ({', '.join(told)})" if told else "")
 
 
 # What sentences are made of -------------------------------------------------------------------------------------------
-
-
-def find_choice(study: StudyResult) -> ArmResult | None:
-    """The arm whose regulariser validation rows choose."""
-    names = [search.best_single for search in study.searches.values() if search.best_single]
-    arms = [study.find(ArmKey(name, TUNED)) for name in names]
-    return next((arm for arm in arms if arm.baseline == study.baseline), None)
-
-
-def find_difference(arm: ArmResult | None, score: str) -> Difference | None:
-    """The difference of an arm from its baseline."""
-    return arm.judged[score].difference if arm else None
-
-
-def list_findings(study: StudyResult, score: str, *, group: str) -> dict[str, Difference]:
-    """Variant of a group -> the difference of its arm from its baseline by one score, the best first."""
-    found = {
-        key.variant: difference
-        for key, arm in study.list_arms()
-        if arm.group == group and is_used(study, key) and (difference := arm.judged[score].difference)
-    }
-    return dict(sorted(found.items(), key=lambda entry: -SCORES[score].sign * entry[1].value))
-
-
-def list_models(study: StudyResult, score: str) -> dict[str, Judgement]:
-    """The reference models by their names."""
-    return {key.variant: arm.judged[score] for key, arm in study.list_arms() if key.kind == REFERENCE}
-
-
-def is_used(study: StudyResult, key: ArmKey) -> bool:
-    """Whether this is the arm of its variant as one would use it: tuned where it has a path, else at its knob.
-
-    The best single regulariser of a search is an arm of other variants.
-    """
-    if any(key.variant in (search.best_single, search.best_singles) for search in study.searches.values()):
-        return False
-    return key.kind == TUNED or (key.kind == AT_KNOB and TUNED not in study.arms[key.variant])
 
 
 def rank_arms(study: StudyResult, score: str | None = None) -> list[tuple[ArmKey, ArmResult]]:

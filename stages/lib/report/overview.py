@@ -14,11 +14,12 @@ import pandas as pd
 from stages.lib.core.records import split_task
 from stages.lib.judge.arms import AT_KNOB, DEFAULT, TO_END, TUNED, ArmKey
 from stages.lib.judge.comparison import Comparison, Difference, StudyResult
+from stages.lib.judge.findings import is_failure, is_used
 from stages.lib.judge.plans import StatisticsPlan
 from stages.lib.judge.pooling import find_unbeaten, pool
 from stages.lib.judge.scores import SCORES
 from stages.lib.report import answers
-from stages.lib.report.answers import BASELINE, IN_WORDS, TO_THE_END, is_failure, is_survey, is_used
+from stages.lib.report.answers import BASELINE, IN_WORDS, TO_THE_END, is_survey
 from stages.lib.report.charts import INK, MUTED, ROWS, Chart, finish_chart, scale_colours
 from stages.lib.report.styles import (
     ARMS,

@@ -8,6 +8,7 @@ from stages.lib.data.checks import Check
 from stages.lib.data.protocols import RepeatedStratifiedKFold
 from stages.lib.judge.arms import ArmKey
 from stages.lib.judge.comparison import ArmResult, Difference, Judgement, Reach, SearchResult, StudyResult, Use, Verdict
+from stages.lib.judge.findings import recommend
 from stages.lib.report.answers import tell_study
 from stages.lib.report.overview import survey, tell_overview
 from stages.lib.report.styles import WORDS, tell_check
@@ -24,7 +25,9 @@ def make_arm(group: str, change: float = 0.0, verdict: Verdict | None = None) ->
     ends = (change - 0.01, change + 0.01, change + 0.01, change + 0.02)  # the arm's own are never shown
     difference = Difference(change, *ends, 0.1, 0.1, verdict) if verdict else None
     skill = Difference(0.1, *ends, 0.1, 0.1, "better")
-    judged = {score: Judgement(value + change, [value] * 2, difference, skill) for score, value in SCORES.items()}
+    judged = {
+        score: Judgement(value + change, [value + change] * 2, difference, skill) for score, value in SCORES.items()
+    }
     return ArmResult("unregularized", group, judged, {}, {"gap": -0.4}, {})  # type: ignore[arg-type]
 
 
@@ -52,16 +55,26 @@ def make_result(chosen: Effect = OPEN, *checks: Check, model: Effect = OPEN, eac
 
 GROUPED, COIN = Check("groups", ("patient",)), Check("no_skill")
 CASES = {  # what is made -> the first line's answer, what comes next
-    "nothing helps": (make_result(), "Inconclusive: ", "a regulariser is not shown to add to that"),
-    "dropout helps": (make_result((-0.05, "better")), "Yes: ", "most often dropout 0.1 to 0.3 in 80 % of"),
-    "dropout hurts": (make_result((0.05, "worse")), "No, it hurts: ", "a regulariser is not shown to add to that"),
+    "nothing helps": (make_result(), "Inconclusive: ", "use early stopping; nothing is shown to add to that"),
+    "dropout helps": (make_result((-0.05, "better")), "Yes: ", "-0.050 (-10.0 %; -0.060 to -0.040), which is shown to"),
+    "dropout hurts": (make_result((0.05, "worse")), "No, it hurts: ", "nothing is shown to add to that"),
     "dropout helps, the choice does not": (
         make_result(each=(-0.05, "better")),
         "Inconclusive: ",
-        "try dropout, which is",
+        "use dropout (tuned), with early stopping; over",
     ),
-    "nothing matters": (make_result((0.001, "equivalent")), "No, it is equivalent: ", "not shown to add"),
-    "a model is better": (make_result(model=(-0.1, "better")), "Inconclusive: ", "use logistic regression"),
+    "nothing matters": (make_result((0.001, "equivalent")), "No, it is equivalent: ", "nothing is shown to add"),
+    "a model is better": (make_result(model=(-0.1, "better")), "Inconclusive: ", "use logistic regression; over the"),
+    "a model beats no regulariser alone": (
+        make_result(each=(-0.1, "inconclusive"), model=(-0.1, "better")),
+        "Inconclusive: ",
+        "it is not shown to beat no regulariser; logistic regression, which is simpler, is not shown to differ",
+    ),
+    "dropout beats a model": (
+        make_result((-0.05, "better"), model=(0.1, "worse")),
+        "Yes: ",
+        "beat logistic regression",
+    ),
     "rows belong together": (make_result(OPEN, GROUPED), "Inconclusive: ", "which rows belong together"),
     "coin flips": (make_result(OPEN, COIN), "Inconclusive: ", "columns that say more of the target"),
 }
@@ -77,6 +90,15 @@ def test_the_answer_follows_from_the_verdicts_and_says_what_to_do_next() -> None
         assert len(lines) <= 15, name
         lines = [*tell_overview(survey({"my": study}, {"my": "my"}, STATISTICS)), *lines]
         assert find_contradictions("\n".join(lines)) == [], name
+
+
+def test_an_ensemble_is_advised_where_all_that_it_builds_on_is_shown_to_help() -> None:
+    for plain, advised in (("better", "dropout_ensemble_5"), ("inconclusive", "unregularized")):
+        study = make_result()
+        arms = {"unregularized_ensemble_5": {"at_knob": make_arm("ensembles", -0.02, plain)}}
+        on_top = replace(make_arm("ensembles", -0.03, "better"), baseline="unregularized_ensemble_5")
+        advice = recommend(replace(study, arms=study.arms | arms | {"dropout_ensemble_5": {"tuned": on_top}}))
+        assert advice.network.variant == advised
 
 
 def test_the_answer_tells_sizes_scores_and_stopping() -> None:
