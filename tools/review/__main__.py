@@ -136,6 +136,8 @@ def list_places(change: Change) -> tuple[float, ...]:
 def describe_basis(study: str, result: Review) -> str:
     """On what the differences of a study are judged, and what its intervals do not cover."""
     compared = result.head.comparison[study]
+    if not compared.dataset:
+        return f"{study} by the means of its {compared.protocol.num_replicates} data sets"
     if study in {key.arm.study for key in result.unjudged}:
         return f"{study} not at all ({result.basis[study]}; git keeps no replicates of several data sets)"
     if reason := result.basis[study]:

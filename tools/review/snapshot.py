@@ -12,10 +12,11 @@ import re
 import subprocess
 import zipfile
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from functools import cached_property
 from pathlib import Path
+from statistics import fmean
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
@@ -25,12 +26,23 @@ from pydantic import ValidationError
 from stages.lib.core.cli import UserError
 from stages.lib.core.files import read_plain
 from stages.lib.core.records import split_task
+from stages.lib.data.protocols import FixedTest
 from stages.lib.judge.arms import REFERENCE
-from stages.lib.judge.comparison import COMPARISON, ArmResult, Comparison, find_comparison, parse_comparison
-from stages.lib.judge.plans import BEST_SINGLE
+from stages.lib.judge.comparison import (
+    COMPARISON,
+    ArmResult,
+    Comparison,
+    Difference,
+    Judgement,
+    find_comparison,
+    parse_comparison,
+)
+from stages.lib.judge.plans import BEST_SINGLE, StatisticsPlan
 from stages.lib.lock import HASH, LOCK, find_cache, find_object, hash_file, read_listing
 from stages.lib.settings.mistakes import PARAMS
+from stages.lib.settings.schema import read_statistics
 from stages.lib.settings.yaml_text import TextError, compose, decode, load_document
+from stages.report import pool_arms
 
 PLANS, METRICS = "data/plan", "metrics/metrics.json"  # what the first stage writes, and the last one
 MAX_BYTES = 2**26  # of one file; the largest, of a comparison, has a hundredth of that
@@ -105,6 +117,9 @@ class Snapshot:
         if not names:
             raise UserError(f"{COMPARISON} of {self.name} has no file, expected the output of a complete run: run make")
         read = [self.read(f"{COMPARISON}/{name}", check_comparison) for name in names]
+        if any(len(comparison) > 1 for comparison in read):
+            settings = self.read(PARAMS, read_statistics)
+            read = [join_tasks(comparison, settings) if len(comparison) > 1 else comparison for comparison in read]
         return {task: result for comparison in read for task, result in comparison.items()}
 
     @cached_property
@@ -192,6 +207,27 @@ class Snapshot:
             if any(member.compress_type != zipfile.ZIP_STORED for member in arrays.zip.infolist()):
                 raise ValueError(f"{path} is compressed")
             return dict(arrays)
+
+
+def join_tasks(comparison: Comparison, settings: StatisticsPlan) -> Comparison:
+    """Several data sets of a study as one, of which each is a replicate: a review judges the means over them."""
+    first, *_ = results = list(comparison.values())
+    every, study = [dict(result.list_arms()) for result in results], split_task(next(iter(comparison)))[0]
+    keys = [key for key in every[0] if all(key in one for one in every)]
+    named = {name: one for name, one in first.scores.items() if all(one in each.scores.values() for each in results)}
+    arms: dict[str, dict[Any, ArmResult]] = {}
+    common = [{key: one[key] for key in keys} for one in every]
+    pooled = {score: pool_arms(common, score, settings) for score in named.values()}
+    for key in keys:
+        judged = dict[str, Judgement]()
+        for score in named.values():
+            values, found = [one[key].judged[score].value for one in every], pooled[score].get(key)
+            difference = Difference(found.value, found.low, found.high, verdict=found.verdict) if found else None
+            judged[score] = Judgement(fmean(values), values, difference)
+        arms.setdefault(key.variant, {})[key.kind] = replace(every[0][key], judged=judged)
+    protocol = FixedTest(kind="fixed_test", seeds=len(results), validation=0.5)
+    joined = replace(first, dataset="", protocol=protocol, scores=named, arms=arms)
+    return {study: replace(joined, searches={}, may_be_best={}, checks=[])}
 
 
 def hash_text(text: str) -> str:
