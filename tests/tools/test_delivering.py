@@ -1,6 +1,7 @@
 """The network that `make judge` hands over: opened by a process that knows nothing of this project."""
 
 import csv
+import re
 import shutil
 import subprocess
 import sys
@@ -12,7 +13,7 @@ import pytest
 from stages.lib.core.records import save_plans
 from stages.plan import read_source, read_text, run
 from tests.conftest import ROOT
-from tests.lib.report.test_answers import make_result
+from tests.lib.report.test_answers import make_arm, make_result
 from tools.judge import __main__ as judge
 from tools.judge import deliver
 
@@ -50,25 +51,30 @@ def judge_table(folder: Path, num_classes: int) -> None:
 @pytest.fixture
 def folder(inside: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     shutil.copytree(ROOT / "data/source", inside / "data/source")
-    helps = make_result(each=(-0.05, "better"))
-    monkeypatch.setattr(deliver, "load_comparison", lambda study: {study: helps})  # dropout, in a made-up study
+    made = make_result(each=(-0.05, "better"))
+    monkeypatch.setattr(deliver, "load_comparison", lambda study: {study: made})  # a made-up study
     monkeypatch.setattr(deliver.runtime, "configure", lambda: None)  # which has to come first in a process
     return inside
 
 
-@pytest.mark.parametrize("num_classes", [2, 3])
+@pytest.mark.parametrize(("num_classes", "advised"), [(2, "dropout (tuned)"), (3, "ensemble of 3")])
 def test_a_stranger_predicts_the_rows_of_the_csv_as_the_lanes_do(
-    folder: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch, num_classes: int
+    folder: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+    monkeypatch: pytest.MonkeyPatch,
+    num_classes: int,
+    advised: str,
 ) -> None:
     judge_table(folder, num_classes)
+    arms = deliver.load_comparison("my")["my"].arms
+    if advised == "ensemble of 3":
+        arms["unregularized_ensemble_3"] = {"at_knob": make_arm("ensembles", -0.06, "better")}
     seen, check_equal = [], deliver.check_equal
     monkeypatch.setattr(deliver, "check_equal", lambda *given: seen.append(given[-1]) or check_equal(*given))
     assert deliver.deliver("my") == ["Network: models/my.keras, trained on all rows; how to use it: models/my.txt"]
     text, elsewhere = (folder / "models/my.txt").read_text(), tmp_path_factory.mktemp("elsewhere")
-    assert text.startswith(
-        "models/my.keras: dropout (tuned), trained on all 120 rows of data/source/my.csv, of which 24 "
-    )
-    assert "log loss 0.450 (95 % interval 0.450 to 0.450)" in text
+    assert text.startswith(f"models/my.keras: {advised}, trained on all 120 rows of data/source/my.csv, of which 24 ")
+    assert re.search(r"log loss 0\.4[45]0 \(95 % interval 0\.4[45]0 to 0\.4[45]0\)", text)
     for name in ("models/my.keras", "data/source/my.csv"):
         (elsewhere / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(folder / name, elsewhere / name)

@@ -22,7 +22,15 @@ from stages.lib.data.dataset import Rows
 from stages.lib.data.kinds import SplitPlan
 from stages.lib.data.protocols import draw_validation, state_of
 from stages.lib.data.samples import Development, Encoder
-from stages.lib.data.table import MISSING_CATEGORY, RAW_NAME, Table, is_missing, parse_table, read_categories
+from stages.lib.data.table import (
+    MISSING_CATEGORY,
+    RAW_NAME,
+    Table,
+    is_category,
+    is_missing,
+    parse_table,
+    read_categories,
+)
 from stages.lib.judge.arms import AT_KNOB, AVERAGED, TO_END, ArmKey
 from stages.lib.judge.comparison import StudyResult, load_comparison
 from stages.lib.judge.designs import resampled_mean
@@ -155,11 +163,11 @@ def train_variant(plan: RunPlan, arm: ArmKey, members: int, development: Develop
 def describe_inputs(declaration: Table, table: CsvTable, rows: Rows) -> Inputs:
     """What the columns of a table are in its features, and what its classes are called in it."""
     used = [name for name in table.columns if name not in (declaration.target, declaration.group, *declaration.drop)]
-    numbers = [name for name in used if name in rows.features]
+    texts = [name for name in used if name in declaration.categorical or is_category(table.columns[name].cells)]
+    numbers = [name for name in used if name not in texts]
     categories = {
         name: [feature.removeprefix(f"{name}_") for feature, _ in read_categories(table.columns[name], impute=True)]
-        for name in used
-        if name not in numbers
+        for name in texts
     }
     names = dict[str, str]()
     for name in [*numbers, *categories]:
