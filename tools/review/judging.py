@@ -162,7 +162,7 @@ def compare_study(
         }
         return unpaired, "protocol, data, seed or number of replicates differ, so that none are paired"
     if not after.dataset:  # means over several data sets
-        return {key: resampled_mean(np.subtract(*both), test_train_ratio=0) for key, both in known.items()}, ""
+        return {key: resampled_mean(np.subtract(now, was), test_train_ratio=0) for key, (now, was) in known.items()}, ""
     try:
         by_row = dict[ScoreKey, Estimate]()
         for variant in dict.fromkeys(key.arm.variant for key in keys):  # one is held at a time
