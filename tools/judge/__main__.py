@@ -23,7 +23,6 @@ import re
 import shlex
 import subprocess
 import sys
-from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -33,7 +32,6 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from stages.lib.core.cli import UserError, make_parser
 from stages.lib.data.dataset import DataError
 from stages.lib.data.table import to_number
-from stages.lib.judge.comparison import load_comparison
 from stages.lib.settings.mistakes import PARAMS
 from stages.lib.settings.yaml_text import load_document
 from stages.plan import check, read_text
@@ -43,7 +41,6 @@ from tools.judge.entries import NAME, take_out, write_entries
 from tools.judge.sheet import is_in_project, read_sheet
 
 KEYS = ("DATA", "TARGET", "GROUP", "POSITIVE", "DROP", "MINUTES", "NAME", "STUDY", "UNDO")
-PUBLIC = ("thoracic", "tables")  # studies of public tables
 MOST_NAMED = 6  # columns or classes in a line
 
 
@@ -106,28 +103,14 @@ def run(study: str) -> int:
     status = subprocess.call([sys.executable, "-m", "tools.repro", "--with-parent", f"draw@{study}"])
     answer = Path("metrics/studies", study, "answer.txt")
     if status == 0 and answer.is_file():
-        print("", answer.read_text(encoding="utf-8").rstrip(), *tell_expected(), sep="\n")
+        from tools.judge.others import tell_others  # here, as SciPy takes a second
+
+        print("", answer.read_text(encoding="utf-8").rstrip(), *tell_others(study), sep="\n")
         print(f"\nFigures and tables: make show STUDY={study}", flush=True)
         from tools.judge.deliver import deliver  # here, as it imports TensorFlow
 
         print(*deliver(study), sep="\n")
     return status
-
-
-def tell_expected() -> list[str]:
-    """What the public tables say of a new one, as far as their results are there: with the weight of one table each."""
-    from stages.lib.judge.findings import find_choice, find_difference
-    from stages.lib.judge.pooling import pool  # here, as SciPy takes a second
-
-    with suppress(UserError):
-        studies = load_comparison(*PUBLIC).values()
-        known = [find_difference(find_choice(study), study.scores["probabilities"]) for study in studies]
-        if len(found := [difference for difference in known if difference]) > 2:
-            pooled = pool({"choice": found}, sign=-1, margin=0, confidence=0.95)["choice"]
-            chosen = f"On {len(found)} public tables, the regulariser that validation rows choose changes log loss by"
-            new = f"on a new table by {pooled.new_low:+z.3f} to {pooled.new_high:+z.3f} (95 %)"
-            return [f"{chosen} {pooled.value:+z.3f} on average, {new}."]
-    return []
 
 
 def main() -> int:
