@@ -272,10 +272,12 @@ def test_the_recipe_is_that_of_the_study_of_public_tables() -> None:
     study = load_yaml(ROOT / "params.yaml")["studies"]["tables"]
     training = {"learning_rate": RATE, "batch_size": BATCH, "steps": MIN_STEPS}
     assert study["training"].items() >= training.items()
-    assert study["variants"] == {variant: {"learning_rate": rate} for variant, rate in RATES.items()}
-    catalogue = load_yaml(ROOT / "params.yaml")["variants"].values()
-    points = [1 + len(entry.get("path", [])) + entry.get("search", {}).get("points", 0) for entry in catalogue]
-    assert sum(points) == NUM_POINTS
+    assert study["variants"].items() >= {variant: {"learning_rate": rate} for variant, rate in RATES.items()}.items()
+    networks = 0
+    for entry in load_yaml(ROOT / "params.yaml")["variants"].values():
+        searched = entry["search"]["points"] + 1 if "search" in entry else 1  # its own strengths beside them
+        networks += max(1, len(entry.get("path", []))) * max([1, *entry.get("members", [])]) * searched
+    assert networks == NUM_POINTS
 
 
 def test_entries_are_added_without_another_change_and_taken_out_again(folder: Path) -> None:
@@ -286,7 +288,7 @@ def test_entries_are_added_without_another_change_and_taken_out_again(folder: Pa
     assert judge.judge_file(given) == "my_table"
     added = (folder / "params.yaml").read_text().splitlines()
     kept = before["params.yaml"].decode().splitlines()
-    assert [line for line in added if line not in kept] and len(added) - len(kept) <= 12
+    assert [line for line in added if line not in kept] and len(added) - len(kept) <= 20
     with pytest.raises(DataError, match="make judge STUDY=my_table"):
         judge.judge_file(given)
     for other in ("table", "my_tabl.", "tables", "../my_table"):
