@@ -115,14 +115,14 @@ def find_chosen_end(study: ResolvedStudy, variant: str) -> list[str]:
 
 
 def load_losses(task: str, variant: str, regularizer: str | None) -> tuple[np.ndarray, np.ndarray]:
-    """Strengths [point], and the least log loss on validation rows of each lane over its epochs, [point, replicate]."""
+    """Strengths [point], and the least log loss on validation rows of each first member, [point, replicate]."""
     folder = find_run(task, variant)
     history = pd.read_csv(folder / "history.csv", usecols=["lane", "val_log_loss"])
     losses = history.groupby("lane")["val_log_loss"].min().to_numpy()
     with np.load(folder / "lanes.npz") as lanes:
-        grid = Grid.of_lanes(len(losses), int(lanes["replicate"].max()) + 1)
+        grid = Grid.of_lanes(len(losses), int(lanes["replicate"].max()) + 1, int(lanes["member"].max(initial=0)) + 1)
         strengths = lanes[f"strength_{regularizer}"] if regularizer else np.zeros(len(losses))
-    return grid.by_point(strengths)[:, 0], grid.by_point(losses)
+    return grid.by_point(strengths)[:, 0], grid.by_member(losses)[:, 0]
 
 
 def test_the_stopped_baseline_is_as_good_as_dense_networks_are(results: dict[str, StudyResult]) -> None:
