@@ -189,13 +189,13 @@ def plan_points(params: Params, study: ResolvedStudy, variant: Variant, *, name:
 
 
 def experiment_plan(params: Params, name: str, facts: Mapping[str, Facts]) -> ExperimentPlan:
-    """An experiment's runs: those of the first task of its study, with its own replicates and epochs."""
+    """An experiment's runs: those of the first task of its study, one member each, with its own replicates and epochs."""
     experiment: ExperimentParams = params.sections["experiments"][name]
     study, most = params.studies[experiment.study], experiment.replicates
     first = list_tasks(study, facts)[0]
 
     def shrink(run: RunPlan) -> RunPlan:
-        return replace(run, replicates=run.replicates[:most], epochs=experiment.epochs or run.epochs)
+        return replace(run, replicates=run.replicates[:most], epochs=experiment.epochs or run.epochs, members=1)
 
     return ExperimentPlan(
         name=name,
