@@ -41,6 +41,7 @@ from stages.lib.lock import prune_outputs
 from stages.lib.measured import list_measured
 from stages.lib.report.answers import is_survey
 from stages.lib.report.charts import THEMES, make_figure, paint, stand_alone
+from stages.lib.report.costs import list_costs
 from stages.lib.report.overview import Overview, draw_overview, read_overview, survey, tell_all, tell_overview
 from stages.lib.report.page import STUDIES, Part, StudyPart, render_page
 from stages.lib.report.styles import VERDICTS, Effect
@@ -61,7 +62,7 @@ def run(
     studies = sorted(parts.values(), key=lambda part: not any(is_survey(comparison[task]) for task in part.data))
     overview = survey(comparison, names, settings)
     effects, sentences = make_figure("answer", draw_overview(overview)), tell_overview(overview)
-    measured = list_measured(audit, calibration)
+    measured = [*list_costs(overview), *list_measured(audit, calibration)]
     context = {"name": "", "answer": effects, "lead": [*tell_all(overview)], "sentences": sentences[1:]}
     context |= {"parts": studies, "measured": measured}
     files = {
