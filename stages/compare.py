@@ -32,6 +32,7 @@ from stages.lib.judge.arms import (
     rate_variants,
 )
 from stages.lib.judge.comparison import PathPoint, SearchPoint, StudyResult, save_comparison, save_points
+from stages.lib.judge.equal_cost import compare_costs
 from stages.lib.judge.findings import check_result
 from stages.lib.judge.judge import Judge, judge_study
 from stages.lib.judge.plans import ComparedSearch, StatisticsPlan, StudyPlan, load_statistics_plan, load_study_plans
@@ -60,7 +61,7 @@ def run(
     paths = [point for name, one in variants.items() for point in list_path_points(judge, name, one.average(1))]
     result = judge_study(judge)
     return Outcome(
-        replace(result, checks=[*checks, *check_result(judge, result)]),
+        replace(result, checks=[*checks, *check_result(judge, result)], equal_cost=compare_costs(judge, predicted)),
         paths,
         [
             point

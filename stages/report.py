@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import json
 import platform
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -23,7 +24,7 @@ from stages.lib.claims.judging import ClaimResult, load_audit
 from stages.lib.core.cli import parse_arguments, run_main
 from stages.lib.core.files import write_bytes, write_json
 from stages.lib.core.records import split_task
-from stages.lib.judge.arms import AT_KNOB, NO_SKILL, REFERENCE, TUNED, ArmKey
+from stages.lib.judge.arms import AT_KNOB, DEFAULT, NO_SKILL, REFERENCE, TUNED, ArmKey
 from stages.lib.judge.comparison import (
     METRICS,
     POINTS,
@@ -41,6 +42,7 @@ from stages.lib.lock import prune_outputs
 from stages.lib.measured import list_measured
 from stages.lib.report.answers import is_survey
 from stages.lib.report.charts import THEMES, make_figure, paint, stand_alone
+from stages.lib.report.costs import list_costs
 from stages.lib.report.overview import Overview, draw_overview, read_overview, survey, tell_all, tell_overview
 from stages.lib.report.page import STUDIES, Part, StudyPart, render_page
 from stages.lib.report.styles import VERDICTS, Effect
@@ -61,14 +63,14 @@ def run(
     studies = sorted(parts.values(), key=lambda part: not any(is_survey(comparison[task]) for task in part.data))
     overview = survey(comparison, names, settings)
     effects, sentences = make_figure("answer", draw_overview(overview)), tell_overview(overview)
-    measured = list_measured(audit, calibration)
+    measured = [*list_costs(overview), *list_measured(audit, calibration)]
     context = {"name": "", "answer": effects, "lead": [*tell_all(overview)], "sentences": sentences[1:]}
     context |= {"parts": studies, "measured": measured}
     files = {
         METRICS / "report.html": render_page("study/page.html.jinja", settings, **context),
         METRICS / "report.md": render_page("report.md.jinja", settings, **context),
         METRICS / "answer.txt": "\n".join(sentences) + "\n",
-        METRICS / "answer.json": tell_answer(sentences, overview),
+        METRICS / "answer.json": tell_answer(sentences, overview, list_defaults(comparison)),
     }
     files |= {FIGURES / f"answer-{theme}.svg": paint(effects.svg, theme) for theme in THEMES}
     shown: list[StudyPart | Part] = [*studies, *measured]
@@ -79,15 +81,26 @@ def run(
     return files
 
 
-def tell_answer(sentences: Sequence[str], overview: Overview) -> str:
-    """The answer for other programs, and where it was drawn."""
+def list_defaults(comparison: Comparison) -> dict[str, dict[str, float]]:
+    """Variant -> the strengths that most data sets have by default, those that the others choose."""
+    chosen: dict[str, Counter[tuple[tuple[str, float], ...]]] = {}
+    for result in comparison.values():
+        for key, arm in result.list_arms():
+            if key.kind == DEFAULT and arm.group == "regularizers":
+                strengths = tuple((name, values[0]) for name, values in arm.strengths.items())
+                chosen.setdefault(key.variant, Counter())[strengths] += 1
+    return {variant: dict(counts.most_common(1)[0][0]) for variant, counts in chosen.items()}
+
+
+def tell_answer(sentences: Sequence[str], overview: Overview, defaults: Mapping[str, Mapping[str, float]]) -> str:
+    """The answer for other programs, and where it was drawn. defaults: by `list_defaults`."""
     over_tables = {
         column.title: pooled
         for column in overview.columns
         if (pooled := {arm: asdict(one) for arm, one in column.effects.items() if isinstance(one, Pooled)})
     }
     content: dict[str, Any] = {"machine": platform.machine(), "versions": find_versions(), "sentences": sentences}
-    content |= {"reading": read_overview(overview), "over_tables": over_tables}
+    content |= {"reading": read_overview(overview), "over_tables": over_tables, "defaults": defaults}
     return json.dumps(content, indent=2, ensure_ascii=False) + "\n"
 
 

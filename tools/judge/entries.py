@@ -25,6 +25,7 @@ from tools.judge.design import BATCH, FOLDS, Columns, StudyDesign, Wishes
 
 NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
 SECTIONS = ("datasets", "studies")
+ANSWER = Path("metrics/answer.json")
 RATE, RATES = 0.006, {"learning_rate_low": 0.002, "learning_rate_high": 0.018}  # of the study of the public tables
 
 
@@ -69,6 +70,7 @@ def describe_table(file: str, columns: Columns, wishes: Wishes) -> dict[str, Any
 def describe_study(name: str, design: StudyDesign, command: str, catalogue: Container[str]) -> list[str]:
     """The study's entry; its learning rates are those of the study of the public tables."""
     training = [f"      training: {design.training}"] if design.training else []
+    known = [f"      {knob}: {strength:g}" for knob, strength in find_defaults().items() if knob in catalogue]
     changes = [f"      {variant}: {{learning_rate: {rate}}}" for variant, rate in RATES.items() if variant in catalogue]
     return [  # in lines that DVC's writer leaves as they are
         f"  {name}:",
@@ -83,8 +85,18 @@ def describe_study(name: str, design: StudyDesign, command: str, catalogue: Cont
         *training,
         f"    network: {{hidden: [{design.units}, {design.units}], activation: relu}}",
         f"    training: {{learning_rate: {RATE}, batch_size: {BATCH}, steps: {design.steps}}}",
+        *(["    strengths:  # that suit the public tables best", *known] if known else []),
         *(["    variants:", *changes] if changes else []),
     ]
+
+
+def find_defaults() -> dict[str, float]:
+    """Regulariser -> the strength that suits the public tables best: that of its knob in a study of a new one."""
+    try:
+        defaults = json.loads(ANSWER.read_bytes())["defaults"]
+        return {variant: strengths[variant] for variant, strengths in defaults.items() if [*strengths] == [variant]}
+    except (OSError, ValueError, LookupError, TypeError):  # no results yet
+        return {}
 
 
 def find_section(text: str, section: str) -> tuple[str, str, str]:

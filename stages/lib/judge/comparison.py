@@ -162,6 +162,22 @@ class Reach:
     wanted: FiniteFloat = 0.0
 
 
+Way = Literal["choose", "average", "average_best"]
+
+
+@dataclass(frozen=True)
+class CostPoint:
+    """What so many trained networks are worth, used in one way: the change of the score of probabilities from one.
+
+    difference: of the best of them less as many averaged, or as many as there are; where it is asked.
+    """
+
+    way: Way
+    networks: int
+    change: FiniteFloat
+    difference: Difference | None = None
+
+
 @dataclass(frozen=True)
 class StudyResult:
     """All arms of a study, and the protocol by which they were judged.
@@ -174,7 +190,7 @@ class StudyResult:
     searches: variant -> what its search found.
     may_be_best: score -> the arms that are not shown to be worse than another; each variant once, as one would use it.
     checks: what a reader of the result has to know of the data and of it.
-    explored: as in `StudyPlan`.
+    explored: as in `StudyPlan`. equal_cost: what so many networks are worth, by `equal_cost.compare_costs`.
     """
 
     dataset: str
@@ -190,6 +206,7 @@ class StudyResult:
     may_be_best: dict[str, list[ArmKey]] = field(default_factory=dict)
     checks: list[Check] = field(default_factory=list)
     explored: bool = False
+    equal_cost: list[CostPoint] = field(default_factory=list)
 
     def list_arms(self) -> Iterator[tuple[ArmKey, ArmResult]]:
         for variant, kinds in self.arms.items():

@@ -13,7 +13,7 @@ import pandas as pd
 
 from stages.lib.core.records import split_task
 from stages.lib.judge.arms import AT_KNOB, DEFAULT, TO_END, TUNED, ArmKey
-from stages.lib.judge.comparison import Comparison, Difference, StudyResult
+from stages.lib.judge.comparison import Comparison, CostPoint, Difference, StudyResult
 from stages.lib.judge.findings import is_failure, is_used
 from stages.lib.judge.plans import StatisticsPlan
 from stages.lib.judge.pooling import find_unbeaten, pool
@@ -49,6 +49,7 @@ class DataColumn:
     baseline: its score. may_be_best: the arms that no other is shown to beat, the baseline among them. learns: whether
     networks of the baseline do; else no effect has a verdict, since it does not say that a regulariser helps. other:
     the effects by the score of discrimination, whose label is by; on one data set alone. ensembles: arms that are some.
+    costs: what so many networks are worth.
     """
 
     title: str
@@ -59,6 +60,7 @@ class DataColumn:
     other: Mapping[str, Effect] = field(default_factory=dict)
     by: str = ""
     ensembles: Collection[str] = ()
+    costs: Sequence[CostPoint] = ()
 
     @property
     def tried(self) -> list[str]:
@@ -122,7 +124,8 @@ def survey(comparison: Comparison, names: Mapping[str, str], settings: Statistic
             columns[title] = tell_several(title, list(tasks.values()), score, settings)
             new = [study for study in tasks.values() if not study.explored]
             if 1 < len(new) < len(tasks):
-                columns[title := f"{len(new)} new tables"] = tell_several(title, new, score, settings)
+                title = f"{len(new)} new tables"
+                columns[title] = tell_several(title, new, score, settings)
         else:
             columns[title] = tell_one(title, tasks[first], score)
     arms = [(key, arm) for task in chosen for key, arm in comparison[task].list_arms()]
@@ -137,7 +140,9 @@ def tell_one(title: str, study: StudyResult, score: str) -> DataColumn:
     other = study.scores["discrimination"]
     effects, baseline = list_effects(study, score), study.baseline_result.judged[score].value
     by, also = SCORES[other].label, list_effects(study, other)
-    column = DataColumn(title, effects, baseline, best, other=also, by=by, ensembles=list_ensembles(study))
+    column = DataColumn(
+        title, effects, baseline, best, other=also, by=by, ensembles=list_ensembles(study), costs=study.equal_cost
+    )
     return without_verdicts(column) if is_failure(study, study.baseline) else column
 
 
@@ -160,8 +165,36 @@ def tell_several(title: str, studies: Sequence[StudyResult], score: str, setting
     best -= {arm for arm, one in pooled.items() if one.verdict == "worse"} | {BASELINE}
     if all(one.verdict != "better" for one in pooled.values()):
         best |= {BASELINE}  # as for one data set: `judge.keep_baseline`
-    column = DataColumn(title, pooled, float(np.mean(baselines)), best, ensembles=list_ensembles(studies[0]))
+    ensembles, costs = list_ensembles(studies[0]), pool_costs(studies, sign=sign, margin=margin, settings=settings)
+    column = DataColumn(title, pooled, float(np.mean(baselines)), best, ensembles=ensembles, costs=costs)
     return without_verdicts(column) if any(is_failure(study, study.baseline) for study in studies) else column
+
+
+def pool_costs(
+    studies: Sequence[StudyResult], *, sign: int, margin: float, settings: StatisticsPlan
+) -> list[CostPoint]:
+    """What so many networks are worth on average over data sets."""
+    every = [{(point.way, point.networks): point for point in study.equal_cost} for study in studies]
+    common = [key for key in every[0] if all(key in one for one in every)]
+    asked = {
+        str(networks): [one[way, networks].difference for one in every]
+        for way, networks in common
+        if every[0][way, networks].difference
+    }
+    known = {name: [one for one in found if one] for name, found in asked.items()}
+    judged = pool(known, sign=sign, margin=margin, confidence=settings.confidence) if known else {}
+    differences = {
+        networks: Difference(one.value, one.low, one.high, verdict=one.verdict) for networks, one in judged.items()
+    }
+    return [
+        CostPoint(
+            way,
+            networks,
+            float(np.mean([one[way, networks].change for one in every])),
+            differences.get(str(networks)) if way == "choose" else None,
+        )
+        for way, networks in common
+    ]
 
 
 def list_effects(study: StudyResult, score: str) -> dict[str, Difference]:
