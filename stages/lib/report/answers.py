@@ -33,7 +33,7 @@ from stages.lib.report.styles import (
 )  # fmt: skip
 
 NUM_MATTER = 5
-MANY = 3  # regularisers that a survey compares at least
+MANY = 2  # regularisers that a survey compares at least
 TO_THE_END, BASELINE = styles.ARMS["to_end"], "no regulariser"
 GROUPS: dict[str, list[str]] = styles.WORDS["groups"]  # in the singular and in the plural
 FAILURES: dict[str, str] = styles.WORDS["failures"]

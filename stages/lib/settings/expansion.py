@@ -189,7 +189,7 @@ def plan_points(params: Params, study: ResolvedStudy, variant: Variant, *, name:
 
 
 def experiment_plan(params: Params, name: str, facts: Mapping[str, Facts]) -> ExperimentPlan:
-    """An experiment's runs: those of the first task of its study, one member each, with its own replicates and epochs."""
+    """An experiment's runs: those of the first task of its study, of one member, with own replicates and epochs."""
     experiment: ExperimentParams = params.sections["experiments"][name]
     study, most = params.studies[experiment.study], experiment.replicates
     first = list_tasks(study, facts)[0]
