@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_digits
 
-from stages.lib.claims.judging import LAYOUT, Threshold
+from stages.lib.claims.claims import matters
+from stages.lib.claims.judging import LAYOUT
 from stages.lib.data.samples import load_samples
 from stages.lib.judge.comparison import parse_comparison
 from stages.lib.lanes.run import load_run
@@ -289,6 +290,6 @@ def test_a_kind_of_data_set_is_fetched_and_split(extended: Project) -> None:
 def test_a_claim_is_judged_by_its_rule(extended: Project) -> None:
     claims = {claim.id: claim for claim in LAYOUT.validate_json(extended.read("metrics/audit.json"))}
     (gap,) = claims["E1"].quantities
-    assert claims["E1"].verdict == Threshold(matters=0.01).judge(gap.low, gap.high)
+    assert claims["E1"].verdict == matters(0.01).judge(gap.low, gap.high)
     row = f"| E1 | {claims['E1'].verdict} | Dropout keeps a network from learning patients by heart. "
     assert row in extended.read("metrics/report.md").decode()

@@ -97,7 +97,7 @@ def test_networks_that_diverge_are_told_and_not_written(folder: Path) -> None:
     judge_table(folder, 2)
     text = (folder / "params.yaml").read_text()
     (folder / "params.yaml").write_text(
-        text.replace("optimizer: adam, learning_rate: 0.006", "optimizer: sgd, learning_rate: 1.0e+9")
+        text.replace("training: {learning_rate: 0.006,", "training: {optimizer: sgd, learning_rate: 1.0e+9,")
     )
     save_plans(run(read_text("params.yaml"), read_source))
     assert "has diverged, so no file of it is written" in deliver.deliver("my")[0]

@@ -15,6 +15,7 @@ STYLES = [
     Style(label, colour, "circle") for label, colour in zip(WAYS.values(), (COLOURS["orange"], BLUE, GREY), strict=True)
 ]
 WIDTH, HEIGHT = 150, 120
+TOLD = 10  # networks of which the short report tells
 
 
 def draw_costs(overview: Overview) -> Chart | None:
@@ -63,4 +64,13 @@ def list_costs(overview: Overview) -> list[Part]:
     ]
     told = say("costs", score=overview.score)
     figures = [make_figure("equal-cost", chart)]
-    return [Part("costs", say("costs_title"), told, {say("costs_table"): table}, figures, short=table)]
+    return [
+        Part(
+            "costs",
+            say("costs_title"),
+            told,
+            {say("costs_table"): table},
+            figures,
+            short=[row for row in table if row["networks"] == TOLD],
+        )
+    ]

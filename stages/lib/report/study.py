@@ -176,8 +176,9 @@ def tabulate_pooled(arm: str, effect: Pooled, score: str) -> Row:
     """An arm over all data sets: its mean, what to expect on a new one, and on how many it is shown to do what."""
     counts = {f"{VERDICTS[word].label} on": effect.counts.get(word, 0) for word in ("better", "worse")}
     new = show_interval(effect.new_low, effect.new_high, "+")
-    row: Row = {"arm": arm, f"change of {SCORES[score].label}": show_change(effect), "on a new data set": new}
-    return row | {"verdict": name_verdict(effect.verdict), "gains on": effect.gains} | counts
+    row: Row = {"arm": arm, f"change of {SCORES[score].label}": show_change(effect)}
+    row |= {"verdict": name_verdict(effect.verdict), "gains on": effect.gains} | counts
+    return row | {"on a new data set": new}
 
 
 def draw_effects(
