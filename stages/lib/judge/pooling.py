@@ -22,6 +22,7 @@ from stages.lib.judge.verdicts import find_interval, verdict
 
 NUM_FLIPS, NUM_SET_FLIPS = 100_000, 20_000  # of means, and for the set; all 2^n where they are no more
 CHUNK = 10_000  # flips held at once
+LEAST = 1e-6  # the end of an interval that is cut off at 0, which it does not hold
 SEED = 1  # of the flips
 TOLERANCE = 1e-9  # below which sums that differ by rounding are equal
 DISAGREE = 2.0  # standard errors between a data set and the others from which they say nothing about it
@@ -93,9 +94,9 @@ def pool(
         if word not in ("better", "worse"):
             low, high = min(low, 0.0), max(high, 0.0)
         elif mean.value > 0:
-            low = max(low, 0.0)
+            low = max(low, LEAST)
         else:
-            high = min(high, 0.0)
+            high = min(high, -LEAST)
         pooled[arm] = Pooled(
             *(mean.value, low, high, *new.interval(confidence), word),
             dict(sorted(Counter(difference.verdict for difference in effects[arm]).items())),

@@ -62,15 +62,6 @@ def list_costs(overview: Overview) -> list[Part]:
         for point in column.costs
         if point.difference
     ]
-    told = say("costs", score=overview.score)
-    figures = [make_figure("equal-cost", chart)]
-    return [
-        Part(
-            "costs",
-            say("costs_title"),
-            told,
-            {say("costs_table"): table},
-            figures,
-            short=[row for row in table if row["networks"] == TOLD],
-        )
-    ]
+    told, figures = say("costs", score=overview.score), [make_figure("equal-cost", chart)]
+    short = [row for row in table if row["networks"] == TOLD]
+    return [Part("costs", say("costs_title"), told, {say("costs_table"): table}, figures, short=short)]
