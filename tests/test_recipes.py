@@ -186,14 +186,15 @@ def test_every_arm_of_a_table_is_judged(extended: Project) -> None:
     arms = {(task, *key): arm for task, result in comparison.items() for key, arm in result.list_arms()}
     kinds = [("l2", "tuned"), *((name, kind) for name in ("unregularized", "l2") for kind in ("at_knob", "to_end"))]
     referred = {(task, "logistic_regression", "reference") for task in TASKS[:1]}
-    assert set(arms) == {(task, *kind) for task in TASKS for kind in kinds} | referred
+    defaults = {(task, "l2", "default") for task in TASKS if "/" in task}  # which other data sets choose
+    assert set(arms) == {(task, *kind) for task in TASKS for kind in kinds} | referred | defaults
     for (task, variant, kind), arm in arms.items():
         is_baseline = (variant, kind) == (comparison[task].baseline, "at_knob")
         for judged in arm.judged.values():
             assert (judged.difference is None) == is_baseline
             verdicts = (
                 ["not_asked"]
-                if kind == "to_end" and variant == "l2"
+                if kind in ("to_end", "default") and variant == "l2"
                 else ["better", "worse", "equivalent", "inconclusive"]
             )
             assert judged.verdict in (["baseline"] if is_baseline else verdicts)
@@ -241,7 +242,7 @@ def test_all_that_was_added_is_trained_and_judged(extended: Project) -> None:
     assert small.weights["kernel_1"].shape[2] == 8
     assert sorted(set(path.strengths["dropout"])) == [0.5, 0.6, 0.7, 0.8]
     largest = np.abs(bounded.weights["kernel_1"]).max(axis=(1, 2))
-    np.testing.assert_allclose(largest, np.repeat([0.1, 0.03, 0.3], 3), rtol=1e-6)
+    np.testing.assert_allclose(largest, np.repeat([0.03, 0.3, 0.1], 3), rtol=1e-6)
     assert (np.abs(bounded.weights["kernel_3"]).max(axis=(1, 2)) > 0.03).any(), "the output layer is not clipped"
     arms = read_study(extended)["arms"]
     assert set(arms["strong_dropout"]) == set(arms["infinity_norm"]) == {"at_knob", "tuned", "to_end"}
@@ -253,8 +254,8 @@ def test_all_that_was_added_is_trained_and_judged(extended: Project) -> None:
 
 def test_a_search_is_trained_and_judged_against_the_best_single_regularizer(extended: Project) -> None:
     strengths = load_run("thoracic", "penalty_and_dropout").strengths
-    l2, dropout = (strengths[name].reshape(16, 3)[:, 0] for name in ("l2", "dropout"))
-    assert (l2[0], dropout[0], set(strengths["batch_norm"])) == (0.01, 0.5, {0.99}), "the knobs are the first point"
+    l2, dropout = (strengths[name].reshape(17, 3)[:, 0] for name in ("l2", "dropout"))
+    assert (l2[-1], dropout[-1], set(strengths["batch_norm"])) == (0.01, 0.5, {0.99}), "the knobs come last"
     assert len(set(zip(l2, dropout, strict=True))) >= 14, "but for points without either"
     assert l2.min() == 0 < l2.max() <= 0.1 and dropout.min() == 0 < 0.1 <= dropout[dropout > 0].min()
     study = read_study(extended)
@@ -264,7 +265,7 @@ def test_a_search_is_trained_and_judged_against_the_best_single_regularizer(exte
     assert set(study["arms"]["penalty_and_dropout"]) == {"at_knob", "tuned", "averaged", "to_end"}
     assert set(study["arms"]["best_single"]["tuned"]["strengths"]) <= {"l2", "dropout", "infinity_norm"}
     rows = extended.read("metrics/searches.csv").decode().splitlines()
-    assert len(rows) == 1 + 16 * 2 * 2
+    assert len(rows) == 1 + 17 * 2 * 2
     assert "Penalty and dropout, " in extended.read("metrics/report.html").decode()
 
 
