@@ -6,6 +6,7 @@ import errno
 import json
 import os
 import pty
+import random
 import re
 import resource
 import shutil
@@ -754,6 +755,28 @@ def test_what_the_first_answer_needs_goes_first_and_of_that_the_longest_way() ->
     run = Run(make_stages(upstream, "y", "z", **took | {"x": 10.0}), SimpleNamespace(slots=2))
     ranks = run.rank_stages()
     assert min(upstream, key=ranks.__getitem__) == "x", "else one core would work alone at the end"
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_a_run_ends_whatever_the_order_in_which_stages_become_ready(seed: int) -> None:
+    """What was made ready ahead starts also where the last command leaves its place to none: a run once stood still."""
+    generator = random.Random(seed)
+    upstream: dict[str, set[str]] = {}
+    for name in "abcdefghijklmnop":
+        upstream[name] = {other for other in upstream if generator.random() < 0.25}
+    took = {name: generator.choice([1.0, 5.0, 50.0]) for name in upstream}
+    pipeline = make_stages(upstream, *generator.sample(list(upstream), 3), **took)
+    pipeline.begin, pipeline.is_changed = lambda name: Job(name, "", ""), lambda name: True
+    pipeline.close, pipeline.record = lambda **how: None, lambda name: None
+
+    async def work(job: Job) -> int:
+        job.started = time.monotonic()
+        await asyncio.sleep(took[job.name] / 1000)
+        return 0
+
+    run = Run(pipeline, SimpleNamespace(slots=2, run=work))
+    asyncio.run(asyncio.wait_for(run.run(), timeout=30))
+    assert run.counts == {"run": len(upstream)}
 
 
 def set_answers(pipeline: Pipeline, slow: float) -> None:

@@ -110,16 +110,17 @@ class Run:
             name = min(self.changed, key=ranks.__getitem__, default="")
             waiting = sorted(ranks[job] for job in self.jobs.keys() - self.tasks.keys())
             if not name or (len(waiting) >= AHEAD and waiting[0] < ranks[name]):
-                return
+                break
             self.changed.remove(name)
             self.settle(name, self.begin)
             self.start()
             await asyncio.sleep(0)
+        self.start()  # what was made ready before, too: the last that ran may have left its place to none
 
     def start(self) -> None:
         """Start the most urgent commands, as many as there are places for."""
         ranks, running = self.rank_stages(), sum(not task.done() for task in self.tasks.values())
-        for name in sorted(self.jobs.keys() - self.tasks.keys(), key=ranks.__getitem__)[: self.engine.slots - running]:
+        for name in sorted(self.jobs.keys() - self.tasks.keys(), key=ranks.__getitem__)[: max(0, self.engine.slots - running)]:
             self.tasks[name] = asyncio.create_task(self.engine.run(self.jobs[name]))
 
     def guess_left(self) -> dict[str, float]:
