@@ -155,9 +155,15 @@ def pool_arms(arms: Sequence[Mapping[ArmKey, ArmResult]], score: str, settings: 
             families.setdefault(family, {})[key] = known
     sign, margin = SCORES[score].sign, settings.equivalence[score]
     pooled: dict[ArmKey, Pooled] = {}
-    for members in families.values():
+    for family, members in families.items():
         named = {"/".join(key): known for key, known in members.items()}
-        found = pool(named, sign=sign, margin=margin, confidence=settings.confidence)
+        if family == AT_KNOB:  # each by itself, by Bonferroni: another knob changes nothing of it
+            level = 1 - (1 - settings.confidence) / len(members)
+            found = {
+                name: pool({name: one}, sign=sign, margin=margin, confidence=level)[name] for name, one in named.items()
+            }
+        else:
+            found = pool(named, sign=sign, margin=margin, confidence=settings.confidence)
         pooled |= {key: found["/".join(key)] for key in members}
     return pooled
 

@@ -120,7 +120,8 @@ class Run:
     def start(self) -> None:
         """Start the most urgent commands, as many as there are places for."""
         ranks, running = self.rank_stages(), sum(not task.done() for task in self.tasks.values())
-        for name in sorted(self.jobs.keys() - self.tasks.keys(), key=ranks.__getitem__)[: max(0, self.engine.slots - running)]:
+        places = max(0, self.engine.slots - running)
+        for name in sorted(self.jobs.keys() - self.tasks.keys(), key=ranks.__getitem__)[:places]:
             self.tasks[name] = asyncio.create_task(self.engine.run(self.jobs[name]))
 
     def guess_left(self) -> dict[str, float]:

@@ -126,10 +126,14 @@ def find_contributions(label: np.ndarray, arms: Mapping[ArmKey, Arm], score: str
 
 
 def judge_all(
-    family: Mapping[Member, Estimate], settings: StatisticsPlan, *, seed: int, share: float = 1.0
+    family: Mapping[Member, Estimate], settings: StatisticsPlan, *, seed: int, share: float = 1.0, joint: bool = True
 ) -> dict[Member, Difference]:
-    """Differences with verdicts, judged together; share: of 1 - confidence, what they may spend."""
-    together, level = verdicts.judge_together(family, seed=seed), share * (1 - settings.confidence)
+    """Differences with verdicts, judged together; share: of 1 - confidence, what they may spend.
+
+    joint: by their joint distribution; if not, by Bonferroni, so that each depends on the number of the others alone.
+    """
+    together = verdicts.judge_together(family, seed=seed) if joint else Together(family, np.zeros(0))
+    level = share * (1 - settings.confidence)
     return {key: describe_difference(together, key, level, settings) for key in family}
 
 
@@ -205,7 +209,7 @@ def judge_networks(judge: Judge, networks: Sequence[ArmKey]) -> tuple[Difference
     for together, level in levels:
         differences |= {key: describe_difference(together, key, level, settings) for key in together.members}
     knobs = {key: one for key, one in family.items() if key.kind == AT_KNOB and is_tuned(judge, key.variant)}
-    return differences | judge_all(knobs, settings, seed=judge.plan.seed), levels
+    return differences | judge_all(knobs, settings, seed=judge.plan.seed, joint=False), levels
 
 
 def is_tuned(judge: Judge, variant: str) -> bool:
